@@ -1,0 +1,44 @@
+"""librdkafka settings that every Atlas process uses, with the reason for each that is not the default."""
+
+from typing import Any
+
+MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+
+
+def producer_config(bootstrap: str, *, linger_ms: float = 1, queue_messages_max: int = 200_000) -> dict[str, Any]:
+    """An idempotent producer that answers for durability: acks=all.
+
+    `message.timeout.ms` stays at 5 minutes: a report "timed out" does not mean "not written" (RELIABILITY, F5), so
+    callers keep a deadline of their own and never read it as absence.
+    """
+    return {
+        "bootstrap.servers": bootstrap,
+        "acks": "all",
+        "enable.idempotence": True,
+        "linger.ms": linger_ms,
+        "message.timeout.ms": 300_000,
+        "message.max.bytes": MESSAGE_BYTES_MAX,
+        "queue.buffering.max.messages": queue_messages_max,
+        "queue.buffering.max.kbytes": 256 * 1024,
+        "topic.metadata.propagation.max.ms": 5_000,
+        "reconnect.backoff.max.ms": 1_000,  # back within a second of the broker's return, not ten
+        "socket.nagle.disable": True,
+        "log.connection.close": False,
+    }
+
+
+def reader_config(bootstrap: str, group: str) -> dict[str, Any]:
+    """A consumer assigned by hand: no group membership, nothing committed."""
+    return {
+        "bootstrap.servers": bootstrap,
+        "group.id": group,
+        "enable.auto.commit": False,
+        "enable.partition.eof": False,
+        "auto.offset.reset": "earliest",
+        "isolation.level": "read_committed",
+        "fetch.wait.max.ms": 100,
+        "fetch.message.max.bytes": MESSAGE_BYTES_MAX,
+        "reconnect.backoff.max.ms": 1_000,
+        "socket.nagle.disable": True,
+        "log.connection.close": False,
+    }

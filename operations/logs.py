@@ -1,0 +1,74 @@
+"""JSON logs: one object a line on standard error, so that no value can break a line or forge another.
+
+`event(logger, "event.accepted", request_id=…, …)` writes one wide line; plain logging calls work too.
+Repeated lines of a noisy library are let through once a second a message and counted (`suppressed`).
+"""
+
+import logging
+import sys
+import time
+from typing import Any
+
+import orjson
+
+NOISY_PREFIXES = ("aiokafka", "faust", "mode", "aiohttp.server")
+
+
+class JsonFormatter(logging.Formatter):
+    def __init__(self, process: str) -> None:
+        super().__init__()
+        self._process = process
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "process": self._process,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line.update(getattr(record, "facts", {}))
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+class OncePerSecond(logging.Filter):
+    """Lets a noisy library say the same thing once a second; the next line tells how many were left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith(NOISY_PREFIXES):
+            return True
+        key = (record.name, str(record.msg))
+        said_at, suppressed = self._last.get(key, (0.0, 0))
+        if record.created - said_at < 1.0:
+            self._last[key] = (said_at, suppressed + 1)
+            return False
+        if len(self._last) > 1_000:
+            self._last.clear()
+        self._last[key] = (record.created, 0)
+        if suppressed:
+            record.facts = {**getattr(record, "facts", {}), "suppressed": suppressed}
+        return True
+
+
+def configure(process: str, level: str = "INFO") -> None:
+    """Sends every logger of this process to standard error as JSON lines."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter(process))
+    handler.addFilter(OncePerSecond())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in ("aiokafka", "faust", "mode"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+def event(logger: logging.Logger, action: str, level: int = logging.INFO, **facts: Any) -> None:
+    """One wide line: `action` names what happened, `facts` say with what."""
+    if logger.isEnabledFor(level):
+        logger.log(level, action, extra={"facts": facts})

@@ -1,0 +1,51 @@
+"""The operations port of every process: `/metrics` for Prometheus, `/healthz` (alive), `/readyz` (caught up).
+
+`Readiness` holds named conditions; a process is ready when each says yes. `/readyz` names those that do not.
+"""
+
+from collections.abc import Callable
+
+import orjson
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+
+class Readiness:
+    """Named conditions, each a function that returns None when fulfilled, else the sentence that says what is missing."""
+
+    def __init__(self) -> None:
+        self._conditions: dict[str, Callable[[], str | None]] = {}
+
+    def require(self, name: str, condition: Callable[[], str | None]) -> None:
+        self._conditions[name] = condition
+
+    def missing(self) -> dict[str, str]:
+        return {name: reason for name, check in self._conditions.items() if (reason := check()) is not None}
+
+
+def operations_app(readiness: Readiness) -> web.Application:
+    async def metrics(_request: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def healthz(_request: web.Request) -> web.Response:
+        return _json({"status": "alive"})
+
+    async def readyz(_request: web.Request) -> web.Response:
+        missing = readiness.missing()
+        return _json({"status": "not ready", "missing": missing}, 503) if missing else _json({"status": "ready"})
+
+    app = web.Application()
+    app.add_routes([web.get("/metrics", metrics), web.get("/healthz", healthz), web.get("/readyz", readyz)])
+    return app
+
+
+async def serve_operations(readiness: Readiness, host: str, port: int) -> web.AppRunner:
+    """Starts the port on the running loop; the caller cleans the runner up."""
+    runner = web.AppRunner(operations_app(readiness), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, host, port).start()
+    return runner
+
+
+def _json(body: object, status: int = 200) -> web.Response:
+    return web.Response(body=orjson.dumps(body), status=status, content_type="application/json")

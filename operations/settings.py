@@ -1,0 +1,147 @@
+"""Every setting of Atlas, read once from the environment, with all faults told together.
+
+`Settings.from_env` is the one place that reads the environment; everything else is handed a `Settings`.
+Sizes and durations carry their unit in the name. `describe` prints them with secrets masked.
+"""
+
+import dataclasses
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_KAFKA_PORT = 9092
+DEFAULT_SURFACE_PORT = 8080
+DEFAULT_OPERATIONS_PORT = 9100
+SURFACES = ("events", "work", "spine", "burn", "console")
+PROCESSES = ("gateway", "admission", "control", "delivery", "projection")
+SECRET_FIELDS = frozenset({"master_key", "database_url"})
+
+
+class SettingsInvalid(Exception):
+    """The environment can't be used; the message names every faulty variable."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where a development run listens; `base` moves all of it (`ATLAS_PORT_BASE`)."""
+
+    base: int | None
+
+    def surface(self, name: str) -> int:
+        return (DEFAULT_SURFACE_PORT if self.base is None else self.base) + SURFACES.index(name)
+
+    @property
+    def kafka(self) -> int:
+        return DEFAULT_KAFKA_PORT if self.base is None else self.base + 10
+
+    @property
+    def controller(self) -> int:
+        return self.kafka + 1
+
+    def operations(self, process: str) -> int:
+        return (DEFAULT_OPERATIONS_PORT if self.base is None else self.base + 20) + PROCESSES.index(process)
+
+
+@dataclass(frozen=True)
+class Settings:
+    home: Path
+    ports: Ports
+    kafka: str
+    master_key: bytes
+    partitions: int
+    database_url: str
+    host: str
+    metrics_port: int
+    events_port: int
+    schema_registry_url: str | None
+    allow_private_targets: bool
+    verdict_timeout_seconds: float
+    append_timeout_seconds: float
+    read_timeout_seconds: float
+    attempt_timeout_seconds: float
+    max_waiters: int
+    log_level: str
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str], process: str = "gateway") -> "Settings":
+        """Raises SettingsInvalid naming each variable that can't be used."""
+        faults: list[str] = []
+        ports = Ports(_integer(env, "ATLAS_PORT_BASE", None, 1024, 65_000, faults))
+        home = Path(env.get("ATLAS_HOME", ".atlas")).expanduser().absolute()
+        settings = cls(
+            home=home,
+            ports=ports,
+            kafka=env.get("ATLAS_KAFKA", f"127.0.0.1:{ports.kafka}"),
+            master_key=_master_key(env, home, faults),
+            partitions=_integer(env, "ATLAS_PARTITIONS", 8, 1, 1024, faults) or 8,
+            database_url=env.get("DATABASE_URL", f"sqlite:///{home / 'read-model.sqlite'}"),
+            host=env.get("ATLAS_HOST", "127.0.0.1"),
+            metrics_port=_integer(env, "ATLAS_METRICS_PORT", ports.operations(process), 0, 65_535, faults) or 0,
+            events_port=_integer(env, "ATLAS_EVENTS_PORT", ports.surface("events"), 0, 65_535, faults) or 0,
+            schema_registry_url=env.get("SCHEMA_REGISTRY_URL") or None,
+            allow_private_targets=env.get("ATLAS_ALLOW_PRIVATE_TARGETS", "") in ("1", "true", "yes"),
+            verdict_timeout_seconds=_seconds(env, "ATLAS_VERDICT_TIMEOUT_SECONDS", 2.0, faults),
+            append_timeout_seconds=_seconds(env, "ATLAS_APPEND_TIMEOUT_SECONDS", 2.0, faults),
+            read_timeout_seconds=_seconds(env, "ATLAS_READ_TIMEOUT_SECONDS", 2.0, faults),
+            attempt_timeout_seconds=_seconds(env, "ATLAS_ATTEMPT_TIMEOUT_SECONDS", 5.0, faults),
+            max_waiters=_integer(env, "ATLAS_MAX_WAITERS", 20_000, 1, 1_000_000, faults) or 20_000,
+            log_level=env.get("ATLAS_LOG_LEVEL", "INFO").upper(),
+        )
+        if faults:
+            raise SettingsInvalid("; ".join(faults))
+        return settings
+
+    def describe(self) -> dict[str, str]:
+        """Name and value of each setting, secrets masked."""
+        return {
+            field.name: "(set)" if field.name in SECRET_FIELDS else str(getattr(self, field.name))
+            for field in dataclasses.fields(self)
+        }
+
+
+def ensure_master_key(home: Path) -> bytes:
+    """The installation's master key, made once (mode 600) where there is none. Only `atlas up` and tests make one."""
+    path = home / "master.key"
+    home.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_hex(32) + "\n")
+    return bytes.fromhex(path.read_text().strip())
+
+
+def _master_key(env: Mapping[str, str], home: Path, faults: list[str]) -> bytes:
+    written = env.get("ATLAS_MASTER_KEY")
+    path = home / "master.key"
+    if written is None and path.exists():
+        written = path.read_text().strip()
+    if written is None:
+        faults.append(f"ATLAS_MASTER_KEY is not set and {path} does not exist: `atlas up` makes one")
+        return b""
+    if not re.fullmatch(r"[0-9a-f]{64}", written):
+        faults.append("ATLAS_MASTER_KEY must be 64 hexadecimal digits")
+        return b""
+    return bytes.fromhex(written)
+
+
+def _integer(
+    env: Mapping[str, str], name: str, default: int | None, least: int, most: int, faults: list[str]
+) -> int | None:
+    written = env.get(name)
+    if written is None or written == "":
+        return default
+    if re.fullmatch(r"[0-9]{1,9}", written) and least <= int(written) <= most:
+        return int(written)
+    faults.append(f"{name} must be a whole number from {least} to {most}, not {written!r}")
+    return default
+
+
+def _seconds(env: Mapping[str, str], name: str, default: float, faults: list[str]) -> float:
+    written = env.get(name)
+    if written is None or written == "":
+        return default
+    if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", written) and float(written) > 0:
+        return float(written)
+    faults.append(f"{name} must be a number of seconds above 0, not {written!r}")
+    return default
