@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 
 class Readiness:
-    """Named conditions, each a function that returns None when fulfilled, else the sentence that says what is missing."""
+    """Named conditions, each a function: None when fulfilled, else what is missing."""
 
     def __init__(self) -> None:
         self._conditions: dict[str, Callable[[], str | None]] = {}

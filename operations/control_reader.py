@@ -1,0 +1,143 @@
+"""Keeps a `ControlView` at the end of the topic `control`, in a thread of its own.
+
+The view is changed only on the event loop's thread (`call_soon_threadsafe`), so readers need no lock. `ready` turns true
+once the topic was read to the end it had at the start. `catch_up` reads on to the end as of now, for who misses an entity
+that somebody just made (DESIGN: a gateway or worker that misses an entity first reads `control` to its present end).
+"""
+
+import asyncio
+import logging
+import threading
+import uuid
+from collections.abc import Iterable
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from operations.kafka_clients import reader_config
+from operations.logs import event
+from schemas.codec import Undecodable
+from schemas.control_view import ControlView
+from schemas.topics import Topic
+
+log = logging.getLogger(__name__)
+POLL_SECONDS = 0.05
+BATCH_MAX = 2_000
+
+
+class ControlReader:
+    """`start()` on the running loop; `await caught_up()` before serving; `stop()` at the end."""
+
+    def __init__(self, bootstrap: str, view: ControlView) -> None:
+        self.view = view
+        self.applied: dict[int, int] = {}
+        self.unreadable = 0
+        self._ends_at_start: dict[int, int] | None = None
+        self._ready = asyncio.Event()
+        self._moved = asyncio.Event()
+        self._stopping = threading.Event()
+        self._bootstrap = bootstrap
+        self._consumer: Consumer | None = None
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def ready(self) -> bool:
+        return self._ready.is_set()
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        config = reader_config(self._bootstrap, f"control-reader-{uuid.uuid4().hex}")
+        self._consumer = Consumer(config | {"fetch.wait.max.ms": 20})
+        self._thread = threading.Thread(target=self._run, name="control-reader", daemon=True)
+        self._thread.start()
+
+    async def caught_up(self) -> None:
+        await self._ready.wait()
+
+    async def catch_up(self, timeout_seconds: float = 0.5) -> bool:
+        """Reads to the topic's present end; False if that took longer than `timeout_seconds`."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                ends = await asyncio.to_thread(self._ends)
+                while not self._reached(ends):
+                    self._moved.clear()
+                    await self._moved.wait()
+        except (TimeoutError, KafkaException):
+            return False
+        return True
+
+    async def stop(self) -> None:
+        self._stopping.set()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, 5)
+
+    def _run(self) -> None:
+        assert self._consumer is not None
+        try:
+            partitions = self._partitions_once_there()
+            self._consumer.assign([TopicPartition(Topic.CONTROL, partition, 0) for partition in partitions])
+            ends = self._ends() if partitions else {}
+            self._call(self._started, ends)
+            while not self._stopping.is_set():
+                messages = self._consumer.consume(BATCH_MAX, POLL_SECONDS)
+                if messages:
+                    self._call(self._apply, messages)
+        except RuntimeError:
+            log.debug("the event loop closed before the reader of control")
+        finally:
+            self._consumer.close()
+
+    def _partitions_once_there(self) -> list[int]:
+        """Waits for the topic, as a process may start before its broker."""
+        assert self._consumer is not None
+        while not self._stopping.is_set():
+            try:
+                topic = self._consumer.list_topics(Topic.CONTROL, timeout=2).topics[Topic.CONTROL]
+                if topic.partitions and topic.error is None:
+                    return sorted(topic.partitions)
+            except KafkaException as error:
+                event(log, "control.unreachable", logging.WARNING, error=str(error))
+            self._stopping.wait(0.2)
+        return []
+
+    def _ends(self) -> dict[int, int]:
+        """The end offset of each partition, asked of the broker."""
+        assert self._consumer is not None
+        ends = {}
+        for assigned in self._consumer.assignment():
+            _low, ends[assigned.partition] = self._consumer.get_watermark_offsets(assigned, timeout=2)
+        return ends
+
+    def _call(self, function: object, argument: object) -> None:
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(function, argument)  # type: ignore[arg-type]
+
+    def _started(self, ends: dict[int, int]) -> None:
+        self._ends_at_start = ends
+        self._note_progress()
+
+    def _apply(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                if error.code() != KafkaError._PARTITION_EOF:
+                    event(log, "control.read_failed", logging.WARNING, error=str(error))
+                continue
+            self._apply_one(message)
+        self._note_progress()
+
+    def _apply_one(self, message: Message) -> None:
+        try:
+            self.view.apply(message.key() or b"", message.value())
+        except Undecodable as error:
+            self.unreadable += 1
+            event(log, "control.unreadable", logging.ERROR, offset=message.offset(), reason=str(error))
+        self.applied[message.partition()] = message.offset() + 1
+
+    def _note_progress(self) -> None:
+        self._moved.set()
+        if self._ends_at_start is not None and self._reached(self._ends_at_start):
+            self._ready.set()
+
+    def _reached(self, ends: dict[int, int]) -> bool:
+        return all(self.applied.get(partition, 0) >= end for partition, end in ends.items())

@@ -1,0 +1,112 @@
+"""Avro on the wire: single-object encoding by default, the Confluent registry's format where a registry is set.
+
+`encode(record)` and `decode(cls, value)` work on the frozen records of schemas/records.py and schemas/event.py.
+A reader takes both formats. Only writer schemas that Atlas knows are read: a schema from outside could crash the
+process (RELIABILITY K4, K5), and no schema of ours is recursive. Trailing bytes are a fault (K2).
+"""
+
+import io
+import json
+import struct
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import fastavro
+from fastavro.schema import fingerprint, to_parsing_canonical_form
+
+SINGLE_OBJECT_MARK = b"\xc3\x01"
+REGISTRY_MARK = b"\x00"
+_REGISTRY_HEADER = struct.Struct(">BI")
+_HEADER_BYTES = 10
+
+
+class Undecodable(Exception):
+    """The bytes are not a record of the expected schema; the message says why."""
+
+
+@dataclass(frozen=True)
+class AvroSchema:
+    name: str
+    parsed: Any
+    text: str
+    mark: bytes
+    """What stands before a record in single-object encoding: two bytes and the little-endian CRC-64 fingerprint."""
+
+    @classmethod
+    def load(cls, name: str) -> "AvroSchema":
+        text = resources.files("schemas").joinpath(f"avro/{name}.avsc").read_text()
+        raw = json.loads(text)
+        crc = fingerprint(to_parsing_canonical_form(raw), "CRC-64-AVRO")
+        return cls(name, fastavro.parse_schema(raw), text, SINGLE_OBJECT_MARK + bytes.fromhex(crc))
+
+
+class Codec:
+    """Writes and reads one schema. `registry_ids`: ids under which a registry knows it; the first is used to write."""
+
+    def __init__(self, name: str) -> None:
+        self.schema = AvroSchema.load(name)
+        self._prefix = self.schema.mark
+        self._registry_ids: set[int] = set()
+
+    def use_registry(self, schema_id: int, *also_read: int) -> None:
+        """From now on writes in the registry's format, and reads these ids as this schema."""
+        self._prefix = _REGISTRY_HEADER.pack(0, schema_id)
+        self._registry_ids |= {schema_id, *also_read}
+
+    def encode(self, record: dict[str, Any]) -> bytes:
+        out = io.BytesIO()
+        out.write(self._prefix)
+        fastavro.schemaless_writer(out, self.schema.parsed, record)
+        return out.getvalue()
+
+    def decode(self, value: bytes | None) -> dict[str, Any]:
+        """Raises Undecodable for anything but exactly one record of this schema."""
+        if not value:
+            raise Undecodable("the value is empty")
+        return self.decode_body(value[self._header_length(value) :])
+
+    def decode_body(self, body: bytes) -> dict[str, Any]:
+        """A record without its header, as a delivery carries an event."""
+        source = io.BytesIO(body)
+        try:
+            record = fastavro.schemaless_reader(source, self.schema.parsed, None)
+        except Exception as error:  # fastavro raises IndexError, EOFError, UnicodeDecodeError, ValueError, … (K3)
+            raise Undecodable(f"not a readable {self.schema.name}: {type(error).__name__}") from error
+        if source.tell() != len(body):
+            raise Undecodable(f"{len(body) - source.tell()} bytes follow the {self.schema.name}")
+        if not isinstance(record, dict):
+            raise Undecodable(f"not a {self.schema.name}")
+        return record
+
+    def body_of(self, value: bytes) -> bytes:
+        """The record without its header."""
+        return value[self._header_length(value) :]
+
+    def reads(self, value: bytes) -> bool:
+        """Whether the value claims to be Avro of either format (else it is read as JSON where JSON is taken)."""
+        return value[:2] == SINGLE_OBJECT_MARK or value[:1] == REGISTRY_MARK
+
+    def _header_length(self, value: bytes) -> int:
+        if value[:_HEADER_BYTES] == self.schema.mark:
+            return _HEADER_BYTES
+        if value[:1] == REGISTRY_MARK and len(value) >= _REGISTRY_HEADER.size:
+            schema_id = _REGISTRY_HEADER.unpack_from(value)[1]
+            if schema_id in self._registry_ids:
+                return _REGISTRY_HEADER.size
+            raise Undecodable(f"registry schema {schema_id} is not a known {self.schema.name}")
+        if value[:2] == SINGLE_OBJECT_MARK:
+            raise Undecodable(f"the fingerprint is not that of {self.schema.name}")
+        raise Undecodable("not Avro: neither single-object encoding nor the registry's format")
+
+
+EVENT = Codec("Event")
+DECISION = Codec("Decision")
+VERDICT = Codec("Verdict")
+COMMAND = Codec("Command")
+ENTITY = Codec("Entity")
+DELIVERY = Codec("Delivery")
+OUTCOME = Codec("Outcome")
+DEAD_LETTER = Codec("DeadLetter")
+AUDIT = Codec("Audit")
+CODECS = (EVENT, DECISION, VERDICT, COMMAND, ENTITY, DELIVERY, OUTCOME, DEAD_LETTER, AUDIT)

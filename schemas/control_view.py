@@ -1,0 +1,84 @@
+"""`control` in memory: apply its records in order and ask who holds which name, key and route. Pure; no Kafka here."""
+
+from collections.abc import Callable
+
+from schemas.entities import Key, State, Stream, StreamStatus, Workflow, Workspace, state_of, workflow_entity_id
+from schemas.records import Entity
+
+StreamName = tuple[str, str, str]  # workspace, environment, name
+Change = Callable[[State | None, State | None], None]
+
+
+class ControlView:
+    """What the entities are now. `on_change(before, after)` is called after each applied change, in the log's order."""
+
+    def __init__(self, on_change: Change | None = None) -> None:
+        self._states: dict[bytes, State] = {}
+        self.workspaces: dict[str, Workspace] = {}
+        self.keys_by_hash: dict[str, Key] = {}
+        self.streams: dict[str, Stream] = {}
+        self.streams_by_name: dict[StreamName, Stream] = {}
+        self.streams_by_topic: dict[str, Stream] = {}
+        self.workflows: dict[str, Workflow] = {}
+        self._on_change = on_change
+
+    def apply(self, key: bytes, value: bytes | None) -> None:
+        """One record of `control`. Raises Undecodable, with the view as it was."""
+        after = state_of(Entity.decode(value)) if value is not None else None
+        before = self._states.pop(key, None)
+        if before is not None:
+            self._unindex(before)
+        if after is not None:
+            self._states[key] = after
+            self._index(after)
+        if self._on_change is not None:
+            self._on_change(before, after)
+
+    def stream(self, workspace: str, environment: str, name_or_id: str) -> Stream | None:
+        """A stream that takes events or is readable, by name or id, within one workspace and environment."""
+        found = self.streams_by_name.get((workspace, environment, name_or_id)) or self.streams.get(name_or_id)
+        if found is None or (found.workspace, found.environment) != (workspace, environment):
+            return None
+        return found if found.status is StreamStatus.ACTIVE else None
+
+    def streams_of(self, workspace: str, environment: str) -> list[Stream]:
+        """Active streams, oldest first."""
+        mine = [
+            stream
+            for stream in self.streams.values()
+            if (stream.workspace, stream.environment, stream.status) == (workspace, environment, StreamStatus.ACTIVE)
+        ]
+        return sorted(mine, key=lambda stream: (stream.created_ms, stream.id))
+
+    def workflow(self, workspace: str, environment: str, workflow_id: str) -> Workflow | None:
+        return self.workflows.get(workflow_entity_id(workspace, environment, workflow_id))
+
+    def workflows_of(self, workspace: str, environment: str) -> list[Workflow]:
+        mine = [w for w in self.workflows.values() if (w.workspace, w.environment) == (workspace, environment)]
+        return sorted(mine, key=lambda workflow: (workflow.created_ms, workflow.id))
+
+    def _index(self, state: State) -> None:
+        match state:
+            case Workspace():
+                self.workspaces[state.id] = state
+            case Key():
+                self.keys_by_hash[state.token_hash] = state
+            case Stream():
+                self.streams[state.id] = state
+                self.streams_by_name[state.workspace, state.environment, state.name] = state
+                self.streams_by_topic[state.topic] = state
+            case Workflow():
+                self.workflows[state.entity_id] = state
+
+    def _unindex(self, state: State) -> None:
+        match state:
+            case Workspace():
+                self.workspaces.pop(state.id, None)
+            case Key():
+                self.keys_by_hash.pop(state.token_hash, None)
+            case Stream():
+                self.streams.pop(state.id, None)
+                self.streams_by_name.pop((state.workspace, state.environment, state.name), None)
+                self.streams_by_topic.pop(state.topic, None)
+            case Workflow():
+                self.workflows.pop(state.entity_id, None)

@@ -1,0 +1,116 @@
+"""The entities on `control`: what a workspace, a key, a stream and a workflow are, whole, as JSON in `Entity.state`.
+
+`control` is keyed `kind/id`; one writer (the control agent), many readers (schemas/control_view.py).
+A secret never stands here: keys are hashes, signing secrets are derived from the master key (schemas/signatures.py).
+"""
+
+from enum import StrEnum
+from typing import Any, ClassVar, Self
+
+import msgspec
+
+from schemas.records import Entity
+
+
+def workflow_entity_id(workspace: str, environment: str, workflow_id: str) -> str:
+    """Workflow ids are chosen by users, so they are unique within workspace and environment only."""
+    return f"{workspace}/{environment}/{workflow_id}"
+
+
+class StreamStatus(StrEnum):
+    CREATING = "creating"  # the name is taken; its Kafka topic is being made
+    ACTIVE = "active"
+    DELETED = "deleted"  # refuses new events; the log stays until retention ends, and so does the name
+
+
+class KeyKind(StrEnum):
+    SECRET = "sk"
+    PUBLISHABLE = "pk"
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of all entity states; `kind` is the first half of the record's key."""
+
+    kind: ClassVar[str]
+    id: str
+    workspace: str
+    created_ms: int
+
+    @property
+    def entity_id(self) -> str:
+        """The second half of the record's key on `control`: unique over all workspaces."""
+        return self.id
+
+    def to_entity(self, version: int = 1) -> Entity:
+        environment = getattr(self, "environment", "")
+        return Entity(
+            kind=self.kind,
+            id=self.entity_id,
+            workspace=self.workspace,
+            environment=environment,
+            version=version,
+            state=msgspec.json.encode(self),
+        )
+
+    @classmethod
+    def of(cls, entity: Entity) -> Self:
+        return msgspec.json.decode(entity.state, type=cls)
+
+
+class Workspace(State, frozen=True, kw_only=True):
+    kind: ClassVar[str] = "workspace"
+    name: str
+
+
+class Key(State, frozen=True, kw_only=True):
+    """`token_hash`: hex of the token's keyed hash. `streams` empty: all. `scopes` empty: the kind's."""
+
+    kind: ClassVar[str] = "key"
+    environment: str
+    key_kind: KeyKind
+    name: str
+    token_hash: str
+    scopes: list[str] = []
+    streams: list[str] = []
+    revoked_ms: int | None = None
+
+
+class Stream(State, frozen=True, kw_only=True):
+    """`topic_id`: Kafka's id of the topic, empty while it is being created."""
+
+    kind: ClassVar[str] = "stream"
+    environment: str
+    name: str
+    description: str | None = None
+    retention_days: int = 14
+    default_routes: list[str] = []
+    status: StreamStatus = StreamStatus.CREATING
+    topic: str = ""
+    topic_id: str = ""
+
+
+class Workflow(State, frozen=True, kw_only=True):
+    """A route's target: a URL that gets each event by a signed POST. Gone means a `control` record without a value."""
+
+    kind: ClassVar[str] = "workflow"
+    environment: str
+    name: str
+    url: str
+    secret_version: int = 1
+
+    @property
+    def entity_id(self) -> str:
+        return workflow_entity_id(self.workspace, self.environment, self.id)
+
+
+STATES: dict[str, type[State]] = {state.kind: state for state in (Workspace, Key, Stream, Workflow)}
+
+
+def state_of(entity: Entity) -> State | None:
+    """None for a kind that this version does not know (a newer writer)."""
+    kind = STATES.get(entity.kind)
+    return None if kind is None else kind.of(entity)
+
+
+def to_json(state: State) -> dict[str, Any]:
+    return msgspec.to_builtins(state)  # type: ignore[no-any-return]

@@ -1,0 +1,150 @@
+"""The records between the parts, as frozen values; each knows its Avro schema (schemas/avro/<Name>.avsc).
+
+`encode()` gives the topic's bytes, `decode(value)` the record or Undecodable. Field meanings stand in the .avsc files.
+"""
+
+from typing import Any, ClassVar, Self
+
+import msgspec
+
+from schemas import codec as codecs
+from schemas.codec import Codec
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    codec: ClassVar[Codec]
+
+    def encode(self) -> bytes:
+        return self.codec.encode(msgspec.structs.asdict(self))
+
+    @classmethod
+    def decode(cls, value: bytes | None) -> Self:
+        return cls(**cls.codec.decode(value))
+
+
+class Decision(Record, frozen=True, kw_only=True):
+    codec: ClassVar[Codec] = codecs.DECISION
+    outcome: str
+    topic: str
+    partition: int
+    offset: int
+    received_ms: int
+    topic_id: str = ""
+    event_id: str = ""
+    original_id: str = ""
+    reason: str = ""
+    direct: bool = False
+    type: str = ""
+    occurred_at: str = ""
+    idempotency_key: str | None = None
+    actor: bytes | None = None
+    metadata: bytes | None = None
+    data_bytes: int = 0
+    routes: list[str] = []
+
+
+class Verdict(Record, frozen=True, kw_only=True):
+    codec: ClassVar[Codec] = codecs.VERDICT
+    correlation: bytes
+    outcome: str
+    event_id: str = ""
+    received_ms: int = 0
+    routes: list[str] = []
+    status: int = 0
+    body: bytes = b""
+
+
+class Command(Record, frozen=True, kw_only=True):
+    codec: ClassVar[Codec] = codecs.COMMAND
+    id: str
+    kind: str
+    workspace: str
+    environment: str
+    payload: bytes
+    actor: str
+    idempotency_key: str | None = None
+    surface: str = "events"
+    request_id: str = ""
+    address: str = ""
+
+
+class Entity(Record, frozen=True, kw_only=True):
+    codec: ClassVar[Codec] = codecs.ENTITY
+    kind: str
+    id: str
+    workspace: str
+    state: bytes
+    environment: str = ""
+    version: int = 1
+
+    @property
+    def key(self) -> bytes:
+        return f"{self.kind}/{self.id}".encode()
+
+
+class Delivery(Record, frozen=True, kw_only=True):
+    codec: ClassVar[Codec] = codecs.DELIVERY
+    delivery_id: str
+    event_id: str
+    workspace: str
+    environment: str
+    stream: str
+    workflow_id: str
+    received_ms: int
+    event: bytes
+    replay: int = 0
+
+
+class Outcome(Record, frozen=True, kw_only=True):
+    codec: ClassVar[Codec] = codecs.OUTCOME
+    delivery_id: str
+    event_id: str
+    workspace: str
+    environment: str
+    workflow_id: str
+    attempt: int
+    status: str
+    started_ms: int
+    completed_ms: int
+    stream: str = ""
+    replay: int = 0
+    http_status: int | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    next_attempt_ms: int | None = None
+    response_excerpt: bytes | None = None
+
+
+class DeadLetter(Record, frozen=True, kw_only=True):
+    codec: ClassVar[Codec] = codecs.DEAD_LETTER
+    id: str
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    reason: str
+    message: str
+    key: bytes | None = None
+    value: bytes | None = None
+    value_bytes: int = 0
+
+
+class Audit(Record, frozen=True, kw_only=True):
+    codec: ClassVar[Codec] = codecs.AUDIT
+    id: str
+    workspace: str
+    actor: str
+    action: str
+    resource: str
+    at_ms: int
+    outcome: str
+    environment: str = ""
+    request_id: str = ""
+    address: str = ""
+
+
+RECORDS: tuple[type[Record], ...] = (Decision, Verdict, Command, Entity, Delivery, Outcome, DeadLetter, Audit)
+
+
+def fields_of(record: Record) -> dict[str, Any]:
+    return msgspec.structs.asdict(record)

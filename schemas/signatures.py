@@ -1,0 +1,26 @@
+"""Signatures on what Atlas sends, and the secrets they are made with.
+
+Events: `X-Atlas-Signature: t=<unix seconds>,v1=<hex HMAC-SHA256 of "{t}.{raw body}">`
+(seeds/000, Verify the signature).
+A secret that Atlas issues is derived from the master key and the entity's id and version, so that no topic holds it.
+"""
+
+import base64
+import hashlib
+import hmac
+
+from schemas.seal import derive_key
+
+SIGNATURE_HEADER = "X-Atlas-Signature"
+
+
+def signing_secret(master_key: bytes, entity_id: str, version: int = 1) -> str:
+    """`whsec_` + base64 of 32 bytes (the Standard Webhooks form)."""
+    digest = hmac.digest(derive_key(master_key, "signing"), f"{entity_id}/{version}".encode(), "sha256")
+    return "whsec_" + base64.b64encode(digest).decode()
+
+
+def timestamped_signature(secret: str, timestamp_seconds: int, body: bytes) -> str:
+    """The value of `X-Atlas-Signature` on the events surface; the key is the secret's text as shown."""
+    signed = hmac.new(secret.encode(), str(timestamp_seconds).encode() + b"." + body, hashlib.sha256)
+    return f"t={timestamp_seconds},v1={signed.hexdigest()}"

@@ -1,0 +1,93 @@
+"""Every Kafka topic of Atlas: name, partitions, how long it is kept. The one list (DESIGN, Topics).
+
+`P` partitions (one count for all partitioned topics) make tables co-partition with what they decide.
+All are LogAppendTime: a producer's clock can neither age records out nor keep them (RELIABILITY F13, K7).
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+VERDICT_PARTITIONS = 64
+MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+DAY_MS = 86_400_000
+ENVIRONMENTS = ("live", "test")
+SYSTEM_STREAMS = frozenset({"spine", "work"})
+STREAM_NAME = re.compile(r"[a-z0-9-]{3,64}")
+
+
+class Topic(StrEnum):
+    """A fixed topic; stream topics are named by `stream_topic`."""
+
+    DECISIONS = "decisions"
+    COMMANDS = "commands"
+    CONTROL = "control"
+    VERDICTS = "verdicts"
+    DELIVERIES = "deliveries"
+    OUTCOMES = "outcomes"
+    AUDIT = "audit"
+    DEAD_LETTERS = "dead-letters"
+
+
+@dataclass(frozen=True)
+class TopicSpec:
+    name: str
+    partitions: int
+    config: dict[str, str]
+
+
+_RETENTION_DAYS: dict[Topic, float | None] = {
+    Topic.DECISIONS: 97,
+    Topic.COMMANDS: 30,
+    Topic.CONTROL: None,  # compacted
+    Topic.VERDICTS: 10 / 1440,
+    Topic.DELIVERIES: 30,
+    Topic.OUTCOMES: 97,
+    Topic.AUDIT: 400,
+    Topic.DEAD_LETTERS: 30,
+}
+
+
+def base_topics(partitions: int) -> list[TopicSpec]:
+    """What an installation has before its first stream."""
+    return [
+        TopicSpec(topic, VERDICT_PARTITIONS if topic is Topic.VERDICTS else partitions, _config(_RETENTION_DAYS[topic]))
+        for topic in Topic
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamTopic:
+    """What a stream topic's name says: whose it is. The topic decides, never the record (RELIABILITY K9)."""
+
+    workspace: str
+    environment: str
+    stream: str
+
+    @property
+    def name(self) -> str:
+        return f"events.{self.workspace}.{self.environment}.{self.stream}"
+
+
+def stream_topic(workspace: str, environment: str, stream: str) -> str:
+    return StreamTopic(workspace, environment, stream).name
+
+
+def parse_stream_topic(name: str) -> StreamTopic | None:
+    """None for a topic that is not a stream's."""
+    parts = name.split(".")
+    if len(parts) != 4 or parts[0] != "events" or parts[2] not in ENVIRONMENTS:
+        return None
+    return StreamTopic(*parts[1:])
+
+
+def stream_topic_spec(topic: StreamTopic, partitions: int, retention_days: int) -> TopicSpec:
+    """`uncompressed`: the broker unpacks what it stores, so a compression bomb is refused at the door (K6)."""
+    return TopicSpec(topic.name, partitions, _config(retention_days) | {"compression.type": "uncompressed"})
+
+
+def _config(retention_days: float | None) -> dict[str, str]:
+    config = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str(MESSAGE_BYTES_MAX)}
+    if retention_days is None:
+        return config | {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1"}
+    return config | {"retention.ms": str(int(retention_days * DAY_MS))}
