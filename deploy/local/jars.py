@@ -1,0 +1,154 @@
+"""The broker's jars: those named in deploy/kafka/jars.sha256, fetched once by Maven and checked byte for byte.
+
+They are kept in `$ATLAS_CACHE/kafka-jars`, by default in deploy/kafka/jars. A fetch goes into a directory beside it
+that is renamed when complete, so a broken download is never used. Java and Maven are installed through the system's
+package manager when they are missing and we may; otherwise ToolMissing carries the exact command to type.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import deploy.kafka
+
+JAVA_VERSION_MIN = 17  # what a Kafka 4 broker asks for
+KAFKA_FILES = Path(deploy.kafka.__path__[0])
+INSTALLERS: dict[str, Callable[[Sequence[str]], list[list[str]]]] = {
+    "apt-get": lambda names: [["apt-get", "update", "-q"], ["apt-get", "install", "-y", "-q", *names]],
+    "dnf": lambda names: [["dnf", "install", "-y", *names]],
+}
+PACKAGES = {
+    "apt-get": {"java": "default-jre-headless", "mvn": "maven"},
+    "dnf": {"java": "java-21-openjdk-headless", "mvn": "maven"},
+}
+Say = Callable[[str], None]
+
+
+class ToolMissing(Exception):
+    """Java or Maven is not there and can't be installed; the message is the command to type."""
+
+
+class JarsUnusable(Exception):
+    """Maven could not fetch the jars, or one of them is not the pinned one."""
+
+
+def say_on_stderr(sentence: str) -> None:
+    print(f"atlas: {sentence}", file=sys.stderr, flush=True)
+
+
+def pinned_jars() -> dict[str, str]:
+    """File name → SHA-256, of every jar on the broker's class path."""
+    lines = (KAFKA_FILES / "jars.sha256").read_text().splitlines()
+    return {name: digest for digest, name in (line.split() for line in lines)}
+
+
+def jars_directory(env: Mapping[str, str] = os.environ) -> Path:
+    cache = env.get("ATLAS_CACHE")
+    return Path(cache).expanduser().absolute() / "kafka-jars" if cache else KAFKA_FILES / "jars"
+
+
+def class_path(say: Say = say_on_stderr) -> str:
+    """The broker's class path; fetches what is missing. Raises ToolMissing, JarsUnusable."""
+    directory = jars_directory()
+    names = pinned_jars()
+    with (KAFKA_FILES / "pom.xml").open() as pom:
+        fcntl.flock(pom, fcntl.LOCK_EX)  # of two that start at once one fetches, the other finds them
+        if not all((directory / name).exists() for name in names):
+            fetch(directory, say)
+    return os.pathsep.join(str(directory / name) for name in names)
+
+
+def java(say: Say = say_on_stderr) -> str:
+    """Path of a Java that can run the broker. Raises ToolMissing."""
+    path = find_tool("java", say)
+    version = java_version(path)
+    if version < JAVA_VERSION_MIN:
+        raise ToolMissing(f"Java {JAVA_VERSION_MIN} or newer is needed, {path} is {version}. {advice(['java'])}")
+    return path
+
+
+def java_version(path: str) -> int:
+    """The major version; 0 when it can't be told."""
+    told = subprocess.run([path, "-version"], capture_output=True, text=True, check=False).stderr
+    found = re.search(r'version "(\d+)', told)
+    return int(found[1]) if found else 0
+
+
+def fetch(directory: Path, say: Say) -> None:
+    """Downloads all jars beside `directory`, checks them, and puts them in its place."""
+    java(say)
+    maven = find_tool("mvn", say)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    say(f"fetching the Kafka broker with Maven into {directory} (43 MB, once)")
+    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".jars-") as made:
+        arriving = Path(made) / "jars"
+        command = [maven, "-q", "-B", "-f", str(KAFKA_FILES / "pom.xml"), "dependency:copy-dependencies"]
+        done = subprocess.run(
+            [*command, f"-DoutputDirectory={arriving}"],
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        if done.returncode != 0:
+            raise JarsUnusable(f"Maven could not fetch the broker:\n{(done.stdout + done.stderr).strip()[-2000:]}")
+        check(arriving)
+        shutil.rmtree(directory, ignore_errors=True)
+        arriving.rename(directory)
+
+
+def check(directory: Path) -> None:
+    """Raises JarsUnusable naming every jar that is not the pinned one."""
+    wrong = [name for name, digest in pinned_jars().items() if _sha256(directory / name) != digest]
+    if wrong:
+        raise JarsUnusable(f"not the pinned jars (deploy/kafka/jars.sha256): {', '.join(wrong)}")
+
+
+def find_tool(name: str, say: Say) -> str:
+    """Path of `java` or `mvn`, installed now when it is missing and we are root. Raises ToolMissing."""
+    found = shutil.which(name)
+    if found is None and may_install():
+        _install(name, say)
+        found = shutil.which(name)
+    if found is None:
+        raise ToolMissing(f"{name} is not installed. {advice([name])}")
+    return found
+
+
+def package_manager() -> str | None:
+    return next((name for name in INSTALLERS if shutil.which(name)), None)
+
+
+def may_install() -> bool:
+    return os.geteuid() == 0 and package_manager() is not None
+
+
+def advice(tools: Sequence[str]) -> str:
+    """The sentence with the exact command to type."""
+    manager = package_manager()
+    if manager is None:
+        return "Install Java 17 or newer and Maven with your system's package manager, then try again."
+    packages = [PACKAGES[manager][tool] for tool in tools]
+    return "Type: " + " && ".join("sudo " + " ".join(command) for command in INSTALLERS[manager](packages))
+
+
+def _install(tool: str, say: Say) -> None:
+    manager = package_manager()
+    assert manager is not None
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in INSTALLERS[manager]([PACKAGES[manager][tool]]):
+        say(f"{tool} is missing; running: {' '.join(command)}")
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        if done.returncode != 0:
+            raise ToolMissing(f"{' '.join(command)} failed:\n{(done.stdout + done.stderr).strip()[-2000:]}")
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "missing"

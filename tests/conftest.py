@@ -1,0 +1,51 @@
+"""What every test may ask for: a real Kafka broker (`kafka`, one a run), or one of its own to hurt (`own_broker`)."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.local.broker import Broker
+from tests.support import shared_broker
+from tests.support.ports import free_port
+
+RUN = shared_broker.DIRECTORY_VARIABLE
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "requirement(*ids): the rows of docs/requirements.md that the test shows")
+    if not _is_worker(config):
+        os.environ[RUN] = f"{os.getpid()}:{tempfile.mkdtemp(prefix='atlas-tests-')}"  # inherited by xdist workers
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not _is_worker(config) and RUN in os.environ:
+        shared_broker.stop(_run()[1])
+        del os.environ[RUN]
+
+
+@pytest.fixture(scope="session")
+def kafka() -> str:
+    """Bootstrap address of the one real broker of this run. It is shared: use workspaces, groups, topics of your own."""
+    pid, directory = _run()
+    return shared_broker.bootstrap(directory, pid)
+
+
+@pytest.fixture
+def own_broker(tmp_path: Path) -> Iterator[Broker]:
+    """A running broker that this test alone uses: it may be killed, paused, stopped and started."""
+    broker = Broker(tmp_path / "broker", free_port(), free_port(), heap_mb=256)
+    broker.start()
+    yield broker
+    broker.kill()
+
+
+def _run() -> tuple[int, Path]:
+    pid, directory = os.environ[RUN].split(":", 1)
+    return int(pid), Path(directory)
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")

@@ -1,0 +1,72 @@
+"""The local broker: it serves when `start` returns, and what it acknowledged outlives a stop and a kill."""
+
+import os
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from deploy.local.broker import Broker, BrokerFailed, serving_cluster
+from operations.kafka_clients import producer_config, reader_config
+
+
+def append(bootstrap: str, topic: str, value: bytes) -> None:
+    reports: list[object] = []
+    producer = Producer(producer_config(bootstrap))
+    producer.produce(topic, value, partition=0, on_delivery=lambda error, _message: reports.append(error))
+    producer.flush(20)
+    assert reports == [None]
+
+
+def read(bootstrap: str, topic: str, count: int) -> list[bytes | None]:
+    consumer = Consumer(reader_config(bootstrap, "test"))
+    consumer.assign([TopicPartition(topic, 0, 0)])
+    try:
+        return [message.value() for message in consumer.consume(count, timeout=20)]
+    finally:
+        consumer.close()
+
+
+def create_topic(bootstrap: str, topic: str) -> None:
+    client = AdminClient({"bootstrap.servers": bootstrap})
+    client.create_topics([NewTopic(topic, 1)])[topic].result(20)
+
+
+@pytest.mark.requirement("F1")
+def test_acknowledged_records_outlive_a_stop_and_a_kill(own_broker: Broker) -> None:
+    create_topic(own_broker.bootstrap, "kept")
+    append(own_broker.bootstrap, "kept", b"before the stop")
+    own_broker.stop()
+    assert own_broker.pid is None and not own_broker.serves()
+    own_broker.start()
+    append(own_broker.bootstrap, "kept", b"before the kill")
+    own_broker.kill()
+    own_broker.start()
+    assert read(own_broker.bootstrap, "kept", 2) == [b"before the stop", b"before the kill"]
+
+
+def test_a_paused_broker_answers_nothing_and_goes_on_when_resumed(own_broker: Broker) -> None:
+    own_broker.pause()
+    assert not own_broker.serves()
+    own_broker.resume()
+    own_broker.wait_until_serving()
+
+
+def test_a_broker_that_cannot_start_says_why_with_its_last_lines(own_broker: Broker) -> None:
+    twin = Broker(own_broker.home.with_name("twin"), own_broker.port, own_broker.controller_port, heap_mb=256)
+    try:
+        with pytest.raises(BrokerFailed, match=r"ended:(.|\n)*Address already in use"):
+            twin.start()
+    finally:
+        twin.kill()
+
+
+def test_all_tests_of_a_run_share_one_broker(kafka: str) -> None:
+    assert serving_cluster(kafka, timeout_seconds=5)
+    assert "ATLAS_TEST_RUN" in os.environ
+
+
+def test_a_misspelt_topic_is_not_created(kafka: str) -> None:
+    client = AdminClient({"bootstrap.servers": kafka})
+    client.list_topics("no-such-topic", timeout=10)
+    assert "no-such-topic" not in client.list_topics(timeout=10).topics
