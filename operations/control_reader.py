@@ -1,8 +1,8 @@
 """Keeps a `ControlView` at the end of the topic `control`, in a thread of its own.
 
-The view is changed only on the event loop's thread (`call_soon_threadsafe`), so readers need no lock. `ready` turns true
-once the topic was read to the end it had at the start. `catch_up` reads on to the end as of now, for who misses an entity
-that somebody just made (DESIGN: a gateway or worker that misses an entity first reads `control` to its present end).
+The view is changed only on the event loop's thread (`call_soon_threadsafe`), so readers need no lock. `ready` turns
+true once the topic was read to the end it had at the start. `catch_up` reads on to the end as of now, for who misses an
+entity that somebody just made (DESIGN: a gateway or worker that misses one first reads `control` to its present end).
 """
 
 import asyncio
@@ -47,7 +47,7 @@ class ControlReader:
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
         config = reader_config(self._bootstrap, f"control-reader-{uuid.uuid4().hex}")
-        self._consumer = Consumer(config | {"fetch.wait.max.ms": 20})
+        self._consumer = Consumer(config | {"fetch.wait.max.ms": 20, "enable.partition.eof": True})
         self._thread = threading.Thread(target=self._run, name="control-reader", daemon=True)
         self._thread.start()
 
@@ -119,11 +119,13 @@ class ControlReader:
     def _apply(self, messages: Iterable[Message]) -> None:
         for message in messages:
             error = message.error()
-            if error is not None:
-                if error.code() != KafkaError._PARTITION_EOF:
-                    event(log, "control.read_failed", logging.WARNING, error=str(error))
-                continue
-            self._apply_one(message)
+            if error is None:
+                self._apply_one(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                # Compaction may have removed the newest records, so the end is told by EOF and not by a record.
+                self._read_to(message, message.offset())
+            else:
+                event(log, "control.read_failed", logging.WARNING, error=str(error))
         self._note_progress()
 
     def _apply_one(self, message: Message) -> None:
@@ -132,7 +134,13 @@ class ControlReader:
         except Undecodable as error:
             self.unreadable += 1
             event(log, "control.unreadable", logging.ERROR, offset=message.offset(), reason=str(error))
-        self.applied[message.partition()] = message.offset() + 1
+        offset = message.offset()
+        self._read_to(message, 0 if offset is None else offset + 1)
+
+    def _read_to(self, message: Message, next_offset: int | None) -> None:
+        partition = message.partition()
+        if partition is not None and next_offset is not None:
+            self.applied[partition] = max(self.applied.get(partition, 0), next_offset)
 
     def _note_progress(self) -> None:
         self._moved.set()
