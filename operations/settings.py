@@ -69,7 +69,7 @@ class Settings:
         """Raises SettingsInvalid naming each variable that can't be used."""
         faults: list[str] = []
         ports = Ports(_integer(env, "ATLAS_PORT_BASE", None, 1024, 65_000, faults))
-        home = Path(env.get("ATLAS_HOME", ".atlas")).expanduser().absolute()
+        home = home_directory(env)
         settings = cls(
             home=home,
             ports=ports,
@@ -99,6 +99,11 @@ class Settings:
             field.name: "(set)" if field.name in SECRET_FIELDS else str(getattr(self, field.name))
             for field in dataclasses.fields(self)
         }
+
+
+def home_directory(env: Mapping[str, str]) -> Path:
+    """Where an installation keeps its files: `ATLAS_HOME`, else `.atlas` in the current directory."""
+    return Path(env.get("ATLAS_HOME") or ".atlas").expanduser().absolute()
 
 
 def ensure_master_key(home: Path) -> bytes:

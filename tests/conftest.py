@@ -28,7 +28,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def kafka() -> str:
-    """Bootstrap address of the one real broker of this run. It is shared: use workspaces, groups, topics of your own."""
+    """Address of the one real broker of this run. It is shared: use workspaces, groups and topics of your own."""
     pid, directory = _run()
     return shared_broker.bootstrap(directory, pid)
 

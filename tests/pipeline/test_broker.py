@@ -4,7 +4,8 @@ import os
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from deploy.local.broker import Broker, BrokerFailed, serving_cluster
 from operations.kafka_clients import producer_config, reader_config

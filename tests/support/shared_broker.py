@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -77,16 +76,15 @@ def _lives(pid: int) -> bool:
 
 
 def main(directory: Path, run_pid: int) -> None:
-    stopping = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     broker = Broker(directory / "broker", free_port(), free_port())
     try:
         broker.start()
         arriving = directory / "bootstrap.arriving"
         arriving.write_text(broker.bootstrap)
         arriving.rename(directory / "bootstrap")
-        while not stopping.wait(0.5) and _lives(run_pid):
-            pass
+        while _lives(run_pid):
+            time.sleep(0.5)
     finally:
         broker.kill()  # nothing of it is kept, so there is nothing to shut down cleanly
         if not _lives(run_pid):

@@ -1,0 +1,17 @@
+"""The `atlas` command. Each group of commands is a file of its own beside this one, listed here."""
+
+import click
+
+from cli import run
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Atlas: an event platform on a Kafka log."""
+
+
+for command in run.COMMANDS:
+    main.add_command(command)
+
+if __name__ == "__main__":
+    main()

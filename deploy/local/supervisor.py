@@ -1,0 +1,105 @@
+"""Looks after child processes in one thread: starts, waits until they serve, restarts what ends, stops all in order.
+
+Knows nothing of Atlas: it is handed ProcessSpecs. Must run in the main thread (signals, and the children's lifeline).
+Ctrl-C and SIGTERM ask for the stop; a second one kills at once.
+"""
+
+import signal
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from deploy.local.child import Child, ProcessSpec, Say
+from deploy.local.decide import stop_turns
+
+LOOK_INTERVAL_SECONDS = 0.1
+STOP_PATIENCE_SECONDS = 4.5  # a turn; three turns stay within 15 s
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class StopRequested(Exception):
+    """Ctrl-C or SIGTERM came while something was waited for."""
+
+
+class NotReady(Exception):
+    """Some processes did not serve in time; the message names them and what they say."""
+
+
+class Supervisor:
+    def __init__(self, logs: Path, say: Say) -> None:
+        self._logs = logs
+        self._say = say
+        self._children: dict[str, Child] = {}
+        self._stops_requested = 0
+
+    @contextmanager
+    def handling_signals(self) -> Iterator[None]:
+        """While inside, the stop signals raise StopRequested at the next look, and never in between."""
+        before = {number: signal.signal(number, self._on_signal) for number in STOP_SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def start(self, specs: Sequence[ProcessSpec]) -> None:
+        for spec in specs:
+            child = self._children[spec.name] = Child(spec, self._logs, self._say)
+            child.start(time.monotonic())
+
+    def pid(self, name: str) -> int | None:
+        """None while that process is down."""
+        return self._children[name].pid
+
+    def wait_ready(self, names: Iterable[str], timeout_seconds: float) -> None:
+        """Returns when each of these serves. Raises NotReady, StopRequested."""
+        deadline = time.monotonic() + timeout_seconds
+        waiting = list(names)
+        while waiting:
+            self.look()
+            reasons = {name: self._not_ready(name) for name in waiting}
+            waiting = [name for name in waiting if reasons[name] is not None]
+            if waiting and time.monotonic() >= deadline:
+                told = "; ".join(f"{name}: {reasons[name]}" for name in waiting)
+                raise NotReady(f"not ready after {timeout_seconds:g} s: {told}. Logs: {self._logs}")
+
+    def watch(self) -> None:
+        """Looks after all until a stop is asked for; then raises StopRequested."""
+        while True:
+            self.look()
+
+    def look(self) -> None:
+        """One round over all children, and a short rest. Raises StopRequested."""
+        if self._stops_requested:
+            raise StopRequested
+        for child in self._children.values():
+            child.look_after(time.monotonic())
+        time.sleep(LOOK_INTERVAL_SECONDS)
+
+    def stop(self) -> None:
+        """Stops turn by turn; what has not ended in time, or at a second Ctrl-C, is killed. Nothing is left."""
+        for names in stop_turns((name, child.spec.stop_turn) for name, child in self._children.items()):
+            turn = [self._children[name] for name in names]
+            for child in turn:
+                child.ask_to_stop()
+            self._wait_gone(turn)
+            for child in turn:
+                if child.pid is not None:
+                    self._say(f"{child.spec.name} did not stop in time and is killed")
+                child.end()
+
+    def _wait_gone(self, turn: list[Child]) -> None:
+        deadline = time.monotonic() + STOP_PATIENCE_SECONDS
+        while any(child.pid is not None for child in turn):
+            if time.monotonic() >= deadline or self._stops_requested > 1:
+                return
+            time.sleep(0.02)
+
+    def _not_ready(self, name: str) -> str | None:
+        child = self._children[name]
+        return "it is not running" if child.pid is None else child.spec.not_ready()
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._stops_requested += 1

@@ -1,0 +1,161 @@
+"""`atlas up`: one command from nothing to a running Atlas on this machine.
+
+In this order: the home is locked, ports are checked, the broker serves, topics exist, all processes are ready, the
+development workspace has its keys, and only then `dev.json` appears. Ctrl-C takes it away again and stops the gateway,
+then the processors, then the broker. A next run goes on from there; nothing is lost by a kill either.
+With ATLAS_KAFKA set to another cluster no broker is started: that one is used.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from confluent_kafka import KafkaException
+
+from deploy.local import dev_file
+from deploy.local.broker import Broker, BrokerFailed
+from deploy.local.child import ProcessSpec, Say, http_not_ready
+from deploy.local.home import HomeTaken, PortTaken, locked_home, require_free
+from deploy.local.jars import JarsUnusable, ToolMissing
+from deploy.local.supervisor import NotReady, StopRequested, Supervisor
+from operations.settings import PROCESSES, Settings, SettingsInvalid, ensure_master_key, home_directory
+from operations.topic_admin import PartitionsChanged, ensure_topics
+from schemas.topics import base_topics
+
+BROKER_TIMEOUT_SECONDS = 60.0
+READY_TIMEOUT_SECONDS = 90.0
+GATEWAY_TURN, PROCESSORS_TURN, BROKER_TURN = 0, 1, 2
+REFUSALS = (
+    BrokerFailed,
+    HomeTaken,
+    JarsUnusable,
+    KafkaException,
+    NotReady,
+    PartitionsChanged,
+    PortTaken,
+    SettingsInvalid,
+    ToolMissing,
+)
+Contribution = Callable[[Settings], dict[str, Any]]
+
+
+def events_surface(settings: Settings) -> dict[str, Any]:
+    """What dev.json says of the events surface; makes the development workspace and its keys where they are missing."""
+    from ingest_gateway.log.bootstrap import ensure_development_workspace
+
+    return {"url": f"http://{settings.host}:{settings.events_port}", **ensure_development_workspace(settings)}
+
+
+SURFACES: dict[str, Contribution] = {"events": events_surface}
+
+
+def up(env: Mapping[str, str], say: Say, surfaces: Mapping[str, Contribution] = SURFACES) -> None:
+    """Runs until Ctrl-C or SIGTERM. Raises one of REFUSALS, whose message is a sentence for people."""
+    home = home_directory(env)
+    with locked_home(home):
+        dev_file.remove(home)
+        ensure_master_key(home)
+        settings = Settings.from_env(env)
+        require_free(settings.host, port_uses(settings))
+        supervisor = Supervisor(home / "logs", say)
+        with supervisor.handling_signals():
+            try:
+                start(supervisor, settings, env, say)
+                content = dev_content(settings, surfaces)
+                dev_file.write(home, content)
+                say(where(settings, content))
+                supervisor.watch()
+            except StopRequested:
+                say("stopping: the gateway, the processors, the broker")
+            finally:
+                dev_file.remove(home)
+                supervisor.stop()
+        say("stopped; everything accepted is kept in " + str(home))
+
+
+def start(supervisor: Supervisor, settings: Settings, env: Mapping[str, str], say: Say) -> None:
+    """Returns when the broker and all processes serve."""
+    if settings.kafka == local_broker(settings).bootstrap:
+        start_broker(supervisor, local_broker(settings), say)
+    ensure_topics(settings.kafka, base_topics(settings.partitions))
+    say("starting " + ", ".join(PROCESSES))
+    supervisor.start([atlas_process(name, settings, env) for name in PROCESSES])
+    supervisor.wait_ready(PROCESSES, READY_TIMEOUT_SECONDS)
+
+
+def local_broker(settings: Settings) -> Broker:
+    return Broker(settings.home / "kafka", settings.ports.kafka, settings.ports.controller)
+
+
+def start_broker(supervisor: Supervisor, broker: Broker, say: Say) -> None:
+    say(f"starting the broker on {broker.bootstrap}")
+    broker.prepare()
+    supervisor.start([broker_process(broker)])
+    supervisor.wait_ready(["broker"], BROKER_TIMEOUT_SECONDS)
+
+
+def broker_process(broker: Broker) -> ProcessSpec:
+    """SIGTERM when the supervisor dies: a clean end spares the next start the 2 s of the old session."""
+    return ProcessSpec(
+        name="broker",
+        command=tuple(broker.command()),
+        env=dict(os.environ),
+        not_ready=lambda: None if broker.serves() else "it does not answer yet",
+        stop_turn=BROKER_TURN,
+        when_parent_dies=signal.SIGTERM,
+    )
+
+
+def atlas_process(name: str, settings: Settings, env: Mapping[str, str]) -> ProcessSpec:
+    """The gateway or one processor; its settings come from the environment that `atlas up` has, made definite."""
+    module = ("ingest_gateway",) if name == "gateway" else ("processors", name)
+    port = settings.ports.operations(name)
+    definite = {
+        "ATLAS_HOME": str(settings.home),
+        "ATLAS_KAFKA": settings.kafka,
+        "ATLAS_METRICS_PORT": str(port),
+        "ATLAS_PARTITIONS": str(settings.partitions),
+        "DATABASE_URL": settings.database_url,
+        "PYTHONUNBUFFERED": "1",
+    }
+    return ProcessSpec(
+        name=name,
+        command=(sys.executable, "-m", *module),
+        env={**env, **definite},
+        not_ready=lambda: http_not_ready(f"http://{settings.host}:{port}/readyz"),
+        stop_turn=GATEWAY_TURN if name == "gateway" else PROCESSORS_TURN,
+    )
+
+
+def port_uses(settings: Settings) -> dict[int, str]:
+    """Every port of the run, and what it is for."""
+    operations = {settings.ports.operations(name): f"operations port of {name}" for name in PROCESSES}
+    surfaces = {settings.events_port: "the events API"}
+    if settings.kafka != local_broker(settings).bootstrap:
+        return {**surfaces, **operations}
+    return {settings.ports.kafka: "Kafka", settings.ports.controller: "the Kafka controller", **surfaces, **operations}
+
+
+def dev_content(settings: Settings, surfaces: Mapping[str, Contribution]) -> dict[str, Any]:
+    told = {name: contribution(settings) for name, contribution in surfaces.items()}
+    metrics = [f"http://{settings.host}:{settings.ports.operations(name)}/metrics" for name in PROCESSES]
+    return {"kafka": settings.kafka, **told, "metrics": metrics}
+
+
+def where(settings: Settings, content: Mapping[str, Any]) -> str:
+    """The table that people see when all is ready."""
+    surfaces = {name: part["url"] for name, part in content.items() if isinstance(part, dict) and "url" in part}
+    operations = {name: f"http://{settings.host}:{settings.ports.operations(name)}/metrics" for name in PROCESSES}
+    rows = {
+        **surfaces,
+        "kafka": settings.kafka,
+        **{f"{name} metrics": url for name, url in operations.items()},
+        "keys": str(settings.home / dev_file.FILE_NAME),
+        "logs": str(settings.home / "logs"),
+    }
+    width = max(map(len, rows))
+    return "Atlas is ready. Ctrl-C stops it.\n" + "\n".join(
+        f"  {name:<{width}}  {value}" for name, value in rows.items()
+    )
