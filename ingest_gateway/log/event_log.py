@@ -1,0 +1,218 @@
+"""The port to the Kafka log: `append` gives a future that holds where the broker has stored the record.
+
+Only the package `log` knows Kafka's exceptions; its callers see LogBusy (nothing was taken, try again) and
+LogUnavailable (not confirmed; the record may still be stored, RELIABILITY F5). A caller sets its own deadline on the
+future and cancels it; the report that comes later is counted, never lost (F37).
+
+A poll thread collects delivery reports and hands each round's to the event loop in one call.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from ingest_gateway import metrics
+from operations.kafka_clients import producer_config
+from operations.logs import event
+
+log = logging.getLogger(__name__)
+Headers = list[tuple[str, bytes]]
+POLL_SECONDS = 0.2
+QUEUE_MESSAGES_MAX = 100_000
+TOPICS_REMEMBERED_MAX = 20_000
+
+
+class LogBusy(Exception):
+    """The local queue is full; nothing of this record was taken."""
+
+
+class LogUnavailable(Exception):
+    """Not confirmed as stored. It may be stored all the same: sending it again with the same key is safe."""
+
+
+class Appended(NamedTuple):
+    """Where the broker stored a record, and its append time (LogAppendTime)."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+
+
+class _Report(NamedTuple):
+    future: asyncio.Future[Appended]
+    started_seconds: float
+    error: KafkaError | None
+    message: Message
+
+
+class EventLog:
+    """`start()` on the running loop, `await close()` at the end. One a process; used from the loop's thread only."""
+
+    def __init__(
+        self,
+        bootstrap: str,
+        *,
+        linger_ms: float = 1,
+        queue_messages_max: int = QUEUE_MESSAGES_MAX,
+        on_fatal: Callable[[str], None] = lambda reason: None,
+        make_producer: Callable[[dict[str, Any]], Producer] = Producer,
+    ) -> None:
+        """`on_fatal` is told once, on the loop, that no append will ever succeed again: end the process (F7)."""
+        self._config = producer_config(bootstrap, linger_ms=linger_ms, queue_messages_max=queue_messages_max) | {
+            "partitioner": "murmur2_random",  # the Java client's, so admission can tell where a key belongs
+            "error_cb": self._note_error,
+        }
+        self._queue_messages_max = queue_messages_max
+        self._on_fatal = on_fatal
+        self._make_producer = make_producer
+        self._producer: Producer | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._reports: list[_Report] = []
+        self._newest: dict[str, dict[int, int]] = {}
+        self._stopping = threading.Event()
+        self._flush_seconds = 0.0
+        self._fatal: str | None = None
+        self._connected = False
+
+    @property
+    def failed(self) -> str | None:
+        """Why no append will ever succeed again, or None."""
+        return self._fatal
+
+    @property
+    def connected(self) -> bool:
+        """Whether a broker has answered this producer yet."""
+        return self._connected
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._producer = producer = self._make_producer(self._config)
+        metrics.PRODUCE_QUEUE.set_function(lambda: len(producer))
+        self._thread = threading.Thread(target=self._run, name="event-log", daemon=True)
+        self._thread.start()
+
+    def append(self, topic: str, key: bytes, value: bytes, headers: Headers) -> asyncio.Future[Appended]:
+        """Queues one record for the broker, on the partition that murmur2 of its key names.
+
+        Raises LogBusy at once when the local queue is full and LogUnavailable when nothing can be queued any more; the
+        future fails with LogUnavailable when the broker did not confirm. Cancel it to stop waiting.
+        """
+        if self._fatal is not None or self._stopping.is_set():
+            raise LogUnavailable(self._fatal or "the gateway is stopping")
+        assert self._producer is not None and self._loop is not None
+        future: asyncio.Future[Appended] = self._loop.create_future()
+        started_seconds = time.perf_counter()
+
+        def report(error: KafkaError | None, message: Message) -> None:
+            self._reports.append(_Report(future, started_seconds, error, message))
+
+        try:
+            self._producer.produce(topic, value, key, on_delivery=report, headers=headers)
+        except BufferError as error:
+            metrics.PRODUCE_FAILURES.labels("queue_full").inc()
+            raise LogBusy("the local queue to the log is full") from error
+        except KafkaException as error:
+            self._note_error(error.args[0])
+            raise LogUnavailable(str(error)) from error
+        return future
+
+    def has_room(self, records: int) -> bool:
+        """Whether that many records fit the local queue now: asked before a batch, so that none is half sent (F8)."""
+        assert self._producer is not None
+        return len(self._producer) + records <= self._queue_messages_max
+
+    def newest(self, topic: str) -> dict[int, int]:
+        """The newest offset that this process appended to each partition of a topic, as far as remembered."""
+        return self._newest.get(topic, {})
+
+    async def close(self, flush_seconds: float = 5.0) -> None:
+        """Sends what is queued, at most for so long; what is left then fails with LogUnavailable."""
+        self._flush_seconds = flush_seconds
+        self._stopping.set()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join)
+            await asyncio.sleep(0)  # the last reports were handed to the loop just now
+
+    def _run(self) -> None:
+        """The poll thread. All delivery callbacks run here, so `_reports` needs no lock."""
+        assert self._producer is not None
+        while not self._stopping.is_set():
+            self._producer.poll(POLL_SECONDS)
+            self._hand_over()
+        unsent = self._producer.flush(self._flush_seconds)
+        if unsent:
+            event(log, "log.unsent", logging.ERROR, records=unsent)
+            self._producer.purge()
+            self._producer.flush(1)
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        if not self._reports:
+            return
+        reports, self._reports = self._reports, []
+        self._call(self._settle_all, reports)
+
+    def _call(self, function: Callable[..., object], *arguments: object) -> None:
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(function, *arguments)
+        except RuntimeError:
+            log.debug("the event loop closed before the log's reports were handed over")
+
+    def _settle_all(self, reports: list[_Report]) -> None:
+        now_seconds = time.perf_counter()
+        for report in reports:
+            metrics.PRODUCE_SECONDS.observe(now_seconds - report.started_seconds)
+            if report.error is None:
+                self._settle_stored(report)
+            else:
+                self._settle_failed(report.future, report.error)
+
+    def _settle_stored(self, report: _Report) -> None:
+        message = report.message
+        stored = Appended(message.topic(), message.partition(), message.offset(), message.timestamp()[1])
+        self._connected = True
+        self._remember(stored)
+        if self._fatal is not None:
+            _fail(report.future, self._fatal)  # stored before the fault, but nothing is promised after it
+        elif report.future.done():
+            metrics.PRODUCE_LATE.labels("stored").inc()
+        else:
+            report.future.set_result(stored)
+
+    def _settle_failed(self, future: asyncio.Future[Appended], error: KafkaError) -> None:
+        self._note_error(error)
+        metrics.PRODUCE_FAILURES.labels(metrics.produce_failure(error.name())).inc()
+        if future.done():
+            metrics.PRODUCE_LATE.labels("failed").inc()
+        else:
+            _fail(future, error.str())
+
+    def _remember(self, stored: Appended) -> None:
+        offsets = self._newest.get(stored.topic)
+        if offsets is None:
+            if len(self._newest) >= TOPICS_REMEMBERED_MAX:
+                del self._newest[next(iter(self._newest))]
+            offsets = self._newest[stored.topic] = {}
+        if stored.offset > offsets.get(stored.partition, -1):
+            offsets[stored.partition] = stored.offset
+
+    def _note_error(self, error: KafkaError) -> None:
+        """Also librdkafka's error callback, then on the poll thread."""
+        if (error.fatal() or error.code() == KafkaError._FATAL) and self._fatal is None:
+            self._fatal = f"the producer failed for good: {error.str()}"
+            event(log, "log.fatal", logging.CRITICAL, error=error.str())
+            self._call(self._on_fatal, self._fatal)
+
+
+def _fail(future: asyncio.Future[Appended], reason: str) -> None:
+    if not future.done():
+        future.set_exception(LogUnavailable(reason))
+        future.exception()  # marks it as seen: nobody may be waiting any more

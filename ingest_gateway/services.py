@@ -1,0 +1,34 @@
+"""What the handlers of every surface work with, made once by `__main__` and reached by `request.app[SERVICES]`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from ingest_gateway.identity.principals import Principal
+from ingest_gateway.log.commands import CommandClient
+from ingest_gateway.log.event_log import EventLog
+from ingest_gateway.log.verdicts import VerdictWaiter
+from operations.control_reader import ControlReader
+from operations.settings import Settings
+from schemas.seal import Sealer
+
+if TYPE_CHECKING:
+    from ingest_gateway.read_model import ReadModel
+
+
+@dataclass
+class Services:
+    settings: Settings
+    events: EventLog
+    verdicts: VerdictWaiter
+    commands: CommandClient
+    control: ControlReader
+    authenticate: Callable[[web.Request], Principal]
+    """Who calls. Raises Refused: 401 authentication_failed."""
+    reads: "ReadModel"
+    sealer: Sealer
+
+
+SERVICES = web.AppKey("services", Services)

@@ -1,0 +1,1 @@
+"""One package a public API: its routes, its models, its own error format."""
