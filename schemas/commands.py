@@ -1,0 +1,239 @@
+"""What may be asked of the control agent: one payload a kind, as JSON in `Command.payload`, and its answer's shape.
+
+A command's record has the workspace as its key (one order a workspace) and the header `atlas-reply` of who waits.
+The gateway checks a payload's form and tells the user; the limits here only keep a faulty writer from breaking
+anything (such a record is a dead letter). What needs shared state is decided in processors/control/decide.py.
+
+The answer is a `Verdict`: outcome `done` with the entity's state as JSON in `body` (status 201, 200; 204: no body),
+or `refused` with a `FaultBody`.
+"""
+
+import hashlib
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from schemas.codec import Undecodable
+from schemas.entities import Key, KeyKind, Workspace
+from schemas.ids import COMMAND, random_id
+from schemas.records import Command
+
+DONE, REFUSED = "done", "refused"
+STREAMS_PER_WORKSPACE_MAX = 100
+RETENTION_DAYS_DEFAULT, RETENTION_DAYS_MIN, RETENTION_DAYS_MAX = 14, 1, 90
+IDEMPOTENCY_MS = 24 * 3_600_000
+
+Environment = Literal["live", "test"]
+StreamName = Annotated[str, Meta(pattern=r"^[a-z0-9-]{3,64}\Z")]
+RetentionDays = Annotated[int, Meta(ge=RETENTION_DAYS_MIN, le=RETENTION_DAYS_MAX)]
+WorkflowId = Annotated[str, Meta(pattern=r"^wf_[A-Za-z0-9_]{1,64}\Z")]
+
+
+class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Base of all payloads: a field at its default is left out, so equal payloads are equal bytes."""
+
+    kind: ClassVar[str]
+
+    def encode(self) -> bytes:
+        return msgspec.json.encode(self)
+
+
+class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """`streams` empty: all; `scopes` empty: those of the kind."""
+
+    name: str
+    environment: Environment
+    key_kind: KeyKind
+    streams: list[str] = []
+    scopes: list[str] = []
+
+
+class CreateWorkspace(Payload, frozen=True, kw_only=True):
+    """The id is the command's `workspace`. Answer 201: `WorkspaceCreated`. 409 `workspace_exists`."""
+
+    kind: ClassVar[str] = "workspace.create"
+    name: str
+    keys: list[NewKey] = []
+
+
+class CreateKey(Payload, frozen=True, kw_only=True):
+    """Answer 201: `Key`; its token is `schemas.tokens.mint_token(master_key, key_kind, environment, id)`."""
+
+    kind: ClassVar[str] = "key.create"
+    name: str
+    environment: Environment
+    key_kind: KeyKind
+    streams: list[str] = []
+    scopes: list[str] = []
+
+
+class CreateStream(Payload, frozen=True, kw_only=True):
+    """Answer 201 once its Kafka topic exists: `Stream`. 409 `stream_exists`, `stream_limit_reached`; 400."""
+
+    kind: ClassVar[str] = "stream.create"
+    name: StreamName
+    description: str | None = None
+    retention_days: RetentionDays = RETENTION_DAYS_DEFAULT
+    default_routes: list[WorkflowId] = []
+
+
+class UpdateStream(Payload, frozen=True, kw_only=True):
+    """`stream`: id or name. What is unset stays. Answer 200: `Stream`. 404 `stream_not_found`; 400."""
+
+    kind: ClassVar[str] = "stream.update"
+    stream: str
+    description: str | UnsetType | None = UNSET
+    retention_days: RetentionDays | UnsetType = UNSET
+    default_routes: list[WorkflowId] | UnsetType = UNSET
+
+
+class DeleteStream(Payload, frozen=True, kw_only=True):
+    """`stream`: id or name. Answer 204. 404 `stream_not_found`."""
+
+    kind: ClassVar[str] = "stream.delete"
+    stream: str
+
+
+class CreateWorkflow(Payload, frozen=True, kw_only=True):
+    """`id` left out: derived. Answer 201: `Workflow`. 409 `workflow_exists`.
+
+    The signing secret is `schemas.signatures.signing_secret(master_key, workflow.entity_id, workflow.secret_version)`.
+    """
+
+    kind: ClassVar[str] = "workflow.create"
+    name: str
+    url: str
+    id: WorkflowId | None = None
+
+
+class DeleteWorkflow(Payload, frozen=True, kw_only=True):
+    """Answer 204. 404 `workflow_not_found`."""
+
+    kind: ClassVar[str] = "workflow.delete"
+    id: str
+
+
+class StreamCreated(Payload, frozen=True, kw_only=True):
+    """The control process to itself: the topic exists; or it never will (`failed` says why)."""
+
+    kind: ClassVar[str] = "stream.created"
+    stream_id: str
+    topic_id: str = ""
+    failed: str | None = None
+
+
+class StreamAltered(Payload, frozen=True, kw_only=True):
+    """The control process to itself: the topic is kept so long now."""
+
+    kind: ClassVar[str] = "stream.altered"
+    stream_id: str
+    retention_days: int
+
+
+class StreamExpired(Payload, frozen=True, kw_only=True):
+    """The control process to itself: a deleted stream's retention is over and its topic is gone."""
+
+    kind: ClassVar[str] = "stream.expired"
+    stream_id: str
+
+
+class ResumeTopics(Payload, frozen=True, kw_only=True):
+    """The control process to itself, on a partition it was given: take up the topic work that is not finished."""
+
+    kind: ClassVar[str] = "topics.resume"
+
+
+PAYLOADS: dict[str, type[Payload]] = {
+    payload.kind: payload
+    for payload in (
+        CreateWorkspace,
+        CreateKey,
+        CreateStream,
+        UpdateStream,
+        DeleteStream,
+        CreateWorkflow,
+        DeleteWorkflow,
+        StreamCreated,
+        StreamAltered,
+        StreamExpired,
+        ResumeTopics,
+    )
+}
+
+
+class WorkspaceCreated(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of the answer to `workspace.create`."""
+
+    workspace: Workspace
+    keys: list[Key]
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    field: str
+    message: str
+
+
+class FaultBody(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of a refusal. `details` is empty or {"errors": [{"field", "message"}]}."""
+
+    code: str
+    message: str
+    details: dict[str, list[FieldError]] = {}
+
+
+def new_command(
+    payload: Payload,
+    *,
+    workspace: str,
+    environment: str,
+    actor: str,
+    now_ms: int,
+    idempotency_key: str | None = None,
+    surface: str = "events",
+    request_id: str = "",
+    address: str = "",
+) -> Command:
+    """A command with a new random id. Its record's key is `command_key(command)`."""
+    return Command(
+        id=random_id(COMMAND, now_ms),
+        kind=payload.kind,
+        workspace=workspace,
+        environment=environment,
+        payload=payload.encode(),
+        actor=actor,
+        idempotency_key=idempotency_key,
+        surface=surface,
+        request_id=request_id,
+        address=address,
+    )
+
+
+def command_key(command: Command) -> bytes:
+    """The record's key: partition = murmur2 of it."""
+    return command.workspace.encode()
+
+
+def decode_payload(command: Command) -> Payload:
+    """Raises Undecodable for an unknown kind and for a payload that is not of its form."""
+    form = PAYLOADS.get(command.kind)
+    if form is None:
+        raise Undecodable(f"unknown kind of command: {command.kind[:64]!r}")
+    try:
+        return msgspec.json.decode(command.payload, type=form)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Undecodable(f"the payload is not a {command.kind}: {error}") from error
+
+
+def payload_hash(payload: Payload) -> str:
+    """Two payloads of a kind ask for the same thing exactly when their hashes are equal."""
+    return hashlib.blake2b(f"{payload.kind}\0".encode() + payload.encode(), digest_size=16).hexdigest()
+
+
+def decode_fault(body: bytes) -> FaultBody:
+    return msgspec.json.decode(body, type=FaultBody)
+
+
+def decode_state(body: bytes, of: type[Any]) -> Any:
+    """The entity (schemas.entities) or WorkspaceCreated in a `done` verdict's body."""
+    return msgspec.json.decode(body, type=of)
