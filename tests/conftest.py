@@ -11,11 +11,11 @@ from deploy.local.broker import Broker
 from tests.support import shared_broker
 from tests.support.ports import free_port
 
+pytest_plugins = ("tests.traceability.plugin",)
 RUN = shared_broker.DIRECTORY_VARIABLE
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "requirement(*ids): the rows of docs/requirements.md that the test shows")
     if not _is_worker(config):
         os.environ[RUN] = f"{os.getpid()}:{tempfile.mkdtemp(prefix='atlas-tests-')}"  # inherited by xdist workers
 

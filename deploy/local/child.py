@@ -44,6 +44,7 @@ class Child:
         self._say = say
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
+        self._log_byte = 0  # where this life's lines begin
         self._starts_at: float | None = None  # set while it is down and waits for its next start
         self._failures = 0
 
@@ -55,6 +56,7 @@ class Child:
     def start(self, now: float) -> None:
         self._starts_at = None
         self._started_at = now
+        self._log_byte = self.log.stat().st_size if self.log.exists() else 0
         self._process = spawn(
             self.spec.command,
             log=self.log,
@@ -90,7 +92,7 @@ class Child:
         again = restart(self._failures, ran_seconds)
         self._failures = again.failures
         self._starts_at = now + again.delay_seconds
-        lines = "".join(f"\n    {line}" for line in last_lines(self.log, LAST_LINES_SHOWN))
+        lines = "".join(f"\n    {line}" for line in last_lines(self.log, LAST_LINES_SHOWN, self._log_byte))
         self._say(exit_sentence(self.spec.name, code, ran_seconds, again.delay_seconds) + f". Its last lines:{lines}")
 
 

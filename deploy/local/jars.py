@@ -152,3 +152,12 @@ def _install(tool: str, say: Say) -> None:
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "missing"
+
+
+if __name__ == "__main__":
+    try:
+        java()
+        class_path()
+    except (ToolMissing, JarsUnusable) as unusable:
+        say_on_stderr(str(unusable))
+        sys.exit(1)

@@ -65,12 +65,14 @@ def end_now(process: subprocess.Popen[bytes]) -> int:
     return process.wait()
 
 
-def last_lines(log: Path, count: int) -> list[str]:
-    """The end of a log, for people; bytes that are not UTF-8 are replaced."""
+def last_lines(log: Path, count: int, since_byte: int = 0) -> list[str]:
+    """The end of a log, for people, of what was written after `since_byte`; bytes that are not UTF-8 are replaced."""
     if not log.exists():
         return []
+    size = log.stat().st_size
+    written_after = since_byte if since_byte <= size else 0  # else it was emptied in between
     with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - LOG_TAIL_BYTES))
+        file.seek(max(written_after, size - LOG_TAIL_BYTES))
         return file.read().decode("utf-8", "replace").splitlines()[-count:]
 
 

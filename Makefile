@@ -1,0 +1,54 @@
+# `make run` starts Atlas, `make test` tests it; both set up what they need first. `make help` lists the rest.
+SHELL := /bin/sh
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+READY := $(VENV)/.installed
+CODE := bench cli deploy ingest_gateway operations processors schemas tests
+
+.DEFAULT_GOAL := help
+.PHONY: help setup broker run test test-unit lint format requirements bench-latency lock clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
+
+setup: $(READY) ## Virtual environment and packages (nothing to do while requirements.lock stands)
+
+$(READY): requirements.lock pyproject.toml deploy/local/setup.sh
+	@deploy/local/setup.sh $(VENV)
+	@touch $(READY)
+
+broker: $(READY) ## The Kafka broker's jars, and Java and Maven where we may install them
+	@$(PYTHON) -m deploy.local.jars
+
+run: $(READY) ## Start everything on this machine; Ctrl-C stops it
+	@exec $(VENV)/bin/atlas up
+
+test: broker ## All tests, against a real broker
+	@echo "atlas: running the tests" >&2
+	@$(PYTHON) -m pytest -n 2 tests
+
+test-unit: $(READY) ## The tests that need no broker, in seconds
+	@$(PYTHON) -m pytest -n 2 tests/unit
+
+lint: $(READY) ## ruff (style, format) and mypy (types)
+	@$(PYTHON) -m ruff check $(CODE)
+	@$(PYTHON) -m ruff format --check $(CODE)
+	@$(PYTHON) -m mypy
+
+format: $(READY) ## Put the code in ruff's format
+	@$(PYTHON) -m ruff check --fix $(CODE)
+	@$(PYTHON) -m ruff format $(CODE)
+
+requirements: $(READY) ## Which rows of docs/requirements.md the last test run shows, and which none does yet
+	@$(PYTHON) -m tests.traceability.report
+
+bench-latency: broker ## Time from the 202 to the first delivery, at 100 events a second
+	@$(PYTHON) -m bench.latency
+
+lock: $(READY) ## Write requirements.lock anew from pyproject.toml
+	@$(VENV)/bin/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+		--strip-extras --allow-unsafe --extra dev --output-file requirements.lock pyproject.toml
+
+clean: ## Remove what was set up and built; .atlas, where a run keeps its data, stays
+	rm -rf $(VENV) deploy/kafka/jars .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
