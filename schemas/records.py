@@ -107,6 +107,7 @@ class Outcome(Record, frozen=True, kw_only=True):
     started_ms: int
     completed_ms: int
     stream: str = ""
+    received_ms: int = 0
     replay: int = 0
     http_status: int | None = None
     error_code: str | None = None

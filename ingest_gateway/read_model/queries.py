@@ -1,0 +1,142 @@
+"""Questions to the read model, each one round trip in a worker thread over a connection that can't write.
+
+Raises ReadModelUnavailable where the database is away, locked or not made yet; nothing of SQLAlchemy leaves this file.
+A read that must follow a write asks `passed` (or waits with `wait_until_passed`) and reads after that.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Row, Select, and_, bindparam, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from ingest_gateway.read_model.stored import StoredEvent
+from operations.read_model_engine import reader_engine
+from schemas.read_model import AttemptRow, EventRow, attempts, event_conflicts, events, source_positions
+
+POLL_SECONDS = 0.005
+THREADS = 4
+Position = tuple[str, int, int]
+"""Topic, partition and offset of a record that a gateway appended to a stream."""
+
+Answer = TypeVar("Answer")
+
+
+class ReadModelUnavailable(Exception):
+    """The read model can't be asked now."""
+
+
+def _event_statement() -> Select[Any]:
+    """One statement, so that the event and its attempts are of one moment on both databases."""
+    same_event = and_(
+        attempts.c.workspace == events.c.workspace,
+        attempts.c.environment == events.c.environment,
+        attempts.c.event_id == events.c.id,
+    )
+    return (
+        select(*events.c, *attempts.c)
+        .select_from(events.outerjoin(attempts, same_event))
+        .where(
+            events.c.workspace == bindparam("workspace"),
+            events.c.environment == bindparam("environment"),
+            events.c.id == bindparam("id"),
+        )
+    )
+
+
+_EVENT = _event_statement()
+_ORIGINAL = select(event_conflicts.c.original_id).where(
+    event_conflicts.c.workspace == bindparam("workspace"),
+    event_conflicts.c.environment == bindparam("environment"),
+    event_conflicts.c.event_id == bindparam("id"),
+)
+_SOURCE_POSITIONS = select(source_positions.c.topic, source_positions.c.partition, source_positions.c.next_offset)
+_EVENT_COLUMNS = len(EventRow._fields)
+
+
+class ReadModel:
+    """Made on any thread, asked on the event loop; `close()` at the end."""
+
+    def __init__(self, database_url: str, threads: int = THREADS) -> None:
+        self._engine = reader_engine(database_url, threads)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="read-model")
+        self._passed: dict[tuple[str, int], int] = {}
+        self._refresh: asyncio.Task[None] | None = None
+
+    async def event(self, workspace: str, environment: str, event_id: str) -> StoredEvent | None:
+        """An admitted event of this workspace and environment with all attempts, or None."""
+        scope = {"workspace": workspace, "environment": environment, "id": event_id}
+        rows = await self._ask(lambda connection: connection.execute(_EVENT, scope).fetchall())
+        return _stored_event(rows) if rows else None
+
+    async def conflict_of(self, workspace: str, environment: str, event_id: str) -> str | None:
+        """The id of the event that holds the key with which `event_id` was refused. Ask `event` first."""
+        scope = {"workspace": workspace, "environment": environment, "id": event_id}
+        return await self._ask(lambda connection: connection.execute(_ORIGINAL, scope).scalar())
+
+    async def passed(self, positions: Iterable[Position]) -> bool:
+        """Whether what became of each of these records shows in the read model."""
+        wanted = list(positions)
+        if not self._known(wanted):
+            await self._look_again()
+        return self._known(wanted)
+
+    async def wait_until_passed(self, positions: Iterable[Position], timeout_seconds: float) -> bool:
+        """`passed`, asked until it is so; False once `timeout_seconds` are over, be it that the database is away.
+
+        However many wait, the database is asked once in a few milliseconds.
+        """
+        wanted = list(positions)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                while True:
+                    with contextlib.suppress(ReadModelUnavailable):
+                        if await self.passed(wanted):
+                            return True
+                    await asyncio.sleep(POLL_SECONDS)
+        return False
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._pool.shutdown)
+        self._engine.dispose()
+
+    def _known(self, positions: list[Position]) -> bool:
+        return all(self._passed.get((topic, partition), 0) > offset for topic, partition, offset in positions)
+
+    async def _look_again(self) -> None:
+        """Reads the positions; whoever asks meanwhile gets the next answer, as this one may be older than its write."""
+        if self._refresh is not None:
+            await asyncio.wait([self._refresh])
+        if self._refresh is None or self._refresh.done():
+            self._refresh = asyncio.create_task(self._read_positions())
+            self._refresh.add_done_callback(_note_failure)
+        await asyncio.shield(self._refresh)
+
+    async def _read_positions(self) -> None:
+        rows = await self._ask(lambda connection: connection.execute(_SOURCE_POSITIONS).fetchall())
+        self._passed = {(topic, partition): next_offset for topic, partition, next_offset in rows}
+
+    async def _ask(self, question: Callable[[Connection], Answer]) -> Answer:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._answer, question)
+
+    def _answer(self, question: Callable[[Connection], Answer]) -> Answer:
+        try:
+            with self._engine.connect() as connection:
+                return question(connection)
+        except SQLAlchemyError as error:
+            raise ReadModelUnavailable(str(error)) from error
+
+
+def _stored_event(rows: Iterable[Row[Any]]) -> StoredEvent:
+    values = [tuple(row) for row in rows]
+    found = (AttemptRow(*row[_EVENT_COLUMNS:]) for row in values)
+    return StoredEvent(EventRow(*values[0][:_EVENT_COLUMNS]), tuple(row for row in found if row.event_id is not None))
+
+
+def _note_failure(refresh: asyncio.Task[None]) -> None:
+    """Marks a failure as seen: whoever waited got it, and if all of them have gone nobody needs it."""
+    if not refresh.cancelled():
+        refresh.exception()

@@ -1,0 +1,79 @@
+"""How an event is shown: the JSON of `GET /v1/events/{id}`. Pure. Sources: seeds/000; DECISIONS A-047 to A-053."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from ingest_gateway.read_model.stored import RouteState, StoredEvent
+from schemas.read_model import AttemptRow
+
+
+def event_view(stored: StoredEvent, *, every_attempt: bool = False, data: bytes | None = None) -> dict[str, Any]:
+    """The document's shape, for orjson. `data`: the payload's JSON as it stands on the log, where it was asked for.
+
+    `attempts` holds the newest state of each route; with `every_attempt` each attempt that was made, oldest first
+    within its route, with its times.
+    """
+    event = stored.event
+    view = {
+        "id": event.id,
+        "object": "event",
+        "stream": event.stream,
+        "type": event.type,
+        "status": stored.status(),
+        "received_at": rfc3339(event.received_ms),
+        "occurred_at": event.occurred_at,
+        "idempotency_key": event.idempotency_key,
+        "actor": _as_sent(event.actor),
+        "metadata": _as_sent(event.metadata),
+        "attempts": _every_attempt(stored) if every_attempt else _newest_of_each_route(stored),
+    }
+    return view if data is None else view | {"data": orjson.Fragment(data)}
+
+
+def rfc3339(time_ms: int) -> str:
+    """UTC in milliseconds: `2026-05-18T14:22:11.482Z`."""
+    moment = datetime.fromtimestamp(time_ms // 1_000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ms % 1_000:03d}Z"
+
+
+def _newest_of_each_route(stored: StoredEvent) -> list[dict[str, Any]]:
+    newest = stored.newest()
+    return [_attempt(newest[route]) if route in newest else _queued(route) for route in stored.routes()]
+
+
+def _every_attempt(stored: StoredEvent) -> list[dict[str, Any]]:
+    return [_attempt(row) | _made(row) for row in stored.history()]
+
+
+def _queued(route: str) -> dict[str, Any]:
+    return {"workflow_id": route, "status": RouteState.QUEUED, "attempt": 1}
+
+
+def _attempt(row: AttemptRow) -> dict[str, Any]:
+    """Beside `retry_scheduled` stands the number of the coming attempt (X-13), else that of the one made."""
+    view: dict[str, Any] = {"workflow_id": row.workflow_id, "status": row.status, "attempt": row.attempt}
+    if row.status == RouteState.RETRY_SCHEDULED:
+        view["attempt"] += 1
+        if row.next_attempt_ms is not None:
+            view["next_attempt_at"] = rfc3339(row.next_attempt_ms)
+    elif row.status != RouteState.IN_PROGRESS:
+        view["completed_at"] = rfc3339(row.completed_ms)
+    if row.error_code is not None:
+        view["last_error"] = {"code": row.error_code, "message": row.error_message or ""}
+    return view
+
+
+def _made(row: AttemptRow) -> dict[str, Any]:
+    return {
+        "delivery_id": row.delivery_id,
+        "replay": row.replay,
+        "started_at": rfc3339(row.started_ms),
+        "completed_at": rfc3339(row.completed_ms),
+        "http_status": row.http_status,
+    }
+
+
+def _as_sent(json: str | None) -> orjson.Fragment | None:
+    return None if json is None else orjson.Fragment(json)
