@@ -12,6 +12,7 @@ help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 setup: $(READY) ## Virtual environment and packages (nothing to do while requirements.lock stands)
+	@:
 
 $(READY): requirements.lock pyproject.toml deploy/local/setup.sh
 	@deploy/local/setup.sh $(VENV)

@@ -39,6 +39,7 @@ REFUSALS = (
     ToolMissing,
 )
 Contribution = Callable[[Settings], dict[str, Any]]
+CommandOf = Callable[[str], tuple[str, ...]]
 
 
 def events_surface(settings: Settings) -> dict[str, Any]:
@@ -51,7 +52,18 @@ def events_surface(settings: Settings) -> dict[str, Any]:
 SURFACES: dict[str, Contribution] = {"events": events_surface}
 
 
-def up(env: Mapping[str, str], say: Say, surfaces: Mapping[str, Contribution] = SURFACES) -> None:
+def python_module(process: str) -> tuple[str, ...]:
+    """The command of the gateway or a processor."""
+    module = ("ingest_gateway",) if process == "gateway" else ("processors", process)
+    return (sys.executable, "-m", *module)
+
+
+def up(
+    env: Mapping[str, str],
+    say: Say,
+    surfaces: Mapping[str, Contribution] = SURFACES,
+    command_of: CommandOf = python_module,
+) -> None:
     """Runs until Ctrl-C or SIGTERM. Raises one of REFUSALS, whose message is a sentence for people."""
     home = home_directory(env)
     with locked_home(home):
@@ -62,7 +74,8 @@ def up(env: Mapping[str, str], say: Say, surfaces: Mapping[str, Contribution] = 
         supervisor = Supervisor(home / "logs", say)
         with supervisor.handling_signals():
             try:
-                start(supervisor, settings, env, say)
+                start_broker(supervisor, settings, say)
+                start_processes(supervisor, settings, env, say, command_of)
                 content = dev_content(settings, surfaces)
                 dev_file.write(home, content)
                 say(where(settings, content))
@@ -75,25 +88,28 @@ def up(env: Mapping[str, str], say: Say, surfaces: Mapping[str, Contribution] = 
         say("stopped; everything accepted is kept in " + str(home))
 
 
-def start(supervisor: Supervisor, settings: Settings, env: Mapping[str, str], say: Say) -> None:
-    """Returns when the broker and all processes serve."""
-    if settings.kafka == local_broker(settings).bootstrap:
-        start_broker(supervisor, local_broker(settings), say)
+def start_broker(supervisor: Supervisor, settings: Settings, say: Say) -> None:
+    """Returns when a broker serves and has the topics."""
+    broker = local_broker(settings)
+    if settings.kafka == broker.bootstrap:
+        say(f"starting the broker on {broker.bootstrap}")
+        broker.prepare()
+        supervisor.start([broker_process(broker)])
+        supervisor.wait_ready(["broker"], BROKER_TIMEOUT_SECONDS)
     ensure_topics(settings.kafka, base_topics(settings.partitions))
+
+
+def start_processes(
+    supervisor: Supervisor, settings: Settings, env: Mapping[str, str], say: Say, command_of: CommandOf
+) -> None:
+    """Returns when the gateway and all processors are ready."""
     say("starting " + ", ".join(PROCESSES))
-    supervisor.start([atlas_process(name, settings, env) for name in PROCESSES])
+    supervisor.start([atlas_process(name, command_of(name), settings, env) for name in PROCESSES])
     supervisor.wait_ready(PROCESSES, READY_TIMEOUT_SECONDS)
 
 
 def local_broker(settings: Settings) -> Broker:
     return Broker(settings.home / "kafka", settings.ports.kafka, settings.ports.controller)
-
-
-def start_broker(supervisor: Supervisor, broker: Broker, say: Say) -> None:
-    say(f"starting the broker on {broker.bootstrap}")
-    broker.prepare()
-    supervisor.start([broker_process(broker)])
-    supervisor.wait_ready(["broker"], BROKER_TIMEOUT_SECONDS)
 
 
 def broker_process(broker: Broker) -> ProcessSpec:
@@ -108,9 +124,8 @@ def broker_process(broker: Broker) -> ProcessSpec:
     )
 
 
-def atlas_process(name: str, settings: Settings, env: Mapping[str, str]) -> ProcessSpec:
+def atlas_process(name: str, command: tuple[str, ...], settings: Settings, env: Mapping[str, str]) -> ProcessSpec:
     """The gateway or one processor; its settings come from the environment that `atlas up` has, made definite."""
-    module = ("ingest_gateway",) if name == "gateway" else ("processors", name)
     port = settings.ports.operations(name)
     definite = {
         "ATLAS_HOME": str(settings.home),
@@ -122,7 +137,7 @@ def atlas_process(name: str, settings: Settings, env: Mapping[str, str]) -> Proc
     }
     return ProcessSpec(
         name=name,
-        command=(sys.executable, "-m", *module),
+        command=command,
         env={**env, **definite},
         not_ready=lambda: http_not_ready(f"http://{settings.host}:{port}/readyz"),
         stop_turn=GATEWAY_TURN if name == "gateway" else PROCESSORS_TURN,
