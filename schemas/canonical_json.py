@@ -1,4 +1,4 @@
-"""Canonical JSON: two texts of one payload give the same bytes. Idempotency compares payloads by it; ids derive from it.
+"""Canonical JSON: two texts of one payload give the same bytes. Payloads are compared by it; ids derive from it.
 
 The rules, each with a test vector in tests/unit/test_canonical_json.py:
 - white space between tokens does not matter, nor does the order of names (written in code point order);

@@ -63,7 +63,7 @@ def parse_object(body: bytes) -> JsonObject:
 
 
 def decode_object(body: bytes, decoder: "msgspec.json.Decoder[Decoded]") -> Decoded:
-    """The same checks, then `decoder` (of a Struct with `msgspec.Raw` fields, say). The first wrong field is the fault."""
+    """The same checks, then `decoder` (of a Struct with `msgspec.Raw` fields). The first wrong field is the fault."""
     parse_object(body)
     try:
         return decoder.decode(body)
