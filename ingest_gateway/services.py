@@ -26,7 +26,7 @@ class Services:
     commands: CommandClient
     control: ControlReader
     authenticate: Callable[[web.Request], Principal]
-    """Who calls. Raises Refused: 401 authentication_failed."""
+    """Who calls. Raises Refused (UNAUTHENTICATED)."""
     reads: "ReadModel"
     sealer: Sealer
 

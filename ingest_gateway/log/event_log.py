@@ -19,12 +19,23 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from ingest_gateway import metrics
 from operations.kafka_clients import producer_config
 from operations.logs import event
+from schemas.topics import Topic
 
 log = logging.getLogger(__name__)
 Headers = list[tuple[str, bytes]]
 POLL_SECONDS = 0.2
 QUEUE_MESSAGES_MAX = 100_000
 TOPICS_REMEMBERED_MAX = 20_000
+
+
+FAILURE_LABELS = frozenset(
+    {
+        *("_MSG_TIMED_OUT", "_ALL_BROKERS_DOWN", "_TRANSPORT", "_FATAL", "_PURGE_QUEUE", "_PURGE_INFLIGHT"),
+        *("_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION", "UNKNOWN_TOPIC_OR_PART", "TOPIC_AUTHORIZATION_FAILED"),
+        *("NOT_ENOUGH_REPLICAS", "NOT_ENOUGH_REPLICAS_AFTER_APPEND", "KAFKA_STORAGE_ERROR"),
+        *("MSG_SIZE_TOO_LARGE", "INVALID_RECORD"),
+    }
+)
 
 
 class LogBusy(Exception):
@@ -67,6 +78,7 @@ class EventLog:
         self._config = producer_config(bootstrap, linger_ms=linger_ms, queue_messages_max=queue_messages_max) | {
             "partitioner": "murmur2_random",  # the Java client's, so admission can tell where a key belongs
             "error_cb": self._note_error,
+            "logger": log,
         }
         self._queue_messages_max = queue_messages_max
         self._on_fatal = on_fatal
@@ -79,7 +91,7 @@ class EventLog:
         self._stopping = threading.Event()
         self._flush_seconds = 0.0
         self._fatal: str | None = None
-        self._connected = False
+        self._unreachable: str | None = "no broker has answered yet"
 
     @property
     def failed(self) -> str | None:
@@ -87,9 +99,9 @@ class EventLog:
         return self._fatal
 
     @property
-    def connected(self) -> bool:
-        """Whether a broker has answered this producer yet."""
-        return self._connected
+    def unreachable(self) -> str | None:
+        """Why records wait in the local queue, or None while a broker answers."""
+        return self._unreachable
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -114,7 +126,7 @@ class EventLog:
             self._reports.append(_Report(future, started_seconds, error, message))
 
         try:
-            self._producer.produce(topic, value, key, on_delivery=report, headers=headers)
+            self._producer.produce(topic, value, key, on_delivery=report, headers=headers)  # type: ignore[arg-type]
         except BufferError as error:
             metrics.PRODUCE_FAILURES.labels("queue_full").inc()
             raise LogBusy("the local queue to the log is full") from error
@@ -144,6 +156,8 @@ class EventLog:
         """The poll thread. All delivery callbacks run here, so `_reports` needs no lock."""
         assert self._producer is not None
         while not self._stopping.is_set():
+            if self._unreachable is not None:
+                self._probe(self._producer)
             self._producer.poll(POLL_SECONDS)
             self._hand_over()
         unsent = self._producer.flush(self._flush_seconds)
@@ -152,6 +166,15 @@ class EventLog:
             self._producer.purge()
             self._producer.flush(1)
         self._hand_over()
+
+    def _probe(self, producer: Producer) -> None:
+        """A gateway that is not ready gets no requests, so no report would ever tell that the broker is back."""
+        try:
+            producer.list_topics(Topic.COMMANDS, timeout=1)
+        except KafkaException as error:
+            self._unreachable = error.args[0].str()
+        else:
+            self._unreachable = None
 
     def _hand_over(self) -> None:
         if not self._reports:
@@ -177,8 +200,7 @@ class EventLog:
 
     def _settle_stored(self, report: _Report) -> None:
         message = report.message
-        stored = Appended(message.topic(), message.partition(), message.offset(), message.timestamp()[1])
-        self._connected = True
+        stored = _stored(message)
         self._remember(stored)
         if self._fatal is not None:
             _fail(report.future, self._fatal)  # stored before the fault, but nothing is promised after it
@@ -189,7 +211,7 @@ class EventLog:
 
     def _settle_failed(self, future: asyncio.Future[Appended], error: KafkaError) -> None:
         self._note_error(error)
-        metrics.PRODUCE_FAILURES.labels(metrics.produce_failure(error.name())).inc()
+        metrics.PRODUCE_FAILURES.labels(_failure_label(error)).inc()
         if future.done():
             metrics.PRODUCE_LATE.labels("failed").inc()
         else:
@@ -206,10 +228,21 @@ class EventLog:
 
     def _note_error(self, error: KafkaError) -> None:
         """Also librdkafka's error callback, then on the poll thread."""
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self._unreachable = error.str()
         if (error.fatal() or error.code() == KafkaError._FATAL) and self._fatal is None:
             self._fatal = f"the producer failed for good: {error.str()}"
             event(log, "log.fatal", logging.CRITICAL, error=error.str())
             self._call(self._on_fatal, self._fatal)
+
+
+def _stored(message: Message) -> Appended:
+    return Appended(message.topic(), message.partition(), message.offset(), message.timestamp()[1])  # type: ignore[arg-type]
+
+
+def _failure_label(error: KafkaError) -> str:
+    name = error.name()
+    return name if name in FAILURE_LABELS else "other"
 
 
 def _fail(future: asyncio.Future[Appended], reason: str) -> None:

@@ -129,7 +129,7 @@ class VerdictWaiter:
 
     def _run(self) -> None:
         config = reader_config(self._bootstrap, f"verdicts-{uuid.uuid4().hex}")
-        consumer = Consumer(config | {"auto.offset.reset": "latest"})
+        consumer = Consumer(config | {"auto.offset.reset": "latest", "logger": log})
         try:
             self._position(consumer)
             while not self._stopping.is_set():

@@ -1,0 +1,100 @@
+"""Workspaces and their first keys, for who holds the master key: `atlas up` and `atlas workspace create`.
+
+Both go through the log like every other command. A token is never stored; it is derived from the master key and its
+key's id, so whoever holds the master key can show it again.
+"""
+
+import asyncio
+import hmac
+import time
+
+from ingest_gateway.log.clients import LogClients, log_clients
+from ingest_gateway.log.event_log import LogBusy, LogUnavailable
+from ingest_gateway.log.verdicts import VerdictLate
+from operations.settings import Settings
+from schemas.commands import DONE, CreateWorkspace, NewKey, WorkspaceCreated, decode_fault, decode_state, new_command
+from schemas.control_view import ControlView
+from schemas.entities import Key, KeyKind
+from schemas.ids import ALPHABET, WORKSPACE
+from schemas.seal import derive_key
+from schemas.tokens import mint_token
+
+TIMEOUT_SECONDS = 60.0
+PUBLISHABLE_STREAMS = ["orders-prod", "audit-prod"]
+FIRST_KEYS = [
+    NewKey(name="live", environment="live", key_kind=KeyKind.SECRET),
+    NewKey(name="test", environment="test", key_kind=KeyKind.SECRET),
+    NewKey(name="publishable", environment="live", key_kind=KeyKind.PUBLISHABLE, streams=PUBLISHABLE_STREAMS),
+]
+
+
+class WorkspaceRefused(Exception):
+    """The workspace can't be made; the message says why."""
+
+
+def development_workspace_id(master_key: bytes) -> str:
+    """One an installation, the same at every start."""
+    digest = hmac.digest(derive_key(master_key, "development-workspace"), b"", "sha256")
+    return WORKSPACE + "".join(ALPHABET[byte % len(ALPHABET)] for byte in digest[:10])
+
+
+def ensure_development_workspace(settings: Settings) -> dict[str, str]:
+    """Ids and tokens of the development workspace, which is made where it is missing.
+
+    `{"workspace_id", "live_key", "test_key", "publishable_key"}`. Raises WorkspaceRefused.
+    """
+    workspace_id = development_workspace_id(settings.master_key)
+    return create_workspace(settings, workspace_id, "Development", idempotency_key="dev")
+
+
+def create_workspace(
+    settings: Settings, workspace_id: str, name: str, idempotency_key: str | None = None
+) -> dict[str, str]:
+    """The same of any workspace; one that exists is answered with the keys it has. Runs a loop of its own."""
+    return asyncio.run(_create_workspace(settings, workspace_id, name, idempotency_key))
+
+
+async def _create_workspace(
+    settings: Settings, workspace_id: str, name: str, idempotency_key: str | None
+) -> dict[str, str]:
+    async with log_clients(settings) as clients:
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                await clients.ready()
+                keys = _first_keys(clients.control.view, workspace_id)
+                if keys is None:
+                    keys = await _ask_for(clients, workspace_id, name, idempotency_key)
+        except TimeoutError as error:
+            raise WorkspaceRefused(f"no answer within {TIMEOUT_SECONDS:g} s: does the control process run?") from error
+    tokens = {f"{key.name}_key": mint_token(settings.master_key, key.key_kind, key.environment, key.id) for key in keys}
+    return {"workspace_id": workspace_id, **tokens}
+
+
+def _first_keys(view: ControlView, workspace_id: str) -> list[Key] | None:
+    """The workspace's keys as it was made with; None where it or one of them is not there."""
+    names = [key.name for key in FIRST_KEYS]
+    mine = [key for key in view.keys_by_hash.values() if key.workspace == workspace_id and key.revoked_ms is None]
+    by_name = {key.name: key for key in sorted(mine, key=lambda key: (key.created_ms, key.id), reverse=True)}
+    return [by_name[name] for name in names] if by_name.keys() >= set(names) else None
+
+
+async def _ask_for(clients: LogClients, workspace_id: str, name: str, idempotency_key: str | None) -> list[Key]:
+    """Asks again until there is an answer: the command is the same each time, so it is decided once."""
+    command = new_command(
+        CreateWorkspace(name=name, keys=FIRST_KEYS),
+        workspace=workspace_id,
+        environment="live",
+        actor="master-key",
+        now_ms=time.time_ns() // 1_000_000,
+        idempotency_key=idempotency_key or workspace_id,
+    )
+    while True:
+        try:
+            verdict = await clients.commands.submit(command)
+            break
+        except (VerdictLate, LogBusy, LogUnavailable):
+            await asyncio.sleep(0.2)
+    if verdict.outcome != DONE:
+        raise WorkspaceRefused(decode_fault(verdict.body).message)
+    created: WorkspaceCreated = decode_state(verdict.body, WorkspaceCreated)
+    return created.keys

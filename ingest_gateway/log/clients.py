@@ -1,0 +1,65 @@
+"""The four that a gateway process talks to the log with, started and stopped together."""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from ingest_gateway.log.commands import CommandClient
+from ingest_gateway.log.event_log import EventLog
+from ingest_gateway.log.record_reader import RecordReader
+from ingest_gateway.log.verdicts import VerdictWaiter
+from operations.control_reader import ControlReader
+from operations.settings import Settings
+from schemas.control_view import ControlView
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LogClients:
+    events: EventLog
+    verdicts: VerdictWaiter
+    commands: CommandClient
+    control: ControlReader
+    records: RecordReader
+
+    async def ready(self) -> None:
+        """Until `control` was read to its end and verdicts can be awaited; a broker that is not there is waited for."""
+        await self.control.caught_up()
+        await self.verdicts.positioned()
+
+    def not_ready(self) -> dict[str, str]:
+        """What is missing, by name, for the readiness check."""
+        missing = {}
+        if not self.control.ready:
+            missing["control"] = "the topic control was not read to its end yet"
+        if not self.verdicts.ready:
+            missing["verdicts"] = "the reader of verdicts has no position yet"
+        if self.events.failed is not None:
+            missing["log"] = self.events.failed
+        elif self.events.unreachable is not None:
+            missing["log"] = self.events.unreachable
+        return missing
+
+
+@asynccontextmanager
+async def log_clients(
+    settings: Settings, on_fatal: Callable[[str], None] = lambda reason: None
+) -> AsyncIterator[LogClients]:
+    """Started on entry, not yet `ready`; on leaving, what is queued is sent and all are stopped."""
+    events = EventLog(settings.kafka, on_fatal=on_fatal)
+    verdicts = VerdictWaiter(settings.kafka, max_waiters=settings.max_waiters)
+    commands = CommandClient(events, verdicts, timeout_seconds=settings.verdict_timeout_seconds)
+    control = ControlReader(settings.kafka, ControlView())
+    records = RecordReader(settings.kafka)
+    events.start()
+    verdicts.start()
+    control.start()
+    try:
+        yield LogClients(events, verdicts, commands, control, records)
+    finally:
+        await events.close()
+        await verdicts.stop()
+        await control.stop()
+        await records.close()
