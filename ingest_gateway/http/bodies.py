@@ -1,0 +1,99 @@
+"""Reading a request's body: bounded in size, in time and in what it unpacks to. Handlers read bodies by this alone.
+
+`request.read()` knows none of the bounds, and would give a compressed body as it came. Size bounds count the body as
+unpacked, and as it came too. Time bounds count only the time spent waiting for the client.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+
+from aiohttp import hdrs, web
+from aiohttp.http import HttpVersion11
+
+from ingest_gateway.http.faults import FaultKind, Refused
+from ingest_gateway.http.unpacking import Unpacker, unpacker_for
+
+BODY_SECONDS = 30.0
+UTF8_PARAMETER = r';[ \t]*charset=(?:utf-8|"utf-8")[ \t]*;?[ \t]*'
+CONTENT_TYPE = re.compile(rf"([a-z0-9+.-]+/[a-z0-9+.-]+)[ \t]*(?:{UTF8_PARAMETER})?", re.IGNORECASE)
+
+
+def content_type(request: web.BaseRequest, *allowed: str) -> str:
+    """Which of the allowed types (lower case) the body has. Missing, other, or in a charset other than UTF-8: 415."""
+    declared = request.headers.get(hdrs.CONTENT_TYPE)
+    if declared in allowed:
+        return declared
+    match = CONTENT_TYPE.fullmatch(declared or "")
+    if match is None or match[1].lower() not in allowed:
+        raise Refused(FaultKind.UNSUPPORTED_MEDIA_TYPE, f"The content type must be {' or '.join(allowed)} in UTF-8.")
+    return match[1].lower()
+
+
+async def read_body(request: web.BaseRequest, limit_bytes: int, *, deadline_seconds: float = BODY_SECONDS) -> bytes:
+    """The whole body, unpacked. Refused: too large (413), too slow (408), broken or cut short (400), coding (415)."""
+    stream = request.content
+    if hdrs.CONTENT_ENCODING not in request.headers and stream.is_eof() and stream.exception() is None:
+        body = stream.read_nowait()  # it came with the head, as most do
+        if len(body) > limit_bytes:
+            raise Refused(FaultKind.BODY_TOO_LARGE)
+        return body
+    whole = bytearray()
+    async for chunk in read_chunks(request, limit_bytes, deadline_seconds=deadline_seconds):
+        whole += chunk
+    return bytes(whole)
+
+
+async def read_chunks(
+    request: web.BaseRequest, limit_bytes: int, *, deadline_seconds: float = BODY_SECONDS
+) -> AsyncIterator[bytes]:
+    """The body in pieces as they come, unpacked; refusals as `read_body`'s, after the pieces before."""
+    unpacker = unpacker_for(request.headers.get(hdrs.CONTENT_ENCODING))
+    if (request.content_length or 0) > limit_bytes:
+        raise Refused(FaultKind.BODY_TOO_LARGE)
+    room_bytes = limit_bytes
+    async for chunk in _received(request, limit_bytes, deadline_seconds):
+        for piece in (chunk,) if unpacker is None else unpacker.unpack(chunk):
+            room_bytes -= len(piece)
+            if room_bytes < 0:
+                raise Refused(FaultKind.BODY_TOO_LARGE)
+            yield piece
+            if unpacker is not None:
+                await asyncio.sleep(0)  # a little may unpack to much: let others have their turn
+    _end(unpacker)
+
+
+async def _received(request: web.BaseRequest, limit_bytes: int, deadline_seconds: float) -> AsyncIterator[bytes]:
+    """The body as it comes, with one budget of waiting for all of it."""
+    stream = request.content
+    loop = asyncio.get_running_loop()
+    left_seconds, room_bytes = deadline_seconds, limit_bytes
+    await _ask_for_the_body(request)
+    while True:
+        waiting_since = loop.time()
+        try:
+            async with asyncio.timeout(left_seconds):
+                chunk = await stream.readany()
+        except TimeoutError:
+            raise Refused(FaultKind.REQUEST_TIMEOUT) from None
+        except web.RequestPayloadError:
+            raise Refused(FaultKind.MALFORMED_REQUEST, "The body could not be read.") from None
+        left_seconds -= loop.time() - waiting_since
+        room_bytes -= len(chunk)
+        if not chunk:
+            return
+        if room_bytes < 0:
+            raise Refused(FaultKind.BODY_TOO_LARGE)
+        yield chunk
+
+
+async def _ask_for_the_body(request: web.BaseRequest) -> None:
+    """Says `100 Continue` to a client that waits for it."""
+    if hdrs.EXPECT in request.headers and request.version == HttpVersion11 and not request.content.total_bytes:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer itself has not begun
+
+
+def _end(unpacker: Unpacker | None) -> None:
+    if unpacker is not None and not unpacker.is_complete:
+        raise Refused(FaultKind.MALFORMED_REQUEST, "The compressed body is cut short.")

@@ -1,0 +1,180 @@
+"""One client connection: aiohttp's protocol, with the deadlines and limits that it does not have.
+
+- A head that is not complete in `head_seconds` gets 408; a connection that says nothing is closed without a word.
+- A client that takes nothing of its answer for `write_seconds` is cut off.
+- Chunk extensions and trailers are bounded: they reach nobody, so without a bound they can be sent for ever.
+- What the parser cannot read is answered in the surface's own format, once, and counted; nothing of it is quoted or
+  logged with a traceback. A body that breaks off this way fails the handler that reads it, which otherwise would wait.
+
+Bodies have their deadline in `bodies`. Deadlines are looked after by the server's sweep, so requests set no timers.
+This reaches into `RequestHandler` (aiohttp's `web_protocol.py`), as tests/contract/http would notice after an upgrade.
+"""
+
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import http_exceptions, streams, web
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
+
+if TYPE_CHECKING:
+    from ingest_gateway.http.server import GuardedServer
+
+logger = logging.getLogger("atlas.http")
+
+HEAD_TIMEOUT, CHUNK_OVERHEAD = "head_timeout", "chunk_overhead"
+_REASONS = (
+    (http_exceptions.BadHttpMethod, "method"),
+    (http_exceptions.BadStatusLine, "version"),
+    (http_exceptions.LineTooLong, "line_too_long"),
+    (http_exceptions.InvalidHeader, "header"),
+    (http_exceptions.InvalidURLError, "target"),
+    (http_exceptions.TransferEncodingError, "framing"),
+    (http_exceptions.BadHttpMessage, "message"),
+)
+_BODY_BYTE_COST_MAX = 9  # one byte in a chunk of its own costs six: size, two line ends, itself; and some ease
+
+
+class Unreadable(Exception):
+    """Ours, beside the parser's own: `reason` is a label of the metric."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Connection(RequestHandler):
+    __slots__ = ("_body", "_deaf", "_head_since", "_message_bytes", "_server", "_stalled_since", "_watching_chunks")
+
+    _messages: deque[Any]
+
+    def __init__(self, server: "GuardedServer", **settings: Any) -> None:
+        super().__init__(server, **settings)
+        self._server = server
+        self._deaf = False  # nothing more is taken in
+        self._body: streams.StreamReader = streams.EMPTY_PAYLOAD  # of the newest message, complete or coming
+        self._message_bytes = 0  # taken in for the message that is coming
+        self._watching_chunks = False
+        self._head_since: float | None = self._loop.time()
+        self._stalled_since: float | None = None
+
+    def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            return
+        parsed_before = self._request_count
+        was_in_body = not self._body.is_eof()
+        super().data_received(data)
+        parsed = self._request_count - parsed_before
+        if parsed:
+            self._on_messages(parsed, len(data))
+        elif was_in_body:
+            self._on_body_bytes(len(data))
+        elif data and not self._upgraded and self._payload_parser is None:
+            self._on_head_bytes(len(data))
+
+    def _on_messages(self, parsed: int, received_bytes: int) -> None:
+        message, body = self._messages[-1]
+        if isinstance(message, _ErrInfo):
+            self._deaf = True
+            if not self._body.is_eof():  # the error is in this body: who reads it must not wait for the rest
+                self._body.set_exception(RequestPayloadError("The body's framing is broken."))
+            return
+        self._body = body
+        self._head_since = None
+        self._watching_chunks = message.chunked
+        if message.chunked:
+            alone = parsed == 1
+            self._message_bytes = self._message_bytes + received_bytes - _head_bytes(message) if alone else 0
+            self._check_chunk_overhead()
+        else:
+            self._message_bytes = 0
+
+    def _on_body_bytes(self, received_bytes: int) -> None:
+        if self._watching_chunks:
+            self._message_bytes += received_bytes
+            self._check_chunk_overhead()
+
+    def _on_head_bytes(self, received_bytes: int) -> None:
+        if self._head_since is None:
+            self._head_since = self._loop.time()
+            self._message_bytes = 0
+        self._message_bytes += received_bytes
+
+    def _check_chunk_overhead(self) -> None:
+        if self._reading_paused:  # bytes wait before the parser, so the two counts don't belong together
+            return
+        allowed = self._server.limits.chunk_overhead_bytes_max + _BODY_BYTE_COST_MAX * self._body.total_bytes
+        if self._message_bytes > allowed:
+            if self._body.is_eof() and self._messages and self._messages[-1][1] is self._body:
+                self._messages.pop()
+            self._refuse(400, CHUNK_OVERHEAD)
+
+    def _refuse(self, status: int, reason: str) -> None:
+        """Takes nothing more in, and answers in the place of what cannot be completed."""
+        self._deaf = True
+        error = Unreadable(reason)
+        if not self._body.is_eof():
+            self._server.count_unreadable(reason)
+            self._body.set_exception(RequestPayloadError(reason), error)
+            return
+        self._messages.append((_ErrInfo(status=status, exc=error, message=reason), streams.EMPTY_PAYLOAD))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def check_deadlines(self, now: float) -> None:
+        """Called about once a second by the server, with its loop's time."""
+        limits = self._server.limits
+        if self._head_since is not None and now - self._head_since > limits.head_seconds and not self._deaf:
+            self._head_since = None
+            if self._message_bytes:
+                self._refuse(408, HEAD_TIMEOUT)
+            else:
+                self.force_close()
+        stalled = self._stalled_since is not None and now - self._stalled_since > limits.write_seconds
+        if stalled and self.transport is not None:
+            self.transport.abort()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled_since = self._loop.time()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stalled_since = None
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answers what never became a request. The message, which quotes the offending bytes, is kept to ourselves."""
+        if status >= 500:
+            logger.error("the guard failed", exc_info=exc)
+        else:
+            self._server.count_unreadable(reason_of(exc))
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer has begun already")
+        response = self._server.answer_unreadable(status)
+        response.force_close()
+        return response
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Clients that break their connection or their body while nobody reads it are no error of ours."""
+        if not isinstance(kw.get("exc_info"), ConnectionError | RequestPayloadError):
+            super().log_exception(*args, **kw)
+
+
+def reason_of(error: BaseException | None) -> str:
+    """The metric's label for what the parser, or this module, found wrong."""
+    if isinstance(error, Unreadable):
+        return error.reason
+    return next((reason for kind, reason in _REASONS if isinstance(error, kind)), "other")
+
+
+def _head_bytes(message: RawRequestMessage) -> int:
+    """About the bytes that the head took: exact but for white space around the values."""
+    fields = sum(len(name) + len(value) + 4 for name, value in message.raw_headers)
+    return len(message.method) + len(message.path) + len(" HTTP/1.1\r\n") + 1 + fields + 2

@@ -1,0 +1,124 @@
+"""What stands around every request of a surface: its id, the head's rules, faults into answers, metrics.
+
+It is one function around aiohttp's routing rather than a stack of middlewares, so that 404 and 405, unreadable bodies
+and errors in routing come by here too, and a request pays for one layer.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+
+from aiohttp import hdrs, web
+from prometheus_client import Counter, Histogram
+
+from ingest_gateway.http.faults import FaultKind, Refused, Renderer, kind_of
+from ingest_gateway.http.heads import HeadRules
+from ingest_gateway.http.limits import HttpLimits
+from ingest_gateway.metrics import HTTP_REQUEST_SECONDS, HTTP_REQUESTS
+from schemas.ids import request_id as new_request_id
+
+logger = logging.getLogger("atlas.http")
+
+REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+X_REQUEST_ID = "X-Request-Id"
+SERVER_NAME = "atlas"
+CLIENT_LEFT = 499  # nobody sees it; the number that nginx made customary
+OTHER = "other"
+UNREAD_BYTES_MAX = 65_536  # of a body that nobody read: up to here it is cheaper to read it than to reconnect
+KEPT_HEADERS = (hdrs.ALLOW, hdrs.RETRY_AFTER, hdrs.LOCATION)
+
+Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Guard:
+    """Called by the server with each request; answers it whatever happens."""
+
+    def __init__(self, handle: Handle, surface: str, render: Renderer, limits: HttpLimits) -> None:
+        self._handle = handle
+        self._surface = surface
+        self._render = render
+        self._rules = HeadRules(limits)
+        self._counters: dict[tuple[str, int], Counter] = {}
+        self._histograms: dict[str, Histogram] = {}
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        started = perf_counter()
+        request_id = new_request_id()
+        request[REQUEST_ID] = request_id
+        refused: Refused | None = None
+        head_is_good = False
+        try:
+            self._rules.check(request)
+            head_is_good = True
+            response = await self._handle(request)
+        except Refused as fault:
+            refused, response = fault, self._render(fault, request_id)
+        except asyncio.CancelledError:
+            self._count(request, CLIENT_LEFT, started)
+            raise
+        except Exception as error:
+            response, refused = self._answer_to(error, request, request_id)
+        if not response.prepared:
+            headers = response.headers
+            headers[X_REQUEST_ID] = request_id
+            headers[hdrs.SERVER] = SERVER_NAME
+            if not head_is_good or _must_close(request, refused):
+                response.force_close()
+        self._count(request, response.status, started)
+        return response
+
+    def answer_unreadable(self, status: int) -> web.Response:
+        """The answer to what the parser refused; there is no request to it."""
+        request_id = new_request_id()
+        response = self._render(Refused(kind_of(status)), request_id)
+        response.headers[X_REQUEST_ID] = request_id
+        response.headers[hdrs.SERVER] = SERVER_NAME
+        return response
+
+    def _answer_to(
+        self, error: Exception, request: web.Request, request_id: str
+    ) -> tuple[web.StreamResponse, Refused | None]:
+        if isinstance(error, web.HTTPException):
+            if error.status < 400:  # a redirect, raised; returning it as it is would warn
+                return web.Response(status=error.status, headers=error.headers, body=error.body), None
+            headers: dict[str, str] = {name: error.headers[name] for name in KEPT_HEADERS if name in error.headers}
+            refused = Refused(kind_of(error.status), headers=headers)
+        elif request.transport is None:  # the client left: whatever broke, broke for that
+            return web.Response(status=CLIENT_LEFT), None
+        elif isinstance(error, web.RequestPayloadError):
+            refused = Refused(FaultKind.MALFORMED_REQUEST, "The body could not be read.")
+        else:
+            facts = {"request_id": request_id, "surface": self._surface, "operation": operation_of(request)}
+            logger.error("http.unexpected", exc_info=error, extra={"facts": facts})
+            refused = Refused(FaultKind.INTERNAL)
+        return self._render(refused, request_id), refused
+
+    def _count(self, request: web.Request, status: int, started: float) -> None:
+        operation = operation_of(request)
+        counter = self._counters.get((operation, status))
+        if counter is None:
+            counter = HTTP_REQUESTS.labels(self._surface, operation, str(status))
+            self._counters[operation, status] = counter
+        counter.inc()
+        histogram = self._histograms.get(operation)
+        if histogram is None:
+            histogram = self._histograms[operation] = HTTP_REQUEST_SECONDS.labels(self._surface, operation)
+        histogram.observe(perf_counter() - started)
+
+
+def operation_of(request: web.Request) -> str:
+    """The route's name, for metrics and logs; `other` where no named route was reached."""
+    match = request._match_info
+    return (match.route.name or OTHER) if match is not None else OTHER
+
+
+def _must_close(request: web.Request, refused: Refused | None) -> bool:
+    """Whether the connection can't be used again: too much of the body, or nobody knows how much, is still to come."""
+    body = request.content
+    if body.is_eof():
+        return False
+    if (refused is not None and refused.kind is FaultKind.REQUEST_TIMEOUT) or body.exception() is not None:
+        return True
+    length = request.content_length
+    return length is None or length > UNREAD_BYTES_MAX or hdrs.EXPECT in request.headers

@@ -1,0 +1,74 @@
+"""Bodies of lines (NDJSON), read without holding the body: one line at a time, whatever the chunks they come in.
+
+Lines end with LF or CRLF; the last one needs no end. Blank lines are passed over. A line beyond the cap is named by a
+`LineTooLong` in its place, none of it is kept, and the lines after it are read as ever.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from ingest_gateway.http.bodies import BODY_SECONDS, read_chunks
+
+
+@dataclass(frozen=True, slots=True)
+class LineTooLong:
+    """Stands where the line stood. `number` counts all lines from 1, blank ones included."""
+
+    number: int
+
+
+class LineSplitter:
+    """Cuts chunks into lines. Does no I/O; holds at most one line."""
+
+    def __init__(self, line_bytes_max: int) -> None:
+        self._line_bytes_max = line_bytes_max
+        self._parts: list[bytes] = []
+        self._kept_bytes = 0
+        self._number = 1
+
+    def feed(self, chunk: bytes) -> Iterator[bytes | LineTooLong]:
+        """The lines that the chunk completes."""
+        *ended, rest = chunk.split(b"\n")
+        for part in ended:
+            self._keep(part)
+            yield from self._line()
+            self._number += 1
+        self._keep(rest)
+
+    def end(self) -> Iterator[bytes | LineTooLong]:
+        """The last line, if it had no end."""
+        yield from self._line()
+
+    def _keep(self, part: bytes) -> None:
+        if not part:
+            return
+        self._kept_bytes += len(part)
+        if self._kept_bytes > self._line_bytes_max + 1:  # one more for the CR of a CRLF
+            self._parts.clear()
+        else:
+            self._parts.append(part)
+
+    def _line(self) -> Iterator[bytes | LineTooLong]:
+        too_long = self._kept_bytes > self._line_bytes_max + 1
+        line = b"".join(self._parts).removesuffix(b"\r")
+        self._parts.clear()
+        self._kept_bytes = 0
+        if too_long or len(line) > self._line_bytes_max:
+            yield LineTooLong(self._number)
+        elif line.strip(b" \t\r"):
+            yield line
+
+
+async def iter_lines(
+    request: web.BaseRequest, *, limit_bytes: int, line_bytes_max: int, deadline_seconds: float = BODY_SECONDS
+) -> AsyncIterator[bytes | LineTooLong]:
+    """The body's lines as they come. `Refused` as in `bodies.read_body`, after the lines before it were given out:
+    what the caller did with those stands."""
+    splitter = LineSplitter(line_bytes_max)
+    async for chunk in read_chunks(request, limit_bytes, deadline_seconds=deadline_seconds):
+        for line in splitter.feed(chunk):
+            yield line
+    for line in splitter.end():
+        yield line
