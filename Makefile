@@ -6,7 +6,7 @@ READY := $(VENV)/.installed
 CODE := bench cli deploy ingest_gateway operations processors schemas tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup broker run test test-unit lint format requirements bench-latency lock clean
+.PHONY: help setup broker run test test-unit lint format docs requirements bench-latency lock clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,9 @@ lint: $(READY) ## ruff (style, format) and mypy (types)
 format: $(READY) ## Put the code in ruff's format
 	@$(PYTHON) -m ruff check --fix $(CODE)
 	@$(PYTHON) -m ruff format $(CODE)
+
+docs: $(READY) ## Write docs/reference.md anew from the code
+	@$(PYTHON) -m tests.traceability.reference
 
 requirements: $(READY) ## Which rows of docs/requirements.md the last test run shows, and which none does yet
 	@$(PYTHON) -m tests.traceability.report

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from tests.traceability.catalogue import Catalogue, Row, read_catalogue
 from tests.traceability.markers import scan_tests
-from tests.traceability.results import Result, load_results
+from tests.traceability.results import Result, function_of, load_results
 
 TEXT_WIDTH = 96
 
@@ -47,7 +47,7 @@ def standings_of_run(results: dict[str, Result], places: dict[str, set[str]]) ->
     counts: dict[str, Counter[str]] = {}
     names = {place.rsplit("::", 1)[-1] for place in places}  # by name: a suite's tests run under other classes' names
     for node, result in results.items():
-        file, _, test = node.split("[", 1)[0].partition("::")
+        file, _, test = function_of(node).partition("::")
         if file in places and test.rsplit("::", 1)[-1] in names:
             for row_id in result.requirements:
                 counts.setdefault(row_id, Counter())[result.outcome] += 1

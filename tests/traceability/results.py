@@ -1,8 +1,8 @@
 """What the last run of each test came to, kept in `.cache/requirements.json` over several runs.
 
 The file holds {"tests": {"<node id>": {"outcome": "passed|failed|skipped", "requirements": ["A-029", …]}}}.
-A run replaces the records of the tests that it ran and keeps the others, so `make test` may consist of several runs,
-and two runs at once lose nothing (a lock beside the file).
+A run replaces the records of the test functions that it ran, all their cases, and keeps the others: so `make test` may
+consist of several runs, renamed cases don't linger, and two runs at once lose nothing (a lock beside the file).
 """
 
 import fcntl
@@ -24,6 +24,11 @@ class Result:
     requirements: tuple[str, ...]
 
 
+def function_of(node: str) -> str:
+    """The node id of the test function that a case belongs to."""
+    return node.split("[", 1)[0]
+
+
 def load_results(path: Path = RESULTS_PATH) -> dict[str, Result]:
     """Results by node id; none when there was no run, or when the file can't be read."""
     try:
@@ -38,7 +43,9 @@ def merge_results(new: dict[str, Result], path: Path = RESULTS_PATH) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        merged = load_results(path) | new
+        ran = {function_of(node) for node in new}
+        kept = {node: result for node, result in load_results(path).items() if function_of(node) not in ran}
+        merged = kept | new
         tests = {
             node: {"outcome": result.outcome, "requirements": list(result.requirements)}
             for node, result in sorted(merged.items())

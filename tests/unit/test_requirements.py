@@ -127,6 +127,14 @@ def test_runs_that_end_together_keep_each_others_results(tmp_path: Path) -> None
     assert load_results(path) == {node: result for run in runs for node, result in run.items()}
 
 
+def test_a_new_run_of_a_function_replaces_all_its_cases(tmp_path: Path) -> None:
+    path = tmp_path / "requirements.json"
+    other = {"t.py::test_other": Result("passed", ("A-001",))}
+    merge_results({"t.py::test_table[old]": Result("failed", ("H4",)), **other}, path)
+    merge_results({"t.py::test_table[new]": Result("passed", ("H4",))}, path)
+    assert load_results(path) == {"t.py::test_table[new]": Result("passed", ("H4",)), **other}
+
+
 SUITE = """
 import pytest
 

@@ -1,0 +1,74 @@
+"""What names mean to those who run and use Atlas, where the code doesn't say it; docs/reference.md is made of it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TopicMeaning:
+    """What a topic's records are keyed by, which record of schemas/records.py they are, and what they tell."""
+
+    key: str
+    record: str
+    meaning: str
+
+
+SETTINGS = {
+    "ATLAS_HOME": "The data directory: master key, read model, logs, and a development run's broker.",
+    "ATLAS_PORT_BASE": "Moves a development run's ports: surfaces from here on, broker 10 above, operations 20 above.",
+    "ATLAS_KAFKA": "Bootstrap servers of the Kafka cluster.",
+    "ATLAS_MASTER_KEY": "64 hexadecimal digits, the same on all processes; every secret and seal derives from it.",
+    "ATLAS_PARTITIONS": "Partitions of every partitioned topic, fixed when the installation is made.",
+    "DATABASE_URL": "Where the read model stands, as SQLAlchemy writes it.",
+    "ATLAS_HOST": "The address that surfaces and operations ports listen on.",
+    "ATLAS_METRICS_PORT": "The operations port: gateway 9100, then admission, control, delivery, projection.",
+    "ATLAS_EVENTS_PORT": "The events surface's port.",
+    "SCHEMA_REGISTRY_URL": "A schema registry: records are then in its wire format.",
+    "ATLAS_ALLOW_PRIVATE_TARGETS": "1 lets workflows have private and loopback addresses: in development only.",
+    "ATLAS_VERDICT_TIMEOUT_SECONDS": "How long a request waits for its verdict; then: event 202, command 503.",
+    "ATLAS_APPEND_TIMEOUT_SECONDS": "How long a request waits for the broker to confirm its record; then 503.",
+    "ATLAS_READ_TIMEOUT_SECONDS": "How long a read waits for the read model to catch up; then 503 `read_model_behind`.",
+    "ATLAS_ATTEMPT_TIMEOUT_SECONDS": "How long an endpoint may take for one attempt, answer included.",
+    "ATLAS_MAX_WAITERS": "How many requests may wait for a verdict in one gateway; more get 503.",
+    "ATLAS_LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR.",
+    "ATLAS_CACHE": "Where the broker's jars are kept for several checkouts.",
+}
+
+# Where a default isn't a field of Settings of the same name, or is better told in other words.
+DEFAULTS = {
+    "ATLAS_HOME": ".atlas",
+    "ATLAS_PORT_BASE": "",
+    "ATLAS_MASTER_KEY": "$ATLAS_HOME/master.key",
+    "ATLAS_CACHE": "deploy/kafka/jars",
+}
+
+TOPICS = {
+    "events.<workspace>.<environment>.<stream>": TopicMeaning(
+        "idempotency key or event id", "Event", "One topic a stream, written by gateways and direct producers."
+    ),
+    "admission": TopicMeaning(
+        "idempotency key or event id",
+        "Event",
+        "Direct records that stood on another partition than their key's, written once more to the right one.",
+    ),
+    "decisions": TopicMeaning(
+        "the source record's partition", "Decision", "Admission's word on each source record; read by projection."
+    ),
+    "commands": TopicMeaning("workspace", "Command", "Wishes to change an entity; decided by control."),
+    "control": TopicMeaning("`kind/id`", "Entity", "The whole state of each entity; written by control alone."),
+    "verdicts": TopicMeaning(
+        "the waiting gateway's partition", "Verdict", "Answers to waiting requests; each gateway reads one partition."
+    ),
+    "deliveries": TopicMeaning("endpoint", "Delivery", "Deliveries to make; written by admission, read by delivery."),
+    "outcomes": TopicMeaning("event", "Outcome", "What each attempt came to; read by projection."),
+    "audit": TopicMeaning("workspace", "Audit", "Who changed what, by which key, from where."),
+    "dead-letters": TopicMeaning(
+        "source topic", "DeadLetter", "Records that couldn't be read or routed, each with its place and reason."
+    ),
+}
+
+# Where the code's own message isn't the best word: it has none of its own, or many.
+ERRORS = {
+    "invalid_request": "The request can't be read or breaks its schema; `details.errors` names each field.",
+    "idempotency_key_reused": "The key was used for another command within 24 hours.",
+    "stream_limit_reached": "The workspace has 100 streams.",
+}

@@ -1,0 +1,124 @@
+"""The documents keep up with the code: docs/reference.md is current and whole, links and decisions are sound."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from schemas import topics
+from tests.traceability import reference
+from tests.traceability.catalogue import ROOT
+from tests.traceability.faults import error_codes
+from tests.traceability.tree import PACKAGES, project_files
+
+METRIC_KINDS = frozenset({"Counter", "Gauge", "Histogram", "Summary", "Info"})
+LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)\s]*)?\)")
+FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return reference.REFERENCE_PATH.read_text(encoding="utf-8")
+
+
+def test_the_reference_is_what_the_code_says(page: str) -> None:
+    assert page == reference.reference_page(), "run `make docs` and commit docs/reference.md"
+
+
+def test_every_setting_named_anywhere_stands_in_the_reference(page: str) -> None:
+    """Also those that a script sets for a process, and those that a message names."""
+    named = {name for _, text in _package_sources() for name in re.findall(r"\bATLAS_[A-Z_]+[A-Z]\b", text)}
+    assert named
+    assert not _absent(named, page)
+
+
+def test_every_topic_stands_in_the_reference(page: str) -> None:
+    assert not _absent(set(topics.Topic), page)
+
+
+def test_every_metric_made_anywhere_stands_in_the_reference(page: str) -> None:
+    """Wherever it is made: one outside a `metrics.py` would be missing on the page."""
+    made = {name for _, text in _package_sources() for name in _metrics_made(text)}
+    assert made
+    assert not _absent({f"`{name}`" for name in made}, page)
+
+
+def test_every_error_code_stands_in_the_reference(page: str) -> None:
+    codes = error_codes()
+    assert {"invalid_request", "authentication_failed", "stream_not_found", "duplicate_event"} <= codes.keys()
+    assert not _absent({f"`{code}`" for code in codes}, page)
+
+
+def test_metrics_have_one_name_each_and_say_what_they_count() -> None:
+    seen: dict[str, str] = {}
+    for module, metrics in reference.metrics_by_module().items():
+        for name, metric in metrics.items():
+            assert re.fullmatch(r"atlas_[a-z]+(_[a-z]+)*", name), name
+            assert (metric._type == "counter") == name.endswith("_total"), name
+            assert metric._documentation.strip(), name
+            assert seen.setdefault(name, module) == module, f"{name} is made in {seen[name]} and in {module}"
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    broken = [
+        f"{path}: {target}"
+        for path in project_files()
+        if path.suffix == ".md"
+        for target in LINK.findall(FENCE.sub("", (ROOT / path).read_text(encoding="utf-8")))
+        if "://" not in target and not target.startswith("mailto:") and not (ROOT / path.parent / target).exists()
+    ]
+    assert not broken
+
+
+def test_decisions_are_numbered_one_by_one_and_say_their_status() -> None:
+    pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    assert [int(page.name[:4]) for page in pages] == list(range(len(pages)))
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert text.startswith(("# NNNN: ", f"# {page.name[:4]}: ")), page.name
+        assert "| status |" in text, page.name
+
+
+def test_a_name_without_a_meaning_is_told() -> None:
+    with pytest.raises(reference.ReferenceIncomplete, match="A_B has no meaning; C_D is told but gone"):
+        reference._agree("settings", ["A_B", "E_F"], ["C_D", "E_F"])
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "x = env.get('SOME_NAME', 'y')",
+        "x = _integer(env, 'SOME_NAME', 8, faults)",
+        "x = os.environ['SOME_NAME']",
+        "x = os.environ.get('SOME_NAME')",
+        "x = os.getenv('SOME_NAME')",
+    ],
+)
+def test_a_setting_is_found_however_it_is_read(source: str) -> None:
+    assert list(reference._variables_read(source)) == ["SOME_NAME"]
+
+
+def test_what_is_handed_to_a_child_process_is_not_read() -> None:
+    assert not list(reference._variables_read("env = {**os.environ, 'SOME_NAME': 'x'}; env['SOME_NAME'] = '1'"))
+
+
+def _absent(names: set[str], page: str) -> list[str]:
+    return sorted(name for name in names if name not in page)
+
+
+def _package_sources() -> Iterator[tuple[Path, str]]:
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            yield path, path.read_text(encoding="utf-8")
+
+
+def _metrics_made(source: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call) or not node.args or not isinstance(node.args[0], ast.Constant):
+            continue
+        kind = ast.unparse(node.func).rsplit(".", 1)[-1]
+        if kind in METRIC_KINDS and isinstance(node.args[0].value, str):
+            name = node.args[0].value
+            yield name if kind != "Counter" or name.endswith("_total") else f"{name}_total"
