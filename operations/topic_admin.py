@@ -1,16 +1,40 @@
 """Creates Kafka topics from their specs and refuses an installation whose partition counts were changed (F12)."""
 
+import asyncio
+import concurrent.futures
 import time
 from collections.abc import Sequence
+from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+    TopicDescription,
+)
 from confluent_kafka.cimpl import NewTopic
 
 from schemas.topics import TopicSpec
 
 ADMIN_TIMEOUT_SECONDS = 30.0
+VISIBLE_TIMEOUT_SECONDS = 5.0
 BROKER_DEFAULT_REPLICATION = -1
+NEVER = frozenset(
+    {
+        KafkaError.TOPIC_EXCEPTION,
+        KafkaError.INVALID_PARTITIONS,
+        KafkaError.INVALID_REPLICATION_FACTOR,
+        KafkaError.INVALID_CONFIG,
+        KafkaError.INVALID_REQUEST,
+        KafkaError.POLICY_VIOLATION,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.UNSUPPORTED_VERSION,
+    }
+)
 
 
 class PartitionsChanged(Exception):
@@ -64,3 +88,82 @@ def _wait_visible(client: AdminClient, names: set[str], timeout_seconds: float) 
         if time.monotonic() >= deadline:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"created but not visible: {sorted(missing)}"))
         time.sleep(0.05)
+
+
+class TopicRefused(Exception):
+    """The broker will never do this as asked; the message is the broker's."""
+
+
+class TopicAdmin:
+    """Single topics, from an event loop. KafkaException: not now, ask again; TopicRefused: never."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._client = AdminClient({"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 1_000})
+
+    async def create_topic(self, spec: TopicSpec) -> str:
+        """Kafka's id of the topic, made now or before; one made before gets the spec's configuration."""
+        new = NewTopic(spec.name, spec.partitions, BROKER_DEFAULT_REPLICATION, config=dict(spec.config))
+        try:
+            await _result(self._client.create_topics([new])[spec.name])
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+            await self.configure(spec.name, spec.config)
+        described = await self._described(spec.name)
+        if len(described.partitions) != spec.partitions:
+            raise TopicRefused(f"{spec.name} exists with {len(described.partitions)} partitions, not {spec.partitions}")
+        return str(described.topic_id)
+
+    async def topic_id(self, name: str) -> str | None:
+        """None where there is no topic of that name."""
+        try:
+            return str((await self._describe(name)).topic_id)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                return None
+            raise
+
+    async def configure(self, name: str, config: dict[str, str]) -> None:
+        """Sets these entries and leaves the others as they are."""
+        entries = [
+            ConfigEntry(entry, value, incremental_operation=AlterConfigOpType.SET) for entry, value in config.items()
+        ]
+        resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
+        await _result(self._client.incremental_alter_configs([resource])[resource])
+
+    async def delete_topic(self, name: str, topic_id: str) -> None:
+        """Deletes the topic with this id; where the name has another, or no topic, nothing."""
+        if await self.topic_id(name) != topic_id:
+            return
+        try:
+            await _result(self._client.delete_topics([name])[name])
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
+
+    async def _described(self, name: str) -> TopicDescription:
+        """A topic made just now may take a moment until the broker asked knows it."""
+        deadline = time.monotonic() + VISIBLE_TIMEOUT_SECONDS
+        while True:
+            try:
+                return await self._describe(name)
+            except KafkaException as error:
+                unknown = error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART
+                if not unknown or time.monotonic() >= deadline:
+                    raise
+            await asyncio.sleep(0.01)
+
+    async def _describe(self, name: str) -> TopicDescription:
+        asked = self._client.describe_topics(TopicCollection([name]), request_timeout=ADMIN_TIMEOUT_SECONDS)
+        described: TopicDescription = await _result(asked[name])
+        return described
+
+
+async def _result(future: concurrent.futures.Future[Any]) -> Any:
+    """Awaits librdkafka's answer; what will never succeed becomes TopicRefused."""
+    try:
+        return await asyncio.wrap_future(future)
+    except KafkaException as error:
+        if error.args[0].code() in NEVER:
+            raise TopicRefused(error.args[0].str()) from error
+        raise

@@ -124,11 +124,11 @@ class StreamCreated(Payload, frozen=True, kw_only=True):
 
 
 class StreamAltered(Payload, frozen=True, kw_only=True):
-    """The control process to itself: the topic is kept so long now."""
+    """The control process to itself: the topic is kept as long as the command `update_id` said."""
 
     kind: ClassVar[str] = "stream.altered"
     stream_id: str
-    retention_days: int
+    update_id: str
 
 
 class StreamExpired(Payload, frozen=True, kw_only=True):

@@ -1,0 +1,1 @@
+"""The control agent: decides commands (workspaces, keys, streams, workflows), one order a workspace."""

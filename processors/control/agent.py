@@ -1,0 +1,159 @@
+"""The Faust shell around the control agent's decisions: decode, decide, change the table, answer; topics beside it.
+
+A record that can't be read is set aside alone. When the process is given a partition it appends a command to it: the
+batch with that command is the first one after recovery, and takes up the topic work that an earlier owner left.
+"""
+
+import asyncio
+import logging
+
+from confluent_kafka import KafkaException
+from faust.types import TP
+
+from operations.logs import event
+from operations.topic_admin import TopicAdmin
+from processors.control import metrics
+from processors.control.decide import Report, decide, token_hash_by
+from processors.control.state import ControlState
+from processors.control.topics import ACTOR, RETRY_SECONDS, TopicWorker, now_ms
+from processors.control.values import Asked, Effects
+from processors.runtime.batches import Batch, Record
+from processors.runtime.outbox import OutboxFailed
+from processors.runtime.runtime import Runtime
+from processors.runtime.work import Work
+from schemas.codec import Undecodable
+from schemas.commands import ResumeTopics, decode_payload, new_command
+from schemas.records import Command
+from schemas.replies import REPLY_HEADER, decode_reply
+from schemas.topics import Topic
+
+log = logging.getLogger(__name__)
+TABLE = "entities"
+
+
+class ControlAgent:
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._token_hash = token_hash_by(runtime.settings.master_key)
+        self._topics = TopicWorker(TopicAdmin(runtime.settings.kafka), self._report, runtime.settings.partitions)
+        self._assigned: set[int] = set()
+        self._resumed: set[int] = set()
+        self._nudges: set[asyncio.Task[None]] = set()
+
+    async def handle(self, batch: Batch) -> None:
+        work = self._runtime.begin(batch)
+        state = ControlState(work.table(TABLE))
+        state.sweep(batch.records[0].timestamp)
+        effects = [self._one(work, state, record) for record in batch.records]
+        await work.commit()
+        if batch.tp.partition in self._assigned:
+            self._take_up(batch.tp.partition, state, effects)
+
+    def _one(self, work: Work, state: ControlState, record: Record) -> Effects:
+        try:
+            asked = read(record)
+        except Undecodable as error:
+            work.dead_letter(record, "unreadable", str(error))
+            return Effects()
+        try:
+            effects = decide(state, asked, self._token_hash)
+            controlled = state.apply(effects)
+        except Exception as error:
+            log.exception("command.failed", extra={"facts": {"command": asked.command.id, "kind": asked.command.kind}})
+            work.dead_letter(record, "failed", f"{type(error).__name__} while deciding")
+            return Effects()
+        emit(work, effects, controlled, record.partition)
+        note(asked, effects)
+        return effects
+
+    def _take_up(self, partition: int, state: ControlState, effects: list[Effects]) -> None:
+        if partition not in self._resumed:
+            self._resumed.add(partition)
+            self._topics.take(partition, state.unfinished())
+        for one in effects:
+            self._topics.take(
+                partition, (work for work in one.changes.started if state.work(work.stream_id, work.task))
+            )
+
+    # Partitions and topic work
+
+    async def started(self) -> None:
+        self._topics.start()
+
+    async def stopping(self) -> None:
+        await self._topics.stop()
+
+    async def assigned(self, partitions: set[TP]) -> None:
+        """All partitions of this process after a rebalance, those that it kept included."""
+        before, self._assigned = self._assigned, {tp.partition for tp in partitions if tp.topic == Topic.COMMANDS}
+        self._topics.drop(before - self._assigned)
+        self._resumed &= self._assigned
+        for partition in self._assigned - before:
+            nudge = asyncio.create_task(self._nudge(partition))
+            self._nudges.add(nudge)
+            nudge.add_done_callback(self._nudges.discard)
+
+    async def _nudge(self, partition: int) -> None:
+        """The partition gets a batch, whose handling takes up what is unfinished."""
+        command = new_command(ResumeTopics(), workspace="", environment="", actor=ACTOR, now_ms=now_ms())
+        while partition in self._assigned - self._resumed:
+            try:
+                await self._report(command, partition)
+                return
+            except KafkaException as error:
+                event(log, "topics.not_resumed", logging.WARNING, partition=partition, error=str(error))
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _report(self, command: Command, partition: int) -> None:
+        out = self._runtime.outbox.batch()
+        out.produce(Topic.COMMANDS, command.encode(), key=command.workspace.encode(), partition=partition)
+        try:
+            await out.confirmed()
+        except OutboxFailed as failed:
+            raise KafkaException(str(failed)) from failed
+
+
+def read(record: Record) -> Asked:
+    """Raises Undecodable."""
+    command = Command.decode(record.value)
+    reply = decode_reply(record.header(REPLY_HEADER))
+    return Asked(command, decode_payload(command), record.timestamp, record.offset, reply)
+
+
+def emit(work: Work, effects: Effects, controlled: list[tuple[bytes, bytes | None]], partition: int) -> None:
+    for key, value in controlled:
+        work.produce(Topic.CONTROL, value, key=key, partition=partition)
+    for reply_partition, verdict in effects.verdicts:
+        work.produce(Topic.VERDICTS, verdict.encode(), partition=reply_partition)
+    if effects.audit is not None:
+        work.produce(Topic.AUDIT, effects.audit.encode(), key=effects.audit.workspace.encode())
+
+
+def note(asked: Asked, effects: Effects) -> None:
+    if isinstance(asked.payload, Report) and not effects.answers:
+        return
+    if not effects.audit:
+        metrics.COMMANDS_AGAIN.inc()
+        return
+    answer = effects.answers[-1]
+    metrics.COMMANDS.labels(asked.command.kind, answer.outcome).inc()
+    command = asked.command
+    event(
+        log,
+        "command.decided",
+        kind=command.kind,
+        outcome=answer.outcome,
+        status=answer.status,
+        command=command.id,
+        workspace=command.workspace,
+        request_id=command.request_id,
+    )
+
+
+def build(runtime: Runtime) -> None:
+    agent = ControlAgent(runtime)
+    runtime.table(TABLE)
+    runtime.agent("control", [Topic.COMMANDS], agent.handle)
+    runtime.on_started(agent.started)
+    runtime.on_stopping(agent.stopping)
+    runtime.on_assigned(agent.assigned)

@@ -1,0 +1,195 @@
+"""The control agent's table: what lies under which key, how it is looked up, and how a decision's effects change it.
+
+| key (parts joined by NUL) | value |
+|---|---|
+| `e`, kind/id | the entity as it stands on `control` (schemas.records.Entity) |
+| `n`, workspace, environment, name | a stream's id, while the name is taken |
+| `s`, workspace, stream id | empty; streams that count towards the workspace's limit |
+| `w`, stream id, task | TopicWork that is not finished |
+| `a`, command id | Answer |
+| `i`, workspace, environment, surface, idempotency key | the id of the command answered under it |
+| `t`, hour of log time (8 bytes), command id | empty; when an answer may go |
+| `swept` | the hour up to which answers are gone |
+"""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import msgspec
+
+from processors.control.values import Answer, Changes, Effects, Task, TopicWork
+from schemas.commands import IDEMPOTENCY_MS
+from schemas.entities import State, Stream, StreamStatus, Workflow, Workspace, state_of, workflow_entity_id
+from schemas.records import Entity
+from schemas.topics import SYSTEM_STREAMS
+
+HOUR_MS = 3_600_000
+ANSWERS_KEPT_MS = IDEMPOTENCY_MS + HOUR_MS
+SWEPT = b"swept"
+_ANSWER = msgspec.msgpack.Decoder(Answer)
+_WORK = msgspec.msgpack.Decoder(TopicWork)
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Table(Protocol):
+    """One partition of a durable table (processors.runtime.table.TableView)."""
+
+    def get(self, key: bytes) -> bytes | None: ...
+
+    def put(self, key: bytes, value: bytes) -> None: ...
+
+    def delete(self, key: bytes) -> None: ...
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]: ...
+
+
+class ControlState:
+    """`Facts` for decisions over one partition of the table, and the one place that changes it."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    # Facts
+
+    def workspace(self, workspace: str) -> Workspace | None:
+        found = self._state(f"workspace/{workspace}")
+        return found if isinstance(found, Workspace) else None
+
+    def stream(self, stream_id: str) -> Stream | None:
+        found = self._state(f"stream/{stream_id}")
+        return found if isinstance(found, Stream) else None
+
+    def stream_named(self, workspace: str, environment: str, name: str) -> Stream | None:
+        stream_id = self._table.get(_key("n", workspace, environment, name))
+        return None if stream_id is None else self.stream(stream_id.decode())
+
+    def streams_counted(self, workspace: str) -> int:
+        return sum(1 for _ in self._table.scan(_key("s", workspace, "")))
+
+    def workflow(self, workspace: str, environment: str, workflow_id: str) -> Workflow | None:
+        found = self._state(f"workflow/{workflow_entity_id(workspace, environment, workflow_id)}")
+        return found if isinstance(found, Workflow) else None
+
+    def answer(self, command_id: str) -> Answer | None:
+        value = self._table.get(_key("a", command_id))
+        return None if value is None else _ANSWER.decode(value)
+
+    def answer_under(self, scope: str) -> Answer | None:
+        command_id = self._table.get(_key("i", scope))
+        found = None if command_id is None else self.answer(command_id.decode())
+        return found if found is not None and found.scope == scope else None
+
+    def work(self, stream_id: str, task: Task) -> TopicWork | None:
+        value = self._table.get(_key("w", stream_id, task))
+        return None if value is None else _WORK.decode(value)
+
+    def unfinished(self) -> list[TopicWork]:
+        """All topic work of this partition that waits to be done."""
+        return [_WORK.decode(value) for _, value in self._table.scan(_key("w", ""))]
+
+    # Changes
+
+    def apply(self, effects: Effects) -> list[tuple[bytes, bytes | None]]:
+        """Changes the table; gives the records for `control`: an entity's key and its state, None where it is gone."""
+        for answer in effects.answers:
+            self._keep(answer)
+        return self._change(effects.changes)
+
+    def sweep(self, oldest_ms: int) -> int:
+        """Forgets answers too old to be asked for; `oldest_ms`: the log time of the oldest record in the batch.
+
+        By that time, and not the newest, since a batch that is read again must find the answers it found before.
+        """
+        until = (oldest_ms - ANSWERS_KEPT_MS) // HOUR_MS
+        stored = self._table.get(SWEPT)
+        since = until if stored is None else int.from_bytes(stored, "big")
+        if (stored is not None and since >= until) or until < 0:
+            return 0
+        forgotten = sum(self._forget_hour(hour) for hour in range(since + 1, until + 1))
+        self._table.put(SWEPT, until.to_bytes(8, "big"))
+        return forgotten
+
+    def _keep(self, answer: Answer) -> None:
+        self._table.put(_key("a", answer.command_id), _encode(answer))
+        self._table.put(_hour_key(answer.at_ms // HOUR_MS) + answer.command_id.encode(), b"")
+        if answer.scope is not None:
+            self._table.put(_key("i", answer.scope), answer.command_id.encode())
+
+    def _forget_hour(self, hour: int) -> int:
+        prefix = _hour_key(hour)
+        keys = [key for key, _ in self._table.scan(prefix)]
+        for key in keys:
+            self._table.delete(key)
+            self._forget(key[len(prefix) :].decode())
+        return len(keys)
+
+    def _forget(self, command_id: str) -> None:
+        answer = self.answer(command_id)
+        self._table.delete(_key("a", command_id))
+        if answer is not None and answer.scope is not None:
+            pointer = _key("i", answer.scope)
+            if self._table.get(pointer) == command_id.encode():
+                self._table.delete(pointer)
+
+    def _change(self, changes: Changes) -> list[tuple[bytes, bytes | None]]:
+        records = [self._put(entity) for entity in changes.put] + [self._remove(entity) for entity in changes.gone]
+        for work in changes.started:
+            self._table.put(_key("w", work.stream_id, work.task), _encode(work))
+        for work in changes.finished:
+            self._table.delete(_key("w", work.stream_id, work.task))
+        return records
+
+    def _put(self, entity: Entity) -> tuple[bytes, bytes | None]:
+        """A record read again never takes an entity back behind a later change."""
+        key = b"e\0" + entity.key
+        newer = self._newer_than(entity)
+        if newer is not None:
+            return entity.key, newer
+        value = entity.encode()
+        self._table.put(key, value)
+        self._index(entity)
+        return entity.key, value
+
+    def _remove(self, entity: Entity) -> tuple[bytes, bytes | None]:
+        newer = self._newer_than(entity)
+        if newer is not None:
+            return entity.key, newer
+        self._table.delete(b"e\0" + entity.key)
+        self._unindex(entity)
+        return entity.key, None
+
+    def _newer_than(self, entity: Entity) -> bytes | None:
+        value = self._table.get(b"e\0" + entity.key)
+        return value if value is not None and Entity.decode(value).version > entity.version else None
+
+    def _index(self, entity: Entity) -> None:
+        stream = state_of(entity)
+        if not isinstance(stream, Stream):
+            return
+        self._table.put(_key("n", stream.workspace, stream.environment, stream.name), stream.id.encode())
+        counted = _key("s", stream.workspace, stream.id)
+        if stream.status is not StreamStatus.DELETED and stream.name not in SYSTEM_STREAMS:
+            self._table.put(counted, b"")
+        else:
+            self._table.delete(counted)
+
+    def _unindex(self, entity: Entity) -> None:
+        stream = state_of(entity)
+        if not isinstance(stream, Stream):
+            return
+        self._table.delete(_key("s", stream.workspace, stream.id))
+        name = _key("n", stream.workspace, stream.environment, stream.name)
+        if self._table.get(name) == stream.id.encode():
+            self._table.delete(name)
+
+    def _state(self, key: str) -> State | None:
+        value = self._table.get(_key("e", key))
+        return None if value is None else state_of(Entity.decode(value))
+
+
+def _key(*parts: str) -> bytes:
+    return "\0".join(parts).encode()
+
+
+def _hour_key(hour: int) -> bytes:
+    return b"t\0" + hour.to_bytes(8, "big")

@@ -1,0 +1,162 @@
+"""Work on stream topics beside the batches: create, alter the retention, delete when it is over.
+
+Promises: what is taken is done at least once, or refused by the broker for good; a stream's tasks run in their order;
+its end is reported by a command, whose id derives from the task, so a report made twice counts once. A broker that is
+away is asked again. What this process did not finish, the partition's next owner takes up (agent.py).
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from zlib import crc32
+
+from confluent_kafka import KafkaException
+
+from operations.logs import event
+from operations.topic_admin import TopicAdmin, TopicRefused
+from processors.control import metrics
+from processors.control.values import Task, TopicWork
+from schemas.commands import Payload, StreamAltered, StreamCreated, StreamExpired
+from schemas.ids import COMMAND, derived_id
+from schemas.records import Command
+from schemas.topics import DAY_MS, StreamTopic, stream_topic_spec
+
+log = logging.getLogger(__name__)
+LANES = 8
+ACTOR = "control"
+RETRY_SECONDS, RETRY_SECONDS_MAX = 0.05, 5.0
+DUE_CHECK_SECONDS = 30.0
+
+Taken = tuple[int, TopicWork]
+"""A partition of `commands` and a task of one of its workspaces."""
+Report = Callable[[Command, int], Awaitable[None]]
+"""Appends a command to a partition of `commands` and returns when the broker has it. KafkaException: not confirmed."""
+
+
+class TopicWorker:
+    """`take` is called with a partition's unfinished tasks and with new ones; twice the same does nothing more."""
+
+    def __init__(self, admin: TopicAdmin, report: Report, partitions: int) -> None:
+        self._admin = admin
+        self._report = report
+        self._partitions = partitions
+        self._waiting: dict[tuple[str, Task], Taken] = {}
+        self._not_due: set[Taken] = set()
+        self._lanes: list[asyncio.Queue[Taken]] = [asyncio.Queue() for _ in range(LANES)]
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        metrics.TOPIC_TASKS_WAITING.set_function(lambda: len(self._waiting))
+        self._tasks = [asyncio.create_task(self._run(lane)) for lane in self._lanes]
+        self._tasks.append(asyncio.create_task(self._watch_due()))
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def take(self, partition: int, works: Iterable[TopicWork]) -> None:
+        """`partition`: of `commands`, where the tasks' workspaces live and their reports go."""
+        for work in works:
+            taken = (partition, work)
+            if self._waiting.get((work.stream_id, work.task)) != taken:
+                self._waiting[work.stream_id, work.task] = taken
+                if work.due_ms <= now_ms():
+                    self._enqueue(taken)
+                else:
+                    self._not_due.add(taken)
+
+    def drop(self, partitions: set[int]) -> None:
+        """Another process owns these partitions now and does their work."""
+        self._waiting = {key: taken for key, taken in self._waiting.items() if taken[0] not in partitions}
+        self._not_due = {taken for taken in self._not_due if taken[0] not in partitions}
+
+    def _enqueue(self, taken: Taken) -> None:
+        self._lanes[crc32(taken[1].stream_id.encode()) % LANES].put_nowait(taken)
+
+    async def _watch_due(self) -> None:
+        while True:
+            await asyncio.sleep(DUE_CHECK_SECONDS)
+            due = {taken for taken in self._not_due if taken[1].due_ms <= now_ms()}
+            self._not_due -= due
+            for taken in due:
+                self._enqueue(taken)
+
+    async def _run(self, lane: "asyncio.Queue[Taken]") -> None:
+        while True:
+            taken = await lane.get()
+            if self._is_current(taken):
+                await self._finish(taken)
+
+    def _is_current(self, taken: Taken) -> bool:
+        return self._waiting.get((taken[1].stream_id, taken[1].task)) == taken
+
+    async def _finish(self, taken: Taken) -> None:
+        """Until done, refused, replaced by a newer task, or dropped."""
+        partition, work = taken
+        started, wait_seconds = time.monotonic(), RETRY_SECONDS
+        while self._is_current(taken):
+            try:
+                await self._report(report_of(work, await self._do(work)), partition)
+            except KafkaException as error:
+                metrics.TOPIC_TASKS.labels(work.task, "retried").inc()
+                facts = {"stream": work.stream_id, "task": work.task, "error": str(error)}
+                event(log, "topic.retried", logging.WARNING, **facts)
+                await asyncio.sleep(wait_seconds)
+                wait_seconds = min(2 * wait_seconds, RETRY_SECONDS_MAX)
+            else:
+                self._waiting.pop((work.stream_id, work.task), None)
+                metrics.TOPIC_TASK_SECONDS.labels(work.task).observe(time.monotonic() - started)
+                return
+
+    async def _do(self, work: TopicWork) -> Payload:
+        """What to report. A refusal matters to the creation alone: the other tasks then have nothing left to do."""
+        topic = StreamTopic(work.workspace, work.environment, work.name)
+        try:
+            payload = await self._carry_out(work, topic)
+        except TopicRefused as refused:
+            metrics.TOPIC_TASKS.labels(work.task, "refused").inc()
+            event(log, "topic.refused", logging.ERROR, topic=topic.name, task=work.task, error=str(refused))
+            return finished(work, failed=str(refused))
+        metrics.TOPIC_TASKS.labels(work.task, "done").inc()
+        event(log, "topic.done", topic=topic.name, task=work.task)
+        return payload
+
+    async def _carry_out(self, work: TopicWork, topic: StreamTopic) -> Payload:
+        match work.task:
+            case Task.CREATE:
+                spec = stream_topic_spec(topic, self._partitions, work.retention_days)
+                return finished(work, topic_id=await self._admin.create_topic(spec))
+            case Task.ALTER:
+                if await self._admin.topic_id(topic.name) == work.topic_id:
+                    await self._admin.configure(topic.name, {"retention.ms": str(work.retention_days * DAY_MS)})
+            case Task.EXPIRE:
+                await self._admin.delete_topic(topic.name, work.topic_id)
+        return finished(work)
+
+
+def finished(work: TopicWork, *, topic_id: str = "", failed: str | None = None) -> Payload:
+    match work.task:
+        case Task.CREATE:
+            return StreamCreated(stream_id=work.stream_id, topic_id=topic_id, failed=failed)
+        case Task.ALTER:
+            return StreamAltered(stream_id=work.stream_id, update_id=work.command_id)
+        case Task.EXPIRE:
+            return StreamExpired(stream_id=work.stream_id)
+
+
+def report_of(work: TopicWork, payload: Payload) -> Command:
+    """The same command for the same task, however often it is reported."""
+    return Command(
+        id=derived_id(COMMAND, work.since_ms, work.command_id.encode(), work.task.encode()),
+        kind=payload.kind,
+        workspace=work.workspace,
+        environment=work.environment,
+        payload=payload.encode(),
+        actor=ACTOR,
+    )
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,160 @@
+"""What a command is to the control agent, what it looks up to decide one, and what a decision comes to. Pure values.
+
+An `Answer` keeps all that its command caused, so that reading the command's record again does the same thing again
+and decides nothing (DESIGN: doing a record twice does the same thing).
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from schemas.commands import FaultBody, FieldError, Payload
+from schemas.entities import State, Stream, Workflow, Workspace
+from schemas.records import Audit, Command, Entity, Verdict
+from schemas.replies import ReplyTo
+
+WAITING = "waiting"  # taken, but its answer comes later: a stream whose topic is being created
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A command as it stands on the log. `offset` orders all commands of a partition and is an entity's version."""
+
+    command: Command
+    payload: Payload
+    append_ms: int
+    offset: int
+    reply: ReplyTo | None = None
+
+    @property
+    def version(self) -> int:
+        return self.offset + 1
+
+    @property
+    def scope(self) -> str | None:
+        """Within which an idempotency key means one request."""
+        command = self.command
+        if command.idempotency_key is None:
+            return None
+        return "\0".join((command.workspace, command.environment, command.surface, command.idempotency_key))
+
+
+class Task(StrEnum):
+    """What is done to a Kafka topic beside the batches."""
+
+    CREATE = "create"
+    ALTER = "alter"  # its retention
+    EXPIRE = "expire"  # delete it: its stream was deleted and its retention is over
+
+
+class TopicWork(msgspec.Struct, frozen=True, kw_only=True):
+    """A task that is not finished; one a stream and task. `due_ms`: not before (0: now)."""
+
+    task: Task
+    stream_id: str
+    workspace: str
+    environment: str
+    name: str
+    retention_days: int
+    command_id: str
+    since_ms: int
+    topic_id: str = ""
+    due_ms: int = 0
+
+
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
+    """What a command does to the table. `gone` holds each removed entity as it was, with the removal's version."""
+
+    put: tuple[Entity, ...] = ()
+    gone: tuple[Entity, ...] = ()
+    started: tuple[TopicWork, ...] = ()
+    finished: tuple[TopicWork, ...] = ()
+
+
+NO_CHANGES = Changes()
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a command came to; kept for 24 hours by log time.
+
+    `asked`: the payload's hash. `replies`: who gets the verdict besides the one that the command's record names.
+    """
+
+    command_id: str
+    at_ms: int
+    outcome: str
+    status: int = 0
+    body: bytes = b""
+    scope: str | None = None
+    asked: str = ""
+    replies: tuple[ReplyTo, ...] = ()
+    changes: Changes = NO_CHANGES
+    audit: Audit | None = None
+
+    def verdict(self, reply: ReplyTo) -> tuple[int, Verdict]:
+        """The partition of `verdicts` and the record."""
+        verdict = Verdict(correlation=reply.correlation, outcome=self.outcome, status=self.status, body=self.body)
+        return reply.partition, verdict
+
+
+@dataclass(frozen=True)
+class Effects:
+    """All that one record causes. Answers are stored before anything else, so that no change stands without one."""
+
+    answers: tuple[Answer, ...] = ()
+    changes: Changes = NO_CHANGES
+    verdicts: tuple[tuple[int, Verdict], ...] = ()
+    audit: Audit | None = None
+
+
+@dataclass(frozen=True)
+class Done:
+    """A decision that stands; answered at once, or later (status 0)."""
+
+    status: int
+    changes: Changes
+    resource: str
+    body: bytes = b""
+
+
+class Refused(Exception):
+    """A decision against it: why, for the one who asked."""
+
+    def __init__(self, status: int, code: str, message: str, errors: tuple[FieldError, ...] = ()) -> None:
+        super().__init__(message)
+        self.status = status
+        self.fault = FaultBody(code=code, message=message, details={"errors": list(errors)} if errors else {})
+
+    @property
+    def body(self) -> bytes:
+        return msgspec.json.encode(self.fault)
+
+
+class Facts(Protocol):
+    """What a decision may look up; all of it lies in the partition of the command's workspace."""
+
+    def workspace(self, workspace: str) -> Workspace | None: ...
+
+    def stream(self, stream_id: str) -> Stream | None: ...
+
+    def stream_named(self, workspace: str, environment: str, name: str) -> Stream | None: ...
+
+    def streams_counted(self, workspace: str) -> int:
+        """Streams being created or active, in both environments, system streams not counted."""
+        ...
+
+    def workflow(self, workspace: str, environment: str, workflow_id: str) -> Workflow | None: ...
+
+    def answer(self, command_id: str) -> Answer | None: ...
+
+    def answer_under(self, scope: str) -> Answer | None:
+        """The newest answer given under an idempotency key's scope."""
+        ...
+
+    def work(self, stream_id: str, task: Task) -> TopicWork | None: ...
+
+
+def body_of(state: State) -> bytes:
+    return msgspec.json.encode(state)
