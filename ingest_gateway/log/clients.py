@@ -1,4 +1,4 @@
-"""The four that a gateway process talks to the log with, started and stopped together."""
+"""What a gateway process talks to the log with, all started and stopped together."""
 
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from ingest_gateway.log.commands import CommandClient
 from ingest_gateway.log.event_log import EventLog
-from ingest_gateway.log.record_reader import RecordReader
 from ingest_gateway.log.verdicts import VerdictWaiter
 from operations.control_reader import ControlReader
 from operations.settings import Settings
@@ -22,7 +21,6 @@ class LogClients:
     verdicts: VerdictWaiter
     commands: CommandClient
     control: ControlReader
-    records: RecordReader
 
     async def ready(self) -> None:
         """Until `control` was read to its end and verdicts can be awaited; a broker that is not there is waited for."""
@@ -52,14 +50,12 @@ async def log_clients(
     verdicts = VerdictWaiter(settings.kafka, max_waiters=settings.max_waiters)
     commands = CommandClient(events, verdicts, timeout_seconds=settings.verdict_timeout_seconds)
     control = ControlReader(settings.kafka, ControlView())
-    records = RecordReader(settings.kafka)
     events.start()
     verdicts.start()
     control.start()
     try:
-        yield LogClients(events, verdicts, commands, control, records)
+        yield LogClients(events, verdicts, commands, control)
     finally:
         await events.close()
         await verdicts.stop()
         await control.stop()
-        await records.close()

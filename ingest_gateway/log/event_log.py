@@ -17,15 +17,18 @@ from typing import Any, NamedTuple
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ingest_gateway import metrics
+from ingest_gateway.log.record_reader import RecordReader, RecordUnreachable
 from operations.kafka_clients import producer_config
 from operations.logs import event
 from schemas.topics import Topic
 
 log = logging.getLogger(__name__)
 Headers = list[tuple[str, bytes]]
+Position = tuple[str, int, int]
+"""Topic, partition and offset of a record."""
 POLL_SECONDS = 0.2
 QUEUE_MESSAGES_MAX = 100_000
-TOPICS_REMEMBERED_MAX = 20_000
+SCOPES_REMEMBERED_MAX = 10_000
 
 
 FAILURE_LABELS = frozenset(
@@ -87,7 +90,8 @@ class EventLog:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._reports: list[_Report] = []
-        self._newest: dict[str, dict[int, int]] = {}
+        self._newest: dict[str, dict[tuple[str, int], int]] = {}
+        self._records = RecordReader(bootstrap)
         self._stopping = threading.Event()
         self._flush_seconds = 0.0
         self._fatal: str | None = None
@@ -140,9 +144,17 @@ class EventLog:
         assert self._producer is not None
         return len(self._producer) + records <= self._queue_messages_max
 
-    def newest(self, topic: str) -> dict[int, int]:
-        """The newest offset that this process appended to each partition of a topic, as far as remembered."""
-        return self._newest.get(topic, {})
+    def newest(self, workspace: str, environment: str) -> list[Position]:
+        """The newest record that this process appended to each partition of these streams, as far as remembered."""
+        scope = self._newest.get(f"events.{workspace}.{environment}", {})
+        return [(topic, partition, offset) for (topic, partition), offset in scope.items()]
+
+    async def read(self, position: Position, timeout_seconds: float) -> bytes | None:
+        """One record's value; None where it is gone (retention, a deleted topic). Raises LogUnavailable."""
+        try:
+            return await self._records.read(*position, timeout_seconds)
+        except RecordUnreachable as error:
+            raise LogUnavailable(str(error)) from error
 
     async def close(self, flush_seconds: float = 5.0) -> None:
         """Sends what is queued, at most for so long; what is left then fails with LogUnavailable."""
@@ -151,6 +163,7 @@ class EventLog:
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join)
             await asyncio.sleep(0)  # the last reports were handed to the loop just now
+        await self._records.close()
 
     def _run(self) -> None:
         """The poll thread. All delivery callbacks run here, so `_reports` needs no lock."""
@@ -218,13 +231,18 @@ class EventLog:
             _fail(future, error.str())
 
     def _remember(self, stored: Appended) -> None:
-        offsets = self._newest.get(stored.topic)
-        if offsets is None:
-            if len(self._newest) >= TOPICS_REMEMBERED_MAX:
+        """By the topic's name without its last part, which is the workspace and environment of a stream."""
+        scope = stored.topic.rpartition(".")[0]
+        if not scope:
+            return
+        newest = self._newest.get(scope)
+        if newest is None:
+            if len(self._newest) >= SCOPES_REMEMBERED_MAX:
                 del self._newest[next(iter(self._newest))]
-            offsets = self._newest[stored.topic] = {}
-        if stored.offset > offsets.get(stored.partition, -1):
-            offsets[stored.partition] = stored.offset
+            newest = self._newest[scope] = {}
+        place = stored.topic, stored.partition
+        if stored.offset > newest.get(place, -1):
+            newest[place] = stored.offset
 
     def _note_error(self, error: KafkaError) -> None:
         """Also librdkafka's error callback, then on the poll thread."""

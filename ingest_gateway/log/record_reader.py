@@ -9,11 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from ingest_gateway.log.event_log import LogUnavailable
 from operations.kafka_clients import reader_config
 
 READERS = 2
 FETCH_BYTES = 64 * 1024  # a larger record still comes whole; the ones after it are not wanted
+
+
+class RecordUnreachable(Exception):
+    """The log could not be read in time."""
 
 
 class RecordReader:
@@ -25,7 +28,7 @@ class RecordReader:
         self._idle: queue.SimpleQueue[Consumer] = queue.SimpleQueue()
 
     async def read(self, topic: str, partition: int, offset: int, timeout_seconds: float) -> bytes | None:
-        """The record's value; None where it is gone (retention, a deleted topic). Raises LogUnavailable."""
+        """The record's value; None where it is gone (retention, a deleted topic). Raises RecordUnreachable."""
         position = TopicPartition(topic, partition, offset)
         deadline = time.monotonic() + timeout_seconds
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, position, deadline)
@@ -44,7 +47,7 @@ class RecordReader:
             consumer.assign([position])
             return _value_at(consumer, position, deadline)
         except KafkaException as error:
-            raise LogUnavailable(str(error)) from error
+            raise RecordUnreachable(str(error)) from error
         finally:
             consumer.unassign()  # else it would go on fetching what follows
             self._idle.put(consumer)
@@ -72,4 +75,4 @@ def _value_at(consumer: Consumer, position: TopicPartition, deadline: float) -> 
             return message.value() if message.offset() == position.offset else None
         if not error.retriable():
             return None
-    raise LogUnavailable(f"{position.topic}[{position.partition}] was not readable in time")
+    raise RecordUnreachable(f"{position.topic}[{position.partition}] was not readable in time")

@@ -1,0 +1,84 @@
+"""From a request to a decided command: who asks, the body, the key, the verdict. Shared by streams and workflows.
+
+The control agent decides; what it refuses is answered with its own code. Without a verdict in time the answer is 503:
+with an Idempotency-Key a repeat finds what was decided, without one the command may have been done.
+"""
+
+import time
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from ingest_gateway.http.bodies import content_type, read_body
+from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
+from ingest_gateway.http.guard import REQUEST_ID
+from ingest_gateway.identity.authentication import require_scope
+from ingest_gateway.identity.principals import Principal
+from ingest_gateway.log.event_log import LogBusy, LogUnavailable
+from ingest_gateway.log.verdicts import VerdictLate
+from ingest_gateway.services import SERVICES, Services
+from ingest_gateway.surfaces.events.faults import BUSY, NOT_CONFIRMED, refused_by
+from schemas.commands import DONE, Payload, new_command
+from schemas.event_fields import NO_KEY, key_from_header
+from schemas.records import Verdict
+
+BODY_BYTES_MAX = 256 * 1024
+IDEMPOTENCY_KEY = "Idempotency-Key"
+UNCONFIRMED = "The request was not confirmed and may have been carried out. "
+SAFE_TO_REPEAT = "Sending it again with the same Idempotency-Key is safe."
+LOOK_FIRST = "Look whether it was before sending it again, and give an Idempotency-Key."
+
+
+def caller(request: web.Request, scope: str) -> tuple[Services, Principal]:
+    """Who asks; Refused where the key is bad or does not allow this."""
+    services = request.app[SERVICES]
+    principal = services.authenticate(request)
+    require_scope(principal, scope)
+    return services, principal
+
+
+async def json_body(request: web.Request) -> bytes:
+    content_type(request, "application/json")
+    return await read_body(request, BODY_BYTES_MAX)
+
+
+async def decide(request: web.Request, services: Services, principal: Principal, payload: Payload) -> Verdict:
+    """The verdict on a command that was carried out; its effect is in this process's view of `control`."""
+    key = idempotency_key(request)
+    command = new_command(
+        payload,
+        workspace=principal.workspace,
+        environment=principal.environment,
+        actor=principal.key_id,
+        now_ms=time.time_ns() // 1_000_000,
+        idempotency_key=key,
+        request_id=request[REQUEST_ID],
+        address=request.remote or "",
+    )
+    try:
+        verdict = await services.commands.submit(command)
+    except LogBusy:
+        raise BUSY.refused() from None
+    except (LogUnavailable, VerdictLate):
+        advice = LOOK_FIRST if key is None else SAFE_TO_REPEAT
+        raise NOT_CONFIRMED.refused(UNCONFIRMED + advice) from None
+    if verdict.outcome != DONE:
+        raise refused_by(verdict)
+    await services.control.catch_up()
+    return verdict
+
+
+def idempotency_key(request: web.Request) -> str | None:
+    """The header's key, bare or in quotes. Given twice it does not come this far."""
+    written = request.headers.get(IDEMPOTENCY_KEY)
+    if written is None:
+        return None
+    key = key_from_header(written)
+    if key is None:
+        raise Refused(FaultKind.INVALID_FIELDS, fields=[FieldFault(IDEMPOTENCY_KEY, NO_KEY)])
+    return key
+
+
+def json_response(view: dict[str, Any], status: int = 200) -> web.Response:
+    return web.Response(body=orjson.dumps(view), status=status, content_type="application/json")

@@ -1,0 +1,181 @@
+"""Bodies that make or change streams and workflows: from a stranger's JSON to a command's payload, all faults at once.
+
+Pure. Only the form is judged here; whether a name is taken or a workflow exists is the control agent's to decide.
+Sources: seeds/000 (Create an event stream); DECISIONS A-018 to A-026; RELIABILITY S1, W5.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import UNSET
+
+from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
+from schemas.commands import (
+    RETENTION_DAYS_DEFAULT,
+    RETENTION_DAYS_MAX,
+    RETENTION_DAYS_MIN,
+    CreateStream,
+    CreateWorkflow,
+    UpdateStream,
+)
+from schemas.event_fields import NO_STREAM, REQUIRED, UNKNOWN, is_stream_name, shown
+from schemas.strict_json import JsonFault, parse_object
+from schemas.targets import TargetForbidden, parse_target
+
+DESCRIPTION_CHARACTERS_MAX = 1_000
+NAME_CHARACTERS_MAX = 200
+DEFAULT_ROUTES_MAX = 50
+NO_WORKFLOW_ID = "A workflow's id is wf_ and 1 to 64 characters of A-Z, a-z, 0-9 and the underscore."
+
+_WORKFLOW_ID = re.compile(r"wf_[A-Za-z0-9_]{1,64}")
+_KINDS = {type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array"}
+_STREAM_FIELDS = frozenset({"name", "description", "retention_days", "default_routes"})
+_STREAM_CHANGES = _STREAM_FIELDS - {"name"}
+_WORKFLOW_FIELDS = frozenset({"id", "name", "url"})
+
+
+class Form:
+    """One body's members. Each reading notes what is wrong with it; `raise_faults` tells them all."""
+
+    def __init__(self, body: bytes, known: frozenset[str]) -> None:
+        """Raises Refused where the body is not one JSON object."""
+        try:
+            self.values: dict[str, Any] = parse_object(body).values
+        except JsonFault as fault:
+            raise _invalid([FieldFault(fault.path or "body", fault.message)]) from None
+        self.faults = [FieldFault(shown(name), UNKNOWN) for name in self.values if name not in known]
+
+    def refuse(self, field: str, message: str) -> None:
+        self.faults.append(FieldFault(field, message))
+
+    def raise_faults(self) -> None:
+        if self.faults:
+            raise _invalid(self.faults)
+
+    def string(self, field: str, fault_of: Callable[[str], str | None], *, required: bool = True) -> str | None:
+        """A string that `fault_of` has nothing to say against; None for null and for what is absent."""
+        value = self.values.get(field)
+        if value is None:
+            if required:
+                self.refuse(field, REQUIRED)
+            return None
+        fault = fault_of(value) if type(value) is str else _expected("a string", value)
+        if fault is None:
+            return value  # type: ignore[no-any-return]
+        self.refuse(field, fault)
+        return None
+
+
+def read_new_stream(body: bytes) -> CreateStream:
+    """The body of POST /v1/event-streams. Raises Refused with every fault."""
+    form = Form(body, _STREAM_FIELDS)
+    name = form.string("name", lambda text: None if is_stream_name(text) else NO_STREAM)
+    description = form.string("description", _text_fault(DESCRIPTION_CHARACTERS_MAX), required=False)
+    retention_days = _retention_days(form)
+    default_routes = _default_routes(form)
+    form.raise_faults()
+    return CreateStream(
+        name=name or "",
+        description=description,
+        retention_days=retention_days,
+        default_routes=default_routes,
+    )
+
+
+def read_stream_changes(stream: str, body: bytes) -> UpdateStream:
+    """The body of PATCH: what is absent stays, null takes the description away and gives the others their default."""
+    form = Form(body, _STREAM_CHANGES)
+    if "name" in form.values:
+        form.faults = [fault for fault in form.faults if fault.field != "name"]
+        form.refuse("name", "A stream's name can't be changed.")
+    description = form.string("description", _text_fault(DESCRIPTION_CHARACTERS_MAX), required=False)
+    retention_days = _retention_days(form)
+    default_routes = _default_routes(form)
+    form.raise_faults()
+    return UpdateStream(
+        stream=stream,
+        description=description if "description" in form.values else UNSET,
+        retention_days=retention_days if "retention_days" in form.values else UNSET,
+        default_routes=default_routes if "default_routes" in form.values else UNSET,
+    )
+
+
+def read_new_workflow(body: bytes, *, allow_private: bool) -> CreateWorkflow:
+    """The body of POST /v1/workflows. `allow_private` (development) lets http and addresses of one's own through."""
+    form = Form(body, _WORKFLOW_FIELDS)
+    workflow_id = form.string("id", lambda text: None if _is_workflow_id(text) else NO_WORKFLOW_ID, required=False)
+    name = form.string("name", _text_fault(NAME_CHARACTERS_MAX, least=1))
+    url = form.string("url", _target_fault(allow_private))
+    form.raise_faults()
+    target = parse_target(url or "", allow_private)
+    return CreateWorkflow(id=workflow_id, name=name or "", url=target.url)
+
+
+def _retention_days(form: Form) -> int:
+    value = form.values.get("retention_days")
+    if value is None:
+        return RETENTION_DAYS_DEFAULT
+    if type(value) is not int:
+        form.refuse("retention_days", _expected("a whole number of days", value))
+    elif not RETENTION_DAYS_MIN <= value <= RETENTION_DAYS_MAX:
+        form.refuse("retention_days", f"A stream is kept for {RETENTION_DAYS_MIN} to {RETENTION_DAYS_MAX} days.")
+    else:
+        return value
+    return RETENTION_DAYS_DEFAULT
+
+
+def _default_routes(form: Form) -> list[str]:
+    value = form.values.get("default_routes")
+    if value is None:
+        return []
+    if type(value) is not list:
+        form.refuse("default_routes", _expected("an array of workflow ids", value))
+        return []
+    if len(value) > DEFAULT_ROUTES_MAX:
+        form.refuse("default_routes", f"The array has {len(value)} ids; {DEFAULT_ROUTES_MAX} are allowed.")
+    seen: set[str] = set()
+    for index, route in enumerate(value):
+        if type(route) is not str:
+            form.refuse(f"default_routes[{index}]", _expected("a workflow id", route))
+        elif not _is_workflow_id(route):
+            form.refuse(f"default_routes[{index}]", NO_WORKFLOW_ID)
+        elif route in seen:
+            form.refuse(f"default_routes[{index}]", "The workflow is named twice.")
+        else:
+            seen.add(route)
+    return value
+
+
+def _is_workflow_id(text: str) -> bool:
+    return _WORKFLOW_ID.fullmatch(text) is not None
+
+
+def _text_fault(characters_max: int, *, least: int = 0) -> Callable[[str], str | None]:
+    def fault_of(text: str) -> str | None:
+        if len(text) > characters_max:
+            return f"The text has {len(text)} characters; {characters_max} are allowed."
+        if len(text.strip()) < least:
+            return "The text must not be empty."
+        return "The text must not contain the character U+0000." if "\x00" in text else None
+
+    return fault_of
+
+
+def _target_fault(allow_private: bool) -> Callable[[str], str | None]:
+    def fault_of(text: str) -> str | None:
+        try:
+            target = parse_target(text, allow_private)
+        except TargetForbidden as forbidden:
+            return f"Not a URL that events can be sent to: {forbidden}."
+        return None if target.scheme == "https" or allow_private else "The scheme must be https."
+
+    return fault_of
+
+
+def _expected(what: str, value: object) -> str:
+    return f"Expected {what}, not {_KINDS.get(type(value), 'an object')}."
+
+
+def _invalid(faults: list[FieldFault]) -> Refused:
+    return Refused(FaultKind.INVALID_FIELDS, fields=faults)

@@ -1,0 +1,43 @@
+"""How streams and workflows are shown. Pure. Source: seeds/000 (Create an event stream)."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from schemas.entities import Stream, Workflow
+
+
+def stream_view(stream: Stream) -> dict[str, Any]:
+    return {
+        "id": stream.id,
+        "object": "event_stream",
+        "name": stream.name,
+        "description": stream.description,
+        "retention_days": stream.retention_days,
+        "default_routes": stream.default_routes,
+        "created_at": rfc3339_seconds(stream.created_ms),
+        "workspace_id": stream.workspace,
+    }
+
+
+def workflow_view(workflow: Workflow, signing_secret: str | None = None) -> dict[str, Any]:
+    """`signing_secret` is shown in the answer that made the workflow, and never again."""
+    view = {
+        "id": workflow.id,
+        "object": "workflow",
+        "name": workflow.name,
+        "url": workflow.url,
+        "created_at": rfc3339_seconds(workflow.created_ms),
+        "workspace_id": workflow.workspace,
+    }
+    return view if signing_secret is None else view | {"signing_secret": signing_secret}
+
+
+def list_view(items: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """A whole list: a workspace has few enough of these for one page."""
+    return {"object": "list", "data": list(items), "has_more": False, "next_cursor": None}
+
+
+def rfc3339_seconds(time_ms: int) -> str:
+    """UTC in seconds: `2026-05-18T14:21:00Z`."""
+    return f"{datetime.fromtimestamp(time_ms // 1_000, UTC):%Y-%m-%dT%H:%M:%SZ}"

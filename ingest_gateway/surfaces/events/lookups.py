@@ -1,0 +1,91 @@
+"""`GET /v1/events/{event_id}`: what became of an event, from the read model. A read follows the writes before it.
+
+An id that the read model doesn't have may be on its way there: the answer waits until projection has passed all that
+this gateway appended for the workspace and environment, and only then says that there is no such event.
+"""
+
+from aiohttp import web
+
+from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
+from ingest_gateway.http.queries import read_query
+from ingest_gateway.identity.principals import EVENTS_READ, Principal
+from ingest_gateway.log.event_log import LogUnavailable
+from ingest_gateway.read_model import ReadModelUnavailable, StoredEvent
+from ingest_gateway.read_model.views import event_view
+from ingest_gateway.services import Services
+from ingest_gateway.surfaces.events.entity_commands import caller, json_response
+from ingest_gateway.surfaces.events.faults import DUPLICATE_EVENT, EVENT_NOT_FOUND, READ_MODEL_BEHIND
+from schemas.codec import EVENT
+from schemas.ids import EVENT as EVENT_PREFIX
+from schemas.ids import is_id
+from schemas.strict_json import members
+
+EXPANSIONS = ("attempts", "data")
+
+
+async def get_event(request: web.Request) -> web.Response:
+    """`?expand=data,attempts`: the payload from the log (null once retention took it), and every attempt made."""
+    services, principal = caller(request, EVENTS_READ)
+    expand = _expansions(request)
+    event_id = request.match_info["event_id"]
+    if not is_id(event_id, EVENT_PREFIX):
+        raise EVENT_NOT_FOUND.refused()
+    stored = await _find(services, principal, event_id)
+    data = await _payload(services, stored) if "data" in expand else None
+    return json_response(event_view(stored, every_attempt="attempts" in expand, data=data))
+
+
+async def _find(services: Services, principal: Principal, event_id: str) -> StoredEvent:
+    try:
+        stored = await _look(services, principal, event_id)
+        if stored is None:
+            positions = services.events.newest(principal.workspace, principal.environment)
+            if not await services.reads.wait_until_passed(positions, services.settings.read_timeout_seconds):
+                raise READ_MODEL_BEHIND.refused()
+            stored = await _look(services, principal, event_id)
+    except ReadModelUnavailable:
+        raise READ_MODEL_BEHIND.refused() from None
+    if stored is None:
+        raise EVENT_NOT_FOUND.refused()
+    return stored
+
+
+async def _look(services: Services, principal: Principal, event_id: str) -> StoredEvent | None:
+    """Raises Refused (duplicate_event) for an id that was given out before its verdict, which then was a conflict."""
+    stored = await services.reads.event(principal.workspace, principal.environment, event_id)
+    if stored is not None:
+        return stored
+    original_id = await services.reads.conflict_of(principal.workspace, principal.environment, event_id)
+    if original_id is not None:
+        raise DUPLICATE_EVENT.refused(details={"original_id": original_id})
+    return None
+
+
+async def _payload(services: Services, stored: StoredEvent) -> bytes:
+    """The bytes of `data` as they were sent; `null` where the stream no longer keeps them."""
+    row = stored.event
+    position = row.source_topic, row.source_partition, row.source_offset
+    try:
+        value = await services.events.read(position, services.settings.read_timeout_seconds)
+    except LogUnavailable:
+        raise READ_MODEL_BEHIND.refused("The payload can't be read now. Please ask again.") from None
+    return b"null" if value is None else payload_of(value)
+
+
+def payload_of(value: bytes) -> bytes:
+    """`data` in a record that admission took: Avro, or the JSON of a direct producer."""
+    if EVENT.reads(value):
+        return bytes(EVENT.decode(value)["data"])
+    return bytes(members(value)["data"])
+
+
+def _expansions(request: web.Request) -> frozenset[str]:
+    asked = read_query(request, ("expand",)).get("expand", "")
+    expand = frozenset(asked.split(",")) if asked else frozenset()
+    if not expand <= frozenset(EXPANSIONS):
+        fault = FieldFault("expand", f"Must be one or both of {' and '.join(EXPANSIONS)}, with a comma between.")
+        raise Refused(FaultKind.INVALID_FIELDS, fields=[fault])
+    return expand
+
+
+ROUTES = (web.get("/v1/events/{event_id}", get_event, name="get_event"),)
