@@ -3,8 +3,9 @@
 One definition for SQLite and PostgreSQL; processors/projection/migrations makes them. A row is a named tuple in the
 order of its table's columns, so that it goes to the driver as it is. JSON stands as text, its bytes as they were sent.
 
-`log_offset` is where on `decisions` or `outcomes` a row was last set: a record never overwrites what a later one wrote,
-so applying any batch once more changes nothing. Everything here can be made anew from the log.
+A record never overwrites what a later one wrote, so applying any batch once more changes nothing: of two admissions of
+an event the one received later counts (they are 24 hours apart), else the record that stands later on its partition
+(`log_offset`). Everything here can be made anew from the log.
 """
 
 from typing import NamedTuple
@@ -38,7 +39,6 @@ class EventRow(NamedTuple):
     source_topic_id: str
     source_partition: int
     source_offset: int
-    log_offset: int
 
 
 events = Table(
@@ -60,7 +60,6 @@ events = Table(
     Column("source_topic_id", Text, nullable=False),
     Column("source_partition", BigInteger, nullable=False),
     Column("source_offset", BigInteger, nullable=False),
-    Column("log_offset", BigInteger, nullable=False),
 )
 
 
@@ -122,7 +121,6 @@ class ConflictRow(NamedTuple):
     event_id: str
     original_id: str
     received_ms: int
-    log_offset: int
 
 
 event_conflicts = Table(
@@ -133,7 +131,6 @@ event_conflicts = Table(
     Column("event_id", Text, primary_key=True),
     Column("original_id", Text, nullable=False),
     Column("received_ms", BigInteger, nullable=False),
-    Column("log_offset", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -157,7 +154,10 @@ log_positions = Table(
 
 
 class SourcePosition(NamedTuple):
-    """How far the decisions shown here reach into a stream's topic: every source record below `next_offset`."""
+    """How far the decisions shown here reach into a stream's topic: every gateway's record below `next_offset`.
+
+    Direct Kafka producers' records don't count: one on a wrong partition is decided beside its partition's order.
+    """
 
     topic: str
     partition: int

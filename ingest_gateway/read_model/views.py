@@ -1,12 +1,12 @@
 """How an event is shown: the JSON of `GET /v1/events/{id}`. Pure. Sources: seeds/000; DECISIONS A-047 to A-053."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
 from ingest_gateway.read_model.stored import RouteState, StoredEvent
 from schemas.read_model import AttemptRow
+from schemas.times import rfc3339
 
 
 def event_view(stored: StoredEvent, *, every_attempt: bool = False, data: bytes | None = None) -> dict[str, Any]:
@@ -30,12 +30,6 @@ def event_view(stored: StoredEvent, *, every_attempt: bool = False, data: bytes 
         "attempts": _every_attempt(stored) if every_attempt else _newest_of_each_route(stored),
     }
     return view if data is None else view | {"data": orjson.Fragment(data)}
-
-
-def rfc3339(time_ms: int) -> str:
-    """UTC in milliseconds: `2026-05-18T14:22:11.482Z`."""
-    moment = datetime.fromtimestamp(time_ms // 1_000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ms % 1_000:03d}Z"
 
 
 def _newest_of_each_route(stored: StoredEvent) -> list[dict[str, Any]]:

@@ -1,0 +1,137 @@
+"""The Faust shell of projection: `decisions` and `outcomes` in batches, written to the read model by one thread.
+
+The read model's own positions say where reading begins, not the group's offsets: they were committed with the rows, so
+a database that was made anew, restored or cut short is filled from just where it ends. While the database is away or
+locked, the same transaction is tried again; nothing is skipped, and `/readyz` says why. What can't be read, and what
+the database will never take, goes to the dead letters alone, before its neighbours are written.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+from faust.types import TP
+
+from operations.logs import event
+from operations.read_model_engine import writer_engine
+from processors.projection import metrics
+from processors.projection.decide import project
+from processors.projection.store import DatabaseAway, RowsRefused, Store
+from processors.projection.transactions import Pending, Transactions
+from processors.runtime.batches import Batch
+from processors.runtime.runtime import Runtime
+from schemas.topics import Topic
+
+log = logging.getLogger(__name__)
+AGENT = "projection"
+BACKOFF_FIRST_SECONDS = 0.05
+BACKOFF_MAX_SECONDS = 2.0
+
+Answer = TypeVar("Answer")
+
+
+class Projection:
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._store = Store(writer_engine(runtime.settings.database_url))
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="read-model")
+        self._transactions = Transactions(self._write)
+        self._prepared = False
+        self._away: str | None = None
+        self._writer: asyncio.Task[None] | None = None
+
+    def declare(self) -> None:
+        self._writer = asyncio.get_running_loop().create_task(self._transactions.run())
+        self._runtime.agent(AGENT, [Topic.DECISIONS, Topic.OUTCOMES], self.handle)
+        self._runtime.start_from(self.positions)
+        self._runtime.readiness.require("read_model", lambda: self._away)
+
+    async def positions(self, tps: set[TP]) -> Mapping[TP, int | None]:
+        """Where the read model ends, for each partition; the tables are made first if need be."""
+        if not self._prepared:
+            await self._until_done(self._store.prepare)
+            self._prepared = True
+        applied = await self._until_done(self._store.positions)
+        return {tp: applied.get((tp.topic, tp.partition)) for tp in tps}
+
+    async def handle(self, batch: Batch) -> None:
+        """Returns once the batch is in the read model."""
+        changes = project(batch.records)
+        if changes.unreadable:
+            reasons = {unreadable.record.offset: unreadable.why for unreadable in changes.unreadable}
+            await self._set_aside(batch, "unreadable", reasons)
+        await self._transactions.add(batch, changes)
+
+    async def _write(self, group: Sequence[Pending]) -> None:
+        started = time.monotonic()
+        try:
+            await self._apply(group)
+        except RowsRefused:
+            for pending in group:
+                await self._leave_out_refused(pending)
+            await self._apply(group)
+        _measure(group, time.monotonic() - started)
+
+    async def _apply(self, group: Sequence[Pending]) -> None:
+        await self._until_done(partial(self._store.apply, [pending.changes for pending in group]))
+
+    async def _leave_out_refused(self, pending: Pending) -> None:
+        records = pending.batch.records
+        refused = await self._until_done(partial(self._store.refused, records, project))
+        if refused:
+            reasons = dict.fromkeys(refused, "the database refuses its row")
+            await self._set_aside(pending.batch, "row_refused", reasons)
+            pending.changes = project(records, without=refused)
+
+    async def _set_aside(self, batch: Batch, reason: str, messages: Mapping[int, str]) -> None:
+        """`messages` by offset. Returns once they are on the topic dead-letters: the position then passes them."""
+        work = self._runtime.begin(batch)
+        for record in batch.records:
+            if record.offset in messages:
+                work.dead_letter(record, reason, messages[record.offset])
+        await work.commit()
+
+    async def _until_done(self, job: Callable[[], Answer]) -> Answer:
+        """Runs the job in the SQL thread, again and again while the database is away. Raises RowsRefused."""
+        backoff_seconds = BACKOFF_FIRST_SECONDS
+        while True:
+            try:
+                answer = await asyncio.get_running_loop().run_in_executor(self._thread, job)
+            except DatabaseAway as error:
+                self._note_away(error)
+                await asyncio.sleep(backoff_seconds)
+                backoff_seconds = min(2 * backoff_seconds, BACKOFF_MAX_SECONDS)
+            else:
+                self._note_back()
+                return answer
+
+    def _note_away(self, error: DatabaseAway) -> None:
+        metrics.RETRIES.inc()
+        metrics.AWAY.set(1)
+        if self._away is None:
+            event(log, "read_model.away", logging.ERROR, error=str(error))
+        self._away = "the database does not take transactions"
+
+    def _note_back(self) -> None:
+        if self._away is not None:
+            self._away = None
+            metrics.AWAY.set(0)
+            event(log, "read_model.back")
+
+
+def _measure(group: Sequence[Pending], seconds: float) -> None:
+    metrics.TRANSACTION_SECONDS.observe(seconds)
+    metrics.TRANSACTION_RECORDS.observe(sum(len(pending.batch) for pending in group))
+    metrics.ROWS.labels("events").inc(sum(len(pending.changes.events) for pending in group))
+    metrics.ROWS.labels("attempts").inc(sum(len(pending.changes.attempts) for pending in group))
+    oldest_ms = min((row.received_ms for pending in group for row in pending.changes.events), default=None)
+    if oldest_ms is not None:
+        metrics.VISIBLE_SECONDS.observe(max(0.0, time.time() - oldest_ms / 1_000))
+
+
+def build(runtime: Runtime) -> None:
+    Projection(runtime).declare()
