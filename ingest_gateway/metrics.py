@@ -48,3 +48,9 @@ VERDICTS_UNCLAIMED = Counter(
     "atlas_verdicts_unclaimed_total",
     "Verdicts that nobody here waited for: too late, repeated, or another process's.",
 )
+
+EVENTS_PUBLISHED = Counter(
+    "atlas_events_published_total",
+    "Events sent to the events surface, one by one (single) or in batches, and whether they were accepted (202).",
+    ["way", "result"],
+)

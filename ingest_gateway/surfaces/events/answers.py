@@ -1,0 +1,54 @@
+"""What the events surface answers to what it took: the 202 body, byte for byte the same for a replay. Pure.
+
+Source: seeds/000, Response 202 Accepted (A-039 to A-042).
+"""
+
+import base64
+import struct
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import orjson
+
+from ingest_gateway.log.event_log import Appended
+from schemas.times import rfc3339
+
+POSITION_HEADER = "Atlas-Position"
+DECISION_HEADER = "Atlas-Decision"
+DECISION_PENDING = "pending"
+_PLACE = struct.Struct(">Iq")
+_time = lru_cache(maxsize=1_024)(rfc3339)  # the records of one append share their time
+
+
+class Shown(NamedTuple):
+    """What of an event its answer repeats, kept when the event itself is on the log."""
+
+    event_id: str
+    stream: str
+    type: str
+    occurred_at: str
+    idempotency_key: str | None
+
+
+def accepted(shown: Shown, event_id: str, received_ms: int, routes: Sequence[str]) -> bytes:
+    """`event_id` is the original's for a replay, as are time and routes."""
+    return orjson.dumps(
+        {
+            "id": event_id,
+            "object": "event",
+            "stream": shown.stream,
+            "type": shown.type,
+            "status": "accepted",
+            "received_at": _time(received_ms),
+            "occurred_at": shown.occurred_at,
+            "idempotency_key": shown.idempotency_key,
+            "routes": [{"workflow_id": route, "status": "queued"} for route in routes],
+        }
+    )
+
+
+def position_of(appended: Appended) -> str:
+    """Where the record stands, opaque to clients."""
+    place = _PLACE.pack(appended.partition, appended.offset) + appended.topic.encode()
+    return base64.urlsafe_b64encode(place).rstrip(b"=").decode()

@@ -1,0 +1,20 @@
+"""The events surface as an aiohttp application: its routes, held to schemas/openapi/events.yaml."""
+
+from aiohttp import web
+
+from ingest_gateway.identity.authentication import Authenticator, key_news
+from ingest_gateway.services import SERVICES, Services
+from ingest_gateway.surfaces.contract import hold_to, load_document
+from ingest_gateway.surfaces.events import batch, lookups, single, streams, workflows
+
+ROUTES = (*streams.ROUTES, *workflows.ROUTES, *single.ROUTES, *batch.ROUTES, *lookups.ROUTES)
+
+
+def make_app(services: Services) -> web.Application:
+    """Served by `http.server.serve` with `faults.render`. Raises ContractBroken."""
+    authenticate = services.authenticate
+    news = [key_news(authenticate)] if isinstance(authenticate, Authenticator) else []
+    app = web.Application(middlewares=news)
+    app[SERVICES] = services
+    app.add_routes(hold_to(load_document("events"), ROUTES))
+    return app

@@ -1,0 +1,178 @@
+"""`POST /v1/events/batch`: up to 10,000 events or 32 MiB in one request, as `{"events": […]}` or as NDJSON lines.
+
+Each item takes the single event's way, with its key in `idempotency_key`, and has a result of its own, in order; a bad
+item spoils no other. The answer is 200 as soon as the batch can be read. A JSON batch is refused as a whole before any
+of it is sent: too many items, none, or no room. NDJSON is sent as it comes, so a fault of the whole request (too many
+lines, too large, cut short) is told after the lines before it were taken, and says how many. Sending such a batch again
+is safe: the same event is the same id.
+"""
+
+import asyncio
+
+import msgspec
+import orjson
+from aiohttp import web
+
+from ingest_gateway.http.bodies import content_type, read_body
+from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
+from ingest_gateway.http.guard import REQUEST_ID
+from ingest_gateway.http.lines import LineTooLong, iter_lines
+from ingest_gateway.http.queries import read_query
+from ingest_gateway.identity.principals import EVENTS_WRITE
+from ingest_gateway.metrics import EVENTS_PUBLISHED
+from ingest_gateway.surfaces.events.entity_commands import caller, idempotency_key
+from ingest_gateway.surfaces.events.envelope import batch_items
+from ingest_gateway.surfaces.events.faults import BUSY, INVALID_BATCH, error_of
+from ingest_gateway.surfaces.events.publish import EVENT_BODY_BYTES_MAX, Publisher, Sent, invalid, now_ms
+from schemas.event_rules import EventInvalid, read_event
+from schemas.strict_json import JsonFault
+
+JSON, NDJSON = "application/json", "application/x-ndjson"
+BATCH_BYTES_MAX = 32 * 1024 * 1024
+BATCH_EVENTS_MAX = 10_000
+TURN_ITEMS = 64  # then other requests have their turn: about 3 ms
+
+NONE = "A batch has at least one event."
+TOO_MANY = f"A batch has at most {BATCH_EVENTS_MAX} events."
+
+_ACCEPTED = EVENTS_PUBLISHED.labels("batch", "accepted")
+_REJECTED = EVENTS_PUBLISHED.labels("batch", "rejected")
+
+
+class Batch:
+    """The items of one request: each is either on its way or refused already."""
+
+    def __init__(self, publisher: Publisher, request_id: str) -> None:
+        self._publisher = publisher
+        self._request_id = request_id
+        self._items: list[Sent | Refused] = []
+        self._results: list[bytes] = []
+        self.accepted = 0
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def rejected(self) -> int:
+        return len(self._results) - self.accepted
+
+    async def take(self, text: bytes) -> None:
+        """One more item, as it was sent."""
+        try:
+            fields = read_event(text, now_ms=now_ms(), allow_key_field=True)
+            self._items.append(await self._publisher.publish(fields))
+        except EventInvalid as error:
+            self._items.append(invalid(error))
+        except Refused as refused:
+            self._items.append(refused)
+        await self._give_way(len(self._items))
+
+    def note_too_long(self) -> None:
+        """One more item, which is longer than any event."""
+        message = f"An event may have {EVENT_BODY_BYTES_MAX} bytes."
+        self._items.append(Refused(FaultKind.BODY_TOO_LARGE, message))
+
+    async def settle(self) -> None:
+        """Waits for the answers to all items. The parts of items that are settled are let go."""
+        for index, item in enumerate(self._items):
+            self._results.append(await self._result(index, item))
+            await self._give_way(index)
+        self._items.clear()
+        _ACCEPTED.inc(self.accepted)
+        _REJECTED.inc(self.rejected)
+
+    def answer(self) -> web.Response:
+        head = b'{"object":"batch","accepted":%d,"rejected":%d,"results":[' % (self.accepted, self.rejected)
+        body = head + b",".join(self._results) + b"]}"
+        return web.Response(body=body, status=200, content_type=JSON)
+
+    async def _result(self, index: int, item: Sent | Refused) -> bytes:
+        if isinstance(item, Refused):
+            return self._refusal(index, item)
+        try:
+            answer = await self._publisher.settle(item)
+        except Refused as refused:
+            return self._refusal(index, refused)
+        self.accepted += 1
+        decision = b',"decision":"pending"' if answer.pending else b""
+        return b'{"index":%d,"status":202%b,"event":%b}' % (index, decision, answer.body)
+
+    def _refusal(self, index: int, refused: Refused) -> bytes:
+        error = error_of(refused, self._request_id)
+        return orjson.dumps({"index": index, "status": refused.status, "error": error})
+
+    @staticmethod
+    async def _give_way(count: int) -> None:
+        if count % TURN_ITEMS == 0:
+            await asyncio.sleep(0)
+
+
+async def publish_batch(request: web.Request) -> web.Response:
+    services, principal = caller(request, EVENTS_WRITE)
+    read_query(request, ())
+    kind = content_type(request, JSON, NDJSON)
+    idempotency_key(request)  # may be given, as on every write; the events' own identity makes a repeat safe
+    batch = Batch(Publisher(services, principal), request[REQUEST_ID])
+    if kind == JSON:
+        items = _items(await read_body(request, BATCH_BYTES_MAX))
+        if not services.events.has_room(len(items)):
+            raise BUSY.refused()
+        for item in items:
+            if len(memoryview(item)) > EVENT_BODY_BYTES_MAX:
+                batch.note_too_long()
+            else:
+                await batch.take(bytes(item))
+        await batch.settle()
+    else:
+        await _take_lines(batch, request)
+    return batch.answer()
+
+
+async def _take_lines(batch: Batch, request: web.Request) -> None:
+    try:
+        async for line in iter_lines(request, limit_bytes=BATCH_BYTES_MAX, line_bytes_max=EVENT_BODY_BYTES_MAX):
+            if len(batch) == BATCH_EVENTS_MAX:
+                raise _invalid_batch(TOO_MANY)
+            if isinstance(line, LineTooLong):
+                batch.note_too_long()
+            else:
+                await batch.take(line)
+        if not len(batch):
+            raise _invalid_batch(NONE)
+    except Refused as refused:
+        await batch.settle()
+        raise _after_some(refused, batch) from None
+    await batch.settle()
+
+
+def _items(body: bytes) -> list[msgspec.Raw]:
+    try:
+        items = batch_items(body)
+    except JsonFault as fault:
+        raise _invalid_batch(fault.message, fault.path or "body") from None
+    if not items:
+        raise _invalid_batch(NONE)
+    if len(items) > BATCH_EVENTS_MAX:
+        raise _invalid_batch(TOO_MANY)
+    return items
+
+
+def _invalid_batch(message: str, field: str = "events") -> Refused:
+    return INVALID_BATCH.refused(fields=[FieldFault(field, message)])
+
+
+def _after_some(refused: Refused, batch: Batch) -> Refused:
+    """The same fault, saying what became of the lines before it."""
+    counts = {"accepted": batch.accepted, "rejected": batch.rejected}
+    message = f"{refused.message} {batch.accepted} events before it were accepted."
+    return Refused(
+        refused.kind,
+        message if batch.accepted else refused.message,
+        code=refused.code,
+        fields=refused.fields,
+        details={**refused.details, **counts},
+        headers=refused.headers,
+    )
+
+
+ROUTES = (web.post("/v1/events/batch", publish_batch, name="publish_batch"),)

@@ -1,0 +1,168 @@
+"""One event from an HTTP body onto the log, and what is answered: the path that single events and batches share.
+
+Without a key the answer is 202 once the broker has the record. With one it waits for admission's verdict: a replay gets
+its original's answer, another payload 409. A verdict that is late makes a 202 with no routes and `Atlas-Decision:
+pending`, since the event is stored and its id does not depend on the verdict. What the broker did not confirm in time
+is a 503: it may be stored all the same, and sending it again with the same key (or the same content) is safe.
+"""
+
+import asyncio
+import time
+from typing import NamedTuple
+
+from ingest_gateway.http.faults import FieldFault, Refused
+from ingest_gateway.identity.principals import Principal
+from ingest_gateway.log.event_log import Appended, LogBusy, LogUnavailable
+from ingest_gateway.log.verdicts import Expected, VerdictLate
+from ingest_gateway.services import Services
+from ingest_gateway.surfaces.events.answers import Shown, accepted
+from ingest_gateway.surfaces.events.faults import (
+    BUSY,
+    DUPLICATE_EVENT,
+    INVALID_EVENT,
+    NOT_CONFIRMED,
+    STREAM_NOT_FOUND,
+    refused_by,
+)
+from schemas.codec import EVENT
+from schemas.entities import Stream
+from schemas.event_rules import SURFACE, EventFields, EventInvalid, event_id, payload_hash, to_record
+from schemas.records import Verdict
+from schemas.replies import REPLY_HEADER
+from schemas.seal import SEAL_HEADER
+from schemas.topics import SYSTEM_STREAMS
+
+EVENT_BODY_BYTES_MAX = 1_048_576  # 4 × what `data` may have: room for white space, actor and metadata
+CATCH_UP_SECONDS = 0.5
+LEAST_WAIT_SECONDS = 0.001
+
+
+class Sent(NamedTuple):
+    """An event on its way to the log. `expected` is there when it has a key."""
+
+    shown: Shown
+    routes: list[str]
+    appended: asyncio.Future[Appended]
+    expected: Expected | None
+    at_seconds: float
+
+
+class Accepted(NamedTuple):
+    """`appended` is None when only the verdict has confirmed the record. `pending`: no verdict came in time."""
+
+    body: bytes
+    appended: Appended | None
+    pending: bool = False
+
+
+class Publisher:
+    """One request's way of publishing: as one principal, with streams looked up once."""
+
+    def __init__(self, services: Services, principal: Principal) -> None:
+        self._services = services
+        self._principal = principal
+        self._streams: dict[str, Stream | None] = {}
+        self._caught_up = False
+
+    async def publish(self, fields: EventFields) -> Sent:
+        """Queues the event for the broker. Raises Refused: stream_not_found, unavailable."""
+        stream = self._streams.get(fields.stream) or await self._find_stream(fields.stream)
+        return self._send(stream, fields)
+
+    async def settle(self, sent: Sent) -> Accepted:
+        """Waits for the answer. Raises Refused: duplicate_event, unavailable."""
+        settings = self._services.settings
+        appended = await _confirmed(sent, sent.at_seconds + settings.append_timeout_seconds)
+        if sent.expected is None:
+            if appended is None:
+                raise NOT_CONFIRMED.refused()
+            return Accepted(_accepted_now(sent, appended, sent.routes), appended)
+        # An append that is in doubt is certain once its verdict is here; that is not worth a longer wait.
+        patience_seconds = settings.verdict_timeout_seconds if appended is not None else 0.0
+        left_seconds = sent.at_seconds + patience_seconds - _loop_seconds()
+        try:
+            verdict = await sent.expected.verdict(max(LEAST_WAIT_SECONDS, left_seconds))
+        except VerdictLate:
+            if appended is None:
+                raise NOT_CONFIRMED.refused() from None
+            return Accepted(_accepted_now(sent, appended, []), appended, pending=True)
+        return Accepted(_decided(sent, verdict), appended)
+
+    async def _find_stream(self, name: str) -> Stream:
+        stream = self._look(name)
+        if stream is None and not self._caught_up and self._may_exist(name):
+            self._caught_up = True
+            await self._services.control.catch_up(CATCH_UP_SECONDS)
+            stream = self._look(name)
+        if stream is None:
+            raise STREAM_NOT_FOUND.refused()
+        self._streams[name] = stream
+        return stream
+
+    def _look(self, name: str) -> Stream | None:
+        if not self._may_exist(name):
+            return None
+        return self._services.control.view.stream(self._principal.workspace, self._principal.environment, name)
+
+    def _may_exist(self, name: str) -> bool:
+        """Whether this key may write to a stream of that name; the system's own are not written to from here."""
+        return name not in SYSTEM_STREAMS and self._principal.may_use_stream(name)
+
+    def _send(self, stream: Stream, fields: EventFields) -> Sent:
+        services, principal = self._services, self._principal
+        digest = payload_hash(fields)
+        identifier = event_id(principal.workspace, principal.environment, SURFACE, fields, digest)
+        value = EVENT.encode(to_record(fields, identifier))
+        headers = [(SEAL_HEADER, services.sealer.seal(stream.topic, digest, value))]
+        key = fields.idempotency_key
+        expected = None
+        try:
+            if key is not None:
+                expected = services.verdicts.expect()
+                headers.append((REPLY_HEADER, expected.reply.encode()))
+            appended = services.events.append(stream.topic, (key or identifier).encode(), value, headers)
+        except (LogBusy, LogUnavailable) as error:
+            if expected is not None:
+                expected.forget()
+            raise (BUSY if isinstance(error, LogBusy) else NOT_CONFIRMED).refused() from error
+        shown = Shown(identifier, fields.stream, fields.type, fields.occurred_at, key)
+        return Sent(shown, stream.default_routes, appended, expected, _loop_seconds())
+
+
+def invalid(error: EventInvalid, *others: FieldFault) -> Refused:
+    """All faults of one event as the surface tells them; `others` stand first."""
+    faults = [*others, *(FieldFault(field, message) for field, message in error.faults)]
+    return INVALID_EVENT.refused(fields=faults + faults[-1:] * error.more)  # `Refused` shows 20 and counts the rest
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+async def _confirmed(sent: Sent, deadline_seconds: float) -> Appended | None:
+    """Where the broker has stored the record; None when it did not say so in time."""
+    try:
+        if sent.appended.done():
+            return sent.appended.result()
+        async with asyncio.timeout_at(deadline_seconds):
+            return await sent.appended
+    except (TimeoutError, LogUnavailable):
+        return None
+
+
+def _accepted_now(sent: Sent, appended: Appended, routes: list[str]) -> bytes:
+    return accepted(sent.shown, sent.shown.event_id, appended.timestamp_ms, routes)
+
+
+def _decided(sent: Sent, verdict: Verdict) -> bytes:
+    match verdict.outcome:
+        case "admitted" | "replay":
+            return accepted(sent.shown, verdict.event_id, verdict.received_ms, verdict.routes)
+        case "conflict":
+            raise DUPLICATE_EVENT.refused(details={"original_event_id": verdict.event_id})
+        case _:
+            raise refused_by(verdict)
+
+
+def _loop_seconds() -> float:
+    return asyncio.get_running_loop().time()

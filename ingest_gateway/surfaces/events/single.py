@@ -1,0 +1,61 @@
+"""`POST /v1/events`: one event, 202 when it is safe. Checks go in the order of DECISIONS: the key that calls, content
+type, size, JSON, fields (all faults at once), stream, idempotency.
+"""
+
+from aiohttp import web
+
+from ingest_gateway.http.bodies import content_type, read_body
+from ingest_gateway.http.faults import FieldFault
+from ingest_gateway.http.queries import read_query
+from ingest_gateway.identity.principals import EVENTS_WRITE
+from ingest_gateway.metrics import EVENTS_PUBLISHED
+from ingest_gateway.surfaces.events.answers import (
+    DECISION_HEADER,
+    DECISION_PENDING,
+    POSITION_HEADER,
+    position_of,
+)
+from ingest_gateway.surfaces.events.entity_commands import IDEMPOTENCY_KEY, caller
+from ingest_gateway.surfaces.events.faults import INVALID_EVENT
+from ingest_gateway.surfaces.events.publish import EVENT_BODY_BYTES_MAX, Accepted, Publisher, invalid, now_ms
+from schemas.event_fields import NO_KEY, key_from_header
+from schemas.event_rules import EventFields, EventInvalid, read_event
+
+_ACCEPTED = EVENTS_PUBLISHED.labels("single", "accepted")
+
+
+async def publish_event(request: web.Request) -> web.Response:
+    services, principal = caller(request, EVENTS_WRITE)
+    read_query(request, ())
+    content_type(request, "application/json")
+    fields = _read(request, await read_body(request, EVENT_BODY_BYTES_MAX))
+    publisher = Publisher(services, principal)
+    answer = await publisher.settle(await publisher.publish(fields))
+    _ACCEPTED.inc()
+    return _response(answer)
+
+
+def _read(request: web.Request, body: bytes) -> EventFields:
+    """Raises Refused with the faults of key and body together."""
+    written = request.headers.get(IDEMPOTENCY_KEY)
+    key = None if written is None else key_from_header(written)
+    key_faults = [] if written is None or key is not None else [FieldFault(IDEMPOTENCY_KEY, NO_KEY)]
+    try:
+        fields = read_event(body, now_ms=now_ms(), allow_key_field=False, key=key)
+    except EventInvalid as error:
+        raise invalid(error, *key_faults) from None
+    if key_faults:
+        raise INVALID_EVENT.refused(fields=key_faults)
+    return fields
+
+
+def _response(answer: Accepted) -> web.Response:
+    response = web.Response(body=answer.body, status=202, content_type="application/json")
+    if answer.appended is not None:
+        response.headers[POSITION_HEADER] = position_of(answer.appended)
+    if answer.pending:
+        response.headers[DECISION_HEADER] = DECISION_PENDING
+    return response
+
+
+ROUTES = (web.post("/v1/events", publish_event, name="publish_event"),)
