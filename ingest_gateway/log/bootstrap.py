@@ -12,7 +12,17 @@ from ingest_gateway.log.clients import LogClients, log_clients
 from ingest_gateway.log.event_log import LogBusy, LogUnavailable
 from ingest_gateway.log.verdicts import VerdictLate
 from operations.settings import Settings
-from schemas.commands import DONE, CreateWorkspace, NewKey, WorkspaceCreated, decode_fault, decode_state, new_command
+from schemas.commands import (
+    DONE,
+    CreateKey,
+    CreateWorkspace,
+    NewKey,
+    Payload,
+    WorkspaceCreated,
+    decode_fault,
+    decode_state,
+    new_command,
+)
 from schemas.control_view import ControlView
 from schemas.entities import Key, KeyKind
 from schemas.ids import ALPHABET, WORKSPACE
@@ -61,32 +71,46 @@ async def _create_workspace(
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 await clients.ready()
-                keys = _first_keys(clients.control.view, workspace_id)
-                if keys is None:
-                    keys = await _ask_for(clients, workspace_id, name, idempotency_key)
+                keys = await _ensure_keys(clients, workspace_id, name, idempotency_key)
         except TimeoutError as error:
             raise WorkspaceRefused(f"no answer within {TIMEOUT_SECONDS:g} s: does the control process run?") from error
     tokens = {f"{key.name}_key": mint_token(settings.master_key, key.key_kind, key.environment, key.id) for key in keys}
     return {"workspace_id": workspace_id, **tokens}
 
 
-def _first_keys(view: ControlView, workspace_id: str) -> list[Key] | None:
-    """The workspace's keys as it was made with; None where it or one of them is not there."""
-    names = [key.name for key in FIRST_KEYS]
+async def _ensure_keys(clients: LogClients, workspace_id: str, name: str, idempotency_key: str | None) -> list[Key]:
+    """The first keys, made with the workspace; to one that exists those are added that it has not."""
+    if workspace_id not in clients.control.view.workspaces:
+        whole = CreateWorkspace(name=name, keys=FIRST_KEYS)
+        created: WorkspaceCreated = decode_state(
+            await _ask(clients, workspace_id, whole, idempotency_key or workspace_id), WorkspaceCreated
+        )
+        return created.keys
+    there = _keys_by_name(clients.control.view, workspace_id)
+    return [there.get(key.name) or await _add_key(clients, workspace_id, key) for key in FIRST_KEYS]
+
+
+async def _add_key(clients: LogClients, workspace_id: str, key: NewKey) -> Key:
+    payload = CreateKey(name=key.name, environment=key.environment, key_kind=key.key_kind, streams=key.streams)
+    added: Key = decode_state(await _ask(clients, workspace_id, payload, f"first-key/{key.name}"), Key)
+    return added
+
+
+def _keys_by_name(view: ControlView, workspace_id: str) -> dict[str, Key]:
+    """The oldest of each name that is still valid."""
     mine = [key for key in view.keys_by_hash.values() if key.workspace == workspace_id and key.revoked_ms is None]
-    by_name = {key.name: key for key in sorted(mine, key=lambda key: (key.created_ms, key.id), reverse=True)}
-    return [by_name[name] for name in names] if by_name.keys() >= set(names) else None
+    return {key.name: key for key in sorted(mine, key=lambda key: (key.created_ms, key.id), reverse=True)}
 
 
-async def _ask_for(clients: LogClients, workspace_id: str, name: str, idempotency_key: str | None) -> list[Key]:
-    """Asks again until there is an answer: the command is the same each time, so it is decided once."""
+async def _ask(clients: LogClients, workspace_id: str, payload: Payload, idempotency_key: str) -> bytes:
+    """The answer's body. Asks again until there is one: under its key the command is decided once."""
     command = new_command(
-        CreateWorkspace(name=name, keys=FIRST_KEYS),
+        payload,
         workspace=workspace_id,
         environment="live",
         actor="master-key",
         now_ms=time.time_ns() // 1_000_000,
-        idempotency_key=idempotency_key or workspace_id,
+        idempotency_key=idempotency_key,
     )
     while True:
         try:
@@ -96,5 +120,4 @@ async def _ask_for(clients: LogClients, workspace_id: str, name: str, idempotenc
             await asyncio.sleep(0.2)
     if verdict.outcome != DONE:
         raise WorkspaceRefused(decode_fault(verdict.body).message)
-    created: WorkspaceCreated = decode_state(verdict.body, WorkspaceCreated)
-    return created.keys
+    return verdict.body

@@ -27,18 +27,13 @@ class LogClients:
         await self.control.caught_up()
         await self.verdicts.positioned()
 
-    def not_ready(self) -> dict[str, str]:
-        """What is missing, by name, for the readiness check."""
-        missing = {}
+    def missing(self) -> str | None:
+        """What stands between this process and serving, for the readiness check; None when nothing does."""
         if not self.control.ready:
-            missing["control"] = "the topic control was not read to its end yet"
+            return "control was not read to its end yet"
         if not self.verdicts.ready:
-            missing["verdicts"] = "the reader of verdicts has no position yet"
-        if self.events.failed is not None:
-            missing["log"] = self.events.failed
-        elif self.events.unreachable is not None:
-            missing["log"] = self.events.unreachable
-        return missing
+            return "the reader of verdicts has no position yet"
+        return self.events.failed or self.events.unreachable
 
 
 @asynccontextmanager

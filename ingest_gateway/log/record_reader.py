@@ -7,11 +7,13 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from operations.kafka_clients import reader_config
 
 READERS = 2
+GONE = frozenset({KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET, KafkaError.UNKNOWN_TOPIC_OR_PART})
+SILENCE_SECONDS = 0.5  # librdkafka hopes for a topic that isn't there; after so long we ask
 FETCH_BYTES = 64 * 1024  # a larger record still comes whole; the ones after it are not wanted
 
 
@@ -67,12 +69,19 @@ class RecordReader:
 
 def _value_at(consumer: Consumer, position: TopicPartition, deadline: float) -> bytes | None:
     while (left_seconds := deadline - time.monotonic()) > 0:
-        message = consumer.poll(left_seconds)
+        message = consumer.poll(min(left_seconds, SILENCE_SECONDS))
         if message is None:
+            if _is_gone(consumer, position.topic, deadline):
+                return None
             continue
         error = message.error()
         if error is None:
             return message.value() if message.offset() == position.offset else None
-        if not error.retriable():
+        if error.code() in GONE:
             return None
     raise RecordUnreachable(f"{position.topic}[{position.partition}] was not readable in time")
+
+
+def _is_gone(consumer: Consumer, topic: str, deadline: float) -> bool:
+    found = consumer.list_topics(topic, timeout=max(0.001, deadline - time.monotonic())).topics[topic]
+    return found.error is not None and found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART
