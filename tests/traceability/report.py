@@ -71,15 +71,16 @@ def is_shown(row: Row, catalogue: Catalogue, standings: dict[str, Standing]) -> 
 def lines(catalogue: Catalogue, standings: dict[str, Standing], brief: bool = False) -> Iterable[str]:
     """The report, document by document, then the totals."""
     totals: list[str] = []
+    word = "marked" if any(standing.static for standing in standings.values()) else "shown"  # read, or run
     for document, rows in catalogue.documents().items():
         prose = [row for row in rows if row.prose_reason and row.id not in standings]
         shown = [row for row in rows if is_shown(row, catalogue, standings)]
         left = [row for row in rows if row not in shown and row not in prose]
-        totals.append(f"{document:<42} {len(shown):>4} shown {len(left):>4} not yet {len(prose):>4} prose")
+        totals.append(f"{document:<42} {len(shown):>4} {word} {len(left):>4} not yet {len(prose):>4} prose")
         if brief:
             continue
-        yield f"\n{document}: {len(shown)} shown, {len(left)} not yet, {len(prose)} prose"
-        yield from (f"  shown    {row.id:<6} {_clip(row)}  ({_by(row, standings)})" for row in shown)
+        yield f"\n{document}: {len(shown)} {word}, {len(left)} not yet, {len(prose)} prose"
+        yield from (f"  {word:<8} {row.id:<6} {_clip(row)}  ({_by(row, standings)})" for row in shown)
         yield from (f"  not yet  {row.id:<6} {_clip(row)}{_why(row, standings)}" for row in left)
         yield from (f"  prose    {row.id:<6} {row.prose_reason}" for row in prose)
     yield ""
