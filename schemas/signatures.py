@@ -2,6 +2,8 @@
 
 Events: `X-Atlas-Signature: t=<unix seconds>,v1=<hex HMAC-SHA256 of "{t}.{raw body}">`
 (seeds/000, Verify the signature).
+Every delivery also carries the three headers of Standard Webhooks, so that its libraries verify it as it is:
+`webhook-signature: v1,<base64 HMAC-SHA256 of "{webhook-id}.{webhook-timestamp}.{raw body}">`.
 A secret that Atlas issues is derived from the master key and the entity's id and version, so that no topic holds it.
 """
 
@@ -12,15 +14,27 @@ import hmac
 from schemas.seal import derive_key
 
 SIGNATURE_HEADER = "X-Atlas-Signature"
+SECRET_PREFIX = "whsec_"
 
 
 def signing_secret(master_key: bytes, entity_id: str, version: int = 1) -> str:
     """`whsec_` + base64 of 32 bytes (the Standard Webhooks form)."""
     digest = hmac.digest(derive_key(master_key, "signing"), f"{entity_id}/{version}".encode(), "sha256")
-    return "whsec_" + base64.b64encode(digest).decode()
+    return SECRET_PREFIX + base64.b64encode(digest).decode()
 
 
 def timestamped_signature(secret: str, timestamp_seconds: int, body: bytes) -> str:
     """The value of `X-Atlas-Signature` on the events surface; the key is the secret's text as shown."""
     signed = hmac.new(secret.encode(), str(timestamp_seconds).encode() + b"." + body, hashlib.sha256)
     return f"t={timestamp_seconds},v1={signed.hexdigest()}"
+
+
+def standard_key(secret: str) -> bytes:
+    """The key of the Standard Webhooks signature: what stands in base64 after `whsec_`. Raises ValueError."""
+    return base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+
+
+def standard_signature(key: bytes, message_id: str, timestamp_seconds: int, body: bytes) -> str:
+    """The value of `webhook-signature`; `key` is that of `standard_key`."""
+    signed = hmac.digest(key, f"{message_id}.{timestamp_seconds}.".encode() + body, "sha256")
+    return "v1," + base64.b64encode(signed).decode()

@@ -1,0 +1,79 @@
+"""Where a delivery goes: its workflow as `control` has it now, with URL and keys prepared once a state.
+
+A workflow that is missing may have been made a moment ago, so `control` is first read to its present end. Only then is
+it gone; while the end can't be asked for (the broker is away), it is neither.
+"""
+
+import asyncio
+import time
+from typing import NamedTuple
+
+from yarl import URL
+
+from operations.control_reader import ControlReader
+from processors.delivery.http_client import Endpoint
+from schemas.entities import Workflow
+from schemas.records import Delivery
+from schemas.signatures import signing_secret, standard_key
+from schemas.targets import TargetForbidden, parse_target
+
+CACHED_MAX = 10_000
+ASK_AGAIN_SECONDS = 0.2
+
+
+class Route(NamedTuple):
+    """`endpoint` is None where the URL may not be sent to; `forbidden` then says why."""
+
+    workflow: Workflow
+    endpoint: Endpoint | None
+    forbidden: str = ""
+
+
+class Endpoints:
+    def __init__(self, control: ControlReader, master_key: bytes, *, allow_private_targets: bool) -> None:
+        self._control = control
+        self._master_key = master_key
+        self._allow_private_targets = allow_private_targets
+        self._prepared: dict[str, Route] = {}
+        self._asking = asyncio.Lock()
+        self._read_to_end_at = 0.0  # when the last complete reading began
+
+    async def find(self, delivery: Delivery, read_at: float) -> Route | None:
+        """None: the workflow is gone. `read_at` (monotonic): `control` is asked again only if it was not since then."""
+        workflow = self._workflow(delivery)
+        while workflow is None and self._read_to_end_at < read_at:
+            await self._read_to_end(read_at)
+            workflow = self._workflow(delivery)
+        return None if workflow is None else self._prepare(workflow)
+
+    def _workflow(self, delivery: Delivery) -> Workflow | None:
+        return self._control.view.workflow(delivery.workspace, delivery.environment, delivery.workflow_id)
+
+    async def _read_to_end(self, read_at: float) -> None:
+        """One asks for all that wait."""
+        async with self._asking:
+            if self._read_to_end_at >= read_at:
+                return
+            began = time.monotonic()
+            if await self._control.catch_up():
+                self._read_to_end_at = began
+            else:
+                await asyncio.sleep(ASK_AGAIN_SECONDS)
+
+    def _prepare(self, workflow: Workflow) -> Route:
+        """A state is replaced and never changed, so the same object has the same URL and keys."""
+        known = self._prepared.get(workflow.entity_id)
+        if known is not None and known.workflow is workflow:
+            return known
+        if len(self._prepared) >= CACHED_MAX:
+            self._prepared.clear()
+        route = self._prepared[workflow.entity_id] = self._route(workflow)
+        return route
+
+    def _route(self, workflow: Workflow) -> Route:
+        try:
+            target = parse_target(workflow.url, self._allow_private_targets)
+        except TargetForbidden as error:
+            return Route(workflow, None, str(error))
+        secret = signing_secret(self._master_key, workflow.entity_id, workflow.secret_version)
+        return Route(workflow, Endpoint(URL(target.url, encoded=True), secret, standard_key(secret)))

@@ -1,0 +1,62 @@
+"""What went wrong in an attempt, from what aiohttp and the system raise: a code and words without an address.
+
+One table, the first row that fits wins. Foreign errors stop here.
+"""
+
+import errno
+import ssl
+
+from aiohttp import (
+    ClientConnectorCertificateError,
+    ClientConnectorDNSError,
+    ClientPayloadError,
+    ClientResponseError,
+    ClientSSLError,
+    InvalidURL,
+    ServerDisconnectedError,
+)
+
+from processors.delivery.decide import ErrorCode, Failed
+from processors.delivery.guard import ConnectForbidden
+
+_BY_ERROR: tuple[tuple[type[BaseException], Failed], ...] = (
+    (ConnectForbidden, Failed(ErrorCode.TARGET_FORBIDDEN, "has an address that is private, local or reserved")),
+    (ClientConnectorCertificateError, Failed(ErrorCode.TLS_FAILED, "has no valid certificate")),
+    (ssl.SSLCertVerificationError, Failed(ErrorCode.TLS_FAILED, "has no valid certificate")),
+    (ClientSSLError, Failed(ErrorCode.TLS_FAILED, "did not complete the TLS handshake")),
+    (ssl.SSLError, Failed(ErrorCode.TLS_FAILED, "did not complete the TLS handshake")),
+    (ClientConnectorDNSError, Failed(ErrorCode.CONNECTION_FAILED, "has a name that could not be resolved")),
+    (ServerDisconnectedError, Failed(ErrorCode.CONNECTION_FAILED, "closed the connection without an answer")),
+    (ClientResponseError, Failed(ErrorCode.CONNECTION_FAILED, "did not answer in HTTP")),
+    (ClientPayloadError, Failed(ErrorCode.CONNECTION_FAILED, "did not answer in HTTP")),
+    (InvalidURL, Failed(ErrorCode.CONNECTION_FAILED, "has a URL that can't be used")),
+)
+_BY_ERRNO: dict[int, Failed] = {
+    errno.ECONNREFUSED: Failed(ErrorCode.CONNECTION_FAILED, "refused the connection"),
+    errno.ECONNRESET: Failed(ErrorCode.CONNECTION_FAILED, "reset the connection"),
+    errno.EPIPE: Failed(ErrorCode.CONNECTION_FAILED, "reset the connection"),
+    errno.EHOSTUNREACH: Failed(ErrorCode.CONNECTION_FAILED, "could not be reached"),
+    errno.ENETUNREACH: Failed(ErrorCode.CONNECTION_FAILED, "could not be reached"),
+    errno.ETIMEDOUT: Failed(ErrorCode.CONNECTION_FAILED, "could not be reached"),
+}
+_ANY_OTHER = Failed(ErrorCode.CONNECTION_FAILED, "could not be reached")
+
+
+def failure_of(error: BaseException) -> Failed:
+    """Any error of an attempt but a time-out. The error under an aiohttp error is looked at as well."""
+    chain = [error, *_causes(error)]
+    for kind, failure in _BY_ERROR:
+        if any(isinstance(one, kind) for one in chain):
+            return failure
+    for one in chain:
+        if isinstance(one, OSError) and one.errno in _BY_ERRNO:
+            return _BY_ERRNO[one.errno]
+    return _ANY_OTHER
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    causes: list[BaseException] = []
+    while error.__cause__ is not None and len(causes) < 5:
+        error = error.__cause__
+        causes.append(error)
+    return causes

@@ -1,0 +1,181 @@
+"""One attempt: a signed POST to an endpoint that may answer well, badly, slowly or with hostility.
+
+The time-out is one for all of it: name, connect, TLS, head and body (RELIABILITY W8: the library's read time-outs never
+fire on a byte a second). Redirects are not followed, cookies not kept, no proxy taken from the environment, nothing
+decompressed (W7, W9, W13). Of the body the first KB is kept; a connection whose answer is longer than it pays to read
+is closed.
+
+A kept connection that the server has just closed says nothing about the endpoint. When a reused one breaks before any
+answer, the POST is made once more on a fresh one, within the same attempt and its time: the server may have seen the
+first, which is what at least once means, and both carry the same delivery id. A fresh one that breaks is a failure.
+"""
+
+import asyncio
+import socket
+import ssl
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from aiohttp import (
+    ClientConnectionError,
+    ClientConnectorError,
+    ClientError,
+    ClientResponse,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+    TCPConnector,
+)
+from aiohttp.abc import AbstractResolver
+from aiohttp.resolver import ThreadedResolver
+from yarl import URL
+
+from processors.delivery.decide import Answered, Result, TimedOut
+from processors.delivery.failures import failure_of
+from processors.delivery.guard import AddressInfo, GuardedResolver, guarded_socket, open_socket
+from schemas.signatures import SIGNATURE_HEADER, standard_signature, timestamped_signature
+
+EXCERPT_BYTES = 1_024
+DRAINED_BYTES_MAX = 16_384  # an answer declared as longer is not read to its end for the connection's sake
+READ_BUFFER_BYTES = 4_096
+KEEP_ALIVE_SECONDS = 15
+DNS_CACHE_SECONDS = 10
+HEADERS = {
+    "Content-Type": "application/json",
+    "Accept": "*/*",
+    "Accept-Encoding": "identity",
+    "User-Agent": "Atlas/0.1",
+}
+NO_LIBRARY_TIMEOUT = ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where and with which keys: prepared once a workflow's state, not once a delivery."""
+
+    url: URL
+    secret: str
+    standard_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """What one attempt sends."""
+
+    delivery_id: str
+    attempt: int
+    body: bytes
+
+
+class _Connections:
+    """How many connections the current attempt has opened; aiohttp has no other public word on reuse."""
+
+    __slots__ = ("opened",)
+
+    def __init__(self) -> None:
+        self.opened = 0
+
+
+_connections: ContextVar[_Connections] = ContextVar("connections of this attempt")
+
+
+class HttpClient:
+    """`post` never raises but for cancellation. Make it on the running loop and `close` it."""
+
+    def __init__(
+        self, timeout_seconds: float, *, allow_private_targets: bool, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._new_socket = open_socket if allow_private_targets else guarded_socket
+        self._resolver: AbstractResolver = ThreadedResolver() if allow_private_targets else GuardedResolver()
+        self._tls = tls
+        self._kept = self._session(keep_alive=True)
+        self._fresh = self._session(keep_alive=False)
+
+    async def post(self, endpoint: Endpoint, post: Post) -> Result:
+        answer: ClientResponse | None = None
+        excerpt = bytearray()
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                answer = await self._answer(endpoint, post)
+                await _read_excerpt(answer, excerpt)
+        except TimeoutError:
+            if answer is None:
+                return TimedOut(self._timeout_seconds)
+        except (ClientError, OSError, ValueError, RuntimeError) as error:  # uvloop raises RuntimeError on some connects
+            if answer is None:
+                return failure_of(error)
+        finally:
+            if answer is not None:
+                answer.release()
+        return Answered(answer.status, bytes(excerpt))
+
+    async def close(self) -> None:
+        await self._kept.close()
+        await self._fresh.close()
+
+    async def _answer(self, endpoint: Endpoint, post: Post) -> ClientResponse:
+        """The answer's head. Raises what aiohttp raises."""
+        connections = _Connections()
+        _connections.set(connections)
+        headers = signed_headers(endpoint, post, int(time.time()))
+        try:
+            return await self._send(self._kept, endpoint.url, post.body, headers)
+        except ClientConnectionError as error:
+            if connections.opened or isinstance(error, ClientConnectorError):
+                raise
+            return await self._send(self._fresh, endpoint.url, post.body, headers)
+
+    async def _send(self, session: ClientSession, url: URL, body: bytes, headers: dict[str, str]) -> ClientResponse:
+        return await session.post(url, data=body, headers=headers, allow_redirects=False)
+
+    def _session(self, *, keep_alive: bool) -> ClientSession:
+        connector = TCPConnector(
+            limit=0,  # the lanes bound what runs
+            force_close=not keep_alive,
+            keepalive_timeout=KEEP_ALIVE_SECONDS if keep_alive else None,
+            ttl_dns_cache=DNS_CACHE_SECONDS,
+            resolver=self._resolver,
+            socket_factory=self._socket,
+            ssl=True if self._tls is None else self._tls,
+        )
+        return ClientSession(
+            connector=connector,
+            timeout=NO_LIBRARY_TIMEOUT,
+            headers=HEADERS,
+            cookie_jar=DummyCookieJar(),
+            trust_env=False,
+            auto_decompress=False,
+            read_bufsize=READ_BUFFER_BYTES,
+        )
+
+    def _socket(self, info: AddressInfo) -> socket.socket:
+        connections = _connections.get(None)
+        if connections is not None:
+            connections.opened += 1
+        return self._new_socket(info)
+
+
+def signed_headers(endpoint: Endpoint, post: Post, now_seconds: int) -> dict[str, str]:
+    """Both signatures are over the same bytes and the same second."""
+    return {
+        SIGNATURE_HEADER: timestamped_signature(endpoint.secret, now_seconds, post.body),
+        "webhook-id": post.delivery_id,
+        "webhook-timestamp": str(now_seconds),
+        "webhook-signature": standard_signature(endpoint.standard_key, post.delivery_id, now_seconds, post.body),
+        "X-Atlas-Delivery": post.delivery_id,
+        "X-Atlas-Attempt": str(post.attempt),
+    }
+
+
+async def _read_excerpt(answer: ClientResponse, excerpt: bytearray) -> None:
+    """Fills `excerpt` with the body's first KB. The head has decided already, so whoever calls may stop or fail here.
+
+    A body declared as short is read to its end, so that the connection can be used again; else `release` closes it.
+    """
+    length = answer.content_length
+    to_read = DRAINED_BYTES_MAX if length is not None and length <= DRAINED_BYTES_MAX else EXCERPT_BYTES
+    while to_read > 0 and (chunk := await answer.content.read(to_read)):
+        to_read -= len(chunk)
+        excerpt += chunk[: EXCERPT_BYTES - len(excerpt)]

@@ -1,0 +1,24 @@
+"""Metrics of delivery. `outcome` is `delivered` or one of decide.ErrorCode."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+ATTEMPTS = Counter(
+    "atlas_delivery_attempts_total", "Attempts that ended, by outcome: delivered, or the error's code.", ["outcome"]
+)
+ATTEMPT_SECONDS = Histogram(
+    "atlas_delivery_attempt_seconds",
+    "From the start of an attempt to its end: connection, TLS, answer.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+)
+FIRST_DELIVERY_SECONDS = Histogram(
+    "atlas_first_delivery_seconds",
+    "From an event's append to the log to the end of the first attempt that delivered it.",
+    buckets=(0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 30.0, 300.0),
+)
+RUNNING = Gauge("atlas_delivery_running", "Attempts that are being made.")
+WAITING = Gauge("atlas_delivery_waiting", "Deliveries read and waiting for their endpoint's turn.")
+UNCONFIRMED_OUTCOMES = Gauge("atlas_delivery_unconfirmed_outcomes", "Outcomes that the broker has not confirmed yet.")
+BACKPRESSURE = Counter(
+    "atlas_delivery_backpressure_total",
+    "Times that reading a partition waited, as all that may stand in memory did.",
+)

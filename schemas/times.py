@@ -1,0 +1,9 @@
+"""Times as the documents write them."""
+
+from datetime import UTC, datetime
+
+
+def rfc3339(time_ms: int) -> str:
+    """UTC in milliseconds: `2026-05-18T14:22:11.482Z`."""
+    moment = datetime.fromtimestamp(time_ms // 1_000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ms % 1_000:03d}Z"
