@@ -1,7 +1,9 @@
 """librdkafka settings that every Atlas process uses, with the reason for each that is not the default."""
 
+import logging
 from typing import Any
 
+LIBRDKAFKA_LOG = logging.getLogger("librdkafka")
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 
 
@@ -24,6 +26,7 @@ def producer_config(bootstrap: str, *, linger_ms: float = 1, queue_messages_max:
         "reconnect.backoff.max.ms": 1_000,  # back within a second of the broker's return, not ten
         "socket.nagle.disable": True,
         "log.connection.close": False,
+        "logger": LIBRDKAFKA_LOG,
     }
 
 
@@ -41,4 +44,5 @@ def reader_config(bootstrap: str, group: str) -> dict[str, Any]:
         "reconnect.backoff.max.ms": 1_000,
         "socket.nagle.disable": True,
         "log.connection.close": False,
+        "logger": LIBRDKAFKA_LOG,
     }

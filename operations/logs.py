@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-NOISY_PREFIXES = ("aiokafka", "faust", "mode", "aiohttp.server")
+NOISY_PREFIXES = ("librdkafka", "aiokafka", "faust", "mode", "aiohttp.server")
 
 
 class JsonFormatter(logging.Formatter):

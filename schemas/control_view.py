@@ -10,9 +10,9 @@ Change = Callable[[State | None, State | None], None]
 
 
 class ControlView:
-    """What the entities are now. `on_change(before, after)` is called after each applied change, in the log's order."""
+    """What the entities are now."""
 
-    def __init__(self, on_change: Change | None = None) -> None:
+    def __init__(self) -> None:
         self._states: dict[bytes, State] = {}
         self.workspaces: dict[str, Workspace] = {}
         self.keys_by_hash: dict[str, Key] = {}
@@ -20,7 +20,11 @@ class ControlView:
         self.streams_by_name: dict[StreamName, Stream] = {}
         self.streams_by_topic: dict[str, Stream] = {}
         self.workflows: dict[str, Workflow] = {}
-        self._on_change = on_change
+        self._listeners: list[Change] = []
+
+    def on_change(self, listener: Change) -> None:
+        """`listener(before, after)` is called after each applied change, in the log's order."""
+        self._listeners.append(listener)
 
     def apply(self, key: bytes, value: bytes | None) -> None:
         """One record of `control`. Raises Undecodable, with the view as it was."""
@@ -31,8 +35,8 @@ class ControlView:
         if after is not None:
             self._states[key] = after
             self._index(after)
-        if self._on_change is not None:
-            self._on_change(before, after)
+        for listener in self._listeners:
+            listener(before, after)
 
     def stream(self, workspace: str, environment: str, name_or_id: str) -> Stream | None:
         """A stream that takes events or is readable, by name or id, within one workspace and environment."""

@@ -5,6 +5,8 @@ new entities are random. Source: seeds/000 (`evt_`, `stm_`, `ws_`, `wf_`, `req_`
 """
 
 import hashlib
+import os
+import random
 import re
 import secrets
 import time
@@ -17,6 +19,8 @@ ULID_PATTERN = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 
 _PAIRS = tuple(a + b for a in ALPHABET for b in ALPHABET)
 _SHIFTS = tuple(range(120, -1, -10))
+_REQUEST_BITS = random.Random()
+os.register_at_fork(after_in_child=_REQUEST_BITS.seed)  # a forked process must not repeat its parent's ids
 
 
 def ulid(time_ms: int, entropy: bytes) -> str:
@@ -39,7 +43,8 @@ def random_id(prefix: str, now_ms: int) -> str:
 
 
 def request_id() -> str:
-    return REQUEST + ulid(time.time_ns() // 1_000_000, secrets.token_bytes(10))
+    """Unique but not secret, so its random bits need no system call: one is made for every request."""
+    return REQUEST + ulid(time.time_ns() // 1_000_000, _REQUEST_BITS.getrandbits(80).to_bytes(10, "big"))
 
 
 def is_id(text: str, prefix: str) -> bool:

@@ -1,7 +1,7 @@
 """API keys: how they look, how one is minted and what is kept of it.
 
 `atlas_live_sk_` / `atlas_test_sk_` (secret) and `atlas_live_pk_` / `atlas_test_pk_` (publishable), then 32 hex digits.
-A token is derived from the master key and its key id, so that a replayed request shows the same one and no topic holds it;
+A token is derived from the master key and its key id: a replayed request shows the same one and no topic holds it;
 only its keyed hash is stored (seeds/000, Authentication; DESIGN, Identity).
 """
 

@@ -19,6 +19,7 @@ STREAM_NAME = re.compile(r"[a-z0-9-]{3,64}")
 class Topic(StrEnum):
     """A fixed topic; stream topics are named by `stream_topic`."""
 
+    ADMISSION = "admission"  # direct records that stood on another partition than their key's, written once more
     DECISIONS = "decisions"
     COMMANDS = "commands"
     CONTROL = "control"
@@ -37,6 +38,7 @@ class TopicSpec:
 
 
 _RETENTION_DAYS: dict[Topic, float | None] = {
+    Topic.ADMISSION: 30,
     Topic.DECISIONS: 97,
     Topic.COMMANDS: 30,
     Topic.CONTROL: None,  # compacted

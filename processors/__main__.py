@@ -1,0 +1,99 @@
+"""`python -m processors <admission|control|delivery|projection>`: one worker process.
+
+Starts the operations port first, so that `/readyz` answers from the beginning, then the reader of `control`, then
+Faust. Ends 0 after SIGTERM or SIGINT (running batches finish, offsets are committed) and 1 when an agent failed.
+"""
+
+import asyncio
+import importlib
+import logging
+import os
+import signal
+import sys
+from typing import Any
+
+import uvloop
+
+from operations import logs
+from operations.operations_port import serve_operations
+from operations.settings import Settings, SettingsInvalid
+from processors.runtime.runtime import Runtime
+from processors.runtime.watchdog import Watchdog
+
+log = logging.getLogger("processors")
+GROUPS = ("admission", "control", "delivery", "projection")
+
+
+async def run(settings: Settings, group: str) -> int:
+    runtime = Runtime(settings, group)
+    operations = await serve_operations(runtime.readiness, settings.host, settings.metrics_port)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        runtime.control.start()
+        await runtime.control.caught_up()
+        importlib.import_module(f"processors.{group}.agent").build(runtime)
+        await runtime.tables.prepare(settings.partitions)
+        runtime.app.conf.datadir.mkdir(parents=True, exist_ok=True)
+        await runtime.app.start()
+        for callback in runtime.started:
+            await callback()
+        watchdog = Watchdog(runtime)
+        watching = asyncio.create_task(watchdog.run())
+        logs.event(log, "process.started", group=group)
+        return await _until_ended(runtime, stop, watching)
+    except Exception:
+        log.exception("process.failed", extra={"facts": {"group": group}})
+        return 1
+    finally:
+        await operations.cleanup()
+
+
+async def _until_ended(runtime: Runtime, stop: asyncio.Event, watching: "asyncio.Task[None]") -> int:
+    stopped = asyncio.create_task(stop.wait())
+    crashed = asyncio.create_task(_crashed(runtime))
+    ends: set[asyncio.Future[Any]] = {stopped, crashed, runtime.failed, watching}
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    error = runtime.failed.exception() if runtime.failed.done() else None
+    if error is None and not stopped.done():
+        error = runtime.app.crash_reason or RuntimeError("Faust stopped by itself")
+    for task in (stopped, crashed, watching):
+        task.cancel()
+    if error is not None:
+        log.error("process.failed", exc_info=error, extra={"facts": {"group": runtime.group}})
+        return 1
+    for callback in runtime.stopping:
+        await callback()
+    await runtime.app.stop()
+    await runtime.outbox.stop()
+    await runtime.control.stop()
+    runtime.tables.close()
+    logs.event(log, "process.stopped", group=runtime.group)
+    return 0
+
+
+async def _crashed(runtime: Runtime) -> None:
+    while not runtime.app.crashed and not runtime.app.should_stop:  # noqa: ASYNC110 — Faust offers no event
+        await asyncio.sleep(0.2)
+
+
+def main() -> int:
+    if len(sys.argv) != 2 or sys.argv[1] not in GROUPS:
+        print(f"usage: python -m processors {'|'.join(GROUPS)}", file=sys.stderr)
+        return 2
+    group = sys.argv[1]
+    try:
+        settings = Settings.from_env(os.environ, group)
+    except SettingsInvalid as error:
+        print(error, file=sys.stderr)
+        return 2
+    logs.configure(group, settings.log_level)
+    return uvloop.run(run(settings, group))
+
+
+if __name__ == "__main__":
+    code = main()
+    logging.shutdown()
+    os._exit(code)  # librdkafka's and Faust's threads may still wait for a broker that is gone

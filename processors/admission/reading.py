@@ -1,0 +1,87 @@
+"""From a stream topic's record to a checked event, or the reason why it is none. Pure but for the codec.
+
+A record with our seal was checked by a gateway, which also computed its id and hash. Any other is a direct Kafka
+producer's, in Avro or JSON: it is held to the same rules as over HTTP, its id and hash are computed here, and what it
+says of them is ignored (RELIABILITY K10). The topic says whose it is, never the record (K9).
+"""
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from processors.runtime.batches import Record
+from schemas.codec import EVENT, Undecodable
+from schemas.event_rules import (
+    SURFACE,
+    EventFields,
+    EventInvalid,
+    check_fields,
+    event_id,
+    payload_hash,
+    read_direct_event,
+    to_record,
+)
+from schemas.seal import SEAL_HEADER, Sealer
+from schemas.topics import StreamTopic
+
+
+class Unreadable(Exception):
+    """This record is no event. `reason` is one of a closed set."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class ReadEvent(NamedTuple):
+    """`fields`: the Avro `Event` as a dict; `body`: its bytes without a header, as a delivery carries them."""
+
+    event_id: str
+    payload_hash: bytes
+    idempotency_key: str | None
+    fields: dict[str, Any]
+    body: bytes
+    direct: bool
+
+
+def read(record: Record, topic: StreamTopic, sealer: Sealer) -> ReadEvent:
+    """Raises Unreadable."""
+    value = record.value
+    if not value:
+        raise Unreadable("empty_value", "the record has no value")
+    seal = record.header(SEAL_HEADER)
+    if seal is not None:
+        sealed_hash = sealer.open(record.topic, seal, value)
+        if sealed_hash is not None:
+            return _sealed(value, sealed_hash)
+    return _direct(value, topic, record.timestamp)
+
+
+def _sealed(value: bytes, sealed_hash: bytes) -> ReadEvent:
+    try:
+        fields = EVENT.decode(value)
+    except Undecodable as error:
+        raise Unreadable("unreadable", str(error)) from error
+    return ReadEvent(fields["id"], sealed_hash, fields["idempotency_key"], fields, EVENT.body_of(value), False)
+
+
+def _direct(value: bytes, topic: StreamTopic, now_ms: int) -> ReadEvent:
+    try:
+        fields = _fields_of_avro(value, now_ms) if EVENT.reads(value) else read_direct_event(value, now_ms=now_ms)
+    except Undecodable as error:
+        raise Unreadable("unreadable", str(error)) from error
+    except EventInvalid as error:
+        raise Unreadable("invalid", str(error)) from error
+    if fields.stream not in ("", topic.stream):
+        raise Unreadable("wrong_stream", f"the record says stream {fields.stream}, the topic says {topic.stream}")
+    fields = msgspec.structs.replace(fields, stream=topic.stream)
+    digest = payload_hash(fields)
+    identifier = event_id(topic.workspace, topic.environment, SURFACE, fields, digest)
+    written = to_record(fields, identifier)
+    return ReadEvent(identifier, digest, fields.idempotency_key, written, EVENT.body_of(EVENT.encode(written)), True)
+
+
+def _fields_of_avro(value: bytes, now_ms: int) -> EventFields:
+    fields = EVENT.decode(value)
+    del fields["id"]
+    return check_fields(**fields, now_ms=now_ms)

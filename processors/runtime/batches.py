@@ -1,0 +1,88 @@
+"""What an agent is handed: one fetched batch of one partition, its records in the log's order."""
+
+from typing import NamedTuple
+
+from confluent_kafka import Message
+from faust.types import TP
+
+Headers = tuple[tuple[str, bytes | None], ...]
+
+
+class Record(NamedTuple):
+    """One Kafka record. `timestamp` is the broker's append time in milliseconds (all topics are LogAppendTime)."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+    def header(self, name: str) -> bytes | None:
+        """The first header of that name; None where there is none or it has no value."""
+        for header, value in self.headers:
+            if header == name:
+                return value
+        return None
+
+
+def to_record(message: Message) -> Record:
+    headers = message.headers()
+    return Record(
+        message.topic(),  # type: ignore[arg-type]
+        message.partition(),  # type: ignore[arg-type]
+        message.offset(),  # type: ignore[arg-type]
+        message.timestamp()[1],
+        message.key(),
+        message.value(),
+        tuple(headers) if headers else (),  # type: ignore[arg-type]
+    )
+
+
+class Batch:
+    """Records of one partition. `epoch` is the ownership it was fetched under: a later rebalance makes it stale."""
+
+    __slots__ = ("epoch", "records", "tp")
+
+    def __init__(self, tp: TP, records: list[Record], epoch: int) -> None:
+        self.tp = tp
+        self.records = records
+        self.epoch = epoch
+
+    @property
+    def first_offset(self) -> int:
+        return self.records[0].offset
+
+    @property
+    def next_offset(self) -> int:
+        return self.records[-1].offset + 1
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+
+class BatchMessage:
+    """Stands in for aiokafka's ConsumerRecord inside Faust: its value is the batch, its offset the last record's."""
+
+    __slots__ = (
+        "checksum",
+        "headers",
+        "key",
+        "offset",
+        "partition",
+        "serialized_key_size",
+        "serialized_value_size",
+        "timestamp",
+        "timestamp_type",
+        "topic",
+        "value",
+    )
+
+    def __init__(self, batch: Batch) -> None:
+        last = batch.records[-1]
+        self.topic, self.partition, self.offset = last.topic, last.partition, last.offset
+        self.timestamp, self.timestamp_type = last.timestamp, 1
+        self.headers: Headers = ()
+        self.key, self.value, self.checksum = b"", batch, None
+        self.serialized_key_size = self.serialized_value_size = 0

@@ -1,0 +1,200 @@
+"""Fetches assigned partitions with librdkafka, in a thread, and hands whole batches to the event loop.
+
+Why not Faust's own consumer: aiokafka keeps one fetch in flight a broker and leaves out partitions with undelivered
+records, then backs the whole broker off (`prefetch_backoff`, 100 ms) or waits for the long poll of the others (1.5
+s): a step in latency that no setting of Faust's removes. librdkafka keeps every partition in the long poll and
+decodes in C without the GIL. Which partitions, and from which offset, is Faust's word (transport.py); this class
+never joins a group and commits nothing.
+
+A partition has at most one batch handed out (`release` gives the next). What piles up meanwhile is bounded: past
+`RECORDS_AHEAD_MAX` waiting records a partition is paused until half of them are gone.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
+from faust.types import TP
+
+from operations.kafka_clients import reader_config
+from operations.logs import event
+from processors.runtime.batches import Batch, Record, to_record
+
+log = logging.getLogger(__name__)
+BATCH_RECORDS_MAX = 4_000
+RECORDS_AHEAD_MAX = 20_000
+POLL_SECONDS = 0.05
+LAG_EVERY_SECONDS = 1.0
+
+
+class Fetcher:
+    """All methods but `_run` and what it calls are for the event loop's thread."""
+
+    def __init__(self, bootstrap: str, group: str) -> None:
+        config = reader_config(bootstrap, f"{group}-fetch")
+        self._consumer = Consumer(config | {"queued.max.messages.kbytes": 32_768, "fetch.wait.max.ms": 500})
+        self._loop = asyncio.get_running_loop()
+        self._epoch = 0
+        self._waiting: dict[TP, deque[Record]] = {}
+        self._handed_out: set[TP] = set()
+        self._paused: set[TP] = set()
+        self._orders: deque[tuple[str, list[TopicPartition]]] = deque()
+        self._behind: dict[TP, int] = {}
+        self._arrived = asyncio.Event()
+        self._stopping = threading.Event()
+        self.failure: str | None = None
+        self._thread = threading.Thread(target=self._run, name="fetcher", daemon=True)
+        self._thread.start()
+
+    @property
+    def epoch(self) -> int:
+        return self._epoch
+
+    def assigned(self) -> set[TP]:
+        return set(self._waiting)
+
+    def assign(self, offsets: Mapping[TP, int | None]) -> None:
+        """Fetch exactly these partitions, each from its offset (None: from the start). What was fetched before is
+        dropped.
+        """
+        self._epoch += 1
+        self._handed_out.clear()
+        self._paused.clear()
+        self._waiting = {tp: deque() for tp in offsets}
+        wanted = [
+            TopicPartition(tp.topic, tp.partition, OFFSET_BEGINNING if offset is None else offset)
+            for tp, offset in offsets.items()
+        ]
+        self._orders.append(("assign", wanted))
+
+    def unassign(self) -> None:
+        self.assign({})
+
+    def owns(self, batch: Batch) -> bool:
+        return batch.epoch == self._epoch and batch.tp in self._waiting
+
+    def in_flight(self) -> int:
+        return len(self._handed_out)
+
+    def release(self, batch: Batch) -> None:
+        """The batch was handled (not necessarily confirmed): its partition may be handed out again."""
+        if self.owns(batch):
+            self._handed_out.discard(batch.tp)
+            self._resume_if_short(batch.tp)
+            self._arrived.set()
+
+    async def batches(self, wanted: Iterable[TP] | None, timeout_seconds: float) -> dict[TP, Batch]:
+        """Batches of partitions that have none handed out; waits up to the time-out for the first."""
+        found = self._take(wanted)
+        if not found:
+            self._arrived.clear()
+            try:
+                async with asyncio.timeout(timeout_seconds):
+                    await self._arrived.wait()
+            except TimeoutError:
+                return {}
+            found = self._take(wanted)
+        return found
+
+    def lag(self) -> dict[TP, int]:
+        """Records between what was fetched and the end that the broker last told, plus what waits here."""
+        behind = self._behind
+        return {tp: behind.get(tp, 0) + len(waiting) for tp, waiting in self._waiting.items()}
+
+    async def stop(self) -> None:
+        self._stopping.set()
+        await asyncio.to_thread(self._thread.join, 5)
+
+    def _take(self, wanted: Iterable[TP] | None) -> dict[TP, Batch]:
+        allowed = self._waiting.keys() if wanted is None else self._waiting.keys() & set(wanted)
+        found = {}
+        for tp in allowed:
+            waiting = self._waiting[tp]
+            if waiting and tp not in self._handed_out:
+                found[tp] = Batch(tp, self._first(waiting), self._epoch)
+                self._handed_out.add(tp)
+        return found
+
+    def _first(self, waiting: deque[Record]) -> list[Record]:
+        if len(waiting) <= BATCH_RECORDS_MAX:
+            records = list(waiting)
+            waiting.clear()
+            return records
+        return [waiting.popleft() for _ in range(BATCH_RECORDS_MAX)]
+
+    def _resume_if_short(self, tp: TP) -> None:
+        if tp in self._paused and len(self._waiting[tp]) < RECORDS_AHEAD_MAX // 2:
+            self._paused.discard(tp)
+            self._orders.append(("resume", [TopicPartition(tp.topic, tp.partition)]))
+
+    def _accept(self, epoch: int, records: list[Record]) -> None:
+        if epoch != self._epoch:
+            return  # fetched for an assignment that is gone
+        touched: set[TP] = set()
+        for record in records:
+            tp = TP(record.topic, record.partition)
+            waiting = self._waiting.get(tp)
+            if waiting is not None:
+                waiting.append(record)
+                touched.add(tp)
+        for tp in touched - self._paused:
+            if len(self._waiting[tp]) > RECORDS_AHEAD_MAX:
+                self._paused.add(tp)
+                self._orders.append(("pause", [TopicPartition(tp.topic, tp.partition)]))
+        self._arrived.set()
+
+    def _run(self) -> None:
+        """The fetcher's thread: the only one that touches the consumer (concurrent calls on one can block each
+        other).
+        """
+        epoch = 0
+        looked_at = time.monotonic()
+        try:
+            while not self._stopping.is_set():
+                epoch = self._obey(epoch)
+                first = self._consumer.poll(POLL_SECONDS)
+                if first is not None:
+                    # poll waits for one record; consume(n, 0) then takes what is there without waiting for n.
+                    messages = [first, *self._consumer.consume(BATCH_RECORDS_MAX, 0)]
+                    records = [to_record(message) for message in messages if self._is_record(message)]
+                    if records:
+                        self._loop.call_soon_threadsafe(self._accept, epoch, records)
+                if time.monotonic() - looked_at > LAG_EVERY_SECONDS:
+                    looked_at = time.monotonic()
+                    self._behind = self._measure_lag()
+        except RuntimeError:
+            log.debug("the event loop closed before the fetcher")
+        finally:
+            self._consumer.close()
+
+    def _measure_lag(self) -> dict[TP, int]:
+        behind = {}
+        for target in self._consumer.position(self._consumer.assignment()):
+            _low, high = self._consumer.get_watermark_offsets(target, cached=True)
+            if high > 0:
+                behind[TP(target.topic, target.partition)] = max(0, high - max(0, target.offset))
+        return behind
+
+    def _obey(self, epoch: int) -> int:
+        while self._orders:
+            order, partitions = self._orders.popleft()
+            if order == "assign":
+                self._consumer.assign(partitions)
+                epoch += 1
+            elif order == "pause":
+                self._consumer.pause(partitions)
+            else:
+                self._consumer.resume(partitions)
+        return epoch
+
+    def _is_record(self, message: Message) -> bool:
+        error = message.error()
+        if error is None:
+            return True
+        if error.code() not in (KafkaError._PARTITION_EOF, KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):
+            event(log, "fetch.failed", logging.WARNING, topic=message.topic(), error=str(error))
+        return False

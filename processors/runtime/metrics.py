@@ -1,0 +1,29 @@
+"""Metrics of every processor; labels come from closed sets (agents, tables, reasons), never from records."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+BATCH_RECORDS = Histogram(
+    "atlas_batch_records",
+    "Records in a batch that an agent was handed.",
+    ["agent"],
+    buckets=(1, 3, 10, 30, 100, 300, 1_000, 4_000),
+)
+BATCH_SECONDS = Histogram(
+    "atlas_batch_seconds",
+    "Time from handing a batch to an agent until all that it caused was confirmed.",
+    ["agent"],
+    buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
+)
+RECORDS = Counter("atlas_records_total", "Records that an agent has handled.", ["agent"])
+LAG_RECORDS = Gauge("atlas_lag_records", "Records of the agent's topics that are not handled yet.", ["group"])
+DEAD_LETTERS = Counter(
+    "atlas_dead_letters_total", "Records set aside on the topic dead-letters, by reason.", ["group", "reason"]
+)
+OUTBOX_FULL = Counter("atlas_outbox_full_total", "Times that the outbox waited because its local queue was full.")
+TABLE_RECOVERED = Counter(
+    "atlas_table_recovered_total", "Changelog records applied to a table when it was opened.", ["table"]
+)
+TABLE_OPEN_SECONDS = Histogram(
+    "atlas_table_open_seconds", "Time to open a table's partition, recovery included.", ["table"]
+)
+REBALANCES = Counter("atlas_rebalances_total", "Assignments that this worker received.", ["group"])

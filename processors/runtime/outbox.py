@@ -1,0 +1,132 @@
+"""All that a batch causes leaves through here: one idempotent librdkafka producer a process, confirmed batch by batch.
+
+`OutboxBatch.confirmed()` returns once the broker has every record of the batch (acks=all), or raises OutboxFailed:
+then nothing of the batch counts as done, its offsets stay unconfirmed, and the process restarts and reads it again.
+"""
+
+import asyncio
+import threading
+import time
+from typing import Any
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from operations.kafka_clients import producer_config
+from processors.runtime import metrics
+
+QUEUE_MESSAGES_MAX = 500_000
+FULL_WAIT_SECONDS = 0.002
+FULL_WAIT_SECONDS_MAX = 60.0
+
+
+class OutboxFailed(Exception):
+    """The broker did not take a record; the message names topic and error."""
+
+
+class OutboxBatch:
+    """Records of one unit of work. Counting needs no lock: one thread adds (the loop), one counts down (the poller)."""
+
+    __slots__ = ("_done", "_error", "_outbox", "_sent", "_target", "_waiter", "changelog_end")
+
+    def __init__(self, outbox: "Outbox") -> None:
+        self._outbox = outbox
+        self._sent = self._done = 0
+        self._target: int | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: tuple[str, KafkaError] | None = None
+        self.changelog_end: dict[str, int] = {}
+        """Of each changelog topic written to: the offset behind the last record (filled when confirmed)."""
+
+    def produce(
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        partition: int | None = None,
+        headers: list[tuple[str, bytes]] | None = None,
+        is_changelog: bool = False,
+    ) -> None:
+        """Without a partition the key decides (murmur2, as the Java client)."""
+        self._sent += 1
+        options: dict[str, Any] = {} if partition is None else {"partition": partition}
+        if headers:
+            options["headers"] = headers
+        report = self._changelog_delivered if is_changelog else self._delivered
+        self._outbox.produce(topic, value, key, report, options)
+
+    async def confirmed(self) -> None:
+        """Raises OutboxFailed when the broker refused a record."""
+        if self._done < self._sent:
+            self._waiter = asyncio.get_running_loop().create_future()
+            self._target = self._sent
+            if self._done < self._target:
+                await self._waiter
+        if self._error is not None:
+            topic, error = self._error
+            raise OutboxFailed(f"{topic}: {error}")
+
+    def _changelog_delivered(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            topic = message.topic() or ""
+            self.changelog_end[topic] = max(self.changelog_end.get(topic, 0), (message.offset() or 0) + 1)
+        self._delivered(error, message)
+
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self._error = (message.topic() or "", error)
+        self._done += 1
+        if self._target is not None and self._done >= self._target:
+            self._outbox.wake(self._waiter)
+
+
+class Outbox:
+    def __init__(self, bootstrap: str, *, linger_ms: float = 1) -> None:
+        config = producer_config(bootstrap, linger_ms=linger_ms, queue_messages_max=QUEUE_MESSAGES_MAX)
+        self._producer = Producer(config | {"partitioner": "murmur2_random", "queue.buffering.max.kbytes": 512 * 1024})
+        self._loop = asyncio.get_running_loop()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._poll, name="outbox", daemon=True)
+        self._thread.start()
+
+    def batch(self) -> OutboxBatch:
+        return OutboxBatch(self)
+
+    def produce(self, topic: str, value: bytes | None, key: bytes | None, report: Any, options: dict[str, Any]) -> None:
+        """Waits for room when librdkafka's queue is full: a batch's output is never half dropped (RELIABILITY F8)."""
+        deadline = 0.0
+        while True:
+            try:
+                self._producer.produce(topic, value, key, on_delivery=report, **options)
+                return
+            except BufferError:
+                now = time.monotonic()
+                deadline = deadline or now + FULL_WAIT_SECONDS_MAX
+                if now > deadline:
+                    raise OutboxFailed(f"{topic}: the local queue stayed full for {FULL_WAIT_SECONDS_MAX} s") from None
+                metrics.OUTBOX_FULL.inc()
+                time.sleep(FULL_WAIT_SECONDS)  # the poller's thread makes room meanwhile
+
+    def wake(self, waiter: asyncio.Future[None] | None) -> None:
+        if waiter is not None:
+            try:
+                self._loop.call_soon_threadsafe(_resolve, waiter)
+            except RuntimeError:
+                return  # the loop is closed: nobody waits any more
+
+    def waiting(self) -> int:
+        return len(self._producer)
+
+    async def stop(self) -> None:
+        await asyncio.to_thread(self._producer.flush, 8)
+        self._stopping.set()
+        await asyncio.to_thread(self._thread.join, 5)
+
+    def _poll(self) -> None:
+        while not self._stopping.is_set():
+            self._producer.poll(0.1)
+
+
+def _resolve(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -1,0 +1,230 @@
+"""One process of processors: a Faust app over the batched transport, its agents, tables, outbox and readiness.
+
+`agent` registers a handler of whole batches. Batches of one partition run one after the other, those of different
+partitions as concurrent tasks. What a handler must do is small: isolate each record's errors (dead letters), produce
+through its `Work`, and `await work.commit()`; the runtime then confirms the batch. An exception that leaves a handler
+is a failure of the infrastructure: the process stops with it, unconfirmed, and is started again. Nothing is acked
+because something raised.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import faust
+from faust.events import Event
+from faust.types import TP
+
+from operations.control_reader import ControlReader
+from operations.logs import event
+from operations.operations_port import Readiness
+from operations.settings import Settings
+from processors.runtime import metrics
+from processors.runtime.batches import Batch
+from processors.runtime.outbox import Outbox
+from processors.runtime.table import TableSpec
+from processors.runtime.tables import Tables
+from processors.runtime.transport import Consumer
+from processors.runtime.work import Work
+from schemas.control_view import ControlView
+
+log = logging.getLogger(__name__)
+Handler = Callable[[Batch], Awaitable[None]]
+PartitionsCallback = Callable[[set[TP]], Awaitable[None]]
+SESSION_TIMEOUT_SECONDS = 6.0
+COMMIT_INTERVAL_SECONDS = 0.5
+
+
+class BatchSchema(faust.Schema):  # type: ignore[type-arg]
+    """Hands a batch through undecoded: what a record means is the agent's to say, record by record."""
+
+    def compile(self, app, *, on_key_decode_error=None, on_value_decode_error=None, default_propagate=False):  # type: ignore[no-untyped-def]
+        async def decode(message, *, propagate=False):  # type: ignore[no-untyped-def]
+            return Event(app, None, message.value, message.headers, message)
+
+        return decode
+
+
+class Runtime:
+    def __init__(self, settings: Settings, group: str) -> None:
+        self.settings = settings
+        self.group = group
+        self.app: Any = create_app(settings, group)  # Any: Faust's interfaces leave out half of what it has
+        self.readiness = Readiness()
+        self.control = ControlReader(settings.kafka, ControlView())
+        self.outbox = Outbox(settings.kafka)
+        self.tables = Tables(settings.kafka, group, Path(settings.home) / "tables" / group)
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.started: list[Callable[[], Awaitable[None]]] = []
+        self.stopping: list[Callable[[], Awaitable[None]]] = []
+        self._channels: dict[str, Any] = {}
+        self._topics: dict[str, list[str]] = {}
+        self._revoked_callbacks: list[PartitionsCallback] = []
+        self._assigned_callbacks: list[PartitionsCallback] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._assigned_once = False
+        self.handled_records = 0
+        self.app.on_partitions_revoked.connect(self._on_revoked, weak=False)
+        self.app.on_partitions_assigned.connect(self._on_assigned, weak=False)
+        self.app.on_rebalance_complete.connect(self._on_rebalanced, weak=False)
+        self.readiness.require("membership", lambda: None if self._assigned_once else "no partitions assigned yet")
+        self.readiness.require("control", lambda: None if self.control.ready else "control is not read to its end yet")
+
+    # Declaring
+
+    def agent(self, name: str, topics: Sequence[str], handle: Handler, *, confirm: bool = True) -> None:
+        """`confirm=False`: the handler's offsets are committed only as far as `confirm` says."""
+        self._topics[name] = [str(topic) for topic in topics]
+        channel = self.app.topic(*self._topics[name], schema=BATCH_SCHEMA)
+        self._channels[name] = channel
+
+        async def run(stream: Any) -> None:
+            async for faust_event in stream.events():
+                self._start(name, faust_event.message.value, handle, confirm)
+
+        run.__name__ = name
+        self.app.agent(channel, name=name)(run)
+
+    def table(self, name: str, *, retention_seconds: int | None = None) -> None:
+        """A durable table, co-partitioned with the agents' topics."""
+        self.tables.declare(TableSpec(name, f"{self.group}-{name}-changelog", retention_seconds))
+
+    def on_started(self, callback: Callable[[], Awaitable[None]]) -> None:
+        self.started.append(callback)
+
+    def on_stopping(self, callback: Callable[[], Awaitable[None]]) -> None:
+        self.stopping.append(callback)
+
+    def on_draining(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """Called before the last commit ahead of a rebalance or the end: what runs beside batches may finish and
+        be confirmed.
+        """
+        self.consumer.on_draining = callback
+
+    def on_assigned(self, callback: PartitionsCallback) -> None:
+        self._assigned_callbacks.append(callback)
+
+    def on_revoked(self, callback: PartitionsCallback) -> None:
+        """Called in a rebalance, after running batches had their chance to finish; nothing of these partitions
+        counts any more.
+        """
+        self._revoked_callbacks.append(callback)
+
+    def start_from(self, positions: Callable[[set[TP]], Awaitable[Mapping[TP, int | None]]]) -> None:
+        """Reads assigned partitions from these offsets (None: from the start), whatever the group committed: for
+        agents that keep their positions where their results stand.
+        """
+        self.consumer.start_from = positions
+
+    # Running
+
+    @property
+    def consumer(self) -> Consumer:
+        return cast(Consumer, self.app.consumer)
+
+    def begin(self, batch: Batch) -> Work:
+        return Work(self.group, self.outbox.batch(), self.tables.opened(batch.tp.partition), batch.tp.partition)
+
+    def confirm(self, tp: TP, next_offset: int) -> None:
+        if self.owned(tp):
+            self.consumer.confirm(tp, next_offset)
+
+    def owned(self, tp: TP) -> bool:
+        fetcher = self.consumer.fetcher
+        return fetcher is not None and tp in fetcher.assigned()
+
+    def fail(self, error: BaseException) -> None:
+        """Stops the process with this error; the supervisor starts it again."""
+        if not self.failed.done():
+            self.failed.set_exception(error)
+
+    def follow(self, agent: str, topics: Sequence[str]) -> None:
+        """Adds topics to a running agent (a stream was created); repeated after a rebalance that is going on."""
+        new = [topic for topic in topics if topic not in self._topics[agent]]
+        if new:
+            self._topics[agent].extend(new)
+            self._resubscribe()
+
+    def unfollow(self, agent: str, topics: Sequence[str]) -> None:
+        gone = set(topics) & set(self._topics[agent])
+        if gone:
+            self._topics[agent] = [topic for topic in self._topics[agent] if topic not in gone]
+            self._resubscribe()
+
+    def _resubscribe(self) -> None:
+        for name, topics in self._topics.items():
+            for channel in list(self.app.topics._topics):
+                if channel is self._channels[name] or channel.topics[0] == topics[0]:
+                    channel.topics = list(topics)
+        if self.app.topics._subscription_changed is not None:
+            self.app.topics._subscription_changed.set()
+
+    def _start(self, name: str, batch: Batch, handle: Handler, confirm: bool) -> None:
+        task = asyncio.get_running_loop().create_task(self._handle(name, batch, handle, confirm))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _handle(self, name: str, batch: Batch, handle: Handler, confirm: bool) -> None:
+        started = asyncio.get_running_loop().time()
+        try:
+            await self.control.caught_up()
+            await self.tables.open(batch.tp.partition)
+            await handle(batch)
+        except Exception as error:
+            event(log, "agent.failed", logging.ERROR, agent=name, topic=batch.tp.topic, offset=batch.first_offset)
+            self.fail(error)
+            return
+        fetcher = self.consumer.fetcher
+        if fetcher is not None and fetcher.owns(batch):
+            if confirm:
+                self.consumer.confirm(batch.tp, batch.next_offset)
+            fetcher.release(batch)
+        self.handled_records += len(batch)
+        metrics.RECORDS.labels(name).inc(len(batch))
+        metrics.BATCH_RECORDS.labels(name).observe(len(batch))
+        metrics.BATCH_SECONDS.labels(name).observe(asyncio.get_running_loop().time() - started)
+
+    async def _on_revoked(self, _app: faust.App, revoked: set[TP], **_kwargs: Any) -> None:
+        for callback in self._revoked_callbacks:
+            await callback(set(revoked))
+
+    async def _on_assigned(self, _app: faust.App, assigned: set[TP], **_kwargs: Any) -> None:
+        metrics.REBALANCES.labels(self.group).inc()
+        await self.tables.keep({tp.partition for tp in assigned})
+        for callback in self._assigned_callbacks:
+            await callback(set(assigned))
+
+    async def _on_rebalanced(self, _app: faust.App, **_kwargs: Any) -> None:
+        self._assigned_once = True
+        followed = set(self.app.topics._topic_name_index)
+        if any(topic not in followed for topics in self._topics.values() for topic in topics):
+            asyncio.get_running_loop().call_later(0.05, self._resubscribe)
+
+
+def create_app(settings: Settings, group: str) -> Any:
+    app: Any = faust.App(
+        group,
+        broker=f"batched://{settings.kafka}",
+        store="memory://",
+        datadir=str(settings.home / "faust" / group),
+        web_enabled=False,
+        topic_partitions=settings.partitions,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        stream_wait_empty=False,
+        stream_recovery_delay=0.0,
+        broker_commit_interval=COMMIT_INTERVAL_SECONDS,
+        broker_session_timeout=SESSION_TIMEOUT_SECONDS,
+        broker_heartbeat_interval=1.0,
+        broker_rebalance_timeout=15.0,
+        consumer_auto_offset_reset="earliest",
+        key_serializer="raw",
+        value_serializer="raw",
+    )
+    app.topics._resubscribe_sleep_lock_seconds = 0.1  # 45 s by default: how long a new topic waits for a resubscription
+    return app
+
+
+BATCH_SCHEMA = BatchSchema(key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")

@@ -1,0 +1,154 @@
+"""Durable tables: RocksDB beside the worker, the changelog topic as their truth.
+
+A partition of a table belongs to the owner of the same partition of the agent's topics. A batch works on a
+`TableView`: reads go to the database, changes are collected; `publish` sends them to the changelog, and once the
+broker has confirmed them `apply` writes them as ONE RocksDB WriteBatch together with the changelog offset. So state
+and offset are one atomic thing, and a database is never ahead of its changelog.
+
+With `retention_seconds` entries age out by themselves: locally by RocksDB's TTL, in the changelog by deletion. A
+decision must not rely on the moment of that: what an entry means is decided by the log's time in it (RELIABILITY F33).
+"""
+
+import shutil
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rocksdict import AccessType, BlockBasedOptions, Cache, Options, Rdict, WriteBatch, WriteOptions
+
+from processors.runtime.outbox import OutboxBatch
+
+KEY_PREFIX = b"k"
+META_KEY = b"meta"
+_META = struct.Struct(">q16s")
+BLOCK_CACHE_BYTES = 64 * 1024 * 1024
+WRITE_BUFFER_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """`changelog` is the topic's name; `retention_seconds` None: entries live until deleted (compacted only)."""
+
+    name: str
+    changelog: str
+    retention_seconds: int | None = None
+
+    def topic_config(self) -> dict[str, str]:
+        base = {"message.timestamp.type": "LogAppendTime", "min.cleanable.dirty.ratio": "0.2"}
+        if self.retention_seconds is None:
+            return base | {"cleanup.policy": "compact"}
+        milliseconds = str(self.retention_seconds * 1000)
+        return base | {"cleanup.policy": "compact,delete", "retention.ms": milliseconds, "segment.ms": "3600000"}
+
+
+class TablePartition:
+    """One partition's database. Not thread-safe: the agent's loop reads and writes it; recovery happens before."""
+
+    def __init__(self, spec: TableSpec, directory: Path, cache: Cache) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.spec = spec
+        self.directory = directory
+        access = (
+            AccessType.read_write() if spec.retention_seconds is None else AccessType.with_ttl(spec.retention_seconds)
+        )
+        self._db = Rdict(str(directory), _options(cache), access_type=access)
+        self._write_options = WriteOptions()
+
+    def position(self) -> tuple[int, bytes] | None:
+        """The changelog offset behind the last applied record and the changelog's topic id; None for a new database."""
+        stored = self._db.get(META_KEY)
+        return None if stored is None else _META.unpack(stored)
+
+    def get(self, key: bytes) -> bytes | None:
+        value = self._db.get(KEY_PREFIX + key)
+        return value if value is None else bytes(value)
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        start = KEY_PREFIX + prefix
+        rows: Iterator[tuple[bytes, bytes]] = self._db.items(from_key=start)  # type: ignore[assignment]
+        for key, value in rows:
+            if not key.startswith(start):
+                return
+            yield key[len(KEY_PREFIX) :], value
+
+    def write(self, changes: dict[bytes, bytes | None], next_offset: int, topic_id: bytes) -> None:
+        """Applies changes (None deletes) and the changelog position in one atomic write."""
+        batch = WriteBatch(raw_mode=True)
+        for key, value in changes.items():
+            if value is None:
+                batch.delete(KEY_PREFIX + key)
+            else:
+                batch.put(KEY_PREFIX + key, value)
+        batch.put(META_KEY, _META.pack(next_offset, topic_id))
+        self._db.write(batch, self._write_options)
+
+    def close(self) -> None:
+        self._db.close()
+
+    def destroy(self) -> None:
+        """Closes and removes the database; the changelog rebuilds it."""
+        self._db.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class TableView:
+    """A batch's view of its partition: what was committed, and this batch's own changes on top."""
+
+    __slots__ = ("_changes", "_partition", "_topic_id")
+
+    def __init__(self, partition: TablePartition, topic_id: bytes) -> None:
+        self._partition = partition
+        self._topic_id = topic_id
+        self._changes: dict[bytes, bytes | None] = {}
+
+    def get(self, key: bytes) -> bytes | None:
+        try:
+            return self._changes[key]
+        except KeyError:
+            return self._partition.get(key)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self._changes[key] = value
+
+    def delete(self, key: bytes) -> None:
+        self._changes[key] = None
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Ascending keys with that prefix, this batch's changes included."""
+        merged: dict[bytes, bytes | None] = dict(self._partition.scan(prefix))
+        merged.update({key: value for key, value in self._changes.items() if key.startswith(prefix)})
+        for key in sorted(merged):
+            value = merged[key]
+            if value is not None:
+                yield key, value
+
+    def publish(self, out: OutboxBatch, partition: int) -> None:
+        topic = self._partition.spec.changelog
+        for key, value in self._changes.items():
+            out.produce(topic, value, key=key, partition=partition, is_changelog=True)
+
+    def apply(self, out: OutboxBatch) -> None:
+        """Only after `out` is confirmed."""
+        if self._changes:
+            self._partition.write(self._changes, out.changelog_end[self._partition.spec.changelog], self._topic_id)
+
+
+def shared_cache() -> Cache:
+    """One block cache for all partitions of a process, so that memory stays bounded however many it owns."""
+    return Cache(BLOCK_CACHE_BYTES)
+
+
+def _options(cache: Cache) -> Options:
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+    options.set_max_write_buffer_number(2)
+    options.set_max_open_files(64)
+    options.set_keep_log_file_num(2)
+    block = BlockBasedOptions()
+    block.set_block_cache(cache)
+    block.set_bloom_filter(10, False)
+    block.set_cache_index_and_filter_blocks(True)
+    options.set_block_based_table_factory(block)
+    return options

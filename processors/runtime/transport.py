@@ -1,0 +1,150 @@
+"""A Faust transport that hands over whole fetched batches: `broker="batched://host:port"`.
+
+From Faust's aiokafka driver it keeps group membership, rebalancing and commits; fetching is
+processors/runtime/fetcher.py. What it changes, and why:
+- a Faust message is a batch of one partition, so Faust's cost a message (about 150 µs) is paid once a fetch;
+- what may be committed is said by the runtime (`confirm`), never derived from acks: Faust 0.15.3 acks a record whose
+  agent raised, and its `_new_offset` can pass a record that is still in flight (RELIABILITY F18, F19);
+- a rebalance first lets running batches finish, commits them, then drops the rest;
+- partitions are shared out by processors/runtime/assignor.py, and records of aborted transactions are never seen (K12).
+It registers itself under the entry-point group `faust.transports` as `batched`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from typing import Any, ClassVar, cast
+
+from aiokafka import AIOKafkaConsumer
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from operations.logs import event
+from processors.runtime.assignor import CopartitionAssignor
+from processors.runtime.batches import Batch, BatchMessage
+from processors.runtime.fetcher import Fetcher
+
+log = logging.getLogger(__name__)
+FINISH_SECONDS_MAX = 8.0
+NEVER_POLLED_MS = 2**31 - 1
+
+
+class MembershipThread(driver.AIOKafkaConsumerThread):
+    """aiokafka in its own thread: joins the group, heartbeats, commits; it never fetches."""
+
+    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._partition_assignment_strategy = [CopartitionAssignor]
+        consumer._max_poll_interval_ms = (
+            NEVER_POLLED_MS  # aiokafka is never polled; the watchdog looks for progress instead
+        )
+        return consumer
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Faust looks for aiokafka's fetches here; there are none."""
+
+    async def committed_offsets(self, tps: Iterable[TP]) -> dict[TP, int | None]:
+        found: dict[TP, int | None] = await self.call_thread(self._committed_offsets, list(tps))
+        return found
+
+    async def _committed_offsets(self, tps: list[TP]) -> dict[TP, int | None]:
+        consumer = self._ensure_consumer()
+        found = {}
+        for tp in tps:
+            wanted = driver.ensure_aiokafka_TP(tp)
+            consumer.pause(wanted)  # before aiokafka's own fetcher gets to it
+            found[tp] = await consumer.committed(wanted)
+        return found
+
+
+class Consumer(driver.Consumer):
+    """Faust's consumer over batches. The runtime reads `fetcher` and calls `confirm` and `release`."""
+
+    fetcher: Fetcher | None = None
+    on_draining: Callable[[], Awaitable[None]] | None = None
+    start_from: Callable[[set[TP]], Awaitable[Mapping[TP, int | None]]] | None = None
+
+    def _new_consumer_thread(self) -> MembershipThread:
+        return MembershipThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        self._confirmed: dict[TP, int] = {}
+        self.fetcher = Fetcher(_bootstrap(self.app), self.app.conf.id)
+
+    async def on_stop(self) -> None:
+        await super().on_stop()
+        if self.fetcher is not None:
+            await self.fetcher.stop()
+
+    def confirm(self, tp: TP, next_offset: int) -> None:
+        """Everything of `tp` below `next_offset` is finished: it is committed with the next commit."""
+        if next_offset > self._confirmed.get(tp, -1):
+            self._confirmed[tp] = next_offset
+
+    async def perform_seek(self) -> None:
+        """After a rebalance: fetch what was assigned from the offsets that the group committed, or from
+        `start_from`'s.
+        """
+        assert self.fetcher is not None
+        offsets = await cast(MembershipThread, self._thread).committed_offsets(self.assignment())
+        self._confirmed.clear()
+        self._committed_offset.clear()
+        self._read_offset.clear()
+        self._committed_offset.update({tp: offset for tp, offset in offsets.items() if offset is not None})
+        if self.start_from is not None:
+            offsets |= await self.start_from(set(offsets))
+        self.fetcher.assign(offsets)
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Mapping[TP, list[BatchMessage]]:
+        assert self.fetcher is not None
+        batches = await self.fetcher.batches(active_partitions, timeout)
+        return {tp: [BatchMessage(batch)] for tp, batch in batches.items()}
+
+    def release(self, batch: Batch) -> None:
+        if self.fetcher is not None:
+            self.fetcher.release(batch)
+
+    async def commit_and_end_transactions(self) -> None:
+        """Faust calls it when partitions are revoked and when it stops: finish what runs, then commit."""
+        assert self.fetcher is not None
+        if self.on_draining is not None:
+            await self.on_draining()
+        deadline = self.loop.time() + FINISH_SECONDS_MAX
+        while self.fetcher.in_flight() and self.loop.time() < deadline:  # noqa: ASYNC110 — bounded, and rare
+            await asyncio.sleep(0.005)
+        if self.fetcher.in_flight():
+            event(log, "rebalance.unfinished", logging.WARNING, batches=self.fetcher.in_flight())
+        await super().commit_and_end_transactions()
+        self.fetcher.unassign()
+
+    def ack(self, message: Any) -> bool:
+        """Faust's acks decide nothing here; see `confirm`."""
+        message.acked = True
+        self._unacked_messages.discard(message)
+        return True
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        return iter([tp for tp in self._confirmed if topics is None or tp in topics or tp.topic in topics])
+
+    def _new_offset(self, tp: TP) -> int | None:
+        return self._confirmed.get(tp)
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Offsets that no record has (compaction, transaction markers) need no bookkeeping: `confirm` names the
+        next one.
+        """
+
+    def highwater(self, tp: TP) -> int:
+        return 0
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """See MembershipThread."""
+
+
+class Transport(driver.Transport):
+    Consumer: ClassVar[type] = Consumer
+
+
+def _bootstrap(app: Any) -> str:
+    return ",".join(f"{url.host}:{url.port}" for url in app.conf.broker_consumer)

@@ -1,0 +1,76 @@
+"""The unit of one batch: what it produces, what it changes in tables, what it sets aside. `commit` makes it all
+durable.
+"""
+
+import logging
+from typing import Any
+
+from operations.logs import event
+from processors.runtime import metrics
+from processors.runtime.batches import Record
+from processors.runtime.outbox import OutboxBatch
+from processors.runtime.table import TableView
+from schemas.ids import DEAD_LETTER, derived_id
+from schemas.records import DeadLetter
+from schemas.topics import Topic
+
+log = logging.getLogger(__name__)
+DEAD_VALUE_BYTES_MAX = 64 * 1024
+
+
+class Work:
+    def __init__(self, group: str, out: OutboxBatch, tables: dict[str, TableView], partition: int) -> None:
+        self._group = group
+        self._out = out
+        self._tables = tables
+        self._partition = partition
+
+    def produce(
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        partition: int | None = None,
+        headers: list[tuple[str, bytes]] | None = None,
+    ) -> None:
+        """Without a partition the key decides (murmur2, as the Java client)."""
+        self._out.produce(topic, value, key=key, partition=partition, headers=headers)
+
+    def table(self, name: str) -> TableView:
+        return self._tables[name]
+
+    def dead_letter(self, record: Record, reason: str, message: str) -> None:
+        """Sets this record aside, alone. `reason` is a code of a closed set, `message` a sentence without the
+        payload.
+        """
+        letter = dead_letter_of(record, reason, message)
+        self._out.produce(Topic.DEAD_LETTERS, letter.encode(), key=record.topic.encode())
+        metrics.DEAD_LETTERS.labels(self._group, reason).inc()
+        event(log, "record.dead", logging.WARNING, reason=reason, topic=record.topic, offset=record.offset, why=message)
+
+    async def commit(self) -> None:
+        """Changelog out, all records confirmed by the broker, tables written: in this order. Raises OutboxFailed."""
+        for view in self._tables.values():
+            view.publish(self._out, self._partition)
+        await self._out.confirmed()
+        for view in self._tables.values():
+            view.apply(self._out)
+
+
+def dead_letter_of(record: Record, reason: str, message: str) -> DeadLetter:
+    """The id is derived from where the record stood, so that a batch that is read again gives the same letter."""
+    where: tuple[Any, ...] = (record.topic, record.partition, record.offset)
+    value = record.value
+    return DeadLetter(
+        id=derived_id(DEAD_LETTER, max(0, record.timestamp), repr(where).encode()),
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        timestamp_ms=record.timestamp,
+        reason=reason,
+        message=message,
+        key=None if record.key is None else record.key[:1024],
+        value=None if value is None else value[:DEAD_VALUE_BYTES_MAX],
+        value_bytes=0 if value is None else len(value),
+    )
