@@ -1,0 +1,77 @@
+"""Records of `decisions` and `outcomes` for tests of projection and of the read model, each with any field changed."""
+
+from typing import Any, NamedTuple
+
+from schemas.records import Decision, Outcome
+from schemas.topics import Topic, stream_topic
+
+WORKSPACE = "ws_4F9KQ2C7Z1"
+RECEIVED_MS = 1_779_114_131_482  # 2026-05-18T14:22:11.482Z
+TOPIC = stream_topic(WORKSPACE, "live", "orders")
+
+
+class LogRecord(NamedTuple):
+    """As much of a Kafka record as projection looks at."""
+
+    topic: str
+    partition: int
+    offset: int
+    value: bytes | None
+
+
+def event_id(number: int) -> str:
+    return f"evt_{number:026d}"
+
+
+def delivery_id(number: int) -> str:
+    return f"dlv_{number:026d}"
+
+
+def a_decision(number: int = 1, **changes: Any) -> Decision:
+    """Event `number` of stream orders, admitted with one route."""
+    fields: dict[str, Any] = {
+        "outcome": "admitted",
+        "topic": TOPIC,
+        "topic_id": "topic-1",
+        "partition": 3,
+        "offset": number,
+        "received_ms": RECEIVED_MS,
+        "event_id": event_id(number),
+        "type": "order.fulfilled",
+        "occurred_at": "2026-05-18T16:22:11+02:00",
+        "data_bytes": 120,
+        "routes": ["wf_one"],
+    }
+    return Decision(**fields | changes)
+
+
+def an_outcome(number: int = 1, **changes: Any) -> Outcome:
+    """The first attempt of event `number`, delivered to wf_one."""
+    fields: dict[str, Any] = {
+        "delivery_id": delivery_id(number),
+        "event_id": event_id(number),
+        "workspace": WORKSPACE,
+        "environment": "live",
+        "stream": "orders",
+        "workflow_id": "wf_one",
+        "received_ms": RECEIVED_MS,
+        "attempt": 1,
+        "status": "delivered",
+        "started_ms": RECEIVED_MS + 10,
+        "completed_ms": RECEIVED_MS + 25,
+        "http_status": 200,
+    }
+    return Outcome(**fields | changes)
+
+
+def decided(*decisions: Decision, partition: int = 3, first_offset: int = 0) -> list[LogRecord]:
+    """These decisions as they stand on one partition of `decisions`."""
+    return _on(Topic.DECISIONS, [decision.encode() for decision in decisions], partition, first_offset)
+
+
+def attempted(*outcomes: Outcome, partition: int = 5, first_offset: int = 0) -> list[LogRecord]:
+    return _on(Topic.OUTCOMES, [outcome.encode() for outcome in outcomes], partition, first_offset)
+
+
+def _on(topic: Topic, values: list[bytes], partition: int, first_offset: int) -> list[LogRecord]:
+    return [LogRecord(topic, partition, first_offset + place, value) for place, value in enumerate(values)]
