@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> "Iterator[Server]":
-    pytest.importorskip(
-        "psycopg", reason="psycopg, the driver for PostgreSQL, is not installed here"
-    )
+    pytest.importorskip("psycopg", reason="psycopg, the driver for PostgreSQL, is not installed here")
     from tests.support import postgresql
 
     programs = postgresql.binaries()
