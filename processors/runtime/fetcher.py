@@ -44,6 +44,7 @@ class Fetcher:
         self._paused: set[TP] = set()
         self._orders: deque[tuple[str, list[TopicPartition]]] = deque()
         self._behind: dict[TP, int] = {}
+        self._next_offsets: dict[TP, int] = {}
         self._arrived = asyncio.Event()
         self._stopping = threading.Event()
         self.failure: str | None = None
@@ -161,6 +162,8 @@ class Fetcher:
                     # poll waits for one record; consume(n, 0) then takes what is there without waiting for n.
                     messages = [first, *self._consumer.consume(BATCH_RECORDS_MAX, 0)]
                     records = [to_record(message) for message in messages if self._is_record(message)]
+                    for record in records:
+                        self._next_offsets[TP(record.topic, record.partition)] = record.offset + 1
                     if records:
                         self._loop.call_soon_threadsafe(self._accept, epoch, records)
                 if time.monotonic() - looked_at > LAG_EVERY_SECONDS:
@@ -173,10 +176,10 @@ class Fetcher:
 
     def _measure_lag(self) -> dict[TP, int]:
         behind = {}
-        for target in self._consumer.position(self._consumer.assignment()):
-            _low, high = self._consumer.get_watermark_offsets(target, cached=True)
-            if high > 0:
-                behind[TP(target.topic, target.partition)] = max(0, high - max(0, target.offset))
+        for tp, next_offset in self._next_offsets.items():
+            low, high = self._consumer.get_watermark_offsets(TopicPartition(*tp), cached=True)
+            if high > 0:  # known once something was fetched or the end was reached
+                behind[tp] = max(0, high - max(low, next_offset))
         return behind
 
     def _obey(self, epoch: int) -> int:
@@ -184,6 +187,7 @@ class Fetcher:
             order, partitions = self._orders.popleft()
             if order == "assign":
                 self._consumer.assign(partitions)
+                self._next_offsets = {TP(p.topic, p.partition): max(0, p.offset) for p in partitions}
                 epoch += 1
             elif order == "pause":
                 self._consumer.pause(partitions)
