@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 AGENT = "projection"
 BACKOFF_FIRST_SECONDS = 0.05
 BACKOFF_MAX_SECONDS = 2.0
+AWAY = "the database does not take transactions"
 
 Answer = TypeVar("Answer")
 
@@ -41,22 +42,25 @@ class Projection:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="read-model")
         self._transactions = Transactions(self._write)
         self._prepared = False
-        self._away: str | None = None
+        self._missing: str | None = "its tables and positions are not read yet"
         self._writer: asyncio.Task[None] | None = None
 
     def declare(self) -> None:
         self._writer = asyncio.get_running_loop().create_task(self._transactions.run())
         self._runtime.agent(AGENT, [Topic.DECISIONS, Topic.OUTCOMES], self.handle)
         self._runtime.start_from(self.positions)
-        self._runtime.readiness.require("read_model", lambda: self._away)
+        self._runtime.readiness.require("read_model", lambda: self._missing)
 
     async def positions(self, tps: set[TP]) -> Mapping[TP, int | None]:
         """Where the read model ends, for each partition; the tables are made first if need be."""
-        if not self._prepared:
-            await self._until_done(self._store.prepare)
-            self._prepared = True
-        applied = await self._until_done(self._store.positions)
+        applied = await self._until_done(self._prepare)
         return {tp: applied.get((tp.topic, tp.partition)) for tp in tps}
+
+    def _prepare(self) -> Mapping[tuple[str, int], int]:
+        if not self._prepared:
+            self._store.prepare()
+            self._prepared = True
+        return self._store.positions()
 
     async def handle(self, batch: Batch) -> None:
         """Returns once the batch is in the read model."""
@@ -112,15 +116,15 @@ class Projection:
     def _note_away(self, error: DatabaseAway) -> None:
         metrics.RETRIES.inc()
         metrics.AWAY.set(1)
-        if self._away is None:
+        if self._missing != AWAY:
             event(log, "read_model.away", logging.ERROR, error=str(error))
-        self._away = "the database does not take transactions"
+        self._missing = AWAY
 
     def _note_back(self) -> None:
-        if self._away is not None:
-            self._away = None
-            metrics.AWAY.set(0)
+        if self._missing == AWAY:
             event(log, "read_model.back")
+        metrics.AWAY.set(0)
+        self._missing = None
 
 
 def _measure(group: Sequence[Pending], seconds: float) -> None:

@@ -1,0 +1,88 @@
+"""One process of processors, as `atlas up` runs it, for tests that start, kill and ask it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from deploy.local.spawn import end, end_now, last_lines, spawn, wait_until
+from operations.settings import ensure_master_key
+from tests.support.ports import free_port
+
+READY_TIMEOUT_SECONDS = 60.0
+STOP_TIMEOUT_SECONDS = 20.0
+ROOT = Path(__file__).parents[2]
+
+
+class Worker:
+    """`python -m processors <group>` with a home of its own; `log` keeps what it said over all its lives."""
+
+    def __init__(self, group: str, bootstrap: str, home: Path, **environment: str) -> None:
+        ensure_master_key(home)
+        self.log = home / f"{group}.log"
+        self._group = group
+        self._port = free_port()
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "ATLAS_HOME": str(home),
+            "ATLAS_KAFKA": bootstrap,
+            "ATLAS_METRICS_PORT": str(self._port),
+            **environment,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "processors", self._group]
+        self._process = spawn(command, log=self.log, env=self._environment, cwd=ROOT)
+
+    def start_until_ready(self) -> None:
+        self.start()
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        if not wait_until(lambda: self.missing() == {}, READY_TIMEOUT_SECONDS):
+            lines = "\n".join(last_lines(self.log, 40))
+            raise AssertionError(f"{self._group} is not ready: {self.missing()}\n{lines}")
+
+    def missing(self) -> dict[str, str]:
+        """What /readyz says is missing; {} when ready."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/readyz", timeout=5) as answer:
+                json.load(answer)
+                return {}
+        except urllib.error.HTTPError as error:
+            with error:
+                missing: dict[str, str] = json.load(error)["missing"]
+                return missing
+        except OSError as error:
+            return {"process": str(error)}
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric over its labels; 0 where it is not there."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
+
+    def kill(self) -> None:
+        """SIGKILL, wherever it stands."""
+        assert self._process is not None
+        end_now(self._process)
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit code."""
+        assert self._process is not None
+        return end(self._process, STOP_TIMEOUT_SECONDS)
+
+    def pause(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
