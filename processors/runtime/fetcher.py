@@ -7,7 +7,8 @@ decodes in C without the GIL. Which partitions, and from which offset, is Faust'
 never joins a group and commits nothing.
 
 A partition has at most one batch handed out (`release` gives the next). What piles up meanwhile is bounded: past
-`RECORDS_AHEAD_MAX` waiting records a partition is paused until half of them are gone.
+`RECORDS_AHEAD_MAX` waiting records nothing more is taken from librdkafka, whose own queue is bounded in bytes. Only
+when that lasts are the partitions that hold the others up paused: pausing makes librdkafka drop and fetch again.
 """
 
 import asyncio
@@ -26,7 +27,9 @@ from processors.runtime.batches import Batch, Record, to_record
 
 log = logging.getLogger(__name__)
 BATCH_RECORDS_MAX = 4_000
-RECORDS_AHEAD_MAX = 20_000
+RECORDS_AHEAD_MAX = 24_000
+HELD_UP_SECONDS = 0.5
+FULL_WAIT_SECONDS = 0.002
 POLL_SECONDS = 0.05
 LAG_EVERY_SECONDS = 1.0
 
@@ -39,6 +42,9 @@ class Fetcher:
         self._consumer = Consumer(config | {"queued.max.messages.kbytes": 32_768, "fetch.wait.max.ms": 500})
         self._loop = asyncio.get_running_loop()
         self._epoch = 0
+        self._offered = 0  # written by the fetcher's thread only
+        self._taken = 0  # written by the event loop only
+        self._pausing: asyncio.TimerHandle | None = None
         self._waiting: dict[TP, deque[Record]] = {}
         self._handed_out: set[TP] = set()
         self._paused: set[TP] = set()
@@ -63,6 +69,7 @@ class Fetcher:
         dropped.
         """
         self._epoch += 1
+        self._taken += sum(len(waiting) for tp, waiting in self._waiting.items() if tp not in self._paused)
         self._handed_out.clear()
         self._paused.clear()
         self._waiting = {tp: deque() for tp in offsets}
@@ -110,14 +117,19 @@ class Fetcher:
         self._stopping.set()
         await asyncio.to_thread(self._thread.join, 5)
 
+    def _is_full(self) -> bool:
+        """Of records handed to the loop and not yet taken as batches; those of paused partitions don't count."""
+        return self._offered - self._taken > RECORDS_AHEAD_MAX
+
     def _take(self, wanted: Iterable[TP] | None) -> dict[TP, Batch]:
         allowed = self._waiting.keys() if wanted is None else self._waiting.keys() & set(wanted)
         found = {}
         for tp in allowed:
             waiting = self._waiting[tp]
             if waiting and tp not in self._handed_out:
-                found[tp] = Batch(tp, self._first(waiting), self._epoch)
+                found[tp] = batch = Batch(tp, self._first(waiting), self._epoch)
                 self._handed_out.add(tp)
+                self._taken += 0 if tp in self._paused else len(batch)
         return found
 
     def _first(self, waiting: deque[Record]) -> list[Record]:
@@ -128,25 +140,37 @@ class Fetcher:
         return [waiting.popleft() for _ in range(BATCH_RECORDS_MAX)]
 
     def _resume_if_short(self, tp: TP) -> None:
-        if tp in self._paused and len(self._waiting[tp]) < RECORDS_AHEAD_MAX // 2:
+        if tp in self._paused and len(self._waiting[tp]) <= BATCH_RECORDS_MAX:
             self._paused.discard(tp)
+            self._taken -= len(self._waiting[tp])
             self._orders.append(("resume", [TopicPartition(tp.topic, tp.partition)]))
 
     def _accept(self, epoch: int, records: list[Record]) -> None:
-        if epoch != self._epoch:
-            return  # fetched for an assignment that is gone
-        touched: set[TP] = set()
+        if epoch != self._epoch:  # fetched for an assignment that is gone
+            self._taken += len(records)
+            return
         for record in records:
             tp = TP(record.topic, record.partition)
             waiting = self._waiting.get(tp)
             if waiting is not None:
                 waiting.append(record)
-                touched.add(tp)
-        for tp in touched - self._paused:
-            if len(self._waiting[tp]) > RECORDS_AHEAD_MAX:
-                self._paused.add(tp)
-                self._orders.append(("pause", [TopicPartition(tp.topic, tp.partition)]))
+            if waiting is None or tp in self._paused:
+                self._taken += 1
         self._arrived.set()
+        if self._is_full() and self._pausing is None:
+            self._pausing = self._loop.call_later(HELD_UP_SECONDS, self._pause_the_stuck)
+
+    def _pause_the_stuck(self) -> None:
+        """Still full: partitions whose batch takes long and that have another one waiting make room for the others."""
+        self._pausing = None
+        if not self._is_full():
+            return
+        for tp in self._handed_out - self._paused:
+            waiting = self._waiting.get(tp, ())
+            if len(waiting) > BATCH_RECORDS_MAX:
+                self._paused.add(tp)
+                self._taken += len(waiting)
+                self._orders.append(("pause", [TopicPartition(tp.topic, tp.partition)]))
 
     def _run(self) -> None:
         """The fetcher's thread: the only one that touches the consumer (concurrent calls on one can block each
@@ -157,14 +181,16 @@ class Fetcher:
         try:
             while not self._stopping.is_set():
                 epoch = self._obey(epoch)
-                first = self._consumer.poll(POLL_SECONDS)
-                if first is not None:
+                if self._is_full():
+                    self._stopping.wait(FULL_WAIT_SECONDS)
+                elif (first := self._consumer.poll(POLL_SECONDS)) is not None:
                     # poll waits for one record; consume(n, 0) then takes what is there without waiting for n.
                     messages = [first, *self._consumer.consume(BATCH_RECORDS_MAX, 0)]
                     records = [to_record(message) for message in messages if self._is_record(message)]
                     for record in records:
                         self._next_offsets[TP(record.topic, record.partition)] = record.offset + 1
                     if records:
+                        self._offered += len(records)
                         self._loop.call_soon_threadsafe(self._accept, epoch, records)
                 if time.monotonic() - looked_at > LAG_EVERY_SECONDS:
                     looked_at = time.monotonic()
