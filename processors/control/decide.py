@@ -57,10 +57,8 @@ def decide(facts: Facts, asked: Asked, token_hash: TokenHash) -> Effects:
         return again(known, asked)
     if isinstance(asked.payload, Report):
         return reported(facts, asked, asked.payload)
-    earlier = facts.answer_under(asked.scope) if asked.scope is not None else None
-    if earlier is not None and asked.append_ms < earlier.at_ms + IDEMPOTENCY_MS:
-        return repeated(earlier, asked)
-    return first(facts, asked, token_hash)
+    earlier = _answer_to_key(facts, asked)
+    return first(facts, asked, token_hash) if earlier is None else repeated(earlier, asked)
 
 
 def again(known: Answer, asked: Asked) -> Effects:
@@ -71,7 +69,12 @@ def again(known: Answer, asked: Asked) -> Effects:
 
 
 def repeated(earlier: Answer, asked: Asked) -> Effects:
-    """Another record with a key seen before: the earlier answer, as soon as there is one."""
+    """Another record with a key seen before: the earlier answer, as soon as there is one.
+
+    A later holder of the key means that this record is read again, and was a repeat of an answer forgotten since.
+    """
+    if earlier.version > asked.version:
+        return Effects()
     if earlier.asked != payload_hash(asked.payload):
         message = "The idempotency key was used for another request in the last 24 hours."
         refused = _refusal(asked, Refused(409, "idempotency_key_reused", message))
@@ -120,6 +123,14 @@ def _completed(asked: Asked, decided: streams.Reported) -> Effects:
     )
     verdicts = tuple(origin.verdict(reply) for reply in origin.replies)
     return Effects((origin, own), own.changes, verdicts, own.audit)
+
+
+def _answer_to_key(facts: Facts, asked: Asked) -> Answer | None:
+    """What counts under the request's key: the answer of the last 24 hours, unless it was our own failure."""
+    earlier = facts.answer_under(asked.scope) if asked.scope is not None else None
+    if earlier is None or earlier.status >= 500 or asked.append_ms >= earlier.at_ms + IDEMPOTENCY_MS:
+        return None
+    return earlier
 
 
 def _decided(facts: Facts, asked: Asked, token_hash: TokenHash) -> Done:
@@ -206,6 +217,7 @@ def _new_key(asked: Asked, new: NewKey, index: int, token_hash: TokenHash) -> Ke
 def _answer(asked: Asked, done: Done) -> Answer:
     return Answer(
         command_id=asked.command.id,
+        version=asked.version,
         at_ms=asked.append_ms,
         outcome=DONE if done.status else WAITING,
         status=done.status,
@@ -220,6 +232,7 @@ def _answer(asked: Asked, done: Done) -> Answer:
 def _refusal(asked: Asked, refused: Refused) -> Answer:
     return Answer(
         command_id=asked.command.id,
+        version=asked.version,
         at_ms=asked.append_ms,
         outcome=REFUSED,
         status=refused.status,

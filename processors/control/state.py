@@ -76,8 +76,7 @@ class ControlState:
 
     def answer_under(self, scope: str) -> Answer | None:
         command_id = self._table.get(_key("i", scope))
-        found = None if command_id is None else self.answer(command_id.decode())
-        return found if found is not None and found.scope == scope else None
+        return None if command_id is None else self.answer(command_id.decode())
 
     def work(self, stream_id: str, task: Task) -> TopicWork | None:
         value = self._table.get(_key("w", stream_id, task))
@@ -113,7 +112,9 @@ class ControlState:
         self._table.put(_key("a", answer.command_id), _encode(answer))
         self._table.put(_hour_key(answer.at_ms // HOUR_MS) + answer.command_id.encode(), b"")
         if answer.scope is not None:
-            self._table.put(_key("i", answer.scope), answer.command_id.encode())
+            holder = self.answer_under(answer.scope)
+            if holder is None or holder.version <= answer.version:
+                self._table.put(_key("i", answer.scope), answer.command_id.encode())
 
     def _forget_hour(self, hour: int) -> int:
         prefix = _hour_key(hour)

@@ -79,10 +79,12 @@ NO_CHANGES = Changes()
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What a command came to; kept for 24 hours by log time.
 
-    `asked`: the payload's hash. `replies`: who gets the verdict besides the one that the command's record names.
+    `version` orders answers as the log does. `asked`: the payload's hash. `replies`: who gets the verdict
+    besides the one that the command's record names.
     """
 
     command_id: str
+    version: int
     at_ms: int
     outcome: str
     status: int = 0
