@@ -63,10 +63,10 @@ TAKEN: list[tuple[str, Any]] = [
     ("type", "pull_request.review-requested.v2"),
     ("type", "a." + "b" * 126),
     ("occurred_at", "1970-01-01T00:00:00Z"),
-    ("occurred_at", "2026-05-18T14:22:11.482Z"),
-    ("occurred_at", "2026-05-18T14:22:11.123456789Z"),
-    ("occurred_at", "2026-05-18T16:22:11+02:00"),
-    ("occurred_at", "2026-05-18t14:22:11z"),
+    ("occurred_at", "2024-05-18T14:22:11.482Z"),
+    ("occurred_at", "2024-05-18T14:22:11.123456789Z"),
+    ("occurred_at", "2024-05-18T16:22:11+02:00"),
+    ("occurred_at", "2024-05-18t14:22:11z"),
     ("occurred_at", "2024-02-29T00:00:00-00:00"),
     ("data", {}),
     ("data", {"__proto__": 1, "": 2, "\uffff": 3, "\u202eabc": 4, "\x00": "\x00"}),
@@ -115,20 +115,20 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("type", "a." + "b" * 10_240, "type"),
     ("type", "a.\U0001f600", "type"),
     ("type", "a.\u202eb", "type"),
-    ("occurred_at", "2026-05-18T14:22:11", "occurred_at"),
-    ("occurred_at", "2026-05-18", "occurred_at"),
-    ("occurred_at", "2026-05-18 14:22:11Z", "occurred_at"),
+    ("occurred_at", "2024-05-18T14:22:11", "occurred_at"),
+    ("occurred_at", "2024-05-18", "occurred_at"),
+    ("occurred_at", "2024-05-18 14:22:11Z", "occurred_at"),
     ("occurred_at", "20260518T142211Z", "occurred_at"),
-    ("occurred_at", "2026-W21-1T14:22:11Z", "occurred_at"),
-    ("occurred_at", "2026-02-30T00:00:00Z", "occurred_at"),
+    ("occurred_at", "2024-W21-1T14:22:11Z", "occurred_at"),
+    ("occurred_at", "2024-02-30T00:00:00Z", "occurred_at"),
     ("occurred_at", "2025-02-29T00:00:00Z", "occurred_at"),
-    ("occurred_at", "2026-05-18T24:00:00Z", "occurred_at"),
-    ("occurred_at", "2026-05-18T23:59:60Z", "occurred_at"),
-    ("occurred_at", "2026-05-18T14:22:11+24:00", "occurred_at"),
-    ("occurred_at", "2026-05-18T14:22:11+01:60", "occurred_at"),
-    ("occurred_at", "2026-05-18T14:22:11.1234567890Z", "occurred_at"),
-    ("occurred_at", "2026-05-18T14:22:11.Z", "occurred_at"),
-    ("occurred_at", "2026-05-18T14:22:11Z\n", "occurred_at"),
+    ("occurred_at", "2024-05-18T24:00:00Z", "occurred_at"),
+    ("occurred_at", "2024-05-18T23:59:60Z", "occurred_at"),
+    ("occurred_at", "2024-05-18T14:22:11+24:00", "occurred_at"),
+    ("occurred_at", "2024-05-18T14:22:11+01:60", "occurred_at"),
+    ("occurred_at", "2024-05-18T14:22:11.1234567890Z", "occurred_at"),
+    ("occurred_at", "2024-05-18T14:22:11.Z", "occurred_at"),
+    ("occurred_at", "2024-05-18T14:22:11Z\n", "occurred_at"),
     ("occurred_at", "٢٠٢٦-05-18T14:22:11Z", "occurred_at"),
     ("occurred_at", "0000-01-01T00:00:00Z", "occurred_at"),
     ("occurred_at", "10000-01-01T00:00:00Z", "occurred_at"),
@@ -321,7 +321,7 @@ def test_the_future_ends_24_hours_ahead_of_the_clock() -> None:
         ("1970-01-01T00:00:00.0019Z", 1),
         ("1969-12-31T23:59:59.9999Z", -1),
         ("1970-01-01T01:00:00+01:00", 0),
-        ("2026-05-18T14:22:11.482Z", NOW_MS),
+        ("2024-05-18T14:22:11.482Z", NOW_MS),
         ("9999-12-31T23:59:59.999-23:59", 253_402_387_139_999),
     ],
 )
@@ -464,7 +464,7 @@ _EVENTS = st.fixed_dictionaries(
     {
         "stream": _WORDS,
         "type": st.builds("a{}.{}".format, _WORDS, _WORDS),
-        "occurred_at": st.datetimes(datetime(1970, 1, 1), datetime(2026, 5, 18)).map(lambda t: t.isoformat() + "Z"),
+        "occurred_at": st.datetimes(datetime(1970, 1, 1), datetime(2024, 5, 18)).map(lambda t: t.isoformat() + "Z"),
         "data": st.dictionaries(st.text(max_size=6), _JSON, max_size=3),
         "actor": st.none() | st.fixed_dictionaries({"type": _WORDS, "id": _WORDS}),
         "metadata": st.none() | st.dictionaries(_WORDS, st.booleans() | st.integers() | _WORDS, max_size=3),
@@ -512,8 +512,8 @@ def test_an_id_belongs_to_one_scope(scope: dict[str, str]) -> None:
 def test_ids_do_not_change_between_versions() -> None:
     """Stored ids and answers depend on these values: a change here is a change of every event's identity."""
     fields = read(a_body(idempotency_key="k"), batch=True)
-    assert payload_hash(fields).hex() == "1f37312fca91071dd665bb6cebcb0661"
-    assert id_of(fields) == "evt_01KRXQEFHR74RTQJZZ1P58VDTD"
+    assert payload_hash(fields).hex() == "641d4e08e0114b4016af56d8eccd09e1"
+    assert id_of(fields) == "evt_01HY619SHRVCMPXFG7WTFCMS9J"
 
 
 def test_a_record_carries_the_event_as_it_was_sent() -> None:

@@ -57,7 +57,7 @@ async def _look(services: Services, principal: Principal, event_id: str) -> Stor
         return stored
     original_id = await services.reads.conflict_of(principal.workspace, principal.environment, event_id)
     if original_id is not None:
-        raise DUPLICATE_EVENT.refused(details={"original_id": original_id})
+        raise DUPLICATE_EVENT.refused(details={"original_event_id": original_id})
     return None
 
 

@@ -1,0 +1,303 @@
+"""The events surface in one process, on its real HTTP server, with a log in memory that admission's own rules decide.
+
+What is in memory: the log (`MemoryLog`), the reader of `control` and the reader of verdicts; everything else is what
+the gateway runs. Tests hold the log back (`confirms`, `answers`) to see what a late broker or a late verdict means.
+tests/pipeline shows the same surface on a real broker.
+"""
+
+import asyncio
+import io
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import aiohttp
+
+from ingest_gateway.http.server import serve
+from ingest_gateway.identity.authentication import Authenticator
+from ingest_gateway.log.event_log import Appended, EventLog, LogBusy, LogUnavailable
+from ingest_gateway.log.verdicts import VerdictWaiter
+from ingest_gateway.services import Services
+from ingest_gateway.surfaces.events.app import make_app
+from ingest_gateway.surfaces.events.faults import render
+from operations.control_reader import ControlReader
+from operations.settings import Settings
+from processors.admission.decide import Admitted, Candidate, Replayed, Seen, Source, decide, scope_of, table_key
+from schemas.codec import EVENT
+from schemas.control_view import ControlView
+from schemas.entities import Key, KeyKind, State, Stream, StreamStatus
+from schemas.event_rules import SURFACE
+from schemas.partitioner import partition_for
+from schemas.records import Verdict
+from schemas.replies import REPLY_HEADER, decode_reply
+from schemas.seal import SEAL_HEADER, Sealer
+from schemas.tokens import TokenHasher, mint_token
+from schemas.topics import parse_stream_topic, stream_topic
+
+WORKSPACE = "ws_7Q2M9K4X1B"
+MASTER_KEY = bytes(range(32))
+PARTITIONS = 8
+APPENDED_MS = 1_716_042_131_482  # 2024-05-18T14:22:11.482Z: the first record's append time
+ROUTES = ["wf_billing", "wf_search"]
+JSON = "application/json"
+
+
+class StoredRecord(NamedTuple):
+    appended: Appended
+    key: bytes
+    value: bytes
+    headers: dict[str, bytes]
+
+
+class LocalVerdicts(VerdictWaiter):
+    """The gateway's waiter, told its verdicts in memory."""
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+
+    def deliver(self, verdict: Verdict) -> None:
+        self._deliver([verdict])
+
+
+class LocalControl:
+    """The view of `control`; what is staged there becomes visible by reading on."""
+
+    def __init__(self) -> None:
+        self.view = ControlView()
+        self.staged: list[State] = []
+        self.catch_ups = 0
+
+    def put(self, state: State) -> None:
+        entity = state.to_entity()
+        self.view.apply(entity.key, entity.encode())
+
+    async def catch_up(self, timeout_seconds: float = 0.5) -> bool:
+        self.catch_ups += 1
+        while self.staged:
+            self.put(self.staged.pop())
+        return True
+
+
+class MemoryLog:
+    """`EventLog` and admission in memory. Records are confirmed and decided in the loop's next turn, unless held."""
+
+    def __init__(self, control: LocalControl, verdicts: LocalVerdicts) -> None:
+        self.records: list[StoredRecord] = []
+        self.appended = asyncio.Event()
+        self.confirms = True
+        self.answers = True
+        self.refuses: Exception | None = None
+        self.room = 100_000
+        self._control = control
+        self._verdicts = verdicts
+        self._sealer = Sealer(MASTER_KEY)
+        self._seen: dict[bytes, Seen] = {}
+        self._offsets: dict[tuple[str, int], int] = {}
+        self._undelivered: list[Verdict] = []
+
+    def append(
+        self, topic: str, key: bytes, value: bytes, headers: list[tuple[str, bytes]]
+    ) -> asyncio.Future[Appended]:
+        if self.refuses is not None:
+            raise self.refuses
+        if self.room <= 0:
+            raise LogBusy("full")
+        self.room -= 1
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Appended] = loop.create_future()
+        partition = partition_for(key, PARTITIONS)
+        offset = self._offsets.get((topic, partition), 0)
+        self._offsets[topic, partition] = offset + 1
+        appended = Appended(topic, partition, offset, APPENDED_MS + len(self.records))
+        self.records.append(StoredRecord(appended, key, value, dict(headers)))
+        self.appended.set()
+        loop.call_soon(self._settle, self.records[-1], future)
+        return future
+
+    def has_room(self, records: int) -> bool:
+        return records <= self.room
+
+    def _settle(self, record: StoredRecord, future: asyncio.Future[Appended]) -> None:
+        if self.confirms and not future.done():
+            future.set_result(record.appended)
+        reply = decode_reply(record.headers.get(REPLY_HEADER))
+        if reply is not None:
+            self._undelivered.append(self._decide(record, reply.correlation))
+        if self.answers:
+            self.deliver()
+
+    def deliver(self) -> None:
+        """The verdicts that were held back."""
+        while self._undelivered:
+            self._verdicts.deliver(self._undelivered.pop(0))
+
+    def _decide(self, record: StoredRecord, correlation: bytes) -> Verdict:
+        topic, partition, offset, received_ms = record.appended
+        stream = self._control.view.streams_by_topic[topic]
+        digest = self._sealer.open(topic, record.headers[SEAL_HEADER], record.value)
+        assert digest is not None, "the seal is the gateway's"
+        event = EVENT.decode(record.value)
+        place = parse_stream_topic(topic)
+        assert place is not None
+        key = table_key(scope_of(place.workspace, place.environment, SURFACE), event["idempotency_key"], event["id"])
+        source = Source(topic, "topic-id", partition, offset)
+        decided = decide(
+            self._seen.get(key), Candidate(event["id"], digest, received_ms, stream.default_routes, source)
+        )
+        if isinstance(decided, Admitted):
+            outcome, entry = "admitted", decided.entry
+            self._seen[key] = entry
+        else:
+            outcome, entry = "replay" if isinstance(decided, Replayed) else "conflict", decided.original
+        return Verdict(
+            correlation=correlation,
+            outcome=outcome,
+            event_id=entry.event_id,
+            received_ms=entry.received_ms,
+            routes=entry.routes,
+        )
+
+
+@dataclass
+class Answer:
+    status: int
+    body: bytes
+    headers: dict[str, str]
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        return str(self.json["error"]["code"])
+
+    @property
+    def fields(self) -> list[str]:
+        """The fields that an error names."""
+        return [error["field"] for error in self.json["error"]["details"]["errors"]]
+
+
+@dataclass
+class Surface:
+    """The running surface. Keys: `live`, `test`, `publishable`, `one_stream`, `revoked`."""
+
+    url: str
+    session: aiohttp.ClientSession
+    log: MemoryLog
+    control: LocalControl
+    verdicts: LocalVerdicts
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    async def request(
+        self, method: str, path: str, body: bytes | None = None, *, key: str | None = "live", **headers: str
+    ) -> Answer:
+        """`headers`: names with `_` for `-`. `key`: whose token; None: no Authorization."""
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if body is not None:
+            sent.setdefault("Content-Type", JSON)
+        if key is not None:
+            sent["Authorization"] = f"Bearer {self.tokens[key]}"
+        stream = None if body is None else io.BytesIO(body)  # as aiohttp wants large bodies
+        async with self.session.request(method, self.url + path, data=stream, headers=sent) as response:
+            return Answer(response.status, await response.read(), dict(response.headers))
+
+    async def publish(self, body: bytes, idempotency_key: str | None = None, **more: Any) -> Answer:
+        if idempotency_key is not None:
+            more["Idempotency_Key"] = idempotency_key
+        return await self.request("POST", "/v1/events", body, **more)
+
+    async def publish_batch(self, body: bytes, **more: Any) -> Answer:
+        return await self.request("POST", "/v1/events/batch", body, **more)
+
+    async def publish_lines(self, body: bytes, **more: Any) -> Answer:
+        return await self.publish_batch(body, Content_Type="application/x-ndjson", **more)
+
+    def events(self) -> list[dict[str, Any]]:
+        """What stands on the log, in the order it came."""
+        return [EVENT.decode(record.value) for record in self.log.records]
+
+
+def a_stream(name: str = "orders-prod", environment: str = "live", **changes: Any) -> Stream:
+    values = {
+        "id": f"stm_{environment}_{name}",
+        "workspace": WORKSPACE,
+        "created_ms": 0,
+        "environment": environment,
+        "name": name,
+        "default_routes": ROUTES,
+        "status": StreamStatus.ACTIVE,
+        "topic": stream_topic(WORKSPACE, environment, name),
+        "topic_id": "topic-id",
+    }
+    return Stream(**{**values, **changes})
+
+
+@asynccontextmanager
+async def events_surface(home: Path, **timeouts: float) -> AsyncIterator[Surface]:
+    """`timeouts`: `append_timeout_seconds`, `verdict_timeout_seconds`; both are long unless a test is about them."""
+    control = LocalControl()
+    verdicts = LocalVerdicts("", max_waiters=20_000)
+    verdicts.start()
+    log = MemoryLog(control, verdicts)
+    services = Services(
+        settings=_settings(home, **timeouts),
+        events=cast(EventLog, log),
+        verdicts=verdicts,
+        commands=cast(Any, None),
+        control=cast(ControlReader, control),
+        authenticate=Authenticator(cast(ControlReader, control), TokenHasher(MASTER_KEY)),
+        reads=cast(Any, None),
+        sealer=Sealer(MASTER_KEY),
+    )
+    for stream in (a_stream(), a_stream("audit-prod"), a_stream(environment="test")):
+        control.put(stream)
+    tokens = _keys(control)
+    runner = await serve(make_app(services), "127.0.0.1", 0, surface="events", render=render)
+    try:
+        async with aiohttp.ClientSession() as session:
+            yield Surface(f"http://127.0.0.1:{runner.port}", session, log, control, verdicts, tokens)
+    finally:
+        await runner.cleanup()
+
+
+def _settings(home: Path, **timeouts: float) -> Settings:
+    env = {"ATLAS_HOME": str(home), "ATLAS_MASTER_KEY": MASTER_KEY.hex()}
+    for name, seconds in {"append_timeout_seconds": 60.0, "verdict_timeout_seconds": 60.0, **timeouts}.items():
+        env[f"ATLAS_{name.upper()}"] = str(seconds)
+    return Settings.from_env(env)
+
+
+def _keys(control: LocalControl) -> dict[str, str]:
+    """(name, environment, kind, streams, revoked) → a token by name."""
+    rows = [
+        ("live", "live", KeyKind.SECRET, [], None),
+        ("test", "test", KeyKind.SECRET, [], None),
+        ("publishable", "live", KeyKind.PUBLISHABLE, ["orders-prod"], None),
+        ("one_stream", "live", KeyKind.SECRET, ["audit-prod"], None),
+        ("revoked", "live", KeyKind.SECRET, [], 1),
+    ]
+    tokens = {}
+    for name, environment, kind, streams, revoked_ms in rows:
+        tokens[name] = mint_token(MASTER_KEY, kind, environment, f"key_{name}")
+        control.put(
+            Key(
+                id=f"key_{name}",
+                workspace=WORKSPACE,
+                created_ms=0,
+                environment=environment,
+                key_kind=kind,
+                name=name,
+                token_hash=TokenHasher(MASTER_KEY).hash(tokens[name]),
+                streams=streams,
+                revoked_ms=revoked_ms,
+            )
+        )
+    tokens["unknown"] = mint_token(MASTER_KEY, KeyKind.SECRET, "live", "key_unknown")
+    return tokens
+
+
+UNAVAILABLE = LogUnavailable("the broker is away")
