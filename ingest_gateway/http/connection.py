@@ -10,6 +10,7 @@ Bodies have their deadline in `bodies`. Deadlines are looked after by the server
 This reaches into `RequestHandler` (aiohttp's `web_protocol.py`), as tests/contract/http would notice after an upgrade.
 """
 
+import asyncio
 import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,16 @@ class Unreadable(Exception):
 
 
 class Connection(RequestHandler):
-    __slots__ = ("_body", "_deaf", "_head_since", "_message_bytes", "_server", "_stalled_since", "_watching_chunks")
+    __slots__ = (
+        "_body",
+        "_deaf",
+        "_gone",
+        "_head_since",
+        "_message_bytes",
+        "_server",
+        "_stalled_since",
+        "_watching_chunks",
+    )
 
     _messages: deque[Any]
 
@@ -53,6 +63,7 @@ class Connection(RequestHandler):
         super().__init__(server, **settings)
         self._server = server
         self._deaf = False  # nothing more is taken in
+        self._gone: asyncio.Future[None] | None = None  # awaited by a last answer: the client has hung up
         self._body: streams.StreamReader = streams.EMPTY_PAYLOAD  # of the newest message, complete or coming
         self._message_bytes = 0  # taken in for the message that is coming
         self._watching_chunks = False
@@ -134,6 +145,30 @@ class Connection(RequestHandler):
         stalled = self._stalled_since is not None and now - self._stalled_since > limits.write_seconds
         if stalled and self.transport is not None:
             self.transport.abort()
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """After a last answer to a client that may still be sending, waits a little for it to hang up. Closing at once
+        would reset the connection, and the client would lose the answer."""
+        answered = await super().finish_response(request, resp, start_time)
+        transport = self.transport
+        if self._deaf and transport is not None and not transport.is_closing():
+            self._gone = self._loop.create_future()
+            transport.write_eof()
+            await asyncio.wait((self._gone,), timeout=self._lingering_time)
+        return answered
+
+    def eof_received(self) -> None:
+        self._hang_up()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
 
     def pause_writing(self) -> None:
         super().pause_writing()

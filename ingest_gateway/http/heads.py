@@ -40,7 +40,7 @@ class HeadRules:
         target = request.raw_path
         if target[0] != "/":
             _check_absolute_target(target, host)
-        if "%" in target or "/." in target or not target.isascii():
+        if "%" in target or "/." in target or "\\" in target or not target.isascii():
             _check_path(target)
         for name in self._limits.read_once:
             values = headers.getall(name, None)

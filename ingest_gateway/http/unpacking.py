@@ -27,7 +27,7 @@ class Unpacker:
                 piece = self._stream.decompress(chunk, PIECE_BYTES_MAX)
             except zlib.error:
                 raise Refused(FaultKind.MALFORMED_REQUEST, "The compressed body is broken.") from None
-            if self._stream.unused_data or (self._stream.eof and not piece and chunk):
+            if self._stream.unused_data:
                 raise Refused(FaultKind.MALFORMED_REQUEST, "Bytes follow the end of the compressed body.")
             if piece:
                 yield piece
