@@ -1,0 +1,76 @@
+"""Sends events over HTTP at a steady rate, whatever the answers do, and notes what became of each."""
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One request. `status` is 0 when there was no answer. Times are monotonic nanoseconds.
+
+    `due_ns` is when the schedule wanted it sent: a late start counts as latency, so that a stall is not left out.
+    """
+
+    keyed: bool
+    due_ns: int
+    answered_ns: int
+    status: int
+    event_id: str
+
+
+async def send_steadily(surface: Mapping[str, Any], stream: str, rate: float, seconds: float) -> list[Sent]:
+    """Every second event has an Idempotency-Key. Returns when all are answered."""
+    headers = {"Authorization": f"Bearer {surface['live_key']}", "Content-Type": "application/json"}
+    url = f"{surface['url']}/v1/events"
+    interval_ns = round(1e9 / rate)
+    first_ns = time.monotonic_ns() + interval_ns
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(headers=headers, connector=connector) as session, asyncio.TaskGroup() as group:
+        tasks = []
+        for number in range(round(rate * seconds)):
+            due_ns = first_ns + number * interval_ns
+            await asyncio.sleep(max(0.0, (due_ns - time.monotonic_ns()) / 1e9))
+            tasks.append(group.create_task(_send(session, url, stream, number, due_ns)))
+    return [task.result() for task in tasks]
+
+
+async def _send(session: aiohttp.ClientSession, url: str, stream: str, number: int, due_ns: int) -> Sent:
+    keyed = number % 2 == 0
+    headers = {"Idempotency-Key": str(uuid.uuid4())} if keyed else None
+    event_id = ""
+    try:
+        async with session.post(url, data=an_order(stream, number), headers=headers) as answer:
+            body = await answer.read()
+            answered_ns, status = time.monotonic_ns(), answer.status
+            if status == 202:
+                event_id = json.loads(body)["id"]
+    except aiohttp.ClientError:
+        answered_ns, status = time.monotonic_ns(), 0
+    return Sent(keyed, due_ns, answered_ns, status, event_id)
+
+
+def an_order(stream: str, number: int) -> bytes:
+    """An event of about 500 bytes; no two are alike."""
+    return json.dumps(
+        {
+            "stream": stream,
+            "type": "order.fulfilled",
+            "occurred_at": "2026-05-18T14:22:11Z",
+            "data": {
+                "order_id": f"ord_{uuid.uuid4().hex}",
+                "total_cents": 4299,
+                "currency": "USD",
+                "line_items": [{"sku": "BK-1042", "qty": 1, "unit_cents": 4299}],
+                "number": number,
+            },
+            "actor": {"type": "user", "id": "usr_8842", "tenant_id": "tnt_119"},
+            "metadata": {"region": "eu-west-1", "channel": "web", "experiment": "checkout-b"},
+        }
+    ).encode()
