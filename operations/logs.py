@@ -1,12 +1,14 @@
 """JSON logs: one object a line on standard error, so that no value can break a line or forge another.
 
 `event(logger, "event.accepted", request_id=…, …)` writes one wide line; plain logging calls work too.
-Repeated lines of a noisy library are let through once a second a message and counted (`suppressed`).
+Repeated lines of a noisy library are let through once a second a message and counted (`suppressed`), and so are
+those that a stranger's records can cause in any number (`Sparse`).
 """
 
 import logging
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -72,3 +74,28 @@ def event(logger: logging.Logger, action: str, level: int = logging.INFO, **fact
     """One wide line: `action` names what happened, `facts` say with what."""
     if logger.isEnabledFor(level):
         logger.log(level, action, extra={"facts": facts})
+
+
+class Sparse:
+    """Lines that strangers can cause: of each action and kind one a second, which tells how many were left out before.
+
+    `kind` comes from a closed set. What counts exactly is a metric beside it (RELIABILITY K14).
+    """
+
+    def __init__(self, logger: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
+        self._logger = logger
+        self._clock = clock
+        self._said: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def event(
+        self, action: str, kind: str, level: int = logging.WARNING, error: BaseException | None = None, **facts: Any
+    ) -> None:
+        """With `error` the line carries its traceback."""
+        now_seconds = self._clock()
+        said_at, suppressed = self._said.get((action, kind), (now_seconds - 1.0, 0))
+        if now_seconds - said_at < 1.0:
+            self._said[action, kind] = (said_at, suppressed + 1)
+            return
+        self._said[action, kind] = (now_seconds, 0)
+        told = {**facts, "suppressed": suppressed} if suppressed else facts
+        self._logger.log(level, action, exc_info=error, extra={"facts": told})

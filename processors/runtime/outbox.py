@@ -9,7 +9,7 @@ import threading
 import time
 from typing import Any
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from operations.kafka_clients import producer_config
 from processors.runtime import metrics
@@ -47,13 +47,13 @@ class OutboxBatch:
         headers: list[tuple[str, bytes]] | None = None,
         is_changelog: bool = False,
     ) -> None:
-        """Without a partition the key decides (murmur2, as the Java client)."""
-        self._sent += 1
+        """Without a partition the key decides (murmur2, as the Java client). Raises OutboxFailed, with nothing sent."""
         options: dict[str, Any] = {} if partition is None else {"partition": partition}
         if headers:
             options["headers"] = headers
         report = self._changelog_delivered if is_changelog else self._delivered
         self._outbox.produce(topic, value, key, report, options)
+        self._sent += 1  # not before: a record that was not taken is never reported
 
     async def confirmed(self) -> None:
         """Raises OutboxFailed when the broker refused a record."""
@@ -106,6 +106,8 @@ class Outbox:
                     raise OutboxFailed(f"{topic}: the local queue stayed full for {FULL_WAIT_SECONDS_MAX} s") from None
                 metrics.OUTBOX_FULL.inc()
                 time.sleep(FULL_WAIT_SECONDS)  # the poller's thread makes room meanwhile
+            except KafkaException as error:
+                raise OutboxFailed(f"{topic}: {error}") from error
 
     def wake(self, waiter: asyncio.Future[None] | None) -> None:
         if waiter is not None:
