@@ -8,7 +8,7 @@ tests/pipeline shows the same surface on a real broker.
 import asyncio
 import io
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.log.event_log import Appended, EventLog, LogBusy, LogUnavailable
 from ingest_gateway.log.verdicts import VerdictWaiter
+from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.events.app import make_app
 from ingest_gateway.surfaces.events.faults import render
@@ -31,7 +32,7 @@ from schemas.control_view import ControlView
 from schemas.entities import Key, KeyKind, State, Stream, StreamStatus
 from schemas.event_rules import SURFACE
 from schemas.partitioner import partition_for
-from schemas.records import Verdict
+from schemas.records import Command, Verdict
 from schemas.replies import REPLY_HEADER, decode_reply
 from schemas.seal import SEAL_HEADER, Sealer
 from schemas.tokens import TokenHasher, mint_token
@@ -165,7 +166,7 @@ class MemoryLog:
 class Answer:
     status: int
     body: bytes
-    headers: dict[str, str]
+    headers: Mapping[str, str]
 
     @property
     def json(self) -> Any:
@@ -203,7 +204,7 @@ class Surface:
             sent["Authorization"] = f"Bearer {self.tokens[key]}"
         stream = None if body is None else io.BytesIO(body)  # as aiohttp wants large bodies
         async with self.session.request(method, self.url + path, data=stream, headers=sent) as response:
-            return Answer(response.status, await response.read(), dict(response.headers))
+            return Answer(response.status, await response.read(), response.headers)
 
     async def publish(self, body: bytes, idempotency_key: str | None = None, **more: Any) -> Answer:
         if idempotency_key is not None:
@@ -215,6 +216,10 @@ class Surface:
 
     async def publish_lines(self, body: bytes, **more: Any) -> Answer:
         return await self.publish_batch(body, Content_Type="application/x-ndjson", **more)
+
+    def add_key(self, name: str, *, scopes: set[str]) -> None:
+        """A live secret key with these scopes alone."""
+        self.tokens[name] = _put_key(self.control, name, scopes=sorted(scopes))
 
     def events(self) -> list[dict[str, Any]]:
         """What stands on the log, in the order it came."""
@@ -247,10 +252,10 @@ async def events_surface(home: Path, **timeouts: float) -> AsyncIterator[Surface
         settings=_settings(home, **timeouts),
         events=cast(EventLog, log),
         verdicts=verdicts,
-        commands=cast(Any, None),
+        commands=cast(Any, Away()),
         control=cast(ControlReader, control),
         authenticate=Authenticator(cast(ControlReader, control), TokenHasher(MASTER_KEY)),
-        reads=cast(Any, None),
+        reads=cast(Any, Away()),
         sealer=Sealer(MASTER_KEY),
     )
     for stream in (a_stream(), a_stream("audit-prod"), a_stream(environment="test")):
@@ -280,24 +285,40 @@ def _keys(control: LocalControl) -> dict[str, str]:
         ("one_stream", "live", KeyKind.SECRET, ["audit-prod"], None),
         ("revoked", "live", KeyKind.SECRET, [], 1),
     ]
-    tokens = {}
-    for name, environment, kind, streams, revoked_ms in rows:
-        tokens[name] = mint_token(MASTER_KEY, kind, environment, f"key_{name}")
-        control.put(
-            Key(
-                id=f"key_{name}",
-                workspace=WORKSPACE,
-                created_ms=0,
-                environment=environment,
-                key_kind=kind,
-                name=name,
-                token_hash=TokenHasher(MASTER_KEY).hash(tokens[name]),
-                streams=streams,
-                revoked_ms=revoked_ms,
-            )
-        )
-    tokens["unknown"] = mint_token(MASTER_KEY, KeyKind.SECRET, "live", "key_unknown")
-    return tokens
+    tokens = {
+        name: _put_key(control, name, environment, kind, streams=streams, revoked_ms=revoked_ms)
+        for name, environment, kind, streams, revoked_ms in rows
+    }
+    return tokens | {"unknown": mint_token(MASTER_KEY, KeyKind.SECRET, "live", "key_unknown")}
+
+
+def _put_key(
+    control: LocalControl, name: str, environment: str = "live", kind: KeyKind = KeyKind.SECRET, **more: Any
+) -> str:
+    """Its token."""
+    token = mint_token(MASTER_KEY, kind, environment, f"key_{name}")
+    key = Key(
+        id=f"key_{name}",
+        workspace=WORKSPACE,
+        created_ms=0,
+        environment=environment,
+        key_kind=kind,
+        name=name,
+        token_hash=TokenHasher(MASTER_KEY).hash(token),
+        **more,
+    )
+    control.put(key)
+    return token
+
+
+class Away:
+    """Commands and reads where a test has no use for them: what they need is away."""
+
+    async def submit(self, command: Command) -> Verdict:
+        raise UNAVAILABLE
+
+    async def event(self, workspace: str, environment: str, event_id: str) -> None:
+        raise ReadModelUnavailable("no read model")
 
 
 UNAVAILABLE = LogUnavailable("the broker is away")
