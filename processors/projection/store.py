@@ -1,31 +1,24 @@
 """The read model's one writer: a group of batches in one transaction, rows and positions together.
 
-Statements are compiled from Core once and handed to the driver with the rows as tuples: no cost a row but the driver's.
-Every one is an upsert that leaves a row alone which a later record has set, so doing a batch twice changes nothing.
+Every statement leaves a row alone which a later record has set (upserts.py), so doing a batch twice changes nothing.
 
 Raises DatabaseAway where trying again may help (locked, full, restarting), RowsRefused where it never will. Blocking:
 projection calls it from one thread of its own.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, case, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
-from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from processors.projection.decide import Changes, LogRecord
 from processors.projection.migrate import migrate
+from processors.projection.upserts import Columns, Upsert
 from schemas.read_model import attempts, event_conflicts, events, log_positions, source_positions
 
 Answer = TypeVar("Answer")
 Project = Callable[[Sequence[LogRecord]], Changes]
-Columns = ReadOnlyColumnCollection[str, Any]
-Rule = Callable[[Columns, Table], ColumnElement[Any]]
-Upsert = sqlite.Insert | postgresql.Insert
-_INSERT: dict[str, Callable[[Table], Upsert]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _REFUSING_SQLSTATES = ("22", "23", "54")  # data exception, constraint, a limit of the database (PostgreSQL, appendix A)
 
 
@@ -40,15 +33,11 @@ class RowsRefused(Exception):
 class Store:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._upsert = {
-            events: _compiled(engine, events, "received_ms"),
-            attempts: _compiled(engine, attempts, "log_offset"),
-            event_conflicts: _compiled(engine, event_conflicts, "received_ms"),
-            source_positions: _compiled(
-                engine, source_positions, "log_offset", {"next_offset": _furthest_of_same_topic}
-            ),
-            log_positions: _compiled(engine, log_positions, "next_offset"),
-        }
+        self._events = Upsert(engine, events, "received_ms")
+        self._attempts = Upsert(engine, attempts, "log_offset")
+        self._conflicts = Upsert(engine, event_conflicts, "received_ms")
+        self._sources = Upsert(engine, source_positions, "log_offset", {"next_offset": _furthest_of_same_topic})
+        self._positions = Upsert(engine, log_positions, "next_offset")
 
     def prepare(self) -> None:
         """Makes the tables, or brings them to this version."""
@@ -66,7 +55,6 @@ class Store:
 
     def refused(self, records: Sequence[LogRecord], project: Project) -> set[int]:
         """The offsets of those records whose rows the database refuses, found by halving; writes nothing."""
-
         return self._transaction(lambda connection: self._search(connection, records, project), keep=False)
 
     def close(self) -> None:
@@ -87,16 +75,11 @@ class Store:
         return set()
 
     def _write(self, connection: Connection, group: Sequence[Changes]) -> None:
-        self._put(connection, events, (row for changes in group for row in changes.events))
-        self._put(connection, attempts, (row for changes in group for row in changes.attempts))
-        self._put(connection, event_conflicts, (row for changes in group for row in changes.conflicts))
-        self._put(connection, source_positions, (row for changes in group for row in changes.sources.values()))
-        self._put(connection, log_positions, (changes.position for changes in group))
-
-    def _put(self, connection: Connection, table: Table, rows: Iterable[tuple[Any, ...]]) -> None:
-        values = list(rows)
-        if values:
-            connection.exec_driver_sql(self._upsert[table], values)
+        self._events.put(connection, (row for changes in group for row in changes.events))
+        self._attempts.put(connection, (row for changes in group for row in changes.attempts))
+        self._conflicts.put(connection, (row for changes in group for row in changes.conflicts))
+        self._sources.put(connection, (row for changes in group for row in changes.sources.values()))
+        self._positions.put(connection, (changes.position for changes in group))
 
     def _transaction(self, work: Callable[[Connection], Answer], *, keep: bool = True) -> Answer:
         """`keep=False`: it is rolled back whatever came of it."""
@@ -112,22 +95,6 @@ class Store:
             if isinstance(error, SQLAlchemyError):
                 raise DatabaseAway(str(error)) from error
             raise
-
-
-def _compiled(engine: Engine, table: Table, order: str, special: Mapping[str, Rule] = MappingProxyType({})) -> str:
-    """`order`: a new row replaces the one there unless it is lower in this column. `special`: columns whose value is
-    not simply the new one."""
-    insert = _INSERT[engine.dialect.name](table)
-    new = insert.excluded
-    values = {
-        column.name: special[column.name](new, table) if column.name in special else new[column.name]
-        for column in table.columns
-        if not column.primary_key
-    }
-    upsert = insert.on_conflict_do_update(
-        index_elements=list(table.primary_key.columns), set_=values, where=new[order] >= table.c[order]
-    )
-    return str(upsert.compile(dialect=engine.dialect))
 
 
 def _furthest_of_same_topic(new: Columns, table: Table) -> ColumnElement[Any]:
