@@ -97,14 +97,15 @@ class TopicRefused(Exception):
 class TopicAdmin:
     """Single topics, from an event loop. KafkaException: not now, ask again; TopicRefused: never."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, timeout_seconds: float = ADMIN_TIMEOUT_SECONDS) -> None:
         self._client = AdminClient({"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 1_000})
+        self._timeout_seconds = timeout_seconds
 
     async def create_topic(self, spec: TopicSpec) -> str:
         """Kafka's id of the topic, made now or before; one made before gets the spec's configuration."""
         new = NewTopic(spec.name, spec.partitions, BROKER_DEFAULT_REPLICATION, config=dict(spec.config))
         try:
-            await _result(self._client.create_topics([new])[spec.name])
+            await _result(self._client.create_topics([new], request_timeout=self._timeout_seconds)[spec.name])
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
@@ -125,21 +126,33 @@ class TopicAdmin:
 
     async def configure(self, name: str, config: dict[str, str]) -> None:
         """Sets these entries and leaves the others as they are."""
+        if not config:
+            return
         entries = [
             ConfigEntry(entry, value, incremental_operation=AlterConfigOpType.SET) for entry, value in config.items()
         ]
         resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
-        await _result(self._client.incremental_alter_configs([resource])[resource])
+        await _result(
+            self._client.incremental_alter_configs([resource], request_timeout=self._timeout_seconds)[resource]
+        )
 
     async def delete_topic(self, name: str, topic_id: str) -> None:
-        """Deletes the topic with this id; where the name has another, or no topic, nothing."""
+        """Deletes the topic with this id; where the name has another, or no topic, nothing.
+
+        Returns when the broker no longer shows it, so that a new topic of the name can't be taken for it.
+        """
         if await self.topic_id(name) != topic_id:
             return
         try:
-            await _result(self._client.delete_topics([name])[name])
+            await _result(self._client.delete_topics([name], request_timeout=self._timeout_seconds)[name])
         except KafkaException as error:
             if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise
+        deadline = time.monotonic() + VISIBLE_TIMEOUT_SECONDS
+        while time.monotonic() < deadline:
+            if await self.topic_id(name) != topic_id:
+                return
+            await asyncio.sleep(0.01)
 
     async def _described(self, name: str) -> TopicDescription:
         """A topic made just now may take a moment until the broker asked knows it."""
@@ -154,7 +167,7 @@ class TopicAdmin:
             await asyncio.sleep(0.01)
 
     async def _describe(self, name: str) -> TopicDescription:
-        asked = self._client.describe_topics(TopicCollection([name]), request_timeout=ADMIN_TIMEOUT_SECONDS)
+        asked = self._client.describe_topics(TopicCollection([name]), request_timeout=self._timeout_seconds)
         described: TopicDescription = await _result(asked[name])
         return described
 

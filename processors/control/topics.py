@@ -72,16 +72,20 @@ class TopicWorker:
         self._waiting = {key: taken for key, taken in self._waiting.items() if taken[0] not in partitions}
         self._not_due = {taken for taken in self._not_due if taken[0] not in partitions}
 
+    def take_due(self) -> None:
+        """Takes up what has fallen due since."""
+        due = {taken for taken in self._not_due if taken[1].due_ms <= now_ms()}
+        self._not_due -= due
+        for taken in due:
+            self._enqueue(taken)
+
     def _enqueue(self, taken: Taken) -> None:
         self._lanes[crc32(taken[1].stream_id.encode()) % LANES].put_nowait(taken)
 
     async def _watch_due(self) -> None:
         while True:
             await asyncio.sleep(DUE_CHECK_SECONDS)
-            due = {taken for taken in self._not_due if taken[1].due_ms <= now_ms()}
-            self._not_due -= due
-            for taken in due:
-                self._enqueue(taken)
+            self.take_due()
 
     async def _run(self, lane: "asyncio.Queue[Taken]") -> None:
         while True:
