@@ -49,6 +49,11 @@ class Codec:
         self._prefix = self.schema.mark
         self._registry_ids: set[int] = set()
 
+    @property
+    def prefix(self) -> bytes:
+        """What stands before each record that is written."""
+        return self._prefix
+
     def use_registry(self, schema_id: int, *also_read: int) -> None:
         """From now on writes in the registry's format, and reads these ids as this schema."""
         self._prefix = _REGISTRY_HEADER.pack(0, schema_id)

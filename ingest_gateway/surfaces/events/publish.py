@@ -24,9 +24,9 @@ from ingest_gateway.surfaces.events.faults import (
     STREAM_NOT_FOUND,
     refused_by,
 )
-from schemas.codec import EVENT
 from schemas.entities import Stream
-from schemas.event_rules import SURFACE, EventFields, EventInvalid, event_id, payload_hash, to_record
+from schemas.event_avro import encode_event
+from schemas.event_rules import SURFACE, EventFields, EventInvalid, event_id, payload_hash
 from schemas.records import Verdict
 from schemas.replies import REPLY_HEADER
 from schemas.seal import SEAL_HEADER
@@ -112,7 +112,7 @@ class Publisher:
         services, principal = self._services, self._principal
         digest = payload_hash(fields)
         identifier = event_id(principal.workspace, principal.environment, SURFACE, fields, digest)
-        value = EVENT.encode(to_record(fields, identifier))
+        value = encode_event(fields, identifier)
         headers = [(SEAL_HEADER, services.sealer.seal(stream.topic, digest, value))]
         key = fields.idempotency_key
         expected = None
