@@ -32,6 +32,12 @@ HELD_UP_SECONDS = 0.5
 FULL_WAIT_SECONDS = 0.002
 POLL_SECONDS = 0.05
 LAG_EVERY_SECONDS = 1.0
+LAG_EVERY_SECONDS_AT_FIRST = 0.1  # until all partitions were read to their ends
+FETCH_WAIT_MS = 500
+ENDS_KNOWN_SECONDS = 0.6  # after an assignment: by then every partition has answered a fetch and told its end anew
+
+NEXT_BATCH = -1
+NOT_FETCHED = 2**63
 
 
 class Fetcher:
@@ -39,7 +45,7 @@ class Fetcher:
 
     def __init__(self, bootstrap: str, group: str) -> None:
         config = reader_config(bootstrap, f"{group}-fetch")
-        self._consumer = Consumer(config | {"queued.max.messages.kbytes": 32_768, "fetch.wait.max.ms": 500})
+        self._consumer = Consumer(config | {"queued.max.messages.kbytes": 32_768, "fetch.wait.max.ms": FETCH_WAIT_MS})
         self._loop = asyncio.get_running_loop()
         self._epoch = 0
         self._offered = 0  # written by the fetcher's thread only
@@ -50,10 +56,15 @@ class Fetcher:
         self._paused: set[TP] = set()
         self._orders: deque[tuple[str, list[TopicPartition]]] = deque()
         self._behind: dict[TP, int] = {}
-        self._next_offsets: dict[TP, int] = {}
+        self._reached: set[TP] = set()
+        self._begun: set[TP] = set()
+        self._ends: dict[TP, int] = {}
+        """Of partitions fetched but not handled to their ends: the last offset to be handled."""
+        self._next_offsets: dict[TP, int] = {}  # the fetcher's thread's, as is the next
+        self._assigned_at = 0.0
         self._arrived = asyncio.Event()
         self._stopping = threading.Event()
-        self.failure: str | None = None
+        self.failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="fetcher", daemon=True)
         self._thread.start()
 
@@ -73,6 +84,9 @@ class Fetcher:
         self._handed_out.clear()
         self._paused.clear()
         self._waiting = {tp: deque() for tp in offsets}
+        self._reached &= offsets.keys()
+        self._begun &= offsets.keys()
+        self._ends.clear()
         wanted = [
             TopicPartition(tp.topic, tp.partition, OFFSET_BEGINNING if offset is None else offset)
             for tp, offset in offsets.items()
@@ -92,6 +106,8 @@ class Fetcher:
         """The batch was handled (not necessarily confirmed): its partition may be handed out again."""
         if self.owns(batch):
             self._handed_out.discard(batch.tp)
+            if batch.next_offset > self._ends.get(batch.tp, NOT_FETCHED):
+                self._reached.add(batch.tp)
             self._resume_if_short(batch.tp)
             self._arrived.set()
 
@@ -113,6 +129,14 @@ class Fetcher:
         behind = self._behind
         return {tp: behind.get(tp, 0) + len(waiting) for tp, waiting in self._waiting.items()}
 
+    def unread(self) -> set[TP]:
+        """Assigned partitions that were not handled to their end yet since they came to this worker."""
+        return self._waiting.keys() - self._reached
+
+    def unbegun(self) -> set[TP]:
+        """Assigned partitions that may hold records, of which none was handed out yet."""
+        return self.unread() - self._begun
+
     async def stop(self) -> None:
         self._stopping.set()
         await asyncio.to_thread(self._thread.join, 5)
@@ -129,6 +153,7 @@ class Fetcher:
             if waiting and tp not in self._handed_out:
                 found[tp] = batch = Batch(tp, self._first(waiting), self._epoch)
                 self._handed_out.add(tp)
+                self._begun.add(tp)
                 self._taken += 0 if tp in self._paused else len(batch)
         return found
 
@@ -192,21 +217,47 @@ class Fetcher:
                     if records:
                         self._offered += len(records)
                         self._loop.call_soon_threadsafe(self._accept, epoch, records)
-                if time.monotonic() - looked_at > LAG_EVERY_SECONDS:
-                    looked_at = time.monotonic()
-                    self._behind = self._measure_lag()
-        except RuntimeError:
-            log.debug("the event loop closed before the fetcher")
+                looked_at = self._look(epoch, looked_at)
+        except Exception as error:
+            self.failure = error  # the watchdog ends the process with it; a closed loop has no watchdog any more
         finally:
             self._consumer.close()
 
+    def _look(self, epoch: int, looked_at: float) -> float:
+        """Measures the lag when it is time; returns when that was done last."""
+        now = time.monotonic()
+        since_seconds = now - looked_at
+        if since_seconds < LAG_EVERY_SECONDS_AT_FIRST or (since_seconds < LAG_EVERY_SECONDS and not self.unread()):
+            return looked_at
+        self._behind = behind = self._measure_lag()
+        if now - self._assigned_at > ENDS_KNOWN_SECONDS:
+            at_end = [tp for tp, records in behind.items() if records == 0]
+            self._loop.call_soon_threadsafe(self._note_ends, epoch, at_end)
+        return now
+
     def _measure_lag(self) -> dict[TP, int]:
+        """Of each partition whose end the broker has told. By the consumer's position, which passes what is never
+        handed out as well: markers and records of aborted transactions.
+        """
+        tps = list(self._next_offsets)
         behind = {}
-        for tp, next_offset in self._next_offsets.items():
+        for tp, position in zip(tps, self._consumer.position([TopicPartition(*tp) for tp in tps]), strict=True):
             low, high = self._consumer.get_watermark_offsets(TopicPartition(*tp), cached=True)
-            if high > 0:  # known once something was fetched or the end was reached
-                behind[tp] = max(0, high - max(low, next_offset))
+            if high >= 0:
+                behind[tp] = max(0, high - max(low, position.offset, self._next_offsets[tp]))
         return behind
+
+    def _note_ends(self, epoch: int, at_end: list[TP]) -> None:
+        """These partitions were fetched to their ends a moment ago; they are read once that much is handled."""
+        if epoch != self._epoch:
+            return
+        for tp in self.unread().intersection(at_end):
+            if waiting := self._waiting[tp]:
+                self._ends.setdefault(tp, waiting[-1].offset)
+            elif tp in self._handed_out:
+                self._ends.setdefault(tp, NEXT_BATCH)
+            else:
+                self._reached.add(tp)
 
     def _obey(self, epoch: int) -> int:
         while self._orders:
@@ -214,6 +265,7 @@ class Fetcher:
             if order == "assign":
                 self._consumer.assign(partitions)
                 self._next_offsets = {TP(p.topic, p.partition): max(0, p.offset) for p in partitions}
+                self._assigned_at = time.monotonic()
                 epoch += 1
             elif order == "pause":
                 self._consumer.pause(partitions)
