@@ -65,17 +65,20 @@ class Runtime:
         self._assigned_callbacks: list[PartitionsCallback] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._assigned_once = False
+        self._ready_when_begun = False
         self.handled_records = 0
         self.app.on_partitions_revoked.connect(self._on_revoked, weak=False)
         self.app.on_partitions_assigned.connect(self._on_assigned, weak=False)
         self.app.on_rebalance_complete.connect(self._on_rebalanced, weak=False)
         self.readiness.require("membership", lambda: None if self._assigned_once else "no partitions assigned yet")
+        self.readiness.require("log", self._not_caught_up)
         self.readiness.require("control", lambda: None if self.control.ready else "control is not read to its end yet")
 
     # Declaring
 
     def agent(self, name: str, topics: Sequence[str], handle: Handler, *, confirm: bool = True) -> None:
         """`confirm=False`: the handler's offsets are committed only as far as `confirm` says."""
+        self._ready_when_begun |= not confirm  # when deliveries are through lies with their receivers
         self._topics[name] = [str(topic) for topic in topics]
         channel = self.app.topic(*self._topics[name], schema=BATCH_SCHEMA)
         self._channels[name] = channel
@@ -134,6 +137,17 @@ class Runtime:
     def owned(self, tp: TP) -> bool:
         fetcher = self.consumer.fetcher
         return fetcher is not None and tp in fetcher.assigned()
+
+    def _not_caught_up(self) -> str | None:
+        """Ready means: read to the end as it was when the partitions came, not merely a member of the group."""
+        fetcher = self.consumer.fetcher if self._assigned_once else None
+        if fetcher is None:
+            return "nothing is read yet"
+        missing = fetcher.unbegun() if self._ready_when_begun else fetcher.unread()
+        if not missing:
+            return None
+        records = sum(count for tp, count in fetcher.lag().items() if tp in missing)
+        return f"{len(missing)} of {len(fetcher.assigned())} partitions to be read to their ends, {records} records"
 
     def fail(self, error: BaseException) -> None:
         """Stops the process with this error; the supervisor starts it again."""
