@@ -73,6 +73,14 @@ class Batch:
         return len(self.records)
 
 
+def joined(batches: list[Batch]) -> Batch:
+    """Several batches of one partition number as one, for a handler that decides record by record."""
+    first = batches[0]
+    if len(batches) == 1:
+        return first
+    return Batch(first.tp, [record for batch in batches for record in batch.records], first.epoch)
+
+
 class BatchMessage:
     """Stands in for aiokafka's ConsumerRecord inside Faust: its value is the batch, its offset the last record's."""
 

@@ -1,15 +1,17 @@
 """One process of processors: a Faust app over the batched transport, its agents, tables, outbox and readiness.
 
 `agent` registers a handler of whole batches. Batches of one partition run one after the other, those of different
-partitions as concurrent tasks. What a handler must do is small: isolate each record's errors (dead letters), produce
-through its `Work`, and `await work.commit()`; the runtime then confirms the batch. An exception that leaves a handler
-is a failure of the infrastructure: the process stops with it, unconfirmed, and is started again. Nothing is acked
-because something raised.
+partitions as concurrent tasks; with `takes_turns`, for agents whose topics share a table, those of one partition number
+run in turns whatever their topics (turns.py). What a handler must do is small: isolate each record's errors (dead
+letters), produce through its `Work`, and `await work.commit()`; the runtime then confirms the batch. An exception that
+leaves a handler is a failure of the infrastructure: the process stops with it, unconfirmed, and is started again.
+Nothing is acked because something raised.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,11 +24,12 @@ from operations.logs import event
 from operations.operations_port import Readiness
 from operations.settings import Settings
 from processors.runtime import metrics
-from processors.runtime.batches import Batch
+from processors.runtime.batches import Batch, joined
 from processors.runtime.outbox import Outbox
 from processors.runtime.table import TableSpec
 from processors.runtime.tables import Tables
 from processors.runtime.transport import Consumer
+from processors.runtime.turns import Turns
 from processors.runtime.work import Work
 from schemas.control_view import ControlView
 
@@ -65,27 +68,30 @@ class Runtime:
         self._assigned_callbacks: list[PartitionsCallback] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._assigned_once = False
-        self._ready_when_begun = False
         self.handled_records = 0
         self.app.on_partitions_revoked.connect(self._on_revoked, weak=False)
         self.app.on_partitions_assigned.connect(self._on_assigned, weak=False)
         self.app.on_rebalance_complete.connect(self._on_rebalanced, weak=False)
         self.readiness.require("membership", lambda: None if self._assigned_once else "no partitions assigned yet")
-        self.readiness.require("log", self._not_caught_up)
         self.readiness.require("control", lambda: None if self.control.ready else "control is not read to its end yet")
 
     # Declaring
 
-    def agent(self, name: str, topics: Sequence[str], handle: Handler, *, confirm: bool = True) -> None:
-        """`confirm=False`: the handler's offsets are committed only as far as `confirm` says."""
-        self._ready_when_begun |= not confirm  # when deliveries are through lies with their receivers
+    def agent(
+        self, name: str, topics: Sequence[str], handle: Handler, *, confirm: bool = True, takes_turns: bool = False
+    ) -> None:
+        """`confirm=False`: the handler's offsets are committed only as far as `confirm` says. `takes_turns`: a batch
+        holds records of one partition number, but may hold those of several topics, topic after topic.
+        """
+        run_turn = partial(self._handle, name, handle, confirm)
+        start = Turns(run_turn).take if takes_turns else _alone(run_turn)
         self._topics[name] = [str(topic) for topic in topics]
         channel = self.app.topic(*self._topics[name], schema=BATCH_SCHEMA)
         self._channels[name] = channel
 
         async def run(stream: Any) -> None:
             async for faust_event in stream.events():
-                self._start(name, faust_event.message.value, handle, confirm)
+                self._start(start(faust_event.message.value))
 
         run.__name__ = name
         self.app.agent(channel, name=name)(run)
@@ -138,17 +144,6 @@ class Runtime:
         fetcher = self.consumer.fetcher
         return fetcher is not None and tp in fetcher.assigned()
 
-    def _not_caught_up(self) -> str | None:
-        """Ready means: read to the end as it was when the partitions came, not merely a member of the group."""
-        fetcher = self.consumer.fetcher if self._assigned_once else None
-        if fetcher is None:
-            return "nothing is read yet"
-        missing = fetcher.unbegun() if self._ready_when_begun else fetcher.unread()
-        if not missing:
-            return None
-        records = sum(count for tp, count in fetcher.lag().items() if tp in missing)
-        return f"{len(missing)} of {len(fetcher.assigned())} partitions to be read to their ends, {records} records"
-
     def fail(self, error: BaseException) -> None:
         """Stops the process with this error; the supervisor starts it again."""
         if not self.failed.done():
@@ -175,30 +170,46 @@ class Runtime:
         if self.app.topics._subscription_changed is not None:
             self.app.topics._subscription_changed.set()
 
-    def _start(self, name: str, batch: Batch, handle: Handler, confirm: bool) -> None:
-        task = asyncio.get_running_loop().create_task(self._handle(name, batch, handle, confirm))
+    def _start(self, handling: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(handling)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _handle(self, name: str, batch: Batch, handle: Handler, confirm: bool) -> None:
+    async def _handle(self, name: str, handle: Handler, confirm: bool, batches: list[Batch]) -> None:
+        """One call of the handler for these batches of one partition number; none for those that a rebalance took
+        away, nor after a failure, since what failed is missing in the table.
+        """
         started = asyncio.get_running_loop().time()
+        mine = [batch for batch in batches if self._owns(batch)]
+        if not mine or self.failed.done():
+            return
         try:
             await self.control.caught_up()
-            await self.tables.open(batch.tp.partition)
-            await handle(batch)
+            await self.tables.open(mine[0].tp.partition)
+            await handle(joined(mine))
         except Exception as error:
+            batch = mine[0]
             event(log, "agent.failed", logging.ERROR, agent=name, topic=batch.tp.topic, offset=batch.first_offset)
             self.fail(error)
             return
+        for batch in mine:
+            self._handled(batch, confirm)
+        records = sum(len(batch) for batch in mine)
+        self.handled_records += records
+        metrics.RECORDS.labels(name).inc(records)
+        metrics.BATCH_RECORDS.labels(name).observe(records)
+        metrics.BATCH_SECONDS.labels(name).observe(asyncio.get_running_loop().time() - started)
+
+    def _handled(self, batch: Batch, confirm: bool) -> None:
         fetcher = self.consumer.fetcher
         if fetcher is not None and fetcher.owns(batch):
             if confirm:
                 self.consumer.confirm(batch.tp, batch.next_offset)
             fetcher.release(batch)
-        self.handled_records += len(batch)
-        metrics.RECORDS.labels(name).inc(len(batch))
-        metrics.BATCH_RECORDS.labels(name).observe(len(batch))
-        metrics.BATCH_SECONDS.labels(name).observe(asyncio.get_running_loop().time() - started)
+
+    def _owns(self, batch: Batch) -> bool:
+        fetcher = self.consumer.fetcher
+        return fetcher is not None and fetcher.owns(batch)
 
     async def _on_revoked(self, _app: faust.App, revoked: set[TP], **_kwargs: Any) -> None:
         for callback in self._revoked_callbacks:
@@ -215,6 +226,15 @@ class Runtime:
         followed = set(self.app.topics._topic_name_index)
         if any(topic not in followed for topics in self._topics.values() for topic in topics):
             asyncio.get_running_loop().call_later(0.05, self._resubscribe)
+
+
+def _alone(run_turn: Callable[[list[Batch]], Awaitable[None]]) -> Callable[[Batch], Coroutine[Any, Any, None]]:
+    """Each batch as a turn of its own, beside the others."""
+
+    async def start(batch: Batch) -> None:
+        await run_turn([batch])
+
+    return start
 
 
 def create_app(settings: Settings, group: str) -> Any:

@@ -1,5 +1,5 @@
 """A worker with due work and no progress for 60 s exits and is started again: no stalled consumer looks healthy
-(F30).
+(F30). One whose fetcher failed exits at once.
 """
 
 import asyncio
@@ -47,6 +47,9 @@ class Watchdog:
             fetcher = self._runtime.consumer.fetcher
             if fetcher is None:
                 continue
+            if fetcher.failure is not None:
+                self._runtime.fail(fetcher.failure)
+                return
             lag = sum(fetcher.lag().values())
             metrics.LAG_RECORDS.labels(self._runtime.group).set(lag)
             seconds = self._progress.stalled_for(lag, self._runtime.handled_records, time.monotonic())
