@@ -82,6 +82,42 @@ class LocalControl:
         return True
 
 
+class AdmissionRules:
+    """Admission's own decisions over a table in memory."""
+
+    def __init__(self, view: ControlView) -> None:
+        self._view = view
+        self._sealer = Sealer(MASTER_KEY)
+        self._seen: dict[bytes, Seen] = {}
+
+    def decide(self, appended: Appended, value: bytes, headers: Mapping[str, bytes]) -> tuple[Verdict, int] | None:
+        """The verdict and its partition; None for a record that nobody waits for, which is decided all the same."""
+        digest = self._sealer.open(appended.topic, headers[SEAL_HEADER], value)
+        place = parse_stream_topic(appended.topic)
+        assert digest is not None and place is not None, "the seal is the gateway's"
+        event = EVENT.decode(value)
+        key = table_key(scope_of(place.workspace, place.environment, SURFACE), event["idempotency_key"], event["id"])
+        source = Source(appended.topic, "topic-id", appended.partition, appended.offset)
+        routes = self._view.streams_by_topic[appended.topic].default_routes
+        decided = decide(self._seen.get(key), Candidate(event["id"], digest, appended.timestamp_ms, routes, source))
+        if isinstance(decided, Admitted):
+            outcome, entry = "admitted", decided.entry
+            self._seen[key] = entry
+        else:
+            outcome, entry = "replay" if isinstance(decided, Replayed) else "conflict", decided.original
+        reply = decode_reply(headers.get(REPLY_HEADER))
+        if reply is None:
+            return None
+        verdict = Verdict(
+            correlation=reply.correlation,
+            outcome=outcome,
+            event_id=entry.event_id,
+            received_ms=entry.received_ms,
+            routes=entry.routes,
+        )
+        return verdict, reply.partition
+
+
 class MemoryLog:
     """`EventLog` and admission in memory. Records are confirmed and decided in the loop's next turn, unless held."""
 
@@ -92,10 +128,8 @@ class MemoryLog:
         self.answers = True
         self.refuses: Exception | None = None
         self.room = 100_000
-        self._control = control
+        self._rules = AdmissionRules(control.view)
         self._verdicts = verdicts
-        self._sealer = Sealer(MASTER_KEY)
-        self._seen: dict[bytes, Seen] = {}
         self._offsets: dict[tuple[str, int], int] = {}
         self._undelivered: list[Verdict] = []
 
@@ -121,45 +155,19 @@ class MemoryLog:
     def has_room(self, records: int) -> bool:
         return records <= self.room
 
-    def _settle(self, record: StoredRecord, future: asyncio.Future[Appended]) -> None:
-        if self.confirms and not future.done():
-            future.set_result(record.appended)
-        reply = decode_reply(record.headers.get(REPLY_HEADER))
-        if reply is not None:
-            self._undelivered.append(self._decide(record, reply.correlation))
-        if self.answers:
-            self.deliver()
-
     def deliver(self) -> None:
         """The verdicts that were held back."""
         while self._undelivered:
             self._verdicts.deliver(self._undelivered.pop(0))
 
-    def _decide(self, record: StoredRecord, correlation: bytes) -> Verdict:
-        topic, partition, offset, received_ms = record.appended
-        stream = self._control.view.streams_by_topic[topic]
-        digest = self._sealer.open(topic, record.headers[SEAL_HEADER], record.value)
-        assert digest is not None, "the seal is the gateway's"
-        event = EVENT.decode(record.value)
-        place = parse_stream_topic(topic)
-        assert place is not None
-        key = table_key(scope_of(place.workspace, place.environment, SURFACE), event["idempotency_key"], event["id"])
-        source = Source(topic, "topic-id", partition, offset)
-        decided = decide(
-            self._seen.get(key), Candidate(event["id"], digest, received_ms, stream.default_routes, source)
-        )
-        if isinstance(decided, Admitted):
-            outcome, entry = "admitted", decided.entry
-            self._seen[key] = entry
-        else:
-            outcome, entry = "replay" if isinstance(decided, Replayed) else "conflict", decided.original
-        return Verdict(
-            correlation=correlation,
-            outcome=outcome,
-            event_id=entry.event_id,
-            received_ms=entry.received_ms,
-            routes=entry.routes,
-        )
+    def _settle(self, record: StoredRecord, future: asyncio.Future[Appended]) -> None:
+        if self.confirms and not future.done():
+            future.set_result(record.appended)
+        answer = self._rules.decide(record.appended, record.value, record.headers)
+        if answer is not None:
+            self._undelivered.append(answer[0])
+        if self.answers:
+            self.deliver()
 
 
 @dataclass
@@ -248,9 +256,19 @@ async def events_surface(home: Path, **timeouts: float) -> AsyncIterator[Surface
     verdicts = LocalVerdicts("", max_waiters=20_000)
     verdicts.start()
     log = MemoryLog(control, verdicts)
-    services = Services(
+    services = services_on(home, control, cast(EventLog, log), verdicts, **timeouts)
+    for stream in (a_stream(), a_stream("audit-prod"), a_stream(environment="test")):
+        control.put(stream)
+    async with serving(services) as (url, session):
+        yield Surface(url, session, log, control, verdicts, put_keys(control))
+
+
+def services_on(
+    home: Path, control: LocalControl, log: EventLog, verdicts: VerdictWaiter, **timeouts: float
+) -> Services:
+    return Services(
         settings=_settings(home, **timeouts),
-        events=cast(EventLog, log),
+        events=log,
         verdicts=verdicts,
         commands=cast(Any, Away()),
         control=cast(ControlReader, control),
@@ -258,13 +276,15 @@ async def events_surface(home: Path, **timeouts: float) -> AsyncIterator[Surface
         reads=cast(Any, Away()),
         sealer=Sealer(MASTER_KEY),
     )
-    for stream in (a_stream(), a_stream("audit-prod"), a_stream(environment="test")):
-        control.put(stream)
-    tokens = _keys(control)
+
+
+@asynccontextmanager
+async def serving(services: Services) -> AsyncIterator[tuple[str, aiohttp.ClientSession]]:
+    """The surface's address, and a client."""
     runner = await serve(make_app(services), "127.0.0.1", 0, surface="events", render=render)
     try:
         async with aiohttp.ClientSession() as session:
-            yield Surface(f"http://127.0.0.1:{runner.port}", session, log, control, verdicts, tokens)
+            yield f"http://127.0.0.1:{runner.port}", session
     finally:
         await runner.cleanup()
 
@@ -276,7 +296,7 @@ def _settings(home: Path, **timeouts: float) -> Settings:
     return Settings.from_env(env)
 
 
-def _keys(control: LocalControl) -> dict[str, str]:
+def put_keys(control: LocalControl) -> dict[str, str]:
     """(name, environment, kind, streams, revoked) → a token by name."""
     rows = [
         ("live", "live", KeyKind.SECRET, [], None),
