@@ -2,7 +2,10 @@
 
 A key (or, without one, the event's content) is held for 24 hours of the log's time, per workspace, environment and
 surface, across streams (seeds/000, Idempotency keys; DECISIONS, scope of a key). The entry holds the whole decision
-and the record that made it: reading that record again repeats the decision and never makes a new one.
+and the record that made it: reading that record again repeats the decision and never makes a new one. It also holds
+the decision before, since one batch may span a day after an outage: read again, such a batch finds the entry that its
+end left, and its first records must still find theirs. (A batch that spans two days and gives one key away three times
+is the limit of that.)
 """
 
 import hashlib
@@ -23,13 +26,16 @@ class Source(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Seen(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A key's entry in the table: the answer that its original got, and what it was about."""
+    """A key's entry in the table: the answer that its original got, and what it was about. `before`: the entry that
+    it replaced, 24 hours or more older, without its own.
+    """
 
     event_id: str
     payload_hash: bytes
     received_ms: int
     routes: list[str]
     source: Source
+    before: "Seen | None" = None
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False):
@@ -70,14 +76,28 @@ Decided = Admitted | Replayed | Conflicted
 
 
 def decide(seen: Seen | None, candidate: Candidate) -> Decided:
-    if seen is not None:
-        if seen.source == candidate.source:
-            return Admitted(seen, is_new=False)
-        if candidate.received_ms - seen.received_ms < KEY_LIFE_MS:
-            same = seen.payload_hash == candidate.payload_hash
-            return Replayed(seen) if same else Conflicted(seen)
-    entry = Seen(candidate.event_id, candidate.payload_hash, candidate.received_ms, candidate.routes, candidate.source)
-    return Admitted(entry, is_new=True)
+    if seen is None or candidate.received_ms - seen.received_ms >= KEY_LIFE_MS:
+        return Admitted(_entry(candidate, seen), is_new=True)
+    original = _holder(seen, candidate.received_ms)
+    if original.source == candidate.source:
+        return Admitted(original, is_new=False)
+    same = original.payload_hash == candidate.payload_hash
+    return Replayed(original) if same else Conflicted(original)
+
+
+def _entry(candidate: Candidate, seen: Seen | None) -> Seen:
+    before = None if seen is None else msgspec.structs.replace(seen, before=None)
+    return Seen(
+        candidate.event_id, candidate.payload_hash, candidate.received_ms, candidate.routes, candidate.source, before
+    )
+
+
+def _holder(seen: Seen, received_ms: int) -> Seen:
+    """Which of the two entries held the key when the record came: the newest, but for a record older than that."""
+    before = seen.before
+    if before is None or received_ms >= seen.received_ms or received_ms - before.received_ms >= KEY_LIFE_MS:
+        return seen
+    return before
 
 
 def table_key(scope: bytes, idempotency_key: str | None, event_id: str) -> bytes:

@@ -2,7 +2,8 @@
 
 A record with our seal was checked by a gateway, which also computed its id and hash. Any other is a direct Kafka
 producer's, in Avro or JSON: it is held to the same rules as over HTTP, its id and hash are computed here, and what it
-says of them is ignored (RELIABILITY K10). The topic says whose it is, never the record (K9).
+says of them is ignored (RELIABILITY K10). The topic says whose it is, never the record (K9). It may have as many bytes
+as an event over HTTP, so that what is made of it (a delivery, a record written once more) fits Kafka's limits (K13).
 """
 
 from typing import Any, NamedTuple
@@ -23,6 +24,8 @@ from schemas.event_rules import (
 )
 from schemas.seal import SEAL_HEADER, Sealer
 from schemas.topics import StreamTopic
+
+DIRECT_BYTES_MAX = 1_048_576
 
 
 class Unreadable(Exception):
@@ -66,6 +69,8 @@ def _sealed(value: bytes, sealed_hash: bytes) -> ReadEvent:
 
 
 def _direct(value: bytes, topic: StreamTopic, now_ms: int) -> ReadEvent:
+    if len(value) > DIRECT_BYTES_MAX:
+        raise Unreadable("too_large", f"the value has {len(value)} bytes; {DIRECT_BYTES_MAX} are allowed")
     try:
         fields = _fields_of_avro(value, now_ms) if EVENT.reads(value) else read_direct_event(value, now_ms=now_ms)
     except Undecodable as error:
