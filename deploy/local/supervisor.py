@@ -54,13 +54,20 @@ class Supervisor:
         return self._children[name].pid
 
     def wait_ready(self, names: Iterable[str], timeout_seconds: float) -> None:
-        """Returns when each of these serves. Raises NotReady, StopRequested."""
+        """Returns when each of these serves. Raises NotReady, StopRequested.
+
+        The time-out starts anew when what they say moves, as long as none has ended: a process that has a long log to
+        catch up with is let do so.
+        """
         deadline = time.monotonic() + timeout_seconds
-        waiting = list(names)
+        waiting, pids = list(names), self._pids()
+        reasons: dict[str, str | None] = {}
         while waiting:
             self.look()
-            reasons = {name: self._not_ready(name) for name in waiting}
+            before, reasons = reasons, {name: self._not_ready(name) for name in waiting}
             waiting = [name for name in waiting if reasons[name] is not None]
+            if reasons != before and self._pids() == pids:
+                deadline = time.monotonic() + timeout_seconds
             if waiting and time.monotonic() >= deadline:
                 told = "; ".join(f"{name}: {reasons[name]}" for name in waiting)
                 raise NotReady(f"not ready after {timeout_seconds:g} s: {told}. Logs: {self._logs}")
@@ -96,6 +103,9 @@ class Supervisor:
             if time.monotonic() >= deadline or self._stops_requested > 1:
                 return
             time.sleep(0.02)
+
+    def _pids(self) -> list[int | None]:
+        return [child.pid for child in self._children.values()]
 
     def _not_ready(self, name: str) -> str | None:
         child = self._children[name]

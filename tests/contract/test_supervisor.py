@@ -1,5 +1,6 @@
 """The supervisor with small real processes: what ends is started again, all stop in their order, nothing is left."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -123,6 +124,13 @@ def test_waiting_names_those_that_are_not_ready_and_what_they_say(supervisor, pr
     supervisor.wait_ready(["gateway"], LONG_SECONDS)
     with pytest.raises(NotReady, match=r"not ready after 0\.3 s: projection: it has not caught up"):
         supervisor.wait_ready(["gateway", "projection"], 0.3)
+
+
+def test_a_process_that_catches_up_is_given_the_time_it_needs(supervisor, process) -> None:
+    left = iter(range(20, 0, -1))
+    catching_up = dataclasses.replace(process("projection"), not_ready=lambda: next(map(str, left), None))
+    supervisor.start([catching_up])
+    supervisor.wait_ready(["projection"], 1.0)  # twenty looks take two seconds
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the lifeline is a Linux call")
