@@ -104,10 +104,11 @@ def expired(facts: Facts, asked: Asked, report: StreamExpired) -> Reported:
 
 
 def _creation_failed(asked: Asked, stream: Stream, work: TopicWork, origin: Answer | None) -> Reported:
-    """The name is free again, and so is the idempotency key: the request may be made anew."""
+    """The name is free again, and so is the idempotency key from this record on: the request may be made anew."""
     if origin is not None:
         refused = Refused(503, "stream_not_created", "The stream's topic could not be created. Please try again.")
-        origin = msgspec.structs.replace(origin, outcome=REFUSED, status=503, body=refused.body)
+        fields = {"outcome": REFUSED, "status": 503, "body": refused.body, "freed": asked.version}
+        origin = msgspec.structs.replace(origin, **fields)
     changes = Changes(gone=(stream.to_entity(asked.version),), finished=(work,))
     return Done(503, changes, f"stream/{stream.id}"), origin
 

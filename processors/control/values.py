@@ -4,6 +4,7 @@ An `Answer` keeps all that its command caused, so that reading the command's rec
 and decides nothing (DESIGN: doing a record twice does the same thing).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -15,6 +16,8 @@ from schemas.entities import State, Stream, Workflow, Workspace
 from schemas.records import Audit, Command, Entity, Verdict
 from schemas.replies import ReplyTo
 
+TokenHash = Callable[[str, str, str], str]
+"""Key kind, environment and key id to the hash under which the key's token is looked up."""
 WAITING = "waiting"  # taken, but its answer comes later: a stream whose topic is being created
 
 
@@ -80,7 +83,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What a command came to; kept for 24 hours by log time.
 
     `version` orders answers as the log does. `asked`: the payload's hash. `replies`: who gets the verdict
-    besides the one that the command's record names.
+    besides the one that the command's record names. `freed`: the version from which the key means nothing any more.
     """
 
     command_id: str
@@ -91,6 +94,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes = b""
     scope: str | None = None
     asked: str = ""
+    freed: int = 0
     replies: tuple[ReplyTo, ...] = ()
     changes: Changes = NO_CHANGES
     audit: Audit | None = None

@@ -5,10 +5,10 @@ from typing import Any
 
 import msgspec
 
-from processors.control.decide import TokenHash, decide, token_hash_by
+from processors.control.decide import decide, token_hash_by
 from processors.control.state import ControlState
 from processors.control.topics import finished, report_of
-from processors.control.values import Asked, Effects, Task, TopicWork
+from processors.control.values import Asked, Effects, Task, TokenHash, TopicWork
 from schemas.commands import CreateWorkspace, Payload, decode_payload, new_command
 from schemas.entities import State, Stream, Workflow, state_of
 from schemas.records import Audit, Command, Entity, Verdict

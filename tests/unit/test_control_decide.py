@@ -207,6 +207,25 @@ def test_a_record_read_again_does_the_same_again() -> None:
         assert all(answer == verdicts[correlation][0] for answer in answers)
 
 
+@pytest.mark.requirement("F20", "A-029")
+def test_what_a_key_meant_when_its_record_was_first_read_is_not_asked_again() -> None:
+    """A repeat of an answer that a later request replaced; a misuse of a key that a failure freed."""
+    log = a_workspace()
+    log.ask(ARCHIVE, key="k")
+    repeat = log.send(ARCHIVE, key="k")
+    log.now_ms += 24 * HOUR_MS
+    log.ask(DeleteWorkflow(id="wf_archive"), key="k")
+    log.send(ORDERS, key="freed")
+    misuse = log.send(ARCHIVE, key="freed")
+    log.topics_done(failed="never")
+    first = {reply: list(log.verdicts[reply.correlation]) for reply in (repeat, misuse)}
+    control = dict(log.control)
+    log.read_again(0)
+    assert {reply: log.verdicts[reply.correlation] for reply in first} == first
+    assert [outcome(answers[0]) for answers in first.values()] == [201, "idempotency_key_reused"]
+    assert log.control == control and log.workflows() == []
+
+
 def test_answers_are_forgotten_when_nobody_may_ask_for_them_any_more() -> None:
     log = a_workspace()
     log.state.sweep(log.now_ms)
