@@ -68,11 +68,13 @@ class Runtime:
         self._assigned_callbacks: list[PartitionsCallback] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._assigned_once = False
+        self._ready_when_begun = False
         self.handled_records = 0
         self.app.on_partitions_revoked.connect(self._on_revoked, weak=False)
         self.app.on_partitions_assigned.connect(self._on_assigned, weak=False)
         self.app.on_rebalance_complete.connect(self._on_rebalanced, weak=False)
         self.readiness.require("membership", lambda: None if self._assigned_once else "no partitions assigned yet")
+        self.readiness.require("log", self._not_caught_up)
         self.readiness.require("control", lambda: None if self.control.ready else "control is not read to its end yet")
 
     # Declaring
@@ -85,6 +87,7 @@ class Runtime:
         """
         run_turn = partial(self._handle, name, handle, confirm)
         start = Turns(run_turn).take if takes_turns else _alone(run_turn)
+        self._ready_when_begun |= not confirm  # when deliveries are through lies with their receivers
         self._topics[name] = [str(topic) for topic in topics]
         channel = self.app.topic(*self._topics[name], schema=BATCH_SCHEMA)
         self._channels[name] = channel
@@ -143,6 +146,17 @@ class Runtime:
     def owned(self, tp: TP) -> bool:
         fetcher = self.consumer.fetcher
         return fetcher is not None and tp in fetcher.assigned()
+
+    def _not_caught_up(self) -> str | None:
+        """Ready means: read to the end as it was when the partitions came, not merely a member of the group."""
+        fetcher = self.consumer.fetcher if self._assigned_once else None
+        if fetcher is None:
+            return "nothing is read yet"
+        missing = fetcher.unbegun() if self._ready_when_begun else fetcher.unread()
+        if not missing:
+            return None
+        records = sum(count for tp, count in fetcher.lag().items() if tp in missing)
+        return f"{len(missing)} of {len(fetcher.assigned())} partitions to be read to their ends, {records} records"
 
     def fail(self, error: BaseException) -> None:
         """Stops the process with this error; the supervisor starts it again."""
