@@ -5,6 +5,7 @@ Repeated lines of a noisy library are let through once a second a message and co
 those that a stranger's records can cause in any number (`Sparse`).
 """
 
+import json
 import logging
 import sys
 import time
@@ -32,7 +33,17 @@ class JsonFormatter(logging.Formatter):
         line.update(getattr(record, "facts", {}))
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        try:
+            text = orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        except TypeError:  # half a surrogate pair (a header's byte beyond UTF-8), an integer of more than 64 bits
+            return _in_ascii(line)
+        return text if text.isascii() else _in_ascii(line)
+
+
+def _in_ascii(line: dict[str, Any]) -> str:
+    """Escaped, since some characters beyond ASCII end a line for some readers or move a terminal's cursor."""
+    whole = json.dumps(line, default=str, ensure_ascii=False).encode("utf-8", "replace")
+    return json.dumps(json.loads(whole))
 
 
 class OncePerSecond(logging.Filter):
@@ -73,7 +84,10 @@ def configure(process: str, level: str = "INFO") -> None:
 def event(logger: logging.Logger, action: str, level: int = logging.INFO, **facts: Any) -> None:
     """One wide line: `action` names what happened, `facts` say with what."""
     if logger.isEnabledFor(level):
-        logger.log(level, action, extra={"facts": facts})
+        # Made by hand: `logger.log` looks for the caller's file and line, which costs as much as all the rest.
+        record = logging.LogRecord(logger.name, level, "", 0, action, (), None)
+        record.facts = facts
+        logger.handle(record)
 
 
 class Sparse:

@@ -1,4 +1,4 @@
-"""What stands around every request of a surface: its id, the head's rules, faults into answers, metrics.
+"""What stands around every request of a surface: its id, the head's rules, faults into answers, metrics, its log line.
 
 It is one function around aiohttp's routing rather than a stack of middlewares, so that 404 and 405, unreadable bodies
 and errors in routing come by here too, and a request pays for one layer.
@@ -15,6 +15,7 @@ from prometheus_client import Counter, Histogram
 from ingest_gateway.http.faults import FaultKind, Refused, Renderer, kind_of
 from ingest_gateway.http.heads import HeadRules
 from ingest_gateway.http.limits import HttpLimits
+from ingest_gateway.http.request_log import log_request, log_unreadable
 from ingest_gateway.metrics import HTTP_REQUEST_SECONDS, HTTP_REQUESTS
 from schemas.ids import request_id as new_request_id
 
@@ -55,7 +56,7 @@ class Guard:
         except Refused as fault:
             refused, response = fault, self._render(fault, request_id)
         except asyncio.CancelledError:
-            self._count(request, CLIENT_LEFT, started)
+            self._finish(request, request_id, CLIENT_LEFT, None, started)
             raise
         except Exception as error:
             response, refused = self._answer_to(error, request, request_id)
@@ -65,7 +66,7 @@ class Guard:
             headers[hdrs.SERVER] = SERVER_NAME
             if not head_is_good or _must_close(request, refused):
                 response.force_close()
-        self._count(request, response.status, started)
+        self._finish(request, request_id, response.status, refused, started)
         return response
 
     def answer_unreadable(self, status: int) -> web.Response:
@@ -74,6 +75,7 @@ class Guard:
         response = self._render(Refused(kind_of(status)), request_id)
         response.headers[X_REQUEST_ID] = request_id
         response.headers[hdrs.SERVER] = SERVER_NAME
+        log_unreadable(request_id, self._surface, response.status)
         return response
 
     def _answer_to(
@@ -94,8 +96,23 @@ class Guard:
             refused = Refused(FaultKind.INTERNAL)
         return self._render(refused, request_id), refused
 
-    def _count(self, request: web.Request, status: int, started: float) -> None:
+    def _finish(
+        self, request: web.Request, request_id: str, status: int, refused: Refused | None, started: float
+    ) -> None:
+        seconds = perf_counter() - started
         operation = operation_of(request)
+        self._count(operation, status, seconds)
+        log_request(
+            request,
+            request_id=request_id,
+            surface=self._surface,
+            operation=operation,
+            status=status,
+            refused=refused,
+            seconds=seconds,
+        )
+
+    def _count(self, operation: str, status: int, seconds: float) -> None:
         counter = self._counters.get((operation, status))
         if counter is None:
             counter = HTTP_REQUESTS.labels(self._surface, operation, str(status))
@@ -104,7 +121,7 @@ class Guard:
         histogram = self._histograms.get(operation)
         if histogram is None:
             histogram = self._histograms[operation] = HTTP_REQUEST_SECONDS.labels(self._surface, operation)
-        histogram.observe(perf_counter() - started)
+        histogram.observe(seconds)
 
 
 def operation_of(request: web.Request) -> str:

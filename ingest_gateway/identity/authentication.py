@@ -13,6 +13,7 @@ from functools import lru_cache
 from aiohttp import hdrs, web
 
 from ingest_gateway.http.faults import FaultKind, Refused
+from ingest_gateway.http.request_log import note
 from ingest_gateway.identity.principals import Principal, principal_of
 from operations.control_reader import ControlReader
 from schemas.entities import Key
@@ -43,6 +44,7 @@ class Authenticator:
         if principal is None or known is not key:
             principal = principal_of(key)
             self._principals[key.id] = (key, principal)
+        note(request, workspace=principal.workspace, environment=principal.environment, key_id=principal.key_id)
         return principal
 
     async def await_news_of(self, request: web.Request) -> None:

@@ -18,6 +18,7 @@ from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
 from ingest_gateway.http.guard import REQUEST_ID
 from ingest_gateway.http.lines import LineTooLong, iter_lines
 from ingest_gateway.http.queries import read_query
+from ingest_gateway.http.request_log import note
 from ingest_gateway.identity.principals import EVENTS_WRITE
 from ingest_gateway.metrics import EVENTS_PUBLISHED
 from ingest_gateway.surfaces.events.entity_commands import caller, idempotency_key
@@ -125,6 +126,7 @@ async def publish_batch(request: web.Request) -> web.Response:
         await batch.settle()
     else:
         await _take_lines(batch, request)
+    note(request, accepted=batch.accepted, rejected=batch.rejected)
     return batch.answer()
 
 

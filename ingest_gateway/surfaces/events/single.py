@@ -7,6 +7,7 @@ from aiohttp import web
 from ingest_gateway.http.bodies import content_type, read_body
 from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query
+from ingest_gateway.http.request_log import note
 from ingest_gateway.identity.principals import EVENTS_WRITE
 from ingest_gateway.metrics import EVENTS_PUBLISHED
 from ingest_gateway.surfaces.events.answers import (
@@ -30,7 +31,9 @@ async def publish_event(request: web.Request) -> web.Response:
     content_type(request, "application/json")
     fields = _read(request, await read_body(request, EVENT_BODY_BYTES_MAX))
     publisher = Publisher(services, principal)
-    answer = await publisher.settle(await publisher.publish(fields))
+    sent = await publisher.publish(fields)
+    note(request, event_id=sent.shown.event_id)
+    answer = await publisher.settle(sent)
     _ACCEPTED.inc()
     return _response(answer)
 
