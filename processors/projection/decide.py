@@ -81,7 +81,7 @@ def _apply_decision(changes: Changes, record: LogRecord) -> None:
         changes.events.append(_event(decision, source))
     elif decision.outcome == "conflict":
         changes.conflicts.append(_conflict(decision, source))
-    if not decision.direct:
+    if not decision.direct and decision.partition == record.partition:
         _pass_source(changes.sources, decision, record.offset)
 
 
@@ -122,7 +122,10 @@ def _conflict(decision: Decision, source: StreamTopic) -> ConflictRow:
 
 
 def _pass_source(sources: dict[tuple[str, int], SourcePosition], decision: Decision, log_offset: int) -> None:
-    """A record decided once more (its worker was restarted) takes nothing back; a topic made anew starts anew."""
+    """Decisions about a gateway's records stand in their order, on the partition of the same number.
+
+    A record decided once more (its worker was restarted) takes nothing back; a topic made anew starts anew.
+    """
     key = decision.topic, decision.partition
     next_offset = decision.offset + 1
     before = sources.get(key)
