@@ -11,7 +11,8 @@ import threading
 import uuid
 from collections.abc import Iterable
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from operations.kafka_clients import reader_config
 from operations.logs import event
@@ -20,7 +21,8 @@ from schemas.control_view import ControlView
 from schemas.topics import Topic
 
 log = logging.getLogger(__name__)
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.1
+ENDS_TIMEOUT_SECONDS = 2.0
 BATCH_MAX = 2_000
 
 
@@ -36,7 +38,9 @@ class ControlReader:
         self._moved = asyncio.Event()
         self._stopping = threading.Event()
         self._bootstrap = bootstrap
+        self._partitions: list[int] = []
         self._consumer: Consumer | None = None
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 1_000})
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -74,14 +78,13 @@ class ControlReader:
     def _run(self) -> None:
         assert self._consumer is not None
         try:
-            partitions = self._partitions_once_there()
-            self._consumer.assign([TopicPartition(Topic.CONTROL, partition, 0) for partition in partitions])
-            ends = self._ends() if partitions else {}
-            self._call(self._started, ends)
+            self._partitions = self._partitions_once_there()
+            self._consumer.assign([TopicPartition(Topic.CONTROL, partition, 0) for partition in self._partitions])
+            self._call(self._started, self._ends_once_told())
             while not self._stopping.is_set():
-                messages = self._consumer.consume(BATCH_MAX, POLL_SECONDS)
-                if messages:
-                    self._call(self._apply, messages)
+                first = self._consumer.poll(POLL_SECONDS)
+                if first is not None:  # with what came with it; `consume` alone would wait for a whole batch
+                    self._call(self._apply, [first, *self._consumer.consume(BATCH_MAX, 0)])
         except RuntimeError:
             log.debug("the event loop closed before the reader of control")
         finally:
@@ -100,13 +103,30 @@ class ControlReader:
             self._stopping.wait(0.2)
         return []
 
+    def _ends_once_told(self) -> dict[int, int]:
+        """A topic made a moment ago may have no leader yet."""
+        while not self._stopping.is_set():
+            try:
+                return self._ends()
+            except KafkaException as error:
+                event(log, "control.unreachable", logging.WARNING, error=str(error))
+            self._stopping.wait(0.2)
+        return {}
+
     def _ends(self) -> dict[int, int]:
-        """The end offset of each partition, asked of the broker."""
-        assert self._consumer is not None
-        ends = {}
-        for assigned in self._consumer.assignment():
-            _low, ends[assigned.partition] = self._consumer.get_watermark_offsets(assigned, timeout=2)
-        return ends
+        """The end offset of each partition, asked of the broker.
+
+        By a client of its own: confluent-kafka lets one thread at a time into a consumer, and the reader's is always
+        in there.
+        """
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        wanted = {TopicPartition(Topic.CONTROL, partition): latest for partition in self._partitions}
+        if not wanted:
+            return {}
+        asked = self._admin.list_offsets(
+            wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=ENDS_TIMEOUT_SECONDS
+        )
+        return {partition.partition: future.result().offset for partition, future in asked.items()}
 
     def _call(self, function: object, argument: object) -> None:
         assert self._loop is not None
