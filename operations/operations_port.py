@@ -9,6 +9,8 @@ import orjson
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from operations.metrics import READY
+
 
 class Readiness:
     """Named conditions, each a function: None when fulfilled, else what is missing."""
@@ -24,6 +26,8 @@ class Readiness:
 
 
 def operations_app(readiness: Readiness) -> web.Application:
+    READY.set_function(lambda: 0.0 if readiness.missing() else 1.0)
+
     async def metrics(_request: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 

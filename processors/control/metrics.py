@@ -2,6 +2,8 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from processors.runtime.metrics import DEAD_LETTERS
+
 COMMANDS = Counter(
     "atlas_commands_total", "Commands decided, by kind and outcome (done, refused, waiting).", ["kind", "outcome"]
 )
@@ -22,3 +24,7 @@ TOPIC_TASK_SECONDS = Histogram(
     ["task"],
     buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30),
 )
+
+DEAD_LETTER_REASONS = ("failed", "unreadable")
+for _reason in DEAD_LETTER_REASONS:
+    DEAD_LETTERS.labels("control", _reason)

@@ -2,9 +2,14 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from processors.delivery.decide import ErrorCode
+from processors.runtime.metrics import DEAD_LETTERS
+
 ATTEMPTS = Counter(
     "atlas_delivery_attempts_total", "Attempts that ended, by outcome: delivered, or the error's code.", ["outcome"]
 )
+for _outcome in ("delivered", *ErrorCode):
+    ATTEMPTS.labels(_outcome)  # there from the start, so that the first of its kind shows as an increase
 ATTEMPT_SECONDS = Histogram(
     "atlas_delivery_attempt_seconds",
     "From the start of an attempt to its end: connection, TLS, answer.",
@@ -22,3 +27,7 @@ BACKPRESSURE = Counter(
     "atlas_delivery_backpressure_total",
     "Times that reading a partition waited, as all that may stand in memory did.",
 )
+
+DEAD_LETTER_REASONS = ("unreadable",)
+for _reason in DEAD_LETTER_REASONS:
+    DEAD_LETTERS.labels("delivery", _reason)

@@ -2,6 +2,8 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from processors.runtime.metrics import DEAD_LETTERS
+
 ROWS = Counter("atlas_projection_rows_total", "Rows written to the read model, unchanged ones included.", ["table"])
 TRANSACTION_SECONDS = Histogram(
     "atlas_projection_transaction_seconds",
@@ -20,3 +22,7 @@ VISIBLE_SECONDS = Histogram(
 )
 RETRIES = Counter("atlas_projection_retries_total", "Transactions tried again because the database was away or locked.")
 AWAY = Gauge("atlas_projection_database_away", "1 while the read model's database does not take transactions.")
+
+DEAD_LETTER_REASONS = ("row_refused", "unreadable")
+for _reason in DEAD_LETTER_REASONS:
+    DEAD_LETTERS.labels("projection", _reason)

@@ -19,6 +19,12 @@ LAG_RECORDS = Gauge("atlas_lag_records", "Records of the agent's topics that are
 DEAD_LETTERS = Counter(
     "atlas_dead_letters_total", "Records set aside on the topic dead-letters, by reason.", ["group", "reason"]
 )
+OUTBOX_CONFIRM_SECONDS = Histogram(
+    "atlas_outbox_confirm_seconds",
+    "How long a batch waited for the broker to confirm all that it caused; those confirmed at once left out.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+OUTBOX_WAITING = Gauge("atlas_outbox_waiting_records", "Records queued or under way to the broker.")
 OUTBOX_FULL = Counter("atlas_outbox_full_total", "Times that the outbox waited because its local queue was full.")
 TABLE_RECOVERED = Counter(
     "atlas_table_recovered_total", "Changelog records applied to a table when it was opened.", ["table"]
