@@ -58,10 +58,12 @@ class OutboxBatch:
     async def confirmed(self) -> None:
         """Raises OutboxFailed when the broker refused a record."""
         if self._done < self._sent:
+            started = time.perf_counter()
             self._waiter = asyncio.get_running_loop().create_future()
             self._target = self._sent
             if self._done < self._target:
                 await self._waiter
+            metrics.OUTBOX_CONFIRM_SECONDS.observe(time.perf_counter() - started)
         if self._error is not None:
             topic, error = self._error
             raise OutboxFailed(f"{topic}: {error}")
@@ -84,6 +86,7 @@ class Outbox:
     def __init__(self, bootstrap: str, *, linger_ms: float = 1) -> None:
         config = producer_config(bootstrap, linger_ms=linger_ms, queue_messages_max=QUEUE_MESSAGES_MAX)
         self._producer = Producer(config | {"partitioner": "murmur2_random", "queue.buffering.max.kbytes": 512 * 1024})
+        metrics.OUTBOX_WAITING.set_function(self.waiting)
         self._loop = asyncio.get_running_loop()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="outbox", daemon=True)
