@@ -51,7 +51,7 @@ bench-latency: broker ## Time from the 202 to the first delivery, at 100 events 
 
 lock: $(READY) ## Write requirements.lock anew from pyproject.toml
 	@$(VENV)/bin/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-		--strip-extras --allow-unsafe --extra dev --output-file requirements.lock pyproject.toml
+		--strip-extras --allow-unsafe --extra dev --extra export --extra postgresql --output-file requirements.lock pyproject.toml
 
 clean: ## Remove what was set up and built; .atlas, where a run keeps its data, stays
 	rm -rf $(VENV) deploy/kafka/jars .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build

@@ -8,14 +8,13 @@ as soon as `control` says so.
 import asyncio
 import logging
 from collections import Counter as Tally
-from typing import NamedTuple
 
 import msgspec
 
 from operations.logs import Sparse, event
 from processors.admission import metrics
-from processors.admission.decide import Admitted, Candidate, Decided, Seen, Source, decide, scope_of, table_key
-from processors.admission.effects import Output, outcome_of, outputs_of, refusal_of
+from processors.admission.decide import Admitted, Candidate, Seen, Source, decide, table_key
+from processors.admission.effects import Message, Place, effects_of, outcome_of, place_of, refusal_of
 from processors.admission.reading import ReadEvent, Unreadable, read
 from processors.admission.rerouting import (
     ORIGIN_HEADER,
@@ -29,9 +28,8 @@ from processors.runtime.runtime import Runtime
 from processors.runtime.table import TableView
 from processors.runtime.work import Work
 from schemas.entities import State, Stream, StreamStatus
-from schemas.event_rules import SURFACE
 from schemas.seal import Sealer
-from schemas.topics import StreamTopic, Topic, parse_stream_topic
+from schemas.topics import Topic, parse_stream_topic
 
 log = logging.getLogger(__name__)
 sparse = Sparse(log)
@@ -44,13 +42,22 @@ _encode_seen = msgspec.msgpack.Encoder().encode
 _decode_seen = msgspec.msgpack.Decoder(Seen).decode
 
 
-class Found(NamedTuple):
-    """A record that is an event. `record`: as it stood on its stream's topic."""
+class Turn:
+    """One turn's work, gathered by topic: what leaves together costs less."""
 
-    record: Record
-    topic: StreamTopic
-    stream: Stream
-    event: ReadEvent
+    def __init__(self, work: Work, table: TableView) -> None:
+        self.work = work
+        self.table = table
+        self.tally: Tally[str] = Tally()
+        self.decisions: list[Message] = []
+        self.verdicts: list[Message] = []
+        self.deliveries: list[Message] = []
+
+    async def commit(self) -> None:
+        self.work.produce_many(Topic.VERDICTS, self.verdicts)
+        self.work.produce_many(Topic.DECISIONS, self.decisions)
+        self.work.produce_many(Topic.DELIVERIES, self.deliveries)
+        await self.work.commit()
 
 
 class Admission:
@@ -59,6 +66,7 @@ class Admission:
         self._view = runtime.control.view
         self._sealer = Sealer(runtime.settings.master_key)
         self._partitions = runtime.settings.partitions
+        self._places: dict[tuple[str, int], Place] = {}
         self._unknown_until: dict[str, float] = {}
 
     def declare(self) -> None:
@@ -68,44 +76,46 @@ class Admission:
 
     async def handle(self, batch: Batch) -> None:
         work = self._runtime.begin(batch)
-        tally: Tally[str] = Tally()
+        turn = Turn(work, work.table(TABLE))
         for record in batch.records:
-            tally[await self._handle_one(work, record)] += 1
-        await work.commit()
-        for outcome, count in tally.items():
+            turn.tally[await self._handle_one(turn, record)] += 1
+        await turn.commit()
+        for outcome, count in turn.tally.items():
             metrics.DECISIONS.labels(outcome).inc(count)
 
-    async def _handle_one(self, work: Work, record: Record) -> str:
+    async def _handle_one(self, turn: "Turn", record: Record) -> str:
         """Decides one record; whatever is wrong with it stays its own trouble (RELIABILITY F18). Returns the outcome's
         name. A table or an outbox that fails is nobody's own: that raises, and the process stops with it.
         """
         first = record
         try:
-            first = self._first_written(record)
-            found = await self._find(first)
+            if record.topic == Topic.ADMISSION:
+                first = self._first_written(record)
+            place = self._places.get((first.topic, first.partition)) or await self._find(first)
+            found = read(first, place.topic, self._sealer)
         except Unreadable as error:
-            return self._set_aside(work, first, error)
+            return self._set_aside(turn, first, error)
         except Exception as error:
-            return self._set_aside_poisoned(work, first, error)
-        if found.event.direct and record.topic != Topic.ADMISSION and self._is_misplaced(found):
-            self._reroute(work, found)
+            return self._set_aside_poisoned(turn, first, error)
+        if found.direct and record.topic != Topic.ADMISSION and self._is_misplaced(first, found):
+            self._reroute(turn, first, found)
             return "rerouted"
-        return self._decide(work, work.table(TABLE), found)
+        return self._decide(turn, place, first, found)
 
     def _first_written(self, record: Record) -> Record:
-        if record.topic != Topic.ADMISSION:
-            return record
         first = as_first_written(record, self._sealer)
         if first is None:
             raise Unreadable("unreadable", f"a record of {record.topic} whose {ORIGIN_HEADER} is not ours")
         return first
 
-    async def _find(self, record: Record) -> Found:
+    async def _find(self, record: Record) -> Place:
         topic = parse_stream_topic(record.topic)
         if topic is None:
             raise Unreadable("unknown_stream", f"{record.topic} is no stream's topic")
         stream = self._view.streams_by_topic.get(record.topic) or await self._looked_up(record.topic)
-        return Found(record, topic, stream, read(record, topic, self._sealer))
+        place = place_of(topic, stream, record.partition)
+        self._places[record.topic, record.partition] = place
+        return place
 
     async def _looked_up(self, topic: str) -> Stream:
         """The stream, with `control` read to its present end first; at most once a second for a topic without one."""
@@ -120,50 +130,46 @@ class Admission:
         self._unknown_until.pop(topic, None)
         return stream
 
-    def _is_misplaced(self, found: Found) -> bool:
-        event_read = found.event
-        right = right_partition(event_read.idempotency_key, event_read.event_id, self._partitions)
-        return found.record.partition != right
+    def _is_misplaced(self, record: Record, found: ReadEvent) -> bool:
+        pieces = found.pieces
+        return record.partition != right_partition(pieces.idempotency_key, pieces.event_id, self._partitions)
 
-    def _reroute(self, work: Work, found: Found) -> None:
+    def _reroute(self, turn: "Turn", record: Record, found: ReadEvent) -> None:
         """The same bytes; the key is the one that the right partition comes from, whatever the producer wrote."""
-        key = placement_key(found.event.idempotency_key, found.event.event_id)
-        header = (ORIGIN_HEADER, origin_header(found.record, self._sealer))
-        work.produce(Topic.ADMISSION, found.record.value, key=key, headers=[header])
+        key = placement_key(found.pieces.idempotency_key, found.pieces.event_id)
+        header = (ORIGIN_HEADER, origin_header(record, self._sealer))
+        turn.work.produce(Topic.ADMISSION, record.value, key=key, headers=[header])
 
-    def _decide(self, work: Work, table: TableView, found: Found) -> str:
-        record, topic, stream, read_event = found
-        scope = scope_of(topic.workspace, topic.environment, SURFACE)
-        key = table_key(scope, read_event.idempotency_key, read_event.event_id)
-        stored = table.get(key)
+    def _decide(self, turn: "Turn", place: Place, record: Record, found: ReadEvent) -> str:
+        event_id = found.pieces.event_id
+        key = table_key(place.scope, found.pieces.idempotency_key, event_id)
+        stored = turn.table.get(key)
+        stream = place.stream
         source = Source(record.topic, stream.topic_id, record.partition, record.offset)
-        candidate = Candidate(
-            read_event.event_id, read_event.payload_hash, record.timestamp, stream.default_routes, source
-        )
+        candidate = Candidate(event_id, found.payload_hash, record.timestamp, stream.default_routes, source)
         try:
             decided = decide(None if stored is None else _decode_seen(stored), candidate)
-            outputs = outputs_of(decided, record, topic, source, read_event)
+            effects = effects_of(decided, place, record, found)
         except Exception as error:
-            return self._set_aside_poisoned(work, record, error)
-        return self._let_out(work, table, key, decided, outputs)
-
-    def _let_out(self, work: Work, table: TableView, key: bytes, decided: Decided, outputs: list[Output]) -> str:
+            return self._set_aside_poisoned(turn, record, error)
         if isinstance(decided, Admitted) and decided.is_new:
-            table.put(key, _encode_seen(decided.entry))
-        for output in outputs:
-            work.produce(output.topic, output.value, key=output.key, partition=output.partition)
+            turn.table.put(key, _encode_seen(decided.entry))
+        turn.decisions.append(effects.decision)
+        if effects.verdict is not None:
+            turn.verdicts.append(effects.verdict)
+        if effects.deliveries:
+            turn.deliveries += effects.deliveries
         return outcome_of(decided)
 
-    def _set_aside_poisoned(self, work: Work, record: Record, error: Exception) -> str:
+    def _set_aside_poisoned(self, turn: "Turn", record: Record, error: Exception) -> str:
         sparse.event(
             "admission.poisoned", "poisoned", logging.ERROR, error=error, topic=record.topic, offset=record.offset
         )
-        return self._set_aside(work, record, Unreadable("poisoned", type(error).__name__))
+        return self._set_aside(turn, record, Unreadable("poisoned", type(error).__name__))
 
-    def _set_aside(self, work: Work, record: Record, error: Unreadable) -> str:
-        work.dead_letter(record, error.reason, str(error))
-        refusal = refusal_of(record, error.reason)
-        work.produce(refusal.topic, refusal.value, partition=refusal.partition)
+    def _set_aside(self, turn: "Turn", record: Record, error: Unreadable) -> str:
+        turn.work.dead_letter(record, error.reason, str(error))
+        turn.decisions.append(refusal_of(record, error.reason))
         return "refused"
 
     def _active_topics(self) -> list[str]:
@@ -171,6 +177,8 @@ class Admission:
 
     def _stream_changed(self, before: State | None, after: State | None) -> None:
         """A deleted stream's topic is read on until it is gone: what was accepted before is still owed a decision."""
+        if isinstance(before or after, Stream):
+            self._places.clear()
         if isinstance(after, Stream) and after.status is StreamStatus.ACTIVE and after.topic:
             event(log, "stream.followed", topic=after.topic)
             self._runtime.follow(AGENT, [after.topic])

@@ -6,12 +6,14 @@ says of them is ignored (RELIABILITY K10). The topic says whose it is, never the
 as an event over HTTP, so that what is made of it (a delivery, a record written once more) fits Kafka's limits (K13).
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from processors.runtime.batches import Record
 from schemas.codec import EVENT, Undecodable
+from schemas.event_avro import encode_event
+from schemas.event_layout import EventPieces, pieces_of
 from schemas.event_rules import (
     SURFACE,
     EventFields,
@@ -20,7 +22,6 @@ from schemas.event_rules import (
     event_id,
     payload_hash,
     read_direct_event,
-    to_record,
 )
 from schemas.seal import SEAL_HEADER, Sealer
 from schemas.topics import StreamTopic
@@ -37,13 +38,10 @@ class Unreadable(Exception):
 
 
 class ReadEvent(NamedTuple):
-    """`fields`: the Avro `Event` as a dict; `body`: its bytes without a header, as a delivery carries them."""
+    """A checked event, as the pieces of its Avro form. `direct`: written by a Kafka producer, not by a gateway."""
 
-    event_id: str
+    pieces: EventPieces
     payload_hash: bytes
-    idempotency_key: str | None
-    fields: dict[str, Any]
-    body: bytes
     direct: bool
 
 
@@ -62,10 +60,9 @@ def read(record: Record, topic: StreamTopic, sealer: Sealer) -> ReadEvent:
 
 def _sealed(value: bytes, sealed_hash: bytes) -> ReadEvent:
     try:
-        fields = EVENT.decode(value)
-    except Undecodable as error:
+        return ReadEvent(pieces_of(value), sealed_hash, False)
+    except (Undecodable, IndexError, UnicodeDecodeError) as error:
         raise Unreadable("unreadable", str(error)) from error
-    return ReadEvent(fields["id"], sealed_hash, fields["idempotency_key"], fields, EVENT.body_of(value), False)
 
 
 def _direct(value: bytes, topic: StreamTopic, now_ms: int) -> ReadEvent:
@@ -82,8 +79,7 @@ def _direct(value: bytes, topic: StreamTopic, now_ms: int) -> ReadEvent:
     fields = msgspec.structs.replace(fields, stream=topic.stream)
     digest = payload_hash(fields)
     identifier = event_id(topic.workspace, topic.environment, SURFACE, fields, digest)
-    written = to_record(fields, identifier)
-    return ReadEvent(identifier, digest, fields.idempotency_key, written, EVENT.body_of(EVENT.encode(written)), True)
+    return ReadEvent(pieces_of(encode_event(fields, identifier)), digest, True)
 
 
 def _fields_of_avro(value: bytes, now_ms: int) -> EventFields:

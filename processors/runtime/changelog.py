@@ -12,17 +12,17 @@ import time
 import uuid
 from pathlib import Path
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 from rocksdict import Cache
 
 from operations.kafka_clients import reader_config
 from operations.logs import event
 from processors.runtime import metrics
-from processors.runtime.table import TablePartition, TableSpec
+from processors.runtime.table import TablePartition, TableSpec, unpacked
 
 log = logging.getLogger(__name__)
-READ_RECORDS_MAX = 20_000
+READ_RECORDS_MAX = 2_000
 STALLED_SECONDS = 60.0
 OLDEST = -1
 
@@ -116,9 +116,8 @@ def _apply_until(consumer: Consumer, table: TablePartition, high: int, topic_id:
         for message in messages:
             error = message.error()
             if error is None:
-                changes[message.key() or b""] = message.value()
+                applied += _take(changes, table.spec, message)
                 next_offset = (message.offset() or 0) + 1
-                applied += 1
             elif error.code() == KafkaError._PARTITION_EOF:
                 next_offset = max(next_offset, message.offset() or 0)
             elif not error.retriable():
@@ -130,3 +129,13 @@ def _apply_until(consumer: Consumer, table: TablePartition, high: int, topic_id:
                 return applied
         elif time.monotonic() - moved_at > STALLED_SECONDS:
             raise TableRefused(f"table {table.spec.name}: its changelog gave nothing for {STALLED_SECONDS} s")
+
+
+def _take(changes: dict[bytes, bytes | None], spec: TableSpec, message: Message) -> int:
+    """Adds what one changelog record says; how many entries that were."""
+    if not spec.is_packed:
+        changes[message.key() or b""] = message.value()
+        return 1
+    entries = dict(unpacked(message.value() or b""))
+    changes.update(entries)
+    return len(entries)

@@ -17,6 +17,7 @@ from processors.runtime import metrics
 QUEUE_MESSAGES_MAX = 500_000
 FULL_WAIT_SECONDS = 0.002
 FULL_WAIT_SECONDS_MAX = 60.0
+TAKEN_AT_ONCE = 1_000
 
 
 class OutboxFailed(Exception):
@@ -54,6 +55,12 @@ class OutboxBatch:
         report = self._changelog_delivered if is_changelog else self._delivered
         self._outbox.produce(topic, value, key, report, options)
         self._sent += 1  # not before: a record that was not taken is never reported
+
+    def produce_many(self, topic: str, messages: list[dict[str, Any]]) -> None:
+        """Raises OutboxFailed; what was taken before it is counted."""
+        for start in range(0, len(messages), TAKEN_AT_ONCE):
+            some = messages[start : start + TAKEN_AT_ONCE]
+            self._sent += self._outbox.produce_many(topic, some, self._delivered)
 
     async def confirmed(self) -> None:
         """Raises OutboxFailed when the broker refused a record."""
@@ -111,6 +118,20 @@ class Outbox:
                 time.sleep(FULL_WAIT_SECONDS)  # the poller's thread makes room meanwhile
             except KafkaException as error:
                 raise OutboxFailed(f"{topic}: {error}") from error
+
+    def produce_many(self, topic: str, messages: list[dict[str, Any]], report: Any) -> int:
+        """Hands all of them over in one call; where the local queue is nearly full, one by one, waiting for room."""
+        if len(self._producer) + len(messages) < QUEUE_MESSAGES_MAX:
+            taken = self._producer.produce_batch(topic, messages, on_delivery=report)
+            if taken == len(messages):
+                return taken
+            messages = [message for message in messages if "_error" in message]
+        else:
+            taken = 0
+        for message in messages:
+            options = {"partition": message["partition"]} if "partition" in message else {}
+            self.produce(topic, message.get("value"), message.get("key"), report, options)
+        return taken + len(messages)
 
     def wake(self, waiter: asyncio.Future[None] | None) -> None:
         if waiter is not None:

@@ -38,6 +38,7 @@ Handler = Callable[[Batch], Awaitable[None]]
 PartitionsCallback = Callable[[set[TP]], Awaitable[None]]
 SESSION_TIMEOUT_SECONDS = 6.0
 COMMIT_INTERVAL_SECONDS = 0.5
+RESUBSCRIBE_SECONDS = 0.2
 
 
 class BatchSchema(faust.Schema):  # type: ignore[type-arg]
@@ -67,6 +68,7 @@ class Runtime:
         self._revoked_callbacks: list[PartitionsCallback] = []
         self._assigned_callbacks: list[PartitionsCallback] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._resubscribing: asyncio.TimerHandle | None = None
         self._assigned_once = False
         self._ready_when_begun = False
         self.handled_records = 0
@@ -164,7 +166,7 @@ class Runtime:
             self.failed.set_exception(error)
 
     def follow(self, agent: str, topics: Sequence[str]) -> None:
-        """Adds topics to a running agent (a stream was created); repeated after a rebalance that is going on."""
+        """Adds topics to a running agent (a stream was created)."""
         new = [topic for topic in topics if topic not in self._topics[agent]]
         if new:
             self._topics[agent].extend(new)
@@ -177,12 +179,21 @@ class Runtime:
             self._resubscribe()
 
     def _resubscribe(self) -> None:
+        """Faust drops the wish while it rebalances, so it is repeated until the subscription is what it should be."""
         for name, topics in self._topics.items():
             for channel in list(self.app.topics._topics):
                 if channel is self._channels[name] or channel.topics[0] == topics[0]:
                     channel.topics = list(topics)
         if self.app.topics._subscription_changed is not None:
             self.app.topics._subscription_changed.set()
+        if self._resubscribing is None:
+            self._resubscribing = asyncio.get_running_loop().call_later(RESUBSCRIBE_SECONDS, self._look_at_subscription)
+
+    def _look_at_subscription(self) -> None:
+        self._resubscribing = None
+        wanted = {topic for topics in self._topics.values() for topic in topics}
+        if wanted != set(self.app.topics._topic_name_index):
+            self._resubscribe()
 
     def _start(self, handling: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(handling)
@@ -237,9 +248,7 @@ class Runtime:
 
     async def _on_rebalanced(self, _app: faust.App, **_kwargs: Any) -> None:
         self._assigned_once = True
-        followed = set(self.app.topics._topic_name_index)
-        if any(topic not in followed for topics in self._topics.values() for topic in topics):
-            asyncio.get_running_loop().call_later(0.05, self._resubscribe)
+        self._look_at_subscription()
 
 
 def _alone(run_turn: Callable[[list[Batch]], Awaitable[None]]) -> Callable[[Batch], Coroutine[Any, Any, None]]:

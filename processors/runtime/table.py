@@ -15,13 +15,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from rocksdict import AccessType, BlockBasedOptions, Cache, Options, Rdict, WriteBatch, WriteOptions
 
 from processors.runtime.outbox import OutboxBatch
 
 KEY_PREFIX = b"k"
 META_KEY = b"meta"
+PACKED_KEY = b"packed"
+PACKED_BYTES_MAX = 512 * 1024
 _META = struct.Struct(">q16s")
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(list[bytes | None]).decode
 BLOCK_CACHE_BYTES = 64 * 1024 * 1024
 WRITE_BUFFER_BYTES = 16 * 1024 * 1024
 
@@ -34,12 +39,17 @@ class TableSpec:
     changelog: str
     retention_seconds: int | None = None
 
+    @property
+    def is_packed(self) -> bool:
+        """Whether a changelog record holds many changes: where entries only age out, nothing is compacted by key."""
+        return self.retention_seconds is not None
+
     def topic_config(self) -> dict[str, str]:
         base = {"message.timestamp.type": "LogAppendTime", "min.cleanable.dirty.ratio": "0.2"}
         if self.retention_seconds is None:
             return base | {"cleanup.policy": "compact"}
         milliseconds = str(self.retention_seconds * 1000)
-        return base | {"cleanup.policy": "compact,delete", "retention.ms": milliseconds, "segment.ms": "3600000"}
+        return base | {"cleanup.policy": "delete", "retention.ms": milliseconds, "segment.ms": "3600000"}
 
 
 class TablePartition:
@@ -124,14 +134,35 @@ class TableView:
                 yield key, value
 
     def publish(self, out: OutboxBatch, partition: int) -> None:
-        topic = self._partition.spec.changelog
-        for key, value in self._changes.items():
-            out.produce(topic, value, key=key, partition=partition, is_changelog=True)
+        spec = self._partition.spec
+        records = packed(self._changes) if spec.is_packed else self._changes.items()
+        for key, value in records:
+            out.produce(spec.changelog, value, key=key, partition=partition, is_changelog=True)
 
     def apply(self, out: OutboxBatch) -> None:
         """Only after `out` is confirmed."""
         if self._changes:
             self._partition.write(self._changes, out.changelog_end[self._partition.spec.changelog], self._topic_id)
+
+
+def packed(changes: dict[bytes, bytes | None]) -> Iterator[tuple[bytes, bytes]]:
+    """Changelog records that hold many changes each: MessagePack of keys and values in turn (nil: deleted)."""
+    some: list[bytes | None] = []
+    size = 0
+    for key, value in changes.items():
+        some += (key, value)
+        size += len(key) + (0 if value is None else len(value))
+        if size >= PACKED_BYTES_MAX:
+            yield PACKED_KEY, _pack(some)
+            some, size = [], 0
+    if some:
+        yield PACKED_KEY, _pack(some)
+
+
+def unpacked(value: bytes) -> Iterator[tuple[bytes, bytes | None]]:
+    """The changes of one packed record, in order."""
+    flat = _unpack(value)
+    return zip(flat[::2], flat[1::2], strict=True)  # type: ignore[arg-type]
 
 
 def shared_cache() -> Cache:

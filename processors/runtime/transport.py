@@ -26,6 +26,7 @@ from processors.runtime.fetcher import Fetcher
 
 log = logging.getLogger(__name__)
 FINISH_SECONDS_MAX = 8.0
+DRAINING_SECONDS = 0.05
 NEVER_POLLED_MS = 2**31 - 1
 
 
@@ -70,6 +71,7 @@ class Consumer(driver.Consumer):
     async def on_start(self) -> None:
         await super().on_start()
         self._confirmed: dict[TP, int] = {}
+        self._draining = False
         self.fetcher = Fetcher(_bootstrap(self.app), self.app.conf.id)
 
     async def on_stop(self) -> None:
@@ -81,6 +83,14 @@ class Consumer(driver.Consumer):
         """Everything of `tp` below `next_offset` is finished: it is committed with the next commit."""
         if next_offset > self._confirmed.get(tp, -1):
             self._confirmed[tp] = next_offset
+
+    async def subscribe(self, topics: Iterable[str]) -> None:
+        """aiokafka forgets its assignment as it subscribes anew and then commits nothing any more: so what runs is
+        finished and committed first, and following a new stream does nothing twice.
+        """
+        if self.fetcher is not None and self.fetcher.assigned():
+            await self.commit_and_end_transactions()
+        await super().subscribe(topics)
 
     async def perform_seek(self) -> None:
         """After a rebalance: fetch what was assigned from the offsets that the group committed, or from
@@ -94,10 +104,14 @@ class Consumer(driver.Consumer):
         self._committed_offset.update({tp: offset for tp, offset in offsets.items() if offset is not None})
         if self.start_from is not None:
             offsets |= await self.start_from(set(offsets))
+        self._draining = False
         self.fetcher.assign(offsets)
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Mapping[TP, list[BatchMessage]]:
         assert self.fetcher is not None
+        if self._draining:
+            await asyncio.sleep(min(timeout, DRAINING_SECONDS))
+            return {}
         batches = await self.fetcher.batches(active_partitions, timeout)
         return {tp: [BatchMessage(batch)] for tp, batch in batches.items()}
 
@@ -106,8 +120,11 @@ class Consumer(driver.Consumer):
             self.fetcher.release(batch)
 
     async def commit_and_end_transactions(self) -> None:
-        """Faust calls it when partitions are revoked and when it stops: finish what runs, then commit."""
+        """Faust calls it when partitions are revoked and when it stops: finish what runs, then commit. Nothing is handed
+        out from here on until the next assignment.
+        """
         assert self.fetcher is not None
+        self._draining = True
         if self.on_draining is not None:
             await self.on_draining()
         deadline = self.loop.time() + FINISH_SECONDS_MAX
@@ -115,7 +132,9 @@ class Consumer(driver.Consumer):
             await asyncio.sleep(0.005)
         if self.fetcher.in_flight():
             event(log, "rebalance.unfinished", logging.WARNING, batches=self.fetcher.in_flight())
+        await self.maybe_wait_for_commit_to_finish()  # one that runs already has older offsets, and Faust adds none
         await super().commit_and_end_transactions()
+        self._confirmed.clear()
         self.fetcher.unassign()
 
     def ack(self, message: Any) -> bool:
@@ -138,8 +157,8 @@ class Consumer(driver.Consumer):
     def highwater(self, tp: TP) -> int:
         return 0
 
-    def verify_event_path(self, now: float, tp: TP) -> None:
-        """See MembershipThread."""
+    async def verify_all_partitions_active(self) -> None:
+        """Faust's look at aiokafka's fetches again; see MembershipThread."""
 
 
 class Transport(driver.Transport):

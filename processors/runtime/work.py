@@ -37,6 +37,11 @@ class Work:
         """Without a partition the key decides (murmur2, as the Java client)."""
         self._out.produce(topic, value, key=key, partition=partition, headers=headers)
 
+    def produce_many(self, topic: str, messages: list[dict[str, Any]]) -> None:
+        """The same for many: each with value and, where wanted, key and partition; without headers."""
+        if messages:
+            self._out.produce_many(topic, messages)
+
     def table(self, name: str) -> TableView:
         return self._tables[name]
 
