@@ -1,0 +1,299 @@
+"""The delivery process against a real broker and real endpoints: what arrives, what is recorded, what survives a kill.
+
+The broker is this file's own, since the process takes every delivery of its group.
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.local.broker import Broker
+from deploy.local.spawn import wait_until
+from operations.settings import ensure_master_key
+from schemas.codec import EVENT
+from schemas.entities import Workflow
+from schemas.ids import DELIVERY, WORKSPACE, derived_id, short_id
+from schemas.ids import EVENT as EVENT_ID
+from schemas.records import DeadLetter, Delivery, Outcome
+from schemas.signatures import signing_secret, timestamped_signature
+from schemas.topics import Topic
+from tests.support.kafka_topics import ensure_base_topics, produce, read_all
+from tests.support.ports import free_port
+from tests.support.processor import Processor
+from tests.support.receiver import Receiver, answer, hang
+
+GIVE_UP_SECONDS = 60.0
+DATA = b'{"total" : 1.0, "note":"caf\\u00e9 \xf0\x9f\x92\xa5","big":12345678901234567890}'
+
+
+class Tenant:
+    """A workspace of its own: makes workflows and deliveries, and reads what became of them."""
+
+    def __init__(self, kafka: str) -> None:
+        self.kafka = kafka
+        self.workspace = short_id(WORKSPACE)
+
+    def workflow(self, workflow_id: str, url: str) -> Workflow:
+        name = f"Name of {workflow_id}"
+        workflow = Workflow(
+            id=workflow_id, workspace=self.workspace, created_ms=1, environment="live", name=name, url=url
+        )
+        entity = workflow.to_entity()
+        produce(self.kafka, Topic.CONTROL, entity.encode(), key=entity.key)
+        return workflow
+
+    def delete(self, workflow: Workflow) -> None:
+        produce(self.kafka, Topic.CONTROL, None, key=workflow.to_entity().key)
+
+    def deliver(self, workflow_id: str, count: int = 1, partition: int = 0) -> list[Delivery]:
+        made = [self._delivery(workflow_id) for _ in range(count)]
+        for delivery in made:
+            produce(self.kafka, Topic.DELIVERIES, delivery.encode(), partition=partition)
+        return made
+
+    def outcomes(self) -> list[Outcome]:
+        read = [Outcome.decode(record.value) for record in read_all(self.kafka, Topic.OUTCOMES)]
+        return [outcome for outcome in read if outcome.workspace == self.workspace]
+
+    def outcomes_of(self, deliveries: list[Delivery]) -> dict[str, list[Outcome]]:
+        """By delivery id, once each of these has one."""
+        wanted = {delivery.delivery_id for delivery in deliveries}
+        found: dict[str, list[Outcome]] = {}
+
+        def complete() -> bool:
+            found.clear()
+            for outcome in self.outcomes():
+                found.setdefault(outcome.delivery_id, []).append(outcome)
+            return wanted <= found.keys()
+
+        assert wait_until(complete, GIVE_UP_SECONDS, 0.1), f"{len(found)} of {len(wanted)} deliveries have an outcome"
+        return found
+
+    def _delivery(self, workflow_id: str) -> Delivery:
+        now_ms = time.time_ns() // 1_000_000
+        unique = secrets.token_bytes(8)
+        event = {"type": "order.fulfilled", "occurred_at": "2026-05-18T14:12:11Z", "data": DATA}
+        return Delivery(
+            delivery_id=derived_id(DELIVERY, now_ms, unique),
+            event_id=derived_id(EVENT_ID, now_ms, unique),
+            workspace=self.workspace,
+            environment="live",
+            stream="orders",
+            workflow_id=workflow_id,
+            received_ms=now_ms,
+            event=EVENT.body_of(EVENT.encode(event)),
+        )
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    broker = Broker(tmp_path_factory.mktemp("broker"), free_port(), free_port(), heap_mb=256)
+    broker.start()
+    ensure_base_topics(broker.bootstrap)
+    yield broker.bootstrap
+    broker.kill()
+
+
+@pytest.fixture
+def tenant(broker: str) -> Tenant:
+    return Tenant(broker)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def start(broker: str, home: Path) -> Iterator[Callable[..., Processor]]:
+    """Starts delivery processes and leaves none behind."""
+    started: list[Processor] = []
+
+    def one(**settings: str) -> Processor:
+        settings = {"ATLAS_ALLOW_PRIVATE_TARGETS": "1", "ATLAS_ATTEMPT_TIMEOUT_SECONDS": "30"} | settings
+        processor = Processor("delivery", broker, home, **settings)
+        started.append(processor)
+        return processor.start()
+
+    yield one
+    for processor in started:
+        processor.kill()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+Start = Callable[..., Processor]
+
+
+@pytest.mark.requirement("A-002", "A-048", "A-057", "A-058")
+def test_each_delivery_arrives_signed_and_byte_equal_and_its_outcome_is_recorded(
+    start: Start, tenant: Tenant, receiver: Receiver, home: Path
+) -> None:
+    one = tenant.workflow("wf_one", receiver.url + "/one")
+    tenant.workflow("wf_two", receiver.url + "/two")
+    receiver.script("/two", answer(202, b"thanks"))
+    deliveries = [
+        *tenant.deliver("wf_one", 20, partition=0),
+        *tenant.deliver("wf_one", 20, partition=1),
+        *tenant.deliver("wf_two", 20, partition=1),
+    ]
+    delivery_process = start()
+    outcomes = tenant.outcomes_of(deliveries)
+    assert {outcome.status for (outcome,) in outcomes.values()} == {"delivered"}
+    assert {outcome.attempt for (outcome,) in outcomes.values()} == {1}
+    by_id = {request.headers["x-atlas-delivery"]: request for request in receiver.requests}
+    assert len(receiver.requests) == len(by_id) == 60
+    for delivery in deliveries:
+        body = by_id[delivery.delivery_id].body
+        assert b'"data":' + DATA + b"," in body
+        assert f'"id":"{delivery.event_id}"'.encode() in body
+    assert {outcome.response_excerpt for (outcome,) in outcomes.values()} == {None, b"thanks"}
+    request = by_id[deliveries[0].delivery_id]
+    secret = signing_secret(ensure_master_key(home), one.entity_id)
+    sent_at = int(request.headers["webhook-timestamp"])
+    assert request.headers["x-atlas-signature"] == timestamped_signature(secret, sent_at, request.body)
+    assert delivery_process.metric('atlas_delivery_attempts_total{outcome="delivered"}') == 60
+    assert delivery_process.metric("atlas_first_delivery_seconds_count") == 60
+
+
+@pytest.mark.requirement("A-050")
+def test_failed_attempts_are_recorded_with_their_reason(start: Start, tenant: Tenant, receiver: Receiver) -> None:
+    receiver.script("/hang", hang())
+    receiver.script("/broken", answer(500, b"<h1>oh no</h1>"))
+    tenant.workflow("wf_hang", receiver.url + "/hang")
+    tenant.workflow("wf_broken", receiver.url + "/broken")
+    tenant.workflow("wf_nobody", f"http://127.0.0.1:{free_port()}/")
+    tenant.delete(tenant.workflow("wf_gone", receiver.url + "/gone"))
+    expected = {
+        "wf_hang": ("upstream_timeout", "Name of wf_hang did not respond within 0.5s", None),
+        "wf_broken": ("upstream_status", "Name of wf_broken answered 500", 500),
+        "wf_nobody": ("connection_failed", "Name of wf_nobody refused the connection", None),
+        "wf_gone": ("endpoint_disabled", "wf_gone was deleted", None),
+        "wf_never_was": ("endpoint_disabled", "wf_never_was was deleted", None),
+    }
+    start(ATLAS_ATTEMPT_TIMEOUT_SECONDS="0.5")
+    deliveries = {workflow_id: tenant.deliver(workflow_id) for workflow_id in expected}
+    outcomes = tenant.outcomes_of([one for made in deliveries.values() for one in made])
+    for workflow_id, (delivery,) in deliveries.items():
+        (outcome,) = outcomes[delivery.delivery_id]
+        assert outcome.status == "exhausted"
+        assert (outcome.error_code, outcome.error_message, outcome.http_status) == expected[workflow_id]
+
+
+@pytest.mark.requirement("W1")
+def test_inner_addresses_are_refused_unless_development_allows_them(
+    start: Start, tenant: Tenant, receiver: Receiver
+) -> None:
+    tenant.workflow("wf_inner", receiver.url)
+    tenant.workflow("wf_local", f"http://localhost:{receiver.port}/")
+    start(ATLAS_ALLOW_PRIVATE_TARGETS="")
+    deliveries = [*tenant.deliver("wf_inner"), *tenant.deliver("wf_local")]
+    outcomes = tenant.outcomes_of(deliveries)
+    assert {outcome.error_code for (outcome,) in outcomes.values()} == {"target_forbidden"}
+    assert receiver.connections == 0
+
+
+@pytest.mark.requirement("F18")
+def test_a_record_that_cannot_be_read_is_set_aside_alone(start: Start, tenant: Tenant, receiver: Receiver) -> None:
+    tenant.workflow("wf_one", receiver.url)
+    before = tenant.deliver("wf_one", 3, partition=2)
+    bad_event = tenant.deliver("wf_one", 0) or Delivery.decode(before[0].encode())
+    marks = [secrets.token_bytes(12), b"", bad_event.encode()[:-3]]
+    where = [produce(tenant.kafka, Topic.DELIVERIES, value, partition=2) for value in marks]
+    after = tenant.deliver("wf_one", 3, partition=2)
+    delivery_process = start()
+    assert tenant.outcomes_of([*before, *after])
+    letters = [DeadLetter.decode(record.value) for record in read_all(tenant.kafka, Topic.DEAD_LETTERS)]
+    mine = {(letter.partition, letter.offset): letter for letter in letters if letter.topic == Topic.DELIVERIES}
+    assert [mine[place].value for place in where] == marks
+    assert {mine[place].reason for place in where} == {"unreadable"}
+    assert delivery_process.stop() == 0
+    start()  # what was set aside is confirmed, so it is not read again
+    tenant.outcomes_of(tenant.deliver("wf_one", 1, partition=2))
+    again = [DeadLetter.decode(record.value) for record in read_all(tenant.kafka, Topic.DEAD_LETTERS)]
+    assert len(again) == len(letters)
+
+
+@pytest.mark.requirement("A-002")
+def test_a_kill_in_the_middle_of_attempts_loses_none(start: Start, tenant: Tenant, receiver: Receiver) -> None:
+    """Killed while 32 attempts hang: after the restart those are made again, same delivery ids, same bodies."""
+    tenant.workflow("wf_one", receiver.url + "/one")
+    done = tenant.deliver("wf_one", 10, partition=3)
+    first = start()
+    tenant.outcomes_of(done)
+    receiver.script("/one", hang())
+    hanging = tenant.deliver("wf_one", 40, partition=3)
+    receiver.wait_for(10 + 32)
+    first.kill()
+    receiver.script("/one", answer(200))
+    start()
+    outcomes = tenant.outcomes_of([*done, *hanging])
+    assert {outcome.status for made in outcomes.values() for outcome in made} == {"delivered"}
+    bodies: dict[str, set[bytes]] = {}
+    for request in receiver.requests:
+        bodies.setdefault(request.headers["x-atlas-delivery"], set()).add(request.body)
+    assert all(len(bodies[delivery.delivery_id]) == 1 for delivery in [*done, *hanging])
+    assert len(receiver.requests) >= 10 + 32 + 40
+
+
+@pytest.mark.requirement("F42")
+def test_a_clean_stop_lets_attempts_end_and_repeats_none(start: Start, tenant: Tenant, receiver: Receiver) -> None:
+    receiver.script("/slow", answer(200, after_seconds=1.0))
+    tenant.workflow("wf_slow", receiver.url + "/slow")
+    deliveries = tenant.deliver("wf_slow", 100, partition=4)
+    first = start()
+    receiver.wait_for(32)
+    asked_at = time.monotonic()
+    first.ask_to_stop()
+    assert first.stopped() == 0
+    assert time.monotonic() - asked_at <= 10
+    made = len(receiver.requests)
+    assert 32 <= made < 100  # those that ran have ended, those that waited were not begun
+    assert len(tenant.outcomes()) == made
+    receiver.script("/slow", answer(200))
+    start()
+    outcomes = tenant.outcomes_of(deliveries)
+    assert len(receiver.requests) == 100
+    assert all(len(made) == 1 for made in outcomes.values())
+
+
+def test_an_endpoint_that_hangs_holds_back_its_own_deliveries_only(
+    start: Start, tenant: Tenant, receiver: Receiver
+) -> None:
+    """All on one partition, the hanging ones first."""
+    receiver.script("/hang", hang())
+    tenant.workflow("wf_hang", receiver.url + "/hang")
+    tenant.workflow("wf_quick", receiver.url + "/quick")
+    tenant.deliver("wf_hang", 100, partition=5)
+    quick = tenant.deliver("wf_quick", 100, partition=5)
+    delivery_process = start()
+    outcomes = tenant.outcomes_of(quick)
+    assert {outcome.workflow_id for made in outcomes.values() for outcome in made} == {"wf_quick"}
+    assert len([request for request in receiver.requests if request.path == "/hang"]) == 32
+    assert delivery_process.metric("atlas_delivery_running") == 32
+    assert delivery_process.metric("atlas_delivery_waiting") == 100 - 32
+    delivery_process.kill()
+    receiver.script("/hang", answer(200))
+    start()
+    assert wait_until(lambda: len(tenant.outcomes()) >= 200, GIVE_UP_SECONDS)
+
+
+def test_a_second_worker_takes_its_share_and_nothing_is_lost(start: Start, tenant: Tenant, receiver: Receiver) -> None:
+    tenant.workflow("wf_one", receiver.url)
+    first = start()
+    deliveries = [one for partition in range(8) for one in tenant.deliver("wf_one", 25, partition)]
+    second = start()
+    deliveries += [one for partition in range(8) for one in tenant.deliver("wf_one", 25, partition)]
+    tenant.outcomes_of(deliveries)
+    assert second.metric("atlas_first_delivery_seconds_count") > 0
+    late = [one for partition in range(8) for one in tenant.deliver("wf_one", 5, partition)]
+    assert first.stop() == 0
+    outcomes = tenant.outcomes_of([*deliveries, *late])
+    assert {outcome.status for made in outcomes.values() for outcome in made} == {"delivered"}
