@@ -67,7 +67,7 @@ async def run(settings: Settings) -> int:
             readiness.require("log", clients.missing)
             readiness.require("listener", lambda: "no listener yet")
             if await _either(clients.ready(), stop.asked.wait()):
-                async with _events_surface(settings, clients):
+                async with events_surface(settings, clients):
                     readiness.require("listener", lambda: "stopping" if stop.asked.is_set() else None)
                     await stop.asked.wait()
     finally:
@@ -76,8 +76,8 @@ async def run(settings: Settings) -> int:
 
 
 @asynccontextmanager
-async def _events_surface(settings: Settings, clients: LogClients) -> AsyncIterator[None]:
-    """The events API on its port. Leaving it lets requests under way finish."""
+async def events_surface(settings: Settings, clients: LogClients) -> AsyncIterator[int]:
+    """The events API; yields the port it listens on. Leaving it lets requests under way finish."""
     reads = ReadModel(settings.database_url)
     services = Services(
         settings=settings,
@@ -96,7 +96,7 @@ async def _events_surface(settings: Settings, clients: LogClients) -> AsyncItera
     )
     logs.event(log, "gateway.serves", surface="events", host=settings.host, port=runner.port)
     try:
-        yield
+        yield runner.port
     finally:
         await runner.cleanup()
         await reads.close()

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterable
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from operations.kafka_clients import reader_config
 from operations.logs import event

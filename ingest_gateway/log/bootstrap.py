@@ -71,10 +71,17 @@ async def _create_workspace(
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 await clients.ready()
-                keys = await _ensure_keys(clients, workspace_id, name, idempotency_key)
+                return await ask_for_workspace(clients, settings.master_key, workspace_id, name, idempotency_key)
         except TimeoutError as error:
             raise WorkspaceRefused(f"no answer within {TIMEOUT_SECONDS:g} s: does the control process run?") from error
-    tokens = {f"{key.name}_key": mint_token(settings.master_key, key.key_kind, key.environment, key.id) for key in keys}
+
+
+async def ask_for_workspace(
+    clients: LogClients, master_key: bytes, workspace_id: str, name: str, idempotency_key: str | None = None
+) -> dict[str, str]:
+    """`create_workspace` over clients that are `ready`, until there is an answer."""
+    keys = await _ensure_keys(clients, workspace_id, name, idempotency_key)
+    tokens = {f"{key.name}_key": mint_token(master_key, key.key_kind, key.environment, key.id) for key in keys}
     return {"workspace_id": workspace_id, **tokens}
 
 

@@ -1,0 +1,71 @@
+"""`/v1/workflows` on the real gateway: targets of routes; the signing secret is shown once and only to who made it."""
+
+from pathlib import Path
+
+import pytest
+
+from schemas.ids import ULID_PATTERN
+from schemas.signatures import signing_secret
+from tests.contract.gateway.conftest import MASTER_KEY, Gateway, a_gateway
+
+PATH = "/v1/workflows"
+BILLING = {"id": "wf_billing", "name": "Billing", "url": "https://billing.example.com/hooks?source=atlas"}
+
+
+@pytest.mark.requirement("A-023", "A-057")
+async def test_a_workflow_is_made_shown_listed_and_deleted(gateway: Gateway) -> None:
+    made = await gateway.ask("POST", PATH, BILLING)
+    assert made.status == 201
+    workflow = made.json
+    secret = workflow.pop("signing_secret")
+    assert secret == signing_secret(MASTER_KEY, f"{gateway.workspace}/live/wf_billing")
+    assert list(workflow) == ["id", "object", "name", "url", "created_at", "workspace_id"]
+    assert workflow | BILLING == workflow
+    assert (await gateway.ask("GET", f"{PATH}/wf_billing")).json == workflow
+    listed = (await gateway.ask("GET", PATH)).json
+    assert listed == {"object": "list", "data": [workflow], "has_more": False, "next_cursor": None}
+    assert (await gateway.ask("DELETE", f"{PATH}/wf_billing")).status == 204
+    assert (await gateway.ask("GET", f"{PATH}/wf_billing")).code == "workflow_not_found"
+    assert (await gateway.ask("DELETE", f"{PATH}/wf_billing")).code == "workflow_not_found"
+
+
+async def test_an_id_is_made_where_none_is_given(gateway: Gateway) -> None:
+    made = (await gateway.ask("POST", PATH, {"name": "Search", "url": "https://search.example.com/"})).json
+    assert ULID_PATTERN.fullmatch(made["id"].removeprefix("wf_"))
+
+
+async def test_an_id_is_taken_once_in_its_environment(gateway: Gateway) -> None:
+    assert (await gateway.ask("POST", PATH, BILLING)).status == 201
+    again = await gateway.ask("POST", PATH, BILLING)
+    assert (again.status, again.code) == (409, "workflow_exists")
+    in_test = await gateway.ask("POST", PATH, BILLING, key="test")
+    assert in_test.status == 201
+    assert in_test.json["signing_secret"] == signing_secret(MASTER_KEY, f"{gateway.workspace}/test/wf_billing")
+
+
+@pytest.mark.requirement("A-088")
+async def test_a_repeat_under_its_key_shows_the_same_bytes_with_the_secret(gateway: Gateway) -> None:
+    headers = {"Idempotency-Key": '"workflow-1"'}
+    first = await gateway.ask("POST", PATH, BILLING, headers=headers)
+    again = await gateway.ask("POST", PATH, BILLING, headers=headers)
+    assert (first.status, again.status) == (201, 201) and again.body == first.body
+    other = await gateway.ask("POST", PATH, {**BILLING, "name": "Else"}, headers=headers)
+    assert other.status == 409
+
+
+@pytest.mark.requirement("W1", "W5")
+async def test_addresses_of_ones_own_are_for_development(bootstrap: str, tmp_path: Path, gateway: Gateway) -> None:
+    local = {"name": "Local", "url": "http://127.0.0.1:8181/hook"}
+    refused = await gateway.ask("POST", PATH, local)
+    assert (refused.status, refused.fields) == (400, ["url"])
+    async with a_gateway(bootstrap, tmp_path / "other", ATLAS_ALLOW_PRIVATE_TARGETS="1") as development:
+        assert (await development.ask("POST", PATH, local)).json["url"] == local["url"]
+
+
+async def test_all_that_is_wrong_is_told_at_once(gateway: Gateway) -> None:
+    refused = await gateway.ask("POST", PATH, {"id": "billing", "url": "ftp://x.example.com/", "secret": "mine"})
+    assert (refused.status, sorted(refused.fields)) == (400, ["id", "name", "secret", "url"])
+    not_json = await gateway.ask("POST", PATH, b"{", headers={"Content-Type": "application/json"})
+    assert (not_json.status, not_json.code) == (400, "invalid_request")
+    not_said = await gateway.ask("POST", PATH, b"{}", headers={"Content-Type": "text/plain"})
+    assert not_said.status == 415

@@ -1,0 +1,134 @@
+"""The control process without Faust: its own decisions over a table in memory, by the real protocol on a real broker.
+
+It reads `commands`, writes `control` and verdicts, and makes streams' topics. `hold()` stops it from deciding, as when
+the control process is down; what was asked meanwhile is decided after `go_on()`.
+"""
+
+import asyncio
+import bisect
+import contextlib
+import threading
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+
+from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+
+from operations.kafka_clients import reader_config
+from operations.topic_admin import ensure_topics
+from processors.control.decide import decide, token_hash_by
+from processors.control.state import ControlState
+from processors.control.topics import finished, report_of
+from processors.control.values import Asked, Task
+from schemas.commands import decode_payload
+from schemas.records import Command
+from schemas.replies import REPLY_HEADER, decode_reply
+from schemas.topics import StreamTopic, Topic, TopicSpec, stream_topic_spec
+from tests.support.kafka_topics import PARTITIONS, TIMEOUT_SECONDS
+
+
+class MemoryTable:
+    """What processors.runtime.table.TableView is, in memory."""
+
+    def __init__(self) -> None:
+        self._values: dict[bytes, bytes] = {}
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._values.get(key)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self._values[key] = value
+
+    def delete(self, key: bytes) -> None:
+        self._values.pop(key, None)
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        keys = sorted(self._values)
+        for key in keys[bisect.bisect_left(keys, prefix) :]:
+            if not key.startswith(prefix):
+                return
+            yield key, self._values[key]
+
+
+class StandInControl:
+    def __init__(self, bootstrap: str, master_key: bytes) -> None:
+        self._bootstrap = bootstrap
+        self._token_hash = token_hash_by(master_key)
+        self._state = ControlState(MemoryTable())
+        self._stopping = threading.Event()
+        self._deciding = threading.Event()
+        self._deciding.set()
+        self._reading = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+        assert self._reading.wait(TIMEOUT_SECONDS)
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._deciding.set()
+        self._thread.join(TIMEOUT_SECONDS)
+
+    def hold(self) -> None:
+        self._deciding.clear()
+
+    def go_on(self) -> None:
+        self._deciding.set()
+
+    def _run(self) -> None:
+        consumer = Consumer(reader_config(self._bootstrap, f"stand-in-{uuid.uuid4().hex}"))
+        producer = Producer({"bootstrap.servers": self._bootstrap, "linger.ms": 0, "partitioner": "murmur2_random"})
+        partitions = [TopicPartition(Topic.COMMANDS, partition) for partition in range(PARTITIONS)]
+        for partition in partitions:
+            partition.offset = _end(consumer, partition)
+        consumer.assign(partitions)
+        self._reading.set()
+        while not self._stopping.is_set():
+            message = consumer.poll(0.02)
+            self._deciding.wait()
+            if message is not None and message.error() is None:
+                self._decide(producer, _asked(message))
+        producer.flush(TIMEOUT_SECONDS)
+        consumer.close()
+
+    def _decide(self, producer: Producer, asked: Asked) -> None:
+        effects = decide(self._state, asked, self._token_hash)
+        for key, value in self._state.apply(effects):
+            producer.produce(Topic.CONTROL, value, key)
+        for partition, verdict in effects.verdicts:
+            producer.produce(Topic.VERDICTS, verdict.encode(), partition=partition)
+        producer.poll(0)
+        for work in effects.changes.started:
+            if work.task is Task.CREATE:
+                topic = StreamTopic(work.workspace, work.environment, work.name)
+                spec = stream_topic_spec(topic, PARTITIONS, work.retention_days)
+                ensure_topics(self._bootstrap, [TopicSpec(spec.name, spec.partitions, spec.config)])
+            if not work.due_ms:
+                report = report_of(work, finished(work, topic_id="topic-id"))
+                self._decide(producer, Asked(report, decode_payload(report), asked.append_ms, asked.offset + 1))
+
+
+def _end(consumer: Consumer, partition: TopicPartition) -> int:
+    """A topic made a moment ago may have no leader yet."""
+    while True:
+        try:
+            return consumer.get_watermark_offsets(partition, timeout=TIMEOUT_SECONDS)[1]
+        except KafkaException:
+            time.sleep(0.05)
+
+
+def _asked(message: Message) -> Asked:
+    command = Command.decode(message.value())
+    reply = decode_reply(dict(message.headers() or [])[REPLY_HEADER])
+    return Asked(command, decode_payload(command), message.timestamp()[1], message.offset() or 0, reply)
+
+
+@contextlib.asynccontextmanager
+async def control_stand_in(bootstrap: str, master_key: bytes) -> AsyncIterator[StandInControl]:
+    control = StandInControl(bootstrap, master_key)
+    await asyncio.to_thread(control.start)
+    try:
+        yield control
+    finally:
+        await asyncio.to_thread(control.stop)
