@@ -19,6 +19,7 @@ from deploy.local.broker import Broker, BrokerFailed
 from deploy.local.child import ProcessSpec, Say, http_not_ready
 from deploy.local.home import HomeTaken, PortTaken, locked_home, require_free
 from deploy.local.jars import JarsUnusable, ToolMissing
+from deploy.local.scraping import write_scraping
 from deploy.local.supervisor import NotReady, StopRequested, Supervisor
 from operations.settings import PROCESSES, Settings, SettingsInvalid, ensure_master_key, home_directory
 from operations.topic_admin import PartitionsChanged, ensure_topics
@@ -71,6 +72,7 @@ def up(
         ensure_master_key(home)
         settings = Settings.from_env(env)
         require_free(settings.host, port_uses(settings))
+        write_scraping(home, {name: f"{settings.host}:{settings.ports.operations(name)}" for name in PROCESSES})
         supervisor = Supervisor(home / "logs", say)
         with supervisor.handling_signals():
             try:

@@ -1,0 +1,25 @@
+"""What a Prometheus beside a development run needs: our configuration and alerts, and where the processes listen.
+
+prometheus --config.file=$ATLAS_HOME/prometheus/prometheus.yml
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+SHIPPED = Path(__file__).parents[1] / "prometheus"
+CONFIGURATION, ALERTS, TARGETS = "prometheus.yml", "alerts.yml", "targets.json"
+
+
+def write_scraping(home: Path, operations: Mapping[str, str]) -> Path:
+    """`operations`: the operations port of each process, as `host:port`. Returns the configuration's path."""
+    folder = home / "prometheus"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (CONFIGURATION, ALERTS):
+        shutil.copyfile(SHIPPED / name, folder / name)
+    targets = [{"targets": [address], "labels": {"process": process}} for process, address in operations.items()]
+    arriving = folder / f".{TARGETS}.arriving"
+    arriving.write_text(json.dumps(targets, indent=2) + "\n")
+    arriving.rename(folder / TARGETS)  # a Prometheus that runs already never reads half of it
+    return folder / CONFIGURATION
