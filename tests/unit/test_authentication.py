@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -59,10 +58,16 @@ def a_key(key_id: str = "key_1", kind: KeyKind = KeyKind.SECRET, environment: st
     return Key(**{**values, "name": "k", "token_hash": token_hash, **changes})  # type: ignore[arg-type]
 
 
-def a_request(*authorizations: str) -> web.Request:
+class Headers(dict[object, object]):
     """As much of a request as is looked at, so that headers can hold what no client library sends."""
-    headers = CIMultiDict([("Authorization", written) for written in authorizations])
-    return cast(web.Request, SimpleNamespace(headers=headers))
+
+    def __init__(self, authorizations: tuple[str, ...]) -> None:
+        super().__init__()
+        self.headers = CIMultiDict([("Authorization", written) for written in authorizations])
+
+
+def a_request(*authorizations: str) -> web.Request:
+    return cast(web.Request, Headers(authorizations))
 
 
 @pytest.mark.requirement("A-006", "A-008", "A-010", "A-011")
