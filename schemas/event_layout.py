@@ -5,13 +5,13 @@ Only for bytes that a gateway sealed: they are well-formed by construction. Othe
 so their pieces fit as they are.
 """
 
-from typing import NamedTuple
+import msgspec
 
 from schemas.avro_pieces import read_long
 from schemas.codec import EVENT
 
 
-class EventPieces(NamedTuple):
+class EventPieces(msgspec.Struct, frozen=True, gc=False):
     """`…_field`: encoded as they stand. `kind_fields`: type and occurred_at; `optional_fields`: actor, metadata,
     key.
     """

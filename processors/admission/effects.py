@@ -7,6 +7,8 @@ share: that is a third of the time that encoding each record anew takes. Tests h
 
 from typing import Any, NamedTuple
 
+import msgspec
+
 from processors.admission.decide import Admitted, Conflicted, Decided, Seen, Source, scope_of
 from processors.admission.reading import ReadEvent
 from processors.runtime.batches import Record
@@ -42,7 +44,7 @@ class Place(NamedTuple):
     routes_field: bytes
 
 
-class Effects(NamedTuple):
+class Effects(msgspec.Struct, frozen=True, gc=False):
     """Messages by topic. `verdict` and the table's entry go with `decision`: all of it or, where it fails, nothing."""
 
     decision: Message

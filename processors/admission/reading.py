@@ -6,8 +6,6 @@ says of them is ignored (RELIABILITY K10). The topic says whose it is, never the
 as an event over HTTP, so that what is made of it (a delivery, a record written once more) fits Kafka's limits (K13).
 """
 
-from typing import NamedTuple
-
 import msgspec
 
 from processors.runtime.batches import Record
@@ -37,7 +35,7 @@ class Unreadable(Exception):
         self.reason = reason
 
 
-class ReadEvent(NamedTuple):
+class ReadEvent(msgspec.Struct, frozen=True, gc=False):
     """A checked event, as the pieces of its Avro form. `direct`: written by a Kafka producer, not by a gateway."""
 
     pieces: EventPieces

@@ -9,6 +9,8 @@ only admission can say where a record stood. Decision 0004 has the reasons.
 import hashlib
 import struct
 
+import msgspec
+
 from processors.runtime.batches import Record
 from schemas.partitioner import partition_for
 from schemas.seal import HASH_BYTES, MAC_BYTES, Sealer
@@ -44,7 +46,9 @@ def as_first_written(record: Record, sealer: Sealer) -> Record | None:
         return None
     partition, offset, timestamp = _POSITION.unpack_from(origin)
     topic = origin[_POSITION.size :].decode()
-    return record._replace(topic=topic, partition=partition, offset=offset, timestamp=timestamp, headers=())
+    return msgspec.structs.replace(
+        record, topic=topic, partition=partition, offset=offset, timestamp=timestamp, headers=()
+    )
 
 
 def _digest(origin: bytes) -> bytes:

@@ -1,14 +1,15 @@
 """What an agent is handed: one fetched batch of one partition, its records in the log's order."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
 
+import msgspec
 from confluent_kafka import Message
 from faust.types import TP
 
-Headers = tuple[tuple[str, bytes | None], ...]
+Headers = Sequence[tuple[str, bytes | None]]
 
 
-class Record(NamedTuple):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One Kafka record. `timestamp` is the broker's append time in milliseconds (all topics are LogAppendTime)."""
 
     topic: str
@@ -48,7 +49,7 @@ def _headers(message: Message) -> Headers:
         headers = message.headers()
     except (SystemError, UnicodeError):
         return ()
-    return tuple(headers) if headers else ()  # type: ignore[arg-type]
+    return headers or ()  # type: ignore[return-value]
 
 
 class Batch:

@@ -170,17 +170,16 @@ class Fetcher:
             self._taken -= len(self._waiting[tp])
             self._orders.append(("resume", [TopicPartition(tp.topic, tp.partition)]))
 
-    def _accept(self, epoch: int, records: list[Record]) -> None:
+    def _accept(self, epoch: int, fetched: dict[TP, list[Record]]) -> None:
         if epoch != self._epoch:  # fetched for an assignment that is gone
-            self._taken += len(records)
+            self._taken += sum(map(len, fetched.values()))
             return
-        for record in records:
-            tp = TP(record.topic, record.partition)
+        for tp, records in fetched.items():
             waiting = self._waiting.get(tp)
             if waiting is not None:
-                waiting.append(record)
+                waiting.extend(records)
             if waiting is None or tp in self._paused:
-                self._taken += 1
+                self._taken += len(records)
         self._arrived.set()
         if self._is_full() and self._pausing is None:
             self._pausing = self._loop.call_later(HELD_UP_SECONDS, self._pause_the_stuck)
@@ -210,18 +209,30 @@ class Fetcher:
                     self._stopping.wait(FULL_WAIT_SECONDS)
                 elif (first := self._consumer.poll(POLL_SECONDS)) is not None:
                     # poll waits for one record; consume(n, 0) then takes what is there without waiting for n.
-                    messages = [first, *self._consumer.consume(BATCH_RECORDS_MAX, 0)]
-                    records = [to_record(message) for message in messages if self._is_record(message)]
-                    for record in records:
-                        self._next_offsets[TP(record.topic, record.partition)] = record.offset + 1
-                    if records:
-                        self._offered += len(records)
-                        self._loop.call_soon_threadsafe(self._accept, epoch, records)
+                    self._offer(epoch, [first, *self._consumer.consume(BATCH_RECORDS_MAX, 0)])
                 looked_at = self._look(epoch, looked_at)
         except Exception as error:
             self.failure = error  # the watchdog ends the process with it; a closed loop has no watchdog any more
         finally:
             self._consumer.close()
+
+    def _offer(self, epoch: int, messages: list[Message]) -> None:
+        fetched: dict[TP, list[Record]] = {}
+        for message in messages:
+            if (error := message.error()) is not None:
+                self._note_error(error, message.topic())
+                continue
+            record = to_record(message)
+            tp = TP(record.topic, record.partition)
+            try:
+                fetched[tp].append(record)
+            except KeyError:
+                fetched[tp] = [record]
+        for tp, records in fetched.items():
+            self._next_offsets[tp] = records[-1].offset + 1
+            self._offered += len(records)
+        if fetched:
+            self._loop.call_soon_threadsafe(self._accept, epoch, fetched)
 
     def _look(self, epoch: int, looked_at: float) -> float:
         """Measures the lag when it is time; returns when that was done last."""
@@ -273,10 +284,6 @@ class Fetcher:
                 self._consumer.resume(partitions)
         return epoch
 
-    def _is_record(self, message: Message) -> bool:
-        error = message.error()
-        if error is None:
-            return True
+    def _note_error(self, error: KafkaError, topic: str | None) -> None:
         if error.code() not in (KafkaError._PARTITION_EOF, KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):
-            event(log, "fetch.failed", logging.WARNING, topic=message.topic(), error=str(error))
-        return False
+            event(log, "fetch.failed", logging.WARNING, topic=topic, error=str(error))

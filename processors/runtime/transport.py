@@ -120,8 +120,8 @@ class Consumer(driver.Consumer):
             self.fetcher.release(batch)
 
     async def commit_and_end_transactions(self) -> None:
-        """Faust calls it when partitions are revoked and when it stops: finish what runs, then commit. Nothing is handed
-        out from here on until the next assignment.
+        """Faust calls it when partitions are revoked and when it stops: finish what runs, then commit. Nothing is
+        handed out from here on until the next assignment.
         """
         assert self.fetcher is not None
         self._draining = True
