@@ -132,6 +132,7 @@ class DeliveryAgent:
         return await self._client.post(route.endpoint, Post(pending.delivery.delivery_id, FIRST_ATTEMPT, pending.body))
 
     def _finish(self, pending: Pending) -> None:
+        self._runtime.handled_records += 1  # for the watchdog: a batch that waits for room is not a stalled worker
         self._confirm(pending.partition, pending.partition.finish(pending))
 
     def _confirm(self, partition: Partition, next_offset: int | None) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 
 from deploy.local.broker import Broker
 from deploy.local.spawn import wait_until
@@ -50,8 +51,10 @@ class Tenant:
 
     def deliver(self, workflow_id: str, count: int = 1, partition: int = 0) -> list[Delivery]:
         made = [self._delivery(workflow_id) for _ in range(count)]
+        producer = Producer({"bootstrap.servers": self.kafka, "linger.ms": 1})
         for delivery in made:
-            produce(self.kafka, Topic.DELIVERIES, delivery.encode(), partition=partition)
+            producer.produce(Topic.DELIVERIES, delivery.encode(), partition=partition)
+        assert producer.flush(GIVE_UP_SECONDS) == 0
         return made
 
     def outcomes(self) -> list[Outcome]:
@@ -283,6 +286,25 @@ def test_an_endpoint_that_hangs_holds_back_its_own_deliveries_only(
     receiver.script("/hang", answer(200))
     start()
     assert wait_until(lambda: len(tenant.outcomes()) >= 200, GIVE_UP_SECONDS)
+
+
+@pytest.mark.requirement("F42")
+def test_what_exceeds_the_memory_allowed_stays_on_the_log_and_a_stop_does_not_wait_for_it(
+    start: Start, tenant: Tenant, receiver: Receiver
+) -> None:
+    receiver.script("/hang", hang())
+    tenant.workflow("wf_hang", receiver.url + "/hang")
+    deliveries = tenant.deliver("wf_hang", 2_500, partition=6)
+    first = start(ATLAS_ATTEMPT_TIMEOUT_SECONDS="5")
+    assert wait_until(lambda: first.metric("atlas_delivery_backpressure_total") > 0, GIVE_UP_SECONDS)
+    assert first.metric("atlas_delivery_running") + first.metric("atlas_delivery_waiting") <= 2_000
+    asked_at = time.monotonic()
+    assert first.stop() == 0
+    assert time.monotonic() - asked_at <= 10
+    receiver.script("/hang", answer(200))
+    start()
+    outcomes = tenant.outcomes_of(deliveries)
+    assert all(len(made) == 1 for made in outcomes.values())
 
 
 def test_a_second_worker_takes_its_share_and_nothing_is_lost(start: Start, tenant: Tenant, receiver: Receiver) -> None:
