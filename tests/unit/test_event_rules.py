@@ -48,6 +48,7 @@ def test_a_whole_event_is_read() -> None:
     assert fields.idempotency_key is None
 
 
+@pytest.mark.requirement("J11")
 def test_parts_are_kept_as_they_were_sent() -> None:
     text = '{ "b" : 1.00,  "a":"\\u0041\\/", "a": 2 }'
     fields = read(a_body_with("data", f"  {text}\n"))
@@ -299,6 +300,22 @@ def data_of(size_bytes: int, padding: str = "") -> str:
 def test_the_size_of_data(text: str, faults: list[str]) -> None:
     assert counted_bytes(text.encode()) in (DATA_BYTES_MAX, DATA_BYTES_MAX + 1)
     assert fault_fields(a_body_with("data", text)) == faults
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{" + ",".join(f'"key{n}":{n}' for n in range(15_000)) + "}",
+        '{"' + "k" * 100_000 + '":1}',
+        '{"a":[' + ",".join(["[]"] * 80_000) + "]}",
+        '{"a":' + "[" * 62 + "]" * 62 + "}",
+    ],
+    ids=["many keys", "a long key", "many lists", "as deep as may be"],
+)
+def test_large_and_odd_data_is_taken(text: str) -> None:
+    fields = read(a_body_with("data", text))
+    assert fields.data == text.encode()
+    assert len(payload_hash(fields)) == 16
 
 
 @pytest.mark.requirement("S4")

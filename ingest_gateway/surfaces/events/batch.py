@@ -24,14 +24,15 @@ from ingest_gateway.metrics import EVENTS_PUBLISHED
 from ingest_gateway.surfaces.events.entity_commands import caller, idempotency_key
 from ingest_gateway.surfaces.events.envelope import batch_items
 from ingest_gateway.surfaces.events.faults import BUSY, INVALID_BATCH, error_of
-from ingest_gateway.surfaces.events.publish import EVENT_BODY_BYTES_MAX, Publisher, Sent, invalid, now_ms
+from ingest_gateway.surfaces.events.publish import EVENT_BODY_BYTES_MAX, LARGE_BYTES, Publisher, Sent, invalid, now_ms
 from schemas.event_rules import EventInvalid, read_event
 from schemas.strict_json import JsonFault
 
 JSON, NDJSON = "application/json", "application/x-ndjson"
 BATCH_BYTES_MAX = 32 * 1024 * 1024
 BATCH_EVENTS_MAX = 10_000
-TURN_ITEMS = 64  # then other requests have their turn: about 3 ms
+TURN_ITEMS = 256  # settled before other requests have their turn
+ITEM_COST_BYTES = 500  # what an item costs beside its bytes
 
 NONE = "A batch has at least one event."
 TOO_MANY = f"A batch has at most {BATCH_EVENTS_MAX} events."
@@ -48,6 +49,7 @@ class Batch:
         self._request_id = request_id
         self._items: list[Sent | Refused] = []
         self._results: list[bytes] = []
+        self._turn_bytes = 0
         self.accepted = 0
 
     def __len__(self) -> int:
@@ -61,12 +63,17 @@ class Batch:
         """One more item, as it was sent."""
         try:
             fields = read_event(text, now_ms=now_ms(), allow_key_field=True)
+            if len(text) > LARGE_BYTES:
+                await asyncio.sleep(0)
             self._items.append(await self._publisher.publish(fields))
         except EventInvalid as error:
             self._items.append(invalid(error))
         except Refused as refused:
             self._items.append(refused)
-        await self._give_way(len(self._items))
+        self._turn_bytes += ITEM_COST_BYTES + len(text)
+        if self._turn_bytes > LARGE_BYTES:
+            self._turn_bytes = 0
+            await asyncio.sleep(0)
 
     def note_too_long(self) -> None:
         """One more item, which is longer than any event."""
@@ -74,10 +81,11 @@ class Batch:
         self._items.append(Refused(FaultKind.BODY_TOO_LARGE, message))
 
     async def settle(self) -> None:
-        """Waits for the answers to all items. The parts of items that are settled are let go."""
+        """Waits for the answers to all items, then lets the items go."""
         for index, item in enumerate(self._items):
             self._results.append(await self._result(index, item))
-            await self._give_way(index)
+            if index % TURN_ITEMS == 0:
+                await asyncio.sleep(0)
         self._items.clear()
         _ACCEPTED.inc(self.accepted)
         _REJECTED.inc(self.rejected)
@@ -101,11 +109,6 @@ class Batch:
     def _refusal(self, index: int, refused: Refused) -> bytes:
         error = error_of(refused, self._request_id)
         return orjson.dumps({"index": index, "status": refused.status, "error": error})
-
-    @staticmethod
-    async def _give_way(count: int) -> None:
-        if count % TURN_ITEMS == 0:
-            await asyncio.sleep(0)
 
 
 async def publish_batch(request: web.Request) -> web.Response:
