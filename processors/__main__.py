@@ -90,7 +90,10 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     logs.configure(group, settings.log_level)
-    return uvloop.run(run(settings, group))
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    # Not asyncio.run, which then cancels all tasks and waits for them: Faust's start themselves again, for ever.
+    return loop.run_until_complete(run(settings, group))
 
 
 if __name__ == "__main__":
