@@ -1,6 +1,6 @@
 """What a gateway process talks to the log with, all started and stopped together."""
 
-import logging
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from operations.control_reader import ControlReader
 from operations.settings import Settings
 from schemas.control_view import ControlView
 
-log = logging.getLogger(__name__)
+FLUSH_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,4 @@ async def log_clients(
     try:
         yield LogClients(events, verdicts, commands, control)
     finally:
-        await events.close()
-        await verdicts.stop()
-        await control.stop()
+        await asyncio.gather(events.close(FLUSH_SECONDS), verdicts.stop(), control.stop())

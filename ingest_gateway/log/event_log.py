@@ -40,6 +40,9 @@ FAILURE_LABELS = frozenset(
     }
 )
 
+LATE_STORED, LATE_FAILED = (metrics.PRODUCE_LATE.labels(outcome) for outcome in ("stored", "failed"))
+FAILURES = {label: metrics.PRODUCE_FAILURES.labels(label) for label in (*FAILURE_LABELS, "queue_full", "other")}
+
 
 class LogBusy(Exception):
     """The local queue is full; nothing of this record was taken."""
@@ -90,6 +93,7 @@ class EventLog:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._reports: list[_Report] = []
+        self._under_way = 0
         self._newest: dict[str, dict[tuple[str, int], int]] = {}
         self._records = RecordReader(bootstrap)
         self._stopping = threading.Event()
@@ -109,8 +113,8 @@ class EventLog:
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._producer = producer = self._make_producer(self._config)
-        metrics.PRODUCE_QUEUE.set_function(lambda: len(producer))
+        self._producer = self._make_producer(self._config)
+        metrics.PRODUCE_QUEUE.set_function(lambda: self._under_way)
         self._thread = threading.Thread(target=self._run, name="event-log", daemon=True)
         self._thread.start()
 
@@ -132,17 +136,17 @@ class EventLog:
         try:
             self._producer.produce(topic, value, key, on_delivery=report, headers=headers)  # type: ignore[arg-type]
         except BufferError as error:
-            metrics.PRODUCE_FAILURES.labels("queue_full").inc()
+            FAILURES["queue_full"].inc()
             raise LogBusy("the local queue to the log is full") from error
         except KafkaException as error:
             self._note_error(error.args[0])
             raise LogUnavailable(str(error)) from error
+        self._under_way += 1
         return future
 
     def has_room(self, records: int) -> bool:
         """Whether that many records fit the local queue now: asked before a batch, so that none is half sent (F8)."""
-        assert self._producer is not None
-        return len(self._producer) + records <= self._queue_messages_max
+        return self._under_way + records <= self._queue_messages_max
 
     def newest(self, workspace: str, environment: str) -> list[Position]:
         """The newest record that this process appended to each partition of these streams, as far as remembered."""
@@ -204,6 +208,7 @@ class EventLog:
 
     def _settle_all(self, reports: list[_Report]) -> None:
         now_seconds = time.perf_counter()
+        self._under_way -= len(reports)
         for report in reports:
             metrics.PRODUCE_SECONDS.observe(now_seconds - report.started_seconds)
             if report.error is None:
@@ -218,15 +223,15 @@ class EventLog:
         if self._fatal is not None:
             _fail(report.future, self._fatal)  # stored before the fault, but nothing is promised after it
         elif report.future.done():
-            metrics.PRODUCE_LATE.labels("stored").inc()
+            LATE_STORED.inc()
         else:
             report.future.set_result(stored)
 
     def _settle_failed(self, future: asyncio.Future[Appended], error: KafkaError) -> None:
         self._note_error(error)
-        metrics.PRODUCE_FAILURES.labels(_failure_label(error)).inc()
+        FAILURES.get(error.name(), FAILURES["other"]).inc()
         if future.done():
-            metrics.PRODUCE_LATE.labels("failed").inc()
+            LATE_FAILED.inc()
         else:
             _fail(future, error.str())
 
@@ -256,11 +261,6 @@ class EventLog:
 
 def _stored(message: Message) -> Appended:
     return Appended(message.topic(), message.partition(), message.offset(), message.timestamp()[1])  # type: ignore[arg-type]
-
-
-def _failure_label(error: KafkaError) -> str:
-    name = error.name()
-    return name if name in FAILURE_LABELS else "other"
 
 
 def _fail(future: asyncio.Future[Appended], reason: str) -> None:

@@ -175,9 +175,6 @@ class FailingProducer:
     def flush(self, timeout: float) -> int:
         return self.poll(0) * 0
 
-    def __len__(self) -> int:
-        return 0
-
 
 @pytest.mark.requirement("F7")
 async def test_after_a_fatal_error_nothing_is_confirmed_any_more_and_the_process_is_told_once() -> None:

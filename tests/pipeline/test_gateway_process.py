@@ -1,0 +1,221 @@
+"""The gateway process from outside: when it is ready, how it stops, what it answers when the broker or it is hurt."""
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psutil
+import pytest
+from click.testing import CliRunner
+
+from cli.main import main as atlas
+from deploy.local.broker import Broker
+from ingest_gateway.log.bootstrap import create_workspace, development_workspace_id, ensure_development_workspace
+from operations.settings import Settings, ensure_master_key
+from schemas.codec import EVENT
+from schemas.ids import WORKSPACE, short_id
+from schemas.topics import stream_topic
+from tests.support.control_stand_in import StandInControl, control_stand_in
+from tests.support.events import an_event
+from tests.support.gateway_process import GatewayProcess
+from tests.support.kafka_topics import ensure_base_topics, read_all
+from tests.support.ports import free_port
+
+STREAM = "orders-prod"
+EXIT_SECONDS = 10.0
+FATAL_EXIT_SECONDS = 5.0
+
+
+@pytest.fixture
+async def control(own_broker: Broker, tmp_path: Path) -> AsyncIterator[StandInControl]:
+    ensure_base_topics(own_broker.bootstrap)
+    async with control_stand_in(own_broker.bootstrap, ensure_master_key(tmp_path)) as control:
+        yield control
+
+
+@pytest.fixture
+def gateway(own_broker: Broker, control: StandInControl, tmp_path: Path) -> Iterator[GatewayProcess]:
+    gateway = GatewayProcess(own_broker.bootstrap, tmp_path)
+    gateway.start_until_ready()
+    yield gateway
+    gateway.kill()
+
+
+@pytest.fixture
+async def client(gateway: GatewayProcess, settings: Settings) -> AsyncIterator["Client"]:
+    async with a_client(gateway, settings) as client:
+        yield client
+
+
+@pytest.fixture
+def settings(own_broker: Broker, tmp_path: Path) -> Settings:
+    return Settings.from_env({"ATLAS_HOME": str(tmp_path), "ATLAS_KAFKA": own_broker.bootstrap})
+
+
+class Client:
+    def __init__(self, url: str, made: dict[str, str], session: aiohttp.ClientSession) -> None:
+        self.workspace = made["workspace_id"]
+        self._url = url
+        self._headers = {"Authorization": f"Bearer {made['live_key']}"}
+        self._session = session
+
+    async def post(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any], Any]:
+        async with self._session.post(self._url + path, json=body, headers=self._headers) as answer:
+            return answer.status, await answer.json(), answer.headers
+
+    async def publish(self, number: int = 0) -> tuple[int, dict[str, Any], Any]:
+        return await self.post("/v1/events", an_event(stream=STREAM, data={"number": number}, occurred_at=NOW))
+
+    @property
+    def topic(self) -> str:
+        return stream_topic(self.workspace, "live", STREAM)
+
+
+NOW = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+class a_client:
+    """A client whose workspace and stream are there."""
+
+    def __init__(self, gateway: GatewayProcess, settings: Settings) -> None:
+        self._gateway, self._settings = gateway, settings
+        self._session = aiohttp.ClientSession()
+
+    async def __aenter__(self) -> Client:
+        made = await asyncio.to_thread(create_workspace, self._settings, short_id(WORKSPACE), "Test")
+        client = Client(self._gateway.url, made, self._session)
+        status, body, _ = await client.post("/v1/event-streams", {"name": STREAM})
+        assert status == 201, body
+        return client
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+
+async def published_until_refused(client: Client) -> set[str]:
+    """Ids of all that was answered 202 until the gateway answers no more."""
+    accepted: set[str] = set()
+
+    async def go_on(numbers: Iterator[int]) -> None:
+        for number in numbers:
+            try:
+                status, body, _ = await client.publish(number)
+            except (aiohttp.ClientError, ConnectionError):
+                return
+            assert status in (202, 503)
+            if status == 202:
+                accepted.add(body["id"])
+
+    numbers = iter(range(100_000))
+    await asyncio.gather(*(go_on(numbers) for _ in range(20)))
+    return accepted
+
+
+def ids_on(bootstrap: str, topic: str) -> list[str]:
+    return [EVENT.decode(record.value)["id"] for record in read_all(bootstrap, topic)]
+
+
+@pytest.mark.requirement("F42")
+async def test_a_stop_under_load_answers_what_is_under_way(
+    gateway: GatewayProcess, client: Client, own_broker: Broker
+) -> None:
+    load = asyncio.create_task(published_until_refused(client))
+    await asyncio.sleep(0.5)
+    started = time.monotonic()
+    assert await asyncio.to_thread(gateway.stop) == 0
+    assert time.monotonic() - started < EXIT_SECONDS
+    accepted = await load
+    stored = ids_on(own_broker.bootstrap, client.topic)
+    assert accepted and accepted == set(stored) and len(stored) == len(accepted)
+
+
+@pytest.mark.requirement("F1", "F34")
+async def test_a_kill_right_after_a_202_loses_nothing(
+    gateway: GatewayProcess, client: Client, own_broker: Broker
+) -> None:
+    load = asyncio.create_task(published_until_refused(client))
+    await asyncio.sleep(0.5)
+    await asyncio.to_thread(gateway.kill)
+    accepted = await load
+    assert accepted and accepted <= set(ids_on(own_broker.bootstrap, client.topic))
+
+
+@pytest.mark.requirement("F2", "F8")
+async def test_a_broker_that_stops_answering_gives_503_in_time_and_flat_memory(
+    gateway: GatewayProcess, client: Client, own_broker: Broker
+) -> None:
+    before = await client.publish()
+    assert before[0] == 202
+    before_bytes = psutil.Process(gateway.pid).memory_info().rss
+    own_broker.pause()
+    started = time.monotonic()
+    answers = await asyncio.gather(*(client.publish(number) for number in range(1, 1_001)))
+    assert {status for status, _, _ in answers} == {503}
+    assert all(int(headers["Retry-After"]) >= 1 for _, _, headers in answers)
+    assert time.monotonic() - started < 30
+    assert psutil.Process(gateway.pid).memory_info().rss - before_bytes < 150_000_000
+    own_broker.resume()
+    own_broker.wait_until_serving()
+    async with asyncio.timeout(60):
+        while (await client.publish())[0] != 202:  # noqa: ASYNC110 it is asked over HTTP
+            await asyncio.sleep(0.1)
+    assert (await client.publish())[1]["id"] == before[1]["id"]
+
+
+@pytest.mark.requirement("F7")
+async def test_a_producer_that_failed_for_good_ends_the_process(
+    own_broker: Broker, control: StandInControl, tmp_path: Path, settings: Settings
+) -> None:
+    made = await asyncio.to_thread(create_workspace, settings, short_id(WORKSPACE), "Test")
+    gateway = GatewayProcess(own_broker.bootstrap, tmp_path, module="tests.support.gateway_process")
+    gateway.start_until_ready()
+    try:
+        async with aiohttp.ClientSession() as session:
+            client = Client(gateway.url, made, session)
+            started = time.monotonic()
+            status, _, _ = await client.post("/v1/event-streams", {"name": STREAM})
+            assert status == 503
+            assert await asyncio.to_thread(gateway.wait, FATAL_EXIT_SECONDS) == 1
+            assert time.monotonic() - started < FATAL_EXIT_SECONDS + 1
+    finally:
+        gateway.kill()
+
+
+async def test_it_is_not_ready_before_the_broker_is_and_stops_all_the_same(tmp_path: Path) -> None:
+    gateway = GatewayProcess(f"127.0.0.1:{free_port()}", tmp_path)
+    gateway.start()
+    async with asyncio.timeout(60):
+        while "log" not in (missing := await asyncio.to_thread(gateway.missing)):  # noqa: ASYNC110 the same
+            await asyncio.sleep(0.05)
+    assert "control" in missing["log"]
+    started = time.monotonic()
+    assert await asyncio.to_thread(gateway.stop) == 0
+    assert time.monotonic() - started < EXIT_SECONDS
+
+
+async def test_the_development_workspace_is_made_once(control: StandInControl, settings: Settings) -> None:
+    first = await asyncio.to_thread(ensure_development_workspace, settings)
+    again = await asyncio.to_thread(ensure_development_workspace, settings)
+    assert first == again
+    assert list(first) == ["workspace_id", "live_key", "test_key", "publishable_key"]
+    assert first["workspace_id"] == development_workspace_id(settings.master_key)
+    assert [first[name][:14] for name in ("live_key", "test_key", "publishable_key")] == [
+        *("atlas_live_sk_", "atlas_test_sk_", "atlas_live_pk_")
+    ]
+    assert development_workspace_id(secrets.token_bytes(32)) != first["workspace_id"]
+
+
+async def test_a_workspace_is_made_from_the_command_line(control: StandInControl, settings: Settings) -> None:
+    env = {"ATLAS_HOME": str(settings.home), "ATLAS_KAFKA": settings.kafka}
+    arguments = ["workspace", "create", "--name", "Acme", "--id", "org_acme"]
+    made = await asyncio.to_thread(CliRunner().invoke, atlas, arguments, env=env)
+    assert made.exit_code == 0, made.output
+    shown = json.loads(made.stdout)
+    assert shown["workspace_id"] == "org_acme" and shown["live_key"].startswith("atlas_live_sk_")
+    refused = await asyncio.to_thread(CliRunner().invoke, atlas, [*arguments[:-1], "org/acme"], env=env)
+    assert refused.exit_code == 2 and "--id" in refused.output
