@@ -120,18 +120,25 @@ class Outbox:
                 raise OutboxFailed(f"{topic}: {error}") from error
 
     def produce_many(self, topic: str, messages: list[dict[str, Any]], report: Any) -> int:
-        """Hands all of them over in one call; where the local queue is nearly full, one by one, waiting for room."""
-        if len(self._producer) + len(messages) < QUEUE_MESSAGES_MAX:
-            taken = self._producer.produce_batch(topic, messages, on_delivery=report)
-            if taken == len(messages):
-                return taken
-            messages = [message for message in messages if "_error" in message]
-        else:
-            taken = 0
+        """Hands those of one partition over in one call: confluent-kafka says that a message may name its own, but it
+        sends it wherever its key leads. Returns how many were taken: all, or OutboxFailed is raised.
+        """
+        by_partition: dict[int | None, list[dict[str, Any]]] = {}
         for message in messages:
-            options = {"partition": message["partition"]} if "partition" in message else {}
+            by_partition.setdefault(message.get("partition"), []).append(message)
+        for partition, some in by_partition.items():
+            self._produce_alike(topic, some, {} if partition is None else {"partition": partition}, report)
+        return len(messages)
+
+    def _produce_alike(self, topic: str, messages: list[dict[str, Any]], options: dict[str, Any], report: Any) -> None:
+        """Where the local queue is nearly full one by one, waiting for room."""
+        if len(self._producer) + len(messages) < QUEUE_MESSAGES_MAX:
+            taken = self._producer.produce_batch(topic, messages, on_delivery=report, **options)
+            if taken == len(messages):
+                return
+            messages = [message for message in messages if "_error" in message]
+        for message in messages:
             self.produce(topic, message.get("value"), message.get("key"), report, options)
-        return taken + len(messages)
 
     def wake(self, waiter: asyncio.Future[None] | None) -> None:
         if waiter is not None:
