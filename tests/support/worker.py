@@ -43,6 +43,10 @@ class Worker:
         self.start()
         self.wait_until_ready()
 
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def wait_until_ready(self) -> None:
         if not wait_until(lambda: self.missing() == {}, READY_TIMEOUT_SECONDS):
             lines = "\n".join(last_lines(self.log, 40))
