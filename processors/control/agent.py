@@ -17,12 +17,13 @@ from processors.control.decide import Report, decide, token_hash_by
 from processors.control.state import ControlState
 from processors.control.topics import ACTOR, RETRY_SECONDS, TopicWorker, now_ms
 from processors.control.values import Asked, Effects
+from processors.rates import agent as rates
 from processors.runtime.batches import Batch, Record
 from processors.runtime.outbox import OutboxFailed
 from processors.runtime.runtime import Runtime
 from processors.runtime.work import Work
 from schemas.codec import Undecodable
-from schemas.commands import ResumeTopics, decode_payload, new_command
+from schemas.commands import ResumeTopics, TouchKeys, decode_payload, new_command
 from schemas.records import Command
 from schemas.replies import REPLY_HEADER, decode_reply
 from schemas.topics import Topic
@@ -46,6 +47,7 @@ class ControlAgent:
         state.sweep(batch.records[0].timestamp)
         effects = [self._one(work, state, record) for record in batch.records]
         await work.commit()
+        await self._tell(effects)
         if batch.tp.partition in self._assigned:
             self._take_up(batch.tp.partition, state, effects)
 
@@ -65,6 +67,14 @@ class ControlAgent:
         emit(work, effects, controlled, record.partition)
         note(asked, effects)
         return effects
+
+    async def _tell(self, effects: list[Effects]) -> None:
+        """Verdicts go out once `control` has what they tell of: who gets one may look for it there at once."""
+        out = self._runtime.outbox.batch()
+        for one in effects:
+            for partition, verdict in one.verdicts:
+                out.produce(Topic.VERDICTS, verdict.encode(), partition=partition)
+        await out.confirmed()
 
     def _take_up(self, partition: int, state: ControlState, effects: list[Effects]) -> None:
         if partition not in self._resumed:
@@ -123,14 +133,12 @@ def read(record: Record) -> Asked:
 def emit(work: Work, effects: Effects, controlled: list[tuple[bytes, bytes | None]], partition: int) -> None:
     for key, value in controlled:
         work.produce(Topic.CONTROL, value, key=key, partition=partition)
-    for reply_partition, verdict in effects.verdicts:
-        work.produce(Topic.VERDICTS, verdict.encode(), partition=reply_partition)
     if effects.audit is not None:
         work.produce(Topic.AUDIT, effects.audit.encode(), key=effects.audit.workspace.encode())
 
 
 def note(asked: Asked, effects: Effects) -> None:
-    if isinstance(asked.payload, Report) and not effects.answers:
+    if isinstance(asked.payload, Report | TouchKeys) and not effects.answers:
         return
     if not effects.audit:
         metrics.COMMANDS_AGAIN.inc()
@@ -157,3 +165,4 @@ def build(runtime: Runtime) -> None:
     runtime.on_started(agent.started)
     runtime.on_stopping(agent.stopping)
     runtime.on_assigned(agent.assigned)
+    rates.declare(runtime)
