@@ -17,8 +17,10 @@ import uvloop
 from operations import logs
 from operations.operations_port import serve_operations
 from operations.settings import Settings, SettingsInvalid
+from operations.topic_admin import ensure_topics
 from processors.runtime.runtime import Runtime
 from processors.runtime.watchdog import Watchdog
+from schemas.topics import base_topics
 
 log = logging.getLogger("processors")
 GROUPS = ("admission", "control", "delivery", "projection")
@@ -35,6 +37,7 @@ async def run(settings: Settings, group: str) -> int:
         runtime.control.start()
         await runtime.control.caught_up()
         importlib.import_module(f"processors.{group}.agent").build(runtime)
+        await asyncio.to_thread(ensure_topics, settings.kafka, base_topics(settings.partitions))
         await runtime.tables.prepare(settings.partitions)
         runtime.app.conf.datadir.mkdir(parents=True, exist_ok=True)
         await runtime.app.start()

@@ -10,7 +10,9 @@ import base64
 import logging
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -19,16 +21,14 @@ from rocksdict import Cache
 from operations.kafka_clients import reader_config
 from operations.logs import event
 from processors.runtime import metrics
-from processors.runtime.table import TablePartition, TableSpec, unpacked
+from processors.runtime.table import Position, TablePartition, TableRefused, TableSpec, unpacked
 
 log = logging.getLogger(__name__)
 READ_RECORDS_MAX = 2_000
 STALLED_SECONDS = 60.0
-OLDEST = -1
-
-
-class TableRefused(Exception):
-    """The database and its changelog do not belong together; the message says what to do."""
+STALE_MS = 23 * 3_600_000  # below delete.retention.ms, which is 24 h
+ACCEPTED_SECONDS = 600.0
+LOSS_ACCEPTED = "loss-accepted"
 
 
 def topic_id_of(bootstrap: str, topic: str) -> bytes:
@@ -43,14 +43,25 @@ def uuid_bytes(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
+class Changelog(NamedTuple):
+    """Where a process's tables are kept: the broker, Kafka's id of the topic, and who decided what is in it."""
+
+    bootstrap: str
+    topic_id: bytes
+    newest_decided_ms: Callable[[], int | None]
+
+
 def open_partition(
-    bootstrap: str, spec: TableSpec, directory: Path, cache: Cache, partition: int, topic_id: bytes
+    changelog: Changelog, spec: TableSpec, directory: Path, cache: Cache, partition: int
 ) -> TablePartition:
-    """Opens the database and applies what the changelog has beyond it. Blocking: call it in a thread."""
+    """Opens the database and applies what the changelog has beyond it. Blocking: call it in a thread.
+
+    Raises TableRefused.
+    """
     started = time.monotonic()
-    table = TablePartition(spec, directory / spec.name / str(partition), cache)
+    table = _fresh_enough(TablePartition(spec, directory / spec.name / str(partition), cache), cache)
     try:
-        applied = _recover(bootstrap, table, partition, topic_id)
+        applied = _recover(changelog, table, partition)
     except BaseException:
         table.close()
         raise
@@ -61,47 +72,85 @@ def open_partition(
     return table
 
 
-def _recover(bootstrap: str, table: TablePartition, partition: int, topic_id: bytes) -> int:
+def _fresh_enough(table: TablePartition, cache: Cache) -> TablePartition:
+    """A database older than the changelog's tombstones is rebuilt: keys deleted meanwhile would come back (F25)."""
+    position = table.position()
+    if position is None or time.time_ns() // 1_000_000 - position.written_ms < STALE_MS:
+        return table
+    event(log, "table.stale", logging.WARNING, table=table.spec.name, directory=str(table.directory))
+    table.destroy()
+    return TablePartition(table.spec, table.directory, cache)
+
+
+def _recover(changelog: Changelog, table: TablePartition, partition: int) -> int:
     topic = table.spec.changelog
     consumer = Consumer(
-        reader_config(bootstrap, f"recover-{uuid.uuid4().hex}")
+        reader_config(changelog.bootstrap, f"recover-{uuid.uuid4().hex}")
         | {"enable.partition.eof": True, "isolation.level": "read_committed", "queued.max.messages.kbytes": 65_536}
     )
     try:
         low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)
-        position = start_offset(table.position(), topic_id, low, high, topic, partition, table.spec)
+        stored = table.position()
+        position = start_offset(stored, changelog.topic_id, low, high, topic, partition, table.spec)
         if position >= high:
-            if table.position() is None:
-                table.write({}, high, topic_id)
+            if stored is None:
+                _refuse_if_lost(changelog, table, partition)
+                table.write({}, high, changelog.topic_id)
             return 0
         consumer.assign([TopicPartition(topic, partition, position)])
-        return _apply_until(consumer, table, high, topic_id)
+        return _apply_until(consumer, table, high, changelog.topic_id)
     finally:
         consumer.close()
 
 
+def _refuse_if_lost(changelog: Changelog, table: TablePartition, partition: int) -> None:
+    """No database and nothing in the changelog: right for a new installation, and after everything has aged out. But
+    where this group has decided records younger than that, their entries are lost, not old (F22).
+    """
+    newest_ms = None if _loss_is_accepted(table.directory.parent) else changelog.newest_decided_ms()
+    if is_lost(newest_ms, table.spec.retention_seconds, time.time_ns() // 1_000_000):
+        raise TableRefused(
+            f"table {table.spec.name}, partition {partition}: its database and its changelog "
+            f"{table.spec.changelog} are empty, but records up to {newest_ms} (ms) were decided with it. Restore one of them, or accept the loss "
+            f"with `atlas tables clear {table.directory.parents[1].name} --accept-loss`: keys then count as new."
+        )
+
+
+def _loss_is_accepted(directory: Path) -> bool:
+    """`atlas tables clear --accept-loss` holds for the start that follows it, not for a loss of later days."""
+    accepted = directory / LOSS_ACCEPTED
+    return accepted.exists() and time.time() - accepted.stat().st_mtime < ACCEPTED_SECONDS
+
+
+def is_lost(newest_decided_ms: int | None, retention_seconds: int | None, now_ms: int) -> bool:
+    """Whether an empty table must once have had entries that are still alive. Pure."""
+    if newest_decided_ms is None:
+        return False
+    return retention_seconds is None or now_ms - newest_decided_ms < retention_seconds * 1000
+
+
 def start_offset(
-    stored: tuple[int, bytes] | None, topic_id: bytes, low: int, high: int, topic: str, partition: int, spec: TableSpec
+    stored: Position | None, topic_id: bytes, low: int, high: int, topic: str, partition: int, spec: TableSpec
 ) -> int:
     """Where recovery starts. Raises TableRefused when the database can't be a prefix of this changelog. Pure."""
     if stored is None:
         return low
-    next_offset, stored_id = stored
+    next_offset, stored_id, _written_ms = stored
     where = f"table {spec.name}, partition {partition}"
     if stored_id != topic_id:
         raise TableRefused(
             f"{where}: the changelog {topic} is not the topic this database was made from (it was deleted and "
-            f"created again). Restore the topic, or remove the table's directory to accept the loss."
+            f"created again). Restore the topic, or accept the loss with `atlas tables clear`."
         )
     if next_offset > high:
         raise TableRefused(
             f"{where}: the database has applied offset {next_offset - 1}, but the changelog {topic} ends at {high}: "
-            f"confirmed records are gone. Restore the topic, or remove the table's directory to accept the loss."
+            f"confirmed records are gone. Restore the topic, or accept the loss with `atlas tables clear`."
         )
     if next_offset < low and spec.retention_seconds is None:
         raise TableRefused(
             f"{where}: the changelog {topic} starts at {low}, behind offset {next_offset} that comes next. "
-            f"Remove the table's directory: it is then rebuilt from what the changelog still has."
+            f"`atlas tables clear` has it rebuilt from what is left."
         )
     return max(next_offset, low)
 

@@ -59,7 +59,7 @@ class Runtime:
         self.readiness = Readiness()
         self.control = ControlReader(settings.kafka, ControlView())
         self.outbox = Outbox(settings.kafka)
-        self.tables = Tables(settings.kafka, group, Path(settings.home) / "tables" / group)
+        self.tables = Tables(settings.kafka, group, Path(settings.home) / "tables" / group, self._followed)
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.started: list[Callable[[], Awaitable[None]]] = []
         self.stopping: list[Callable[[], Awaitable[None]]] = []
@@ -139,7 +139,8 @@ class Runtime:
         return cast(Consumer, self.app.consumer)
 
     def begin(self, batch: Batch) -> Work:
-        return Work(self.group, self.outbox.batch(), self.tables.opened(batch.tp.partition), batch.tp.partition)
+        tables = self.tables.opened(batch.tp.partition)
+        return Work(self.group, self.outbox.batch(), tables, batch.tp.partition, self.consumer.lease)
 
     def confirm(self, tp: TP, next_offset: int) -> None:
         if self.owned(tp):
@@ -177,6 +178,9 @@ class Runtime:
         if gone:
             self._topics[agent] = [topic for topic in self._topics[agent] if topic not in gone]
             self._resubscribe()
+
+    def _followed(self) -> list[str]:
+        return sorted({topic for topics in self._topics.values() for topic in topics})
 
     def _resubscribe(self) -> None:
         """Faust drops the wish while it rebalances, so it is repeated until the subscription is what it should be."""

@@ -11,9 +11,11 @@ decision must not rely on the moment of that: what an entry means is decided by 
 
 import shutil
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from rocksdict import AccessType, BlockBasedOptions, Cache, Options, Rdict, WriteBatch, WriteOptions
@@ -24,9 +26,10 @@ KEY_PREFIX = b"k"
 META_KEY = b"meta"
 PACKED_KEY = b"packed"
 PACKED_BYTES_MAX = 512 * 1024
-_META = struct.Struct(">q16s")
+_META = struct.Struct(">q16sq")
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(list[bytes | None]).decode
+LOCK_WAIT_SECONDS = 20.0
 BLOCK_CACHE_BYTES = 64 * 1024 * 1024
 WRITE_BUFFER_BYTES = 16 * 1024 * 1024
 
@@ -52,35 +55,50 @@ class TableSpec:
         return base | {"cleanup.policy": "delete", "retention.ms": milliseconds, "segment.ms": "3600000"}
 
 
+class TableRefused(Exception):
+    """A table can't be served as it is; the message says what to do."""
+
+
+class Position(NamedTuple):
+    """How far a database has followed its changelog: the offset behind the last applied record, and of which topic."""
+
+    next_offset: int
+    topic_id: bytes
+    written_ms: int
+
+
 class TablePartition:
     """One partition's database. Not thread-safe: the agent's loop reads and writes it; recovery happens before."""
 
     def __init__(self, spec: TableSpec, directory: Path, cache: Cache) -> None:
+        """Raises TableRefused when another process holds the database for long, or when it is damaged."""
         directory.mkdir(parents=True, exist_ok=True)
         self.spec = spec
         self.directory = directory
-        access = (
-            AccessType.read_write() if spec.retention_seconds is None else AccessType.with_ttl(spec.retention_seconds)
-        )
-        self._db = Rdict(str(directory), _options(cache), access_type=access)
+        self._db = _opened(directory, spec, cache)
         self._write_options = WriteOptions()
 
-    def position(self) -> tuple[int, bytes] | None:
-        """The changelog offset behind the last applied record and the changelog's topic id; None for a new database."""
+    def position(self) -> Position | None:
+        """None for a new database."""
         stored = self._db.get(META_KEY)
-        return None if stored is None else _META.unpack(stored)
+        return None if stored is None else Position(*_META.unpack(stored))
 
     def get(self, key: bytes) -> bytes | None:
         value = self._db.get(KEY_PREFIX + key)
         return value if value is None else bytes(value)
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Ascending keys with that prefix. Raises when a block is damaged: RocksDB's iterator just ends there."""
         start = KEY_PREFIX + prefix
-        rows: Iterator[tuple[bytes, bytes]] = self._db.items(from_key=start)  # type: ignore[assignment]
-        for key, value in rows:
+        rows = self._db.iter()
+        rows.seek(start)
+        while rows.valid():
+            key: bytes = rows.key()
             if not key.startswith(start):
                 return
-            yield key[len(KEY_PREFIX) :], value
+            yield key[len(KEY_PREFIX) :], rows.value()
+            rows.next()
+        rows.status()
 
     def write(self, changes: dict[bytes, bytes | None], next_offset: int, topic_id: bytes) -> None:
         """Applies changes (None deletes) and the changelog position in one atomic write."""
@@ -90,7 +108,7 @@ class TablePartition:
                 batch.delete(KEY_PREFIX + key)
             else:
                 batch.put(KEY_PREFIX + key, value)
-        batch.put(META_KEY, _META.pack(next_offset, topic_id))
+        batch.put(META_KEY, _META.pack(next_offset, topic_id, time.time_ns() // 1_000_000))
         self._db.write(batch, self._write_options)
 
     def close(self) -> None:
@@ -143,6 +161,28 @@ class TableView:
         """Only after `out` is confirmed."""
         if self._changes:
             self._partition.write(self._changes, out.changelog_end[self._partition.spec.changelog], self._topic_id)
+
+
+def _opened(directory: Path, spec: TableSpec, cache: Cache) -> Rdict:
+    """A twin that is still dying is waited for (RELIABILITY F26); a damaged file is named (F27)."""
+    lives = spec.retention_seconds
+    access = AccessType.read_write() if lives is None else AccessType.with_ttl(lives)
+    deadline = time.monotonic() + LOCK_WAIT_SECONDS
+    while True:
+        try:
+            return Rdict(str(directory), _options(cache), access_type=access)
+        except Exception as error:  # rocksdict has no exceptions of its own
+            if "lock" not in str(error).lower():
+                raise TableRefused(
+                    f"table {spec.name}: its database is damaged ({error}). It is removed by "
+                    f"`atlas tables clear {directory.parents[1].name}` and rebuilt at the next start."
+                ) from error
+            if time.monotonic() > deadline:
+                raise TableRefused(
+                    f"table {spec.name}: another process has held {directory} for {LOCK_WAIT_SECONDS:.0f} s. "
+                    f"Is the same worker running twice?"
+                ) from error
+            time.sleep(0.2)
 
 
 def packed(changes: dict[bytes, bytes | None]) -> Iterator[tuple[bytes, bytes]]:

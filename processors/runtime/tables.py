@@ -1,10 +1,13 @@
 """The tables of a process: which are declared, which partitions are open, which must be given up after a rebalance."""
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from operations.topic_admin import ensure_topics
-from processors.runtime.changelog import open_partition, topic_id_of
+from processors.runtime.changelog import Changelog, open_partition, topic_id_of
+from processors.runtime.decided import newest_decided_ms
 from processors.runtime.table import TablePartition, TableSpec, TableView, shared_cache
 from schemas.topics import TopicSpec
 
@@ -12,8 +15,11 @@ Opened = dict[str, tuple[TablePartition, bytes]]
 
 
 class Tables:
-    def __init__(self, bootstrap: str, group: str, directory: Path) -> None:
+    def __init__(self, bootstrap: str, group: str, directory: Path, sources: Callable[[], list[str]]) -> None:
+        """`sources`: the topics whose records are decided with these tables."""
         self._bootstrap = bootstrap
+        self._group = group
+        self._sources = sources
         self._directory = directory
         self._specs: list[TableSpec] = []
         self._topic_ids: dict[str, bytes] = {}
@@ -44,8 +50,9 @@ class Tables:
         opened: Opened = {}
         for spec in self._specs:
             topic_id = self._topic_ids[spec.name]
-            table = open_partition(self._bootstrap, spec, self._directory, self._cache, partition, topic_id)
-            opened[spec.name] = (table, topic_id)
+            decided = partial(newest_decided_ms, self._bootstrap, self._group, self._sources(), partition)
+            changelog = Changelog(self._bootstrap, topic_id, decided)
+            opened[spec.name] = (open_partition(changelog, spec, self._directory, self._cache, partition), topic_id)
         return opened
 
     def opened(self, partition: int) -> dict[str, TableView]:

@@ -12,6 +12,7 @@ It registers itself under the entry-point group `faust.transports` as `batched`.
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, cast
 
@@ -23,6 +24,7 @@ from operations.logs import event
 from processors.runtime.assignor import CopartitionAssignor
 from processors.runtime.batches import Batch, BatchMessage
 from processors.runtime.fetcher import Fetcher
+from processors.runtime.lease import Lease
 
 log = logging.getLogger(__name__)
 FINISH_SECONDS_MAX = 8.0
@@ -36,10 +38,26 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         consumer._partition_assignment_strategy = [CopartitionAssignor]
-        consumer._max_poll_interval_ms = (
-            NEVER_POLLED_MS  # aiokafka is never polled; the watchdog looks for progress instead
-        )
+        # aiokafka is never polled; the watchdog looks for progress instead
+        consumer._max_poll_interval_ms = NEVER_POLLED_MS
         return consumer
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        self._coordinator = self._ensure_consumer()._coordinator
+        self._beat = self._coordinator._do_heartbeat
+        self._coordinator._do_heartbeat = self._timed_heartbeat
+
+    async def _timed_heartbeat(self) -> bool:
+        sent_at = time.monotonic()
+        answered = await self._beat()
+        if answered:
+            cast(Consumer, self.consumer).lease.renew(sent_at)
+        return bool(answered)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        await self._timed_heartbeat()  # the lease begins with the assignment, not a heartbeat interval later
+        await super().on_partitions_assigned(assigned, generation_id)
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Faust looks for aiokafka's fetches here; there are none."""
@@ -67,6 +85,10 @@ class Consumer(driver.Consumer):
 
     def _new_consumer_thread(self) -> MembershipThread:
         return MembershipThread(self, loop=self.loop, beacon=self.beacon)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.lease = Lease(self.app.conf.broker_session_timeout)
 
     async def on_start(self) -> None:
         await super().on_start()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from operations.logs import event
 from processors.runtime import metrics
+from processors.runtime.lease import LeaseLost
 
 if TYPE_CHECKING:
     from processors.runtime.runtime import Runtime
@@ -49,6 +50,10 @@ class Watchdog:
                 continue
             if fetcher.failure is not None:
                 self._runtime.fail(fetcher.failure)
+                return
+            left = self._runtime.consumer.lease.seconds_left(time.monotonic())
+            if fetcher.assigned() and left < 0:
+                self._runtime.fail(LeaseLost(f"no heartbeat was answered for {-left:.1f} s longer than the session"))
                 return
             lag = sum(fetcher.lag().values())
             metrics.LAG_RECORDS.labels(self._runtime.group).set(lag)

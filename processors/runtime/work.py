@@ -8,6 +8,7 @@ from typing import Any
 from operations.logs import Sparse
 from processors.runtime import metrics
 from processors.runtime.batches import Record
+from processors.runtime.lease import Lease
 from processors.runtime.outbox import OutboxBatch
 from processors.runtime.table import TableView
 from schemas.ids import DEAD_LETTER, derived_id
@@ -19,11 +20,14 @@ DEAD_VALUE_BYTES_MAX = 64 * 1024
 
 
 class Work:
-    def __init__(self, group: str, out: OutboxBatch, tables: dict[str, TableView], partition: int) -> None:
+    def __init__(
+        self, group: str, out: OutboxBatch, tables: dict[str, TableView], partition: int, lease: Lease
+    ) -> None:
         self._group = group
         self._out = out
         self._tables = tables
         self._partition = partition
+        self._lease = lease
 
     def produce(
         self,
@@ -39,6 +43,7 @@ class Work:
 
     def produce_many(self, topic: str, messages: list[dict[str, Any]]) -> None:
         """The same for many: each with value and, where wanted, key and partition; without headers."""
+        self._lease.check()
         if messages:
             self._out.produce_many(topic, messages)
 
@@ -55,7 +60,10 @@ class Work:
         sparse.event("record.dead", reason, reason=reason, topic=record.topic, offset=record.offset, why=message[:500])
 
     async def commit(self) -> None:
-        """Changelog out, all records confirmed by the broker, tables written: in this order. Raises OutboxFailed."""
+        """Changelog out, all records confirmed by the broker, tables written: in this order. Raises OutboxFailed, and
+        LeaseLost before anything of the tables leaves when another worker may own the partition already.
+        """
+        self._lease.check()
         for view in self._tables.values():
             view.publish(self._out, self._partition)
         await self._out.confirmed()
