@@ -54,7 +54,7 @@ def _headers(message: Message) -> Headers:
         headers = _ask_for_headers(message)
     except (SystemError, UnicodeError):
         return ()
-    return headers or ()  # type: ignore[return-value]
+    return headers or ()
 
 
 class Batch:

@@ -60,6 +60,10 @@ class Written:
         tail.until(enough)
         return found
 
+    def read_on(self) -> int:
+        """All that is there now; how many records."""
+        return sum(tail.read_on() for tail in self._tails.values())
+
     def close(self) -> None:
         for tail in self._tails.values():
             tail.close()
