@@ -46,3 +46,10 @@ def reader_config(bootstrap: str, group: str) -> dict[str, Any]:
         "log.connection.close": False,
         "logger": LIBRDKAFKA_LOG,
     }
+
+
+def admin_config(bootstrap: str) -> dict[str, Any]:
+    """A client for administration. It says nothing itself: nobody polls it, so its lines would come raw on standard
+    error, and what fails is told by the exception.
+    """
+    return {"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 1_000, "log_level": 0}

@@ -17,6 +17,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 from confluent_kafka.cimpl import NewTopic
 
+from operations.kafka_clients import admin_config
 from schemas.topics import TopicSpec
 
 ADMIN_TIMEOUT_SECONDS = 30.0
@@ -46,7 +47,7 @@ def ensure_topics(bootstrap: str, specs: Sequence[TopicSpec], timeout_seconds: f
 
     Raises PartitionsChanged before anything is created, KafkaException when the broker refuses or does not answer.
     """
-    client = AdminClient({"bootstrap.servers": bootstrap})
+    client = AdminClient(admin_config(bootstrap))
     present = _partition_counts(client, timeout_seconds)
     changed = [
         f"{spec.name} has {present[spec.name]} partitions, not {spec.partitions}"
@@ -98,7 +99,7 @@ class TopicAdmin:
     """Single topics, from an event loop. KafkaException: not now, ask again; TopicRefused: never."""
 
     def __init__(self, bootstrap: str, timeout_seconds: float = ADMIN_TIMEOUT_SECONDS) -> None:
-        self._client = AdminClient({"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 1_000})
+        self._client = AdminClient(admin_config(bootstrap))
         self._timeout_seconds = timeout_seconds
 
     async def create_topic(self, spec: TopicSpec) -> str:

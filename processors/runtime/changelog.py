@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from confluent_kafka.admin import AdminClient
 from rocksdict import Cache
 
-from operations.kafka_clients import reader_config
+from operations.kafka_clients import admin_config, reader_config
 from operations.logs import event
 from processors.runtime import metrics
 from processors.runtime.table import Position, TablePartition, TableRefused, TableSpec, unpacked
@@ -33,7 +33,7 @@ LOSS_ACCEPTED = "loss-accepted"
 
 def topic_id_of(bootstrap: str, topic: str) -> bytes:
     """Kafka's own id of a topic, 16 bytes: another topic of the same name has another."""
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin = AdminClient(admin_config(bootstrap))
     described = admin.describe_topics(TopicCollection([topic]), request_timeout=10)[topic].result(15)
     return uuid_bytes(str(described.topic_id))
 
