@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from operations.kafka_clients import reader_config
+from operations.kafka_clients import admin_config, reader_config
 from operations.logs import event
 from schemas.codec import Undecodable
 from schemas.control_view import ControlView
@@ -40,7 +40,7 @@ class ControlReader:
         self._bootstrap = bootstrap
         self._partitions: list[int] = []
         self._consumer: Consumer | None = None
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 1_000})
+        self._admin = AdminClient(admin_config(bootstrap))
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
