@@ -19,6 +19,7 @@ import uvloop
 from ingest_gateway.http.limits import HttpLimits
 from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator
+from ingest_gateway.limits.enforcement import rate_limits
 from ingest_gateway.log.clients import LogClients, log_clients
 from ingest_gateway.read_model import ReadModel
 from ingest_gateway.services import Services
@@ -79,27 +80,27 @@ async def run(settings: Settings) -> int:
 async def events_surface(settings: Settings, clients: LogClients) -> AsyncIterator[int]:
     """The events API; yields the port it listens on. Leaving it lets requests under way finish."""
     reads = ReadModel(settings.database_url)
-    services = Services(
-        settings=settings,
-        events=clients.events,
-        verdicts=clients.verdicts,
-        commands=clients.commands,
-        control=clients.control,
-        authenticate=Authenticator(clients.control, TokenHasher(settings.master_key)),
-        reads=reads,
-        sealer=Sealer(settings.master_key),
-    )
-    limits = HttpLimits(shutdown_seconds=FINISH_SECONDS)
-    app = make_app(services)
-    runner = await serve(
-        app, settings.host, settings.events_port, surface="events", render=render, limits=limits, reuse_port=True
-    )
-    logs.event(log, "gateway.serves", surface="events", host=settings.host, port=runner.port)
-    try:
-        yield runner.port
-    finally:
-        await runner.cleanup()
-        await reads.close()
+    async with rate_limits(settings, clients.control.view) as limits:
+        services = Services(
+            settings=settings,
+            events=clients.events,
+            verdicts=clients.verdicts,
+            commands=clients.commands,
+            control=clients.control,
+            authenticate=Authenticator(clients.control, TokenHasher(settings.master_key)),
+            reads=reads,
+            sealer=Sealer(settings.master_key),
+            limits=limits,
+        )
+        http_limits = HttpLimits(shutdown_seconds=FINISH_SECONDS)
+        app, at = make_app(services), (settings.host, settings.events_port)
+        runner = await serve(app, *at, surface="events", render=render, limits=http_limits, reuse_port=True)
+        logs.event(log, "gateway.serves", surface="events", host=settings.host, port=runner.port)
+        try:
+            yield runner.port
+        finally:
+            await runner.cleanup()
+            await reads.close()
 
 
 async def _either(wanted: Coroutine[Any, Any, object], stopped: Coroutine[Any, Any, object]) -> bool:

@@ -49,6 +49,15 @@ VERDICTS_UNCLAIMED = Counter(
     "Verdicts that nobody here waited for: too late, repeated, or another process's.",
 )
 
+RATE_LIMITED = Counter(
+    "atlas_rate_limited_total", "Requests refused with 429 because their workspace's bucket was full.", ["rate_class"]
+)
+RATE_BUCKETS = Gauge("atlas_rate_limit_buckets", "Buckets that this gateway keeps.")
+RATE_GATEWAYS = Gauge("atlas_rate_limit_gateways", "Gateways that share the buckets, as far as this one knows.")
+RATE_REPORTS_LOST = Counter(
+    "atlas_rate_reports_lost_total", "Reports of use and heartbeats that did not reach the log in time."
+)
+
 EVENTS_PUBLISHED = Counter(
     "atlas_events_published_total",
     "Events sent to the events surface, one by one (single) or in batches, and whether they were accepted (202).",

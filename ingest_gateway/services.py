@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from ingest_gateway.identity.principals import Principal
+from ingest_gateway.limits.enforcement import RateLimits
 from ingest_gateway.log.commands import CommandClient
 from ingest_gateway.log.event_log import EventLog
 from ingest_gateway.log.verdicts import VerdictWaiter
@@ -29,6 +30,8 @@ class Services:
     """Who calls. Raises Refused (UNAUTHENTICATED)."""
     reads: "ReadModel"
     sealer: Sealer
+    limits: RateLimits | None = None
+    """None: switched off."""
 
 
 SERVICES = web.AppKey("services", Services)

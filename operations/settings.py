@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from schemas.limits import Overrides, OverridesInvalid, Quota, read_overrides
+
 DEFAULT_KAFKA_PORT = 9092
 DEFAULT_SURFACE_PORT = 8080
 DEFAULT_OPERATIONS_PORT = 9100
@@ -62,6 +64,8 @@ class Settings:
     read_timeout_seconds: float
     attempt_timeout_seconds: float
     max_waiters: int
+    rate_limits: bool
+    rate_overrides: Overrides
     log_level: str
 
     @classmethod
@@ -87,6 +91,8 @@ class Settings:
             read_timeout_seconds=_seconds(env, "ATLAS_READ_TIMEOUT_SECONDS", 2.0, faults),
             attempt_timeout_seconds=_seconds(env, "ATLAS_ATTEMPT_TIMEOUT_SECONDS", 5.0, faults),
             max_waiters=_integer(env, "ATLAS_MAX_WAITERS", 20_000, 1, 1_000_000, faults) or 20_000,
+            rate_limits=_on_or_off(env, "ATLAS_RATE_LIMITS", faults),
+            rate_overrides=_rate_overrides(env, faults),
             log_level=env.get("ATLAS_LOG_LEVEL", "INFO").upper(),
         )
         if faults:
@@ -140,6 +146,30 @@ def _integer(
         return int(written)
     faults.append(f"{name} must be a whole number from {least} to {most}, not {written!r}")
     return default
+
+
+def _on_or_off(env: Mapping[str, str], name: str, faults: list[str]) -> bool:
+    """On unless it says off."""
+    written = env.get(name) or "on"
+    if written not in ("on", "off"):
+        faults.append(f"{name} must be on or off, not {written!r}")
+    return written == "on"
+
+
+def _rate_overrides(env: Mapping[str, str], faults: list[str]) -> Overrides:
+    """Of both variables; the second is the work surface's own, with its classes' short names (W-038)."""
+    overrides: dict[str, dict[str, Quota]] = {}
+    written = {
+        "ATLAS_RATE_OVERRIDES": (env.get("ATLAS_RATE_OVERRIDES"), ""),
+        "PUBLIC_API_RATE_OVERRIDES": (env.get("PUBLIC_API_RATE_OVERRIDES"), "work."),
+    }
+    for name, (text, prefix) in written.items():
+        try:
+            for workspace, quotas in read_overrides(text or "{}", prefix).items():
+                overrides.setdefault(workspace, {}).update(quotas)
+        except OverridesInvalid as invalid:
+            faults.append(f"{name} {invalid}")
+    return overrides
 
 
 def _seconds(env: Mapping[str, str], name: str, default: float, faults: list[str]) -> float:

@@ -17,6 +17,7 @@ from msgspec import UNSET, Meta, UnsetType
 from schemas.codec import Undecodable
 from schemas.entities import Key, KeyKind, Workspace
 from schemas.ids import COMMAND, random_id
+from schemas.limits import PER_MINUTE_MAX
 from schemas.records import Command
 
 DONE, REFUSED = "done", "refused"
@@ -27,6 +28,7 @@ IDEMPOTENCY_MS = 24 * 3_600_000
 Environment = Literal["live", "test"]
 StreamName = Annotated[str, Meta(pattern=r"^[a-z0-9-]{3,64}\Z")]
 RetentionDays = Annotated[int, Meta(ge=RETENTION_DAYS_MIN, le=RETENTION_DAYS_MAX)]
+RequestCount = Annotated[int, Meta(ge=1, le=PER_MINUTE_MAX)]
 WorkflowId = Annotated[str, Meta(pattern=r"^wf_[A-Za-z0-9_]{1,64}\Z")]
 
 
@@ -114,6 +116,22 @@ class DeleteWorkflow(Payload, frozen=True, kw_only=True):
     id: str
 
 
+class SetLimit(Payload, frozen=True, kw_only=True):
+    """The workspace's own quota of a class, in the command's environment. Answer 200: `Limit`. 400 (no such class)."""
+
+    kind: ClassVar[str] = "limit.set"
+    rate_class: str
+    burst: RequestCount
+    per_minute: RequestCount
+
+
+class ClearLimit(Payload, frozen=True, kw_only=True):
+    """The installation's quota holds again. Answer 204, also where none was set. 400 (no such class)."""
+
+    kind: ClassVar[str] = "limit.clear"
+    rate_class: str
+
+
 class StreamCreated(Payload, frozen=True, kw_only=True):
     """The control process to itself: the topic exists; or it never will (`failed` says why)."""
 
@@ -154,6 +172,8 @@ PAYLOADS: dict[str, type[Payload]] = {
         DeleteStream,
         CreateWorkflow,
         DeleteWorkflow,
+        SetLimit,
+        ClearLimit,
         StreamCreated,
         StreamAltered,
         StreamExpired,

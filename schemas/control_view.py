@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from schemas.entities import Key, State, Stream, StreamStatus, Workflow, Workspace, state_of, workflow_entity_id
+from schemas.entities import Key, Limit, State, Stream, StreamStatus, Workflow, Workspace, state_of, workflow_entity_id
 from schemas.records import Entity
 
 StreamName = tuple[str, str, str]  # workspace, environment, name
@@ -20,6 +20,8 @@ class ControlView:
         self.streams_by_name: dict[StreamName, Stream] = {}
         self.streams_by_topic: dict[str, Stream] = {}
         self.workflows: dict[str, Workflow] = {}
+        self.limits: dict[str, Limit] = {}
+        """By bucket (schemas.limits.RateClass.bucket)."""
         self._listeners: list[Change] = []
 
     def on_change(self, listener: Change) -> None:
@@ -73,6 +75,8 @@ class ControlView:
                 self.streams_by_topic[state.topic] = state
             case Workflow():
                 self.workflows[state.entity_id] = state
+            case Limit():
+                self.limits[state.entity_id] = state
 
     def _unindex(self, state: State) -> None:
         match state:
@@ -86,3 +90,5 @@ class ControlView:
                 self.streams_by_topic.pop(state.topic, None)
             case Workflow():
                 self.workflows.pop(state.entity_id, None)
+            case Limit():
+                self.limits.pop(state.entity_id, None)

@@ -103,7 +103,20 @@ class Workflow(State, frozen=True, kw_only=True):
         return workflow_entity_id(self.workspace, self.environment, self.id)
 
 
-STATES: dict[str, type[State]] = {state.kind: state for state in (Workspace, Key, Stream, Workflow)}
+class Limit(State, frozen=True, kw_only=True):
+    """A workspace's own quota of a rate class (schemas/limits.py). Gone: the installation's quota holds again.
+
+    `id` is the bucket's name; `environment` is empty where the class has one bucket for both.
+    """
+
+    kind: ClassVar[str] = "limit"
+    environment: str
+    rate_class: str
+    burst: int
+    per_minute: int
+
+
+STATES: dict[str, type[State]] = {state.kind: state for state in (Workspace, Key, Stream, Workflow, Limit)}
 
 
 def state_of(entity: Entity) -> State | None:

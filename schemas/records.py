@@ -144,7 +144,35 @@ class Audit(Record, frozen=True, kw_only=True):
     address: str = ""
 
 
-RECORDS: tuple[type[Record], ...] = (Decision, Verdict, Command, Entity, Delivery, Outcome, DeadLetter, Audit)
+class Usage(Record, frozen=True, kw_only=True):
+    codec: ClassVar[Codec] = codecs.USAGE
+    gateway: str
+    bucket: str = ""
+    burst: int = 0
+    per_minute: int = 0
+    accepted: int = 0
+    taken: int = 0
+    refused: int = 0
+    room_milli: int = 0
+    leaving: bool = False
+
+
+class Shares(Record, frozen=True, kw_only=True):
+    """Entries of the lists belong together by their place; those of a record without a bucket are empty."""
+
+    codec: ClassVar[Codec] = codecs.SHARES
+    bucket: str
+    gateways: list[str]
+    dealt_ms: int
+    share_ppm: list[int] = []
+    room_milli: list[int] = []
+    accepted: list[int] = []
+
+
+RECORDS: tuple[type[Record], ...] = (
+    *(Decision, Verdict, Command, Entity, Delivery, Outcome, DeadLetter, Audit),
+    *(Usage, Shares),
+)
 
 
 def fields_of(record: Record) -> dict[str, Any]:

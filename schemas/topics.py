@@ -11,6 +11,7 @@ from enum import StrEnum
 VERDICT_PARTITIONS = 64
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 DAY_MS = 86_400_000
+SHORT_DAYS = 10 / 1440
 ENVIRONMENTS = ("live", "test")
 SYSTEM_STREAMS = frozenset({"spine", "work"})
 STREAM_NAME = re.compile(r"[a-z0-9-]{3,64}")
@@ -27,6 +28,8 @@ class Topic(StrEnum):
     DELIVERIES = "deliveries"
     OUTCOMES = "outcomes"
     AUDIT = "audit"
+    USAGE = "usage"
+    QUOTAS = "quotas"
     DEAD_LETTERS = "dead-letters"
 
 
@@ -42,18 +45,28 @@ _RETENTION_DAYS: dict[Topic, float | None] = {
     Topic.DECISIONS: 97,
     Topic.COMMANDS: 30,
     Topic.CONTROL: None,  # compacted
-    Topic.VERDICTS: 10 / 1440,
+    Topic.VERDICTS: SHORT_DAYS,
     Topic.DELIVERIES: 30,
     Topic.OUTCOMES: 97,
     Topic.AUDIT: 400,
+    Topic.USAGE: SHORT_DAYS,
+    Topic.QUOTAS: None,  # compacted
     Topic.DEAD_LETTERS: 30,
 }
+
+# A segment that is written to all the time is neither deleted nor compacted before it is full or old.
+_SEGMENT_MS = {"segment.ms": str(int(SHORT_DAYS * DAY_MS))}
+_SHORT_LIVED: dict[Topic, dict[str, str]] = {Topic.USAGE: _SEGMENT_MS, Topic.QUOTAS: _SEGMENT_MS}
 
 
 def base_topics(partitions: int) -> list[TopicSpec]:
     """What an installation has before its first stream."""
     return [
-        TopicSpec(topic, VERDICT_PARTITIONS if topic is Topic.VERDICTS else partitions, _config(_RETENTION_DAYS[topic]))
+        TopicSpec(
+            topic,
+            VERDICT_PARTITIONS if topic is Topic.VERDICTS else partitions,
+            _config(_RETENTION_DAYS[topic]) | _SHORT_LIVED.get(topic, {}),
+        )
         for topic in Topic
     ]
 

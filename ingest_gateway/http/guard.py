@@ -6,7 +6,7 @@ and errors in routing come by here too, and a request pays for one layer.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
 
 from aiohttp import hdrs, web
@@ -22,6 +22,8 @@ from schemas.ids import request_id as new_request_id
 logger = logging.getLogger("atlas.http")
 
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+ANSWER_HEADERS: web.RequestKey[Mapping[str, str]] = web.RequestKey("answer_headers", Mapping)
+"""Headers that the answer gets whatever becomes of the request, set by what looks at it before its handler."""
 X_REQUEST_ID = "X-Request-Id"
 SERVER_NAME = "atlas"
 CLIENT_LEFT = 499  # nobody sees it; the number that nginx made customary
@@ -64,6 +66,8 @@ class Guard:
             headers = response.headers
             headers[X_REQUEST_ID] = request_id
             headers[hdrs.SERVER] = SERVER_NAME
+            if (more := request.get(ANSWER_HEADERS)) is not None:
+                headers.update(more)
             if not head_is_good or _must_close(request, refused):
                 response.force_close()
         self._finish(request, request_id, response.status, refused, started)

@@ -1,5 +1,5 @@
 """Holds a surface to its OpenAPI document (schemas/openapi): its routes are the document's operations, no more and no
-fewer, and the scopes that an operation requires there are required here. A surface that differs does not start.
+fewer; an operation's rate class and the scopes that it requires there hold here. A surface that differs does not start.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -12,6 +12,7 @@ from aiohttp import web
 
 from ingest_gateway.identity.authentication import require_scope
 from ingest_gateway.services import SERVICES
+from schemas.limits import RATE_CLASSES, RateClass
 
 METHODS = frozenset({"get", "post", "put", "patch", "delete"})
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -23,10 +24,11 @@ class ContractBroken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation of the document. `scopes` None: the document does not say (a fault)."""
+    """One operation of the document. `scopes`, `rate_class` None: the document does not say (a fault)."""
 
     name: str
     scopes: tuple[str, ...] | None
+    rate_class: RateClass | None = None
 
 
 def operations_of(document: Mapping[str, Any]) -> dict[tuple[str, str], Operation]:
@@ -35,7 +37,9 @@ def operations_of(document: Mapping[str, Any]) -> dict[tuple[str, str], Operatio
     for path, item in document["paths"].items():
         for method in METHODS & item.keys():
             scopes = item[method].get("x-required-scopes")
-            found[method.upper(), path] = Operation(item[method]["operationId"], scopes and tuple(scopes))
+            rate_class = RATE_CLASSES.get(item[method].get("x-ratelimit-class"))
+            operation = Operation(item[method]["operationId"], scopes and tuple(scopes), rate_class)
+            found[method.upper(), path] = operation
     return found
 
 
@@ -45,7 +49,7 @@ def load_document(surface: str) -> dict[str, Any]:
 
 
 def hold_to(document: Mapping[str, Any], routes: Iterable[web.RouteDef]) -> list[web.RouteDef]:
-    """The routes, each behind its operation's scopes. Raises ContractBroken."""
+    """The routes, each behind its operation's limits and scopes. Raises ContractBroken."""
     operations = operations_of(document)
     by_place = {(route.method, route.path): route for route in routes}
     broken = [f"{method} {path} is not in the document" for method, path in by_place.keys() - operations.keys()]
@@ -57,17 +61,26 @@ def hold_to(document: Mapping[str, Any], routes: Iterable[web.RouteDef]) -> list
             broken.append(f"{method} {path} is {operation.name} in the document, not {route.kwargs.get('name')}")
         if not operation.scopes:
             broken.append(f"{method} {path} has no x-required-scopes")
+        if operation.rate_class is None:
+            broken.append(f"{method} {path} has no x-ratelimit-class that there is")
     if broken:
         raise ContractBroken("; ".join(sorted(broken)))
     return [
-        web.RouteDef(route.method, route.path, _behind(operations[place].scopes or (), route.handler), route.kwargs)
+        web.RouteDef(route.method, route.path, _behind(operations[place], route.handler), route.kwargs)
         for place, route in by_place.items()
     ]
 
 
-def _behind(scopes: tuple[str, ...], handler: Handler) -> Handler:
+def _behind(operation: Operation, handler: Handler) -> Handler:
+    """In the order of DECISIONS: who calls, how often, whether they may; the handler then reads the body."""
+    scopes, rate_class = operation.scopes or (), operation.rate_class
+    assert rate_class is not None
+
     async def handle(request: web.Request) -> web.StreamResponse:
-        principal = request.app[SERVICES].authenticate(request)
+        services = request.app[SERVICES]
+        principal = services.authenticate(request)
+        if services.limits is not None:
+            services.limits.spend(request, principal, rate_class)
         for scope in scopes:
             require_scope(principal, scope)
         return await handler(request)

@@ -6,12 +6,13 @@ idempotency key (then the same answer); does the workspace exist; then the kind'
 
 import msgspec
 
-from processors.control import streams, tenants
+from processors.control import limits, streams, tenants
 from processors.control.values import WAITING, Answer, Asked, Done, Effects, Facts, Refused, TokenHash
 from schemas.commands import (
     DONE,
     IDEMPOTENCY_MS,
     REFUSED,
+    ClearLimit,
     CreateKey,
     CreateStream,
     CreateWorkflow,
@@ -19,6 +20,7 @@ from schemas.commands import (
     DeleteStream,
     DeleteWorkflow,
     ResumeTopics,
+    SetLimit,
     StreamAltered,
     StreamCreated,
     StreamExpired,
@@ -145,6 +147,10 @@ def _decided(facts: Facts, asked: Asked, token_hash: TokenHash) -> Done:
             return tenants.create_workflow(facts, asked, payload)
         case DeleteWorkflow():
             return tenants.delete_workflow(facts, asked, payload)
+        case SetLimit():
+            return limits.set_limit(asked, payload)
+        case ClearLimit():
+            return limits.clear_limit(asked, payload)
         case _:
             raise Refused(400, "invalid_request", f"{asked.command.kind} is not a request.")
 

@@ -92,6 +92,11 @@ class TestRoutesAreHeldToTheDocument:
             ({"operationId": "other", "x-required-scopes": ["a:b"]}, "POST /x is other in the document, not send"),
             ({"operationId": "send"}, "POST /x has no x-required-scopes"),
             ({"operationId": "send", "x-required-scopes": []}, "POST /x has no x-required-scopes"),
+            ({"operationId": "send", "x-required-scopes": ["a:b"]}, "POST /x has no x-ratelimit-class that there is"),
+            (
+                {"operationId": "send", "x-required-scopes": ["a:b"], "x-ratelimit-class": "often"},
+                "POST /x has no x-ratelimit-class that there is",
+            ),
         ],
     )
     def test_an_operation_that_differs_does_not_start(self, document: dict[str, Any], message: str) -> None:
@@ -99,7 +104,7 @@ class TestRoutesAreHeldToTheDocument:
             hold_to({"paths": {"/x": {"post": document}}}, [web.post("/x", _handler, name="send")])
 
     def test_a_route_or_an_operation_of_its_own_does_not_start(self) -> None:
-        operation = {"operationId": "look", "x-required-scopes": ["a:b"]}
+        operation = {"operationId": "look", "x-required-scopes": ["a:b"], "x-ratelimit-class": "events"}
         with pytest.raises(ContractBroken, match="GET /y has no route; POST /x is not in the document"):
             hold_to({"paths": {"/y": {"get": operation}}}, [web.post("/x", _handler, name="send")])
 

@@ -1,0 +1,109 @@
+"""Counts each request against its workspace's bucket, before its body is read, and says in every answer how it stands.
+
+Headers are those of all four documents together (DECISIONS X-07): X-RateLimit-Limit (the bucket's depth), -Remaining
+(what would be accepted at once, by this gateway) and -Reset (Unix seconds at which nothing is in the bucket any more),
+the IETF draft's RateLimit-Policy and RateLimit, and Retry-After with a 429. A batch is one request.
+"""
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from secrets import token_hex
+
+from aiohttp import hdrs, web
+from prometheus_client import Counter
+
+from ingest_gateway import metrics
+from ingest_gateway.http.faults import FaultKind, Refused
+from ingest_gateway.http.guard import ANSWER_HEADERS
+from ingest_gateway.identity.principals import Principal
+from ingest_gateway.limits.buckets import NS_PER_SECOND
+from ingest_gateway.limits.exchange import ShareExchange
+from ingest_gateway.limits.limiter import Entry, Limiter
+from operations.settings import Settings
+from schemas.control_view import ControlView
+from schemas.entities import Limit, State
+from schemas.limits import ANY_WORKSPACE, RATE_CLASSES, Overrides, Quota, RateClass
+
+NS_PER_MS = 1_000_000
+GATEWAY_NAME_BYTES = 8
+
+
+class Quotas:
+    """Which quota a workspace has: its own `limit`, else the installation's for it, for all, or the class's."""
+
+    def __init__(self, view: ControlView, overrides: Overrides) -> None:
+        self._view = view
+        self._overrides = overrides
+
+    def of(self, workspace: str, environment: str, rate_class: RateClass) -> Quota:
+        limit = self._view.limits.get(rate_class.bucket(workspace, environment))
+        if limit is not None:
+            return Quota(limit.burst, limit.per_minute)
+        for holder in (workspace, ANY_WORKSPACE):
+            quota = self._overrides.get(holder, {}).get(rate_class.name)
+            if quota is not None:
+                return quota
+        return rate_class.quota
+
+
+class RateLimits:
+    """What the surfaces call. `limiter` says who may; the rest is telling."""
+
+    def __init__(self, limiter: Limiter) -> None:
+        self._limiter = limiter
+        self._refusals: dict[str, Counter] = {name: metrics.RATE_LIMITED.labels(name) for name in RATE_CLASSES}
+
+    def spend(self, request: web.Request, principal: Principal, rate_class: RateClass) -> None:
+        """Counts the request. Raises Refused (RATE_LIMITED); the answer gets its headers either way."""
+        now_ns = time.monotonic_ns()
+        granted, entry = self._limiter.take(rate_class, principal.workspace, principal.environment, now_ns)
+        request[ANSWER_HEADERS] = headers_of(entry, time.time_ns())
+        if not granted:
+            self._refusals[rate_class.name].inc()
+            raise refusal(entry, principal.workspace)
+
+
+def headers_of(entry: Entry, unix_ns: int) -> Mapping[str, str]:
+    """After a request was counted at `unix_ns`."""
+    bucket = entry.bucket
+    remaining, empty_ns = str(bucket.remaining), bucket.empty_ns
+    return {
+        "X-RateLimit-Limit": entry.limit_text,
+        "X-RateLimit-Remaining": remaining,
+        "X-RateLimit-Reset": str(-(-(unix_ns + empty_ns) // NS_PER_SECOND)),
+        "RateLimit-Policy": entry.policy_text,
+        "RateLimit": f'"{entry.place[2].name}";r={remaining};t={-(-empty_ns // NS_PER_SECOND)}',
+    }
+
+
+def refusal(entry: Entry, workspace: str) -> Refused:
+    """Seconds are rounded up (DECISIONS A-081), and so are the milliseconds: then there is room."""
+    retry_after_ms = -(-entry.bucket.retry_ns // NS_PER_MS)
+    return Refused(
+        FaultKind.RATE_LIMITED,
+        f"Request quota exceeded for workspace {workspace}.",
+        details={"retry_after_ms": retry_after_ms},
+        headers={hdrs.RETRY_AFTER: str(max(1, -(-retry_after_ms // 1000)))},
+    )
+
+
+@asynccontextmanager
+async def rate_limits(settings: Settings, view: ControlView) -> AsyncIterator[RateLimits | None]:
+    """The limits of a gateway process, shared with the others while inside; None where they are switched off."""
+    if not settings.rate_limits:
+        yield None
+        return
+    limiter = Limiter(token_hex(GATEWAY_NAME_BYTES), Quotas(view, settings.rate_overrides).of)
+
+    def changed(before: State | None, after: State | None) -> None:
+        if isinstance(before, Limit) or isinstance(after, Limit):
+            limiter.quotas_changed()
+
+    view.on_change(changed)
+    exchange = ShareExchange(settings.kafka, limiter, settings.partitions)
+    exchange.start()
+    try:
+        yield RateLimits(limiter)
+    finally:
+        await exchange.stop()

@@ -1,0 +1,169 @@
+"""Tells the log what this gateway's buckets were used for (`usage`) and applies what is dealt to it (`quotas`).
+
+A heartbeat to every partition of `usage` says that this gateway lives; a last one that it leaves. Reports may get lost:
+they carry totals, the next one makes up for it, and no request ever waits for one. Nothing here is needed to serve: as
+long as processors or broker are away, what was dealt last holds, and before any deal an even part does.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Iterable
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from ingest_gateway import metrics
+from ingest_gateway.limits.limiter import Limiter
+from operations.kafka_clients import producer_config, reader_config
+from operations.logs import event
+from schemas.codec import Undecodable
+from schemas.records import Shares, Usage
+from schemas.topics import Topic
+
+log = logging.getLogger(__name__)
+REPORT_SECONDS = 0.2
+HEARTBEAT_SECONDS = 1.0
+POLL_SECONDS = 0.2
+ROUND_MAX = 1_000
+QUEUE_REPORTS_MAX = 20_000
+LATE_MS = 2_000  # a report that did not get through by then says nothing that a later one doesn't
+FLUSH_SECONDS = 1.0
+
+Dealt = tuple[int, str, Shares | None]
+"""The partition of `quotas`, the bucket (empty: of the gateways), and its deal; None: there is none any more."""
+
+
+class ShareExchange:
+    """`start()` on the running loop, `await stop()` at the end. One a process; the limiter is used on the loop only."""
+
+    def __init__(self, bootstrap: str, limiter: Limiter, partitions: int) -> None:
+        self._bootstrap = bootstrap
+        self._limiter = limiter
+        self._partitions = partitions
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="quotas", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._telling: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._producer = Producer(_reports_config(self._bootstrap))
+        self._telling = asyncio.create_task(self._tell_on())
+        self._thread.start()
+        metrics.RATE_BUCKETS.set_function(lambda: len(self._limiter))
+        metrics.RATE_GATEWAYS.set_function(lambda: self._limiter.gateways)
+
+    async def stop(self) -> None:
+        assert self._telling is not None
+        self._telling.cancel()
+        self._tell_everyone(Usage(gateway=self._limiter.gateway, leaving=True))
+        self._stopping.set()
+        await asyncio.to_thread(self._producer.flush, FLUSH_SECONDS)
+        await asyncio.to_thread(self._thread.join, 5)
+
+    # Telling
+
+    async def _tell_on(self) -> None:
+        beat_due_ns = 0
+        while True:
+            now_ns = time.monotonic_ns()
+            if now_ns >= beat_due_ns:
+                beat_due_ns = now_ns + round(HEARTBEAT_SECONDS * 1e9)
+                self._tell_everyone(Usage(gateway=self._limiter.gateway))
+            for usage in self._limiter.reports(now_ns):
+                self._tell(usage)
+            self._limiter.forget_idle(now_ns)
+            self._producer.poll(0)
+            await asyncio.sleep(REPORT_SECONDS)
+
+    def _tell_everyone(self, usage: Usage) -> None:
+        for partition in range(self._partitions):
+            self._tell(usage, partition)
+
+    def _tell(self, usage: Usage, partition: int = -1) -> None:
+        """Without a partition the bucket decides."""
+        try:
+            self._producer.produce(
+                Topic.USAGE, usage.encode(), usage.bucket.encode(), partition, on_delivery=_count_lost
+            )
+        except (BufferError, KafkaException):
+            metrics.RATE_REPORTS_LOST.inc()
+
+    # Being told
+
+    def _run(self) -> None:
+        consumer = Consumer(reader_config(self._bootstrap, f"quotas-{uuid.uuid4().hex}") | {"logger": log})
+        partitions = range(self._partitions)
+        try:
+            consumer.assign([TopicPartition(Topic.QUOTAS, partition, 0) for partition in partitions])
+            while not self._stopping.is_set():
+                if dealt := _one_round(consumer):
+                    self._call(dealt)
+        except RuntimeError:
+            log.debug("the event loop closed before the reader of quotas")
+        finally:
+            consumer.close()
+
+    def _call(self, dealt: list[Dealt]) -> None:
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._apply, dealt)
+
+    def _apply(self, dealt: Iterable[Dealt]) -> None:
+        now_ns = time.monotonic_ns()
+        for partition, bucket, shares in dealt:
+            try:
+                if shares is None:
+                    self._limiter.forget(bucket)
+                elif bucket:
+                    self._limiter.apply(shares, now_ns)
+                else:
+                    self._limiter.note_gateways(partition, shares.gateways)
+            except (ValueError, IndexError) as error:  # lists of different lengths, no name of a bucket
+                event(log, "quotas.unusable", logging.ERROR, bucket=bucket, reason=str(error))
+
+
+def _reports_config(bootstrap: str) -> dict[str, object]:
+    """Reports are cheap to lose, so one that is late gives way; murmur2 is the partitioner of all that is keyed."""
+    return producer_config(bootstrap, linger_ms=5, queue_messages_max=QUEUE_REPORTS_MAX) | {
+        "acks": 1,
+        "enable.idempotence": False,
+        "message.timeout.ms": LATE_MS,
+        "partitioner": "murmur2_random",
+        "logger": log,
+    }
+
+
+def _count_lost(error: KafkaError | None, _message: Message) -> None:
+    if error is not None:
+        metrics.RATE_REPORTS_LOST.inc()
+
+
+def _one_round(consumer: Consumer) -> list[Dealt]:
+    """Waits for one deal and takes those that are there with it."""
+    dealt: list[Dealt] = []
+    message = consumer.poll(POLL_SECONDS)
+    while message is not None:
+        if (one := _read(message)) is not None:
+            dealt.append(one)
+        message = consumer.poll(0) if len(dealt) < ROUND_MAX else None
+    return dealt
+
+
+def _read(message: Message) -> Dealt | None:
+    error = message.error()
+    if error is not None:
+        if error.code() != KafkaError._PARTITION_EOF:
+            event(log, "quotas.read_failed", logging.WARNING, error=str(error))
+        return None
+    partition, key = message.partition() or 0, message.key() or b""
+    value = message.value()
+    try:
+        if value is None:
+            return partition, key.decode(), None
+        shares = Shares.decode(value)
+    except (Undecodable, UnicodeDecodeError) as fault:
+        event(log, "quotas.unreadable", logging.ERROR, offset=message.offset(), reason=str(fault))
+        return None
+    return partition, shares.bucket, shares

@@ -1,0 +1,204 @@
+"""All buckets of one gateway: takes requests, applies what was dealt to it, tells what was used. Pure, time included.
+
+While no share of a bucket was dealt, an even part of it is used: 1/N of N gateways, which is all of it for a lone one.
+A deal names the room for this gateway and the count of accepted requests it was reckoned from; what was accepted since
+goes off it. So the rooms of all gateways add up to what is left in the bucket, whatever is under way (docs/decisions).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ingest_gateway.limits.buckets import NS_PER_SECOND, Bucket, Terms
+from schemas.limits import WHOLE_PPM, Quota, RateClass
+from schemas.records import Shares, Usage
+
+QuotaOf = Callable[[str, str, RateClass], Quota]
+"""Workspace, environment and class to the quota that holds now."""
+LIGHT_REPORT_NS = NS_PER_SECOND
+FORGET_NS = 60 * NS_PER_SECOND
+"""Longer than processors/rates remembers a gateway's count of accepted requests, which begins anew afterwards."""
+LOOKED_AT_MAX = 500
+
+
+class Deal(NamedTuple):
+    terms_ppm: int
+    gateways: int
+    room_milli: int
+    accepted: int
+    at_ns: int
+
+
+class Entry:
+    """A bucket, and what was told of it."""
+
+    __slots__ = (
+        "accepted_told",
+        "bucket",
+        "limit_text",
+        "name",
+        "place",
+        "policy_text",
+        "refused_told",
+        "told_ns",
+        "used",
+        "version",
+    )
+
+    def __init__(self, place: tuple[str, str, RateClass], bucket: Bucket, now_ns: int) -> None:
+        self.place = place
+        self.name = place[2].bucket(place[0], place[1])
+        self.bucket = bucket
+        self.version = -1
+        self.used = False
+        self.accepted_told = self.refused_told = 0
+        self.told_ns = now_ns
+        self.describe()
+
+    def describe(self) -> None:
+        """What stands in answers' headers as long as the quota does."""
+        quota = self.bucket.terms.quota
+        self.limit_text = str(quota.burst)
+        self.policy_text = f'"{self.place[2].name}";q={quota.burst};w={quota.window_seconds}'
+
+
+class Limiter:
+    """`gateway` is this process's own name. Times are nanoseconds of one steady clock."""
+
+    def __init__(self, gateway: str, quota_of: QuotaOf) -> None:
+        self.gateway = gateway
+        self._quota_of = quota_of
+        self._entries: dict[tuple[str, str, str], Entry] = {}
+        self._used: list[Entry] = []
+        self._deals: dict[str, Deal] = {}
+        self._fleets: dict[int, frozenset[str]] = {}
+        self._gateways = 1
+        self._version = 0
+        self._to_look_at: list[tuple[str, str, str]] = []
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def gateways(self) -> int:
+        """How many there are, this one included."""
+        return self._gateways
+
+    # Requests
+
+    def take(self, rate_class: RateClass, workspace: str, environment: str, now_ns: int) -> tuple[bool, Entry]:
+        """Whether one more request fits the workspace's bucket of this class, and the bucket."""
+        key = (workspace, environment if rate_class.by_environment else "", rate_class.name)
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._entries[key] = self._begin((workspace, key[1], rate_class), now_ns)
+        elif entry.version != self._version:
+            self._renew(entry, now_ns)
+        if not entry.used:
+            entry.used = True
+            self._used.append(entry)
+        return entry.bucket.take(now_ns), entry
+
+    def _begin(self, place: tuple[str, str, RateClass], now_ns: int) -> Entry:
+        name, quota = place[2].bucket(place[0], place[1]), self._quota_of(*place)
+        deal = self._deals.get(name)
+        bucket = Bucket(self._terms(name, quota), now_ns if deal is None else deal.at_ns)
+        if deal is not None:
+            bucket.change(bucket.terms, deal.at_ns, deal.room_milli)
+        entry = Entry(place, bucket, now_ns)
+        entry.version = self._version
+        return entry
+
+    def _renew(self, entry: Entry, now_ns: int) -> None:
+        """After quotas, or the number of gateways, changed."""
+        entry.version = self._version
+        terms = self._terms(entry.name, self._quota_of(*entry.place))
+        if terms != entry.bucket.terms:
+            entry.bucket.change(terms, now_ns)
+            entry.describe()
+
+    def _terms(self, name: str, quota: Quota) -> Terms:
+        deal = self._deals.get(name)
+        if deal is not None:
+            return Terms(quota, deal.terms_ppm, deal.gateways)
+        return Terms(quota, WHOLE_PPM // self._gateways, self._gateways)
+
+    # What is told
+
+    def reports(self, now_ns: int) -> list[Usage]:
+        """Of every bucket that was used; of one that has plenty of room left once a second will do."""
+        waiting = [entry for entry in self._used if self._is_light(entry, now_ns)]
+        due = [entry for entry in self._used if not self._is_light(entry, now_ns)]
+        self._used = waiting
+        return [self._report(entry, now_ns) for entry in due]
+
+    def _is_light(self, entry: Entry, now_ns: int) -> bool:
+        """Of no weight for any other gateway yet."""
+        bucket = entry.bucket
+        if bucket.refused != entry.refused_told or now_ns - entry.told_ns >= LIGHT_REPORT_NS:
+            return False
+        return bucket.room_milli(now_ns) * 2 * bucket.terms.gateways > bucket.terms.quota.burst * 1000
+
+    def _report(self, entry: Entry, now_ns: int) -> Usage:
+        bucket, quota = entry.bucket, entry.bucket.terms.quota
+        usage = Usage(
+            gateway=self.gateway,
+            bucket=entry.name,
+            burst=quota.burst,
+            per_minute=quota.per_minute,
+            accepted=bucket.accepted,
+            taken=bucket.accepted - entry.accepted_told,
+            refused=bucket.refused - entry.refused_told,
+            room_milli=bucket.room_milli(now_ns),
+        )
+        entry.accepted_told, entry.refused_told, entry.told_ns = bucket.accepted, bucket.refused, now_ns
+        entry.used = False
+        return usage
+
+    # What is dealt
+
+    def apply(self, shares: Shares, now_ns: int) -> None:
+        """A deal of one bucket. One that leaves this gateway out says nothing to it."""
+        if self.gateway not in shares.gateways or len(shares.gateways) == 1:
+            self.forget(shares.bucket)
+            return
+        place = shares.gateways.index(self.gateway)
+        room_milli, accepted = shares.room_milli[place], shares.accepted[place]
+        deal = Deal(shares.share_ppm[place], len(shares.gateways), room_milli, accepted, now_ns)
+        self._deals[shares.bucket] = deal
+        entry = self._entries.get(_key_of(shares.bucket))
+        if entry is not None:
+            since = max(0, entry.bucket.accepted - accepted)
+            terms = self._terms(entry.name, entry.bucket.terms.quota)
+            entry.bucket.change(terms, now_ns, room_milli - 1000 * since)
+
+    def forget(self, bucket: str) -> None:
+        """Nothing is dealt of it any more: even parts hold, from the room that there is."""
+        if self._deals.pop(bucket, None) is not None and (entry := self._entries.get(_key_of(bucket))) is not None:
+            entry.version = -1
+
+    def note_gateways(self, partition: int, gateways: list[str]) -> None:
+        """Which there are, as the owner of one partition of `usage` sees it; the largest number counts."""
+        self._fleets[partition] = frozenset(gateways) | {self.gateway}
+        most = max(map(len, self._fleets.values()))
+        if most != self._gateways:
+            self._gateways = most
+            self.quotas_changed()
+
+    def quotas_changed(self) -> None:
+        """Every bucket looks its terms up again when it is used next."""
+        self._version += 1
+
+    def forget_idle(self, now_ns: int) -> None:
+        """Buckets long unused and empty are dropped. Looks at a few; called often, it comes by all."""
+        if not self._to_look_at:
+            self._to_look_at = list(self._entries)
+        for key in self._to_look_at[-LOOKED_AT_MAX:]:
+            entry = self._entries[key]
+            if not entry.used and now_ns - entry.told_ns >= FORGET_NS and entry.bucket.is_empty(now_ns):
+                del self._entries[key]
+        del self._to_look_at[-LOOKED_AT_MAX:]
+
+
+def _key_of(bucket: str) -> tuple[str, str, str]:
+    workspace, environment, name = bucket.split("/")
+    return workspace, environment, name

@@ -1,0 +1,56 @@
+"""The Faust shell around the ledgers: reads `usage`, writes `quotas`. A part of the process `control`.
+
+A batch is noted whole and then dealt once, at the log's time of its newest record. A rebalance takes a partition's
+ledger away; whoever has the partition then begins anew (ledger.py says what holds meanwhile).
+"""
+
+from faust.types import TP
+
+from processors.rates import metrics
+from processors.rates.ledger import Ledger
+from processors.runtime.batches import Batch
+from processors.runtime.runtime import Runtime
+from schemas.codec import Undecodable
+from schemas.records import Usage
+from schemas.topics import Topic
+
+GATEWAYS_KEY = b"gateways"
+
+
+class RatesAgent:
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._ledgers: dict[int, Ledger] = {}
+
+    async def handle(self, batch: Batch) -> None:
+        partition = batch.tp.partition
+        ledger = self._ledgers.setdefault(partition, Ledger())
+        work = self._runtime.begin(batch)
+        for record in batch.records:
+            try:
+                ledger.note(Usage.decode(record.value), record.timestamp)
+            except Undecodable as error:
+                work.dead_letter(record, "unreadable", str(error))
+        for bucket, shares in ledger.dealt():
+            value = None if shares is None else shares.encode()
+            work.produce(Topic.QUOTAS, value, key=bucket.encode() or GATEWAYS_KEY, partition=partition)
+            metrics.DEALS.inc(1 if bucket else 0)
+        await work.commit()
+        self._measure()
+
+    async def assigned(self, partitions: set[TP]) -> None:
+        """All partitions of this process after a rebalance."""
+        mine = {tp.partition for tp in partitions if tp.topic == Topic.USAGE}
+        self._ledgers = {number: ledger for number, ledger in self._ledgers.items() if number in mine}
+        self._measure()
+
+    def _measure(self) -> None:
+        metrics.GATEWAYS.set(max((ledger.gateways for ledger in self._ledgers.values()), default=0))
+        metrics.BUCKETS.set(sum(ledger.buckets for ledger in self._ledgers.values()))
+
+
+def declare(runtime: Runtime) -> None:
+    """Adds the agent to a process that is being built."""
+    agent = RatesAgent(runtime)
+    runtime.agent("rates", [Topic.USAGE], agent.handle)
+    runtime.on_assigned(agent.assigned)

@@ -1,0 +1,147 @@
+"""Two gateways' buckets and the real `python -m processors control` between them, over a real broker."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from deploy.local.broker import Broker
+from ingest_gateway.limits.buckets import NS_PER_SECOND
+from ingest_gateway.limits.exchange import ShareExchange
+from ingest_gateway.limits.limiter import Limiter
+from operations.topic_admin import ensure_topics
+from schemas.ids import WORKSPACE, short_id
+from schemas.limits import EVENTS, WHOLE_PPM
+from schemas.topics import Topic, base_topics
+from tests.support.kafka_topics import produce, read_all
+from tests.support.ports import free_port
+from tests.support.processor import Processor
+
+PARTITIONS = 4
+MOST_OF_IT_PPM = 850_000  # of nine in ten, less what chance and the even part take
+GIVE_UP_SECONDS = 60.0
+
+
+class Client:
+    """As much of a gateway as has to do with limits."""
+
+    def __init__(self, name: str, limiter: Limiter, workspace: str) -> None:
+        self.name = name
+        self.limiter = limiter
+        self.workspace = workspace
+        self.accepted = self.refused = 0
+        self.share_ppm = WHOLE_PPM
+
+    def ask(self) -> None:
+        granted, entry = self.limiter.take(EVENTS, self.workspace, "live", time.monotonic_ns())
+        self.accepted += granted
+        self.refused += not granted
+        self.share_ppm = entry.bucket.terms.share_ppm
+
+
+@asynccontextmanager
+async def a_client(bootstrap: str, name: str, workspace: str) -> AsyncIterator[Client]:
+    limiter = Limiter(name, lambda *_place: EVENTS.quota)
+    exchange = ShareExchange(bootstrap, limiter, PARTITIONS)
+    exchange.start()
+    try:
+        yield Client(name, limiter, workspace)
+    finally:
+        await exchange.stop()
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    broker = Broker(tmp_path_factory.mktemp("shares-broker"), free_port(), free_port(), heap_mb=256)
+    broker.start()
+    ensure_topics(broker.bootstrap, base_topics(PARTITIONS))
+    yield broker
+    broker.kill()
+
+
+@pytest.fixture(scope="module")
+def control(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processor]:
+    home = tmp_path_factory.mktemp("shares-home")
+    control = Processor("control", broker.bootstrap, home, ATLAS_PARTITIONS=str(PARTITIONS))
+    yield control.start()
+    control.stop()
+
+
+async def load(often: Client, seldom: Client) -> None:
+    """Nine requests to one, far above the quota, until the deals have followed."""
+    async with asyncio.timeout(GIVE_UP_SECONDS):
+        while not MOST_OF_IT_PPM <= often.share_ppm < WHOLE_PPM:
+            for _ in range(9):
+                often.ask()
+            seldom.ask()
+            await asyncio.sleep(0.02)
+
+
+async def until_known(clients: list[Client]) -> None:
+    async with asyncio.timeout(GIVE_UP_SECONDS):
+        while any(client.limiter.gateways != len(clients) for client in clients):  # noqa: ASYNC110 no event to wait for
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.requirement("A-078", "A-079")
+async def test_shares_follow_the_load_and_add_up_to_one_bucket(broker: Broker, control: Processor) -> None:
+    workspace = short_id(WORKSPACE)
+    produce(broker.bootstrap, Topic.USAGE, b"no report")
+    async with (
+        a_client(broker.bootstrap, "one", workspace) as one,
+        a_client(broker.bootstrap, "two", workspace) as two,
+    ):
+        await until_known([one, two])
+        began_ns = time.monotonic_ns()
+        await load(one, two)
+        assert two.share_ppm < WHOLE_PPM // 2
+        await load(two, one)
+        assert one.share_ppm < WHOLE_PPM // 2
+        drained = EVENTS.quota.per_minute * (time.monotonic_ns() - began_ns) / (60 * NS_PER_SECOND)
+        assert one.refused and two.refused
+        assert one.accepted + two.accepted <= 2 * EVENTS.quota.burst + drained  # one burst, and one above it at most
+    assert control.metric("atlas_rate_deals_total") > 0
+    assert len([record for record in read_all(broker.bootstrap, Topic.DEAD_LETTERS) if record.key == b"usage"]) == 1
+
+
+@pytest.mark.requirement("A-078")
+async def test_a_gateway_that_leaves_or_dies_leaves_its_share(broker: Broker, control: Processor) -> None:
+    workspace = short_id(WORKSPACE)
+    async with a_client(broker.bootstrap, "stays", workspace) as stays:
+        async with a_client(broker.bootstrap, "leaves", workspace) as leaves:
+            await until_known([stays, leaves])
+        await until_known([stays])
+        silent = Limiter("dies", lambda *_place: EVENTS.quota)
+        exchange = ShareExchange(broker.bootstrap, silent, PARTITIONS)
+        exchange.start()
+        await until_known([stays, Client("dies", silent, workspace)])
+        assert exchange._telling is not None
+        exchange._telling.cancel()  # as if it were killed: no word of farewell
+        await until_known([stays])
+        stays.ask()
+        assert stays.share_ppm == WHOLE_PPM
+        await exchange.stop()
+
+
+@pytest.mark.requirement("F35")
+async def test_without_processors_the_last_deal_holds_and_they_take_up_again(
+    broker: Broker, control: Processor
+) -> None:
+    workspace = short_id(WORKSPACE)
+    async with (
+        a_client(broker.bootstrap, "one", workspace) as one,
+        a_client(broker.bootstrap, "two", workspace) as two,
+    ):
+        await until_known([one, two])
+        await load(one, two)
+        control.kill()
+        for _ in range(50):
+            one.ask()
+            two.ask()
+            await asyncio.sleep(0.02)
+        assert one.share_ppm > two.share_ppm
+        control.start()
+        await load(two, one)
+        assert two.share_ppm > one.share_ppm
