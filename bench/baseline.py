@@ -8,8 +8,8 @@ import threading
 import time
 
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.cimpl import NewTopic
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 TOPIC = "bench-baseline"
 PARTITIONS = 8
@@ -51,7 +51,12 @@ def _produce(bootstrap: str, rate: float, seconds: float) -> None:
 
 def _read(bootstrap: str, taken: list[int], stop: threading.Event) -> None:
     consumer = Consumer(
-        {"bootstrap.servers": bootstrap, "group.id": "bench-baseline", "enable.auto.commit": False, "fetch.min.bytes": 1}
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "bench-baseline",
+            "enable.auto.commit": False,
+            "fetch.min.bytes": 1,
+        }
     )
     consumer.assign([TopicPartition(TOPIC, partition, 0) for partition in range(PARTITIONS)])
     while not stop.is_set():

@@ -43,11 +43,7 @@ def main() -> int:
     asked = parser.parse_args()
     cores = keep_to_cores(CORES)
     load = os.getloadavg()[0]
-    with tempfile.TemporaryDirectory(prefix="atlas-bench-") as home, receiver() as endpoint:
-        with System(Path(home), free_port_base()) as atlas:
-            prepare(atlas.dev["events"], endpoint)
-            sent, arrivals = asyncio.run(measure(atlas.dev["events"], endpoint, asked.rate, asked.seconds))
-            bare = round_trips(atlas.dev["kafka"], asked.rate, min(asked.seconds, BASELINE_SECONDS_MAX))
+    sent, arrivals, bare = run(asked.rate, asked.seconds)
     rows = rows_of(sent, arrivals) | {"bare kafka: produce → consumed": figures_of(bare)}
     lost = sum(1 for one in sent if one.status == 202 and one.event_id not in arrivals)
     refused = sum(one.status != 202 for one in sent)
@@ -59,6 +55,19 @@ def main() -> int:
     print(f"goal p50 ≤ {GOAL_P50_MS:g} ms, p99 ≤ {GOAL_P99_MS:g} ms: {'met' if met else 'MISSED'}")
     save(rows, {"rate": asked.rate, "seconds": asked.seconds, "cores": cores, "load_before": load, "met": met})
     return 0 if met else 1
+
+
+def run(rate: float, seconds: float) -> tuple[list[Sent], dict[str, int], list[int]]:
+    """What was sent, when each event arrived, and the bare pair's times."""
+    with (
+        tempfile.TemporaryDirectory(prefix="atlas-bench-") as home,
+        receiver() as endpoint,
+        System(Path(home), free_port_base(), {"ATLAS_RATE_LIMITS": "off"}) as atlas,
+    ):
+        surface = atlas.dev["events"]
+        prepare(surface, endpoint)
+        sent, arrivals = uvloop.run(measure(surface, endpoint, rate, seconds))
+        return sent, arrivals, round_trips(atlas.dev["kafka"], rate, min(seconds, BASELINE_SECONDS_MAX))
 
 
 def keep_to_cores(count: int) -> int:
@@ -128,5 +137,4 @@ def _post(surface: Mapping[str, Any], path: str, body: Mapping[str, Any]) -> Non
 
 
 if __name__ == "__main__":
-    uvloop.install()
     sys.exit(main())
