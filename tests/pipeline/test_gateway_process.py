@@ -40,7 +40,7 @@ async def control(own_broker: Broker, tmp_path: Path) -> AsyncIterator[StandInCo
 
 @pytest.fixture
 def gateway(own_broker: Broker, control: StandInControl, tmp_path: Path) -> Iterator[GatewayProcess]:
-    gateway = GatewayProcess(own_broker.bootstrap, tmp_path)
+    gateway = GatewayProcess(own_broker.bootstrap, tmp_path, ATLAS_RATE_LIMITS="off")
     gateway.start_until_ready()
     yield gateway
     gateway.kill()

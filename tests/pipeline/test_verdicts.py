@@ -16,7 +16,7 @@ from schemas.ids import WORKSPACE, short_id
 from schemas.records import Command, Verdict
 from schemas.replies import REPLY_HEADER, ReplyTo, decode_reply
 from schemas.topics import VERDICT_PARTITIONS, Topic
-from tests.support.kafka_topics import ensure_base_topics, read_all, send_verdict
+from tests.support.kafka_topics import a_stream_topic, ensure_base_topics, read_all, send_verdict
 from tests.support.until import until
 
 WAIT_SECONDS = 20.0
@@ -125,6 +125,7 @@ async def a_client(bootstrap: str, timeout_seconds: float) -> AsyncIterator[Comm
     events = EventLog(bootstrap)
     events.start()
     async with a_waiter(bootstrap) as verdicts:
+        await events.append(a_stream_topic(bootstrap), b"k", b"", [])  # a new broker takes its time for the first one
         yield CommandClient(events, verdicts, timeout_seconds=timeout_seconds)
     await events.close(1.0)
 

@@ -26,9 +26,9 @@ def ensure_base_topics(bootstrap: str) -> None:
     ensure_topics(bootstrap, base_topics(PARTITIONS))
 
 
-def a_stream_topic(bootstrap: str, partitions: int = PARTITIONS) -> str:
-    """A stream's topic of a workspace of its own."""
-    topic = StreamTopic(short_id(WORKSPACE), "live", f"test-{secrets.token_hex(4)}")
+def a_stream_topic(bootstrap: str, partitions: int = PARTITIONS, workspace: str | None = None) -> str:
+    """A new stream's topic, of a workspace of its own unless one is given."""
+    topic = StreamTopic(workspace or short_id(WORKSPACE), "live", f"test-{secrets.token_hex(4)}")
     spec = stream_topic_spec(topic, partitions, 1)
     ensure_topics(bootstrap, [TopicSpec(spec.name, spec.partitions, spec.config)])
     return topic.name

@@ -122,5 +122,6 @@ async def a_gateway(bootstrap: str, home: Path, **env: str) -> AsyncIterator[Gat
 
 @pytest.fixture
 async def gateway(bootstrap: str, tmp_path: Path) -> AsyncIterator[Gateway]:
-    async with a_gateway(bootstrap, tmp_path, ATLAS_VERDICT_TIMEOUT_SECONDS="30") as gateway:
+    patience = {"ATLAS_VERDICT_TIMEOUT_SECONDS": "30", "ATLAS_READ_TIMEOUT_SECONDS": "30"}
+    async with a_gateway(bootstrap, tmp_path, **patience) as gateway:
         yield gateway

@@ -5,55 +5,38 @@ import json
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
 
-from operations.read_model_engine import writer_engine
+from processors.projection.decide import project
 from schemas.codec import EVENT
-from schemas.read_model import ROWS, AttemptRow, ConflictRow, EventRow, SourcePosition
+from schemas.records import Decision, Outcome
 from schemas.topics import stream_topic
 from tests.contract.gateway.conftest import Answer, Gateway, a_gateway
 from tests.support.kafka_topics import a_stream_topic, produce
+from tests.support.log_records import a_decision, an_outcome, attempted, decided, event_id
 
-RECEIVED_MS = 1_779_114_131_482
-EVENT_ID = "evt_01HX9YQK2T7V3M4ZB6F5N0WJ1A"
-OTHER_ID = "evt_01HX9YQK2T7V3M4ZB6F5N0WJ1B"
+EVENT_ID, OTHER_ID = event_id(1), event_id(2)
 DATA = b'{"order_id": "ord_1",  "total_cents": 4299}'
 
 
-def write(gateway: Gateway, *rows: Any) -> None:
-    """As projection does, into the gateway's read model."""
-    tables = {table_row: table for table, table_row in ROWS.items()}
-    engine = writer_engine(gateway.settings.database_url)
-    with engine.begin() as connection:
-        for row in rows:
-            connection.execute(insert(tables[type(row)]).values(row._asdict()))
-    engine.dispose()
-
-
-def an_event(gateway: Gateway, source: tuple[str, int, int] = ("gone", 0, 0), **changes: Any) -> EventRow:
+def an_event(gateway: Gateway, source: tuple[str, int, int] | None = None, **changes: Any) -> Decision:
+    """Event 1, admitted in the gateway's workspace; `source`: where its record stands."""
+    topic, partition, offset = source or (stream_topic(gateway.workspace, "live", "orders-prod"), 0, 0)
     values: dict[str, Any] = {
-        "workspace": gateway.workspace,
-        "environment": "live",
-        "id": EVENT_ID,
-        "stream": "orders-prod",
-        "type": "order.fulfilled",
-        "received_ms": RECEIVED_MS,
-        "occurred_at": "2026-05-18T16:22:11+02:00",
-        "idempotency_key": "key-1",
-        "actor": '{"type":"user","id":"usr_1"}',
-        "metadata": None,
-        "routes": '["wf_billing"]',
-        "data_bytes": len(DATA),
-        "source_topic": source[0],
-        "source_topic_id": "topic-id",
-        "source_partition": source[1],
-        "source_offset": source[2],
+        **{"topic": topic, "partition": partition, "offset": offset},
+        **{"idempotency_key": "key-1", "actor": b'{"type":"user","id":"usr_1"}', "routes": ["wf_billing"]},
     }
-    return EventRow(**values | changes)
+    return a_decision(1, **values | changes)
 
 
-async def get(gateway: Gateway, event_id: str = EVENT_ID, query: str = "", **more: Any) -> Answer:
-    return await gateway.ask("GET", f"/v1/events/{event_id}{query}", **more)
+def write(gateway: Gateway, *records: Decision | Outcome) -> None:
+    """As projection does, into the gateway's read model."""
+    of_decisions = [decided(record, partition=record.partition) for record in records if isinstance(record, Decision)]
+    outcomes = attempted(*(record for record in records if isinstance(record, Outcome)))
+    gateway.store.apply([project(partition) for partition in (*of_decisions, outcomes) if partition])
+
+
+async def get(gateway: Gateway, wanted: str = EVENT_ID, query: str = "", **more: Any) -> Answer:
+    return await gateway.ask("GET", f"/v1/events/{wanted}{query}", **more)
 
 
 @pytest.mark.requirement("A-045", "A-047")
@@ -77,10 +60,14 @@ async def test_the_state_of_an_event(gateway: Gateway) -> None:
 
 
 @pytest.mark.requirement("A-051", "A-015", "A7")
-@pytest.mark.parametrize("event_id", [OTHER_ID, "evt_1", EVENT_ID[4:], EVENT_ID.lower(), "evt_" + "U" * 26])
-async def test_what_is_not_there_is_not_found(gateway: Gateway, event_id: str) -> None:
-    write(gateway, an_event(gateway), an_event(gateway, workspace="ws_other", id=OTHER_ID))
-    missing = await get(gateway, event_id)
+@pytest.mark.parametrize("wanted", [OTHER_ID, "evt_1", EVENT_ID[4:], EVENT_ID.upper(), "evt_" + "U" * 26])
+async def test_what_is_not_there_is_not_found(gateway: Gateway, wanted: str) -> None:
+    write(
+        gateway,
+        an_event(gateway),
+        an_event(gateway, (stream_topic("ws_other", "live", "orders-prod"), 1, 0), event_id=OTHER_ID),
+    )
+    missing = await get(gateway, wanted)
     assert (missing.status, missing.code) == (404, "event_not_found")
     other_environment = await get(gateway, key="test")
     assert (other_environment.status, other_environment.code) == (404, "event_not_found")
@@ -93,7 +80,7 @@ async def test_a_publishable_key_reads_nothing(gateway: Gateway) -> None:
 
 
 async def test_an_id_that_lost_its_key_names_the_original(gateway: Gateway) -> None:
-    write(gateway, ConflictRow(gateway.workspace, "live", OTHER_ID, EVENT_ID, RECEIVED_MS))
+    write(gateway, an_event(gateway, event_id=OTHER_ID, outcome="conflict", original_id=EVENT_ID))
     conflict = await get(gateway, OTHER_ID)
     assert (conflict.status, conflict.code) == (409, "duplicate_event")
     assert conflict.json["error"]["details"] == {"original_event_id": EVENT_ID}
@@ -104,7 +91,7 @@ AVRO = EVENT.encode({"type": "order.fulfilled", "occurred_at": "2026-05-18T16:22
 
 @pytest.mark.parametrize("value", [AVRO, b'{"data": ' + DATA + b"}"])
 async def test_the_payload_comes_from_the_log_byte_for_byte(gateway: Gateway, value: bytes) -> None:
-    topic = a_stream_topic(gateway.settings.kafka)
+    topic = a_stream_topic(gateway.settings.kafka, workspace=gateway.workspace)
     partition, offset = await asyncio.to_thread(produce, gateway.settings.kafka, topic, value)
     write(gateway, an_event(gateway, (topic, partition, offset)))
     assert "data" not in (await get(gateway)).json
@@ -114,16 +101,13 @@ async def test_the_payload_comes_from_the_log_byte_for_byte(gateway: Gateway, va
 
 
 async def test_a_payload_that_retention_took_is_null(gateway: Gateway) -> None:
-    topic = a_stream_topic(gateway.settings.kafka)
+    topic = a_stream_topic(gateway.settings.kafka, workspace=gateway.workspace)
     write(gateway, an_event(gateway, (topic, 0, 7)))
     assert (await get(gateway, query="?expand=data")).json["data"] is None
 
 
 async def test_every_attempt_is_shown_when_asked_for(gateway: Gateway) -> None:
-    attempt = AttemptRow(
-        *(gateway.workspace, "live", EVENT_ID, "dlv_1", 1, "wf_billing", 0, "delivered"),
-        *(RECEIVED_MS, RECEIVED_MS + 5, RECEIVED_MS + 25, 200, None, None, None, None, 1),
-    )
+    attempt = an_outcome(1, workspace=gateway.workspace, workflow_id="wf_billing", delivery_id="dlv_1")
     write(gateway, an_event(gateway), attempt)
     assert [one["status"] for one in (await get(gateway)).json["attempts"]] == ["delivered"]
     (made,) = (await get(gateway, query="?expand=attempts,data")).json["attempts"]
@@ -138,16 +122,14 @@ async def test_a_query_that_is_not_known_is_refused(gateway: Gateway, query: str
 
 
 async def test_a_read_waits_for_what_this_gateway_wrote(gateway: Gateway) -> None:
-    """The event is appended; its row and then its position come into the read model while the request waits."""
+    """The event is appended; its row comes into the read model while the request waits."""
     topic = stream_topic(gateway.workspace, "live", "orders-prod")
     assert (await gateway.ask("POST", "/v1/event-streams", {"name": "orders-prod"})).status == 201
     appended = await gateway.clients.events.append(topic, b"k", b"v", [])
     asked = asyncio.create_task(get(gateway))
     still_asking, _ = await asyncio.wait([asked], timeout=0.2)
     assert not still_asking
-    row = an_event(gateway, (topic, appended.partition, appended.offset))
-    position = SourcePosition(topic, appended.partition, "topic-id", appended.offset + 1, 1)
-    await asyncio.to_thread(write, gateway, row, position)
+    await asyncio.to_thread(write, gateway, an_event(gateway, (topic, appended.partition, appended.offset)))
     assert (await asked).status == 200
     assert (await get(gateway, OTHER_ID)).status == 404
 
