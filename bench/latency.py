@@ -15,6 +15,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import uvloop
 
 from bench.baseline import round_trips
 from bench.figures import ROW_HEAD, Figures, figures_of
+from bench.hops import hops_of
 from bench.receiver import Receiver, receiver
 from bench.sender import Sent, send_steadily
 from bench.system import System
@@ -34,6 +36,7 @@ WARM_UP_SECONDS = 3.0
 BASELINE_SECONDS_MAX = 10.0
 ARRIVE_SECONDS = 30.0
 CORES = 2
+BARE = "bare kafka: produce → consumed"
 
 
 def main() -> int:
@@ -43,11 +46,12 @@ def main() -> int:
     asked = parser.parse_args()
     cores = keep_to_cores(CORES)
     load = os.getloadavg()[0]
-    sent, arrivals, bare = run(asked.rate, asked.seconds)
-    rows = rows_of(sent, arrivals) | {"bare kafka: produce → consumed": figures_of(bare)}
+    done = run(asked.rate, asked.seconds)
+    sent, arrivals = done.sent, done.arrivals
+    rows = rows_of(sent, arrivals) | done.hops | {BARE: figures_of(done.bare_ns)}
     lost = sum(1 for one in sent if one.status == 202 and one.event_id not in arrivals)
     refused = sum(one.status != 202 for one in sent)
-    first, floor = rows["202 → first delivery"], rows["bare kafka: produce → consumed"]
+    first, floor = rows["202 → first delivery"], rows[BARE]
     met = first.p50_ms <= GOAL_P50_MS and first.p99_ms <= GOAL_P99_MS and not lost and not refused
     report(rows, asked.rate, asked.seconds, cores, load)
     print(f"202 → first delivery is {first.p50_ms / floor.p50_ms:.1f} × the bare pair at p50")
@@ -57,8 +61,17 @@ def main() -> int:
     return 0 if met else 1
 
 
-def run(rate: float, seconds: float) -> tuple[list[Sent], dict[str, int], list[int]]:
-    """What was sent, when each event arrived, and the bare pair's times."""
+@dataclass(frozen=True)
+class Run:
+    """What was sent after the warm-up, when each event arrived, where its time went, and the bare pair's times."""
+
+    sent: list[Sent]
+    arrivals: dict[str, int]
+    hops: dict[str, Figures]
+    bare_ns: list[int]
+
+
+def run(rate: float, seconds: float) -> Run:
     with (
         tempfile.TemporaryDirectory(prefix="atlas-bench-") as home,
         receiver() as endpoint,
@@ -67,7 +80,9 @@ def run(rate: float, seconds: float) -> tuple[list[Sent], dict[str, int], list[i
         surface = atlas.dev["events"]
         prepare(surface, endpoint)
         sent, arrivals = uvloop.run(measure(surface, endpoint, rate, seconds))
-        return sent, arrivals, round_trips(atlas.dev["kafka"], rate, min(seconds, BASELINE_SECONDS_MAX))
+        hops = {f"  {name}": row for name, row in hops_of(atlas.dev["kafka"], sent, arrivals).items()}
+        bare_ns = round_trips(atlas.dev["kafka"], rate, min(seconds, BASELINE_SECONDS_MAX))
+    return Run(sent, arrivals, hops, bare_ns)
 
 
 def keep_to_cores(count: int) -> int:
@@ -108,9 +123,9 @@ def rows_of(sent: Iterable[Sent], arrivals: Mapping[str, int]) -> dict[str, Figu
         "202 → first delivery": figures_of(list(after.values())),
         "  without a key": figures_of([after[one] for one in done if not one.keyed]),
         "  with a key": figures_of([after[one] for one in done if one.keyed]),
-        "request → first delivery": figures_of([arrivals[one.event_id] - one.due_ns for one in done]),
         "request → 202, without a key": figures_of([one.answered_ns - one.due_ns for one in done if not one.keyed]),
         "request → 202, with a key": figures_of([one.answered_ns - one.due_ns for one in done if one.keyed]),
+        "request → first delivery": figures_of([arrivals[one.event_id] - one.due_ns for one in done]),
     }
 
 
