@@ -26,7 +26,7 @@ run: $(READY) ## Start everything on this machine; Ctrl-C stops it
 
 test: broker ## All tests, against a real broker
 	@echo "atlas: running the tests" >&2
-	@$(PYTHON) -m pytest -n 2 tests
+	@$(PYTHON) -m pytest -n 2 --dist loadgroup tests
 
 test-unit: $(READY) ## The tests that need no broker, in seconds
 	@$(PYTHON) -m pytest -n 2 tests/unit
