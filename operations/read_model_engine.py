@@ -5,13 +5,18 @@ write. Raises SettingsInvalid for a DATABASE_URL of any other kind.
 
 SQLite runs in WAL mode: readers never wait for the writer, nor it for them. `synchronous=NORMAL` may lose the last
 transactions in a power cut, rows and positions together, so projection reads them from the log again.
+
+`atlas rebuild` puts another SQLite file in the place of the present one: `<file>.current` then names it by what follows
+the file's name, and is replaced in one step. (A file can't be replaced under its own name: its write-ahead log would be
+taken for the new one's.) Readers follow within their next question; the writer asks `is_current` in each transaction.
 """
 
+import threading
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from operations.settings import SettingsInvalid
@@ -19,6 +24,7 @@ from operations.settings import SettingsInvalid
 SQLITE_BUSY_MS = 1_000
 SQLITE_CACHE_KIB = 65_536
 CONNECT_TIMEOUT_SECONDS = 3
+NAMED = "atlas_named"
 _WRITER_PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=NORMAL",
@@ -34,11 +40,83 @@ def writer_engine(database_url: str) -> Engine:
     url = _checked(database_url)
     if url.get_backend_name() == "postgresql":
         return _postgresql(url, connections=1)
-    if url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, pool_size=1, max_overflow=0, connect_args=_sqlite_arguments())
+    present = present_file(url.database or "")
+    present.parent.mkdir(parents=True, exist_ok=True)
+    return sqlite_writer(present, named=Path(url.database or ""))
+
+
+def sqlite_writer(file: Path, *, named: Path | None = None) -> Engine:
+    """The writer of this very file; `named`: what DATABASE_URL says, where that matters."""
+    engine = create_engine(
+        URL.create("sqlite", database=str(file)),
+        pool_size=1,
+        max_overflow=0,
+        connect_args=_sqlite_arguments(),
+        execution_options={NAMED: str(named or file)},
+    )
     _prepare_sqlite(engine, _WRITER_PRAGMAS, begin="BEGIN IMMEDIATE")
     return engine
+
+
+def is_current(engine: Engine) -> bool:
+    """Whether the engine's SQLite file still is the read model. PostgreSQL's tables change place under their names."""
+    named = engine.get_execution_options().get(NAMED)
+    return named is None or str(present_file(named)) == engine.url.database
+
+
+def present_file(named: str) -> Path:
+    """The SQLite file that is the read model now."""
+    try:
+        generation = pointer_to(named).read_text()
+    except FileNotFoundError:
+        return Path(named)
+    return generation_file(named, generation)
+
+
+def generation_file(named: str | Path, generation: str) -> Path:
+    return Path(f"{named}.{generation}")
+
+
+def pointer_to(named: str | Path) -> Path:
+    return Path(f"{named}.current")
+
+
+class Reader:
+    """Connections that only read the read model, wherever it is now. From any thread."""
+
+    def __init__(self, database_url: str, connections: int) -> None:
+        self._url, self._connections = database_url, connections
+        url = _checked(database_url)
+        is_file = url.get_backend_name() == "sqlite"
+        self._pointer = pointer_to(url.database or "") if is_file else None
+        self._seen = self._look()
+        self._engine = reader_engine(database_url, connections)
+        self._changing = threading.Lock()
+
+    def connect(self) -> Connection:
+        if self._pointer is not None and self._look() != self._seen:
+            self._follow()
+        return self._engine.connect()
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _look(self) -> tuple[int, int] | None:
+        if self._pointer is None:
+            return None
+        try:
+            found = self._pointer.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
+
+    def _follow(self) -> None:
+        with self._changing:
+            seen = self._look()
+            if seen != self._seen:
+                before, self._engine = self._engine, reader_engine(self._url, self._connections)
+                self._seen = seen
+                before.dispose()
 
 
 def reader_engine(database_url: str, connections: int) -> Engine:
@@ -46,7 +124,7 @@ def reader_engine(database_url: str, connections: int) -> Engine:
     url = _checked(database_url)
     if url.get_backend_name() == "postgresql":
         return _postgresql(url, connections, options="-c default_transaction_read_only=on")
-    file = f"file:{quote(url.database or '')}"
+    file = f"file:{quote(str(present_file(url.database or '')))}"
     engine = create_engine(
         URL.create(url.drivername, database=file, query={"mode": "ro", "uri": "true"}),
         pool_size=connections,

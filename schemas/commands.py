@@ -211,6 +211,7 @@ def new_command(
     now_ms: int,
     idempotency_key: str | None = None,
     surface: str = "events",
+    route: str = "",
     request_id: str = "",
     address: str = "",
 ) -> Command:
@@ -224,6 +225,7 @@ def new_command(
         actor=actor,
         idempotency_key=idempotency_key,
         surface=surface,
+        route=route,
         request_id=request_id,
         address=address,
     )

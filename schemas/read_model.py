@@ -1,4 +1,4 @@
-"""The read model's tables (SQLAlchemy Core) and their rows: what projection writes and the gateway reads.
+"""The read model's tables (SQLAlchemy Core), their indexes and rows: what projection writes and the gateway reads.
 
 One definition for SQLite and PostgreSQL; processors/projection/migrations makes them. A row is a named tuple in the
 order of its table's columns, so that it goes to the driver as it is. JSON stands as text, its bytes as they were sent.
@@ -10,7 +10,7 @@ an event the one received later counts (they are 24 hours apart), else the recor
 
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, Table, Text, text
 
 metadata = MetaData(
     naming_convention={"pk": "pk_%(table_name)s", "ix": "ix_%(table_name)s_%(column_0_N_name)s"},
@@ -21,6 +21,9 @@ class EventRow(NamedTuple):
     """An admitted event: all but its payload, which stands on the log at (`source_topic`, partition, offset).
 
     Admitted again after its key's 24 hours, it is one row with the newest admission's time and source.
+
+    `status` follows from the attempts (schemas/event_status.py) and is kept by the transaction that writes them.
+    `seq` is the number of the transaction that made the row readable: who pages finds what came late by it.
     """
 
     workspace: str
@@ -39,6 +42,8 @@ class EventRow(NamedTuple):
     source_topic_id: str
     source_partition: int
     source_offset: int
+    status: str
+    seq: int = 0
 
 
 events = Table(
@@ -60,6 +65,45 @@ events = Table(
     Column("source_topic_id", Text, nullable=False),
     Column("source_partition", BigInteger, nullable=False),
     Column("source_offset", BigInteger, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Index("ix_events_received", "workspace", "environment", "received_ms", "id"),
+    Index("ix_events_stream", "workspace", "environment", "stream", "received_ms", "id"),
+    Index("ix_events_type", "workspace", "environment", "type", "received_ms", "id"),
+    Index(
+        "ix_events_open",
+        *("workspace", "environment", "status", "received_ms", "id"),
+        sqlite_where=text("status <> 'delivered'"),
+        postgresql_where=text("status <> 'delivered'"),
+    ),
+    Index("ix_events_seq", "seq", "workspace", "environment", "received_ms"),
+)
+
+
+class MetadataRow(NamedTuple):
+    """One key of an event's metadata, for the filter `metadata.<key>`; a number or boolean stands as its JSON.
+
+    Rows of an earlier admission stay until retention: those whose `received_ms` is not the event's don't count.
+    """
+
+    workspace: str
+    environment: str
+    key: str
+    value: str
+    received_ms: int
+    id: str
+
+
+events_metadata = Table(
+    "events_metadata",
+    metadata,
+    Column("workspace", Text, primary_key=True),
+    Column("environment", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
+    Column("received_ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", Text, primary_key=True),
+    sqlite_with_rowid=False,
 )
 
 
@@ -131,7 +175,58 @@ event_conflicts = Table(
     Column("event_id", Text, primary_key=True),
     Column("original_id", Text, nullable=False),
     Column("received_ms", BigInteger, nullable=False),
+    Index("ix_event_conflicts_received", "received_ms"),
     sqlite_with_rowid=False,
+)
+
+
+class AuditRow(NamedTuple):
+    """One change that somebody asked for, and what came of it. All of a workspace stand on one partition of `audit`,
+    so `log_offset` is their order.
+    """
+
+    workspace: str
+    id: str
+    environment: str
+    log_offset: int
+    at_ms: int
+    actor: str
+    action: str
+    route: str
+    resource: str
+    outcome: str
+    request_id: str
+    address: str
+
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("workspace", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("environment", Text, nullable=False),
+    Column("log_offset", BigInteger, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    *(Column(name, Text, nullable=False) for name in AuditRow._fields[5:]),
+    Index("ix_audit_log_order", "workspace", "environment", "log_offset"),
+    sqlite_with_rowid=False,
+)
+
+
+class State(NamedTuple):
+    """The read model itself, one row. `generation` is another in each database made anew (`atlas rebuild`)."""
+
+    number: int
+    generation: str
+    transactions: int
+
+
+read_model_state = Table(
+    "read_model_state",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("generation", Text, nullable=False),
+    Column("transactions", BigInteger, nullable=False),
 )
 
 
@@ -180,7 +275,10 @@ source_positions = Table(
 ROWS: dict[Table, type[NamedTuple]] = {
     events: EventRow,
     attempts: AttemptRow,
+    events_metadata: MetadataRow,
     event_conflicts: ConflictRow,
+    audit_log: AuditRow,
     log_positions: LogPosition,
     source_positions: SourcePosition,
 }
+"""Every table that is made of the log's records."""

@@ -64,6 +64,7 @@ class Command(Record, frozen=True, kw_only=True):
     actor: str
     idempotency_key: str | None = None
     surface: str = "events"
+    route: str = ""
     request_id: str = ""
     address: str = ""
 
@@ -140,6 +141,7 @@ class Audit(Record, frozen=True, kw_only=True):
     at_ms: int
     outcome: str
     environment: str = ""
+    route: str = ""
     request_id: str = ""
     address: str = ""
 

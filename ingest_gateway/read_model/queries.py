@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, Select, and_, bindparam, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from ingest_gateway.read_model.stored import StoredEvent
-from operations.read_model_engine import reader_engine
+from operations.read_model_engine import Reader
 from schemas.read_model import AttemptRow, EventRow, attempts, event_conflicts, events, source_positions
 
 POLL_SECONDS = 0.005
@@ -61,7 +61,7 @@ class ReadModel:
     """Made on any thread, asked on the event loop; `close()` at the end."""
 
     def __init__(self, database_url: str, threads: int = THREADS) -> None:
-        self._engine = reader_engine(database_url, threads)
+        self._reader = Reader(database_url, threads)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="read-model")
         self._passed: dict[tuple[str, int], int] = {}
         self._refresh: asyncio.Task[None] | None = None
@@ -101,7 +101,7 @@ class ReadModel:
 
     async def close(self) -> None:
         await asyncio.to_thread(self._pool.shutdown)
-        self._engine.dispose()
+        self._reader.close()
 
     def _known(self, positions: list[Position]) -> bool:
         return all(self._passed.get((topic, partition), 0) > offset for topic, partition, offset in positions)
@@ -124,7 +124,7 @@ class ReadModel:
 
     def _answer(self, question: Callable[[Connection], Answer]) -> Answer:
         try:
-            with self._engine.connect() as connection:
+            with self._reader.connect() as connection:
                 return question(connection)
         except SQLAlchemyError as error:
             raise ReadModelUnavailable(str(error)) from error

@@ -1,56 +1,16 @@
 """What the read model holds of one event, and what follows from it: routes, their states, the event's status.
 
-Pure. Status is derived, never stored. Sources: seeds/000 (lifecycle); DECISIONS A-046, A-047, A-053, X-17.
+Pure. Sources: seeds/000 (lifecycle); DECISIONS A-046, A-047, A-053, X-17.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 
 import msgspec
 
+from schemas.event_status import AttemptState, RouteState, Status, event_status, status_of
 from schemas.read_model import AttemptRow, EventRow
 
-
-class Status(StrEnum):
-    """An event's, over all its routes."""
-
-    ACCEPTED = "accepted"
-    PROCESSING = "processing"
-    DELIVERED = "delivered"
-    RETRIED = "retried"
-    FAILED = "failed"
-
-
-class RouteState(StrEnum):
-    QUEUED = "queued"
-    IN_PROGRESS = "in_progress"
-    DELIVERED = "delivered"
-    RETRY_SCHEDULED = "retry_scheduled"
-    EXHAUSTED = "exhausted"
-    DISABLED = "disabled"
-
-
-_UNDER_WAY = frozenset({RouteState.QUEUED, RouteState.IN_PROGRESS})
-_GIVEN_UP = frozenset({RouteState.EXHAUSTED, RouteState.DISABLED})
-
-
-def status_of(routes: Iterable[str]) -> Status:
-    """The event's status by the states of its routes; the first rule that fits holds.
-
-    `failed` says that no further attempt comes by itself, so a route still under way keeps the event `processing`,
-    and a disabled one, which only its owner can bring back, counts like an exhausted one.
-    """
-    states = frozenset(routes)
-    if RouteState.RETRY_SCHEDULED in states:
-        return Status.RETRIED
-    if states == {RouteState.QUEUED}:
-        return Status.ACCEPTED
-    if states & _UNDER_WAY:
-        return Status.PROCESSING
-    if states & _GIVEN_UP:
-        return Status.FAILED
-    return Status.DELIVERED
+__all__ = ["RouteState", "Status", "StoredEvent", "status_of"]
 
 
 @dataclass(frozen=True)
@@ -60,14 +20,14 @@ class StoredEvent:
     """Every attempt of every route and admission, in no particular order."""
 
     def status(self) -> Status:
-        newest = self.newest()
-        return status_of(newest[route].status if route in newest else RouteState.QUEUED for route in self.routes())
+        """As the attempts say; the row's own `status` is the same, kept for the list."""
+        attempts = (AttemptState(*(getattr(row, name) for name in AttemptState._fields)) for row in self.attempts)
+        return event_status(self._own_routes(), self.event.received_ms, attempts)
 
     def routes(self) -> list[str]:
         """The event's own routes in their order, then those that a replay reached beside them, by first attempt."""
-        own = msgspec.json.decode(self.event.routes, type=list[str])
         others = sorted(self._of_newest_admission(), key=lambda row: (row.started_ms, row.workflow_id))
-        return list(dict.fromkeys([*own, *(row.workflow_id for row in others)]))
+        return list(dict.fromkeys([*self._own_routes(), *(row.workflow_id for row in others)]))
 
     def newest(self) -> dict[str, AttemptRow]:
         """By route, the last attempt of the last replay of the newest admission."""
@@ -83,6 +43,9 @@ class StoredEvent:
             return known, row.workflow_id, row.received_ms, row.replay, row.attempt
 
         return sorted(self.attempts, key=order)
+
+    def _own_routes(self) -> list[str]:
+        return msgspec.json.decode(self.event.routes, type=list[str])
 
     def _of_newest_admission(self) -> list[AttemptRow]:
         return [row for row in self.attempts if row.received_ms in (0, self.event.received_ms)]

@@ -193,6 +193,7 @@ def _audit(asked: Asked, resource: str, outcome: str) -> Audit:
         actor=command.actor,
         action=command.kind,
         resource=resource,
+        route=command.route,
         request_id=command.request_id,
         address=command.address,
         at_ms=asked.append_ms,

@@ -1,9 +1,12 @@
-"""The Faust shell of projection: `decisions` and `outcomes` in batches, written to the read model by one thread.
+"""The Faust shell of projection: `decisions`, `outcomes`, `audit` in batches, written to the read model by one thread.
 
 The read model's own positions say where reading begins, not the group's offsets: they were committed with the rows, so
 a database that was made anew, restored or cut short is filled from just where it ends. While the database is away or
 locked, the same transaction is tried again; nothing is skipped, and `/readyz` says why. What can't be read, and what
-the database will never take, goes to the dead letters alone, before its neighbours are written.
+the database will never take, goes to the dead letters alone, before its neighbours are written. Where another read
+model was put in this one's place, the process ends and starts again at that one's positions.
+
+Between transactions, what streams keep no longer leaves in slices (retention.py).
 """
 
 import asyncio
@@ -20,16 +23,20 @@ from operations.logs import event
 from operations.read_model_engine import writer_engine
 from processors.projection import metrics
 from processors.projection.decide import project
-from processors.projection.store import DatabaseAway, RowsRefused, Store
+from processors.projection.retention import START, expiring, kept_days
+from processors.projection.store import DatabaseAway, Replaced, RowsRefused, Store
 from processors.projection.transactions import Pending, Transactions
 from processors.runtime.batches import Batch
 from processors.runtime.runtime import Runtime
+from schemas.commands import RETENTION_DAYS_MAX
 from schemas.topics import Topic
 
 log = logging.getLogger(__name__)
 AGENT = "projection"
 BACKOFF_FIRST_SECONDS = 0.05
 BACKOFF_MAX_SECONDS = 2.0
+SWEEP_SECONDS = 10.0
+SLICE_PAUSE_SECONDS = 0.01
 AWAY = "the database does not take transactions"
 
 Answer = TypeVar("Answer")
@@ -44,10 +51,12 @@ class Projection:
         self._prepared = False
         self._missing: str | None = "its tables and positions are not read yet"
         self._writer: asyncio.Task[None] | None = None
+        self._sweeper: asyncio.Task[None] | None = None
 
     def declare(self) -> None:
         self._writer = asyncio.get_running_loop().create_task(self._transactions.run())
-        self._runtime.agent(AGENT, [Topic.DECISIONS, Topic.OUTCOMES], self.handle)
+        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+        self._runtime.agent(AGENT, [Topic.DECISIONS, Topic.OUTCOMES, Topic.AUDIT], self.handle)
         self._runtime.start_from(self.positions)
         self._runtime.readiness.require("read_model", lambda: self._missing)
 
@@ -91,6 +100,27 @@ class Projection:
             await self._set_aside(pending.batch, "row_refused", reasons)
             pending.changes = project(records, without=refused)
 
+    async def _sweep(self) -> None:
+        """Takes out what is kept no longer, for as long as the process runs; an error ends it."""
+        after = START
+        try:
+            while True:
+                await asyncio.sleep(SWEEP_SECONDS)
+                if not self._prepared or not self._runtime.control.ready:
+                    continue
+                await self._expire_all()
+                after = await self._until_done(partial(self._store.delete_leftovers, after, now_ms()))
+        except Exception as error:
+            self._runtime.fail(error)
+
+    async def _expire_all(self) -> None:
+        known = kept_days(self._runtime.control.view.streams.values())
+        for key in await self._until_done(self._store.streams_shown):
+            old = expiring(key, known.get(key, RETENTION_DAYS_MAX), now_ms())
+            while (gone := await self._until_done(partial(self._store.expire, old))) > 0:
+                metrics.EXPIRED.inc(gone)
+                await asyncio.sleep(SLICE_PAUSE_SECONDS)  # writes have their turn
+
     async def _set_aside(self, batch: Batch, reason: str, messages: Mapping[int, str]) -> None:
         """`messages` by offset. Returns once they are on the topic dead-letters: the position then passes them."""
         work = self._runtime.begin(batch)
@@ -100,7 +130,7 @@ class Projection:
         await work.commit()
 
     async def _until_done(self, job: Callable[[], Answer]) -> Answer:
-        """Runs the job in the SQL thread, again and again while the database is away. Raises RowsRefused."""
+        """Runs the job in the SQL thread, again and again while the database is away. Raises RowsRefused, Replaced."""
         backoff_seconds = BACKOFF_FIRST_SECONDS
         while True:
             try:
@@ -109,6 +139,9 @@ class Projection:
                 self._note_away(error)
                 await asyncio.sleep(backoff_seconds)
                 backoff_seconds = min(2 * backoff_seconds, BACKOFF_MAX_SECONDS)
+            except Replaced:
+                event(log, "read_model.replaced", logging.WARNING)
+                raise
             else:
                 self._note_back()
                 return answer
@@ -125,6 +158,10 @@ class Projection:
             event(log, "read_model.back")
         metrics.AWAY.set(0)
         self._missing = None
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _measure(group: Sequence[Pending], seconds: float) -> None:

@@ -1,6 +1,7 @@
-"""Records of `decisions` and `outcomes` become rows of the read model. Pure; what can't become rows is named, alone.
+"""Records of `decisions`, `outcomes` and `audit` become rows of the read model. Pure.
 
-Text goes in as it came, but for NUL, which PostgreSQL can't hold in text: it is shown as U+FFFD (RELIABILITY F51).
+What can't become rows is named, alone. Text goes in as it came, but for NUL, which PostgreSQL can't hold in text: it
+is shown as U+FFFD (RELIABILITY F51).
 Leaves out: SQL (store.py) and which of two rows is the newer (store.py, schemas/read_model.py).
 """
 
@@ -12,12 +13,22 @@ from typing import Protocol
 import msgspec
 
 from schemas.codec import Undecodable
-from schemas.read_model import AttemptRow, ConflictRow, EventRow, LogPosition, SourcePosition
-from schemas.records import Decision, Outcome
+from schemas.event_status import status_at_first
+from schemas.read_model import (
+    AttemptRow,
+    AuditRow,
+    ConflictRow,
+    EventRow,
+    LogPosition,
+    MetadataRow,
+    SourcePosition,
+)
+from schemas.records import Audit, Decision, Outcome
 from schemas.topics import StreamTopic, Topic, parse_stream_topic
 
 DECIDED = frozenset({"admitted", "replay", "conflict", "refused"})
 ATTEMPT_STATUSES = frozenset({"in_progress", "delivered", "retry_scheduled", "exhausted", "disabled"})
+METADATA_KEYS_MAX, METADATA_KEY_CHARACTERS_MAX, METADATA_VALUE_CHARACTERS_MAX = 20, 64, 512
 KEY_CHARACTERS_MAX = 255  # far above any id of ours; PostgreSQL's index rows end at 2,704 bytes
 
 
@@ -47,7 +58,9 @@ class Changes:
     position: LogPosition
     events: list[EventRow] = field(default_factory=list)
     attempts: list[AttemptRow] = field(default_factory=list)
+    metadata: list[MetadataRow] = field(default_factory=list)
     conflicts: list[ConflictRow] = field(default_factory=list)
+    audit: list[AuditRow] = field(default_factory=list)
     sources: dict[tuple[str, int], SourcePosition] = field(default_factory=dict)
     unreadable: list[Unreadable] = field(default_factory=list)
 
@@ -78,7 +91,10 @@ def _apply_decision(changes: Changes, record: LogRecord) -> None:
             raise ValueError("the decision is not about a stream's topic")
         return
     if decision.outcome == "admitted":
-        changes.events.append(_event(decision, source))
+        event = _event(decision, source)
+        changes.events.append(event)
+        if event.metadata is not None:
+            changes.metadata += _metadata(event)
     elif decision.outcome == "conflict":
         changes.conflicts.append(_conflict(decision, source))
     if not decision.direct and decision.partition == record.partition:
@@ -102,13 +118,40 @@ def _event(decision: Decision, source: StreamTopic) -> EventRow:
         None if decision.idempotency_key is None else _text(decision.idempotency_key),
         _json(decision.actor),
         _json(decision.metadata),
-        msgspec.json.encode(decision.routes).decode(),
+        _routes(tuple(decision.routes)),
         decision.data_bytes,
         decision.topic,
         _text(decision.topic_id),
         decision.partition,
         decision.offset,
+        str(status_at_first(decision.routes)),
     )
+
+
+@lru_cache(maxsize=4_096)
+def _routes(routes: tuple[str, ...]) -> str:
+    return msgspec.json.encode(routes).decode()
+
+
+def _metadata(event: EventRow) -> list[MetadataRow]:
+    """What can be searched for: what the API takes (A-036). Other things, from who knows where, are only shown."""
+    try:
+        found = _METADATA.decode(event.metadata or "{}")
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return []
+    rows = []
+    for key, raw in found.items():
+        value = raw if isinstance(raw, str) else _scalar(raw)
+        if value is None or len(key) > METADATA_KEY_CHARACTERS_MAX or len(value) > METADATA_VALUE_CHARACTERS_MAX:
+            continue
+        row = MetadataRow(event.workspace, event.environment, _text(key), _text(value), event.received_ms, event.id)
+        rows.append(row)
+    return rows[:METADATA_KEYS_MAX]
+
+
+def _scalar(value: object) -> str | None:
+    """A number or boolean as JSON writes it; None for what can't be searched for."""
+    return msgspec.json.encode(value).decode() if isinstance(value, bool | int | float) else None
 
 
 def _conflict(decision: Decision, source: StreamTopic) -> ConflictRow:
@@ -161,6 +204,20 @@ def _apply_outcome(changes: Changes, record: LogRecord) -> None:
     )
 
 
+def _apply_audit(changes: Changes, record: LogRecord) -> None:
+    audit = Audit.decode(record.value)
+    about = (audit.actor, audit.action, audit.route, audit.resource, audit.outcome, audit.request_id, audit.address)
+    row = AuditRow(
+        _key(audit.workspace),
+        _key(audit.id),
+        _text(audit.environment),
+        record.offset,
+        audit.at_ms,
+        *(_text(text) for text in about),
+    )
+    changes.audit.append(row)
+
+
 def _key(text: str) -> str:
     if not 0 < len(text) <= KEY_CHARACTERS_MAX:
         raise ValueError(f"an id has {len(text)} characters; 1 to {KEY_CHARACTERS_MAX} are possible")
@@ -175,7 +232,9 @@ def _json(document: bytes | None) -> str | None:
     return None if document is None else _text(document.decode("utf-8", "replace"))
 
 
+_METADATA = msgspec.json.Decoder(dict[str, object])
 _APPLY: dict[Topic, Callable[[Changes, LogRecord], None]] = {
     Topic.DECISIONS: _apply_decision,
     Topic.OUTCOMES: _apply_outcome,
+    Topic.AUDIT: _apply_audit,
 }

@@ -20,6 +20,7 @@ VISIBLE_SECONDS = Histogram(
     "From an event's append to its being in the read model; the oldest event of each transaction.",
     buckets=(0.005, 0.01, 0.03, 0.1, 0.3, 0.5, 1, 3, 10, 60, 600),
 )
+EXPIRED = Counter("atlas_projection_expired_total", "Events that left the read model with their stream's retention.")
 RETRIES = Counter("atlas_projection_retries_total", "Transactions tried again because the database was away or locked.")
 AWAY = Gauge("atlas_projection_database_away", "1 while the read model's database does not take transactions.")
 

@@ -2,7 +2,7 @@
 
 Many rows a statement, because each statement costs SQLAlchemy, the driver and the interpreter lock a fixed amount:
 one row a statement on SQLite, the writing thread waits for the lock at every row while other threads decode.
-A row replaces the one there unless it is lower in the table's `order` column.
+A row replaces the one there unless it is lower in the table's `order` column; without an order the first one stays.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,14 +24,22 @@ NO_SPECIAL: Mapping[str, Value] = MappingProxyType({})
 
 
 class Upsert:
-    """`special`: columns whose value is not simply the new one; such rows go in one by one, each on the one before."""
+    """`special`: columns whose value is not simply the new one. `one_by_one`: each row goes in on the one before."""
 
-    def __init__(self, engine: Engine, table: Table, order: str, special: Mapping[str, Value] = NO_SPECIAL) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        table: Table,
+        order: str | None,
+        special: Mapping[str, Value] = NO_SPECIAL,
+        *,
+        one_by_one: bool = False,
+    ) -> None:
         names = table.columns.keys()
         self._key_columns = len(table.primary_key.columns)
         assert names[: self._key_columns] == table.primary_key.columns.keys(), "the key's columns come first"
-        self._order = names.index(order)
-        self._one_by_one = bool(special)
+        self._order = None if order is None else names.index(order)
+        self._one_by_one = one_by_one
         one = _compiled(engine, table, order, special)
         self._statements = {rows: _of_rows(one, rows) for rows in STATEMENT_ROWS}
 
@@ -39,16 +47,16 @@ class Upsert:
         if self._one_by_one:
             self._execute(connection, 1, list(rows))
             return
-        left = self._newest(rows)
+        left = list(rows) if self._order is None else self._newest(rows, self._order)
         for size in STATEMENT_ROWS:
             full = len(left) - len(left) % size
             self._execute(connection, size, [flat(left[at : at + size]) for at in range(0, full, size)])
             left = left[full:]
 
-    def _newest(self, rows: Iterable[Row]) -> list[Row]:
+    def _newest(self, rows: Iterable[Row], order: int) -> list[Row]:
         """One row a key: PostgreSQL refuses a statement that would set a row twice."""
         newest: dict[Row, Row] = {}
-        width, order = self._key_columns, self._order
+        width = self._key_columns
         for row in rows:
             key = row[:width]
             before = newest.get(key)
@@ -65,18 +73,19 @@ def flat(rows: Sequence[Row]) -> Row:
     return tuple(chain.from_iterable(rows))
 
 
-def _compiled(engine: Engine, table: Table, order: str, special: Mapping[str, Value]) -> str:
+def _compiled(engine: Engine, table: Table, order: str | None, special: Mapping[str, Value]) -> str:
     """The statement for one row, its parameters in the order of the columns."""
     insert = _INSERT[engine.dialect.name](table)
+    key = list(table.primary_key.columns)
+    if order is None:
+        return str(insert.on_conflict_do_nothing(index_elements=key).compile(dialect=engine.dialect))
     new = insert.excluded
     values = {
         column.name: special[column.name](new, table) if column.name in special else new[column.name]
         for column in table.columns
         if not column.primary_key
     }
-    upsert = insert.on_conflict_do_update(
-        index_elements=list(table.primary_key.columns), set_=values, where=new[order] >= table.c[order]
-    )
+    upsert = insert.on_conflict_do_update(index_elements=key, set_=values, where=new[order] >= table.c[order])
     return str(upsert.compile(dialect=engine.dialect))
 
 

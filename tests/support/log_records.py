@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from schemas.records import Decision, Outcome
+from schemas.records import Audit, Decision, Outcome
 from schemas.topics import Topic, stream_topic
 
 WORKSPACE = "ws_4F9KQ2C7Z1"
@@ -71,6 +71,28 @@ def decided(*decisions: Decision, partition: int = 3, first_offset: int = 0) -> 
 
 def attempted(*outcomes: Outcome, partition: int = 5, first_offset: int = 0) -> list[LogRecord]:
     return _on(Topic.OUTCOMES, [outcome.encode() for outcome in outcomes], partition, first_offset)
+
+
+def an_audit(number: int = 1, **changes: Any) -> Audit:
+    """A stream created by a key."""
+    fields: dict[str, Any] = {
+        "id": f"aud_{number:026d}",
+        "workspace": WORKSPACE,
+        "environment": "live",
+        "actor": "key_1",
+        "action": "stream.create",
+        "route": "POST /v1/event-streams",
+        "resource": f"stream/stm_{number}",
+        "at_ms": RECEIVED_MS + number,
+        "outcome": "done",
+        "request_id": f"req_{number}",
+        "address": "203.0.113.7",
+    }
+    return Audit(**fields | changes)
+
+
+def audited(*audits: Audit, partition: int = 2, first_offset: int = 0) -> list[LogRecord]:
+    return _on(Topic.AUDIT, [audit.encode() for audit in audits], partition, first_offset)
 
 
 def _on(topic: Topic, values: list[bytes], partition: int, first_offset: int) -> list[LogRecord]:

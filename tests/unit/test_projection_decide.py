@@ -46,6 +46,8 @@ def test_an_admitted_event_is_one_row_with_all_that_is_shown() -> None:
             "source_topic_id": "topic-1",
             "source_partition": 3,
             "source_offset": 7,
+            "status": "accepted",
+            "seq": 0,
         }
     ]
     assert changes.position == LogPosition("decisions", 3, 41)

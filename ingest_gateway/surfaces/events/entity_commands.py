@@ -53,6 +53,7 @@ async def decide(request: web.Request, services: Services, principal: Principal,
         actor=principal.key_id,
         now_ms=time.time_ns() // 1_000_000,
         idempotency_key=key,
+        route=route_of(request),
         request_id=request[REQUEST_ID],
         address=request.remote or "",
     )
@@ -67,6 +68,12 @@ async def decide(request: web.Request, services: Services, principal: Principal,
         raise refused_by(verdict)
     await services.control.catch_up()
     return verdict
+
+
+def route_of(request: web.Request) -> str:
+    """Method and path as the document writes it: `PATCH /v1/event-streams/{stream}`."""
+    resource = request.match_info.route.resource
+    return f"{request.method} {request.path if resource is None else resource.canonical}"
 
 
 def idempotency_key(request: web.Request) -> str | None:

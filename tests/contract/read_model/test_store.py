@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from sqlalchemy import Engine, select
 
@@ -18,8 +19,10 @@ from tests.support.log_records import (
     RECEIVED_MS,
     TOPIC,
     a_decision,
+    an_audit,
     an_outcome,
     attempted,
+    audited,
     decided,
     delivery_id,
     event_id,
@@ -33,11 +36,18 @@ Contents = dict[str, list[tuple[Any, ...]]]
 
 
 def contents(database_url: str) -> Contents:
-    """Every row of every table."""
+    """Every row of every table, but for the transaction that wrote it."""
     engine = reader_engine(database_url, 1)
     with engine.connect() as connection:
         found = {
-            table.name: [tuple(row) for row in connection.execute(select(table).order_by(*table.primary_key.columns))]
+            table.name: [
+                tuple(row)
+                for row in connection.execute(
+                    select(*(column for column in table.columns if column.name != "seq")).order_by(
+                        *table.primary_key.columns
+                    )
+                )
+            ]
             for table in ROWS
         }
     engine.dispose()
@@ -60,6 +70,7 @@ def a_busy_hour(seed: int) -> list[Sequence[LogRecord]]:
                     outcome=chance.choice(["admitted", "admitted", "replay", "conflict"]),
                     original_id=event_id(number + 1),
                     routes=["wf_one", "wf_two"][: chance.randint(0, 2)],
+                    metadata=msgspec.json.encode({"region": chance.choice(["eu", "us"]), "trial": True}),
                 )
                 for number in numbers
             ]
@@ -70,6 +81,7 @@ def a_busy_hour(seed: int) -> list[Sequence[LogRecord]]:
             batches.append(decided(*decisions, partition=partition, first_offset=offset))
             batches.append(attempted(*outcomes, partition=partition, first_offset=offset))
             offset += 20
+        batches.append(audited(*(an_audit(100 * partition + number) for number in range(5)), partition=partition))
     return batches
 
 

@@ -1,0 +1,173 @@
+"""Events leave the read model when their stream keeps them no longer: small slices by index, each its own transaction.
+
+A slice holds the write lock for some milliseconds. With an event go its attempts and metadata rows. What has no event
+goes too: conflicts after 90 days, attempts of which no event came in two days (the event had left before them), and
+metadata rows of an earlier admission.
+Not partitioned by time: an event's key is its id, by which decisions and outcomes find it, and PostgreSQL wants the
+time in the key of a table that is partitioned by it.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from processors.projection.statuses import AMONG_IDS, listed_ids
+from schemas.commands import RETENTION_DAYS_MAX
+from schemas.entities import Stream
+from schemas.read_model import attempts, events_metadata
+from schemas.topics import DAY_MS
+
+SLICE_EVENTS = 500
+SLICE_ROWS = 2_000
+LEFTOVER_DAYS = 2
+StreamKey = tuple[str, str, str]
+"""Workspace, environment and name."""
+
+
+class Expiring(NamedTuple):
+    """Of this stream what was received before `before_ms`."""
+
+    workspace: str
+    environment: str
+    stream: str
+    before_ms: int
+
+
+def expiring(key: StreamKey, kept_days: int, now_ms: int) -> Expiring:
+    return Expiring(*key, now_ms - kept_days * DAY_MS)
+
+
+def kept_days(streams: Iterable[Stream]) -> dict[StreamKey, int]:
+    """How long each known stream keeps its events; of others (long deleted) 90 days are assumed."""
+    return {(stream.workspace, stream.environment, stream.name): stream.retention_days for stream in streams}
+
+
+class Retention:
+    def __init__(self, dialect: str) -> None:
+        self._dialect = dialect
+        of_event = "workspace = :workspace AND environment = :environment"
+        self._attempts = text(f"DELETE FROM attempts WHERE {of_event} AND event_id {AMONG_IDS[dialect]}")
+        self._events = text(f"DELETE FROM events WHERE {of_event} AND id {AMONG_IDS[dialect]}")
+
+    def slice(self, connection: Connection, expiring: Expiring) -> int:
+        """Deletes up to 500 events; how many it were."""
+        rows = connection.execute(_OLD, expiring._asdict() | {"most": SLICE_EVENTS}).all()
+        if not rows:
+            return 0
+        ids = listed_ids(self._dialect, [row.id for row in rows])
+        scope = {"workspace": expiring.workspace, "environment": expiring.environment}
+        keys = [scope | key for row in rows if row.metadata is not None for key in _metadata_keys(row)]
+        if keys:
+            connection.execute(_METADATA, keys)
+        connection.execute(self._attempts, scope | {"ids": ids})
+        connection.execute(self._events, scope | {"ids": ids})
+        return len(rows)
+
+
+def streams_shown(connection: Connection) -> Iterator[StreamKey]:
+    """Each stream of which there are events, by one step in the index a stream."""
+    last: dict[str, str] = {"workspace": "", "environment": "", "stream": ""}
+    while (row := connection.execute(_NEXT_STREAM, last).first()) is not None:
+        last = dict(row._mapping)
+        yield row.workspace, row.environment, row.stream
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A table whose rows belong to events: its key, which of its times counts, and what makes a row an event's."""
+
+    table: str
+    key: tuple[str, ...]
+    time: str
+    belongs: str
+
+    def rows(self, connection: Connection, after: tuple[object, ...]) -> Sequence[Any]:
+        """The next 2,000 rows after a key: the key, the time, and whether the event is there."""
+        key = ", ".join(f"p.{name}" for name in self.key)
+        places = ", ".join(f":{name}" for name in self.key)
+        beyond = f" WHERE ({key}) > ({places})" if after else ""
+        statement = text(
+            f"SELECT {key}, p.{self.time} AS at_ms, e.id IS NOT NULL AS has_event FROM {self.table} AS p"
+            " LEFT JOIN events AS e"
+            f" ON e.workspace = p.workspace AND e.environment = p.environment AND {self.belongs}"
+            f"{beyond} ORDER BY {key} LIMIT {SLICE_ROWS}"
+        )
+        return connection.execute(statement, dict(zip(self.key, after, strict=False))).all()
+
+    def delete(self, connection: Connection, keys: list[dict[str, object]]) -> None:
+        found = " AND ".join(f"{name} = :{name}" for name in self.key)
+        connection.execute(text(f"DELETE FROM {self.table} WHERE {found}"), keys)
+
+
+_PARTS = (
+    _Part("attempts", tuple(attempts.primary_key.columns.keys()), "completed_ms", "e.id = p.event_id"),
+    _Part(
+        "events_metadata",
+        tuple(events_metadata.primary_key.columns.keys()),
+        "received_ms",
+        "e.id = p.id AND e.received_ms = p.received_ms",
+    ),
+)
+
+
+class Walk(NamedTuple):
+    """Where the search for leftovers stands: in which table, behind which key."""
+
+    part: int = 0
+    after: tuple[object, ...] = ()
+
+
+START = Walk()
+
+
+def delete_leftovers(connection: Connection, at: Walk, now_ms: int) -> Walk:
+    """Old conflicts; then a step on through the tables that belong to events, deleting what has none."""
+    connection.execute(_CONFLICTS, {"before_ms": now_ms - RETENTION_DAYS_MAX * DAY_MS})
+    part = _PARTS[at.part]
+    rows = part.rows(connection, at.after)
+    before_ms = now_ms - LEFTOVER_DAYS * DAY_MS
+    width = len(part.key)
+    leftover = [
+        dict(zip(part.key, row[:width], strict=True)) for row in rows if not row.has_event and row.at_ms < before_ms
+    ]
+    if leftover:
+        part.delete(connection, leftover)
+    if len(rows) == SLICE_ROWS:
+        return Walk(at.part, tuple(rows[-1][:width]))
+    return Walk((at.part + 1) % len(_PARTS))
+
+
+def _metadata_keys(row: Any) -> list[dict[str, object]]:
+    """As many as are there: a key that was not searchable has no row, and deleting it does nothing."""
+    try:
+        names = msgspec.json.decode(row.metadata, type=dict[str, object])
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return []
+    return [
+        {"key": name.replace("\x00", "\ufffd"), "value": _value(value), "received_ms": row.received_ms, "id": row.id}
+        for name, value in names.items()
+        if isinstance(value, str | bool | int | float)
+    ]
+
+
+def _value(value: str | bool | float) -> str:
+    return value.replace("\x00", "\ufffd") if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+_OLD = text(
+    "SELECT id, metadata, received_ms FROM events WHERE workspace = :workspace AND environment = :environment"
+    " AND stream = :stream AND received_ms < :before_ms ORDER BY received_ms, id LIMIT :most"
+)
+_METADATA = text(
+    "DELETE FROM events_metadata WHERE workspace = :workspace AND environment = :environment"
+    " AND key = :key AND value = :value AND received_ms = :received_ms AND id = :id"
+)
+_NEXT_STREAM = text(
+    "SELECT workspace, environment, stream FROM events"
+    " WHERE (workspace, environment, stream) > (:workspace, :environment, :stream)"
+    " ORDER BY workspace, environment, stream LIMIT 1"
+)
+_CONFLICTS = text("DELETE FROM event_conflicts WHERE received_ms < :before_ms")
