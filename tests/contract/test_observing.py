@@ -58,7 +58,7 @@ def test_dashboard_and_alerts_name_metrics_that_exist() -> None:
 
 def test_every_metric_is_on_the_dashboard() -> None:
     shown = set[str]().union(*(dashboard.metrics_named(query.expr) for query in dashboard.queries()))
-    assert not dashboard.metrics() - shown
+    assert not dashboard.metrics() - shown, "give each a panel in deploy/grafana/atlas.json"
 
 
 def test_panels_lie_side_by_side_and_say_what_they_show() -> None:
