@@ -23,7 +23,7 @@ from processors.runtime.outbox import OutboxFailed
 from processors.runtime.runtime import Runtime
 from processors.runtime.work import Work
 from schemas.codec import Undecodable
-from schemas.commands import ResumeTopics, TouchKeys, decode_payload, new_command
+from schemas.commands import ResumeTopics, decode_payload, new_command
 from schemas.records import Command
 from schemas.replies import REPLY_HEADER, decode_reply
 from schemas.topics import Topic
@@ -138,7 +138,7 @@ def emit(work: Work, effects: Effects, controlled: list[tuple[bytes, bytes | Non
 
 
 def note(asked: Asked, effects: Effects) -> None:
-    if isinstance(asked.payload, Report | TouchKeys) and not effects.answers:
+    if isinstance(asked.payload, Report) and not effects.answers:
         return
     if not effects.audit:
         metrics.COMMANDS_AGAIN.inc()
