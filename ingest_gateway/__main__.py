@@ -18,7 +18,8 @@ import uvloop
 
 from ingest_gateway.http.limits import HttpLimits
 from ingest_gateway.http.server import serve
-from ingest_gateway.identity.authentication import Authenticator
+from ingest_gateway.identity.freshness import behind
+from ingest_gateway.identity.setup import events_authenticator
 from ingest_gateway.limits.enforcement import rate_limits
 from ingest_gateway.log.clients import LogClients, log_clients
 from ingest_gateway.read_model import ReadModel
@@ -29,7 +30,6 @@ from operations import logs
 from operations.operations_port import Readiness, serve_operations
 from operations.settings import Settings, SettingsInvalid
 from schemas.seal import Sealer
-from schemas.tokens import TokenHasher
 
 log = logging.getLogger("atlas.gateway")
 FINISH_SECONDS = 4.0  # for requests under way; with sending what is queued, 10 s in all
@@ -66,6 +66,7 @@ async def run(settings: Settings) -> int:
     try:
         async with log_clients(settings, on_fatal=stop.fail) as clients:
             readiness.require("log", clients.missing)
+            readiness.require("control", lambda: behind(clients.control))
             readiness.require("listener", lambda: "no listener yet")
             if await _either(clients.ready(), stop.asked.wait()):
                 async with events_surface(settings, clients):
@@ -80,19 +81,22 @@ async def run(settings: Settings) -> int:
 async def events_surface(settings: Settings, clients: LogClients) -> AsyncIterator[int]:
     """The events API; yields the port it listens on. Leaving it lets requests under way finish."""
     reads = ReadModel(settings.database_url)
-    async with rate_limits(settings, clients.control.view) as limits:
+    async with (
+        rate_limits(settings, clients.control.view) as limits,
+        events_authenticator(settings, clients) as authenticate,
+    ):
         services = Services(
             settings=settings,
             events=clients.events,
             verdicts=clients.verdicts,
             commands=clients.commands,
             control=clients.control,
-            authenticate=Authenticator(clients.control, TokenHasher(settings.master_key)),
+            authenticate=authenticate,
             reads=reads,
             sealer=Sealer(settings.master_key),
             limits=limits,
         )
-        http_limits = HttpLimits(shutdown_seconds=FINISH_SECONDS)
+        http_limits = HttpLimits(shutdown_seconds=FINISH_SECONDS, trusted_proxies=settings.trusted_proxies)
         app, at = make_app(services), (settings.host, settings.events_port)
         runner = await serve(app, *at, surface="events", render=render, limits=http_limits, reuse_port=True)
         logs.event(log, "gateway.serves", surface="events", host=settings.host, port=runner.port)

@@ -63,3 +63,9 @@ EVENTS_PUBLISHED = Counter(
     "Events sent to the events surface, one by one (single) or in batches, and whether they were accepted (202).",
     ["way", "result"],
 )
+
+AUTHENTICATION_FAILURES = Counter(
+    "atlas_authentication_failures_total",
+    "Requests whose credential was refused, by the answer: 401 not good, 403 not from there, 429 too many failures.",
+    ["answer"],
+)

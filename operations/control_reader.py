@@ -3,11 +3,16 @@
 The view is changed only on the event loop's thread (`call_soon_threadsafe`), so readers need no lock. `ready` turns
 true once the topic was read to the end it had at the start. `catch_up` reads on to the end as of now, for who misses an
 entity that somebody just made (DESIGN: a gateway or worker that misses one first reads `control` to its present end).
+`behind_seconds` says how old the view may be: about every second a thread of its own asks for the topic's end, and what
+was asked when counts as the view's time once the view has reached it. A broker that can't be asked makes it grow
+(RELIABILITY F39).
 """
 
 import asyncio
 import logging
+import math
 import threading
+import time
 import uuid
 from collections.abc import Iterable
 
@@ -24,6 +29,7 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 0.1
 ENDS_TIMEOUT_SECONDS = 2.0
 BATCH_MAX = 2_000
+ENDS_APART_SECONDS = 1.0
 
 
 class ControlReader:
@@ -34,6 +40,8 @@ class ControlReader:
         self.applied: dict[int, int] = {}
         self.unreadable = 0
         self._ends_at_start: dict[int, int] | None = None
+        self._current_seconds: float | None = None
+        self._awaited: tuple[float, dict[int, int]] | None = None
         self._ready = asyncio.Event()
         self._moved = asyncio.Event()
         self._stopping = threading.Event()
@@ -42,11 +50,17 @@ class ControlReader:
         self._consumer: Consumer | None = None
         self._admin = AdminClient(admin_config(bootstrap))
         self._thread: threading.Thread | None = None
+        self._watch: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def ready(self) -> bool:
         return self._ready.is_set()
+
+    @property
+    def behind_seconds(self) -> float:
+        """What happened longer ago is in the view; without end before it was read whole."""
+        return math.inf if self._current_seconds is None else time.monotonic() - self._current_seconds
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -72,15 +86,19 @@ class ControlReader:
 
     async def stop(self) -> None:
         self._stopping.set()
-        if self._thread is not None:
-            await asyncio.to_thread(self._thread.join, 5)
+        for thread in (self._thread, self._watch):
+            if thread is not None:
+                await asyncio.to_thread(thread.join, 5)
 
     def _run(self) -> None:
         assert self._consumer is not None
         try:
             self._partitions = self._partitions_once_there()
             self._consumer.assign([TopicPartition(Topic.CONTROL, partition, 0) for partition in self._partitions])
-            self._call(self._started, self._ends_once_told())
+            asked_seconds = time.monotonic()
+            self._call(self._started, (asked_seconds, self._ends_once_told()))
+            self._watch = threading.Thread(target=self._watch_ends, name="control-ends", daemon=True)
+            self._watch.start()
             while not self._stopping.is_set():
                 first = self._consumer.poll(POLL_SECONDS)
                 if first is not None:  # with what came with it; `consume` alone would wait for a whole batch
@@ -128,12 +146,30 @@ class ControlReader:
         )
         return {partition.partition: future.result().offset for partition, future in asked.items()}
 
+    def _watch_ends(self) -> None:
+        """Asks for the ends again and again; what the broker doesn't answer leaves the view as old as it is."""
+        while not self._stopping.wait(ENDS_APART_SECONDS):
+            asked_seconds = time.monotonic()
+            try:
+                self._call(self._await_ends, (asked_seconds, self._ends()))
+            except KafkaException as error:
+                log.debug("the ends of control can't be asked: %s", error)
+            except RuntimeError:
+                return  # the event loop closed
+
+    def _await_ends(self, asked: tuple[float, dict[int, int]]) -> None:
+        """The oldest that was not reached stays, or a view that is always a little behind would seem never to move."""
+        if self._awaited is None:
+            self._awaited = asked
+        self._note_progress()
+
     def _call(self, function: object, argument: object) -> None:
         assert self._loop is not None
         self._loop.call_soon_threadsafe(function, argument)  # type: ignore[arg-type]
 
-    def _started(self, ends: dict[int, int]) -> None:
-        self._ends_at_start = ends
+    def _started(self, asked: tuple[float, dict[int, int]]) -> None:
+        self._awaited = asked
+        self._ends_at_start = asked[1]
         self._note_progress()
 
     def _apply(self, messages: Iterable[Message]) -> None:
@@ -164,6 +200,8 @@ class ControlReader:
 
     def _note_progress(self) -> None:
         self._moved.set()
+        if self._awaited is not None and self._reached(self._awaited[1]):
+            self._current_seconds, self._awaited = self._awaited[0], None
         if self._ends_at_start is not None and self._reached(self._ends_at_start):
             self._ready.set()
 

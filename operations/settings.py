@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.limits import Overrides, OverridesInvalid, Quota, read_overrides
+from schemas.networks import Network, read_network
 
 DEFAULT_KAFKA_PORT = 9092
 DEFAULT_SURFACE_PORT = 8080
 DEFAULT_OPERATIONS_PORT = 9100
 SURFACES = ("events", "work", "spine", "burn", "console")
 PROCESSES = ("gateway", "admission", "control", "delivery", "projection")
-SECRET_FIELDS = frozenset({"master_key", "database_url"})
+SECRET_FIELDS = frozenset({"master_key", "database_url", "schema_registry_url", "jwt_secret"})
+JWKS_PLACE = re.compile(r"https://|http://(127\.0\.0\.1|localhost)[:/]|(?!\w+:)")
+JWT_SECRET_BYTES_MIN = 32  # as long as the hash (RFC 7518, 3.2)
 
 
 class SettingsInvalid(Exception):
@@ -67,6 +70,12 @@ class Settings:
     rate_limits: bool
     rate_overrides: Overrides
     log_level: str
+    trusted_proxies: tuple[Network, ...]
+    control_behind_seconds_max: float
+    jwt_issuer: str | None
+    jwt_audience: str | None
+    jwt_secret: bytes | None
+    jwt_jwks: str | None
 
     @classmethod
     def from_env(cls, env: Mapping[str, str], process: str = "gateway") -> "Settings":
@@ -94,7 +103,14 @@ class Settings:
             rate_limits=_on_or_off(env, "ATLAS_RATE_LIMITS", faults),
             rate_overrides=_rate_overrides(env, faults),
             log_level=env.get("ATLAS_LOG_LEVEL", "INFO").upper(),
+            trusted_proxies=_networks(env, "ATLAS_TRUSTED_PROXIES", faults),
+            control_behind_seconds_max=_seconds(env, "ATLAS_CONTROL_BEHIND_SECONDS_MAX", 60.0, faults),
+            jwt_issuer=env.get("ATLAS_JWT_ISSUER") or None,
+            jwt_audience=env.get("ATLAS_JWT_AUDIENCE") or None,
+            jwt_secret=_jwt_secret(env, faults),
+            jwt_jwks=env.get("ATLAS_JWT_JWKS") or None,
         )
+        faults += _jwt_faults(settings)
         if faults:
             raise SettingsInvalid("; ".join(faults))
         return settings
@@ -180,3 +196,35 @@ def _seconds(env: Mapping[str, str], name: str, default: float, faults: list[str
         return float(written)
     faults.append(f"{name} must be a number of seconds above 0, not {written!r}")
     return default
+
+
+def _networks(env: Mapping[str, str], name: str, faults: list[str]) -> tuple[Network, ...]:
+    """Addresses and networks with commas between."""
+    networks = []
+    for written in filter(None, (part.strip() for part in env.get(name, "").split(","))):
+        try:
+            networks.append(read_network(written))
+        except ValueError:
+            faults.append(f"{name} must be addresses or networks (10.0.0.0/8) with commas between, not {written!r}")
+    return tuple(networks)
+
+
+def _jwt_secret(env: Mapping[str, str], faults: list[str]) -> bytes | None:
+    secret = env.get("ATLAS_JWT_SECRET", "").encode("utf-8", "surrogateescape")
+    if secret and len(secret) < JWT_SECRET_BYTES_MIN:
+        faults.append(f"ATLAS_JWT_SECRET must have {JWT_SECRET_BYTES_MIN} bytes or more")
+    return secret or None
+
+
+def _jwt_faults(settings: Settings) -> list[str]:
+    """Sessions are verified by one kind of key, and for us alone."""
+    if settings.jwt_secret is None and settings.jwt_jwks is None:
+        return []
+    faults = []
+    if settings.jwt_secret is not None and settings.jwt_jwks is not None:
+        faults.append("ATLAS_JWT_SECRET and ATLAS_JWT_JWKS can't both be set")
+    if settings.jwt_issuer is None or settings.jwt_audience is None:
+        faults.append("ATLAS_JWT_ISSUER and ATLAS_JWT_AUDIENCE must be set where sessions are verified")
+    if settings.jwt_jwks is not None and JWKS_PLACE.match(settings.jwt_jwks) is None:
+        faults.append("ATLAS_JWT_JWKS must be a https URL (http on this machine) or a file")
+    return faults

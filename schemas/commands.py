@@ -24,11 +24,14 @@ DONE, REFUSED = "done", "refused"
 STREAMS_PER_WORKSPACE_MAX = 100
 RETENTION_DAYS_DEFAULT, RETENTION_DAYS_MIN, RETENTION_DAYS_MAX = 14, 1, 90
 IDEMPOTENCY_MS = 24 * 3_600_000
+KEYS_PER_WORKSPACE_MAX = 1_000
+OVERLAP_SECONDS_DEFAULT, OVERLAP_SECONDS_MAX = 86_400, 30 * 86_400
 
 Environment = Literal["live", "test"]
 StreamName = Annotated[str, Meta(pattern=r"^[a-z0-9-]{3,64}\Z")]
 RetentionDays = Annotated[int, Meta(ge=RETENTION_DAYS_MIN, le=RETENTION_DAYS_MAX)]
 RequestCount = Annotated[int, Meta(ge=1, le=PER_MINUTE_MAX)]
+OverlapSeconds = Annotated[int, Meta(ge=0, le=OVERLAP_SECONDS_MAX)]
 WorkflowId = Annotated[str, Meta(pattern=r"^wf_[A-Za-z0-9_]{1,64}\Z")]
 
 
@@ -49,6 +52,9 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     key_kind: KeyKind
     streams: list[str] = []
     scopes: list[str] = []
+    allowed_ips: list[str] = []
+    origins: list[str] = []
+    expires_ms: int | None = None
 
 
 class CreateWorkspace(Payload, frozen=True, kw_only=True):
@@ -68,6 +74,34 @@ class CreateKey(Payload, frozen=True, kw_only=True):
     key_kind: KeyKind
     streams: list[str] = []
     scopes: list[str] = []
+    allowed_ips: list[str] = []
+    origins: list[str] = []
+    expires_ms: int | None = None
+
+
+class RotateKey(Payload, frozen=True, kw_only=True):
+    """A new key like it takes its place; the old one holds for `overlap_seconds` more. Answer 201: the new `Key`.
+
+    404 `key_not_found`; 409 `key_not_active`, `key_limit_reached`.
+    """
+
+    kind: ClassVar[str] = "key.rotate"
+    id: str
+    overlap_seconds: OverlapSeconds = OVERLAP_SECONDS_DEFAULT
+
+
+class RevokeKey(Payload, frozen=True, kw_only=True):
+    """For good, at once; one that is revoked stays so. Answer 200: `Key`. 404 `key_not_found`."""
+
+    kind: ClassVar[str] = "key.revoke"
+    id: str
+
+
+class TouchKeys(Payload, frozen=True, kw_only=True):
+    """A gateway to the control process: when it last saw each of the workspace's keys used. No answer, no audit."""
+
+    kind: ClassVar[str] = "key.touch"
+    used_ms: dict[str, int]
 
 
 class CreateStream(Payload, frozen=True, kw_only=True):
@@ -167,6 +201,9 @@ PAYLOADS: dict[str, type[Payload]] = {
     for payload in (
         CreateWorkspace,
         CreateKey,
+        RotateKey,
+        RevokeKey,
+        TouchKeys,
         CreateStream,
         UpdateStream,
         DeleteStream,

@@ -16,6 +16,7 @@ class ControlView:
         self._states: dict[bytes, State] = {}
         self.workspaces: dict[str, Workspace] = {}
         self.keys_by_hash: dict[str, Key] = {}
+        self.keys: dict[str, Key] = {}
         self.streams: dict[str, Stream] = {}
         self.streams_by_name: dict[StreamName, Stream] = {}
         self.streams_by_topic: dict[str, Stream] = {}
@@ -63,12 +64,24 @@ class ControlView:
         mine = [w for w in self.workflows.values() if (w.workspace, w.environment) == (workspace, environment)]
         return sorted(mine, key=lambda workflow: (workflow.created_ms, workflow.id))
 
+    def key(self, workspace: str, environment: str, key_id: str) -> Key | None:
+        """A key, revoked ones too, within one workspace and environment."""
+        found = self.keys.get(key_id)
+        mine = found is not None and (found.workspace, found.environment) == (workspace, environment)
+        return found if mine else None
+
+    def keys_of(self, workspace: str, environment: str) -> list[Key]:
+        """Oldest first, revoked ones too."""
+        mine = [k for k in self.keys.values() if (k.workspace, k.environment) == (workspace, environment)]
+        return sorted(mine, key=lambda key: (key.created_ms, key.id))
+
     def _index(self, state: State) -> None:
         match state:
             case Workspace():
                 self.workspaces[state.id] = state
             case Key():
                 self.keys_by_hash[state.token_hash] = state
+                self.keys[state.id] = state
             case Stream():
                 self.streams[state.id] = state
                 self.streams_by_name[state.workspace, state.environment, state.name] = state
@@ -84,6 +97,7 @@ class ControlView:
                 self.workspaces.pop(state.id, None)
             case Key():
                 self.keys_by_hash.pop(state.token_hash, None)
+                self.keys.pop(state.id, None)
             case Stream():
                 self.streams.pop(state.id, None)
                 self.streams_by_name.pop((state.workspace, state.environment, state.name), None)

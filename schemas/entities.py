@@ -24,8 +24,13 @@ class StreamStatus(StrEnum):
 
 
 class KeyKind(StrEnum):
+    """How tokens of each kind look: schemas/tokens.py."""
+
     SECRET = "sk"
     PUBLISHABLE = "pk"
+    ACCESS_TOKEN = "pat"
+    SPINE = "spine"
+    ORG = "abn"
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +68,10 @@ class Workspace(State, frozen=True, kw_only=True):
 
 
 class Key(State, frozen=True, kw_only=True):
-    """`token_hash`: hex of the token's keyed hash. `streams` empty: all. `scopes` empty: the kind's."""
+    """`token_hash`: hex of the token's keyed hash. `scopes`, `streams`, `allowed_ips` (CIDR), `origins` empty: all that
+    the kind allows. `rotated_to`: the key in its place, beside which it holds until `overlap_until_ms`.
+    `last_used_ms` is told by gateways about once a minute (`key.touch`).
+    """
 
     kind: ClassVar[str] = "key"
     environment: str
@@ -72,7 +80,22 @@ class Key(State, frozen=True, kw_only=True):
     token_hash: str
     scopes: list[str] = []
     streams: list[str] = []
+    allowed_ips: list[str] = []
+    origins: list[str] = []
+    expires_ms: int | None = None
     revoked_ms: int | None = None
+    rotated_to: str = ""
+    overlap_until_ms: int | None = None
+    last_used_ms: int | None = None
+
+    @property
+    def ends_ms(self) -> int | None:
+        """When it stops to hold by itself: it expires, or the time beside its successor is over."""
+        ends = [end for end in (self.expires_ms, self.overlap_until_ms) if end is not None]
+        return min(ends) if ends else None
+
+    def holds(self, now_ms: int) -> bool:
+        return self.revoked_ms is None and (self.ends_ms is None or now_ms < self.ends_ms)
 
 
 class Stream(State, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ class FaultKind(Enum):
     INVALID_FIELDS = (400, "The request has invalid fields.")
     UNAUTHENTICATED = (401, "The credential is missing, malformed or revoked.")
     FORBIDDEN = (403, "The credential does not allow this operation.")
+    ADDRESS_BLOCKED = (403, "The credential may not be used from this address.")
     NOT_FOUND = (404, "There is nothing at this address.")
     METHOD_NOT_ALLOWED = (405, "This address does not support the method.")
     NOT_ACCEPTABLE = (406, "The answer is not available in a form that was asked for.")

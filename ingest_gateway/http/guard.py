@@ -12,6 +12,7 @@ from time import perf_counter
 from aiohttp import hdrs, web
 from prometheus_client import Counter, Histogram
 
+from ingest_gateway.http.addresses import CLIENT_ADDRESS, find_address
 from ingest_gateway.http.faults import FaultKind, Refused, Renderer, kind_of
 from ingest_gateway.http.heads import HeadRules
 from ingest_gateway.http.limits import HttpLimits
@@ -42,6 +43,7 @@ class Guard:
         self._surface = surface
         self._render = render
         self._rules = HeadRules(limits)
+        self._trusted_proxies = limits.trusted_proxies
         self._counters: dict[tuple[str, int], Counter] = {}
         self._histograms: dict[str, Histogram] = {}
 
@@ -49,6 +51,7 @@ class Guard:
         started = perf_counter()
         request_id = new_request_id()
         request[REQUEST_ID] = request_id
+        request[CLIENT_ADDRESS] = find_address(request, self._trusted_proxies)
         refused: Refused | None = None
         head_is_good = False
         try:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from schemas.networks import Network
+
 READ_ONCE = ("Authorization", "Idempotency-Key", "Content-Encoding", "Expect", "If-Match", "AtlasBurn-API-Key")
 """Headers that some surface reads as one ASCII value: given twice, or with other bytes in it, they are refused."""
 
@@ -21,6 +23,7 @@ class HttpLimits:
     chunk_overhead_bytes_max: int = 4096  # chunk sizes, extensions and trailers, beyond 8 bytes a byte of body
     allowed_hosts: frozenset[str] | None = None  # lower case, with or without port; None: any well-formed host
     read_once: tuple[str, ...] = READ_ONCE
+    trusted_proxies: tuple[Network, ...] = ()  # whose X-Forwarded-For counts
     backlog: int = 1024
 
 

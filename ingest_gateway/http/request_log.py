@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
+from ingest_gateway.http.addresses import address_of
 from ingest_gateway.http.faults import Refused
 from operations.logs import event
 
@@ -47,7 +48,7 @@ def log_request(
         "method": request.method,
         "status": status,
         "duration_ms": round(seconds * 1_000, 3),
-        "address": request.remote,
+        "address": address_of(request),
         "user_agent": request.headers.get(hdrs.USER_AGENT, "")[:USER_AGENT_SHOWN_MAX],
     }
     if refused is not None:

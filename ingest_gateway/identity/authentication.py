@@ -1,57 +1,117 @@
-"""From `Authorization: Bearer <token>` to a principal.
+"""From what a request presents to a principal, for every surface.
 
-A token is looked up by its keyed hash in the view of `control`; the raw token is compared with nothing. Whatever is
-wrong with it, the answer is the same (RELIABILITY A1, A2). A revocation holds as soon as the view has it.
+A key's token is looked up by its keyed hash in the view of `control`; the raw token is compared with nothing. Whatever
+is wrong with a credential (unknown, revoked, expired, of another environment or surface) the answer is the same
+(RELIABILITY A1, A2). A revocation holds as soon as the view has it. Only a good credential learns more: that it may not
+be used from this address or origin.
 """
 
 import asyncio
 import hmac
-import re
+import time
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
 
 from aiohttp import hdrs, web
 
+from ingest_gateway.http.addresses import address_of
 from ingest_gateway.http.faults import FaultKind, Refused
 from ingest_gateway.http.request_log import note
-from ingest_gateway.identity.principals import Principal, principal_of
+from ingest_gateway.identity.credentials import Credential, Reader, bearer
+from ingest_gateway.identity.failures import FailedAttempts
+from ingest_gateway.identity.last_used import LastUsed
+from ingest_gateway.identity.principals import EVENTS_KINDS, SESSION, Principal, principal_of
+from ingest_gateway.identity.sessions import Sessions
+from ingest_gateway.metrics import AUTHENTICATION_FAILURES
 from operations.control_reader import ControlReader
 from schemas.entities import Key
-from schemas.tokens import TOKEN, TokenHasher
+from schemas.tokens import TokenHasher
 
 HASHES_CACHED_MAX = 10_000
 CATCH_UPS_APART_SECONDS = 0.2
+OTHER_ORIGIN = "The key may not be used by pages of this origin."
 
-_BEARER = re.compile(rf"(?i:bearer) +({TOKEN.pattern})", re.ASCII)
+PRINCIPAL: web.RequestKey[Principal] = web.RequestKey("principal", Principal)
+_REFUSED, _LIMITED, _BLOCKED = (AUTHENTICATION_FAILURES.labels(answer) for answer in ("401", "429", "403"))
 
 
 class Authenticator:
-    """Called with a request it gives the principal or raises Refused; `await_news_of` is for keys it does not know."""
+    """One surface's: `kinds` are the credentials that it takes, `read` finds them in a request.
 
-    def __init__(self, control: ControlReader, hasher: TokenHasher) -> None:
+    Called with a request it gives the principal or raises Refused; `await_news_of` is for credentials whose keys it
+    does not know. `used`, `failures` and `sessions` may be shared by surfaces.
+    """
+
+    def __init__(
+        self,
+        control: ControlReader,
+        hasher: TokenHasher,
+        *,
+        kinds: frozenset[str] = EVENTS_KINDS,
+        read: Reader = bearer,
+        sessions: Sessions | None = None,
+        used: LastUsed | None = None,
+        failures: FailedAttempts | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._view = control.view
         self._hash = lru_cache(HASHES_CACHED_MAX)(hasher.hash)
+        self._kinds = kinds
+        self._read = read
+        self._sessions = sessions if SESSION in kinds else None
+        self._used = LastUsed() if used is None else used
+        self._failures = FailedAttempts() if failures is None else failures
+        self._clock = clock
         self._principals: dict[str, tuple[Key, Principal]] = {}
         self._catch_up = SharedCatchUp(control.catch_up)
 
     def __call__(self, request: web.Request) -> Principal:
-        """Raises Refused (UNAUTHENTICATED); which code that is, the surface says."""
-        token = _token_of(request)
-        key = self._key(token) if token is not None else None
-        if key is None or key.revoked_ms is not None:
-            raise Refused(FaultKind.UNAUTHENTICATED)
+        """Raises Refused (UNAUTHENTICATED, ADDRESS_BLOCKED, FORBIDDEN, RATE_LIMITED); the codes are the surface's."""
+        known: Principal | None = request.get(PRINCIPAL)
+        if known is not None:
+            return known
+        presented = self._read(request)
+        principal = self._principal(presented.credential) if presented.credential is not None else None
+        if principal is None:
+            raise self._failed(request, presented.anything)
+        request[PRINCIPAL] = principal
+        note(request, workspace=principal.workspace, environment=principal.environment, key_id=principal.key_id)
+        _check_place(request, principal)
+        if principal.kind != SESSION:
+            self._used.note(principal.workspace, principal.key_id)
+        return principal
+
+    async def await_news_of(self, request: web.Request) -> None:
+        """For a key that isn't known here: reads `control` to its end once, as the view may be seconds old, or the
+        identity provider's keys. Not for an address that has failed too often."""
+        credential = self._read(request).credential
+        if credential is None or self._wait_seconds(request) > 0:
+            return
+        if credential.token is not None:
+            if self._key(credential.token) is None:
+                await self._catch_up()
+        elif self._sessions is not None and credential.session is not None:
+            await self._sessions.await_news_of(credential.session)
+
+    def _principal(self, credential: Credential) -> Principal | None:
+        if credential.token is not None:
+            return self._key_principal(credential.token)
+        if self._sessions is None or credential.session is None:
+            return None
+        principal = self._sessions.principal(credential.session)
+        return principal if principal is not None and principal.workspace in self._view.workspaces else None
+
+    def _key_principal(self, token: str) -> Principal | None:
+        key = self._key(token)
+        if key is None or key.revoked_ms is not None or key.key_kind not in self._kinds:
+            return None
         known, principal = self._principals.get(key.id, (None, None))
         if principal is None or known is not key:
             principal = principal_of(key)
             self._principals[key.id] = (key, principal)
-        note(request, workspace=principal.workspace, environment=principal.environment, key_id=principal.key_id)
+        if principal.ends_ms is not None and self._clock() * 1_000 >= principal.ends_ms:
+            return None
         return principal
-
-    async def await_news_of(self, request: web.Request) -> None:
-        """For a key that the view does not know: reads `control` to its end once, as it may be seconds old."""
-        token = _token_of(request)
-        if token is not None and self._key(token) is None:
-            await self._catch_up()
 
     def _key(self, token: str) -> Key | None:
         token_hash = self._hash(token)
@@ -59,6 +119,36 @@ class Authenticator:
         if key is None or not hmac.compare_digest(key.token_hash, token_hash):
             return None
         return key
+
+    def _failed(self, request: web.Request, anything: bool) -> Refused:
+        """A request without any credential is no attempt at one, and is not counted."""
+        wait_seconds = self._failures.count(address_of(request), time.monotonic()) if anything else 0.0
+        if not wait_seconds:
+            _REFUSED.inc()
+            return Refused(FaultKind.UNAUTHENTICATED)
+        _LIMITED.inc()
+        retry_after_ms = int(wait_seconds * 1_000) + 1
+        return Refused(
+            FaultKind.RATE_LIMITED,
+            "Too many failed attempts from this address.",
+            details={"retry_after_ms": retry_after_ms},
+            headers={hdrs.RETRY_AFTER: str(-(-retry_after_ms // 1_000))},
+        )
+
+    def _wait_seconds(self, request: web.Request) -> float:
+        return self._failures.wait_seconds(address_of(request), time.monotonic())
+
+
+def _check_place(request: web.Request, principal: Principal) -> None:
+    """Raises Refused where a good credential is used from elsewhere than it may be."""
+    if principal.networks and not principal.may_come_from(address_of(request)):
+        _BLOCKED.inc()
+        raise Refused(FaultKind.ADDRESS_BLOCKED)
+    if principal.origins:
+        origin = request.headers.get(hdrs.ORIGIN)
+        if origin is not None and origin not in principal.origins:
+            _BLOCKED.inc()
+            raise Refused(FaultKind.FORBIDDEN, OTHER_ORIGIN)
 
 
 def key_news(authenticator: Authenticator) -> Callable[..., Awaitable[web.StreamResponse]]:
@@ -103,12 +193,3 @@ class SharedCatchUp:
         self._next = None  # who comes from here on may have missed what this read sees
         self._may_begin_seconds = asyncio.get_running_loop().time() + self._apart_seconds
         await self._catch_up()
-
-
-def _token_of(request: web.Request) -> str | None:
-    """The token of exactly one well-formed Authorization header."""
-    written = request.headers.getall(hdrs.AUTHORIZATION, ())
-    if len(written) != 1:
-        return None
-    found = _BEARER.fullmatch(written[0])
-    return found[1] if found else None

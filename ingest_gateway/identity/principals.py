@@ -1,37 +1,77 @@
-"""A principal: who a request acts as, and what it may do. Pure values; finding one is authentication.py's work."""
+"""A principal: who a request acts as, and what it may do, on whichever surface. Pure values.
 
+Finding one is authentication.py's work. A surface says which kinds of credentials it takes, and which of its operations
+needs which scope (its OpenAPI document).
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
 
 from schemas.entities import Key, KeyKind
+from schemas.networks import Network, is_within, lies_in, read_address, read_network
+
+SESSION: Final = "session"
 
 EVENTS_READ, EVENTS_WRITE = "events:read", "events:write"
 STREAMS_READ, STREAMS_WRITE = "streams:read", "streams:write"
 WORKFLOWS_READ, WORKFLOWS_WRITE = "workflows:read", "workflows:write"
+ADMIN = "admin"  # keys: make, show, rotate, revoke
 
-SCOPES_OF_KIND: dict[KeyKind, frozenset[str]] = {
+SCOPES_OF_KIND: dict[str, frozenset[str]] = {
     KeyKind.SECRET: frozenset(
-        {EVENTS_READ, EVENTS_WRITE, STREAMS_READ, STREAMS_WRITE, WORKFLOWS_READ, WORKFLOWS_WRITE}
+        {EVENTS_READ, EVENTS_WRITE, STREAMS_READ, STREAMS_WRITE, WORKFLOWS_READ, WORKFLOWS_WRITE, ADMIN}
     ),
     KeyKind.PUBLISHABLE: frozenset({EVENTS_WRITE}),
+    KeyKind.ACCESS_TOKEN: frozenset(
+        {
+            *("projects:read", "projects:write", "tasks:read", "tasks:write"),
+            *("webhooks:read", "webhooks:write", "ai:use", "audit:read"),
+        }
+    ),
+    KeyKind.SPINE: frozenset({EVENTS_READ, EVENTS_WRITE, "subscriptions:write", ADMIN}),
+    KeyKind.ORG: frozenset({"burn:read", "burn:write"}),
 }
+SCOPES_OF_KIND[SESSION] = frozenset().union(*SCOPES_OF_KIND.values())
+"""What a credential of each kind may do at most (A-011, A-012, W-014, W-017, S-003)."""
+
+EVENTS_KINDS: frozenset[str] = frozenset({KeyKind.SECRET, KeyKind.PUBLISHABLE, SESSION})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Principal:
-    """`streams` empty: all (of a secret key), none (of a publishable one)."""
+    """`kind`: a KeyKind or SESSION. `key_id`: the key's, or the session's user; commands are done in its name.
+
+    `streams` empty: all; of a publishable key none. `networks` empty: any address. `origins` empty: any.
+    `ends_ms`: from when on it may do nothing.
+    """
 
     workspace: str
     environment: str
     key_id: str
-    kind: KeyKind
+    kind: str
     scopes: frozenset[str]
-    streams: frozenset[str]
+    streams: frozenset[str] = frozenset()
+    networks: tuple[Network, ...] = ()
+    origins: frozenset[str] = frozenset()
+    ends_ms: int | None = None
 
     def may_use_stream(self, name: str) -> bool:
-        return name in self.streams or (not self.streams and self.kind is KeyKind.SECRET)
+        return name in self.streams or (not self.streams and self.kind != KeyKind.PUBLISHABLE)
 
     def may(self, scope: str) -> bool:
         return scope in self.scopes
+
+    def may_come_from(self, address: str) -> bool:
+        if not self.networks:
+            return True
+        read = read_address(address)
+        return read is not None and lies_in(read, self.networks)
+
+    def may_be_sent_by(self, origin: str) -> bool:
+        """Whether a page of that origin may use it: pages hold publishable keys only."""
+        return self.kind == KeyKind.PUBLISHABLE and (not self.origins or origin in self.origins)
 
 
 def principal_of(key: Key) -> Principal:
@@ -43,4 +83,33 @@ def principal_of(key: Key) -> Principal:
         kind=key.key_kind,
         scopes=allowed & frozenset(key.scopes) if key.scopes else allowed,
         streams=frozenset(key.streams),
+        networks=networks_of(key.allowed_ips),
+        origins=frozenset(key.origins),
+        ends_ms=key.ends_ms,
     )
+
+
+def beyond(maker: Principal, made: Principal) -> list[str]:
+    """In what a key would allow more than who makes it may do: names of a key's fields.
+
+    Else a key limited to one stream, network or day could make itself another without the limit.
+    """
+    faults = []
+    if not made.scopes <= maker.scopes:
+        faults.append("scopes")
+    if maker.streams and not (made.streams and made.streams <= maker.streams):
+        faults.append("streams")
+    if maker.networks and not (made.networks and all(is_within(one, maker.networks) for one in made.networks)):
+        faults.append("allowed_ips")
+    if maker.ends_ms is not None and (made.ends_ms is None or made.ends_ms > maker.ends_ms):
+        faults.append("expires_at")
+    return faults
+
+
+def networks_of(written: Iterable[str]) -> tuple[Network, ...]:
+    return tuple(map(_network, written))
+
+
+@lru_cache(10_000)
+def _network(text: str) -> Network:
+    return read_network(text)

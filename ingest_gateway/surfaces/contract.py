@@ -11,6 +11,7 @@ import yaml
 from aiohttp import web
 
 from ingest_gateway.identity.authentication import require_scope
+from ingest_gateway.identity.freshness import is_privileged, require_current
 from ingest_gateway.services import SERVICES
 from schemas.limits import RATE_CLASSES, RateClass
 
@@ -24,21 +25,26 @@ class ContractBroken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation of the document. `scopes`, `rate_class` None: the document does not say (a fault)."""
+    """One operation of the document. `scopes`, `rate_class` None: the document does not say (a fault).
+
+    `cors`: pages of other origins may call it (surfaces/cors.py).
+    """
 
     name: str
     scopes: tuple[str, ...] | None
     rate_class: RateClass | None = None
+    cors: bool = False
 
 
 def operations_of(document: Mapping[str, Any]) -> dict[tuple[str, str], Operation]:
     """By method and path."""
     found = {}
     for path, item in document["paths"].items():
-        for method in METHODS & item.keys():
+        for method in sorted(METHODS & item.keys()):
             scopes = item[method].get("x-required-scopes")
             rate_class = RATE_CLASSES.get(item[method].get("x-ratelimit-class"))
-            operation = Operation(item[method]["operationId"], scopes and tuple(scopes), rate_class)
+            cors = item[method].get("x-cors", False)
+            operation = Operation(item[method]["operationId"], scopes and tuple(scopes), rate_class, cors)
             found[method.upper(), path] = operation
     return found
 
@@ -75,6 +81,7 @@ def _behind(operation: Operation, handler: Handler) -> Handler:
     """In the order of DECISIONS: who calls, how often, whether they may; the handler then reads the body."""
     scopes, rate_class = operation.scopes or (), operation.rate_class
     assert rate_class is not None
+    privileged = is_privileged(scopes)
 
     async def handle(request: web.Request) -> web.StreamResponse:
         services = request.app[SERVICES]
@@ -83,6 +90,8 @@ def _behind(operation: Operation, handler: Handler) -> Handler:
             services.limits.spend(request, principal, rate_class)
         for scope in scopes:
             require_scope(principal, scope)
+        if privileged:
+            require_current(services.control, services.settings.control_behind_seconds_max)
         return await handler(request)
 
     return handle

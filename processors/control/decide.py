@@ -6,7 +6,7 @@ idempotency key (then the same answer); does the workspace exist; then the kind'
 
 import msgspec
 
-from processors.control import limits, streams, tenants
+from processors.control import keys, limits, replays, streams, tenants, webhooks
 from processors.control.values import WAITING, Answer, Asked, Done, Effects, Facts, Refused, TokenHash
 from schemas.commands import (
     DONE,
@@ -20,10 +20,15 @@ from schemas.commands import (
     DeleteStream,
     DeleteWorkflow,
     ResumeTopics,
+    RevokeKey,
+    RotateKey,
+    RotateSecret,
     SetLimit,
     StreamAltered,
     StreamCreated,
     StreamExpired,
+    TouchKeys,
+    TryWebhookEndpoint,
     UpdateStream,
     payload_hash,
 )
@@ -49,6 +54,10 @@ def decide(facts: Facts, asked: Asked, token_hash: TokenHash) -> Effects:
         return again(known, asked)
     if isinstance(asked.payload, Report):
         return reported(facts, asked, asked.payload)
+    if isinstance(asked.payload, TouchKeys):
+        return keys.touched(facts, asked, asked.payload)
+    if isinstance(asked.payload, ReplayMoved):
+        return replays.moved(facts, asked, asked.payload)
     earlier = _answer_to_key(facts, asked)
     return first(facts, asked, token_hash) if earlier is None else repeated(earlier, asked)
 
@@ -136,7 +145,11 @@ def _decided(facts: Facts, asked: Asked, token_hash: TokenHash) -> Done:
         case CreateWorkspace():
             return tenants.create_workspace(facts, asked, payload, token_hash)
         case CreateKey():
-            return tenants.create_key(asked, payload, token_hash)
+            return keys.create(facts, asked, payload, token_hash)
+        case RotateKey():
+            return keys.rotate(facts, asked, payload, token_hash)
+        case RevokeKey():
+            return keys.revoke(facts, asked, payload)
         case CreateStream():
             return streams.create(facts, asked, payload)
         case UpdateStream():

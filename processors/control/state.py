@@ -4,6 +4,7 @@
 |---|---|
 | `e`, kind/id | the entity as it stands on `control` (schemas.records.Entity) |
 | `n`, workspace, environment, name | a stream's id, while the name is taken |
+| `k`, workspace, key id | empty; keys that count towards the workspace's limit |
 | `s`, workspace, stream id | empty; streams that count towards the workspace's limit |
 | `w`, stream id, task | TopicWork that is not finished |
 | `a`, command id | Answer |
@@ -19,7 +20,7 @@ import msgspec
 
 from processors.control.values import Answer, Changes, Effects, Task, TopicWork
 from schemas.commands import IDEMPOTENCY_MS
-from schemas.entities import State, Stream, StreamStatus, Workflow, Workspace, state_of, workflow_entity_id
+from schemas.entities import Key, State, Stream, StreamStatus, Workflow, Workspace, state_of, workflow_entity_id
 from schemas.records import Entity
 from schemas.topics import SYSTEM_STREAMS
 
@@ -54,6 +55,13 @@ class ControlState:
     def workspace(self, workspace: str) -> Workspace | None:
         found = self._state(f"workspace/{workspace}")
         return found if isinstance(found, Workspace) else None
+
+    def key(self, key_id: str) -> Key | None:
+        found = self._state(f"key/{key_id}")
+        return found if isinstance(found, Key) else None
+
+    def keys_counted(self, workspace: str) -> int:
+        return sum(1 for _ in self._table.scan(_key("k", workspace, "")))
 
     def stream(self, stream_id: str) -> Stream | None:
         found = self._state(f"stream/{stream_id}")
@@ -164,9 +172,15 @@ class ControlState:
         return value if value is not None and Entity.decode(value).version > entity.version else None
 
     def _index(self, entity: Entity) -> None:
-        stream = state_of(entity)
-        if not isinstance(stream, Stream):
-            return
+        match state_of(entity):
+            case Stream() as stream:
+                self._index_stream(stream)
+            case Key(revoked_ms=None) as key:
+                self._table.put(_key("k", key.workspace, key.id), b"")
+            case Key() as key:
+                self._table.delete(_key("k", key.workspace, key.id))
+
+    def _index_stream(self, stream: Stream) -> None:
         self._table.put(_key("n", stream.workspace, stream.environment, stream.name), stream.id.encode())
         counted = _key("s", stream.workspace, stream.id)
         if stream.status is not StreamStatus.DELETED and stream.name not in SYSTEM_STREAMS:

@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from schemas.commands import FaultBody, FieldError, Payload
-from schemas.entities import State, Stream, Workflow, Workspace
+from schemas.entities import Key, State, Stream, Workflow, Workspace
 from schemas.records import Audit, Command, Entity, Verdict
 from schemas.replies import ReplyTo
 
@@ -142,6 +142,12 @@ class Facts(Protocol):
     """What a decision may look up; all of it lies in the partition of the command's workspace."""
 
     def workspace(self, workspace: str) -> Workspace | None: ...
+
+    def key(self, key_id: str) -> Key | None: ...
+
+    def keys_counted(self, workspace: str) -> int:
+        """Keys that are not revoked, in both environments."""
+        ...
 
     def stream(self, stream_id: str) -> Stream | None: ...
 

@@ -8,7 +8,7 @@ tests/pipeline shows the same surface on a real broker.
 import asyncio
 import io
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ import aiohttp
 
 from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator
+from ingest_gateway.limits.enforcement import RateLimits
 from ingest_gateway.log.event_log import Appended, EventLog, LogBusy, LogUnavailable
 from ingest_gateway.log.verdicts import VerdictWaiter
 from ingest_gateway.read_model import ReadModelUnavailable
@@ -44,6 +45,7 @@ PARTITIONS = 8
 APPENDED_MS = 1_716_042_131_482  # 2024-05-18T14:22:11.482Z: the first record's append time
 ROUTES = ["wf_billing", "wf_search"]
 JSON = "application/json"
+LimitsOf = Callable[[ControlView], RateLimits]
 
 
 class StoredRecord(NamedTuple):
@@ -70,6 +72,7 @@ class LocalControl:
         self.view = ControlView()
         self.staged: list[State] = []
         self.catch_ups = 0
+        self.behind_seconds = 0.0
 
     def put(self, state: State) -> None:
         entity = state.to_entity()
@@ -250,13 +253,16 @@ def a_stream(name: str = "orders-prod", environment: str = "live", **changes: An
 
 
 @asynccontextmanager
-async def events_surface(home: Path, **timeouts: float) -> AsyncIterator[Surface]:
-    """`timeouts`: `append_timeout_seconds`, `verdict_timeout_seconds`; both are long unless a test is about them."""
+async def events_surface(home: Path, *, limits: LimitsOf | None = None, **timeouts: float) -> AsyncIterator[Surface]:
+    """`timeouts`: `append_timeout_seconds`, `verdict_timeout_seconds`; both are long unless a test is about them.
+    `limits`: made of the view; without, requests are not counted.
+    """
     control = LocalControl()
     verdicts = LocalVerdicts("", max_waiters=20_000)
     verdicts.start()
     log = MemoryLog(control, verdicts)
     services = services_on(home, control, cast(EventLog, log), verdicts, **timeouts)
+    services.limits = None if limits is None else limits(control.view)
     for stream in (a_stream(), a_stream("audit-prod"), a_stream(environment="test")):
         control.put(stream)
     async with serving(services) as (url, session):

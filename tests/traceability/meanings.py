@@ -30,6 +30,12 @@ SETTINGS = {
     "ATLAS_ATTEMPT_TIMEOUT_SECONDS": "How long an endpoint may take for one attempt, answer included.",
     "ATLAS_MAX_WAITERS": "How many requests may wait for a verdict in one gateway; more get 503.",
     "ATLAS_LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR.",
+    "ATLAS_TRUSTED_PROXIES": "Networks of proxies whose `X-Forwarded-For` counts, with commas between.",
+    "ATLAS_CONTROL_BEHIND_SECONDS_MAX": "How old the view of keys may be before key management and the like get 503.",
+    "ATLAS_JWT_ISSUER": "The `iss` that a session's token must have.",
+    "ATLAS_JWT_AUDIENCE": "The `aud` that a session's token must have.",
+    "ATLAS_JWT_SECRET": "Sessions are signed with HS256 and this secret, 32 bytes or more.",
+    "ATLAS_JWT_JWKS": "Sessions are signed with a key of this JWKS: a https URL, or a file.",
     "ATLAS_CACHE": "Where the broker's jars are kept for several checkouts.",
 }
 
@@ -38,6 +44,7 @@ DEFAULTS = {
     "ATLAS_HOME": ".atlas",
     "ATLAS_PORT_BASE": "",
     "ATLAS_MASTER_KEY": "$ATLAS_HOME/master.key",
+    "ATLAS_TRUSTED_PROXIES": "",
     "ATLAS_CACHE": "deploy/kafka/jars",
 }
 
@@ -71,4 +78,5 @@ ERRORS = {
     "invalid_request": "The request can't be read or breaks its schema; `details.errors` names each field.",
     "idempotency_key_reused": "The key was used for another command within 24 hours.",
     "stream_limit_reached": "The workspace has 100 streams.",
+    "key_limit_reached": "The workspace has 1,000 keys that are not revoked.",
 }

@@ -14,12 +14,12 @@ from tests.support.openapi import breaches, resolve
 from tests.traceability.faults import error_codes
 
 DOCUMENT = load_document("events")
-SCOPES = {f"{what}:{how}" for what in ("events", "streams", "workflows") for how in ("read", "write")}
+SCOPES = {f"{what}:{how}" for what in ("events", "streams", "workflows") for how in ("read", "write")} | {"admin"}
 
 
 def operations() -> Iterator[tuple[str, dict[str, Any]]]:
     for item in DOCUMENT["paths"].values():
-        for method in METHODS & item.keys():
+        for method in sorted(METHODS & item.keys()):
             yield item[method]["operationId"], item[method]
 
 

@@ -5,9 +5,10 @@ from aiohttp import web
 from ingest_gateway.identity.authentication import Authenticator, key_news
 from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.contract import hold_to, load_document
-from ingest_gateway.surfaces.events import batch, lookups, single, streams, workflows
+from ingest_gateway.surfaces.cors import add_cors
+from ingest_gateway.surfaces.events import batch, keys, lookups, single, streams, workflows
 
-ROUTES = (*streams.ROUTES, *workflows.ROUTES, *single.ROUTES, *batch.ROUTES, *lookups.ROUTES)
+ROUTES = (*streams.ROUTES, *workflows.ROUTES, *keys.ROUTES, *single.ROUTES, *batch.ROUTES, *lookups.ROUTES)
 
 
 def make_app(services: Services) -> web.Application:
@@ -16,5 +17,7 @@ def make_app(services: Services) -> web.Application:
     news = [key_news(authenticate)] if isinstance(authenticate, Authenticator) else []
     app = web.Application(middlewares=news)
     app[SERVICES] = services
-    app.add_routes(hold_to(load_document("events"), ROUTES))
+    document = load_document("events")
+    app.add_routes(hold_to(document, ROUTES))
+    add_cors(app, document)
     return app

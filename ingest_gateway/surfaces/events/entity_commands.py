@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from ingest_gateway.http.addresses import address_of
 from ingest_gateway.http.bodies import content_type, read_body
 from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
 from ingest_gateway.http.guard import REQUEST_ID
@@ -55,7 +56,7 @@ async def decide(request: web.Request, services: Services, principal: Principal,
         idempotency_key=key,
         route=route_of(request),
         request_id=request[REQUEST_ID],
-        address=request.remote or "",
+        address=address_of(request),
     )
     try:
         verdict = await services.commands.submit(command)

@@ -60,7 +60,7 @@ class Form:
             if required:
                 self.refuse(field, REQUIRED)
             return None
-        fault = fault_of(value) if type(value) is str else _expected("a string", value)
+        fault = fault_of(value) if type(value) is str else expected("a string", value)
         if fault is None:
             return value  # type: ignore[no-any-return]
         self.refuse(field, fault)
@@ -71,7 +71,7 @@ def read_new_stream(body: bytes) -> CreateStream:
     """The body of POST /v1/event-streams. Raises Refused with every fault."""
     form = Form(body, _STREAM_FIELDS)
     name = form.string("name", lambda text: None if is_stream_name(text) else NO_STREAM)
-    description = form.string("description", _text_fault(DESCRIPTION_CHARACTERS_MAX), required=False)
+    description = form.string("description", text_fault(DESCRIPTION_CHARACTERS_MAX), required=False)
     retention_days = _retention_days(form)
     default_routes = _default_routes(form)
     form.raise_faults()
@@ -89,7 +89,7 @@ def read_stream_changes(stream: str, body: bytes) -> UpdateStream:
     if "name" in form.values:
         form.faults = [fault for fault in form.faults if fault.field != "name"]
         form.refuse("name", "A stream's name can't be changed.")
-    description = form.string("description", _text_fault(DESCRIPTION_CHARACTERS_MAX), required=False)
+    description = form.string("description", text_fault(DESCRIPTION_CHARACTERS_MAX), required=False)
     retention_days = _retention_days(form)
     default_routes = _default_routes(form)
     form.raise_faults()
@@ -105,7 +105,7 @@ def read_new_workflow(body: bytes, *, allow_private: bool) -> CreateWorkflow:
     """The body of POST /v1/workflows. `allow_private` (development) lets http and addresses of one's own through."""
     form = Form(body, _WORKFLOW_FIELDS)
     workflow_id = form.string("id", lambda text: None if _is_workflow_id(text) else NO_WORKFLOW_ID, required=False)
-    name = form.string("name", _text_fault(NAME_CHARACTERS_MAX, least=1))
+    name = form.string("name", text_fault(NAME_CHARACTERS_MAX, least=1))
     url = form.string("url", _target_fault(allow_private))
     form.raise_faults()
     target = parse_target(url or "", allow_private)
@@ -117,7 +117,7 @@ def _retention_days(form: Form) -> int:
     if value is None:
         return RETENTION_DAYS_DEFAULT
     if type(value) is not int:
-        form.refuse("retention_days", _expected("a whole number of days", value))
+        form.refuse("retention_days", expected("a whole number of days", value))
     elif not RETENTION_DAYS_MIN <= value <= RETENTION_DAYS_MAX:
         form.refuse("retention_days", f"A stream is kept for {RETENTION_DAYS_MIN} to {RETENTION_DAYS_MAX} days.")
     else:
@@ -130,14 +130,14 @@ def _default_routes(form: Form) -> list[str]:
     if value is None:
         return []
     if type(value) is not list:
-        form.refuse("default_routes", _expected("an array of workflow ids", value))
+        form.refuse("default_routes", expected("an array of workflow ids", value))
         return []
     if len(value) > DEFAULT_ROUTES_MAX:
         form.refuse("default_routes", f"The array has {len(value)} ids; {DEFAULT_ROUTES_MAX} are allowed.")
     seen: set[str] = set()
     for index, route in enumerate(value):
         if type(route) is not str:
-            form.refuse(f"default_routes[{index}]", _expected("a workflow id", route))
+            form.refuse(f"default_routes[{index}]", expected("a workflow id", route))
         elif not _is_workflow_id(route):
             form.refuse(f"default_routes[{index}]", NO_WORKFLOW_ID)
         elif route in seen:
@@ -151,7 +151,7 @@ def _is_workflow_id(text: str) -> bool:
     return _WORKFLOW_ID.fullmatch(text) is not None
 
 
-def _text_fault(characters_max: int, *, least: int = 0) -> Callable[[str], str | None]:
+def text_fault(characters_max: int, *, least: int = 0) -> Callable[[str], str | None]:
     def fault_of(text: str) -> str | None:
         if len(text) > characters_max:
             return f"The text has {len(text)} characters; {characters_max} are allowed."
@@ -173,7 +173,7 @@ def _target_fault(allow_private: bool) -> Callable[[str], str | None]:
     return fault_of
 
 
-def _expected(what: str, value: object) -> str:
+def expected(what: str, value: object) -> str:
     return f"Expected {what}, not {_KINDS.get(type(value), 'an object')}."
 
 

@@ -21,6 +21,7 @@ CODES: dict[FaultKind, str] = {
     FaultKind.INVALID_FIELDS: "invalid_request",
     FaultKind.UNAUTHENTICATED: "authentication_failed",
     FaultKind.FORBIDDEN: "forbidden",
+    FaultKind.ADDRESS_BLOCKED: "address_blocked",
     FaultKind.NOT_FOUND: "not_found",
     FaultKind.METHOD_NOT_ALLOWED: "method_not_allowed",
     FaultKind.NOT_ACCEPTABLE: "not_acceptable",
@@ -47,6 +48,7 @@ STREAM_NOT_FOUND = Fault(
     "stream_not_found",
     "No such stream exists in this workspace and environment, or the key is not scoped to it.",
 )
+KEY_NOT_FOUND = Fault(FaultKind.NOT_FOUND, "key_not_found", "There is no key with this id.")
 WORKFLOW_NOT_FOUND = Fault(FaultKind.NOT_FOUND, "workflow_not_found", "There is no such workflow.")
 EVENT_NOT_FOUND = Fault(FaultKind.NOT_FOUND, "event_not_found", "There is no event with this id.")
 DUPLICATE_EVENT = Fault(

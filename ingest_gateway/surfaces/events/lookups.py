@@ -45,7 +45,7 @@ async def _find(services: Services, principal: Principal, event_id: str) -> Stor
             stored = await _look(services, principal, event_id)
     except ReadModelUnavailable:
         raise READ_MODEL_BEHIND.refused() from None
-    if stored is None:
+    if stored is None or not principal.may_use_stream(stored.event.stream):
         raise EVENT_NOT_FOUND.refused()
     return stored
 

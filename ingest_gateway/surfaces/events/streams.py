@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from ingest_gateway.http.faults import FaultKind, Refused
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.identity.principals import STREAMS_READ, STREAMS_WRITE, Principal
 from ingest_gateway.services import Services
@@ -12,10 +13,14 @@ from ingest_gateway.surfaces.events.faults import STREAM_NOT_FOUND
 from schemas.commands import DeleteStream, decode_state
 from schemas.entities import Stream
 
+OUT_OF_REACH = "The key is limited to other streams."
+
 
 async def create_stream(request: web.Request) -> web.Response:
     services, principal = caller(request, STREAMS_WRITE)
     payload = read_new_stream(await json_body(request))
+    if not principal.may_use_stream(payload.name):  # before it could tell whether there is one
+        raise Refused(FaultKind.FORBIDDEN, OUT_OF_REACH)
     verdict = await decide(request, services, principal, payload)
     return json_response(stream_view(decode_state(verdict.body, Stream)), verdict.status)
 
@@ -37,14 +42,37 @@ async def get_stream(request: web.Request) -> web.Response:
 async def update_stream(request: web.Request) -> web.Response:
     services, principal = caller(request, STREAMS_WRITE)
     payload = read_stream_changes(request.match_info["stream"], await json_body(request))
+    await _require_reach(services, principal, payload.stream)
     verdict = await decide(request, services, principal, payload)
     return json_response(stream_view(decode_state(verdict.body, Stream)), verdict.status)
 
 
 async def delete_stream(request: web.Request) -> web.Response:
     services, principal = caller(request, STREAMS_WRITE)
-    await decide(request, services, principal, DeleteStream(stream=request.match_info["stream"]))
+    payload = DeleteStream(stream=request.match_info["stream"])
+    await _require_reach(services, principal, payload.stream)
+    await decide(request, services, principal, payload)
     return web.Response(status=204)
+
+
+async def _require_reach(services: Services, principal: Principal, name_or_id: str) -> None:
+    """Raises Refused (stream_not_found) for a key limited to some streams that can't be shown to be for this one.
+
+    A deleted stream counts: deleting it again under an idempotency key has the first answer.
+    """
+    if not principal.streams:
+        return
+    view = services.control.view
+    for last in (False, True):
+        by_name = view.streams_by_name.get((principal.workspace, principal.environment, name_or_id))
+        found = by_name or view.streams.get(name_or_id)
+        if found is not None or last:
+            break
+        await services.control.catch_up()
+    scope = principal.workspace, principal.environment
+    mine = found is not None and (found.workspace, found.environment) == scope
+    if found is None or not mine or not principal.may_use_stream(found.name):
+        raise STREAM_NOT_FOUND.refused()
 
 
 async def _stream(services: Services, principal: Principal, name_or_id: str) -> Stream:

@@ -17,7 +17,8 @@ ALL_SCOPES = {scope for operation in OPERATIONS.values() for scope in operation.
 
 
 def address(path: str) -> str:
-    return path.format(stream="orders-prod", workflow="wf_billing", event_id="evt_01JVHQJ8WRD5X7K2M9P4T6V0BN")
+    ids = {"event_id": "evt_01JVHQJ8WRD5X7K2M9P4T6V0BN", "key": "key_01JVHQJ8WRD5X7K2M9P4T6V0BN"}
+    return path.format(stream="orders-prod", workflow="wf_billing", **ids)
 
 
 def schema(name: str) -> dict[str, Any]:

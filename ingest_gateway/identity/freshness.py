@@ -1,0 +1,37 @@
+"""How old a gateway's view of keys may be (RELIABILITY F39).
+
+While the broker can't be asked, a key that somebody revoked still works here. Beyond `BEHIND_SECONDS` readiness says
+so; beyond the bound of the settings, operations that show or change what a workspace is set up with are refused. Events
+are still taken and looked up: taking them needs the broker anyway.
+"""
+
+from collections.abc import Collection
+from typing import Protocol
+
+from ingest_gateway.http.faults import FaultKind, Refused
+from ingest_gateway.identity.principals import EVENTS_READ, EVENTS_WRITE
+
+BEHIND_SECONDS = 5.0
+ORDINARY_SCOPES = frozenset({EVENTS_READ, EVENTS_WRITE})
+MESSAGE = "The service can't be sure who may do this now. Please try again."
+
+
+class View(Protocol):
+    @property
+    def behind_seconds(self) -> float: ...
+
+
+def is_privileged(scopes: Collection[str]) -> bool:
+    return not ORDINARY_SCOPES.issuperset(scopes)
+
+
+def require_current(view: View, behind_seconds_max: float) -> None:
+    """Raises Refused (UNAVAILABLE)."""
+    if view.behind_seconds > behind_seconds_max:
+        raise Refused(FaultKind.UNAVAILABLE, MESSAGE)
+
+
+def behind(view: View) -> str | None:
+    """For the readiness check."""
+    seconds = view.behind_seconds
+    return f"control was last known to be current {seconds:.0f} s ago" if seconds > BEHIND_SECONDS else None

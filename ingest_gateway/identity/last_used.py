@@ -1,0 +1,57 @@
+"""When keys were last used: noted for each request in memory, told to the control process about once a minute.
+
+So `last_used_at` is about a minute behind, costs a request nothing, and a gateway that dies loses its last minute of
+it. One record a workspace and minute, however many requests there were.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+from ingest_gateway.log.event_log import EventLog, LogBusy, LogUnavailable
+from operations.logs import event
+from schemas.commands import TouchKeys, command_key, new_command
+from schemas.topics import Topic
+
+log = logging.getLogger("atlas.identity")
+TELL_SECONDS = 60.0
+KEYS_A_RECORD_MAX = 500
+ACTOR = "gateway"
+
+
+class LastUsed:
+    def __init__(self, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
+        self._now_ms = now_ms
+        self._used_ms: dict[tuple[str, str], int] = {}
+
+    def note(self, workspace: str, key_id: str) -> None:
+        self._used_ms[workspace, key_id] = self._now_ms()
+
+    def take(self) -> Iterator[tuple[str, TouchKeys]]:
+        """All that was noted since, by workspace; it is forgotten here."""
+        used_ms, self._used_ms = self._used_ms, {}
+        by_workspace: dict[str, dict[str, int]] = {}
+        for (workspace, key_id), last_ms in used_ms.items():
+            by_workspace.setdefault(workspace, {})[key_id] = last_ms
+        for workspace, keys in by_workspace.items():
+            items = iter(keys.items())
+            while some := dict(islice(items, KEYS_A_RECORD_MAX)):
+                yield workspace, TouchKeys(used_ms=some)
+
+    async def tell(self, events: EventLog) -> None:
+        """What can't be told now is not told later: the next minute has newer times."""
+        for workspace, payload in self.take():
+            command = new_command(payload, workspace=workspace, environment="live", actor=ACTOR, now_ms=self._now_ms())
+            try:
+                await events.append(Topic.COMMANDS, command_key(command), command.encode(), [])
+            except (LogBusy, LogUnavailable) as error:
+                event(log, "keys.use_not_told", logging.WARNING, reason=type(error).__name__)
+                return
+
+    async def keep_telling(self, events: EventLog, apart_seconds: float = TELL_SECONDS) -> None:
+        """Until it is cancelled."""
+        while True:
+            await asyncio.sleep(apart_seconds)
+            await self.tell(events)

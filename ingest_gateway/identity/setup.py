@@ -1,0 +1,41 @@
+"""What a gateway process authenticates with, put together from its settings; surfaces share all but the kinds."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from ingest_gateway.identity.authentication import Authenticator
+from ingest_gateway.identity.last_used import LastUsed
+from ingest_gateway.identity.session_keys import Jwks, SessionKeys, SharedSecret, reader_of
+from ingest_gateway.identity.sessions import Sessions
+from ingest_gateway.log.clients import LogClients
+from operations.settings import Settings
+from schemas.tokens import TokenHasher
+
+
+@contextlib.asynccontextmanager
+async def events_authenticator(settings: Settings, clients: LogClients) -> AsyncIterator[Authenticator]:
+    """The events surface's. While inside, the control process is told when keys were used."""
+    used = LastUsed()
+    telling = asyncio.create_task(used.keep_telling(clients.events))
+    try:
+        hasher = TokenHasher(settings.master_key)
+        yield Authenticator(clients.control, hasher, sessions=sessions_of(settings), used=used)
+    finally:
+        telling.cancel()
+        await asyncio.wait([telling])
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(settings.append_timeout_seconds):
+                await used.tell(clients.events)
+
+
+def sessions_of(settings: Settings) -> Sessions | None:
+    """None where no identity provider is set. Raises JwksInvalid."""
+    keys: SessionKeys
+    if settings.jwt_secret is not None:
+        keys = SharedSecret(settings.jwt_secret)
+    elif settings.jwt_jwks is not None:
+        keys = Jwks(reader_of(settings.jwt_jwks))
+    else:
+        return None
+    return Sessions(keys, issuer=settings.jwt_issuer or "", audience=settings.jwt_audience or "")

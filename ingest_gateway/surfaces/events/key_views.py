@@ -1,0 +1,46 @@
+"""How keys are shown: what each may do and whether it still may; its secret in the answer that made it alone. Pure."""
+
+from typing import Any
+
+from ingest_gateway.identity.principals import principal_of
+from ingest_gateway.surfaces.events.entity_views import rfc3339_seconds
+from ingest_gateway.surfaces.events.key_forms import KINDS
+from schemas.entities import Key
+from schemas.tokens import token_prefix
+
+_KIND_NAMES = {kind: name for name, kind in KINDS.items()}
+
+
+def key_view(key: Key, now_ms: int, secret: str | None = None) -> dict[str, Any]:
+    view = {
+        "id": key.id,
+        "object": "key",
+        "kind": _KIND_NAMES[key.key_kind],
+        "name": key.name,
+        "prefix": token_prefix(key.key_kind, key.environment),
+        "environment": key.environment,
+        "status": _status(key, now_ms),
+        "scopes": sorted(principal_of(key).scopes),
+        "streams": key.streams,
+        "allowed_ips": key.allowed_ips,
+        "origins": key.origins,
+        "created_at": rfc3339_seconds(key.created_ms),
+        "expires_at": _time(key.ends_ms),
+        "last_used_at": _time(key.last_used_ms),
+        "revoked_at": _time(key.revoked_ms),
+        "rotated_to": key.rotated_to or None,
+        "workspace_id": key.workspace,
+    }
+    return view if secret is None else view | {"secret": secret}
+
+
+def _status(key: Key, now_ms: int) -> str:
+    if key.revoked_ms is not None:
+        return "revoked"
+    if not key.holds(now_ms):
+        return "expired"
+    return "rotated" if key.rotated_to else "active"
+
+
+def _time(time_ms: int | None) -> str | None:
+    return None if time_ms is None else rfc3339_seconds(time_ms)

@@ -1,0 +1,109 @@
+"""`/v1/keys`: make, list, show, rotate and revoke the keys of the caller's workspace and environment (scope `admin`).
+
+A secret is in the answer that made it, and in the answer to that request's repeat under its Idempotency-Key; never
+again. No key makes one that may do more than itself. Keys of other surfaces are not here.
+"""
+
+import time
+
+from aiohttp import web
+
+from ingest_gateway.http.bodies import read_body
+from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
+from ingest_gateway.http.queries import read_query
+from ingest_gateway.identity.principals import ADMIN, Principal, beyond, principal_of
+from ingest_gateway.services import Services
+from ingest_gateway.surfaces.events.entity_commands import BODY_BYTES_MAX, caller, decide, json_body, json_response
+from ingest_gateway.surfaces.events.entity_views import list_view
+from ingest_gateway.surfaces.events.faults import KEY_NOT_FOUND
+from ingest_gateway.surfaces.events.key_forms import KINDS, read_new_key, read_rotation
+from ingest_gateway.surfaces.events.key_views import key_view
+from schemas.commands import CreateKey, RevokeKey, decode_state
+from schemas.entities import Key
+from schemas.records import Verdict
+from schemas.tokens import mint_token
+
+BEYOND = "A key can't make one that may do more than itself: see details.errors."
+BEYOND_FIELD = "More than the key that makes it may do."
+KINDS_HERE = frozenset(KINDS.values())
+
+
+async def create_key(request: web.Request) -> web.Response:
+    services, principal = caller(request, ADMIN)
+    payload = read_new_key(await json_body(request), principal, _now_ms())
+    _require_within(principal, _as_principal(payload, principal))
+    return _shown_once(services, await decide(request, services, principal, payload))
+
+
+async def list_keys(request: web.Request) -> web.Response:
+    services, principal = caller(request, ADMIN)
+    read_query(request, ())
+    await services.control.catch_up()
+    mine = services.control.view.keys_of(principal.workspace, principal.environment)
+    return json_response(list_view(key_view(key, _now_ms()) for key in mine if key.key_kind in KINDS_HERE))
+
+
+async def get_key(request: web.Request) -> web.Response:
+    services, principal = caller(request, ADMIN)
+    return json_response(key_view(await _key(request, services, principal), _now_ms()))
+
+
+async def rotate_key(request: web.Request) -> web.Response:
+    services, principal = caller(request, ADMIN)
+    body = await json_body(request) if request.body_exists else await read_body(request, BODY_BYTES_MAX)
+    payload = read_rotation(request.match_info["key"], body)
+    _require_within(principal, principal_of(await _key(request, services, principal)))
+    return _shown_once(services, await decide(request, services, principal, payload))
+
+
+async def revoke_key(request: web.Request) -> web.Response:
+    services, principal = caller(request, ADMIN)
+    key = await _key(request, services, principal)
+    await decide(request, services, principal, RevokeKey(id=key.id))
+    return web.Response(status=204)
+
+
+async def _key(request: web.Request, services: Services, principal: Principal) -> Key:
+    """One that the view does not know may have been made a moment ago."""
+    wanted = principal.workspace, principal.environment, request.match_info["key"]
+    key = services.control.view.key(*wanted)
+    if key is None:
+        await services.control.catch_up()
+        key = services.control.view.key(*wanted)
+    if key is None or key.key_kind not in KINDS_HERE:
+        raise KEY_NOT_FOUND.refused()
+    return key
+
+
+def _as_principal(payload: CreateKey, maker: Principal) -> Principal:
+    fields = {name: getattr(payload, name) for name in CreateKey.__struct_fields__}
+    return principal_of(Key(id="", workspace=maker.workspace, created_ms=0, token_hash="", **fields))
+
+
+def _require_within(maker: Principal, made: Principal) -> None:
+    """Raises Refused (FORBIDDEN) naming what goes beyond."""
+    fields = beyond(maker, made)
+    if fields:
+        faults = [FieldFault(field, BEYOND_FIELD) for field in fields]
+        raise Refused(FaultKind.FORBIDDEN, BEYOND, fields=faults)
+
+
+def _shown_once(services: Services, verdict: Verdict) -> web.Response:
+    key: Key = decode_state(verdict.body, Key)
+    secret = mint_token(services.settings.master_key, key.key_kind, key.environment, key.id)
+    response = json_response(key_view(key, _now_ms(), secret), verdict.status)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+ROUTES = (
+    web.post("/v1/keys", create_key, name="create_key"),
+    web.get("/v1/keys", list_keys, name="list_keys"),
+    web.get("/v1/keys/{key}", get_key, name="get_key"),
+    web.post("/v1/keys/{key}/rotate", rotate_key, name="rotate_key"),
+    web.delete("/v1/keys/{key}", revoke_key, name="revoke_key"),
+)
