@@ -28,6 +28,7 @@ from ingest_gateway.surfaces.events.app import make_app
 from ingest_gateway.surfaces.events.faults import render
 from operations import logs
 from operations.operations_port import Readiness, serve_operations
+from operations.schema_registry import RegistryUnusable
 from operations.settings import Settings, SettingsInvalid
 from schemas.seal import Sealer
 
@@ -62,16 +63,18 @@ async def run(settings: Settings) -> int:
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stop.ask)
     readiness = Readiness()
+    readiness.require("listener", lambda: "no listener yet")
     operations = await serve_operations(readiness, settings.host, settings.metrics_port)
     try:
         async with log_clients(settings, on_fatal=stop.fail) as clients:
             readiness.require("log", clients.missing)
             readiness.require("control", lambda: behind(clients.control))
-            readiness.require("listener", lambda: "no listener yet")
             if await _either(clients.ready(), stop.asked.wait()):
                 async with events_surface(settings, clients):
                     readiness.require("listener", lambda: "stopping" if stop.asked.is_set() else None)
                     await stop.asked.wait()
+    except RegistryUnusable as error:
+        stop.fail(f"schema registry: {error}")
     finally:
         await operations.cleanup()
     return stop.exit_code

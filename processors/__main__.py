@@ -16,6 +16,7 @@ import uvloop
 
 from operations import logs
 from operations.operations_port import serve_operations
+from operations.schema_registry import use_registry
 from operations.settings import Settings, SettingsInvalid
 from operations.topic_admin import ensure_topics
 from processors.runtime.runtime import Runtime
@@ -34,6 +35,7 @@ async def run(settings: Settings, group: str) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
+        runtime.registry = await use_registry(settings)
         runtime.control.start()
         await runtime.control.caught_up()
         importlib.import_module(f"processors.{group}.agent").build(runtime)
@@ -72,6 +74,8 @@ async def _until_ended(runtime: Runtime, stop: asyncio.Event, watching: "asyncio
     await runtime.app.stop()
     await runtime.outbox.stop()
     await runtime.control.stop()
+    if runtime.registry is not None:
+        await runtime.registry.close()
     runtime.tables.close()
     logs.event(log, "process.stopped", group=runtime.group)
     return 0

@@ -19,6 +19,8 @@ SINGLE_OBJECT_MARK = b"\xc3\x01"
 REGISTRY_MARK = b"\x00"
 _REGISTRY_HEADER = struct.Struct(">BI")
 _HEADER_BYTES = 10
+FOREIGN_CHARACTERS_MAX = 64 * 1024
+FOREIGN_DEPTH_MAX = 32
 
 
 class Undecodable(Exception):
@@ -30,6 +32,8 @@ class AvroSchema:
     name: str
     parsed: Any
     text: str
+    canonical: str
+    """Avro's parsing canonical form: two schemas that have the same write the same bytes."""
     mark: bytes
     """What stands before a record in single-object encoding: two bytes and the little-endian CRC-64 fingerprint."""
 
@@ -37,8 +41,21 @@ class AvroSchema:
     def load(cls, name: str) -> "AvroSchema":
         text = resources.files("schemas").joinpath(f"avro/{name}.avsc").read_text()
         raw = json.loads(text)
-        crc = fingerprint(to_parsing_canonical_form(raw), "CRC-64-AVRO")
-        return cls(name, fastavro.parse_schema(raw), text, SINGLE_OBJECT_MARK + bytes.fromhex(crc))
+        canonical = to_parsing_canonical_form(raw)
+        mark = SINGLE_OBJECT_MARK + bytes.fromhex(fingerprint(canonical, "CRC-64-AVRO"))
+        return cls(name, fastavro.parse_schema(raw), text, canonical, mark)
+
+    def is_same(self, text: str) -> bool:
+        """Whether a stranger's schema writes the same bytes. It is compared and never used; one that is long or deep is
+        not even compared, since fastavro walks it without a limit (RELIABILITY K4).
+        """
+        if len(text) > FOREIGN_CHARACTERS_MAX:
+            return False
+        try:
+            raw = json.loads(text)
+            return _depth(raw) <= FOREIGN_DEPTH_MAX and to_parsing_canonical_form(raw) == self.canonical
+        except Exception:  # whatever a stranger's text makes a parser raise
+            return False
 
 
 class Codec:
@@ -58,6 +75,17 @@ class Codec:
         """From now on writes in the registry's format, and reads these ids as this schema."""
         self._prefix = _REGISTRY_HEADER.pack(0, schema_id)
         self._registry_ids |= {schema_id, *also_read}
+
+    def also_read(self, schema_id: int) -> None:
+        """An id under which a registry has this very schema as well."""
+        self._registry_ids.add(schema_id)
+
+    def unknown_id(self, value: bytes) -> int | None:
+        """The id that stands in front of a value in the registry's format, where this codec does not know it."""
+        if value[:1] != REGISTRY_MARK or len(value) < _REGISTRY_HEADER.size:
+            return None
+        schema_id: int = _REGISTRY_HEADER.unpack_from(value)[1]
+        return None if schema_id in self._registry_ids else schema_id
 
     def encode(self, record: dict[str, Any]) -> bytes:
         out = io.BytesIO()
@@ -103,6 +131,18 @@ class Codec:
         if value[:2] == SINGLE_OBJECT_MARK:
             raise Undecodable(f"the fingerprint is not that of {self.schema.name}")
         raise Undecodable("not Avro: neither single-object encoding nor the registry's format")
+
+
+def _depth(raw: Any) -> int:
+    """How deep objects and lists lie in each other; without recursion, since that is what is being measured."""
+    deepest, open_values = 0, [(raw, 1)]
+    while open_values:
+        value, depth = open_values.pop()
+        deepest = max(deepest, depth)
+        if isinstance(value, dict | list):
+            inner = value.values() if isinstance(value, dict) else value
+            open_values += [(item, depth + 1) for item in inner]
+    return deepest
 
 
 EVENT = Codec("Event")

@@ -9,6 +9,7 @@ from ingest_gateway.log.commands import CommandClient
 from ingest_gateway.log.event_log import EventLog
 from ingest_gateway.log.verdicts import VerdictWaiter
 from operations.control_reader import ControlReader
+from operations.schema_registry import use_registry
 from operations.settings import Settings
 from schemas.control_view import ControlView
 
@@ -40,7 +41,12 @@ class LogClients:
 async def log_clients(
     settings: Settings, on_fatal: Callable[[str], None] = lambda reason: None
 ) -> AsyncIterator[LogClients]:
-    """Started on entry, not yet `ready`; on leaving, what is queued is sent and all are stopped."""
+    """Started on entry, not yet `ready`; on leaving, what is queued is sent and all are stopped. Raises
+    RegistryUnusable where a schema registry is set and can't be used.
+    """
+    registry = await use_registry(settings)
+    if registry is not None:
+        await registry.close()  # the gateway meets no ids but those it was given
     events = EventLog(settings.kafka, on_fatal=on_fatal)
     verdicts = VerdictWaiter(settings.kafka, max_waiters=settings.max_waiters)
     commands = CommandClient(events, verdicts, timeout_seconds=settings.verdict_timeout_seconds)

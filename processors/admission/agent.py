@@ -16,6 +16,7 @@ from processors.admission import metrics
 from processors.admission.decide import Admitted, Candidate, Seen, Source, decide, table_key
 from processors.admission.effects import Message, Place, effects_of, outcome_of, place_of, refusal_of
 from processors.admission.reading import ReadEvent, Unreadable, read
+from processors.admission.registered import RegisteredStreams
 from processors.admission.rerouting import (
     ORIGIN_HEADER,
     as_first_written,
@@ -68,11 +69,14 @@ class Admission:
         self._partitions = runtime.settings.partitions
         self._places: dict[tuple[str, int], Place] = {}
         self._unknown_until: dict[str, float] = {}
+        self._registered = None if runtime.registry is None else RegisteredStreams(runtime.registry)
 
     def declare(self) -> None:
         self._runtime.table(TABLE, retention_seconds=KEPT_SECONDS)
         self._runtime.agent(AGENT, [Topic.ADMISSION, *self._active_topics()], self.handle, takes_turns=True)
         self._view.on_change(self._stream_changed)
+        for topic in self._active_topics():
+            self._announce(topic)
 
     async def handle(self, batch: Batch) -> None:
         work = self._runtime.begin(batch)
@@ -91,6 +95,8 @@ class Admission:
         try:
             if record.topic == Topic.ADMISSION:
                 first = self._first_written(record)
+            if self._registered is not None and self._registered.ids.is_new(first.value):
+                await self._registered.ids.learn(first.value)
             place = self._places.get((first.topic, first.partition)) or await self._find(first)
             found = read(first, place.topic, self._sealer)
         except Unreadable as error:
@@ -182,8 +188,13 @@ class Admission:
         if isinstance(after, Stream) and after.status is StreamStatus.ACTIVE and after.topic:
             event(log, "stream.followed", topic=after.topic)
             self._runtime.follow(AGENT, [after.topic])
+            self._announce(after.topic)
         elif isinstance(before, Stream) and after is None:
             self._runtime.unfollow(AGENT, [before.topic])
+
+    def _announce(self, topic: str) -> None:
+        if self._registered is not None:
+            self._registered.announce(topic)
 
 
 def build(runtime: Runtime) -> None:

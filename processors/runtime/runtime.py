@@ -22,6 +22,7 @@ from faust.types import TP
 from operations.control_reader import ControlReader
 from operations.logs import event
 from operations.operations_port import Readiness
+from operations.schema_registry import SchemaRegistry
 from operations.settings import Settings
 from processors.runtime import metrics
 from processors.runtime.batches import Batch, joined
@@ -58,6 +59,7 @@ class Runtime:
         self.app: Any = create_app(settings, group)  # Any: Faust's interfaces leave out half of what it has
         self.readiness = Readiness()
         self.control = ControlReader(settings.kafka, ControlView())
+        self.registry: SchemaRegistry | None = None
         self.outbox = Outbox(settings.kafka)
         self.tables = Tables(settings.kafka, group, Path(settings.home) / "tables" / group, self._followed)
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -81,6 +81,11 @@ class Worker:
         assert self._process is not None
         return end(self._process, STOP_TIMEOUT_SECONDS)
 
+    def ended(self) -> int:
+        """The exit code of one that ends by itself."""
+        assert self._process is not None
+        return self._process.wait(READY_TIMEOUT_SECONDS)
+
     def pause(self) -> None:
         self._signal(signal.SIGSTOP)
 

@@ -1,0 +1,261 @@
+"""Schemas in a registry: registered at the start; strangers' ids are looked up once, and their schemas never used."""
+
+import json
+import struct
+import threading
+from collections.abc import Iterator
+
+import pytest
+from aiohttp import web
+
+from operations.schema_registry import (
+    AWAY_SECONDS,
+    UNKNOWN_SECONDS,
+    WRITTEN,
+    RegistryAway,
+    RegistryRefused,
+    SchemaIds,
+    SchemaRegistry,
+    use_registry,
+)
+from operations.settings import Settings
+from schemas import codec
+from schemas.codec import CODECS, EVENT, Undecodable
+from schemas.topics import Topic
+from tests.support.events import an_event
+from tests.support.ports import free_port
+from tests.support.schema_registry import Registry
+
+EVENT_RECORD = {"type": "order.fulfilled", "occurred_at": "2026-05-18T14:22:11Z", "data": b"{}"}
+
+
+@pytest.fixture(autouse=True)
+def codecs_as_at_the_start() -> Iterator[None]:
+    """The codecs are the process's: each test finds them without a registry, and leaves them as they were before."""
+    before = [(one, one._prefix, one._registry_ids) for one in CODECS]
+    for one in CODECS:
+        one._prefix, one._registry_ids = one.schema.mark, set()
+    yield
+    for one, prefix, ids in before:
+        one._prefix, one._registry_ids = prefix, ids
+
+
+@pytest.fixture
+def registry() -> Iterator[Registry]:
+    with Registry() as registry:
+        yield registry
+
+
+def settings(url: str | None) -> Settings:
+    environment = {"ATLAS_MASTER_KEY": "00" * 32} | ({} if url is None else {"SCHEMA_REGISTRY_URL": url})
+    return Settings.from_env(environment)
+
+
+async def test_every_topics_schema_is_registered_and_written_and_read_from_then_on(registry: Registry) -> None:
+    before = EVENT.encode(EVENT_RECORD)
+    used = await use_registry(settings(registry.url))
+    assert used is not None
+    await used.close()
+    assert registry.subjects.keys() == {f"{topic}-value" for topic in Topic} == {f"{topic}-value" for topic in WRITTEN}
+    for topic, written in WRITTEN.items():
+        [schema_id] = registry.subjects[f"{topic}-value"]
+        assert written.prefix == struct.pack(">BI", 0, schema_id)
+    value = EVENT.encode(EVENT_RECORD)
+    assert value[:5] == EVENT.prefix
+    assert EVENT.decode(value) == EVENT.decode(before), "what was written before is read as ever"
+
+
+async def test_without_a_registry_nothing_changes() -> None:
+    assert await use_registry(settings(None)) is None
+    assert EVENT.encode(EVENT_RECORD)[:2] == codec.SINGLE_OBJECT_MARK
+
+
+async def test_a_registry_that_comes_up_late_is_waited_for() -> None:
+    late = Registry()
+    timer = threading.Timer(0.3, late.__enter__)
+    timer.start()
+    used = await use_registry(settings(late.url))
+    assert used is not None
+    await used.close()
+    late.__exit__()
+
+
+async def test_one_that_stays_away_is_told_and_nothing_is_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("operations.schema_registry.START_TIMEOUT_SECONDS", 0.2)
+    with pytest.raises(RegistryAway):
+        await use_registry(settings(f"http://127.0.0.1:{free_port()}"))
+    assert EVENT.encode(EVENT_RECORD)[:2] == codec.SINGLE_OBJECT_MARK
+
+
+async def test_a_schema_that_does_not_fit_what_stands_there_is_told_at_once(registry: Registry) -> None:
+    registry.answers = lambda method, path: web.json_response(
+        {"error_code": 409, "message": "incompatible"}, status=409
+    )
+    with pytest.raises(RegistryRefused, match=r"409.*incompatible"):
+        await use_registry(settings(registry.url))
+    assert len(registry.requests) == 1
+
+
+async def test_user_and_password_stand_in_the_url_and_in_no_message() -> None:
+    with Registry(credentials="atlas:secret") as guarded:
+        async with SchemaRegistry(guarded.url) as client:
+            assert await client.register("t", EVENT.schema) == 100_000
+        async with SchemaRegistry(guarded.url.replace("secret", "wrong")) as client:
+            with pytest.raises(RegistryRefused, match="401") as refused:
+                await client.register("t", EVENT.schema)
+        assert "wrong" not in str(refused.value)
+    assert "hunter2" not in str(settings("http://atlas:hunter2@127.0.0.1:1").describe())
+
+
+def changed(**changes: object) -> str:
+    return json.dumps({**json.loads(EVENT.schema.text), **changes})
+
+
+def fields_changed(change: dict[int, dict[str, object]]) -> str:
+    fields = json.loads(EVENT.schema.text)["fields"]
+    return changed(fields=[{**field, **change.get(place, {})} for place, field in enumerate(fields)])
+
+
+@pytest.mark.parametrize(
+    ("what", "text", "same"),
+    [
+        ("the file", EVENT.schema.text, True),
+        ("without white space", json.dumps(json.loads(EVENT.schema.text)), True),
+        ("its canonical form", EVENT.schema.canonical, True),
+        ("other words about it", changed(doc="x"), True),
+        ("a property of Java", fields_changed({2: {"type": {"type": "string", "avro.java.string": "String"}}}), True),
+        ("another name", changed(name="Other"), False),
+        ("another namespace", changed(namespace="elsewhere"), False),
+        ("another type", fields_changed({2: {"type": "bytes"}}), False),
+        ("fields in another order", changed(fields=json.loads(EVENT.schema.text)["fields"][::-1]), False),
+        ("a record in itself", changed(fields=[{"name": "self", "type": ["null", "atlas.Event"]}]), False),
+        ("no schema", "{}", False),
+        ("no JSON", "{", False),
+        ("deep beyond reason", "[" * 5_000 + "]" * 5_000, False),
+        ("deep in a type", '{"type":"array","items":' * 900 + '"null"' + "}" * 900, False),
+        ("long beyond reason", json.dumps({**json.loads(EVENT.schema.text), "doc": "x" * 100_000}), False),
+    ],
+)
+@pytest.mark.requirement("K4", "K5")
+def test_a_strangers_schema_is_ours_or_it_is_not(what: str, text: str, same: bool) -> None:
+    assert EVENT.schema.is_same(text) == same, what
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def in_registry_format(schema_id: int) -> bytes:
+    body = EVENT.body_of(EVENT.encode(EVENT_RECORD))
+    return struct.pack(">BI", 0, schema_id) + body
+
+
+@pytest.mark.requirement("K2")
+async def test_an_id_of_our_schema_is_learnt_with_one_question(registry: Registry) -> None:
+    schema_id = registry.add(json.dumps(json.loads(EVENT.schema.text)))
+    value = in_registry_format(schema_id)
+    async with SchemaRegistry(registry.url) as client:
+        ids = SchemaIds(client, EVENT)
+        with pytest.raises(Undecodable, match="is not a known Event"):
+            EVENT.decode(value)
+        assert ids.is_new(value)
+        await ids.learn(value)
+        assert not ids.is_new(value)
+        await ids.learn(value)
+    assert EVENT.decode(value)["type"] == an_event()["type"]
+    assert registry.requests == [("GET", f"/schemas/ids/{schema_id}")]
+
+
+@pytest.mark.requirement("K2", "K4")
+async def test_an_id_that_is_none_of_ours_is_asked_for_once_a_minute(registry: Registry) -> None:
+    others = [
+        registry.add(changed(name="Other")),
+        registry.add(EVENT.schema.text, schemaType="JSON"),
+        registry.add(EVENT.schema.text, references=[{"name": "x", "subject": "x", "version": 1}]),
+        5,
+    ]
+    clock = Clock()
+    async with SchemaRegistry(registry.url) as client:
+        ids = SchemaIds(client, EVENT, clock)
+        for _ in range(3):
+            for schema_id in others:
+                await ids.learn(in_registry_format(schema_id))
+                assert not ids.is_new(in_registry_format(schema_id))
+        assert len(registry.requests) == len(others)
+        clock.now += UNKNOWN_SECONDS
+        await ids.learn(in_registry_format(5))
+        assert len(registry.requests) == len(others) + 1
+
+
+@pytest.mark.requirement("K2")
+async def test_a_registry_that_fails_is_left_alone_for_a_while(registry: Registry) -> None:
+    schema_id = registry.add(EVENT.schema.text)
+    registry.answers = lambda method, path: web.Response(status=503)
+    clock = Clock()
+    async with SchemaRegistry(registry.url) as client:
+        ids = SchemaIds(client, EVENT, clock)
+        for other in range(50):
+            await ids.learn(in_registry_format(schema_id + other))
+        assert len(registry.requests) == 1
+        registry.answers = lambda method, path: None
+        clock.now += AWAY_SECONDS
+        await ids.learn(in_registry_format(schema_id))
+    assert EVENT.decode(in_registry_format(schema_id))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda: web.Response(text="no JSON"),
+        lambda: web.json_response([]),
+        lambda: web.json_response({"schema": 7}),
+        lambda: web.Response(status=302, headers={"Location": "/elsewhere"}),
+        lambda: web.Response(text="[" * 100_000),
+        lambda: web.Response(body=bytes(2_000_000)),
+    ],
+)
+async def test_an_odd_answer_is_no_schema(registry: Registry, answer: object) -> None:
+    assert callable(answer)
+    registry.answers = lambda method, path: answer()
+    async with SchemaRegistry(registry.url) as client:
+        ids = SchemaIds(client, EVENT)
+        await ids.learn(in_registry_format(7))
+        assert not ids.is_new(in_registry_format(7))
+
+
+def test_only_the_registrys_format_has_an_id() -> None:
+    for value in (b"", b"\x00", b"\x00\x00\x00\x00", b"{}", EVENT.encode(EVENT_RECORD)):
+        assert EVENT.unknown_id(value) is None
+    assert EVENT.unknown_id(in_registry_format(7)) == 7
+
+
+@pytest.mark.requirement("K4")
+@pytest.mark.parametrize("one", CODECS, ids=lambda one: one.schema.name)
+def test_no_schema_of_ours_holds_itself(one: codec.Codec) -> None:
+    assert not list(names_within_themselves(json.loads(one.schema.text), ()))
+
+
+def test_a_schema_that_holds_itself_is_found() -> None:
+    inner = {"type": "array", "items": ["null", "x.Tree"]}
+    tree = {"type": "record", "name": "Tree", "namespace": "x", "fields": [{"name": "branches", "type": inner}]}
+    assert list(names_within_themselves(tree, ())) == ["x.Tree"]
+
+
+def names_within_themselves(node: object, around: tuple[str, ...]) -> Iterator[str]:
+    """Names of records that stand as a type somewhere within the record of that name."""
+    if isinstance(node, str) and node.rsplit(".", 1)[-1] in around:
+        yield node
+    elif isinstance(node, list):
+        for option in node:
+            yield from names_within_themselves(option, around)
+    elif isinstance(node, dict):
+        if node.get("type") == "record":
+            for field in node["fields"]:
+                yield from names_within_themselves(field["type"], (*around, node["name"]))
+        for part in ("items", "values", "type"):
+            if part in node and node["type"] != "record":
+                yield from names_within_themselves(node[part], around)
