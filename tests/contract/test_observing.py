@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from deploy.grafana.dashboard import text
 from deploy.local.scraping import write_scraping
 from tests.support import dashboard
 
@@ -58,7 +59,11 @@ def test_dashboard_and_alerts_name_metrics_that_exist() -> None:
 
 def test_every_metric_is_on_the_dashboard() -> None:
     shown = set[str]().union(*(dashboard.metrics_named(query.expr) for query in dashboard.queries()))
-    assert not dashboard.metrics() - shown, "give each a panel in deploy/grafana/atlas.json"
+    assert not dashboard.metrics() - shown, "give each a line in deploy/grafana/panels.py, then `make docs`"
+
+
+def test_the_dashboard_is_what_its_panels_say() -> None:
+    assert dashboard.DASHBOARD.read_text(encoding="utf-8") == text(), "run `make docs`"
 
 
 def test_panels_lie_side_by_side_and_say_what_they_show() -> None:

@@ -1,0 +1,1 @@
+"""The dashboard: `panels` says what it shows, `dashboard` writes atlas.json from it (`make docs`)."""

@@ -1,0 +1,405 @@
+"""What the dashboard shows, as a table: rows of panels, each with its unit and its queries.
+
+`$surface` is the dashboard's variable, `$__rate_interval` Grafana's: four scrapes or more. A new metric gets its line
+here, then `make docs`; a test wants every metric on the dashboard, and every query to return data in a run.
+"""
+
+from typing import NamedTuple
+
+RATE = "$__rate_interval"
+SURFACE = '{surface=~"$surface"}'
+OURS = '{job="atlas"}'
+
+
+class Query(NamedTuple):
+    """`legend` may name labels as `{{label}}`."""
+
+    expr: str
+    legend: str = ""
+
+
+class Stat(NamedTuple):
+    """One number. `orange`, `red`: from which value on."""
+
+    title: str
+    description: str
+    unit: str
+    expr: str
+    orange: float | None = None
+    red: float | None = None
+
+
+class Graph(NamedTuple):
+    title: str
+    description: str
+    unit: str
+    queries: list[Query]
+    stacked: bool = False
+
+
+def rate(metric: str, by: str = "", labels: str = "", legend: str = "") -> Query:
+    """A counter's increase a second."""
+    if not by:
+        return Query(f"sum(rate({metric}{labels}[{RATE}])) or vector(0)", legend)
+    return Query(f"sum by ({by}) (rate({metric}{labels}[{RATE}]))", legend or _legend(by))
+
+
+def now(gauge: str, by: str = "", legend: str = "") -> Query:
+    return Query(f"sum by ({by}) ({gauge})", legend or _legend(by)) if by else Query(f"sum({gauge})", legend)
+
+
+def quantile(share: float, histogram: str, by: str = "", labels: str = "") -> str:
+    buckets = f"le, {by}" if by else "le"
+    return f"histogram_quantile({share}, sum by ({buckets}) (rate({histogram}_bucket{labels}[{RATE}])))"
+
+
+def latency(histogram: str, by: str = "", labels: str = "") -> list[Query]:
+    """p50 and p99."""
+    name = f"{_legend(by)} " if by else ""
+    return [Query(quantile(share, histogram, by, labels), f"{name}p{share * 100:.0f}") for share in (0.5, 0.99)]
+
+
+def mean(histogram: str, by: str = "", legend: str = "") -> Query:
+    total, count = (rate(f"{histogram}_{part}", by).expr.removesuffix(" or vector(0)") for part in ("sum", "count"))
+    return Query(f"{total} / {count}", legend or _legend(by))
+
+
+def _legend(by: str) -> str:
+    return " ".join(f"{{{{{label}}}}}" for label in by.split(", "))
+
+
+ATTEMPTS = "atlas_delivery_attempts_total"
+FAILED = '{outcome!="delivered"}'
+
+STATS = [
+    Stat(
+        "Processes not ready",
+        "Processes whose /readyz says no, and targets that don't answer.",
+        "none",
+        'count(atlas_ready == 0) or count(up{job="atlas"} == 0) or vector(0)',
+        red=1,
+    ),
+    Stat(
+        "Requests",
+        "Answered a second, of the surfaces chosen.",
+        "reqps",
+        f"sum(rate(atlas_http_requests_total{SURFACE}[{RATE}]))",
+    ),
+    Stat(
+        "Events admitted",
+        "New events a second, from HTTP and Kafka.",
+        "short",
+        f'sum(rate(atlas_decisions_total{{outcome="admitted"}}[{RATE}]))',
+    ),
+    Stat(
+        "Delivered",
+        "Attempts a second that an endpoint acknowledged.",
+        "short",
+        f'sum(rate({ATTEMPTS}{{outcome="delivered"}}[{RATE}]))',
+    ),
+    Stat(
+        "First delivery p99",
+        "From the append to the end of the first attempt that delivered.",
+        "s",
+        quantile(0.99, "atlas_first_delivery_seconds"),
+        orange=0.15,
+        red=1,
+    ),
+    Stat("Records waiting", "Lag over all groups.", "short", "sum(atlas_lag_records)", orange=1_000, red=20_000),
+    Stat(
+        "Attempts failed",
+        "Share of the attempts of the last 15 minutes.",
+        "percentunit",
+        f"sum(increase({ATTEMPTS}{FAILED}[15m])) / sum(increase({ATTEMPTS}[15m]))",
+        red=0.2,
+    ),
+    Stat(
+        "Dead letters, last hour",
+        "Records set aside.",
+        "short",
+        "sum(increase(atlas_dead_letters_total[1h]))",
+        red=1,
+    ),
+]
+
+ROWS: dict[str, list[Graph]] = {
+    "In: requests and the log": [
+        Graph(
+            "Requests by operation",
+            "Answered a second.",
+            "reqps",
+            [rate("atlas_http_requests_total", "operation", SURFACE)],
+            stacked=True,
+        ),
+        Graph(
+            "Requests by status",
+            "Answered a second; 499 is a client that left.",
+            "reqps",
+            [rate("atlas_http_requests_total", "status", SURFACE)],
+            stacked=True,
+        ),
+        Graph(
+            "Request latency",
+            "From the complete head to the answer.",
+            "s",
+            latency("atlas_http_request_seconds", "operation", SURFACE),
+        ),
+        Graph(
+            "Produce latency", "From queueing a record to the broker's answer.", "s", latency("atlas_produce_seconds")
+        ),
+        Graph(
+            "Verdict latency",
+            "From asking admission or control to having the verdict.",
+            "s",
+            latency("atlas_verdict_seconds"),
+        ),
+        Graph(
+            "Events sent",
+            "To the events surface a second, one by one or in batches.",
+            "short",
+            [rate("atlas_events_published_total", "way, result")],
+        ),
+        Graph(
+            "Queued and waiting",
+            "Records on their way to the broker, and requests that wait for a verdict.",
+            "short",
+            [
+                now("atlas_produce_queue_records", "instance", "records {{instance}}"),
+                now("atlas_verdict_waiters", "instance", "waiters {{instance}}"),
+            ],
+        ),
+        Graph(
+            "Trouble with the log",
+            "Records not confirmed, reports and verdicts that came too late, a second.",
+            "short",
+            [
+                rate("atlas_produce_failures_total", legend="not confirmed"),
+                rate("atlas_produce_late_reports_total", legend="late reports"),
+                rate("atlas_verdicts_late_total", legend="late verdicts"),
+                rate("atlas_verdicts_unclaimed_total", legend="unclaimed verdicts"),
+            ],
+        ),
+        Graph(
+            "Not HTTP as we take it",
+            "Connections closed for what came in, a second.",
+            "short",
+            [rate("atlas_http_unreadable_total", "reason")],
+        ),
+        Graph(
+            "Refused callers",
+            "Requests a second refused for their rate or their credential.",
+            "reqps",
+            [
+                rate("atlas_rate_limited_total", legend="429"),
+                rate("atlas_authentication_failures_total", legend="credential"),
+            ],
+        ),
+        Graph(
+            "Rate limits shared out",
+            "Buckets and gateways, as gateways and the dealing agent know them.",
+            "short",
+            [
+                now("atlas_rate_limit_buckets", legend="buckets kept"),
+                Query("max(atlas_rate_limit_gateways)", "gateways known to gateways"),
+                now("atlas_rate_buckets", legend="buckets dealt"),
+                Query("max(atlas_rate_gateways)", "gateways heard of"),
+            ],
+        ),
+        Graph(
+            "Rate limit traffic",
+            "Deals written and reports lost, a second.",
+            "short",
+            [
+                rate("atlas_rate_deals_total", legend="deals"),
+                rate("atlas_rate_reports_lost_total", legend="reports lost"),
+            ],
+        ),
+    ],
+    "Deciding: admission and control": [
+        Graph(
+            "Admission decisions",
+            "Records of stream topics a second, by outcome.",
+            "short",
+            [rate("atlas_decisions_total", "outcome")],
+            stacked=True,
+        ),
+        Graph("Lag by group", "Records not handled yet.", "short", [now("atlas_lag_records", "group")]),
+        Graph("Records handled", "A second, by agent.", "short", [rate("atlas_records_total", "agent")]),
+        Graph("Batch size", "Records in a batch, on average.", "short", [mean("atlas_batch_records", "agent")]),
+        Graph(
+            "Batch time",
+            "From handing a batch out until all that it caused was confirmed.",
+            "s",
+            latency("atlas_batch_seconds", "agent"),
+        ),
+        Graph(
+            "Outbox",
+            "How long a batch waits for the broker's confirmation.",
+            "s",
+            latency("atlas_outbox_confirm_seconds", "process"),
+        ),
+        Graph(
+            "Outbox queue",
+            "Records on their way, and times a second that the local queue was full.",
+            "short",
+            [
+                now("atlas_outbox_waiting_records", "process"),
+                rate("atlas_outbox_full_total", "process", legend="{{process}} full"),
+            ],
+        ),
+        Graph(
+            "Commands",
+            "Decided a second, by kind and outcome; and repeats.",
+            "short",
+            [
+                rate("atlas_commands_total", "kind, outcome"),
+                rate("atlas_commands_repeated_total", legend="repeated"),
+            ],
+        ),
+        Graph(
+            "Stream topics",
+            "Work on them: finished a second, waiting, and how long it takes.",
+            "short",
+            [
+                rate("atlas_topic_tasks_total", "task, outcome"),
+                now("atlas_topic_tasks_waiting", legend="waiting"),
+                Query(quantile(0.99, "atlas_topic_task_seconds"), "p99 seconds"),
+            ],
+        ),
+    ],
+    "Out: deliveries": [
+        Graph("Attempts by outcome", "Ended a second.", "short", [rate(ATTEMPTS, "outcome")], stacked=True),
+        Graph(
+            "First delivery",
+            "From the append to the end of the first attempt that delivered.",
+            "s",
+            latency("atlas_first_delivery_seconds"),
+        ),
+        Graph("Attempt time", "Connection, TLS, answer.", "s", latency("atlas_delivery_attempt_seconds")),
+        Graph(
+            "Failed attempts",
+            "A second, by what went wrong; on the ladder each is tried again.",
+            "short",
+            [rate(ATTEMPTS, "outcome", FAILED)],
+        ),
+        Graph(
+            "Retries are late by",
+            "From the time that a retry was due to its start; 0 while none starts.",
+            "s",
+            [
+                Query(f"{query.expr} >= 0 or vector(0)", query.legend)
+                for query in latency("atlas_delivery_retry_late_seconds")
+            ],
+        ),
+        Graph(
+            "Running and waiting",
+            "Attempts under way, deliveries waiting for their endpoint's turn, outcomes the broker has not confirmed.",
+            "short",
+            [
+                now("atlas_delivery_running", legend="running"),
+                now("atlas_delivery_waiting", legend="waiting"),
+                now("atlas_delivery_unconfirmed_outcomes", legend="unconfirmed outcomes"),
+            ],
+        ),
+        Graph(
+            "Kept in the table",
+            "Deliveries put there a second for want of room, and those in memory whose time has come.",
+            "short",
+            [
+                rate("atlas_delivery_spilled_total", legend="put into the table"),
+                now("atlas_delivery_fetched", legend="fetched from it"),
+            ],
+        ),
+        Graph(
+            "Endpoints in trouble",
+            "Endpoints not sent to or probed one at a time; times a second that reading waited for room.",
+            "short",
+            [
+                now("atlas_delivery_open_circuits", legend="open circuits"),
+                rate("atlas_delivery_backpressure_total", legend="waits for room"),
+            ],
+        ),
+        Graph(
+            "Webhooks and replays",
+            "Outcome webhooks and replayed events a second; replays under way.",
+            "short",
+            [
+                rate("atlas_webhooks_total", legend="webhooks"),
+                rate("atlas_replayed_events_total", legend="replayed"),
+                rate("atlas_replay_skipped_events_total", legend="passed over"),
+                now("atlas_replays_running", legend="replays running"),
+            ],
+        ),
+    ],
+    "Read model": [
+        Graph(
+            "Visible after",
+            "From the append to the read model; the oldest event of each transaction.",
+            "s",
+            latency("atlas_projection_visible_seconds"),
+        ),
+        Graph("Transactions", "How long they take.", "s", latency("atlas_projection_transaction_seconds")),
+        Graph(
+            "Rows and records",
+            "Rows a second by table; records a transaction; what was tried again or has expired, a second.",
+            "short",
+            [
+                rate("atlas_projection_rows_total", "table"),
+                mean("atlas_projection_transaction_records", legend="records a transaction"),
+                rate("atlas_projection_retries_total", legend="retries"),
+                rate("atlas_projection_expired_total", legend="events expired"),
+                now("atlas_projection_database_away", legend="database away"),
+            ],
+        ),
+    ],
+    "Trouble: what was set aside, who moved": [
+        Graph(
+            "Dead letters",
+            "Set aside in 5 minutes, by group and reason.",
+            "short",
+            [
+                Query(
+                    "sum by (group, reason) (increase(atlas_dead_letters_total[5m])) > 0 "
+                    "or sum by (group) (increase(atlas_dead_letters_total[5m]))",
+                    "{{group}} {{reason}}",
+                )
+            ],
+        ),
+        Graph(
+            "Rebalances",
+            "Assignments received in 5 minutes.",
+            "short",
+            [Query("sum by (group) (increase(atlas_rebalances_total[5m]))", "{{group}}")],
+        ),
+        Graph(
+            "Tables opened",
+            "Time to open a partition, and changelog records applied a second.",
+            "short",
+            [
+                Query(
+                    "max by (table) (atlas_table_open_seconds_sum / atlas_table_open_seconds_count)",
+                    "{{table}} mean seconds",
+                ),
+                rate("atlas_table_recovered_total", "table", legend="{{table}} records/s"),
+            ],
+        ),
+    ],
+    "Processes": [
+        Graph("Memory", "Resident.", "bytes", [now(f"process_resident_memory_bytes{OURS}", "process")]),
+        Graph("Processor time", "Cores used.", "none", [rate("process_cpu_seconds_total", "process", OURS)]),
+        Graph("Ready", "1 while /readyz says yes.", "none", [Query("min by (process) (atlas_ready)", "{{process}}")]),
+        Graph("Open files", "Sockets included.", "short", [now(f"process_open_fds{OURS}", "process")]),
+        Graph(
+            "Age",
+            "Since the last start.",
+            "s",
+            [Query(f"time() - max by (process) (process_start_time_seconds{OURS})", "{{process}}")],
+        ),
+        Graph(
+            "Garbage collections",
+            "Of the oldest generation, a second.",
+            "short",
+            [rate("python_gc_collections_total", "process", '{job="atlas",generation="2"}')],
+        ),
+    ],
+}
