@@ -1,23 +1,23 @@
 """From what a request presents to a principal, for every surface.
 
-A key's token is looked up by its keyed hash in the view of `control`; the raw token is compared with nothing. Whatever
-is wrong with a credential (unknown, revoked, expired, of another environment or surface) the answer is the same
-(RELIABILITY A1, A2). A revocation holds as soon as the view has it. Only a good credential learns more: that it may not
-be used from this address or origin.
+A key's token is looked up by its keyed hash in the view of `control`; the raw token is compared with nothing. Those
+that were found good are remembered, and hold as long as the view has the very same key: a revocation counts as soon as
+the view has it. Whatever is wrong with a credential (unknown, revoked, expired, of another environment or surface) the
+answer is the same (RELIABILITY A1, A2). Only a good one learns more: that it may not be used from this address or
+origin.
 """
 
 import asyncio
 import hmac
 import time
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
 
 from aiohttp import hdrs, web
 
 from ingest_gateway.http.addresses import address_of
 from ingest_gateway.http.faults import FaultKind, Refused
 from ingest_gateway.http.request_log import note
-from ingest_gateway.identity.credentials import Credential, Reader, bearer
+from ingest_gateway.identity.credentials import BEARER, Presentation
 from ingest_gateway.identity.failures import FailedAttempts
 from ingest_gateway.identity.last_used import LastUsed
 from ingest_gateway.identity.principals import EVENTS_KINDS, SESSION, Principal, principal_of
@@ -27,7 +27,7 @@ from operations.control_reader import ControlReader
 from schemas.entities import Key
 from schemas.tokens import TokenHasher
 
-HASHES_CACHED_MAX = 10_000
+KNOWN_MAX = 10_000
 CATCH_UPS_APART_SECONDS = 0.2
 OTHER_ORIGIN = "The key may not be used by pages of this origin."
 
@@ -36,7 +36,7 @@ _REFUSED, _LIMITED, _BLOCKED = (AUTHENTICATION_FAILURES.labels(answer) for answe
 
 
 class Authenticator:
-    """One surface's: `kinds` are the credentials that it takes, `read` finds them in a request.
+    """One surface's: `kinds` are the credentials that it takes, and `presentation` is how.
 
     Called with a request it gives the principal or raises Refused; `await_news_of` is for credentials whose keys it
     does not know. `used`, `failures` and `sessions` may be shared by surfaces.
@@ -48,21 +48,21 @@ class Authenticator:
         hasher: TokenHasher,
         *,
         kinds: frozenset[str] = EVENTS_KINDS,
-        read: Reader = bearer,
+        presentation: Presentation = BEARER,
         sessions: Sessions | None = None,
         used: LastUsed | None = None,
         failures: FailedAttempts | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._view = control.view
-        self._hash = lru_cache(HASHES_CACHED_MAX)(hasher.hash)
+        self._hash = hasher.hash
         self._kinds = kinds
-        self._read = read
+        self._presentation = presentation
         self._sessions = sessions if SESSION in kinds else None
         self._used = LastUsed() if used is None else used
         self._failures = FailedAttempts() if failures is None else failures
         self._clock = clock
-        self._principals: dict[str, tuple[Key, Principal]] = {}
+        self._known: dict[str, tuple[Key, Principal]] = {}
         self._catch_up = SharedCatchUp(control.catch_up)
 
     def __call__(self, request: web.Request) -> Principal:
@@ -70,10 +70,10 @@ class Authenticator:
         known: Principal | None = request.get(PRINCIPAL)
         if known is not None:
             return known
-        presented = self._read(request)
-        principal = self._principal(presented.credential) if presented.credential is not None else None
+        written = request.headers.getall(self._presentation.header, ())
+        principal = self._find(written[0]) if len(written) == 1 else None
         if principal is None:
-            raise self._failed(request, presented.anything)
+            raise self._failed(request, bool(written))
         request[PRINCIPAL] = principal
         note(request, workspace=principal.workspace, environment=principal.environment, key_id=principal.key_id)
         _check_place(request, principal)
@@ -84,7 +84,10 @@ class Authenticator:
     async def await_news_of(self, request: web.Request) -> None:
         """For a key that isn't known here: reads `control` to its end once, as the view may be seconds old, or the
         identity provider's keys. Not for an address that has failed too often."""
-        credential = self._read(request).credential
+        written = request.headers.getall(self._presentation.header, ())
+        if len(written) != 1 or written[0] in self._known:
+            return
+        credential = self._presentation.read(written[0])
         if credential is None or self._wait_seconds(request) > 0:
             return
         if credential.token is not None:
@@ -93,25 +96,39 @@ class Authenticator:
         elif self._sessions is not None and credential.session is not None:
             await self._sessions.await_news_of(credential.session)
 
-    def _principal(self, credential: Credential) -> Principal | None:
+    def _find(self, written: str) -> Principal | None:
+        known = self._known.get(written)
+        if known is not None:
+            key, principal = known
+            if self._view.keys_by_hash.get(key.token_hash) is key and self._lasts(principal):
+                return principal
+            del self._known[written]
+        credential = self._presentation.read(written)
+        if credential is None:
+            return None
         if credential.token is not None:
-            return self._key_principal(credential.token)
+            return self._key_principal(credential.token, written)
         if self._sessions is None or credential.session is None:
             return None
-        principal = self._sessions.principal(credential.session)
-        return principal if principal is not None and principal.workspace in self._view.workspaces else None
+        found = self._sessions.principal(credential.session)
+        return found if found is not None and found.workspace in self._view.workspaces else None
 
-    def _key_principal(self, token: str) -> Principal | None:
+    def _key_principal(self, token: str, written: str) -> Principal | None:
+        """Good ones are remembered as they are usually written, so that no caller can have many spellings kept."""
         key = self._key(token)
         if key is None or key.revoked_ms is not None or key.key_kind not in self._kinds:
             return None
-        known, principal = self._principals.get(key.id, (None, None))
-        if principal is None or known is not key:
-            principal = principal_of(key)
-            self._principals[key.id] = (key, principal)
-        if principal.ends_ms is not None and self._clock() * 1_000 >= principal.ends_ms:
+        principal = principal_of(key)
+        if not self._lasts(principal):
             return None
+        if written == self._presentation.usual(token):
+            if len(self._known) >= KNOWN_MAX:
+                self._known.clear()
+            self._known[written] = (key, principal)
         return principal
+
+    def _lasts(self, principal: Principal) -> bool:
+        return principal.ends_ms is None or self._clock() * 1_000 < principal.ends_ms
 
     def _key(self, token: str) -> Key | None:
         token_hash = self._hash(token)

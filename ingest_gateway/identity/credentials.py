@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from aiohttp import hdrs, web
+from aiohttp import hdrs
 
 from schemas.tokens import TOKEN
 
@@ -20,38 +20,32 @@ class Credential(NamedTuple):
     session: str | None = None
 
 
-class Presented(NamedTuple):
-    """`anything`: something was sent as a credential, be it that it is none."""
+class Presentation(NamedTuple):
+    """How a surface's callers present themselves: in which header, which must be there once, and in what form.
 
-    anything: bool
-    credential: Credential | None
+    `read` gives None for what has not that form; `usual` writes a token as nearly all clients do.
+    """
+
+    header: str
+    read: Callable[[str], Credential | None]
+    usual: Callable[[str], str]
 
 
-NOTHING = Presented(False, None)
-Reader = Callable[[web.BaseRequest], Presented]
-
-
-def bearer(request: web.BaseRequest) -> Presented:
-    """Of exactly one well-formed Authorization header."""
-    written = request.headers.getall(hdrs.AUTHORIZATION, ())
-    if len(written) != 1:
-        return Presented(True, None) if written else NOTHING
-    found = _BEARER.fullmatch(written[0])
+def _read_bearer(written: str) -> Credential | None:
+    found = _BEARER.fullmatch(written)
     if found is None:
-        return Presented(True, None)
+        return None
     token, session = found.groups()
-    if session is not None and len(session) > JWT_CHARACTERS_MAX:
-        return Presented(True, None)
-    return Presented(True, Credential(token, session))
+    return None if session is not None and len(session) > JWT_CHARACTERS_MAX else Credential(token, session)
 
 
-def header(name: str) -> Reader:
-    """Of exactly one header of that name with a token and nothing else."""
+def _read_bare(written: str) -> Credential | None:
+    return None if TOKEN.fullmatch(written) is None else Credential(written)
 
-    def read(request: web.BaseRequest) -> Presented:
-        written = request.headers.getall(name, ())
-        if len(written) != 1 or TOKEN.fullmatch(written[0]) is None:
-            return Presented(bool(written), None)
-        return Presented(True, Credential(written[0]))
 
-    return read
+BEARER = Presentation(hdrs.AUTHORIZATION, _read_bearer, "Bearer {}".format)
+
+
+def bare(header: str) -> Presentation:
+    """The token and nothing else in a header of that name."""
+    return Presentation(header, _read_bare, str)

@@ -7,6 +7,8 @@ key's id, so whoever holds the master key can show it again.
 import asyncio
 import hmac
 import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from ingest_gateway.log.clients import LogClients, log_clients
 from ingest_gateway.log.event_log import LogBusy, LogUnavailable
@@ -38,8 +40,11 @@ FIRST_KEYS = [
 ]
 
 
+Result = TypeVar("Result")
+
+
 class WorkspaceRefused(Exception):
-    """The workspace can't be made; the message says why."""
+    """What was asked for a workspace can't be done; the message says why."""
 
 
 def development_workspace_id(master_key: bytes) -> str:
@@ -61,19 +66,24 @@ def create_workspace(
     settings: Settings, workspace_id: str, name: str, idempotency_key: str | None = None
 ) -> dict[str, str]:
     """The same of any workspace; one that exists is answered with the keys it has. Runs a loop of its own."""
-    return asyncio.run(_create_workspace(settings, workspace_id, name, idempotency_key))
+    return with_clients(
+        settings,
+        lambda clients: ask_for_workspace(clients, settings.master_key, workspace_id, name, idempotency_key),
+    )
 
 
-async def _create_workspace(
-    settings: Settings, workspace_id: str, name: str, idempotency_key: str | None
-) -> dict[str, str]:
-    async with log_clients(settings) as clients:
-        try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                await clients.ready()
-                return await ask_for_workspace(clients, settings.master_key, workspace_id, name, idempotency_key)
-        except TimeoutError as error:
-            raise WorkspaceRefused(f"no answer within {TIMEOUT_SECONDS:g} s: does the control process run?") from error
+def with_clients(settings: Settings, work: Callable[[LogClients], Awaitable[Result]]) -> Result:
+    """Does it over clients that are ready, on a loop of its own. Raises WorkspaceRefused where the log is away."""
+
+    async def run() -> Result:
+        async with log_clients(settings) as clients, asyncio.timeout(TIMEOUT_SECONDS):
+            await clients.ready()
+            return await work(clients)
+
+    try:
+        return asyncio.run(run())
+    except TimeoutError as error:
+        raise WorkspaceRefused(f"no answer within {TIMEOUT_SECONDS:g} s: does the control process run?") from error
 
 
 async def ask_for_workspace(
@@ -90,7 +100,7 @@ async def _ensure_keys(clients: LogClients, workspace_id: str, name: str, idempo
     if workspace_id not in clients.control.view.workspaces:
         whole = CreateWorkspace(name=name, keys=FIRST_KEYS)
         created: WorkspaceCreated = decode_state(
-            await _ask(clients, workspace_id, whole, idempotency_key or workspace_id), WorkspaceCreated
+            await ask(clients, workspace_id, whole, idempotency_key or workspace_id), WorkspaceCreated
         )
         return created.keys
     there = _keys_by_name(clients.control.view, workspace_id)
@@ -99,7 +109,7 @@ async def _ensure_keys(clients: LogClients, workspace_id: str, name: str, idempo
 
 async def _add_key(clients: LogClients, workspace_id: str, key: NewKey) -> Key:
     payload = CreateKey(name=key.name, environment=key.environment, key_kind=key.key_kind, streams=key.streams)
-    added: Key = decode_state(await _ask(clients, workspace_id, payload, f"first-key/{key.name}"), Key)
+    added: Key = decode_state(await ask(clients, workspace_id, payload, f"first-key/{key.name}"), Key)
     return added
 
 
@@ -109,12 +119,15 @@ def _keys_by_name(view: ControlView, workspace_id: str) -> dict[str, Key]:
     return {key.name: key for key in sorted(mine, key=lambda key: (key.created_ms, key.id), reverse=True)}
 
 
-async def _ask(clients: LogClients, workspace_id: str, payload: Payload, idempotency_key: str) -> bytes:
-    """The answer's body. Asks again until there is one: under its key the command is decided once."""
+async def ask(
+    clients: LogClients, workspace_id: str, payload: Payload, idempotency_key: str, environment: str = "live"
+) -> bytes:
+    """The answer's body. Asks again until there is one: under its key the command is decided once. Raises
+    WorkspaceRefused."""
     command = new_command(
         payload,
         workspace=workspace_id,
-        environment="live",
+        environment=environment,
         actor="master-key",
         now_ms=time.time_ns() // 1_000_000,
         idempotency_key=idempotency_key,

@@ -1,6 +1,7 @@
 """Which Authorization header makes which principal, and that whatever is wrong with one the answer is the same."""
 
 import asyncio
+import re
 import time
 from typing import cast
 
@@ -8,12 +9,18 @@ import pytest
 from aiohttp import web
 from multidict import CIMultiDict
 
+from ingest_gateway.http.addresses import CLIENT_ADDRESS
 from ingest_gateway.http.faults import FaultKind, Refused
 from ingest_gateway.identity.authentication import Authenticator, SharedCatchUp, require_scope
-from ingest_gateway.identity.principals import EVENTS_READ, EVENTS_WRITE, SCOPES_OF_KIND, STREAMS_WRITE
+from ingest_gateway.identity.credentials import bare
+from ingest_gateway.identity.failures import FailedAttempts
+from ingest_gateway.identity.last_used import LastUsed
+from ingest_gateway.identity.principals import EVENTS_KINDS, EVENTS_READ, EVENTS_WRITE, SCOPES_OF_KIND, STREAMS_WRITE
 from operations.control_reader import ControlReader
+from schemas.commands import TouchKeys
 from schemas.control_view import ControlView
 from schemas.entities import Key, KeyKind
+from schemas.tokens import TOKEN as TOKEN_FORM
 from schemas.tokens import TokenHasher, mint_token
 
 MASTER_KEY = bytes(range(32))
@@ -66,8 +73,10 @@ class Headers(dict[object, object]):
         self.headers = CIMultiDict([("Authorization", written) for written in authorizations])
 
 
-def a_request(*authorizations: str) -> web.Request:
-    return cast(web.Request, Headers(authorizations))
+def a_request(*authorizations: str, address: str = "") -> web.Request:
+    request = Headers(authorizations)
+    request[CLIENT_ADDRESS] = address
+    return cast(web.Request, request)
 
 
 @pytest.mark.requirement("A-006", "A-008", "A-010", "A-011")
@@ -76,7 +85,8 @@ def test_a_secret_key_is_its_workspace_in_its_environment(authenticate: Authenti
     assert (principal.workspace, principal.environment, principal.key_id) == ("ws_1", "live", "key_1")
     assert principal.scopes == SCOPES_OF_KIND[KeyKind.SECRET]
     assert principal.may_use_stream("any-stream")
-    assert authenticate(a_request(f"bearer  {TOKEN}")) is principal
+    assert authenticate(a_request(f"Bearer {TOKEN}")) is principal
+    assert authenticate(a_request(f"bearer  {TOKEN}")) == principal
 
 
 @pytest.mark.parametrize(
@@ -101,6 +111,10 @@ def test_a_secret_key_is_its_workspace_in_its_environment(authenticate: Authenti
         (f"Bearer {mint_token(MASTER_KEY, 'sk', 'live', 'key_unknown')}",),
         (f"Bearer {TOKEN.replace('live', 'test')}",),
         (f"Bearer {TOKEN.replace('_sk_', '_pk_')}",),
+        (f"Bearer {TOKEN.removeprefix('atlas_')}",),
+        (f"Bearer {TOKEN}\r\nX-Injected: 1",),
+        ("Bearer a.b.c",),
+        ("Bearer " + "x." * 4_000 + "x",),
         ("Bearer atlas_live_sk_" + "\udcff" * 32,),
         ("Bearer atlas_live_sk_" + "٣" * 32,),
         ("Bearer " + "x" * 8_000,),
@@ -171,11 +185,179 @@ async def test_a_thousand_wrong_keys_cost_few_reads(control: Control) -> None:
     assert time.monotonic() - started >= 4 * 0.05
 
 
+# (kind, environment, form)
+@pytest.mark.requirement("A-010", "A-012", "W-011", "S-057", "B-003")
+@pytest.mark.parametrize(
+    ("kind", "environment", "form"),
+    [
+        ("sk", "live", r"atlas_live_sk_[0-9a-f]{32}"),
+        ("sk", "test", r"atlas_test_sk_[0-9a-f]{32}"),
+        ("pk", "live", r"atlas_live_pk_[0-9a-f]{32}"),
+        ("pk", "test", r"atlas_test_pk_[0-9a-f]{32}"),
+        ("pat", "live", r"atlas_pat_[0-9a-f]{32}"),
+        ("spine", "live", r"sk_live_[0-9a-f]{32}"),
+        ("spine", "test", r"sk_test_[0-9a-f]{32}"),
+        ("abn", "live", r"abn_[a-z2-7]{20}"),
+    ],
+)
+def test_how_tokens_look(kind: str, environment: str, form: str) -> None:
+    token = mint_token(MASTER_KEY, kind, environment, "key_1")
+    assert re.fullmatch(form, token) and TOKEN_FORM.fullmatch(token)
+    assert token == mint_token(MASTER_KEY, kind, environment, "key_1")
+    assert token != mint_token(MASTER_KEY, kind, environment, "key_2")
+
+
+@pytest.mark.requirement("A2", "A3", "A-073")
+@pytest.mark.parametrize("kind", list(KeyKind))
+def test_a_surface_takes_its_own_kinds_alone(control: Control, kind: KeyKind) -> None:
+    control.put(a_key("key_k", kind))
+    request = f"Bearer {mint_token(MASTER_KEY, kind, 'live', 'key_k')}"
+    for kinds in (frozenset({kind.value}), EVENTS_KINDS, frozenset[str]()):
+        surface = Authenticator(cast(ControlReader, control), HASHER, kinds=kinds)
+        if kind in kinds:
+            assert surface(a_request(request)).scopes == SCOPES_OF_KIND[kind]
+        else:
+            with pytest.raises(Refused) as refused:
+                surface(a_request(request))
+            assert refused.value.kind is FaultKind.UNAUTHENTICATED
+
+
+@pytest.mark.requirement("B-003")
+def test_a_surface_reads_its_own_header(control: Control) -> None:
+    control.put(a_key("key_o", KeyKind.ORG))
+    token = mint_token(MASTER_KEY, KeyKind.ORG, "live", "key_o")
+    surface = Authenticator(
+        cast(ControlReader, control), HASHER, kinds=frozenset({"abn"}), presentation=bare("AtlasBurn-API-Key")
+    )
+    request = a_request()
+    request.headers.add("AtlasBurn-API-Key", token)  # type: ignore[attr-defined]
+    assert surface(request).key_id == "key_o"
+    for written in ((), (f"Bearer {token}",), (token, token), (token + " ",)):
+        request = a_request(f"Bearer {token}")
+        for value in written:
+            request.headers.add("AtlasBurn-API-Key", value)  # type: ignore[attr-defined]
+        with pytest.raises(Refused):
+            surface(request)
+
+
+# (changes of the key, whether it holds at the clock's 10 s)
+@pytest.mark.requirement("A2", "A-013")
+@pytest.mark.parametrize(
+    ("changes", "holds"),
+    [
+        ({"expires_ms": 10_001}, True),
+        ({"expires_ms": 10_000}, False),
+        ({"rotated_to": "key_2", "overlap_until_ms": 10_001}, True),
+        ({"rotated_to": "key_2", "overlap_until_ms": 10_000}, False),
+        ({"rotated_to": "key_2", "overlap_until_ms": 20_000, "expires_ms": 9_000}, False),
+        ({"rotated_to": "key_2", "overlap_until_ms": 20_000, "revoked_ms": 9_000}, False),
+    ],
+)
+def test_until_when_a_key_holds(control: Control, changes: dict[str, object], holds: bool) -> None:
+    control.put(a_key(**changes))
+    surface = Authenticator(cast(ControlReader, control), HASHER, clock=lambda: 10.0)
+    if holds:
+        assert surface(a_request(f"Bearer {TOKEN}")).key_id == "key_1"
+    else:
+        with pytest.raises(Refused) as refused:
+            surface(a_request(f"Bearer {TOKEN}"))
+        assert refused.value.kind is FaultKind.UNAUTHENTICATED
+
+
+@pytest.mark.requirement("A4", "W-016")
+@pytest.mark.parametrize("kind", [KeyKind.ACCESS_TOKEN, KeyKind.SECRET])
+@pytest.mark.parametrize(
+    ("address", "kind_of_fault"),
+    [
+        ("203.0.113.9", None),
+        ("::ffff:203.0.113.9", None),
+        ("203.0.114.9", FaultKind.ADDRESS_BLOCKED),
+        ("2001:db8::1", FaultKind.ADDRESS_BLOCKED),
+        ("", FaultKind.ADDRESS_BLOCKED),
+    ],
+)
+def test_a_token_is_used_from_its_networks_alone(
+    control: Control, kind: KeyKind, address: str, kind_of_fault: FaultKind | None
+) -> None:
+    control.put(a_key("key_n", kind, allowed_ips=["203.0.113.0/24"]))
+    surface = Authenticator(cast(ControlReader, control), HASHER, kinds=frozenset({kind.value}))
+    request = a_request(f"Bearer {mint_token(MASTER_KEY, kind, 'live', 'key_n')}", address=address)
+    if kind_of_fault is None:
+        assert surface(request).key_id == "key_n"
+    else:
+        with pytest.raises(Refused) as refused:
+            surface(request)
+        assert (refused.value.kind, refused.value.status) == (kind_of_fault, 403)
+
+
+class TestFailedAttempts:
+    """60 at once, then one a second, for each address."""
+
+    @pytest.mark.requirement("A9")
+    def test_a_thousand_wrong_keys_from_one_address(self, authenticate: Authenticator) -> None:
+        statuses = []
+        for n in range(1_000):
+            wrong = mint_token(MASTER_KEY, "sk", "live", f"key_wrong_{n}")
+            with pytest.raises(Refused) as refused:
+                authenticate(a_request(f"Bearer {wrong}", address="203.0.113.9"))
+            statuses.append(refused.value.status)
+            if refused.value.status == 429:
+                assert int(refused.value.headers["Retry-After"]) >= 1
+        assert statuses[:60] == [401] * 60 and statuses.count(401) < 100
+        with pytest.raises(Refused) as elsewhere:
+            authenticate(a_request("Bearer wrong", address="203.0.113.10"))
+        assert elsewhere.value.status == 401
+        assert authenticate(a_request(f"Bearer {TOKEN}", address="203.0.113.9")).key_id == "key_1"
+
+    @pytest.mark.requirement("A-013")
+    def test_who_shows_nothing_does_not_guess(self, authenticate: Authenticator) -> None:
+        for _ in range(100):
+            with pytest.raises(Refused) as refused:
+                authenticate(a_request(address="203.0.113.9"))
+            assert refused.value.status == 401
+
+    @pytest.mark.requirement("A9")
+    async def test_a_limited_address_makes_no_reads(self, authenticate: Authenticator, control: Control) -> None:
+        for n in range(70):
+            with pytest.raises(Refused):
+                authenticate(a_request(f"Bearer wrong{n}", address="2001:db8::1"))
+        unknown = mint_token(MASTER_KEY, "sk", "live", "key_unknown")
+        await authenticate.await_news_of(a_request(f"Bearer {unknown}", address="2001:db8::2"))  # the same /64
+        assert control.reads == 0
+        await authenticate.await_news_of(a_request(f"Bearer {unknown}", address="2001:db8:0:1::2"))
+        assert control.reads == 1
+
+    @pytest.mark.requirement("A9")
+    def test_room_comes_back_and_the_table_is_bounded(self) -> None:
+        failures = FailedAttempts(addresses_max=100)
+        assert [failures.count("203.0.113.9", 0.0) for _ in range(61)] == [0.0] * 60 + [1.0]
+        assert failures.wait_seconds("203.0.113.9", 1.0) == 0
+        for n in range(1_000):
+            failures.count(f"198.51.{n // 256}.{n % 256}", 1.0)
+        assert len(failures) == 100
+        assert failures.wait_seconds("203.0.113.9", 1.0) == 0
+
+
+async def test_when_keys_were_used_is_told_once_by_workspace(control: Control) -> None:
+    now_ms = [5]
+    used = LastUsed(lambda: now_ms[0])
+    control.put(a_key())
+    control.put(a_key("key_2", workspace="ws_2"))
+    surface = Authenticator(cast(ControlReader, control), HASHER, used=used)
+    for _ in range(3):
+        surface(a_request(f"Bearer {TOKEN}"))
+    now_ms[0] = 7
+    surface(a_request(f"Bearer {TOKEN}"))
+    surface(a_request(f"Bearer {mint_token(MASTER_KEY, 'sk', 'live', 'key_2')}"))
+    assert dict(used.take()) == {"ws_1": TouchKeys(used_ms={"key_1": 7}), "ws_2": TouchKeys(used_ms={"key_2": 7})}
+    assert list(used.take()) == []
+
+
 def test_a_check_costs_a_few_microseconds(authenticate: Authenticator) -> None:
-    """The time is printed, not judged: what is checked is that neither the hash nor the principal is made again."""
-    request = a_request(f"Bearer {TOKEN}")
-    first = authenticate(request)
+    """The time is printed, not judged: what is checked is that the principal is not made again."""
+    requests = [a_request(f"Bearer {TOKEN}") for _ in range(10_000)]
+    first = authenticate(a_request(f"Bearer {TOKEN}"))
     started = time.perf_counter()
-    same = all(authenticate(request) is first for _ in range(10_000))
+    same = all(authenticate(request) is first for request in requests)
     print(f"{(time.perf_counter() - started) * 100:.1f} µs a check")
-    assert same and authenticate._hash.cache_info().misses == 1
+    assert same
