@@ -24,7 +24,7 @@ _SMALL = tuple(_zigzag(number) for number in range(_SMALL_MAX))
 
 
 def long(number: int) -> bytes:
-    """An int or long. Offsets (3 or 4 bytes) and times in milliseconds (6 bytes) are written out, since they are many."""
+    """An int or long. Offsets (3, 4 bytes) and times in milliseconds (6) are written out, as they are many."""
     if number < 0:
         return _zigzag(number)
     if number < _SMALL_MAX:

@@ -111,8 +111,8 @@ def _refuse_if_lost(changelog: Changelog, table: TablePartition, partition: int)
     if is_lost(newest_ms, table.spec.retention_seconds, time.time_ns() // 1_000_000):
         raise TableRefused(
             f"table {table.spec.name}, partition {partition}: its database and its changelog "
-            f"{table.spec.changelog} are empty, but records up to {newest_ms} (ms) were decided with it. Restore one of them, or accept the loss "
-            f"with `atlas tables clear {table.directory.parents[1].name} --accept-loss`: keys then count as new."
+            f"{table.spec.changelog} are empty, but records up to {newest_ms} (ms) were decided with it. "
+            f"Restore one of them, or accept the loss with `atlas tables clear {table.directory.parents[1].name} --accept-loss`: keys then count as new."
         )
 
 
