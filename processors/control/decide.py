@@ -6,7 +6,7 @@ idempotency key (then the same answer); does the workspace exist; then the kind'
 
 import msgspec
 
-from processors.control import keys, limits, replays, streams, tenants, webhooks
+from processors.control import keys, limits, streams, tenants
 from processors.control.values import WAITING, Answer, Asked, Done, Effects, Facts, Refused, TokenHash
 from schemas.commands import (
     DONE,
@@ -22,13 +22,11 @@ from schemas.commands import (
     ResumeTopics,
     RevokeKey,
     RotateKey,
-    RotateSecret,
     SetLimit,
     StreamAltered,
     StreamCreated,
     StreamExpired,
     TouchKeys,
-    TryWebhookEndpoint,
     UpdateStream,
     payload_hash,
 )
@@ -56,8 +54,6 @@ def decide(facts: Facts, asked: Asked, token_hash: TokenHash) -> Effects:
         return reported(facts, asked, asked.payload)
     if isinstance(asked.payload, TouchKeys):
         return keys.touched(facts, asked, asked.payload)
-    if isinstance(asked.payload, ReplayMoved):
-        return replays.moved(facts, asked, asked.payload)
     earlier = _answer_to_key(facts, asked)
     return first(facts, asked, token_hash) if earlier is None else repeated(earlier, asked)
 
