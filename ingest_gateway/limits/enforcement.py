@@ -88,19 +88,25 @@ def refusal(entry: Entry, workspace: str) -> Refused:
     )
 
 
-@asynccontextmanager
-async def rate_limits(settings: Settings, view: ControlView) -> AsyncIterator[RateLimits | None]:
-    """The limits of a gateway process, shared with the others while inside; None where they are switched off."""
-    if not settings.rate_limits:
-        yield None
-        return
-    limiter = Limiter(token_hex(GATEWAY_NAME_BYTES), Quotas(view, settings.rate_overrides).of)
+def limiter_of(view: ControlView, overrides: Overrides, name: str) -> Limiter:
+    """A limiter by this name that follows the quotas as they change."""
+    limiter = Limiter(name, Quotas(view, overrides).of)
 
     def changed(before: State | None, after: State | None) -> None:
         if isinstance(before, Limit) or isinstance(after, Limit):
             limiter.quotas_changed()
 
     view.on_change(changed)
+    return limiter
+
+
+@asynccontextmanager
+async def rate_limits(settings: Settings, view: ControlView) -> AsyncIterator[RateLimits | None]:
+    """The limits of a gateway process, shared with the others while inside; None where they are switched off."""
+    if not settings.rate_limits:
+        yield None
+        return
+    limiter = limiter_of(view, settings.rate_overrides, token_hex(GATEWAY_NAME_BYTES))
     exchange = ShareExchange(settings.kafka, limiter, settings.partitions)
     exchange.start()
     try:

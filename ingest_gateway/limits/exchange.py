@@ -62,6 +62,7 @@ class ShareExchange:
         self._stopping.set()
         await asyncio.to_thread(self._producer.flush, FLUSH_SECONDS)
         await asyncio.to_thread(self._thread.join, 5)
+        del self._producer  # it would look for its broker for ever
 
     # Telling
 

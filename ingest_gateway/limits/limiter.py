@@ -17,11 +17,13 @@ QuotaOf = Callable[[str, str, RateClass], Quota]
 LIGHT_REPORT_NS = NS_PER_SECOND
 FORGET_NS = 60 * NS_PER_SECOND
 """Longer than processors/rates remembers a gateway's count of accepted requests, which begins anew afterwards."""
+REPORTS_MAX = 300
 LOOKED_AT_MAX = 500
+"""Of both: so many take the loop some milliseconds; what is left comes next time."""
 
 
 class Deal(NamedTuple):
-    terms_ppm: int
+    share_ppm: int
     gateways: int
     room_milli: int
     accepted: int
@@ -119,24 +121,26 @@ class Limiter:
     def _terms(self, name: str, quota: Quota) -> Terms:
         deal = self._deals.get(name)
         if deal is not None:
-            return Terms(quota, deal.terms_ppm, deal.gateways)
+            return Terms(quota, deal.share_ppm, deal.gateways)
         return Terms(quota, WHOLE_PPM // self._gateways, self._gateways)
 
     # What is told
 
     def reports(self, now_ns: int) -> list[Usage]:
-        """Of every bucket that was used; of one that has plenty of room left once a second will do."""
-        waiting = [entry for entry in self._used if self._is_light(entry, now_ns)]
-        due = [entry for entry in self._used if not self._is_light(entry, now_ns)]
-        self._used = waiting
-        return [self._report(entry, now_ns) for entry in due]
+        """Of every bucket that was used; where there is plenty of room left, once a second will do."""
+        urgent = [entry for entry in self._used if self._is_short(entry, now_ns)]
+        light = [entry for entry in self._used if now_ns - entry.told_ns >= LIGHT_REPORT_NS]
+        due = list(dict.fromkeys((*urgent, *light)))[:REPORTS_MAX]
+        usages = [self._report(entry, now_ns) for entry in due]
+        self._used = [entry for entry in self._used if entry.used]
+        return usages
 
-    def _is_light(self, entry: Entry, now_ns: int) -> bool:
-        """Of no weight for any other gateway yet."""
+    def _is_short(self, entry: Entry, now_ns: int) -> bool:
+        """What it has may not be enough soon: the others should hear of it."""
         bucket = entry.bucket
-        if bucket.refused != entry.refused_told or now_ns - entry.told_ns >= LIGHT_REPORT_NS:
-            return False
-        return bucket.room_milli(now_ns) * 2 * bucket.terms.gateways > bucket.terms.quota.burst * 1000
+        if bucket.refused != entry.refused_told:
+            return True
+        return bucket.room_milli(now_ns) * 2 * bucket.terms.gateways < bucket.terms.quota.burst * 1000
 
     def _report(self, entry: Entry, now_ns: int) -> Usage:
         bucket, quota = entry.bucket, entry.bucket.terms.quota

@@ -52,5 +52,5 @@ class RatesAgent:
 def declare(runtime: Runtime) -> None:
     """Adds the agent to a process that is being built."""
     agent = RatesAgent(runtime)
-    runtime.agent("rates", [Topic.USAGE], agent.handle)
+    runtime.agent("rates", [Topic.USAGE], agent.handle, watched=False)
     runtime.on_assigned(agent.assigned)

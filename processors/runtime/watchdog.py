@@ -55,8 +55,9 @@ class Watchdog:
             if fetcher.assigned() and left < 0:
                 self._runtime.fail(LeaseLost(f"no heartbeat was answered for {-left:.1f} s longer than the session"))
                 return
-            lag = sum(fetcher.lag().values())
-            metrics.LAG_RECORDS.labels(self._runtime.group).set(lag)
+            lags = fetcher.lag()
+            metrics.LAG_RECORDS.labels(self._runtime.group).set(sum(lags.values()))
+            lag = sum(records for tp, records in lags.items() if tp.topic not in self._runtime.unwatched)
             seconds = self._progress.stalled_for(lag, self._runtime.handled_records, time.monotonic())
             if seconds > STALLED_SECONDS:
                 event(log, "worker.stalled", logging.ERROR, lag_records=lag, seconds=round(seconds))

@@ -4,14 +4,21 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
 from deploy.local.broker import Broker
 from ingest_gateway.limits.buckets import NS_PER_SECOND
+from ingest_gateway.limits.enforcement import limiter_of
 from ingest_gateway.limits.exchange import ShareExchange
 from ingest_gateway.limits.limiter import Limiter
+from ingest_gateway.limits.tiers import TierRefused, change_limit, limits_of
+from ingest_gateway.log.bootstrap import ask_for_workspace
+from ingest_gateway.log.clients import log_clients
+from operations.settings import Settings
 from operations.topic_admin import ensure_topics
+from schemas.commands import ClearLimit, SetLimit
 from schemas.ids import WORKSPACE, short_id
 from schemas.limits import EVENTS, WHOLE_PPM
 from schemas.topics import Topic, base_topics
@@ -22,6 +29,8 @@ from tests.support.processor import Processor
 PARTITIONS = 4
 MOST_OF_IT_PPM = 850_000  # of nine in ten, less what chance and the even part take
 GIVE_UP_SECONDS = 60.0
+RAISE = SetLimit(rate_class="events", burst=1000, per_minute=6000)
+CLEAR = ClearLimit(rate_class="events")
 
 
 class Client:
@@ -62,8 +71,12 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 
 
 @pytest.fixture(scope="module")
-def control(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processor]:
-    home = tmp_path_factory.mktemp("shares-home")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("shares-home")
+
+
+@pytest.fixture(scope="module")
+def control(broker: Broker, home: Path) -> Iterator[Processor]:
     control = Processor("control", broker.bootstrap, home, ATLAS_PARTITIONS=str(PARTITIONS))
     yield control.start()
     control.stop()
@@ -125,7 +138,24 @@ async def test_a_gateway_that_leaves_or_dies_leaves_its_share(broker: Broker, co
         await exchange.stop()
 
 
-@pytest.mark.requirement("F35")
+@pytest.mark.requirement("A-082")
+async def test_a_tier_is_set_and_cleared_while_everything_runs(broker: Broker, control: Processor, home: Path) -> None:
+    settings = Settings.from_env({"ATLAS_HOME": str(home), "ATLAS_KAFKA": broker.bootstrap})
+    workspace = short_id(WORKSPACE)
+    async with log_clients(settings) as clients:
+        await clients.ready()
+        await ask_for_workspace(clients, settings.master_key, workspace, "Acme")
+        limiter = limiter_of(clients.control.view, {}, "gateway")
+        for payload, limit_text in ((RAISE, "1000"), (CLEAR, "200")):
+            await change_limit(clients, workspace, "live", payload)
+            await clients.control.catch_up(GIVE_UP_SECONDS)
+            _granted, entry = limiter.take(EVENTS, workspace, "live", time.monotonic_ns())
+            assert entry.limit_text == limit_text
+            assert len(limits_of(clients, workspace)) == (payload is not CLEAR)
+        with pytest.raises(TierRefused, match="There is no workspace"):
+            await change_limit(clients, "ws_nobody", "live", CLEAR)
+
+
 async def test_without_processors_the_last_deal_holds_and_they_take_up_again(
     broker: Broker, control: Processor
 ) -> None:

@@ -61,7 +61,20 @@ class Fleet:
         """All that they knew is gone."""
         self._ledger = Ledger()
 
+    def set_quota(self, quota: Quota) -> None:
+        self.quota = quota
+        for limiter in self.gateways.values():
+            limiter.quotas_changed()
+
     # Requests
+
+    @property
+    def now_seconds(self) -> float:
+        return self.now_ns / NS_PER_SECOND
+
+    def burst(self, name: str, requests: int) -> None:
+        for _ in range(requests):
+            self.send(name)
 
     def send(self, name: str) -> None:
         granted, _entry = self.gateways[name].take(self.rate_class, WORKSPACE, "live", self.now_ns)

@@ -29,6 +29,12 @@ SETTINGS = {
     "ATLAS_READ_TIMEOUT_SECONDS": "How long a read waits for the read model to catch up; then 503 `read_model_behind`.",
     "ATLAS_ATTEMPT_TIMEOUT_SECONDS": "How long an endpoint may take for one attempt, answer included.",
     "ATLAS_MAX_WAITERS": "How many requests may wait for a verdict in one gateway; more get 503.",
+    "ATLAS_RATE_LIMITS": "off lets everybody ask as often as they like; shares are not dealt then either.",
+    "ATLAS_RATE_OVERRIDES": (
+        'Quotas other than the classes\' own, by workspace (`*`: all) and class: `{"*": {"events": 6000}}`, or '
+        '`{"per_minute": 6000, "burst": 1000}` in the number\'s place. A `limit` of the workspace is stronger.'
+    ),
+    "PUBLIC_API_RATE_OVERRIDES": "The same for the work surface's classes: `{\"<tenant id>\": {\"read\": 600}}`.",
     "ATLAS_LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR.",
     "ATLAS_TRUSTED_PROXIES": "Networks of proxies whose `X-Forwarded-For` counts, with commas between.",
     "ATLAS_CONTROL_BEHIND_SECONDS_MAX": "How old the view of keys may be before key management and the like get 503.",
@@ -46,6 +52,9 @@ DEFAULTS = {
     "ATLAS_MASTER_KEY": "$ATLAS_HOME/master.key",
     "ATLAS_TRUSTED_PROXIES": "",
     "ATLAS_CACHE": "deploy/kafka/jars",
+    "ATLAS_RATE_LIMITS": "on",
+    "ATLAS_RATE_OVERRIDES": "",
+    "PUBLIC_API_RATE_OVERRIDES": "",
 }
 
 TOPICS = {
@@ -68,6 +77,12 @@ TOPICS = {
     "deliveries": TopicMeaning("endpoint", "Delivery", "Deliveries to make; written by admission, read by delivery."),
     "outcomes": TopicMeaning("event", "Outcome", "What each attempt came to; read by projection."),
     "audit": TopicMeaning("workspace", "Audit", "Who changed what, by which key, from where."),
+    "usage": TopicMeaning(
+        "the bucket", "Usage", "What gateways made of each bucket, and their heartbeats; read by control to deal shares."
+    ),
+    "quotas": TopicMeaning(
+        "the bucket, or `gateways`", "Shares", "How buckets are dealt out; written by control, read by every gateway."
+    ),
     "dead-letters": TopicMeaning(
         "source topic", "DeadLetter", "Records that couldn't be read or routed, each with its place and reason."
     ),

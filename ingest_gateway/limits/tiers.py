@@ -1,0 +1,66 @@
+"""A workspace's own quotas, for who holds the installation: `atlas limits set`, `clear`, `show`.
+
+A change goes through the log as a command like any other; every gateway has it as soon as it reads `control` on.
+"""
+
+import asyncio
+import time
+
+from ingest_gateway.log.clients import LogClients, log_clients
+from ingest_gateway.log.event_log import LogBusy, LogUnavailable
+from ingest_gateway.log.verdicts import VerdictLate
+from operations.settings import Settings
+from schemas.commands import DONE, ClearLimit, SetLimit, decode_fault, new_command
+from schemas.entities import Limit
+
+TIMEOUT_SECONDS = 30.0
+ACTOR = "master-key"
+
+
+class TierRefused(Exception):
+    """The quota can't be changed, or nobody answered; the message says why."""
+
+
+async def change_limit(clients: LogClients, workspace: str, environment: str, payload: SetLimit | ClearLimit) -> None:
+    """Over clients that are `ready`. Doing it again changes nothing. Raises TierRefused."""
+    command = new_command(
+        payload,
+        workspace=workspace,
+        environment=environment,
+        actor=ACTOR,
+        now_ms=time.time_ns() // 1_000_000,
+    )
+    try:
+        verdict = await clients.commands.submit(command, timeout_seconds=TIMEOUT_SECONDS)
+    except (VerdictLate, LogBusy, LogUnavailable) as error:
+        raise TierRefused(f"{error}: does the control process run?") from error
+    if verdict.outcome != DONE:
+        raise TierRefused(decode_fault(verdict.body).message)
+
+
+def limits_of(clients: LogClients, workspace: str) -> list[Limit]:
+    """Those that are set, over clients that are `ready`."""
+    mine = [limit for limit in clients.control.view.limits.values() if limit.workspace == workspace]
+    return sorted(mine, key=lambda limit: limit.id)
+
+
+def change_and_show(
+    settings: Settings, workspace: str, environment: str = "live", payload: SetLimit | ClearLimit | None = None
+) -> list[Limit]:
+    """The workspace's own quotas, after the change where there is one. Runs a loop of its own. Raises TierRefused."""
+    return asyncio.run(_change_and_show(settings, workspace, environment, payload))
+
+
+async def _change_and_show(
+    settings: Settings, workspace: str, environment: str, payload: SetLimit | ClearLimit | None
+) -> list[Limit]:
+    async with log_clients(settings) as clients:
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                await clients.ready()
+        except TimeoutError as error:
+            raise TierRefused(f"the log did not answer within {TIMEOUT_SECONDS:g} s") from error
+        if payload is not None:
+            await change_limit(clients, workspace, environment, payload)
+        await clients.control.catch_up(TIMEOUT_SECONDS)
+        return limits_of(clients, workspace)
