@@ -50,8 +50,8 @@ class LastUsed:
                 event(log, "keys.use_not_told", logging.WARNING, reason=type(error).__name__)
                 return
 
-    async def keep_telling(self, events: EventLog, apart_seconds: float = TELL_SECONDS) -> None:
+    async def keep_telling(self, events: EventLog) -> None:
         """Until it is cancelled."""
         while True:
-            await asyncio.sleep(apart_seconds)
+            await asyncio.sleep(TELL_SECONDS)
             await self.tell(events)

@@ -98,6 +98,8 @@ class StandInControl:
             producer.produce(Topic.CONTROL, value, key)
         for partition, verdict in effects.verdicts:
             producer.produce(Topic.VERDICTS, verdict.encode(), partition=partition)
+        if effects.audit is not None:
+            producer.produce(Topic.AUDIT, effects.audit.encode(), effects.audit.workspace.encode())
         producer.poll(0)
         for work in effects.changes.started:
             if work.task is Task.CREATE:
@@ -120,7 +122,7 @@ def _end(consumer: Consumer, partition: TopicPartition) -> int:
 
 def _asked(message: Message) -> Asked:
     command = Command.decode(message.value())
-    reply = decode_reply(dict(message.headers() or [])[REPLY_HEADER])
+    reply = decode_reply(dict(message.headers() or []).get(REPLY_HEADER))
     return Asked(command, decode_payload(command), message.timestamp()[1], message.offset() or 0, reply)
 
 
