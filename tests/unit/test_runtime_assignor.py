@@ -83,7 +83,7 @@ def moved(before: dict[str, list[int]], after: dict[str, list[int]]) -> set[int]
     return {number for member, numbers in after.items() for number in set(numbers) - set(before.get(member, []))}
 
 
-class Cluster(ClusterMetadata):
+class Cluster(ClusterMetadata):  # type: ignore[misc]
     """What of the cluster an assignor asks for."""
 
     def __init__(self, topics: dict[str, int]) -> None:
