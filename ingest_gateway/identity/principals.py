@@ -17,17 +17,18 @@ SESSION: Final = "session"
 EVENTS_READ, EVENTS_WRITE = "events:read", "events:write"
 STREAMS_READ, STREAMS_WRITE = "streams:read", "streams:write"
 WORKFLOWS_READ, WORKFLOWS_WRITE = "workflows:read", "workflows:write"
+AUDIT_READ = "audit:read"
 ADMIN = "admin"  # keys: make, show, rotate, revoke
 
 SCOPES_OF_KIND: dict[str, frozenset[str]] = {
     KeyKind.SECRET: frozenset(
-        {EVENTS_READ, EVENTS_WRITE, STREAMS_READ, STREAMS_WRITE, WORKFLOWS_READ, WORKFLOWS_WRITE, ADMIN}
+        {EVENTS_READ, EVENTS_WRITE, STREAMS_READ, STREAMS_WRITE, WORKFLOWS_READ, WORKFLOWS_WRITE, AUDIT_READ, ADMIN}
     ),
     KeyKind.PUBLISHABLE: frozenset({EVENTS_WRITE}),
     KeyKind.ACCESS_TOKEN: frozenset(
         {
             *("projects:read", "projects:write", "tasks:read", "tasks:write"),
-            *("webhooks:read", "webhooks:write", "ai:use", "audit:read"),
+            *("webhooks:read", "webhooks:write", "ai:use", AUDIT_READ),
         }
     ),
     KeyKind.SPINE: frozenset({EVENTS_READ, EVENTS_WRITE, "subscriptions:write", ADMIN}),

@@ -1,8 +1,9 @@
 """Asks the control agent to decide a command: append to `commands`, wait for its verdict."""
 
 import asyncio
+from collections.abc import Callable
 
-from ingest_gateway.log.event_log import EventLog, LogUnavailable
+from ingest_gateway.log.event_log import Appended, EventLog, LogUnavailable
 from ingest_gateway.log.verdicts import VerdictWaiter
 from schemas.records import Command, Verdict
 from schemas.replies import REPLY_HEADER
@@ -15,8 +16,17 @@ class CommandClient:
         self._verdicts = verdicts
         self._timeout_seconds = timeout_seconds
 
-    async def submit(self, command: Command, *, timeout_seconds: float | None = None) -> Verdict:
-        """The verdict, done or refused. Raises LogBusy (nothing sent), LogUnavailable, VerdictLate (may be done)."""
+    async def submit(
+        self,
+        command: Command,
+        *,
+        timeout_seconds: float | None = None,
+        on_stored: Callable[[Appended], None] = lambda appended: None,
+    ) -> Verdict:
+        """The verdict, done or refused. Raises LogBusy (nothing sent), LogUnavailable, VerdictLate (may be done).
+
+        `on_stored` is told where the command stands on the log.
+        """
         limit_seconds = self._timeout_seconds if timeout_seconds is None else timeout_seconds
         deadline = asyncio.get_running_loop().time() + limit_seconds
         with self._verdicts.expect() as expected:
@@ -28,7 +38,7 @@ class CommandClient:
             )
             try:
                 async with asyncio.timeout_at(deadline):
-                    await appended
+                    on_stored(await appended)
             except TimeoutError as error:
                 raise LogUnavailable("the command was not confirmed as stored") from error
             return await expected.verdict(max(0.001, deadline - asyncio.get_running_loop().time()))

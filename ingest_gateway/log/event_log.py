@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ingest_gateway import metrics
+from ingest_gateway.log.ends import EndsUnknown, LogEnds
 from ingest_gateway.log.record_reader import RecordReader, RecordUnreachable
 from operations.kafka_clients import producer_config
 from operations.logs import event
@@ -96,6 +97,7 @@ class EventLog:
         self._under_way = 0
         self._newest: dict[str, dict[tuple[str, int], int]] = {}
         self._records = RecordReader(bootstrap)
+        self._ends = LogEnds(bootstrap)
         self._stopping = threading.Event()
         self._flush_seconds = 0.0
         self._fatal: str | None = None
@@ -158,6 +160,13 @@ class EventLog:
         try:
             return await self._records.read(*position, timeout_seconds)
         except RecordUnreachable as error:
+            raise LogUnavailable(str(error)) from error
+
+    async def ends(self, topic: str) -> list[Position]:
+        """The newest record of each of the topic's partitions that has one. Raises LogUnavailable."""
+        try:
+            return await self._ends.newest(topic)
+        except EndsUnknown as error:
             raise LogUnavailable(str(error)) from error
 
     async def close(self, flush_seconds: float = 5.0) -> None:

@@ -10,17 +10,27 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, select
+from sqlalchemy import Connection, Row, Select, and_, bindparam, select, union_all
 from sqlalchemy.exc import SQLAlchemyError
 
+from ingest_gateway.read_model.audit_pages import AuditFilter, AuditPage, audit_page
+from ingest_gateway.read_model.event_pages import EventFilter, Page, Place, page, place_behind
 from ingest_gateway.read_model.stored import StoredEvent
 from operations.read_model_engine import Reader
-from schemas.read_model import AttemptRow, EventRow, attempts, event_conflicts, events, source_positions
+from schemas.read_model import (
+    AttemptRow,
+    EventRow,
+    attempts,
+    event_conflicts,
+    events,
+    log_positions,
+    source_positions,
+)
 
 POLL_SECONDS = 0.005
 THREADS = 4
 Position = tuple[str, int, int]
-"""Topic, partition and offset of a record that a gateway appended to a stream."""
+"""Topic, partition and offset of a record: on a stream's topic, or on one of projection's own."""
 
 Answer = TypeVar("Answer")
 
@@ -53,7 +63,9 @@ _ORIGINAL = select(event_conflicts.c.original_id).where(
     event_conflicts.c.environment == bindparam("environment"),
     event_conflicts.c.event_id == bindparam("id"),
 )
-_SOURCE_POSITIONS = select(source_positions.c.topic, source_positions.c.partition, source_positions.c.next_offset)
+_POSITIONS = union_all(
+    *(select(table.c.topic, table.c.partition, table.c.next_offset) for table in (source_positions, log_positions))
+)
 _EVENT_COLUMNS = len(EventRow._fields)
 
 
@@ -76,6 +88,19 @@ class ReadModel:
         """The id of the event that holds the key with which `event_id` was refused. Ask `event` first."""
         scope = {"workspace": workspace, "environment": environment, "id": event_id}
         return await self._ask(lambda connection: connection.execute(_ORIGINAL, scope).scalar())
+
+    async def events_page(
+        self, workspace: str, environment: str, chosen: EventFilter, place: Place | None, limit: int
+    ) -> Page:
+        return await self._ask(lambda connection: page(connection, workspace, environment, chosen, place, limit))
+
+    async def place_behind(self, workspace: str, environment: str, event_id: str) -> Place | None:
+        return await self._ask(lambda connection: place_behind(connection, workspace, environment, event_id))
+
+    async def audit_page(
+        self, workspace: str, environment: str, chosen: AuditFilter, after: int, limit: int
+    ) -> AuditPage:
+        return await self._ask(lambda connection: audit_page(connection, workspace, environment, chosen, after, limit))
 
     async def passed(self, positions: Iterable[Position]) -> bool:
         """Whether what became of each of these records shows in the read model."""
@@ -116,7 +141,7 @@ class ReadModel:
         await asyncio.shield(self._refresh)
 
     async def _read_positions(self) -> None:
-        rows = await self._ask(lambda connection: connection.execute(_SOURCE_POSITIONS).fetchall())
+        rows = await self._ask(lambda connection: connection.execute(_POSITIONS).fetchall())
         self._passed = {(topic, partition): next_offset for topic, partition, next_offset in rows}
 
     async def _ask(self, question: Callable[[Connection], Answer]) -> Answer:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import orjson
+from sqlalchemy import Row
 
 from ingest_gateway.read_model.stored import RouteState, StoredEvent
 from schemas.read_model import AttemptRow
@@ -30,6 +31,37 @@ def event_view(stored: StoredEvent, *, every_attempt: bool = False, data: bytes 
         "attempts": _every_attempt(stored) if every_attempt else _newest_of_each_route(stored),
     }
     return view if data is None else view | {"data": orjson.Fragment(data)}
+
+
+def event_item(row: Row[Any]) -> dict[str, Any]:
+    """An event in a list: without its attempts and payload."""
+    return {
+        "id": row.id,
+        "object": "event",
+        "stream": row.stream,
+        "type": row.type,
+        "status": row.status,
+        "received_at": rfc3339(row.received_ms),
+        "occurred_at": row.occurred_at,
+        "idempotency_key": row.idempotency_key,
+        "actor": _as_sent(row.actor),
+        "metadata": _as_sent(row.metadata),
+    }
+
+
+def audit_item(row: Row[Any]) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "object": "audit_entry",
+        "at": rfc3339(row.at_ms),
+        "actor": row.actor,
+        "action": row.action,
+        "route": row.route,
+        "resource": row.resource or None,
+        "outcome": row.outcome,
+        "request_id": row.request_id,
+        "address": row.address,
+    }
 
 
 def _newest_of_each_route(stored: StoredEvent) -> list[dict[str, Any]]:

@@ -136,6 +136,12 @@ class MemoryLog:
         self._offsets: dict[tuple[str, int], int] = {}
         self._undelivered: list[Verdict] = []
 
+    def newest(self, workspace: str, environment: str) -> list[tuple[str, int, int]]:
+        return []
+
+    async def ends(self, topic: str) -> list[tuple[str, int, int]]:
+        raise LogUnavailable("no log of that topic")
+
     def append(
         self, topic: str, key: bytes, value: bytes, headers: list[tuple[str, bytes]]
     ) -> asyncio.Future[Appended]:
@@ -340,11 +346,17 @@ def _put_key(
 class Away:
     """Commands and reads where a test has no use for them: what they need is away."""
 
-    async def submit(self, command: Command) -> Verdict:
+    async def submit(self, command: Command, **_options: object) -> Verdict:
         raise UNAVAILABLE
 
     async def event(self, workspace: str, environment: str, event_id: str) -> None:
         raise ReadModelUnavailable("no read model")
+
+    async def events_page(self, *_question: object) -> None:
+        raise ReadModelUnavailable("no read model")
+
+    async def wait_until_passed(self, *_positions: object) -> bool:
+        return False
 
 
 UNAVAILABLE = LogUnavailable("the broker is away")

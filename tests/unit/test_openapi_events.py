@@ -14,7 +14,10 @@ from tests.support.openapi import breaches, resolve
 from tests.traceability.faults import error_codes
 
 DOCUMENT = load_document("events")
-SCOPES = {f"{what}:{how}" for what in ("events", "streams", "workflows") for how in ("read", "write")} | {"admin"}
+SCOPES = {f"{what}:{how}" for what in ("events", "streams", "workflows") for how in ("read", "write")} | {
+    "admin",
+    "audit:read",
+}
 
 
 def operations() -> Iterator[tuple[str, dict[str, Any]]]:

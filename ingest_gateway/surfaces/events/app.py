@@ -6,9 +6,13 @@ from ingest_gateway.identity.authentication import Authenticator, key_news
 from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.contract import hold_to, load_document
 from ingest_gateway.surfaces.cors import add_cors
-from ingest_gateway.surfaces.events import batch, keys, lookups, single, streams, workflows
+from ingest_gateway.surfaces.events import audit, batch, keys, listing, lookups, single, streams, workflows
+from ingest_gateway.surfaces.events.answers import add_position
 
-ROUTES = (*streams.ROUTES, *workflows.ROUTES, *keys.ROUTES, *single.ROUTES, *batch.ROUTES, *lookups.ROUTES)
+ROUTES = (
+    *(*streams.ROUTES, *workflows.ROUTES, *keys.ROUTES),
+    *(*single.ROUTES, *batch.ROUTES, *listing.ROUTES, *lookups.ROUTES, *audit.ROUTES),
+)
 
 
 def make_app(services: Services) -> web.Application:
@@ -17,6 +21,7 @@ def make_app(services: Services) -> web.Application:
     news = [key_news(authenticate)] if isinstance(authenticate, Authenticator) else []
     app = web.Application(middlewares=news)
     app[SERVICES] = services
+    app.on_response_prepare.append(add_position)
     document = load_document("events")
     app.add_routes(hold_to(document, ROUTES))
     add_cors(app, document)

@@ -5,6 +5,7 @@ with an Idempotency-Key a repeat finds what was decided, without one the command
 """
 
 import time
+from functools import partial
 from typing import Any
 
 import orjson
@@ -16,9 +17,10 @@ from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
 from ingest_gateway.http.guard import REQUEST_ID
 from ingest_gateway.identity.authentication import require_scope
 from ingest_gateway.identity.principals import Principal
-from ingest_gateway.log.event_log import LogBusy, LogUnavailable
+from ingest_gateway.log.event_log import Appended, LogBusy, LogUnavailable
 from ingest_gateway.log.verdicts import VerdictLate
 from ingest_gateway.services import SERVICES, Services
+from ingest_gateway.surfaces.events.answers import POSITION, position_of
 from ingest_gateway.surfaces.events.faults import BUSY, NOT_CONFIRMED, refused_by
 from schemas.commands import DONE, Payload, new_command
 from schemas.event_fields import NO_KEY, key_from_header
@@ -59,7 +61,7 @@ async def decide(request: web.Request, services: Services, principal: Principal,
         address=address_of(request),
     )
     try:
-        verdict = await services.commands.submit(command)
+        verdict = await services.commands.submit(command, on_stored=partial(_note_position, request))
     except LogBusy:
         raise BUSY.refused() from None
     except (LogUnavailable, VerdictLate):
@@ -69,6 +71,10 @@ async def decide(request: web.Request, services: Services, principal: Principal,
         raise refused_by(verdict)
     await services.control.catch_up()
     return verdict
+
+
+def _note_position(request: web.Request, appended: Appended) -> None:
+    request[POSITION] = position_of(appended)
 
 
 def route_of(request: web.Request) -> str:

@@ -15,6 +15,7 @@ from ingest_gateway.read_model.views import event_view
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.events.entity_commands import caller, json_response
 from ingest_gateway.surfaces.events.faults import DUPLICATE_EVENT, EVENT_NOT_FOUND, READ_MODEL_BEHIND
+from ingest_gateway.surfaces.events.reads import wait_for_named
 from schemas.codec import EVENT
 from schemas.ids import EVENT as EVENT_PREFIX
 from schemas.ids import is_id
@@ -30,6 +31,7 @@ async def get_event(request: web.Request) -> web.Response:
     event_id = request.match_info["event_id"]
     if not is_id(event_id, EVENT_PREFIX):
         raise EVENT_NOT_FOUND.refused()
+    await wait_for_named(request, services, principal)
     stored = await _find(services, principal, event_id)
     data = await _payload(services, stored) if "data" in expand else None
     return json_response(event_view(stored, every_attempt="attempts" in expand, data=data))

@@ -1,0 +1,180 @@
+"""Pages of events: filtered, in the order of receipt, complete while events arrive.
+
+Order: `received_ms`, then id, ascending (A-084). A page goes on behind the last event of the page before. Receipt is
+the log's time, but partitions become readable beside each other: an event can appear whose place was passed already.
+So a cursor also knows up to which of projection's transactions its pages looked (`events.seq`), and the next page
+begins with what came since then to places already passed. Who follows all pages sees every event once; each page is in
+order.
+
+Every value is a bound parameter; what stands in the SQL comes from this file alone (RELIABILITY S9).
+"""
+
+import hashlib
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, Row, text
+
+START = (-1, "")
+COLUMNS = ("id", "stream", "type", "status", "received_ms", "occurred_at", "idempotency_key", "actor", "metadata")
+Key = tuple[int, str]
+"""An event's place in the order: when it was received, its id."""
+
+
+class EventFilter(msgspec.Struct, frozen=True, array_like=True):
+    """`streams` None: all. Times by receipt: from inclusive, to exclusive. Metadata: key and value as text."""
+
+    streams: tuple[str, ...] | None = None
+    type: str | None = None
+    status: str | None = None
+    from_ms: int | None = None
+    to_ms: int | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+
+    def bound_to(self, workspace: str, environment: str) -> bytes:
+        """What a cursor of this list holds for."""
+        return hashlib.sha256(msgspec.json.encode(["events", workspace, environment, self])).digest()
+
+
+class Place(msgspec.Struct, frozen=True, array_like=True):
+    """Where the next page begins. All up to `passed` that was readable at transaction `seen` has been shown.
+
+    `until`: the next page is still about what came later to passed places, up to that transaction; of it everything up
+    to `shown` has been shown.
+    """
+
+    passed: Key
+    seen: int
+    until: int | None = None
+    shown: Key = START
+
+    def encode(self) -> bytes:
+        return msgspec.msgpack.encode(self)
+
+
+def decode_place(place: bytes) -> Place:
+    """Of a cursor whose seal is good."""
+    return msgspec.msgpack.decode(place, type=Place)
+
+
+class Page(NamedTuple):
+    """`next` is None at the end. Rows have COLUMNS."""
+
+    rows: list[Row[Any]]
+    next: Place | None
+
+
+def place_behind(connection: Connection, workspace: str, environment: str, event_id: str) -> Place | None:
+    """Behind an event that is named by its id (A-086); None where there is none."""
+    parameters = {"workspace": workspace, "environment": environment, "id": event_id}
+    found = connection.execute(_BY_ID, parameters).first()
+    return None if found is None else Place((found.received_ms, event_id), _transactions(connection))
+
+
+def page(
+    connection: Connection, workspace: str, environment: str, chosen: EventFilter, place: Place | None, limit: int
+) -> Page:
+    """One page. Of one moment also where statements are: rows of later transactions are left to the next page."""
+    present = _transactions(connection)
+    query = _Query(connection, workspace, environment, chosen)
+    if place is None:
+        return _page_from(query, Place(START, present), present, [], limit)
+    until = present if place.until is None else place.until
+    late = query.late(place, until, limit + 1) if until > place.seen else []
+    if len(late) > limit:
+        shown = late[:limit]
+        return Page(shown, Place(place.passed, place.seen, until, _key(shown[-1])))
+    return _page_from(query, place, until, late, limit)
+
+
+def _page_from(query: "_Query", place: Place, until: int, late: list[Row[Any]], limit: int) -> Page:
+    """`late` first, then what lies behind."""
+    rows = query.behind(place.passed, until, limit + 1 - len(late))
+    if len(late) + len(rows) <= limit:
+        return Page(late + rows, None)
+    rows = rows[: limit - len(late)]
+    return Page(late + rows, Place(_key(rows[-1]) if rows else place.passed, until))
+
+
+def _key(row: Row[Any]) -> Key:
+    return row.received_ms, row.id
+
+
+def _transactions(connection: Connection) -> int:
+    return int(connection.execute(_TRANSACTIONS).scalar_one())
+
+
+class _Query:
+    """Statements for one filter. The first metadata key leads where there is one, else an index of events."""
+
+    def __init__(self, connection: Connection, workspace: str, environment: str, chosen: EventFilter) -> None:
+        self._connection = connection
+        self._is_sqlite = connection.dialect.name == "sqlite"
+        self._values: dict[str, object] = {"workspace": workspace, "environment": environment}
+        self._conditions = ["e.workspace = :workspace", "e.environment = :environment"]
+        self._add(chosen)
+        self._metadata = chosen.metadata
+        self._earliest: Key = START if chosen.from_ms is None else (chosen.from_ms, "")
+        for index, (key, value) in enumerate(chosen.metadata):
+            self._values |= {f"key{index}": key, f"value{index}": value}
+
+    def behind(self, passed: Key, until: int, limit: int) -> list[Row[Any]]:
+        """Those after a place, in order."""
+        passed = max(passed, self._earliest)
+        lead = "m0" if self._metadata else "e"
+        conditions = [f"({lead}.received_ms, {lead}.id) > (:passed_ms, :passed_id)", "e.seq <= :until"]
+        return self._rows(lead, "events AS e", conditions, limit, passed_ms=passed[0], passed_id=passed[1], until=until)
+
+    def late(self, place: Place, until: int, limit: int) -> list[Row[Any]]:
+        """Those that became readable after the page before, in places that it had passed."""
+        table = "events AS e INDEXED BY ix_events_seq" if self._is_sqlite else "events AS e"
+        conditions = [
+            "e.seq > :seen AND e.seq <= :until",
+            "(e.received_ms, e.id) <= (:passed_ms, :passed_id)",
+            "(e.received_ms, e.id) > (:shown_ms, :shown_id)",
+        ]
+        values = {"seen": place.seen, "until": until, "passed_ms": place.passed[0], "passed_id": place.passed[1]}
+        return self._rows("e", table, conditions, limit, **values, shown_ms=place.shown[0], shown_id=place.shown[1])
+
+    def _add(self, chosen: EventFilter) -> None:
+        if chosen.streams is not None:
+            names = {f"stream{index}": name for index, name in enumerate(chosen.streams)}
+            self._values |= names
+            listed = ", ".join(f":{name}" for name in names) or "NULL"
+            self._conditions.append(f"e.stream = {listed}" if len(names) == 1 else f"e.stream IN ({listed})")
+        for condition, name, value in (
+            ("e.type = :type", "type", chosen.type),
+            ("e.status = :status", "status", chosen.status),
+            ("e.received_ms >= :from_ms", "from_ms", chosen.from_ms),
+            ("e.received_ms < :to_ms", "to_ms", chosen.to_ms),
+        ):
+            if value is not None:
+                self._conditions.append(condition)
+                self._values[name] = value
+        if chosen.status not in (None, "delivered"):
+            self._conditions.append("e.status <> 'delivered'")  # names the partial index
+
+    def _rows(self, lead: str, events: str, more: list[str], limit: int, **values: object) -> list[Row[Any]]:
+        joined, conditions = self._joined(lead, events)
+        statement = (
+            f"SELECT {', '.join(f'e.{name}' for name in COLUMNS)} FROM {joined}"
+            f" WHERE {' AND '.join([*self._conditions, *conditions, *more])}"
+            f" ORDER BY {lead}.received_ms, {lead}.id LIMIT {limit:d}"
+        )
+        return list(self._connection.execute(text(statement), self._values | values).all())
+
+    def _joined(self, lead: str, events: str) -> tuple[str, list[str]]:
+        """CROSS JOIN keeps SQLite to the order in which they are named."""
+        tables = [f"events_metadata AS m{index}" for index in range(len(self._metadata))]
+        order = [events, *tables] if lead == "e" else [tables[0], events, *tables[1:]]
+        conditions = []
+        for index in range(len(self._metadata)):
+            m = f"m{index}"
+            conditions += [f"{m}.workspace = :workspace", f"{m}.environment = :environment"]
+            conditions += [f"{m}.key = :key{index}", f"{m}.value = :value{index}"]
+            conditions += [f"{m}.received_ms = e.received_ms", f"{m}.id = e.id"]
+        return " CROSS JOIN ".join(order), conditions
+
+
+_TRANSACTIONS = text("SELECT transactions FROM read_model_state")
+_BY_ID = text("SELECT received_ms FROM events WHERE workspace = :workspace AND environment = :environment AND id = :id")

@@ -1,0 +1,70 @@
+"""`GET /v1/audit`: who changed what in the key's workspace and environment, oldest first.
+
+The list holds every change that was answered before it was asked, by whichever gateway: it waits until projection has
+passed all that stands on `audit`.
+"""
+
+from aiohttp import web
+
+from ingest_gateway.http.faults import FieldFault
+from ingest_gateway.http.queries import read_query, whole_number
+from ingest_gateway.identity.principals import AUDIT_READ
+from ingest_gateway.log.event_log import LogUnavailable
+from ingest_gateway.read_model import ReadModelUnavailable
+from ingest_gateway.read_model.audit_pages import AuditFilter
+from ingest_gateway.read_model.cursors import CursorInvalid, Cursors
+from ingest_gateway.read_model.views import audit_item
+from ingest_gateway.services import Services
+from ingest_gateway.surfaces.events.entity_commands import caller, json_response
+from ingest_gateway.surfaces.events.faults import READ_MODEL_BEHIND
+from ingest_gateway.surfaces.events.parameters import LIMIT_DEFAULT, LIMIT_MAX, invalid, now_ms, time_range
+from schemas.topics import Topic
+
+PARAMETERS = ("actor", "action", "from", "to", "limit", "cursor")
+
+
+async def list_audit(request: web.Request) -> web.Response:
+    services, principal = caller(request, AUDIT_READ)
+    parameters = read_query(request, PARAMETERS)
+    limit = whole_number(parameters, "limit", minimum=1, maximum=LIMIT_MAX, default=LIMIT_DEFAULT)
+    first, last = time_range(parameters)
+    chosen = AuditFilter(parameters.get("actor"), parameters.get("action"), first, last)
+    scope = principal.workspace, principal.environment
+    cursors, bound_to = Cursors(services.settings.master_key), chosen.bound_to(*scope)
+    after = _after(cursors, bound_to, parameters.get("cursor"))
+    await _wait(services)
+    try:
+        page = await services.reads.audit_page(*scope, chosen, after, limit)
+    except ReadModelUnavailable:
+        raise READ_MODEL_BEHIND.refused() from None
+    following = None
+    if page.next_offset is not None:
+        following = cursors.seal(bound_to, page.next_offset.to_bytes(8, "big"), now_ms())
+    view = {
+        "object": "list",
+        "data": [audit_item(row) for row in page.rows],
+        "has_more": following is not None,
+        "next_cursor": following,
+    }
+    return json_response(view)
+
+
+def _after(cursors: Cursors, bound_to: bytes, cursor: str | None) -> int:
+    if cursor is None:
+        return -1
+    try:
+        return int.from_bytes(cursors.open(bound_to, cursor, now_ms()), "big")
+    except CursorInvalid as error:
+        raise invalid(FieldFault("cursor", str(error))) from None
+
+
+async def _wait(services: Services) -> None:
+    try:
+        ends = await services.events.ends(Topic.AUDIT)
+    except LogUnavailable:
+        raise READ_MODEL_BEHIND.refused() from None
+    if not await services.reads.wait_until_passed(ends, services.settings.read_timeout_seconds):
+        raise READ_MODEL_BEHIND.refused()
+
+
+ROUTES = (web.get("/v1/audit", list_audit, name="list_audit"),)

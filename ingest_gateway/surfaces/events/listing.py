@@ -1,0 +1,109 @@
+"""`GET /v1/events`: events of the key's workspace and environment, filtered, by pages, complete while others arrive.
+
+What a page promises stands in read_model/event_pages.py; a list waits for this gateway's writes (reads.py).
+"""
+
+from aiohttp import web
+
+from ingest_gateway.http.faults import FieldFault
+from ingest_gateway.http.queries import read_query, whole_number
+from ingest_gateway.identity.principals import EVENTS_READ, Principal
+from ingest_gateway.read_model import ReadModelUnavailable
+from ingest_gateway.read_model.cursors import CursorInvalid, Cursors
+from ingest_gateway.read_model.event_pages import EventFilter, Place, decode_place
+from ingest_gateway.read_model.views import event_item
+from ingest_gateway.services import Services
+from ingest_gateway.surfaces.events.entity_commands import caller, json_response
+from ingest_gateway.surfaces.events.faults import READ_MODEL_BEHIND, STREAM_NOT_FOUND
+from ingest_gateway.surfaces.events.parameters import (
+    LIMIT_DEFAULT,
+    LIMIT_MAX,
+    Names,
+    invalid,
+    metadata_filters,
+    now_ms,
+    time_range,
+)
+from ingest_gateway.surfaces.events.reads import wait_for_writes
+from schemas.event_status import Status
+from schemas.ids import EVENT, is_id
+
+PARAMETERS = Names("stream", "type", "status", "from", "to", "limit", "cursor")
+NO_STATUS = f"Must be one of {', '.join(Status)}."
+NO_EVENT = "There is no event with this id to go on from."
+
+
+async def list_events(request: web.Request) -> web.Response:
+    services, principal = caller(request, EVENTS_READ)
+    parameters = read_query(request, PARAMETERS)
+    limit = whole_number(parameters, "limit", minimum=1, maximum=LIMIT_MAX, default=LIMIT_DEFAULT)
+    chosen = _filter(services, principal, parameters)
+    scope = principal.workspace, principal.environment
+    cursors, bound_to = Cursors(services.settings.master_key), chosen.bound_to(*scope)
+    sealed = _opened(cursors, bound_to, parameters)
+    await wait_for_writes(request, services, principal)
+    try:
+        place = await _place(services, principal, sealed, parameters)
+        page = await services.reads.events_page(*scope, chosen, place, limit)
+    except ReadModelUnavailable:
+        raise READ_MODEL_BEHIND.refused() from None
+    view = {
+        "object": "list",
+        "data": [event_item(row) for row in page.rows],
+        "has_more": page.next is not None,
+        "next_cursor": None if page.next is None else cursors.seal(bound_to, page.next.encode(), now_ms()),
+    }
+    return json_response(view)
+
+
+def _filter(services: Services, principal: Principal, parameters: dict[str, str]) -> EventFilter:
+    first, last = time_range(parameters)
+    status = parameters.get("status")
+    if status is not None and status not in frozenset(Status):
+        raise invalid(FieldFault("status", NO_STATUS))
+    return EventFilter(
+        streams=_streams(services, principal, parameters.get("stream")),
+        type=parameters.get("type"),
+        status=status,
+        from_ms=first,
+        to_ms=last,
+        metadata=metadata_filters(parameters),
+    )
+
+
+def _streams(services: Services, principal: Principal, asked: str | None) -> tuple[str, ...] | None:
+    """By name or id; a deleted stream's events are found by its name. Those that the key may use, where it is bound."""
+    if asked is None:
+        return tuple(sorted(principal.streams)) or None
+    known = services.control.view.stream(principal.workspace, principal.environment, asked)
+    name = asked if known is None else known.name
+    if not principal.may_use_stream(name):
+        raise STREAM_NOT_FOUND.refused()
+    return (name,)
+
+
+def _opened(cursors: Cursors, bound_to: bytes, parameters: dict[str, str]) -> Place | None:
+    """The place in a sealed cursor; None without one, and for an event's id."""
+    cursor = parameters.get("cursor")
+    if cursor is None or is_id(cursor, EVENT):
+        return None
+    try:
+        return decode_place(cursors.open(bound_to, cursor, now_ms()))
+    except CursorInvalid as error:
+        raise invalid(FieldFault("cursor", str(error))) from None
+
+
+async def _place(
+    services: Services, principal: Principal, sealed: Place | None, parameters: dict[str, str]
+) -> Place | None:
+    """Where the page begins; behind an event, where the cursor is its id (A-086)."""
+    cursor = parameters.get("cursor")
+    if sealed is not None or cursor is None:
+        return sealed
+    place = await services.reads.place_behind(principal.workspace, principal.environment, cursor)
+    if place is None:
+        raise invalid(FieldFault("cursor", NO_EVENT))
+    return place
+
+
+ROUTES = (web.get("/v1/events", list_events, name="list_events"),)

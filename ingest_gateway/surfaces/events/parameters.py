@@ -1,0 +1,65 @@
+"""What the lists' query strings may say, and the cursor in them: strictly, all faults at once where it can be."""
+
+import time
+from collections.abc import Iterator
+
+from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
+from ingest_gateway.http.queries import MESSAGE
+from schemas.event_fields import time_ms
+
+LIMIT_MAX, LIMIT_DEFAULT = 100, 25
+METADATA = "metadata."
+METADATA_FILTERS_MAX = 5
+NO_TIME = "Must be a time as in RFC 3339, with its zone: 2026-05-18T14:22:11Z."
+UPSIDE_DOWN = "Must not be later than `to`."
+
+
+class Names:
+    """Names of parameters, those of metadata keys among them."""
+
+    def __init__(self, *names: str) -> None:
+        self._names = frozenset(names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names or (isinstance(name, str) and name.startswith(METADATA) and name != METADATA)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def time_range(parameters: dict[str, str]) -> tuple[int | None, int | None]:
+    """`from` and `to` in milliseconds. A `+` that came as a space, as clients forget to escape it, is one."""
+    faults = []
+    found: dict[str, int | None] = {"from": None, "to": None}
+    for name in found:
+        written = parameters.get(name)
+        if written is not None:
+            found[name] = time_ms(written.replace(" ", "+"))
+            if found[name] is None:
+                faults.append(FieldFault(name, NO_TIME))
+    first, last = found["from"], found["to"]
+    if first is not None and last is not None and first > last:
+        faults.append(FieldFault("from", UPSIDE_DOWN))
+    if faults:
+        raise invalid(*faults)
+    return first, last
+
+
+def metadata_filters(parameters: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    """Key and value, in the order of keys."""
+    named = ((name, value) for name, value in parameters.items() if name.startswith(METADATA))
+    found = sorted((name.removeprefix(METADATA), value) for name, value in named)
+    if len(found) > METADATA_FILTERS_MAX:
+        raise invalid(FieldFault(METADATA + found[-1][0], f"At most {METADATA_FILTERS_MAX} keys can be asked for."))
+    return tuple(found)
+
+
+def invalid(*faults: FieldFault) -> Refused:
+    return Refused(FaultKind.INVALID_FIELDS, MESSAGE, fields=faults)
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
