@@ -1,12 +1,12 @@
 """Where topics end now: so that a read can wait for all that stands on one, whoever wrote it."""
 
 import asyncio
+import logging
 
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 TIMEOUT_SECONDS = 2.0
-PARTITIONS_KNOWN_SECONDS = 60.0
 
 
 class EndsUnknown(Exception):
@@ -15,7 +15,8 @@ class EndsUnknown(Exception):
 
 class LogEnds:
     def __init__(self, bootstrap: str) -> None:
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 1_000})
+        config = {"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 1_000, "log.connection.close": False}
+        self._admin = AdminClient(config | {"logger": logging.getLogger(__name__)})
         self._partitions: dict[str, list[int]] = {}
 
     async def newest(self, topic: str) -> list[tuple[str, int, int]]:

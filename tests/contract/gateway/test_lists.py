@@ -12,10 +12,11 @@ from ingest_gateway.read_model.cursors import LIFE_MS, CursorInvalid, Cursors
 from ingest_gateway.surfaces.contract import load_document
 from ingest_gateway.surfaces.events.answers import position_of
 from processors.projection.decide import project
-from schemas.topics import stream_topic
+from schemas.topics import Topic, stream_topic
 from tests.contract.gateway.conftest import Answer, Gateway
 from tests.support.events import a_body
-from tests.support.log_records import RECEIVED_MS, a_decision, decided, event_id
+from tests.support.kafka_topics import Stored, read_all
+from tests.support.log_records import RECEIVED_MS, LogRecord, a_decision, decided, event_id
 from tests.support.openapi import breaches
 
 DOCUMENT = load_document("events")
@@ -178,3 +179,30 @@ async def test_an_answer_to_a_command_names_its_place_and_reads_may_follow_it(ga
 
 def now_text() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+async def test_every_change_stands_in_the_audit_log_with_who_did_it_and_how(gateway: Gateway) -> None:
+    made = await gateway.ask("POST", "/v1/event-streams", {"name": "orders-audit"})
+    again = await gateway.ask("POST", "/v1/event-streams", {"name": "orders-audit"})
+    assert (made.status, again.status) == (201, 409)
+    records: dict[int, list[Stored]] = {}
+    for stored in read_all(gateway.settings.kafka, Topic.AUDIT):
+        records.setdefault(stored.partition, []).append(stored)
+    behind = await gateway.ask("GET", "/v1/audit")
+    assert (behind.status, behind.code) == (503, "read_model_behind")
+    for partition, of_one in records.items():
+        log = [LogRecord(Topic.AUDIT, partition, stored.offset, stored.value) for stored in of_one]
+        gateway.store.apply([project(log)])
+    shown = await gateway.ask("GET", "/v1/audit?action=stream.create")
+    done, refused = shown.json["data"]
+    assert breaches_of("AuditEntry", done) == []
+    assert (done["route"], done["outcome"]) == ("POST /v1/event-streams", "done")
+    assert done["resource"] == f"stream/{made.json['id']}"
+    assert (done["request_id"], done["address"]) == (made.headers["X-Request-Id"], "127.0.0.1")
+    assert done["actor"].startswith("key_")
+    assert (refused["outcome"], refused["resource"]) == ("stream_exists", None)
+    assert (await gateway.ask("GET", "/v1/audit", key="publishable")).status == 403
+
+
+def breaches_of(name: str, value: Any) -> list[Any]:
+    return list(breaches(DOCUMENT, {"$ref": f"#/components/schemas/{name}"}, value))
