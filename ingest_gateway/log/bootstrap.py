@@ -114,8 +114,10 @@ async def _add_key(clients: LogClients, workspace_id: str, key: NewKey) -> Key:
 
 
 def _keys_by_name(view: ControlView, workspace_id: str) -> dict[str, Key]:
-    """The oldest of each name that is still valid."""
-    mine = [key for key in view.keys_by_hash.values() if key.workspace == workspace_id and key.revoked_ms is None]
+    """The oldest of each name that is still valid and was not rotated."""
+    now_ms = time.time_ns() // 1_000_000
+    mine = [key for key in view.keys.values() if key.workspace == workspace_id and key.holds(now_ms)]
+    mine = [key for key in mine if not key.rotated_to]
     return {key.name: key for key in sorted(mine, key=lambda key: (key.created_ms, key.id), reverse=True)}
 
 
