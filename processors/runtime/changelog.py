@@ -21,14 +21,19 @@ from rocksdict import Cache
 from operations.kafka_clients import admin_config, reader_config
 from operations.logs import event
 from processors.runtime import metrics
-from processors.runtime.table import Position, TablePartition, TableRefused, TableSpec, unpacked
+from processors.runtime.table import STAMP_KEY, Position, TablePartition, TableRefused, TableSpec, unpacked
 
 log = logging.getLogger(__name__)
 READ_RECORDS_MAX = 2_000
 STALLED_SECONDS = 60.0
 STALE_MS = 23 * 3_600_000  # below delete.retention.ms, which is 24 h
 ACCEPTED_SECONDS = 600.0
+SURE_MS = 2 * 3_600_000
 LOSS_ACCEPTED = "loss-accepted"
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def topic_id_of(bootstrap: str, topic: str) -> bytes:
@@ -59,8 +64,11 @@ def open_partition(
     Raises TableRefused.
     """
     started = time.monotonic()
-    table = _fresh_enough(TablePartition(spec, directory / spec.name / str(partition), cache), cache)
+    table = TablePartition(spec, directory / spec.name / str(partition), cache)
     try:
+        if must_be_rebuilt(changelog, table, partition):
+            table.destroy()
+            table = TablePartition(spec, table.directory, cache)
         applied = _recover(changelog, table, partition)
     except BaseException:
         table.close()
@@ -72,35 +80,68 @@ def open_partition(
     return table
 
 
-def _fresh_enough(table: TablePartition, cache: Cache) -> TablePartition:
-    """A database older than the changelog's tombstones is rebuilt: keys deleted meanwhile would come back (F25)."""
-    position = table.position()
-    if position is None or time.time_ns() // 1_000_000 - position.written_ms < STALE_MS:
-        return table
+def must_be_rebuilt(changelog: Changelog, table: TablePartition, partition: int) -> bool:
+    """A database older than the changelog's tombstones: keys deleted meanwhile would come back (F25). One that has all
+    there is in the changelog is not old, and one that does not fit is refused: it may be the only copy left.
+
+    Raises TableRefused.
+    """
+    stored = table.position()
+    if stored is None or _now_ms() - stored.written_ms < STALE_MS:
+        return False
+    topic = table.spec.changelog
+    consumer = _reader(changelog)
+    try:
+        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)
+    finally:
+        consumer.close()
+    if start_offset(stored, changelog.topic_id, low, high, _now_ms(), partition, table.spec) >= high:
+        return False
     event(log, "table.stale", logging.WARNING, table=table.spec.name, directory=str(table.directory))
-    table.destroy()
-    return TablePartition(table.spec, table.directory, cache)
+    return True
+
+
+def _reader(changelog: Changelog) -> Consumer:
+    return Consumer(
+        reader_config(changelog.bootstrap, f"recover-{uuid.uuid4().hex}")
+        | {"enable.partition.eof": True, "isolation.level": "read_committed", "queued.max.messages.kbytes": 65_536}
+    )
 
 
 def _recover(changelog: Changelog, table: TablePartition, partition: int) -> int:
     topic = table.spec.changelog
-    consumer = Consumer(
-        reader_config(changelog.bootstrap, f"recover-{uuid.uuid4().hex}")
-        | {"enable.partition.eof": True, "isolation.level": "read_committed", "queued.max.messages.kbytes": 65_536}
-    )
+    consumer = _reader(changelog)
     try:
         low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)
         stored = table.position()
-        position = start_offset(stored, changelog.topic_id, low, high, topic, partition, table.spec)
+        position = start_offset(stored, changelog.topic_id, low, high, _now_ms(), partition, table.spec)
         if position >= high:
             if stored is None:
                 _refuse_if_lost(changelog, table, partition)
                 table.write({}, high, changelog.topic_id)
             return 0
         consumer.assign([TopicPartition(topic, partition, position)])
-        return _apply_until(consumer, table, high, changelog.topic_id)
+        applied = _apply_until(consumer, table, high, changelog.topic_id)
+        low, _high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)
+        _tell_what_is_gone(table, partition, position, low)
+        return applied
     finally:
         consumer.close()
+
+
+def _tell_what_is_gone(table: TablePartition, partition: int, start: int, low: int) -> None:
+    """Records may be deleted while they are read, and the client then just goes on behind them (F24). Where entries age
+    out that is their end, and said; elsewhere it is a loss.
+    """
+    if low <= start:
+        return
+    topic = table.spec.changelog
+    event(log, "table.changelog_cut", logging.WARNING, topic=topic, partition=partition, first=start, behind=low)
+    if table.spec.retention_seconds is None:
+        raise TableRefused(
+            f"table {table.spec.name}, partition {partition}: offsets {start} to {low - 1} of the changelog {topic} "
+            f"were deleted while it was read. Restore the topic, or accept the loss with `atlas tables clear`."
+        )
 
 
 def _refuse_if_lost(changelog: Changelog, table: TablePartition, partition: int) -> None:
@@ -108,11 +149,12 @@ def _refuse_if_lost(changelog: Changelog, table: TablePartition, partition: int)
     where this group has decided records younger than that, their entries are lost, not old (F22).
     """
     newest_ms = None if _loss_is_accepted(table.directory.parent) else changelog.newest_decided_ms()
-    if is_lost(newest_ms, table.spec.retention_seconds, time.time_ns() // 1_000_000):
+    if is_lost(newest_ms, table.spec.retention_seconds, _now_ms()):
         raise TableRefused(
             f"table {table.spec.name}, partition {partition}: its database and its changelog "
             f"{table.spec.changelog} are empty, but records up to {newest_ms} (ms) were decided with it. "
-            f"Restore one of them, or accept the loss with `atlas tables clear {table.directory.parents[1].name} --accept-loss`: keys then count as new."
+            f"Restore one of them, or accept the loss with `atlas tables clear {table.directory.parents[1].name} "
+            f"--accept-loss`: keys then count as new."
         )
 
 
@@ -126,16 +168,22 @@ def is_lost(newest_decided_ms: int | None, retention_seconds: int | None, now_ms
     """Whether an empty table must once have had entries that are still alive. Pure."""
     if newest_decided_ms is None:
         return False
-    return retention_seconds is None or now_ms - newest_decided_ms < retention_seconds * 1000
+    return _is_alive(newest_decided_ms, retention_seconds, now_ms)
+
+
+def _is_alive(appended_ms: int, retention_seconds: int | None, now_ms: int) -> bool:
+    """Whether retention surely has not removed a record of that time: an hour for clocks, one for stamps."""
+    return retention_seconds is None or now_ms - appended_ms < retention_seconds * 1000 - SURE_MS
 
 
 def start_offset(
-    stored: Position | None, topic_id: bytes, low: int, high: int, topic: str, partition: int, spec: TableSpec
+    stored: Position | None, topic_id: bytes, low: int, high: int, now_ms: int, partition: int, spec: TableSpec
 ) -> int:
     """Where recovery starts. Raises TableRefused when the database can't be a prefix of this changelog. Pure."""
     if stored is None:
         return low
-    next_offset, stored_id, _written_ms = stored
+    next_offset, stored_id, written_ms = stored
+    topic = spec.changelog
     where = f"table {spec.name}, partition {partition}"
     if stored_id != topic_id:
         raise TableRefused(
@@ -147,10 +195,10 @@ def start_offset(
             f"{where}: the database has applied offset {next_offset - 1}, but the changelog {topic} ends at {high}: "
             f"confirmed records are gone. Restore the topic, or accept the loss with `atlas tables clear`."
         )
-    if next_offset < low and spec.retention_seconds is None:
+    if next_offset < low and _is_alive(written_ms, spec.retention_seconds, now_ms):
         raise TableRefused(
-            f"{where}: the changelog {topic} starts at {low}, behind offset {next_offset} that comes next. "
-            f"`atlas tables clear` has it rebuilt from what is left."
+            f"{where}: offsets {next_offset} to {low - 1} of the changelog {topic} are gone before this database had "
+            f"them. `atlas tables clear` has it rebuilt from what is left."
         )
     return max(next_offset, low)
 
@@ -161,18 +209,19 @@ def _apply_until(consumer: Consumer, table: TablePartition, high: int, topic_id:
     while True:
         messages = consumer.consume(READ_RECORDS_MAX, 0.1)
         changes: dict[bytes, bytes | None] = {}
-        next_offset = 0
+        next_offset = read_to_ms = 0
         for message in messages:
             error = message.error()
             if error is None:
                 applied += _take(changes, table.spec, message)
                 next_offset = (message.offset() or 0) + 1
+                read_to_ms = message.timestamp()[1]
             elif error.code() == KafkaError._PARTITION_EOF:
                 next_offset = max(next_offset, message.offset() or 0)
             elif not error.retriable():
                 raise KafkaException(error)
         if next_offset:
-            table.write(changes, next_offset, topic_id)
+            table.write(changes, next_offset, topic_id, None if next_offset >= high else read_to_ms or None)
             moved_at = time.monotonic()
             if next_offset >= high:
                 return applied
@@ -182,6 +231,8 @@ def _apply_until(consumer: Consumer, table: TablePartition, high: int, topic_id:
 
 def _take(changes: dict[bytes, bytes | None], spec: TableSpec, message: Message) -> int:
     """Adds what one changelog record says; how many entries that were."""
+    if message.key() == STAMP_KEY:
+        return 0
     if not spec.is_packed:
         changes[message.key() or b""] = message.value()
         return 1

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from operations.kafka_clients import reader_config
 
@@ -12,7 +12,8 @@ ANSWER_SECONDS = 10.0
 def newest_decided_ms(bootstrap: str, group: str, topics: Sequence[str], partition: int) -> int | None:
     """Append time of the newest record of these topics that `group` has committed; None when it has committed none.
 
-    A record that retention has removed says nothing. Blocking; joins no group.
+    A record that retention has removed says nothing. Blocking; joins no group. Raises KafkaException when the broker
+    does not answer: silence is not "none".
     """
     consumer = Consumer(reader_config(bootstrap, group) | {"enable.partition.eof": True})
     try:
@@ -31,6 +32,11 @@ def _time_of_last(consumer: Consumer, committed: TopicPartition) -> int | None:
     newest = None
     while True:
         message = consumer.poll(ANSWER_SECONDS)
-        if message is None or message.error() is not None or (message.offset() or 0) >= committed.offset:
+        if message is None:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{committed.topic} gave no answer"))
+        error = message.error()
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:
+            raise KafkaException(error)
+        if error is not None or (message.offset() or 0) >= committed.offset:
             return newest
         newest = message.timestamp()[1]

@@ -24,6 +24,7 @@ from operations.logs import event
 from operations.operations_port import Readiness
 from operations.schema_registry import SchemaRegistry
 from operations.settings import Settings
+from operations.topic_admin import PartitionsChanged
 from processors.runtime import metrics
 from processors.runtime.batches import Batch, joined
 from processors.runtime.outbox import Outbox
@@ -258,7 +259,12 @@ class Runtime:
 
     async def _on_assigned(self, _app: faust.App, assigned: set[TP], **_kwargs: Any) -> None:
         metrics.REBALANCES.labels(self.group).inc()
-        await self.tables.keep({tp.partition for tp in assigned})
+        raised = sorted({tp.topic for tp in assigned if tp.partition >= self.settings.partitions})
+        if raised:
+            more = f"{', '.join(raised)} has more partitions than ATLAS_PARTITIONS ({self.settings.partitions})"
+            self.fail(PartitionsChanged(f"{more}: a key's entries lie in the table of the partition it had before."))
+            return
+        await self.tables.keep({tp.partition for tp in assigned}, self.app.consumer_generation_id)
         for callback in self._assigned_callbacks:
             await callback(set(assigned))
 

@@ -24,6 +24,7 @@ class Tables:
         self._specs: list[TableSpec] = []
         self._topic_ids: dict[str, bytes] = {}
         self._opened: dict[int, Opened] = {}
+        self._generation: int | None = None
         self._locks: dict[int, asyncio.Lock] = {}
         self._cache = shared_cache()
 
@@ -59,9 +60,13 @@ class Tables:
         """Fresh views for one batch."""
         return {name: TableView(table, topic_id) for name, (table, topic_id) in self._opened.get(partition, {}).items()}
 
-    async def keep(self, partitions: set[int]) -> None:
-        """After a rebalance: closes what another worker owns now, since its changelog moves on without us."""
-        for partition in set(self._opened) - partitions:
+    async def keep(self, partitions: set[int], generation: int) -> None:
+        """After a rebalance: closes what another worker owns now, since its changelog moves on without us. Who missed a
+        generation closes all: others may have owned in between what is its own again.
+        """
+        missed = self._generation is not None and generation != self._generation + 1
+        self._generation = generation
+        for partition in set(self._opened) - (set() if missed else partitions):
             self._close(partition)
 
     def close(self) -> None:
