@@ -6,9 +6,10 @@ s): a step in latency that no setting of Faust's removes. librdkafka keeps every
 decodes in C without the GIL. Which partitions, and from which offset, is Faust's word (transport.py); this class
 never joins a group and commits nothing.
 
-A partition has at most one batch handed out (`release` gives the next). What piles up meanwhile is bounded: past
-`RECORDS_AHEAD_MAX` waiting records nothing more is taken from librdkafka, whose own queue is bounded in bytes. Only
-when that lasts are the partitions that hold the others up paused: pausing makes librdkafka drop and fetch again.
+A partition has at most one batch handed out (`release` gives the next). What piles up meanwhile is bounded, in records
+and in bytes (waiting.py): past `AHEAD_WEIGHT_MAX` nothing more is taken from librdkafka, whose own queue is bounded
+too. Only when that lasts are the partitions that hold the others up paused: pausing makes librdkafka drop and fetch
+again.
 """
 
 import asyncio
@@ -24,10 +25,11 @@ from faust.types import TP
 from operations.kafka_clients import reader_config
 from operations.logs import event
 from processors.runtime.batches import Batch, Record, to_record
+from processors.runtime.waiting import Waiting, weight_of
 
 log = logging.getLogger(__name__)
-BATCH_RECORDS_MAX = 4_000
-RECORDS_AHEAD_MAX = 24_000
+CONSUMED_RECORDS_MAX = 4_000
+AHEAD_WEIGHT_MAX = 24_000  # 24,000 small records, or 96 MiB
 HELD_UP_SECONDS = 0.5
 FULL_WAIT_SECONDS = 0.002
 POLL_SECONDS = 0.05
@@ -48,10 +50,10 @@ class Fetcher:
         self._consumer = Consumer(config | {"queued.max.messages.kbytes": 32_768, "fetch.wait.max.ms": FETCH_WAIT_MS})
         self._loop = asyncio.get_running_loop()
         self._epoch = 0
-        self._offered = 0  # written by the fetcher's thread only
-        self._taken = 0  # written by the event loop only
+        self._offered = 0  # weight; written by the fetcher's thread only
+        self._taken = 0  # weight; written by the event loop only
         self._pausing: asyncio.TimerHandle | None = None
-        self._waiting: dict[TP, deque[Record]] = {}
+        self._waiting: dict[TP, Waiting] = {}
         self._handed_out: set[TP] = set()
         self._paused: set[TP] = set()
         self._orders: deque[tuple[str, list[TopicPartition]]] = deque()
@@ -80,10 +82,10 @@ class Fetcher:
         dropped.
         """
         self._epoch += 1
-        self._taken += sum(len(waiting) for tp, waiting in self._waiting.items() if tp not in self._paused)
+        self._taken += sum(waiting.weight for tp, waiting in self._waiting.items() if tp not in self._paused)
         self._handed_out.clear()
         self._paused.clear()
-        self._waiting = {tp: deque() for tp in offsets}
+        self._waiting = {tp: Waiting() for tp in offsets}
         self._reached &= offsets.keys()
         self._begun &= offsets.keys()
         self._ends.clear()
@@ -143,7 +145,7 @@ class Fetcher:
 
     def _is_full(self) -> bool:
         """Of records handed to the loop and not yet taken as batches; those of paused partitions don't count."""
-        return self._offered - self._taken > RECORDS_AHEAD_MAX
+        return self._offered - self._taken > AHEAD_WEIGHT_MAX
 
     def _take(self, wanted: Iterable[TP] | None) -> dict[TP, Batch]:
         allowed = self._waiting.keys() if wanted is None else self._waiting.keys() & set(wanted)
@@ -151,35 +153,29 @@ class Fetcher:
         for tp in allowed:
             waiting = self._waiting[tp]
             if waiting and tp not in self._handed_out:
-                found[tp] = batch = Batch(tp, self._first(waiting), self._epoch)
+                records, weight = waiting.take()
+                found[tp] = Batch(tp, records, self._epoch)
                 self._handed_out.add(tp)
                 self._begun.add(tp)
-                self._taken += 0 if tp in self._paused else len(batch)
+                self._taken += 0 if tp in self._paused else weight
         return found
 
-    def _first(self, waiting: deque[Record]) -> list[Record]:
-        if len(waiting) <= BATCH_RECORDS_MAX:
-            records = list(waiting)
-            waiting.clear()
-            return records
-        return [waiting.popleft() for _ in range(BATCH_RECORDS_MAX)]
-
     def _resume_if_short(self, tp: TP) -> None:
-        if tp in self._paused and len(self._waiting[tp]) <= BATCH_RECORDS_MAX:
+        if tp in self._paused and not self._waiting[tp].is_long:
             self._paused.discard(tp)
-            self._taken -= len(self._waiting[tp])
+            self._taken -= self._waiting[tp].weight
             self._orders.append(("resume", [TopicPartition(tp.topic, tp.partition)]))
 
-    def _accept(self, epoch: int, fetched: dict[TP, list[Record]]) -> None:
+    def _accept(self, epoch: int, fetched: dict[TP, list[Record]], weights: dict[TP, int]) -> None:
         if epoch != self._epoch:  # fetched for an assignment that is gone
-            self._taken += sum(map(len, fetched.values()))
+            self._taken += sum(weights.values())
             return
         for tp, records in fetched.items():
             waiting = self._waiting.get(tp)
             if waiting is not None:
-                waiting.extend(records)
+                waiting.extend(records, weights[tp])
             if waiting is None or tp in self._paused:
-                self._taken += len(records)
+                self._taken += weights[tp]
         self._arrived.set()
         if self._is_full() and self._pausing is None:
             self._pausing = self._loop.call_later(HELD_UP_SECONDS, self._pause_the_stuck)
@@ -190,10 +186,10 @@ class Fetcher:
         if not self._is_full():
             return
         for tp in self._handed_out - self._paused:
-            waiting = self._waiting.get(tp, ())
-            if len(waiting) > BATCH_RECORDS_MAX:
+            waiting = self._waiting.get(tp)
+            if waiting is not None and waiting.is_long:
                 self._paused.add(tp)
-                self._taken += len(waiting)
+                self._taken += waiting.weight
                 self._orders.append(("pause", [TopicPartition(tp.topic, tp.partition)]))
 
     def _run(self) -> None:
@@ -209,7 +205,7 @@ class Fetcher:
                     self._stopping.wait(FULL_WAIT_SECONDS)
                 elif (first := self._consumer.poll(POLL_SECONDS)) is not None:
                     # poll waits for one record; consume(n, 0) then takes what is there without waiting for n.
-                    self._offer(epoch, [first, *self._consumer.consume(BATCH_RECORDS_MAX, 0)])
+                    self._offer(epoch, [first, *self._consumer.consume(CONSUMED_RECORDS_MAX, 0)])
                 looked_at = self._look(epoch, looked_at)
         except Exception as error:
             self.failure = error  # the watchdog ends the process with it; a closed loop has no watchdog any more
@@ -228,11 +224,12 @@ class Fetcher:
                 fetched[tp].append(record)
             except KeyError:
                 fetched[tp] = [record]
+        weights = {tp: sum(map(weight_of, records)) for tp, records in fetched.items()}
         for tp, records in fetched.items():
             self._next_offsets[tp] = records[-1].offset + 1
-            self._offered += len(records)
         if fetched:
-            self._loop.call_soon_threadsafe(self._accept, epoch, fetched)
+            self._offered += sum(weights.values())
+            self._loop.call_soon_threadsafe(self._accept, epoch, fetched, weights)
 
     def _look(self, epoch: int, looked_at: float) -> float:
         """Measures the lag when it is time; returns when that was done last."""
@@ -264,7 +261,7 @@ class Fetcher:
             return
         for tp in self.unread().intersection(at_end):
             if waiting := self._waiting[tp]:
-                self._ends.setdefault(tp, waiting[-1].offset)
+                self._ends.setdefault(tp, waiting.last_offset)
             elif tp in self._handed_out:
                 self._ends.setdefault(tp, NEXT_BATCH)
             else:

@@ -1,0 +1,55 @@
+"""Fetched records of one partition that wait for their turn, weighed: a record weighs 1 and 1 more for each 4 KiB.
+
+So that bounds hold for memory too: thousands of small records make a batch, or a few of a megabyte each.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+
+from processors.runtime.batches import Record
+
+BATCH_WEIGHT_MAX = 4_000  # 4,000 small records, or 16 MiB
+BYTES_SHIFT = 12
+
+
+def weight_of(record: Record) -> int:
+    value = record.value
+    return 1 if value is None else 1 + (len(value) >> BYTES_SHIFT)
+
+
+class Waiting:
+    __slots__ = ("_records", "weight")
+
+    def __init__(self) -> None:
+        self._records: deque[Record] = deque()
+        self.weight = 0
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @property
+    def last_offset(self) -> int:
+        return self._records[-1].offset
+
+    @property
+    def is_long(self) -> bool:
+        """More than one batch waits."""
+        return self.weight > BATCH_WEIGHT_MAX
+
+    def extend(self, records: Iterable[Record], weight: int) -> None:
+        self._records.extend(records)
+        self.weight += weight
+
+    def take(self) -> tuple[list[Record], int]:
+        """The next batch and its weight: all there is within the bound, one record at least."""
+        if not self.is_long:
+            records, weight = list(self._records), self.weight
+            self._records.clear()
+        else:
+            records = [self._records.popleft()]
+            weight = weight_of(records[0])
+            while self._records and (more := weight + weight_of(self._records[0])) <= BATCH_WEIGHT_MAX:
+                records.append(self._records.popleft())
+                weight = more
+        self.weight -= weight
+        return records, weight
