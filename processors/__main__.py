@@ -1,4 +1,4 @@
-"""`python -m processors <admission|control|delivery|projection>`: one worker process.
+"""`python -m processors <admission|control|delivery|projection|lifecycle>`: one worker process.
 
 Starts the operations port first, so that `/readyz` answers from the beginning, then the reader of `control`, then
 Faust. Ends 0 after SIGTERM or SIGINT (running batches finish, offsets are committed) and 1 when an agent failed.
@@ -24,7 +24,7 @@ from processors.runtime.watchdog import Watchdog
 from schemas.topics import base_topics
 
 log = logging.getLogger("processors")
-GROUPS = ("admission", "control", "delivery", "projection")
+GROUPS = ("admission", "control", "delivery", "projection", "lifecycle")
 
 
 async def run(settings: Settings, group: str) -> int:

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from schemas.codec import Undecodable
-from schemas.entities import Key, KeyKind, Workspace
+from schemas.entities import Key, KeyKind, Ordering, Workspace
 from schemas.ids import COMMAND, random_id
 from schemas.limits import PER_MINUTE_MAX
 from schemas.records import Command
@@ -45,7 +45,7 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """`streams` empty: all; `scopes` empty: those of the kind."""
+    """As `schemas.entities.Key` has it; what is left out is all that the kind allows."""
 
     name: str
     environment: Environment
@@ -66,7 +66,10 @@ class CreateWorkspace(Payload, frozen=True, kw_only=True):
 
 
 class CreateKey(Payload, frozen=True, kw_only=True):
-    """Answer 201: `Key`; its token is `schemas.tokens.mint_token(master_key, key_kind, environment, id)`."""
+    """Answer 201: `Key`; its token is `schemas.tokens.mint_token(master_key, key_kind, environment, id)`.
+
+    409 `key_limit_reached`; 400 (it would have expired already).
+    """
 
     kind: ClassVar[str] = "key.create"
     name: str
@@ -141,6 +144,7 @@ class CreateWorkflow(Payload, frozen=True, kw_only=True):
     name: str
     url: str
     id: WorkflowId | None = None
+    ordering: Ordering = Ordering.NONE
 
 
 class DeleteWorkflow(Payload, frozen=True, kw_only=True):
@@ -148,6 +152,92 @@ class DeleteWorkflow(Payload, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "workflow.delete"
     id: str
+
+
+class DisableWorkflow(Payload, frozen=True, kw_only=True):
+    """Delivery to the control process: the endpoint answered 410. It holds for the state that answered so: of one that
+    was reactivated since (`reactivations`) nothing changes. Answer 200: `Workflow`. 404 `workflow_not_found`.
+    """
+
+    kind: ClassVar[str] = "workflow.disable"
+    id: str
+    reactivations: int
+
+
+class ReactivateWorkflow(Payload, frozen=True, kw_only=True):
+    """What waits is sent now. Answer 200, also where it was not disabled: `Workflow`. 404 `workflow_not_found`."""
+
+    kind: ClassVar[str] = "workflow.reactivate"
+    id: str
+
+
+class RotateSecret(Payload, frozen=True, kw_only=True):
+    """What is sent to a workflow or webhook endpoint is signed with a new secret, and for `overlap_seconds` with the
+    one before as well. Answer 200: `Workflow` or `WebhookEndpoint`. 404 `workflow_not_found`,
+    `webhook_endpoint_not_found`.
+    """
+
+    kind: ClassVar[str] = "secret.rotate"
+    id: str
+    overlap_seconds: OverlapSeconds = OVERLAP_SECONDS_DEFAULT
+
+
+class CreateWebhookEndpoint(Payload, frozen=True, kw_only=True):
+    """`events`: types of schemas/webhooks.py. Answer 201: `WebhookEndpoint`. 409 `webhook_endpoint_limit_reached`."""
+
+    kind: ClassVar[str] = "webhook_endpoint.create"
+    url: str
+    events: list[str]
+    description: str | None = None
+
+
+class DeleteWebhookEndpoint(Payload, frozen=True, kw_only=True):
+    """Answer 204. 404 `webhook_endpoint_not_found`."""
+
+    kind: ClassVar[str] = "webhook_endpoint.delete"
+    id: str
+
+
+class TryWebhookEndpoint(Payload, frozen=True, kw_only=True):
+    """It gets a `webhook.test`. Answer 202: `WebhookTrial`. 404 `webhook_endpoint_not_found`."""
+
+    kind: ClassVar[str] = "webhook_endpoint.test"
+    id: str
+
+
+class StartReplay(Payload, frozen=True, kw_only=True):
+    """Of one event, or of a stream's in a time; see `schemas.entities.Replay`. Answer 202: `Replay`.
+
+    400: it names workflows that don't exist. 409 `replay_limit_reached`.
+    """
+
+    kind: ClassVar[str] = "replay.start"
+    event_id: str = ""
+    stream: str = ""
+    from_ms: int = 0
+    to_ms: int = 0
+    event_status: str | None = None
+    type: str | None = None
+    workflows: list[WorkflowId] = []
+
+
+class CancelReplay(Payload, frozen=True, kw_only=True):
+    """What was sent stays sent; one that has ended stays as it is. Answer 200: `Replay`. 404 `replay_not_found`."""
+
+    kind: ClassVar[str] = "replay.cancel"
+    id: str
+
+
+class ReplayMoved(Payload, frozen=True, kw_only=True):
+    """The lifecycle process to the control process: how far a replay is. No answer, no audit."""
+
+    kind: ClassVar[str] = "replay.moved"
+    id: str
+    cursor_ms: int
+    cursor_id: str
+    replayed: int
+    skipped: int
+    ended: bool
 
 
 class SetLimit(Payload, frozen=True, kw_only=True):
@@ -209,6 +299,15 @@ PAYLOADS: dict[str, type[Payload]] = {
         DeleteStream,
         CreateWorkflow,
         DeleteWorkflow,
+        DisableWorkflow,
+        ReactivateWorkflow,
+        RotateSecret,
+        CreateWebhookEndpoint,
+        DeleteWebhookEndpoint,
+        TryWebhookEndpoint,
+        StartReplay,
+        CancelReplay,
+        ReplayMoved,
         SetLimit,
         ClearLimit,
         StreamCreated,
@@ -224,6 +323,12 @@ class WorkspaceCreated(msgspec.Struct, frozen=True, kw_only=True):
 
     workspace: Workspace
     keys: list[Key]
+
+
+class WebhookTrial(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of the answer to `webhook_endpoint.test`: the id that the webhook carries."""
+
+    id: str
 
 
 class FieldError(msgspec.Struct, frozen=True):

@@ -2,7 +2,20 @@
 
 from collections.abc import Callable
 
-from schemas.entities import Key, Limit, State, Stream, StreamStatus, Workflow, Workspace, state_of, workflow_entity_id
+from schemas.entities import (
+    Key,
+    Limit,
+    Replay,
+    State,
+    Stream,
+    StreamStatus,
+    Target,
+    WebhookEndpoint,
+    Workflow,
+    Workspace,
+    state_of,
+    workflow_entity_id,
+)
 from schemas.records import Entity
 
 StreamName = tuple[str, str, str]  # workspace, environment, name
@@ -21,8 +34,13 @@ class ControlView:
         self.streams_by_name: dict[StreamName, Stream] = {}
         self.streams_by_topic: dict[str, Stream] = {}
         self.workflows: dict[str, Workflow] = {}
+        self.endpoints: dict[str, WebhookEndpoint] = {}
+        self.targets: dict[str, Target] = {}
+        """Workflows and webhook endpoints: their ids begin differently."""
+        self.replays: dict[str, Replay] = {}
         self.limits: dict[str, Limit] = {}
         """By bucket (schemas.limits.RateClass.bucket)."""
+        self._endpoints_by_scope: dict[tuple[str, str], dict[str, WebhookEndpoint]] = {}
         self._listeners: list[Change] = []
 
     def on_change(self, listener: Change) -> None:
@@ -60,6 +78,19 @@ class ControlView:
     def workflow(self, workspace: str, environment: str, workflow_id: str) -> Workflow | None:
         return self.workflows.get(workflow_entity_id(workspace, environment, workflow_id))
 
+    def endpoint(self, workspace: str, environment: str, endpoint_id: str) -> WebhookEndpoint | None:
+        return self.endpoints.get(workflow_entity_id(workspace, environment, endpoint_id))
+
+    def endpoints_of(self, workspace: str, environment: str) -> list[WebhookEndpoint]:
+        """Oldest first."""
+        mine = self._endpoints_by_scope.get((workspace, environment), {})
+        return sorted(mine.values(), key=lambda endpoint: (endpoint.created_ms, endpoint.id))
+
+    def replay(self, workspace: str, environment: str, replay_id: str) -> Replay | None:
+        found = self.replays.get(replay_id)
+        mine = found is not None and (found.workspace, found.environment) == (workspace, environment)
+        return found if mine else None
+
     def workflows_of(self, workspace: str, environment: str) -> list[Workflow]:
         mine = [w for w in self.workflows.values() if (w.workspace, w.environment) == (workspace, environment)]
         return sorted(mine, key=lambda workflow: (workflow.created_ms, workflow.id))
@@ -87,7 +118,12 @@ class ControlView:
                 self.streams_by_name[state.workspace, state.environment, state.name] = state
                 self.streams_by_topic[state.topic] = state
             case Workflow():
-                self.workflows[state.entity_id] = state
+                self.workflows[state.entity_id] = self.targets[state.entity_id] = state
+            case WebhookEndpoint():
+                self.endpoints[state.entity_id] = self.targets[state.entity_id] = state
+                self._endpoints_by_scope.setdefault((state.workspace, state.environment), {})[state.id] = state
+            case Replay():
+                self.replays[state.id] = state
             case Limit():
                 self.limits[state.entity_id] = state
 
@@ -104,5 +140,12 @@ class ControlView:
                 self.streams_by_topic.pop(state.topic, None)
             case Workflow():
                 self.workflows.pop(state.entity_id, None)
+                self.targets.pop(state.entity_id, None)
+            case WebhookEndpoint():
+                self.endpoints.pop(state.entity_id, None)
+                self.targets.pop(state.entity_id, None)
+                self._endpoints_by_scope[state.workspace, state.environment].pop(state.id, None)
+            case Replay():
+                self.replays.pop(state.id, None)
             case Limit():
                 self.limits.pop(state.entity_id, None)

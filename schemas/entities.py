@@ -1,4 +1,4 @@
-"""The entities on `control`: what a workspace, a key, a stream and a workflow are, whole, as JSON in `Entity.state`.
+"""The entities on `control`: what a workspace, a key, a stream, a workflow and so on are, as JSON in `Entity.state`.
 
 `control` is keyed `kind/id`; one writer (the control agent), many readers (schemas/control_view.py).
 A secret never stands here: keys are hashes, signing secrets are derived from the master key (schemas/signatures.py).
@@ -21,6 +21,11 @@ class StreamStatus(StrEnum):
     CREATING = "creating"  # the name is taken; its Kafka topic is being made
     ACTIVE = "active"
     DELETED = "deleted"  # refuses new events; the log stays until retention ends, and so does the name
+
+
+class Ordering(StrEnum):
+    NONE = "none"
+    PER_KEY = "per_key"  # one delivery in flight a key; later ones wait behind one that is retried
 
 
 class KeyKind(StrEnum):
@@ -63,8 +68,11 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Workspace(State, frozen=True, kw_only=True):
+    """`replays`: how many there have been (Replay.number)."""
+
     kind: ClassVar[str] = "workspace"
     name: str
+    replays: int = 0
 
 
 class Key(State, frozen=True, kw_only=True):
@@ -112,18 +120,72 @@ class Stream(State, frozen=True, kw_only=True):
     topic_id: str = ""
 
 
-class Workflow(State, frozen=True, kw_only=True):
-    """A route's target: a URL that gets each event by a signed POST. Gone means a `control` record without a value."""
+class Target(State, frozen=True, kw_only=True):
+    """A URL that gets signed POSTs. Gone means a `control` record without a value.
 
-    kind: ClassVar[str] = "workflow"
+    `previous_until_ms`: until when what is sent is signed with the secret before (`secret_version` - 1) as well.
+    `ordering`: whether events of one ordering key go one after the other. `disabled_ms`: since when nothing is sent, as
+    its endpoint answered 410; what waits is kept. `reactivations` counts how often that was taken back.
+    """
+
     environment: str
     name: str
     url: str
     secret_version: int = 1
+    previous_until_ms: int | None = None
+    ordering: Ordering = Ordering.NONE
+    disabled_ms: int | None = None
+    reactivations: int = 0
 
     @property
     def entity_id(self) -> str:
         return workflow_entity_id(self.workspace, self.environment, self.id)
+
+
+class Workflow(Target, frozen=True, kw_only=True):
+    """A route's target: gets each event of the streams that name it."""
+
+    kind: ClassVar[str] = "workflow"
+
+
+class WebhookEndpoint(Target, frozen=True, kw_only=True):
+    """Gets what became of events: outcome webhooks of the types in `events` (schemas/webhooks.py)."""
+
+    kind: ClassVar[str] = "endpoint"
+    events: list[str]
+    description: str | None = None
+
+
+class ReplayStatus(StrEnum):
+    RUNNING = "running"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+
+
+class Replay(State, frozen=True, kw_only=True):
+    """Events that are delivered once more. `number` is the workspace's count of replays: a later one has a higher.
+
+    Either one event (`event_id`; it is forgotten when it is done) or those of `stream` received in [from_ms, to_ms)
+    that have this status and type, where they are given. `workflows` empty: each event's own. `cursor`: the last event
+    that was looked at, as `received_ms` and id; `replayed` and `skipped` (its payload is gone) count up to it.
+    """
+
+    kind: ClassVar[str] = "replay"
+    environment: str
+    number: int
+    event_id: str = ""
+    stream: str = ""
+    from_ms: int = 0
+    to_ms: int = 0
+    event_status: str | None = None
+    type: str | None = None
+    workflows: list[str] = []
+    status: ReplayStatus = ReplayStatus.RUNNING
+    cursor_ms: int = 0
+    cursor_id: str = ""
+    replayed: int = 0
+    skipped: int = 0
+    ended_ms: int | None = None
 
 
 class Limit(State, frozen=True, kw_only=True):
@@ -139,7 +201,9 @@ class Limit(State, frozen=True, kw_only=True):
     per_minute: int
 
 
-STATES: dict[str, type[State]] = {state.kind: state for state in (Workspace, Key, Stream, Workflow, Limit)}
+STATES: dict[str, type[State]] = {
+    state.kind: state for state in (Workspace, Key, Stream, Workflow, WebhookEndpoint, Replay, Limit)
+}
 
 
 def state_of(entity: Entity) -> State | None:

@@ -94,6 +94,8 @@ class Delivery(Record, frozen=True, kw_only=True):
     received_ms: int
     event: bytes
     replay: int = 0
+    kind: str = "event"
+    routes: int = 0
 
 
 class Outcome(Record, frozen=True, kw_only=True):
@@ -110,6 +112,8 @@ class Outcome(Record, frozen=True, kw_only=True):
     stream: str = ""
     received_ms: int = 0
     replay: int = 0
+    kind: str = "event"
+    routes: int = 0
     http_status: int | None = None
     error_code: str | None = None
     error_message: str | None = None

@@ -4,12 +4,14 @@ Events: `X-Atlas-Signature: t=<unix seconds>,v1=<hex HMAC-SHA256 of "{t}.{raw bo
 (seeds/000, Verify the signature).
 Every delivery also carries the three headers of Standard Webhooks, so that its libraries verify it as it is:
 `webhook-signature: v1,<base64 HMAC-SHA256 of "{webhook-id}.{webhook-timestamp}.{raw body}">`.
+While a secret is rotated there are several: `…,v1=<new>,v1=<old>`; those of Standard Webhooks have spaces between them.
 A secret that Atlas issues is derived from the master key and the entity's id and version, so that no topic holds it.
 """
 
 import base64
 import hashlib
 import hmac
+from collections.abc import Sequence
 
 from schemas.seal import derive_key
 
@@ -23,10 +25,15 @@ def signing_secret(master_key: bytes, entity_id: str, version: int = 1) -> str:
     return SECRET_PREFIX + base64.b64encode(digest).decode()
 
 
-def timestamped_signature(secret: str, timestamp_seconds: int, body: bytes) -> str:
-    """The value of `X-Atlas-Signature` on the events surface; the key is the secret's text as shown."""
-    signed = hmac.new(secret.encode(), str(timestamp_seconds).encode() + b"." + body, hashlib.sha256)
-    return f"t={timestamp_seconds},v1={signed.hexdigest()}"
+def timestamped_signature(secrets: str | Sequence[str], timestamp_seconds: int, body: bytes) -> str:
+    """The value of `X-Atlas-Signature` on the events surface; the key is the secret's text as shown.
+
+    One `v1=` for each secret, in their order: while a secret is rotated, what was signed verifies with both.
+    """
+    signed_text = str(timestamp_seconds).encode() + b"." + body
+    secrets = (secrets,) if isinstance(secrets, str) else secrets
+    signatures = (hmac.new(secret.encode(), signed_text, hashlib.sha256).hexdigest() for secret in secrets)
+    return ",".join((f"t={timestamp_seconds}", *(f"v1={signature}" for signature in signatures)))
 
 
 def standard_key(secret: str) -> bytes:

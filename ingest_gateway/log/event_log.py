@@ -18,9 +18,9 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ingest_gateway import metrics
 from ingest_gateway.log.ends import EndsUnknown, LogEnds
-from ingest_gateway.log.record_reader import RecordReader, RecordUnreachable
 from operations.kafka_clients import producer_config
 from operations.logs import event
+from operations.record_reader import RecordReader, RecordUnreachable
 from schemas.topics import Topic
 
 log = logging.getLogger(__name__)

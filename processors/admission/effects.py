@@ -29,6 +29,7 @@ ADMITTED, REPLAY, CONFLICT, REFUSED = "admitted", "replay", "conflict", "refused
 _OUTCOME_FIELD = {outcome: string(outcome) for outcome in (ADMITTED, REPLAY, CONFLICT)}
 _PRESENT, _TRUE = b"\x02", b"\x01"
 _CORRELATION_LENGTH = long(16)
+_EVENT_KIND = string("event")
 _KIND_LEFT_OUT = NOTHING * 2  # type, occurred_at
 _ABOUT_LEFT_OUT = NOTHING * 2  # actor, metadata
 
@@ -139,6 +140,7 @@ def _verdict(outcome: str, correlation: bytes, entry: Seen, routes: bytes) -> by
 def _deliveries(entry: Seen, place: Place, event: ReadEvent) -> list[Message]:
     where = delivery_source(entry.source)
     rest = NOTHING + long(entry.received_ms) + bytes_(event.pieces.body)  # replay 0, received_ms, event
+    rest += _EVENT_KIND + long(len(entry.routes))
     topic = place.topic
     messages = []
     for workflow_id in entry.routes:

@@ -23,10 +23,11 @@ from processors.runtime.outbox import OutboxFailed
 from processors.runtime.runtime import Runtime
 from processors.runtime.work import Work
 from schemas.codec import Undecodable
-from schemas.commands import ResumeTopics, decode_payload, new_command
+from schemas.commands import ReplayMoved, ResumeTopics, TouchKeys, decode_payload, new_command
 from schemas.records import Command
 from schemas.replies import REPLY_HEADER, decode_reply
 from schemas.topics import Topic
+from schemas.webhooks import delivery_key
 
 log = logging.getLogger(__name__)
 TABLE = "entities"
@@ -133,12 +134,14 @@ def read(record: Record) -> Asked:
 def emit(work: Work, effects: Effects, controlled: list[tuple[bytes, bytes | None]], partition: int) -> None:
     for key, value in controlled:
         work.produce(Topic.CONTROL, value, key=key, partition=partition)
+    for delivery in effects.changes.deliveries:
+        work.produce(Topic.DELIVERIES, delivery.encode(), key=delivery_key(delivery))
     if effects.audit is not None:
         work.produce(Topic.AUDIT, effects.audit.encode(), key=effects.audit.workspace.encode())
 
 
 def note(asked: Asked, effects: Effects) -> None:
-    if isinstance(asked.payload, Report) and not effects.answers:
+    if isinstance(asked.payload, Report | TouchKeys | ReplayMoved) and not effects.answers:
         return
     if not effects.audit:
         metrics.COMMANDS_AGAIN.inc()

@@ -6,27 +6,36 @@ idempotency key (then the same answer); does the workspace exist; then the kind'
 
 import msgspec
 
-from processors.control import keys, limits, streams, tenants
+from processors.control import keys, limits, replays, streams, tenants, webhooks
 from processors.control.values import WAITING, Answer, Asked, Done, Effects, Facts, Refused, TokenHash
 from schemas.commands import (
     DONE,
     IDEMPOTENCY_MS,
     REFUSED,
+    CancelReplay,
     ClearLimit,
     CreateKey,
     CreateStream,
+    CreateWebhookEndpoint,
     CreateWorkflow,
     CreateWorkspace,
     DeleteStream,
+    DeleteWebhookEndpoint,
     DeleteWorkflow,
+    DisableWorkflow,
+    ReactivateWorkflow,
+    ReplayMoved,
     ResumeTopics,
     RevokeKey,
     RotateKey,
+    RotateSecret,
     SetLimit,
+    StartReplay,
     StreamAltered,
     StreamCreated,
     StreamExpired,
     TouchKeys,
+    TryWebhookEndpoint,
     UpdateStream,
     payload_hash,
 )
@@ -54,6 +63,8 @@ def decide(facts: Facts, asked: Asked, token_hash: TokenHash) -> Effects:
         return reported(facts, asked, asked.payload)
     if isinstance(asked.payload, TouchKeys):
         return keys.touched(facts, asked, asked.payload)
+    if isinstance(asked.payload, ReplayMoved):
+        return replays.moved(facts, asked, asked.payload)
     earlier = _answer_to_key(facts, asked)
     return first(facts, asked, token_hash) if earlier is None else repeated(earlier, asked)
 
@@ -156,6 +167,22 @@ def _decided(facts: Facts, asked: Asked, token_hash: TokenHash) -> Done:
             return tenants.create_workflow(facts, asked, payload)
         case DeleteWorkflow():
             return tenants.delete_workflow(facts, asked, payload)
+        case DisableWorkflow():
+            return tenants.disable_workflow(facts, asked, payload)
+        case ReactivateWorkflow():
+            return tenants.reactivate_workflow(facts, asked, payload)
+        case RotateSecret():
+            return webhooks.rotate_secret(facts, asked, payload)
+        case CreateWebhookEndpoint():
+            return webhooks.create(facts, asked, payload)
+        case DeleteWebhookEndpoint():
+            return webhooks.delete(facts, asked, payload)
+        case TryWebhookEndpoint():
+            return webhooks.send_trial(facts, asked, payload)
+        case StartReplay():
+            return replays.start(facts, asked, payload)
+        case CancelReplay():
+            return replays.cancel(facts, asked, payload)
         case SetLimit():
             return limits.set_limit(asked, payload)
         case ClearLimit():

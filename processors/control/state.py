@@ -6,6 +6,8 @@
 | `n`, workspace, environment, name | a stream's id, while the name is taken |
 | `k`, workspace, key id | empty; keys that count towards the workspace's limit |
 | `s`, workspace, stream id | empty; streams that count towards the workspace's limit |
+| `h`, workspace, environment, endpoint id | empty; webhook endpoints, which count towards the limit |
+| `r`, workspace, replay id | empty; replays that run, which count towards the limit |
 | `w`, stream id, task | TopicWork that is not finished |
 | `a`, command id | Answer |
 | `i`, workspace, environment, surface, idempotency key | the id of the command answered under it |
@@ -20,7 +22,19 @@ import msgspec
 
 from processors.control.values import Answer, Changes, Effects, Task, TopicWork
 from schemas.commands import IDEMPOTENCY_MS
-from schemas.entities import Key, State, Stream, StreamStatus, Workflow, Workspace, state_of, workflow_entity_id
+from schemas.entities import (
+    Key,
+    Replay,
+    ReplayStatus,
+    State,
+    Stream,
+    StreamStatus,
+    WebhookEndpoint,
+    Workflow,
+    Workspace,
+    state_of,
+    workflow_entity_id,
+)
 from schemas.records import Entity
 from schemas.topics import SYSTEM_STREAMS
 
@@ -77,6 +91,20 @@ class ControlState:
     def workflow(self, workspace: str, environment: str, workflow_id: str) -> Workflow | None:
         found = self._state(f"workflow/{workflow_entity_id(workspace, environment, workflow_id)}")
         return found if isinstance(found, Workflow) else None
+
+    def endpoint(self, workspace: str, environment: str, endpoint_id: str) -> WebhookEndpoint | None:
+        found = self._state(f"endpoint/{workflow_entity_id(workspace, environment, endpoint_id)}")
+        return found if isinstance(found, WebhookEndpoint) else None
+
+    def endpoints_counted(self, workspace: str) -> int:
+        return sum(1 for _ in self._table.scan(_key("h", workspace, "")))
+
+    def replay(self, replay_id: str) -> Replay | None:
+        found = self._state(f"replay/{replay_id}")
+        return found if isinstance(found, Replay) else None
+
+    def replays_running(self, workspace: str) -> int:
+        return sum(1 for _ in self._table.scan(_key("r", workspace, "")))
 
     def answer(self, command_id: str) -> Answer | None:
         value = self._table.get(_key("a", command_id))
@@ -179,6 +207,12 @@ class ControlState:
                 self._table.put(_key("k", key.workspace, key.id), b"")
             case Key() as key:
                 self._table.delete(_key("k", key.workspace, key.id))
+            case WebhookEndpoint() as endpoint:
+                self._table.put(_endpoint_key(endpoint), b"")
+            case Replay(status=ReplayStatus.RUNNING) as replay:
+                self._table.put(_key("r", replay.workspace, replay.id), b"")
+            case Replay() as replay:
+                self._table.delete(_key("r", replay.workspace, replay.id))
 
     def _index_stream(self, stream: Stream) -> None:
         self._table.put(_key("n", stream.workspace, stream.environment, stream.name), stream.id.encode())
@@ -189,9 +223,15 @@ class ControlState:
             self._table.delete(counted)
 
     def _unindex(self, entity: Entity) -> None:
-        stream = state_of(entity)
-        if not isinstance(stream, Stream):
-            return
+        match state_of(entity):
+            case Stream() as stream:
+                self._unindex_stream(stream)
+            case WebhookEndpoint() as endpoint:
+                self._table.delete(_endpoint_key(endpoint))
+            case Replay() as replay:
+                self._table.delete(_key("r", replay.workspace, replay.id))
+
+    def _unindex_stream(self, stream: Stream) -> None:
         self._table.delete(_key("s", stream.workspace, stream.id))
         name = _key("n", stream.workspace, stream.environment, stream.name)
         if self._table.get(name) == stream.id.encode():
@@ -204,6 +244,10 @@ class ControlState:
 
 def _key(*parts: str) -> bytes:
     return "\0".join(parts).encode()
+
+
+def _endpoint_key(endpoint: WebhookEndpoint) -> bytes:
+    return _key("h", endpoint.workspace, endpoint.environment, endpoint.id)
 
 
 def _hour_key(hour: int) -> bytes:

@@ -5,10 +5,17 @@ import re
 import msgspec
 
 from processors.control.keys import new_key
-from processors.control.values import Asked, Changes, Done, Facts, Refused, TokenHash, body_of
-from schemas.commands import CreateWorkflow, CreateWorkspace, DeleteWorkflow, WorkspaceCreated
-from schemas.entities import Workflow, Workspace
-from schemas.ids import WORKFLOW, derived_id
+from processors.control.values import NO_CHANGES, Asked, Changes, Done, Facts, Refused, TokenHash, body_of
+from schemas.commands import (
+    CreateWorkflow,
+    CreateWorkspace,
+    DeleteWorkflow,
+    DisableWorkflow,
+    ReactivateWorkflow,
+    WorkspaceCreated,
+)
+from schemas.entities import Target, Workflow, Workspace
+from schemas.ids import WEBHOOK_ENDPOINT, WORKFLOW, derived_id
 
 WORKSPACE_ID = re.compile(r"[A-Za-z0-9_-]{3,64}")  # it is a part of topic names
 
@@ -35,6 +42,7 @@ def create_workflow(facts: Facts, asked: Asked, payload: CreateWorkflow) -> Done
         created_ms=asked.append_ms,
         name=payload.name,
         url=payload.url,
+        ordering=payload.ordering,
     )
     if facts.workflow(command.workspace, command.environment, workflow.id) is not None:
         raise Refused(409, "workflow_exists", f"The workflow {workflow.id} exists.")
@@ -42,7 +50,45 @@ def create_workflow(facts: Facts, asked: Asked, payload: CreateWorkflow) -> Done
 
 
 def delete_workflow(facts: Facts, asked: Asked, payload: DeleteWorkflow) -> Done:
-    workflow = facts.workflow(asked.command.workspace, asked.command.environment, payload.id)
-    if workflow is None:
-        raise Refused(404, "workflow_not_found", f"There is no workflow {payload.id}.")
+    workflow = _workflow(facts, asked, payload.id)
     return Done(204, Changes(gone=(workflow.to_entity(asked.version),)), f"workflow/{workflow.id}")
+
+
+def disable_workflow(facts: Facts, asked: Asked, payload: DisableWorkflow) -> Done:
+    """One that is disabled, or was reactivated since the answer that disables it, stays as it is."""
+    before = target(facts, asked, payload.id)
+    if before.disabled_ms is not None or before.reactivations != payload.reactivations:
+        return Done(200, NO_CHANGES, resource_of(before), body_of(before))
+    return changed(asked, msgspec.structs.replace(before, disabled_ms=asked.append_ms))
+
+
+def reactivate_workflow(facts: Facts, asked: Asked, payload: ReactivateWorkflow) -> Done:
+    """Counts also where it was not disabled: a 410 answered before it, and told of only later, is taken back too."""
+    before = target(facts, asked, payload.id)
+    return changed(asked, msgspec.structs.replace(before, disabled_ms=None, reactivations=before.reactivations + 1))
+
+
+def target(facts: Facts, asked: Asked, target_id: str) -> Target:
+    """A workflow or a webhook endpoint, as the id says. Raises Refused (404)."""
+    command = asked.command
+    if not target_id.startswith(WEBHOOK_ENDPOINT):
+        return _workflow(facts, asked, target_id)
+    endpoint = facts.endpoint(command.workspace, command.environment, target_id)
+    if endpoint is None:
+        raise Refused(404, "webhook_endpoint_not_found", f"There is no webhook endpoint {target_id}.")
+    return endpoint
+
+
+def changed(asked: Asked, after: Target) -> Done:
+    return Done(200, Changes(put=(after.to_entity(asked.version),)), resource_of(after), body_of(after))
+
+
+def resource_of(state: Target) -> str:
+    return f"{state.kind}/{state.id}"
+
+
+def _workflow(facts: Facts, asked: Asked, workflow_id: str) -> Workflow:
+    workflow = facts.workflow(asked.command.workspace, asked.command.environment, workflow_id)
+    if workflow is None:
+        raise Refused(404, "workflow_not_found", f"There is no workflow {workflow_id}.")
+    return workflow

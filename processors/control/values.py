@@ -12,8 +12,8 @@ from typing import Protocol
 import msgspec
 
 from schemas.commands import FaultBody, FieldError, Payload
-from schemas.entities import Key, State, Stream, Workflow, Workspace
-from schemas.records import Audit, Command, Entity, Verdict
+from schemas.entities import Key, Replay, State, Stream, WebhookEndpoint, Workflow, Workspace
+from schemas.records import Audit, Command, Delivery, Entity, Verdict
 from schemas.replies import ReplyTo
 
 TokenHash = Callable[[str, str, str], str]
@@ -68,9 +68,12 @@ class TopicWork(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
-    """What a command does to the table. `gone` holds each removed entity as it was, with the removal's version."""
+    """What a command does to the table, and the webhooks that it has sent. `gone` holds each removed entity as it was,
+    with the removal's version.
+    """
 
     put: tuple[Entity, ...] = ()
+    deliveries: tuple[Delivery, ...] = ()
     gone: tuple[Entity, ...] = ()
     started: tuple[TopicWork, ...] = ()
     finished: tuple[TopicWork, ...] = ()
@@ -158,6 +161,16 @@ class Facts(Protocol):
         ...
 
     def workflow(self, workspace: str, environment: str, workflow_id: str) -> Workflow | None: ...
+
+    def endpoint(self, workspace: str, environment: str, endpoint_id: str) -> WebhookEndpoint | None: ...
+
+    def endpoints_counted(self, workspace: str) -> int:
+        """Webhook endpoints in both environments."""
+        ...
+
+    def replay(self, replay_id: str) -> Replay | None: ...
+
+    def replays_running(self, workspace: str) -> int: ...
 
     def answer(self, command_id: str) -> Answer | None: ...
 

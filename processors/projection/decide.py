@@ -25,6 +25,7 @@ from schemas.read_model import (
 )
 from schemas.records import Audit, Decision, Outcome
 from schemas.topics import StreamTopic, Topic, parse_stream_topic
+from schemas.webhooks import DeliveryKind
 
 DECIDED = frozenset({"admitted", "replay", "conflict", "refused"})
 ATTEMPT_STATUSES = frozenset({"in_progress", "delivered", "retry_scheduled", "exhausted", "disabled"})
@@ -181,6 +182,8 @@ def _apply_outcome(changes: Changes, record: LogRecord) -> None:
     outcome = Outcome.decode(record.value)
     if outcome.status not in ATTEMPT_STATUSES:
         raise ValueError("the outcome's status is not a known one")
+    if outcome.kind == DeliveryKind.WEBHOOK:
+        return  # about an event, but none of its routes
     changes.attempts.append(
         AttemptRow(
             _key(outcome.workspace),

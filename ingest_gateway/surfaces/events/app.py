@@ -6,12 +6,23 @@ from ingest_gateway.identity.authentication import Authenticator, key_news
 from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.contract import hold_to, load_document
 from ingest_gateway.surfaces.cors import add_cors
-from ingest_gateway.surfaces.events import audit, batch, keys, listing, lookups, single, streams, workflows
+from ingest_gateway.surfaces.events import (
+    audit,
+    batch,
+    keys,
+    listing,
+    lookups,
+    replays,
+    single,
+    streams,
+    webhook_endpoints,
+    workflows,
+)
 from ingest_gateway.surfaces.events.answers import add_position
 
 ROUTES = (
-    *(*streams.ROUTES, *workflows.ROUTES, *keys.ROUTES),
-    *(*single.ROUTES, *batch.ROUTES, *listing.ROUTES, *lookups.ROUTES, *audit.ROUTES),
+    *(*streams.ROUTES, *workflows.ROUTES, *keys.ROUTES, *webhook_endpoints.ROUTES),
+    *(*single.ROUTES, *batch.ROUTES, *listing.ROUTES, *lookups.ROUTES, *audit.ROUTES, *replays.ROUTES),
 )
 
 

@@ -19,6 +19,7 @@ from schemas.commands import (
     CreateWorkflow,
     UpdateStream,
 )
+from schemas.entities import Ordering
 from schemas.event_fields import NO_STREAM, REQUIRED, UNKNOWN, is_stream_name, shown
 from schemas.strict_json import JsonFault, parse_object
 from schemas.targets import TargetForbidden, parse_target
@@ -32,7 +33,7 @@ _WORKFLOW_ID = re.compile(r"wf_[A-Za-z0-9_]{1,64}")
 _KINDS = {type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array"}
 _STREAM_FIELDS = frozenset({"name", "description", "retention_days", "default_routes"})
 _STREAM_CHANGES = _STREAM_FIELDS - {"name"}
-_WORKFLOW_FIELDS = frozenset({"id", "name", "url"})
+_WORKFLOW_FIELDS = frozenset({"id", "name", "url", "ordering"})
 
 
 class Form:
@@ -104,12 +105,15 @@ def read_stream_changes(stream: str, body: bytes) -> UpdateStream:
 def read_new_workflow(body: bytes, *, allow_private: bool) -> CreateWorkflow:
     """The body of POST /v1/workflows. `allow_private` (development) lets http and addresses of one's own through."""
     form = Form(body, _WORKFLOW_FIELDS)
-    workflow_id = form.string("id", lambda text: None if _is_workflow_id(text) else NO_WORKFLOW_ID, required=False)
+    workflow_id = form.string("id", lambda text: None if is_workflow_id(text) else NO_WORKFLOW_ID, required=False)
     name = form.string("name", text_fault(NAME_CHARACTERS_MAX, least=1))
-    url = form.string("url", _target_fault(allow_private))
+    url = form.string("url", target_fault(allow_private))
+    ordering = form.string("ordering", _ordering_fault, required=False)
     form.raise_faults()
     target = parse_target(url or "", allow_private)
-    return CreateWorkflow(id=workflow_id, name=name or "", url=target.url)
+    return CreateWorkflow(
+        id=workflow_id, name=name or "", url=target.url, ordering=Ordering(ordering or Ordering.NONE)
+    )
 
 
 def _retention_days(form: Form) -> int:
@@ -138,7 +142,7 @@ def _default_routes(form: Form) -> list[str]:
     for index, route in enumerate(value):
         if type(route) is not str:
             form.refuse(f"default_routes[{index}]", expected("a workflow id", route))
-        elif not _is_workflow_id(route):
+        elif not is_workflow_id(route):
             form.refuse(f"default_routes[{index}]", NO_WORKFLOW_ID)
         elif route in seen:
             form.refuse(f"default_routes[{index}]", "The workflow is named twice.")
@@ -147,7 +151,11 @@ def _default_routes(form: Form) -> list[str]:
     return value
 
 
-def _is_workflow_id(text: str) -> bool:
+def _ordering_fault(text: str) -> str | None:
+    return None if text in list(Ordering) else f"Must be {' or '.join(Ordering)}."
+
+
+def is_workflow_id(text: str) -> bool:
     return _WORKFLOW_ID.fullmatch(text) is not None
 
 
@@ -162,7 +170,7 @@ def text_fault(characters_max: int, *, least: int = 0) -> Callable[[str], str | 
     return fault_of
 
 
-def _target_fault(allow_private: bool) -> Callable[[str], str | None]:
+def target_fault(allow_private: bool) -> Callable[[str], str | None]:
     def fault_of(text: str) -> str | None:
         try:
             target = parse_target(text, allow_private)

@@ -27,6 +27,8 @@ def workflow_view(workflow: Workflow, signing_secret: str | None = None) -> dict
         "object": "workflow",
         "name": workflow.name,
         "url": workflow.url,
+        "status": "active" if workflow.disabled_ms is None else "disabled",
+        "ordering": workflow.ordering,
         "created_at": rfc3339_seconds(workflow.created_ms),
         "workspace_id": workflow.workspace,
     }

@@ -50,6 +50,10 @@ STREAM_NOT_FOUND = Fault(
 )
 KEY_NOT_FOUND = Fault(FaultKind.NOT_FOUND, "key_not_found", "There is no key with this id.")
 WORKFLOW_NOT_FOUND = Fault(FaultKind.NOT_FOUND, "workflow_not_found", "There is no such workflow.")
+ENDPOINT_NOT_FOUND = Fault(
+    FaultKind.NOT_FOUND, "webhook_endpoint_not_found", "There is no webhook endpoint with this id."
+)
+REPLAY_NOT_FOUND = Fault(FaultKind.NOT_FOUND, "replay_not_found", "There is no replay with this id.")
 EVENT_NOT_FOUND = Fault(FaultKind.NOT_FOUND, "event_not_found", "There is no event with this id.")
 DUPLICATE_EVENT = Fault(
     FaultKind.CONFLICT, "duplicate_event", "The idempotency key was used with another payload in the last 24 hours."

@@ -32,12 +32,12 @@ async def get_event(request: web.Request) -> web.Response:
     if not is_id(event_id, EVENT_PREFIX):
         raise EVENT_NOT_FOUND.refused()
     await wait_for_named(request, services, principal)
-    stored = await _find(services, principal, event_id)
+    stored = await find_event(services, principal, event_id)
     data = await _payload(services, stored) if "data" in expand else None
     return json_response(event_view(stored, every_attempt="attempts" in expand, data=data))
 
 
-async def _find(services: Services, principal: Principal, event_id: str) -> StoredEvent:
+async def find_event(services: Services, principal: Principal, event_id: str) -> StoredEvent:
     try:
         stored = await _look(services, principal, event_id)
         if stored is None:

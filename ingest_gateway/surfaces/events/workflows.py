@@ -1,15 +1,19 @@
-"""`/v1/workflows`: make, list, show and delete the targets of routes. A signing secret is shown once, at first."""
+"""`/v1/workflows`: make, list, show, reactivate and delete the targets of routes. A secret is shown once, at first."""
 
 from aiohttp import web
 
+from ingest_gateway.http.bodies import read_body
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.identity.principals import WORKFLOWS_READ, WORKFLOWS_WRITE
-from ingest_gateway.surfaces.events.entity_commands import caller, decide, json_body, json_response
+from ingest_gateway.surfaces.events.entity_commands import BODY_BYTES_MAX, caller, decide, json_body, json_response
 from ingest_gateway.surfaces.events.entity_forms import read_new_workflow
 from ingest_gateway.surfaces.events.entity_views import list_view, workflow_view
 from ingest_gateway.surfaces.events.faults import WORKFLOW_NOT_FOUND
-from schemas.commands import DeleteWorkflow, decode_state
+from ingest_gateway.surfaces.events.webhook_forms import read_secret_rotation
+from ingest_gateway.surfaces.events.webhook_views import secret_view
+from schemas.commands import DeleteWorkflow, ReactivateWorkflow, decode_state
 from schemas.entities import Workflow
+from schemas.ids import WEBHOOK_ENDPOINT
 from schemas.signatures import signing_secret
 
 
@@ -44,15 +48,46 @@ async def get_workflow(request: web.Request) -> web.Response:
     return json_response(workflow_view(workflow))
 
 
+async def reactivate_workflow(request: web.Request) -> web.Response:
+    """After a 410: what waits for it is sent now."""
+    services, principal = caller(request, WORKFLOWS_WRITE)
+    verdict = await decide(request, services, principal, ReactivateWorkflow(id=_workflow_id(request)))
+    return json_response(workflow_view(decode_state(verdict.body, Workflow)), verdict.status)
+
+
 async def delete_workflow(request: web.Request) -> web.Response:
     services, principal = caller(request, WORKFLOWS_WRITE)
     await decide(request, services, principal, DeleteWorkflow(id=request.match_info["workflow"]))
     return web.Response(status=204)
 
 
+async def rotate_workflow_secret(request: web.Request) -> web.Response:
+    """The new secret is in this answer and in no other; both sign what is sent until the overlap is over."""
+    services, principal = caller(request, WORKFLOWS_WRITE)
+    body = await json_body(request) if request.body_exists else await read_body(request, BODY_BYTES_MAX)
+    payload = read_secret_rotation(_workflow_id(request), body)
+    verdict = await decide(request, services, principal, payload)
+    workflow: Workflow = decode_state(verdict.body, Workflow)
+    secret = signing_secret(services.settings.master_key, workflow.entity_id, workflow.secret_version)
+    view = workflow_view(workflow) | secret_view(workflow.previous_until_ms, secret)
+    response = json_response(view, verdict.status)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _workflow_id(request: web.Request) -> str:
+    """The control agent takes a webhook endpoint's id as well; here it names nothing."""
+    workflow_id = request.match_info["workflow"]
+    if workflow_id.startswith(WEBHOOK_ENDPOINT):
+        raise WORKFLOW_NOT_FOUND.refused()
+    return workflow_id
+
+
 ROUTES = (
     web.post("/v1/workflows", create_workflow, name="create_workflow"),
     web.get("/v1/workflows", list_workflows, name="list_workflows"),
     web.get("/v1/workflows/{workflow}", get_workflow, name="get_workflow"),
+    web.post("/v1/workflows/{workflow}/reactivate", reactivate_workflow, name="reactivate_workflow"),
     web.delete("/v1/workflows/{workflow}", delete_workflow, name="delete_workflow"),
+    web.post("/v1/workflows/{workflow}/rotate-secret", rotate_workflow_secret, name="rotate_workflow_secret"),
 )

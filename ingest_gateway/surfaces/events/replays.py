@@ -1,0 +1,90 @@
+"""Replays: one event (`POST /v1/events/{event_id}/replay`) or many (`/v1/replays`), delivered once more.
+
+The control agent decides and counts; processors/lifecycle sends. A replay of one event is forgotten when it is done:
+its attempts show on the event.
+"""
+
+import time
+
+from aiohttp import web
+
+from ingest_gateway.http.bodies import read_body
+from ingest_gateway.identity.principals import WORKFLOWS_READ, WORKFLOWS_WRITE, Principal
+from ingest_gateway.services import Services
+from ingest_gateway.surfaces.events.entity_commands import BODY_BYTES_MAX, caller, decide, json_body, json_response
+from ingest_gateway.surfaces.events.faults import EVENT_NOT_FOUND, READ_MODEL_BEHIND, REPLAY_NOT_FOUND, STREAM_NOT_FOUND
+from ingest_gateway.surfaces.events.lookups import find_event
+from ingest_gateway.surfaces.events.webhook_forms import read_event_replay, read_replay
+from ingest_gateway.surfaces.events.webhook_views import replay_view
+from schemas.commands import CancelReplay, decode_state
+from schemas.entities import Replay
+from schemas.ids import EVENT as EVENT_PREFIX
+from schemas.ids import is_id
+
+
+async def replay_event(request: web.Request) -> web.Response:
+    services, principal = caller(request, WORKFLOWS_WRITE)
+    event_id = request.match_info["event_id"]
+    body = await json_body(request) if request.body_exists else await read_body(request, BODY_BYTES_MAX)
+    payload = read_event_replay(event_id, body)
+    if not is_id(event_id, EVENT_PREFIX):
+        raise EVENT_NOT_FOUND.refused()
+    await find_event(services, principal, event_id)
+    verdict = await decide(request, services, principal, payload)
+    return json_response(replay_view(decode_state(verdict.body, Replay)), verdict.status)
+
+
+async def start_replay(request: web.Request) -> web.Response:
+    """What was answered before is replayed too: the answer waits until projection has passed it."""
+    services, principal = caller(request, WORKFLOWS_WRITE)
+    payload = read_replay(await json_body(request), time.time_ns() // 1_000_000)
+    if not await _reaches(services, principal, payload.stream):
+        raise STREAM_NOT_FOUND.refused()
+    positions = services.events.newest(principal.workspace, principal.environment)
+    if not await services.reads.wait_until_passed(positions, services.settings.read_timeout_seconds):
+        raise READ_MODEL_BEHIND.refused()
+    verdict = await decide(request, services, principal, payload)
+    return json_response(replay_view(decode_state(verdict.body, Replay)), verdict.status)
+
+
+async def get_replay(request: web.Request) -> web.Response:
+    services, principal = caller(request, WORKFLOWS_READ)
+    return json_response(replay_view(await _replay(request, services, principal)))
+
+
+async def cancel_replay(request: web.Request) -> web.Response:
+    """What was sent stays sent."""
+    services, principal = caller(request, WORKFLOWS_WRITE)
+    replay = await _replay(request, services, principal)
+    verdict = await decide(request, services, principal, CancelReplay(id=replay.id))
+    return json_response(replay_view(decode_state(verdict.body, Replay)), verdict.status)
+
+
+async def _reaches(services: Services, principal: Principal, name: str) -> bool:
+    view = services.control.view
+    if view.stream(principal.workspace, principal.environment, name) is None:
+        await _catch_up(services)
+    stream = view.stream(principal.workspace, principal.environment, name)
+    return stream is not None and principal.may_use_stream(stream.name)
+
+
+async def _replay(request: web.Request, services: Services, principal: Principal) -> Replay:
+    """How far it is as of now. One of a stream that the key is not for is not shown."""
+    await _catch_up(services)
+    replay = services.control.view.replay(principal.workspace, principal.environment, request.match_info["replay"])
+    if replay is None or (replay.stream and not principal.may_use_stream(replay.stream)):
+        raise REPLAY_NOT_FOUND.refused()
+    return replay
+
+
+async def _catch_up(services: Services) -> None:
+    if not await services.control.catch_up(services.settings.read_timeout_seconds):
+        raise READ_MODEL_BEHIND.refused()
+
+
+ROUTES = (
+    web.post("/v1/events/{event_id}/replay", replay_event, name="replay_event"),
+    web.post("/v1/replays", start_replay, name="start_replay"),
+    web.get("/v1/replays/{replay}", get_replay, name="get_replay"),
+    web.delete("/v1/replays/{replay}", cancel_replay, name="cancel_replay"),
+)

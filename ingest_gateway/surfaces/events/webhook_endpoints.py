@@ -1,0 +1,107 @@
+"""`/v1/webhook-endpoints`: who is told what became of events. A signing secret is in the answer that made it alone."""
+
+from aiohttp import web
+
+from ingest_gateway.http.bodies import read_body
+from ingest_gateway.http.queries import read_query
+from ingest_gateway.identity.principals import WORKFLOWS_READ, WORKFLOWS_WRITE, Principal
+from ingest_gateway.services import Services
+from ingest_gateway.surfaces.events.entity_commands import BODY_BYTES_MAX, caller, decide, json_body, json_response
+from ingest_gateway.surfaces.events.entity_views import list_view
+from ingest_gateway.surfaces.events.faults import ENDPOINT_NOT_FOUND
+from ingest_gateway.surfaces.events.webhook_forms import read_new_endpoint, read_secret_rotation
+from ingest_gateway.surfaces.events.webhook_views import endpoint_view
+from schemas.commands import (
+    DeleteWebhookEndpoint,
+    ReactivateWorkflow,
+    TryWebhookEndpoint,
+    WebhookTrial,
+    decode_state,
+)
+from schemas.entities import WebhookEndpoint
+from schemas.records import Verdict
+from schemas.signatures import signing_secret
+from schemas.webhooks import TEST
+
+PATH = "/v1/webhook-endpoints"
+
+
+async def create_endpoint(request: web.Request) -> web.Response:
+    services, principal = caller(request, WORKFLOWS_WRITE)
+    allow_private = services.settings.allow_private_targets
+    payload = read_new_endpoint(await json_body(request), allow_private=allow_private)
+    return _shown_once(services, await decide(request, services, principal, payload))
+
+
+async def list_endpoints(request: web.Request) -> web.Response:
+    services, principal = caller(request, WORKFLOWS_READ)
+    read_query(request, ())
+    await services.control.catch_up()
+    mine = services.control.view.endpoints_of(principal.workspace, principal.environment)
+    return json_response(list_view(endpoint_view(endpoint) for endpoint in mine))
+
+
+async def get_endpoint(request: web.Request) -> web.Response:
+    services, principal = caller(request, WORKFLOWS_READ)
+    return json_response(endpoint_view(await _endpoint(request, services, principal)))
+
+
+async def delete_endpoint(request: web.Request) -> web.Response:
+    services, principal = caller(request, WORKFLOWS_WRITE)
+    await decide(request, services, principal, DeleteWebhookEndpoint(id=request.match_info["endpoint"]))
+    return web.Response(status=204)
+
+
+async def reactivate_endpoint(request: web.Request) -> web.Response:
+    """Webhooks that waited are sent now."""
+    services, principal = caller(request, WORKFLOWS_WRITE)
+    endpoint = await _endpoint(request, services, principal)
+    verdict = await decide(request, services, principal, ReactivateWorkflow(id=endpoint.id))
+    return json_response(endpoint_view(decode_state(verdict.body, WebhookEndpoint)), verdict.status)
+
+
+async def rotate_endpoint_secret(request: web.Request) -> web.Response:
+    services, principal = caller(request, WORKFLOWS_WRITE)
+    body = await json_body(request) if request.body_exists else await read_body(request, BODY_BYTES_MAX)
+    payload = read_secret_rotation(request.match_info["endpoint"], body)
+    await _endpoint(request, services, principal)
+    return _shown_once(services, await decide(request, services, principal, payload))
+
+
+async def try_endpoint(request: web.Request) -> web.Response:
+    """It gets a `webhook.test`, signed and retried like any other."""
+    services, principal = caller(request, WORKFLOWS_WRITE)
+    verdict = await decide(request, services, principal, TryWebhookEndpoint(id=request.match_info["endpoint"]))
+    trial: WebhookTrial = decode_state(verdict.body, WebhookTrial)
+    return json_response({"id": trial.id, "object": "webhook", "type": TEST}, verdict.status)
+
+
+async def _endpoint(request: web.Request, services: Services, principal: Principal) -> WebhookEndpoint:
+    """One that the view does not know may have been made a moment ago."""
+    wanted = principal.workspace, principal.environment, request.match_info["endpoint"]
+    endpoint = services.control.view.endpoint(*wanted)
+    if endpoint is None:
+        await services.control.catch_up()
+        endpoint = services.control.view.endpoint(*wanted)
+    if endpoint is None:
+        raise ENDPOINT_NOT_FOUND.refused()
+    return endpoint
+
+
+def _shown_once(services: Services, verdict: Verdict) -> web.Response:
+    endpoint: WebhookEndpoint = decode_state(verdict.body, WebhookEndpoint)
+    secret = signing_secret(services.settings.master_key, endpoint.entity_id, endpoint.secret_version)
+    response = json_response(endpoint_view(endpoint, secret), verdict.status)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+ROUTES = (
+    web.post(PATH, create_endpoint, name="create_webhook_endpoint"),
+    web.get(PATH, list_endpoints, name="list_webhook_endpoints"),
+    web.get(PATH + "/{endpoint}", get_endpoint, name="get_webhook_endpoint"),
+    web.delete(PATH + "/{endpoint}", delete_endpoint, name="delete_webhook_endpoint"),
+    web.post(PATH + "/{endpoint}/reactivate", reactivate_endpoint, name="reactivate_webhook_endpoint"),
+    web.post(PATH + "/{endpoint}/rotate-secret", rotate_endpoint_secret, name="rotate_webhook_endpoint_secret"),
+    web.post(PATH + "/{endpoint}/test", try_endpoint, name="test_webhook_endpoint"),
+)

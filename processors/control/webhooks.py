@@ -1,0 +1,70 @@
+"""The rules of webhook endpoints, and of signing secrets. Pure."""
+
+import msgspec
+
+from processors.control.tenants import changed, resource_of, target
+from processors.control.values import Asked, Changes, Done, Facts, Refused, body_of
+from schemas.commands import (
+    CreateWebhookEndpoint,
+    DeleteWebhookEndpoint,
+    RotateSecret,
+    TryWebhookEndpoint,
+    WebhookTrial,
+)
+from schemas.entities import WebhookEndpoint
+from schemas.ids import WEBHOOK_ENDPOINT, derived_id
+from schemas.webhooks import ENDPOINTS_MAX, trial_webhook
+
+NAME = "The webhook endpoint"  # as errors of its deliveries call it
+
+
+def create(facts: Facts, asked: Asked, payload: CreateWebhookEndpoint) -> Done:
+    command = asked.command
+    if facts.endpoints_counted(command.workspace) >= ENDPOINTS_MAX:
+        message = f"The workspace has {ENDPOINTS_MAX} webhook endpoints, which is as many as it may have."
+        raise Refused(409, "webhook_endpoint_limit_reached", message)
+    endpoint = WebhookEndpoint(
+        id=derived_id(WEBHOOK_ENDPOINT, asked.append_ms, command.id.encode()),
+        workspace=command.workspace,
+        environment=command.environment,
+        created_ms=asked.append_ms,
+        name=NAME,
+        url=payload.url,
+        events=payload.events,
+        description=payload.description,
+    )
+    return Done(201, Changes(put=(endpoint.to_entity(asked.version),)), resource_of(endpoint), body_of(endpoint))
+
+
+def delete(facts: Facts, asked: Asked, payload: DeleteWebhookEndpoint) -> Done:
+    endpoint = _endpoint(facts, asked, payload.id)
+    return Done(204, Changes(gone=(endpoint.to_entity(asked.version),)), resource_of(endpoint))
+
+
+def send_trial(facts: Facts, asked: Asked, payload: TryWebhookEndpoint) -> Done:
+    endpoint = _endpoint(facts, asked, payload.id)
+    delivery = trial_webhook(endpoint, asked.command.id, asked.append_ms)
+    body = msgspec.json.encode(WebhookTrial(id=delivery.delivery_id))
+    return Done(202, Changes(deliveries=(delivery,)), resource_of(endpoint), body)
+
+
+def rotate_secret(facts: Facts, asked: Asked, payload: RotateSecret) -> Done:
+    """Of a workflow or a webhook endpoint. Rotated again within an overlap, the secret before the last one ends."""
+    before = target(facts, asked, payload.id)
+    until_ms = asked.append_ms + payload.overlap_seconds * 1_000
+    return changed(
+        asked,
+        msgspec.structs.replace(
+            before,
+            secret_version=before.secret_version + 1,
+            previous_until_ms=until_ms if payload.overlap_seconds else None,
+        ),
+    )
+
+
+def _endpoint(facts: Facts, asked: Asked, endpoint_id: str) -> WebhookEndpoint:
+    command = asked.command
+    endpoint = facts.endpoint(command.workspace, command.environment, endpoint_id)
+    if endpoint is None:
+        raise Refused(404, "webhook_endpoint_not_found", f"There is no webhook endpoint {endpoint_id}.")
+    return endpoint

@@ -1,0 +1,74 @@
+"""Which events a replay is about: a page at a time from the read model, in the order of their arrival.
+
+Raises SelectionUnavailable where the database is away or not made yet; nothing of SQLAlchemy leaves this file.
+"""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+from sqlalchemy import and_, or_, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from operations.read_model_engine import Reader
+from processors.lifecycle.replaying import Replayable
+from schemas.entities import Replay
+from schemas.read_model import events
+
+PAGE_EVENTS = 100
+_COLUMNS = (
+    *(events.c.id, events.c.stream, events.c.received_ms, events.c.routes),
+    *(events.c.source_topic, events.c.source_topic_id, events.c.source_partition, events.c.source_offset),
+)
+
+
+class SelectionUnavailable(Exception):
+    """The read model can't be asked now."""
+
+
+class Selection:
+    """Asked on the event loop; `close()` at the end."""
+
+    def __init__(self, database_url: str) -> None:
+        self._reader = Reader(database_url, 1)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="selection")
+
+    async def page(self, replay: Replay, cursor: tuple[int, str]) -> list[Replayable]:
+        """The next events behind `cursor` (received_ms, id); none: that was all."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._page, replay, cursor)
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._pool.shutdown)
+        self._reader.close()
+
+    def _page(self, replay: Replay, cursor: tuple[int, str]) -> list[Replayable]:
+        cursor_ms, cursor_id = cursor
+        behind = or_(events.c.received_ms > cursor_ms, and_(events.c.received_ms == cursor_ms, events.c.id > cursor_id))
+        asked = select(*_COLUMNS).where(
+            events.c.workspace == replay.workspace, events.c.environment == replay.environment, behind
+        )
+        if replay.event_id:
+            asked = asked.where(events.c.id == replay.event_id)
+        else:
+            asked = asked.where(
+                events.c.stream == replay.stream,
+                events.c.received_ms >= replay.from_ms,
+                events.c.received_ms < replay.to_ms,
+            )
+        if replay.event_status is not None:
+            asked = asked.where(events.c.status == replay.event_status)
+        if replay.type is not None:
+            asked = asked.where(events.c.type == replay.type)
+        asked = asked.order_by(events.c.received_ms, events.c.id).limit(PAGE_EVENTS)
+        try:
+            with self._reader.connect() as connection:
+                return [
+                    Replayable(event_id, stream, received_ms, _routes(routes), *source)
+                    for event_id, stream, received_ms, routes, *source in connection.execute(asked).fetchall()
+                ]
+        except SQLAlchemyError as error:
+            raise SelectionUnavailable(str(error)) from error
+
+
+def _routes(document: str) -> tuple[str, ...]:
+    return msgspec.json.decode(document, type=tuple[str, ...])

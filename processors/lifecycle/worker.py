@@ -1,0 +1,179 @@
+"""Works on replays: reads each event's payload from the log and appends its deliveries, at a bounded pace.
+
+What there is to do is what `control` says: a replay that runs, whose workspace's partition is this process's. How far
+it is goes to the control process page by page, so that whoever owns it next goes on from there; a page that is done
+twice makes the same deliveries. A replay that is cancelled, or moved to another process, is left after the event at
+hand. Events over all bulk replays of this process are spaced, so that live deliveries keep their time; the replay of
+one event is made at once.
+"""
+
+import asyncio
+import logging
+import time
+
+from faust.types import TP
+
+from operations.logs import event
+from operations.record_reader import RecordReader, RecordUnreachable
+from processors.admission.reading import Unreadable, read
+from processors.lifecycle import metrics
+from processors.lifecycle.replaying import Replayable, replay_deliveries
+from processors.lifecycle.selection import PAGE_EVENTS, Selection, SelectionUnavailable
+from processors.runtime.batches import Record
+from processors.runtime.runtime import Runtime
+from schemas.commands import ReplayMoved, command_key, new_command
+from schemas.entities import Replay, ReplayStatus, State
+from schemas.partitioner import partition_for
+from schemas.seal import Sealer
+from schemas.topics import Topic, parse_stream_topic
+from schemas.webhooks import delivery_key
+
+log = logging.getLogger(__name__)
+ACTOR = "lifecycle"
+RETRY_SECONDS = 1.0
+LOOK_SECONDS = 1.0
+AGREED_SECONDS = 0.05
+READ_SECONDS = 5.0
+
+
+class Step:
+    """How far one replay is, in this process."""
+
+    def __init__(self, replay: Replay) -> None:
+        self.cursor = (replay.cursor_ms, replay.cursor_id)
+        self.replayed = replay.replayed
+        self.skipped = replay.skipped
+
+
+class ReplayWorker:
+    def __init__(self, runtime: Runtime, events_per_second: float) -> None:
+        self._runtime = runtime
+        self._view = runtime.control.view
+        self._selection = Selection(runtime.settings.database_url)
+        self._records = RecordReader(runtime.settings.kafka)
+        self._sealer = Sealer(runtime.settings.master_key)
+        self._pause_seconds = 1.0 / events_per_second
+        self._free_at = 0.0
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._watch: asyncio.Task[None] | None = None
+        self._view.on_change(self._changed)
+        metrics.REPLAYS_RUNNING.set_function(lambda: len(self._tasks))
+
+    async def started(self) -> None:
+        self._watch = asyncio.get_running_loop().create_task(self._look_again())
+
+    async def stop(self) -> None:
+        for task in [*self._tasks.values(), *([] if self._watch is None else [self._watch])]:
+            task.cancel()
+        await self._records.close()
+        await self._selection.close()
+
+    def _changed(self, _before: State | None, after: State | None) -> None:
+        if isinstance(after, Replay):
+            self._take_up(after)
+
+    async def _look_again(self) -> None:
+        """For those that became ours by a rebalance, or that a restart left."""
+        while True:
+            for replay in list(self._view.replays.values()):
+                self._take_up(replay)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _take_up(self, replay: Replay) -> None:
+        if replay.id in self._tasks or not self._is_ours(replay.id):
+            return
+        task = self._tasks[replay.id] = asyncio.get_running_loop().create_task(self._run(replay))
+        task.add_done_callback(lambda done: self._ended(replay.id, done))
+
+    def _ended(self, replay_id: str, task: "asyncio.Task[None]") -> None:
+        self._tasks.pop(replay_id, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._runtime.fail(error)
+
+    def _is_ours(self, replay_id: str) -> bool:
+        """It runs, and the partition of its workspace is this process's."""
+        replay = self._view.replays.get(replay_id)
+        if replay is None or replay.status is not ReplayStatus.RUNNING:
+            return False
+        partition = partition_for(replay.workspace.encode(), self._runtime.settings.partitions)
+        return self._runtime.owned(TP(Topic.OUTCOMES, partition))
+
+    async def _run(self, replay: Replay) -> None:
+        step = Step(replay)
+        while self._is_ours(replay.id):
+            try:
+                page = await self._selection.page(replay, step.cursor)
+                for one in page:
+                    if not self._is_ours(replay.id):
+                        break
+                    await self._replay(replay, one, step)
+            except (SelectionUnavailable, RecordUnreachable) as error:
+                event(log, "replay.waits", logging.WARNING, replay=replay.id, why=str(error)[:200])
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            ended = len(page) < PAGE_EVENTS and self._is_ours(replay.id)
+            await self._tell(replay, step, ended=ended)
+            if ended:
+                event(log, "replay.ended", replay=replay.id, replayed=step.replayed, skipped=step.skipped)
+                await self._agreed(replay)
+
+    async def _agreed(self, replay: Replay) -> None:
+        """Until `control` says that it has ended: before that it would be taken up again."""
+        while self._is_ours(replay.id):
+            await asyncio.sleep(AGREED_SECONDS)
+
+    async def _replay(self, replay: Replay, found: Replayable, step: Step) -> None:
+        if not replay.event_id:
+            await self._turn()
+        body = await self._body(found)
+        deliveries = replay_deliveries(replay, found, body) if body is not None else []
+        out = self._runtime.outbox.batch()
+        for delivery in deliveries:
+            out.produce(Topic.DELIVERIES, delivery.encode(), key=delivery_key(delivery))
+        await out.confirmed()
+        step.cursor = (found.received_ms, found.event_id)
+        if deliveries:
+            step.replayed += 1
+            metrics.REPLAYED.inc()
+        else:
+            step.skipped += 1
+            metrics.REPLAY_SKIPPED.inc()
+
+    async def _turn(self) -> None:
+        """Returns when this event may go: one after the other over all replays here."""
+        now = time.monotonic()
+        self._free_at = max(self._free_at, now) + self._pause_seconds
+        await asyncio.sleep(self._free_at - self._pause_seconds - now)
+
+    async def _body(self, found: Replayable) -> bytes | None:
+        """The event's Avro as admission handed it on; None where the log has its record no longer."""
+        topic = parse_stream_topic(found.topic)
+        value = await self._records.read(found.topic, found.partition, found.offset, READ_SECONDS)
+        if value is None or topic is None:
+            return None
+        record = Record(found.topic, found.partition, found.offset, found.received_ms, None, value, ())
+        try:
+            pieces = read(record, topic, self._sealer).pieces
+        except Unreadable:
+            return None
+        return pieces.body if pieces.event_id == found.event_id else None
+
+    async def _tell(self, replay: Replay, step: Step, *, ended: bool) -> None:
+        payload = ReplayMoved(
+            id=replay.id,
+            cursor_ms=step.cursor[0],
+            cursor_id=step.cursor[1],
+            replayed=step.replayed,
+            skipped=step.skipped,
+            ended=ended,
+        )
+        command = new_command(
+            payload,
+            workspace=replay.workspace,
+            environment=replay.environment,
+            actor=ACTOR,
+            now_ms=time.time_ns() // 1_000_000,
+        )
+        out = self._runtime.outbox.batch()
+        out.produce(Topic.COMMANDS, command.encode(), key=command_key(command))
+        await out.confirmed()
