@@ -35,6 +35,10 @@ class Worker:
         }
         self._process: subprocess.Popen[bytes] | None = None
 
+    def set(self, **environment: str) -> None:
+        """For the lives from the next start on."""
+        self._environment |= environment
+
     def start(self) -> None:
         command = [sys.executable, "-m", "processors", self._group]
         self._process = spawn(command, log=self.log, env=self._environment, cwd=ROOT)

@@ -1,0 +1,271 @@
+"""Two admission processes of one group: one freezes, joins, leaves; and clocks, codecs and tables that go wrong."""
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions
+
+from cli.main import main
+from deploy.local.broker import Broker
+from deploy.local.spawn import last_lines
+from operations.topic_admin import TopicAdmin, ensure_topics
+from processors.runtime.table import STAMP_KEY, STAMP_VALUE, TableSpec, unpacked
+from schemas.topics import Topic, TopicSpec
+from tests.pipeline.admission.conftest import MakeStream, Written
+from tests.pipeline.admission.test_restarts import all_decided, by_place, distinct
+from tests.support.kafka_topics import PARTITIONS, TIMEOUT_SECONDS, ensure_base_topics, read_all
+from tests.support.streams import LiveStream, Writer
+from tests.support.worker import Worker
+
+CHANGELOG = "admission-seen-changelog"
+SHIFTED_CLOCK = Path(__file__).parents[2] / "support" / "shifted_clock"
+
+
+@pytest.fixture
+def second(admission: Worker, broker: str, home: Path, tmp_path: Path) -> Iterator[Worker]:
+    """Another process of the group beside `admission`, not started yet, with a home of its own and the same key."""
+    key = (home / "master.key").read_text().strip()
+    worker = Worker("admission", broker, tmp_path / "second", ATLAS_MASTER_KEY=key)
+    yield worker
+    if worker.runs:
+        worker.kill()
+
+
+class Load:
+    """Events with a key each, sent in a thread until told to end."""
+
+    def __init__(self, stream: LiveStream) -> None:
+        self.sent = 0
+        self._writer = stream.writer()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            self._writer.send_as_gateway(idempotency_key=f"key-{self.sent}", data={"n": self.sent})
+            self.sent += 1
+            if self.sent % 10 == 0:
+                time.sleep(0.02)
+        self._writer.flush()
+
+    def end(self) -> int:
+        """How many were stored."""
+        self._ended.set()
+        self._thread.join()
+        assert self._writer.errors == []
+        return self.sent
+
+
+def send_again(writer: Writer, keys: int) -> None:
+    for number in range(keys):
+        writer.send_as_gateway(idempotency_key=f"key-{number}", data={"n": number})
+    writer.flush()
+
+
+def entries(broker: str) -> list[tuple[bytes, bytes | None]]:
+    """All that the changelog says, partition after partition, in order."""
+    records = sorted(read_all(broker, CHANGELOG), key=lambda record: (record.partition, record.offset))
+    return [entry for record in records for entry in unpacked(record.value or b"\x90")]
+
+
+def said(worker: Worker) -> str:
+    return "\n".join(last_lines(worker.log, 60))
+
+
+@pytest.mark.requirement("F16", "F28", "F20")
+@pytest.mark.timeout(300)
+def test_one_that_was_frozen_past_its_session_ends_and_changes_nothing(
+    admission: Worker, second: Worker, a_stream: MakeStream, written: Written, broker: str
+) -> None:
+    """It is stopped in the middle of its work; the other one takes over and decides on."""
+    second.start_until_ready()
+    stream = a_stream(routes=["wf_one"])
+    load = Load(stream)
+    written.decisions(stream, 300)
+    second.pause()
+    keys = load.end()
+    before = by_place(all_decided(written, stream, keys))
+    deliveries = distinct(written.deliveries(stream, keys))
+    state = dict(entries(broker))
+    count = len(entries(broker))
+
+    second.resume()
+    assert second.ended() == 1
+    assert "LeaseLost" in said(second)
+    while written.read_on():
+        pass
+    assert by_place(written.decisions(stream, keys)) == before, "late or not, one decision a record"
+    assert all(len(versions) == 1 for versions in before.values())
+    assert distinct(written.deliveries(stream, keys)) == deliveries
+    after = entries(broker)
+    assert len(after) >= count
+    assert dict(after) == state, "what it left late says what was there already"
+
+    send_again(stream.writer(), keys)
+    decisions = all_decided(written, stream, 2 * keys)
+    once = {next(iter(versions)) for versions in by_place(decisions).values()}
+    assert len(once) == 2 * keys
+    assert len(distinct(written.deliveries(stream, keys))) == keys, "all of the second round are replays"
+
+
+@pytest.mark.requirement("F17", "F32")
+@pytest.mark.timeout(300)
+def test_one_joins_and_leaves_under_load_while_streams_are_made(
+    admission: Worker, second: Worker, a_stream: MakeStream, written: Written
+) -> None:
+    busy = a_stream(routes=["wf_one"])
+    load = Load(busy)
+    written.decisions(busy, 100)
+    second.start()
+    fresh = [a_stream(f"fresh-{number}") for number in range(5)]
+    for stream in fresh:
+        writer = stream.writer()
+        writer.send_as_gateway()
+        writer.flush()
+    for stream in fresh:
+        assert {decision.outcome for decision in written.decisions(stream, 1)} == {"admitted"}
+    second.wait_until_ready()
+    assert second.stop() == 0
+    keys = load.end()
+    decisions = all_decided(written, busy, keys)
+    places = by_place(decisions)
+    assert len(places) == keys
+    assert all(len(versions) == 1 for versions in places.values())
+    assert {decision.outcome for decision in decisions} == {"admitted"}
+    doubles = len(decisions) - keys
+    assert doubles <= keys // 10, f"{doubles} of {keys} records were decided twice"
+    assert len(distinct(written.deliveries(busy, keys))) == keys
+
+
+@pytest.mark.requirement("F31")
+def test_what_any_codec_compressed_is_admitted(admission: Worker, a_stream: MakeStream, written: Written) -> None:
+    stream, codecs, each = a_stream(), ("gzip", "snappy", "lz4", "zstd"), 50
+    for codec in codecs:
+        writer = stream.writer(**{"compression.type": codec, "linger.ms": 50})
+        for number in range(each):
+            writer.send_as_gateway(data={"codec": codec, "n": number})
+        writer.flush()
+        assert writer.errors == []
+    decisions = written.decisions(stream, each * len(codecs))
+    assert [decision.outcome for decision in decisions] == ["admitted"] * each * len(codecs)
+
+
+@pytest.mark.requirement("F33", "A-029")
+@pytest.mark.parametrize("shift_hours", [25, -25])
+def test_a_key_lives_by_the_logs_time_whatever_the_workers_clock_says(
+    shift_hours: int, admission: Worker, second: Worker, a_stream: MakeStream, written: Written
+) -> None:
+    """The clock is more than a key's life away: by it the key would be over, or not begun."""
+    stream = a_stream()
+    writer = stream.writer()
+    send_again(writer, 20)
+    first = written.decisions(stream, 20)
+    assert admission.stop() == 0
+    second.set(PYTHONPATH=str(SHIFTED_CLOCK), CLOCK_SHIFT_SECONDS=str(shift_hours * 3_600))
+    second.start_until_ready()
+    send_again(writer, 20)
+    again = [d for d in all_decided(written, stream, 40) if d.outcome != "admitted"]
+    assert {decision.outcome for decision in again} == {"replay"}
+    assert {decision.original_id for decision in again} == {decision.event_id for decision in first}
+    assert second.stop() == 0
+
+
+def without_a_table(admission: Worker, stream: LiveStream, written: Written) -> Writer:
+    """Each partition has decided something; the process is away."""
+    writer = stream.writer()
+    send_again(writer, 100)
+    assert {decision.partition for decision in written.decisions(stream, 100)} == set(range(PARTITIONS))
+    assert admission.stop() == 0
+    return writer
+
+
+def clear(home: Path, *options: str) -> None:
+    result = CliRunner().invoke(main, ["tables", "clear", "admission", *options], env={"ATLAS_HOME": str(home)})
+    assert result.exit_code == 0, result.output
+
+
+def ends(broker: str) -> dict[int, int]:
+    ends = dict.fromkeys(range(PARTITIONS), 0)
+    for record in read_all(broker, CHANGELOG):
+        ends[record.partition] = max(ends[record.partition], record.offset + 1)
+    return ends
+
+
+@pytest.mark.requirement("F22")
+@pytest.mark.timeout(300)
+def test_database_and_changelog_lost_is_refused_until_the_loss_is_accepted(
+    admission: Worker, a_stream: MakeStream, written: Written, broker: str, home: Path
+) -> None:
+    stream = a_stream()
+    writer = without_a_table(admission, stream, written)
+    shutil.rmtree(home / "tables")
+    client = AdminClient({"bootstrap.servers": broker})
+    emptied = client.delete_records([TopicPartition(CHANGELOG, p, end) for p, end in ends(broker).items()])
+    for deleted in emptied.values():
+        deleted.result(TIMEOUT_SECONDS)
+    send_again(writer, 100)
+    admission.start()
+    assert admission.ended() == 1
+    assert f"its database and its changelog {CHANGELOG} are empty" in said(admission)
+    assert "atlas tables clear admission --accept-loss" in said(admission)
+    assert len(written.decisions(stream, 100)) == 100, "not one was decided without a table"
+
+    clear(home, "--accept-loss")
+    admission.start_until_ready()
+    assert len(all_decided(written, stream, 200)) == 200
+
+
+@pytest.mark.requirement("F23")
+@pytest.mark.timeout(300)
+async def test_a_changelog_made_again_is_refused_though_it_grew_past_the_old_one(
+    admission: Worker, a_stream: MakeStream, written: Written, broker: str, home: Path
+) -> None:
+    stream = a_stream()
+    writer = without_a_table(admission, stream, written)
+    longest = max(ends(broker).values())
+    topics = TopicAdmin(broker)
+    topic_id = await topics.topic_id(CHANGELOG)
+    assert topic_id is not None
+    await topics.delete_topic(CHANGELOG, topic_id)
+    config = TableSpec("seen", CHANGELOG, 26 * 3_600).topic_config()
+    ensure_topics(broker, [TopicSpec(CHANGELOG, PARTITIONS, config)])
+    producer = Producer({"bootstrap.servers": broker})
+    for number in range((longest + 10) * PARTITIONS):
+        producer.produce(CHANGELOG, STAMP_VALUE, STAMP_KEY, partition=number % PARTITIONS)
+    assert producer.flush(TIMEOUT_SECONDS) == 0
+    send_again(writer, 100)
+    admission.start()
+    assert admission.ended() == 1
+    assert "it was deleted and created again" in said(admission)
+    assert len(written.decisions(stream, 100)) == 100
+
+    clear(home)
+    admission.start_until_ready()
+    assert len(all_decided(written, stream, 200)) == 200
+
+
+def raise_partitions(bootstrap: str, topic: str) -> None:
+    client = AdminClient({"bootstrap.servers": bootstrap})
+    client.create_partitions([NewPartitions(topic, PARTITIONS + 1)])[topic].result(TIMEOUT_SECONDS)
+
+
+@pytest.mark.requirement("F12")
+@pytest.mark.parametrize("which", ["one of Atlas's own", "a stream's"])
+@pytest.mark.timeout(300)
+def test_a_topic_with_more_partitions_than_before_is_refused(own_broker: Broker, tmp_path: Path, which: str) -> None:
+    ensure_base_topics(own_broker.bootstrap)
+    worker = Worker("admission", own_broker.bootstrap, tmp_path / "home")
+    stream = LiveStream(own_broker.bootstrap, bytes.fromhex((tmp_path / "home" / "master.key").read_text().strip()))
+    topic = stream.name if which == "a stream's" else Topic.DECISIONS
+    raise_partitions(own_broker.bootstrap, topic)
+    worker.start()
+    assert worker.ended() == 1
+    assert topic in said(worker)
+    assert "partitions" in said(worker)
