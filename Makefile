@@ -6,7 +6,7 @@ READY := $(VENV)/.installed
 CODE := bench cli deploy ingest_gateway operations processors schemas tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup broker run test test-unit lint format docs requirements bench-latency lock clean
+.PHONY: help setup broker run test test-unit lint format docs requirements bench-latency bench-delivery lock clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +49,9 @@ requirements: $(READY) ## Which rows of docs/requirements.md the last test run s
 
 bench-latency: broker ## Time from the 202 to the first delivery, at 100 events a second
 	@$(PYTHON) -m bench.latency
+
+bench-delivery: broker ## Deliveries a second and a core, isolation from bad endpoints, memory of 100,000 that wait
+	@$(PYTHON) -m bench.delivery
 
 lock: $(READY) ## Write requirements.lock anew from pyproject.toml
 	@$(VENV)/bin/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from schemas.ladders import LADDERS, EndpointClass, Ladder, LadderInvalid, read_ladders
 from schemas.limits import Overrides, OverridesInvalid, Quota, read_overrides
 from schemas.networks import Network, read_network
 
@@ -18,7 +19,7 @@ DEFAULT_KAFKA_PORT = 9092
 DEFAULT_SURFACE_PORT = 8080
 DEFAULT_OPERATIONS_PORT = 9100
 SURFACES = ("events", "work", "spine", "burn", "console")
-PROCESSES = ("gateway", "admission", "control", "delivery", "projection")
+PROCESSES = ("gateway", "admission", "control", "delivery", "projection", "lifecycle")
 SECRET_FIELDS = frozenset({"master_key", "database_url", "schema_registry_url", "jwt_secret"})
 JWKS_PLACE = re.compile(r"https://|http://(127\.0\.0\.1|localhost)[:/]|(?!\w+:)")
 JWT_SECRET_BYTES_MIN = 32  # as long as the hash (RFC 7518, 3.2)
@@ -66,6 +67,8 @@ class Settings:
     append_timeout_seconds: float
     read_timeout_seconds: float
     attempt_timeout_seconds: float
+    retry_ladders: Mapping[EndpointClass, Ladder]
+    replays_per_second: int
     max_waiters: int
     rate_limits: bool
     rate_overrides: Overrides
@@ -99,6 +102,8 @@ class Settings:
             append_timeout_seconds=_seconds(env, "ATLAS_APPEND_TIMEOUT_SECONDS", 2.0, faults),
             read_timeout_seconds=_seconds(env, "ATLAS_READ_TIMEOUT_SECONDS", 2.0, faults),
             attempt_timeout_seconds=_seconds(env, "ATLAS_ATTEMPT_TIMEOUT_SECONDS", 5.0, faults),
+            retry_ladders=_retry_ladders(env, faults),
+            replays_per_second=_integer(env, "ATLAS_REPLAYS_PER_SECOND", 100, 1, 100_000, faults) or 100,
             max_waiters=_integer(env, "ATLAS_MAX_WAITERS", 20_000, 1, 1_000_000, faults) or 20_000,
             rate_limits=_on_or_off(env, "ATLAS_RATE_LIMITS", faults),
             rate_overrides=_rate_overrides(env, faults),
@@ -196,6 +201,14 @@ def _seconds(env: Mapping[str, str], name: str, default: float, faults: list[str
         return float(written)
     faults.append(f"{name} must be a number of seconds above 0, not {written!r}")
     return default
+
+
+def _retry_ladders(env: Mapping[str, str], faults: list[str]) -> Mapping[EndpointClass, Ladder]:
+    try:
+        return read_ladders(env.get("ATLAS_RETRY_LADDER", ""))
+    except LadderInvalid as invalid:
+        faults.append(f"ATLAS_RETRY_LADDER: {invalid}")
+        return LADDERS
 
 
 def _networks(env: Mapping[str, str], name: str, faults: list[str]) -> tuple[Network, ...]:

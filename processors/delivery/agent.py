@@ -1,36 +1,54 @@
 """The Faust shell of delivery: reads `deliveries`, makes attempts as the lanes allow, confirms what is finished.
 
-A partition is read on while its attempts run, up to a bound on what stands in memory; past it the log holds the rest.
-Offsets are confirmed up to the lowest unfinished delivery (tracker), so a process that dies makes its running attempts
-again after the restart: at least once, with the same delivery id and body.
+A delivery from the log is made at once where its endpoint has room for it; else it goes into the durable table, where
+it waits for room, for its time on the ladder, for its turn behind others of its ordering key, or for its endpoint to be
+reactivated. So a partition is read on whatever its endpoints do, and memory holds a few of each.
+Offsets are confirmed up to the lowest delivery that is neither made nor in the table (tracker); a process that dies
+makes its running attempts again after the restart: at least once, with the same delivery id, number and body.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Sequence
-from functools import partial
+from collections.abc import Coroutine, Hashable, Sequence
 from typing import Any
 
 from faust.types import TP
 
 from operations.logs import event
 from processors.delivery import metrics
-from processors.delivery.decide import WORKFLOW_DELETED, Attempt, ErrorCode, Failed, Result, outcome_of
+from processors.delivery.breaker import BreakerLimits
+from processors.delivery.decide import (
+    DISABLED_TOO_LONG,
+    WORKFLOW_DELETED,
+    Attempt,
+    ErrorCode,
+    Failed,
+    Result,
+    Status,
+    outcome_of,
+    speaks_against_endpoint,
+)
+from processors.delivery.disabling import disable_command
 from processors.delivery.endpoints import Endpoints, Route
+from processors.delivery.feeder import Feeder
+from processors.delivery.gates import Gates
 from processors.delivery.http_client import HttpClient, Post
 from processors.delivery.lanes import Lanes
-from processors.delivery.outcomes import OutcomeWriter
 from processors.delivery.pending import Limits, Partition, Pending, read_pending
+from processors.delivery.settling import TABLE, Ended, Settled, Settler, TakenIn
+from processors.delivery.waiting import STAMP, Due
 from processors.runtime.batches import Batch, Record
 from processors.runtime.runtime import Runtime
+from schemas.ladders import EndpointClass
 from schemas.records import Outcome
-from schemas.topics import Topic
+from schemas.topics import DAY_MS, Topic
 
 log = logging.getLogger(__name__)
-FIRST_ATTEMPT = 1
 RECORDS_A_TURN = 64  # read without letting attempts have the loop
 STOP_MARGIN_SECONDS = 1.0
+REVOKED_WAIT_SECONDS = 8.0
+KEPT_MS = 30 * DAY_MS  # as long as `deliveries` keeps them
 
 
 class DeliveryAgent:
@@ -40,31 +58,37 @@ class DeliveryAgent:
         self._runtime = runtime
         self._limits = limits
         self._timeout_seconds = settings.attempt_timeout_seconds
+        self._ladders = settings.retry_ladders
         self._client = HttpClient(self._timeout_seconds, allow_private_targets=private)
         self._endpoints = Endpoints(runtime.control, settings.master_key, allow_private_targets=private)
-        self._outcomes = OutcomeWriter(runtime.outbox)
-        self._lanes: Lanes[Pending] = Lanes(limits.running_max, limits.endpoint_running_max)
+        self._gates = Gates(runtime.control.view, BreakerLimits(budget=limits.endpoint_running_max))
+        self._lanes: Lanes[Pending] = Lanes(limits.running_max, lambda lane: self._gates.room(lane, _now_ms()))
+        self._feeder = Feeder(self._lanes, self._gates, limits, self._start_what_may)
+        self._settler = Settler(runtime, self._written)
         self._partitions: dict[TP, Partition] = {}
         self._attempts: set[asyncio.Task[None]] = set()
         self._draining = False
-        self._writer = self._watched(self._outcomes.run())
+        self._running = [self._watched(self._settler.run()), self._watched(self._feeder.run())]
+        runtime.control.view.on_change(self._feeder.workflow_changed)
         metrics.RUNNING.set_function(lambda: self._lanes.running)
         metrics.WAITING.set_function(lambda: self._lanes.waiting)
+        metrics.OPEN_CIRCUITS.set_function(self._gates.open_circuits)
 
     # From the log into the lanes
 
     async def handle(self, batch: Batch) -> None:
-        """Returns when all of the batch runs or waits in its lanes, or at once where it is no longer ours to make."""
+        """Returns when all of the batch runs, waits or is on its way to the table, or where it is not ours any more."""
         partition = self._partition_of(batch)
+        await partition.opened.wait()
         # All are opened before any is taken in, so that what is left out below holds back what may be confirmed.
         records = [record for record in batch.records if partition.tracker.open(record.offset)]
         unreadable: list[tuple[Record, Exception]] = []
         for number, record in enumerate(records, start=1):
             await self._room(partition)
-            if self._draining or partition.tracker.revoked:
+            if self._draining or partition.revoked:
                 return
             try:
-                pending = read_pending(partition, record)
+                pending = read_pending(partition, record, self._gates.is_ordered)
             except Exception as error:  # of any kind: an unreadable record never stops the ones beside it
                 unreadable.append((record, error))
             else:
@@ -75,17 +99,54 @@ class DeliveryAgent:
             await self._set_aside(batch, partition, unreadable)
 
     async def _room(self, partition: Partition) -> None:
+        """Quick endpoints make room themselves; where that takes long, the longest lane goes into the table."""
         if partition.has_room(self._limits):
             return
         metrics.BACKPRESSURE.inc()
-        while not (partition.has_room(self._limits) or self._draining or partition.tracker.revoked):
+        while not (partition.has_room(self._limits) or self._draining or partition.revoked):
             partition.freed.clear()
-            await partition.freed.wait()
+            try:
+                async with asyncio.timeout(self._limits.full_seconds):
+                    await partition.freed.wait()
+            except TimeoutError:
+                self._withdraw(self._lanes.longest())
 
     def _take_in(self, pending: Pending) -> None:
-        pending.partition.take_in(pending)
-        self._lanes.add(pending.lane, pending)
-        self._start_what_may()
+        partition, lane = pending.partition, pending.lane
+        if partition.knows(pending.delivery.delivery_id):
+            assert pending.offset is not None
+            self._confirm(partition, partition.tracker.finish(pending.offset))
+            return
+        partition.take_in(pending)
+        if self._may_go_now(pending):
+            self._lanes.add(lane, pending)
+            self._start_what_may()
+        else:
+            self._spill(pending)
+
+    def _may_go_now(self, pending: Pending) -> bool:
+        """It goes behind whatever of its endpoint waits in the table already."""
+        lane = pending.lane
+        return not (
+            pending.order_key
+            or self._feeder.is_behind(pending.partition, lane)
+            or self._is_slow(pending)
+            or self._gates.is_disabled(lane)
+            or not self._gates.is_closed(lane)
+        )
+
+    def _is_slow(self, pending: Pending) -> bool:
+        """Its endpoint has many in memory, and the first of them has waited for long."""
+        if self._lanes.count(pending.lane) < self._limits.endpoint_pending_max:
+            return False
+        first = self._lanes.first_waiting(pending.lane)
+        return first is not None and pending.read_at - first.read_at > self._limits.slow_seconds
+
+    def _spill(self, pending: Pending) -> None:
+        metrics.SPILLED.inc()
+        spilling = pending.partition.spilling
+        spilling[pending.lane] = spilling.get(pending.lane, 0) + 1
+        self._settler.add(TakenIn(pending, _now_ms()))
 
     async def _set_aside(
         self, batch: Batch, partition: Partition, unreadable: Sequence[tuple[Record, Exception]]
@@ -101,39 +162,85 @@ class DeliveryAgent:
 
     def _start_what_may(self) -> None:
         while (taken := self._lanes.take()) is not None:
-            lane, pending = taken
-            if pending.partition.tracker.revoked:
+            pending, lane = taken[1], taken[1].lane
+            if pending.partition.revoked:
                 self._lanes.done(lane)
                 continue
-            attempt = self._watched(self._attempt(pending))
+            begun = self._gates.of(lane).breaker.start()
+            attempt = self._watched(self._attempt(pending, begun))
             self._attempts.add(attempt)
             attempt.add_done_callback(self._attempts.discard)
 
-    async def _attempt(self, pending: Pending) -> None:
-        """One attempt, its outcome handed to the writer. The lane is free again before the outcome is confirmed."""
+    async def _attempt(self, pending: Pending, begun: int) -> None:
+        """One attempt, handed to the settler. The lane is free again before its outcome is confirmed."""
         delivery = pending.delivery
+        gate = self._gates.of(pending.lane)
         started_ms = _now_ms()
+        opened = False
         try:
             route = await self._endpoints.find(delivery, pending.read_at)
-            result = await self._result(route, pending)
+            result = await self._result(route, pending, started_ms)
+            opened = gate.breaker.end(begun, answered=not speaks_against_endpoint(result), now_ms=_now_ms())
         finally:
             self._lanes.done(pending.lane)
-            self._start_what_may()
+        first_ms = pending.first_ms or started_ms
         name = delivery.workflow_id if route is None else route.workflow.name
-        outcome = outcome_of(delivery, Attempt(FIRST_ATTEMPT, name, started_ms, _now_ms(), result))
-        _observe(outcome)
-        self._outcomes.add(outcome, partial(self._finish, pending))
+        attempt = Attempt(pending.attempt, name, first_ms, started_ms, _now_ms(), result)
+        outcome = outcome_of(delivery, attempt, self._ladders[EndpointClass.EVENTS if route is None else route.kind])
+        command = None
+        if outcome.status == Status.DISABLED and route is not None:
+            gate.answered_410 = route.workflow
+            command = disable_command(delivery, route.workflow, outcome)
+        _observe(outcome, pending)
+        self._settler.add(Ended(pending, outcome, first_ms, command))
+        if opened or command is not None:
+            self._withdraw(pending.lane)
+        self._start_what_may()
 
-    async def _result(self, route: Route | None, pending: Pending) -> Result:
+    async def _result(self, route: Route | None, pending: Pending, now_ms: int) -> Result:
         if route is None:
             return WORKFLOW_DELETED
+        if now_ms - pending.delivery.received_ms > KEPT_MS and not pending.delivery.replay:
+            return DISABLED_TOO_LONG
         if route.endpoint is None:
             return Failed(ErrorCode.TARGET_FORBIDDEN, f"may not be sent to: {route.forbidden}")
-        return await self._client.post(route.endpoint, Post(pending.delivery.delivery_id, FIRST_ATTEMPT, pending.body))
+        return await self._client.post(
+            route.endpoint,
+            Post(pending.delivery.delivery_id, pending.attempt, pending.body, pending.delivery.replay),
+        )
 
-    def _finish(self, pending: Pending) -> None:
+    def _withdraw(self, lane: Hashable) -> None:
+        """The endpoint is not to be sent to for now: what waits in memory for it goes to the table, or back there."""
+        for pending in self._lanes.withdraw(lane):
+            if pending.partition.revoked:
+                continue
+            if pending.offset is not None:
+                self._spill(pending)
+            else:
+                self._feeder.released(pending)
+                self._feeder.rewind(pending.partition, pending.lane, 0)
+
+    def _written(self, settled: Settled, placed: Sequence[Due]) -> None:
+        """The broker has it, and the table."""
+        pending = settled.pending
+        partition = pending.partition
         self._runtime.handled_records += 1  # for the watchdog: a batch that waits for room is not a stalled worker
-        self._confirm(pending.partition, pending.partition.finish(pending))
+        if isinstance(settled, TakenIn):
+            left = partition.spilling[pending.lane] - 1
+            if left:
+                partition.spilling[pending.lane] = left
+            else:
+                del partition.spilling[pending.lane]
+        if pending.offset is not None:
+            self._confirm(partition, partition.finish(pending))
+        else:
+            self._feeder.released(pending)
+        if not partition.revoked:
+            for due in placed:
+                self._feeder.placed(partition, due)
+        self._feeder.lane_has_room(pending.lane)
+        if not self._lanes.count(pending.lane):
+            self._gates.forget(pending.lane)
 
     def _confirm(self, partition: Partition, next_offset: int | None) -> None:
         if next_offset is not None:
@@ -144,41 +251,83 @@ class DeliveryAgent:
     def _partition_of(self, batch: Batch) -> Partition:
         """A new assignment reads again from what was committed, so nothing known from the one before holds."""
         partition = self._partitions.get(batch.tp)
+        if partition is not None and partition.epoch is None:
+            partition.epoch = batch.epoch
         if partition is None or partition.epoch != batch.epoch:
             if partition is not None:
-                partition.revoke()
-            partition = self._partitions[batch.tp] = Partition(batch.tp, batch.epoch)
+                self._revoke(partition)
+            partition = self._open(batch.tp)
+            partition.epoch = batch.epoch
         return partition
+
+    def _open(self, tp: TP) -> Partition:
+        partition = self._partitions[tp] = Partition(tp)
+        self._watched(self._load(partition))
+        return partition
+
+    async def _load(self, partition: Partition) -> None:
+        """Its table, recovered, and when each of its lanes is due."""
+        number = partition.tp.partition
+        await self._runtime.control.caught_up()
+        await self._runtime.tables.open(number)
+        if partition.revoked:
+            if partition.tp not in self._partitions:
+                self._runtime.tables.give_up(number)
+            return
+        partition.table = self._runtime.tables.committed(number, TABLE)
+        if partition.table.get(STAMP) is None:
+            work = self._runtime.begin_at(number)
+            work.table(TABLE).put(STAMP, b"")
+            await work.commit()
+        if not partition.revoked:
+            self._feeder.load(partition)
+        partition.opened.set()
+
+    def _revoke(self, partition: Partition) -> None:
+        partition.revoke()
+        self._feeder.drop(partition)
 
     async def drain(self, wait_seconds: float) -> None:
         """Starts no more, and gives what runs `wait_seconds` to end and be confirmed."""
         self._draining = True
-        self._lanes.clear()
+        self._feeder.pause()
+        self._clear()
         for partition in self._partitions.values():
             partition.freed.set()
         try:
             async with asyncio.timeout(wait_seconds):
                 if self._attempts:
                     await asyncio.wait(self._attempts)
-                await self._outcomes.idle()
+                await self._settler.idle()
         except TimeoutError:
             event(log, "delivery.unfinished", logging.WARNING, attempts=len(self._attempts))
+
+    def _clear(self) -> None:
+        for pending in self._lanes.clear():
+            if pending.offset is None:
+                self._feeder.released(pending)
 
     async def before_rebalance(self) -> None:
         await self.drain(self._limits.rebalance_wait_seconds)
 
     async def revoked(self, tps: set[TP]) -> None:
-        """What runs goes on and its outcome is written; it confirms nothing any more."""
+        """What runs goes on; an acknowledgement is still written. Returns when nothing changes the tables any more."""
         for tp in tps & self._partitions.keys():
-            self._partitions.pop(tp).revoke()
+            self._revoke(self._partitions.pop(tp))
+        async with asyncio.timeout(REVOKED_WAIT_SECONDS):
+            await self._settler.idle()
 
-    async def assigned(self, _tps: set[TP]) -> None:
+    async def assigned(self, tps: set[TP]) -> None:
         await self.revoked(set(self._partitions))
         self._draining = False
+        self._feeder.resume()
+        for tp in tps:
+            if tp.topic == Topic.DELIVERIES:
+                self._open(tp)
 
     async def stop(self) -> None:
         await self.drain(self._timeout_seconds + STOP_MARGIN_SECONDS)
-        for task in (*self._attempts, self._writer):
+        for task in (*self._attempts, *self._running):
             task.cancel()
         await self._client.close()
 
@@ -195,6 +344,7 @@ class DeliveryAgent:
 
 def build(runtime: Runtime) -> None:
     """Called on the running loop, before the Faust app starts."""
+    runtime.table(TABLE)
     agent = DeliveryAgent(runtime, Limits())
     runtime.agent("delivery", [Topic.DELIVERIES], agent.handle, confirm=False)
     runtime.on_draining(agent.before_rebalance)
@@ -203,11 +353,13 @@ def build(runtime: Runtime) -> None:
     runtime.on_stopping(agent.stop)
 
 
-def _observe(outcome: Outcome) -> None:
+def _observe(outcome: Outcome, pending: Pending) -> None:
     metrics.ATTEMPTS.labels(outcome.error_code or outcome.status).inc()
     metrics.ATTEMPT_SECONDS.observe(max(0, outcome.completed_ms - outcome.started_ms) / 1_000)
-    if outcome.error_code is None and outcome.attempt == FIRST_ATTEMPT:
+    if outcome.error_code is None and outcome.attempt == 1 and not outcome.replay:
         metrics.FIRST_DELIVERY_SECONDS.observe(max(0, outcome.completed_ms - outcome.received_ms) / 1_000)
+    if pending.settled and pending.due_ms:
+        metrics.RETRY_LATE_SECONDS.observe(max(0, outcome.started_ms - pending.due_ms) / 1_000)
 
 
 def _now_ms() -> int:

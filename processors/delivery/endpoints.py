@@ -11,8 +11,9 @@ from typing import NamedTuple
 from yarl import URL
 
 from operations.control_reader import ControlReader
-from processors.delivery.http_client import Endpoint
-from schemas.entities import Workflow
+from processors.delivery.http_client import Endpoint, Previous
+from schemas.entities import Target, workflow_entity_id
+from schemas.ladders import EndpointClass
 from schemas.records import Delivery
 from schemas.signatures import signing_secret, standard_key
 from schemas.targets import TargetForbidden, parse_target
@@ -22,11 +23,12 @@ ASK_AGAIN_SECONDS = 0.2
 
 
 class Route(NamedTuple):
-    """`endpoint` is None where the URL may not be sent to; `forbidden` then says why."""
+    """`endpoint` is None where the URL may not be sent to; `forbidden` then says why. `kind` chooses its ladder."""
 
-    workflow: Workflow
+    workflow: Target
     endpoint: Endpoint | None
     forbidden: str = ""
+    kind: EndpointClass = EndpointClass.EVENTS
 
 
 class Endpoints:
@@ -46,8 +48,10 @@ class Endpoints:
             workflow = self._workflow(delivery)
         return None if workflow is None else self._prepare(workflow)
 
-    def _workflow(self, delivery: Delivery) -> Workflow | None:
-        return self._control.view.workflow(delivery.workspace, delivery.environment, delivery.workflow_id)
+    def _workflow(self, delivery: Delivery) -> Target | None:
+        """A webhook's endpoint stands where a route's workflow does."""
+        entity_id = workflow_entity_id(delivery.workspace, delivery.environment, delivery.workflow_id)
+        return self._control.view.targets.get(entity_id)
 
     async def _read_to_end(self, read_at: float) -> None:
         """One asks for all that wait."""
@@ -60,7 +64,7 @@ class Endpoints:
             else:
                 await asyncio.sleep(ASK_AGAIN_SECONDS)
 
-    def _prepare(self, workflow: Workflow) -> Route:
+    def _prepare(self, workflow: Target) -> Route:
         """A state is replaced and never changed, so the same object has the same URL and keys."""
         known = self._prepared.get(workflow.entity_id)
         if known is not None and known.workflow is workflow:
@@ -70,10 +74,17 @@ class Endpoints:
         route = self._prepared[workflow.entity_id] = self._route(workflow)
         return route
 
-    def _route(self, workflow: Workflow) -> Route:
+    def _route(self, workflow: Target) -> Route:
         try:
             target = parse_target(workflow.url, self._allow_private_targets)
         except TargetForbidden as error:
             return Route(workflow, None, str(error))
-        secret = signing_secret(self._master_key, workflow.entity_id, workflow.secret_version)
-        return Route(workflow, Endpoint(URL(target.url, encoded=True), secret, standard_key(secret)))
+        secret = self._secret(workflow, workflow.secret_version)
+        previous = None
+        if workflow.previous_until_ms is not None:
+            before = self._secret(workflow, workflow.secret_version - 1)
+            previous = Previous(before, standard_key(before), workflow.previous_until_ms)
+        return Route(workflow, Endpoint(URL(target.url, encoded=True), secret, standard_key(secret), previous))
+
+    def _secret(self, workflow: Target, version: int) -> str:
+        return signing_secret(self._master_key, workflow.entity_id, version)

@@ -34,6 +34,7 @@ from yarl import URL
 from processors.delivery.decide import Answered, Result, TimedOut
 from processors.delivery.failures import failure_of
 from processors.delivery.guard import AddressInfo, GuardedResolver, guarded_socket, open_socket
+from processors.delivery.retry_after import HONOURED
 from schemas.signatures import SIGNATURE_HEADER, standard_signature, timestamped_signature
 
 EXCERPT_BYTES = 1_024
@@ -51,12 +52,22 @@ NO_LIBRARY_TIMEOUT = ClientTimeout(total=None, connect=None, sock_connect=None, 
 
 
 @dataclass(frozen=True, slots=True)
+class Previous:
+    """The secret before the newest: what is sent until then is signed with it as well."""
+
+    secret: str
+    standard_key: bytes
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where and with which keys: prepared once a workflow's state, not once a delivery."""
 
     url: URL
     secret: str
     standard_key: bytes
+    previous: Previous | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +77,7 @@ class Post:
     delivery_id: str
     attempt: int
     body: bytes
+    replay: int = 0
 
 
 class _Connections:
@@ -109,7 +121,8 @@ class HttpClient:
         finally:
             if answer is not None:
                 answer.release()
-        return Answered(answer.status, bytes(excerpt))
+        retry_after = answer.headers.get("Retry-After") if answer.status in HONOURED else None
+        return Answered(answer.status, bytes(excerpt), retry_after)
 
     async def close(self) -> None:
         await self._kept.close()
@@ -158,15 +171,24 @@ class HttpClient:
 
 
 def signed_headers(endpoint: Endpoint, post: Post, now_seconds: int) -> dict[str, str]:
-    """Both signatures are over the same bytes and the same second."""
-    return {
-        SIGNATURE_HEADER: timestamped_signature(endpoint.secret, now_seconds, post.body),
+    """All signatures are over the same bytes and the same second; the newest secret's come first."""
+    secrets, keys = [endpoint.secret], [endpoint.standard_key]
+    previous = endpoint.previous
+    if previous is not None and now_seconds * 1_000 < previous.until_ms:
+        secrets.append(previous.secret)
+        keys.append(previous.standard_key)
+    standard = (standard_signature(key, post.delivery_id, now_seconds, post.body) for key in keys)
+    headers = {
+        SIGNATURE_HEADER: timestamped_signature(secrets, now_seconds, post.body),
         "webhook-id": post.delivery_id,
         "webhook-timestamp": str(now_seconds),
-        "webhook-signature": standard_signature(endpoint.standard_key, post.delivery_id, now_seconds, post.body),
+        "webhook-signature": " ".join(standard),
         "X-Atlas-Delivery": post.delivery_id,
         "X-Atlas-Attempt": str(post.attempt),
     }
+    if post.replay:
+        headers["X-Atlas-Replay"] = str(post.replay)
+    return headers
 
 
 async def _read_excerpt(answer: ClientResponse, excerpt: bytearray) -> None:

@@ -152,8 +152,13 @@ class Runtime:
         return cast(Consumer, self.app.consumer)
 
     def begin(self, batch: Batch) -> Work:
-        tables = self.tables.opened(batch.tp.partition)
-        return Work(self.group, self.outbox.batch(), tables, batch.tp.partition, self.consumer.lease)
+        return self.begin_at(batch.tp.partition)
+
+    def begin_at(self, partition: int) -> Work:
+        """A unit of work beside batches. At any time at most one of a partition may change tables: a later one that is
+        confirmed first would move the table's position past the earlier one's changes.
+        """
+        return Work(self.group, self.outbox.batch(), self.tables.opened(partition), partition, self.consumer.lease)
 
     def confirm(self, tp: TP, next_offset: int) -> None:
         if self.owned(tp):

@@ -9,6 +9,7 @@ With `retention_seconds` entries age out by themselves: locally by RocksDB's TTL
 decision must not rely on the moment of that: what an entry means is decided by the log's time in it (RELIABILITY F33).
 """
 
+import heapq
 import shutil
 import struct
 import time
@@ -91,11 +92,13 @@ class TablePartition:
         value = self._db.get(KEY_PREFIX + key)
         return value if value is None else bytes(value)
 
-    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Ascending keys with that prefix. Raises when a block is damaged: RocksDB's iterator just ends there."""
+    def scan(self, prefix: bytes, since: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Ascending keys with that prefix, from `since` on. Raises when a block is damaged: RocksDB's iterator just
+        ends there.
+        """
         start = KEY_PREFIX + prefix
         rows = self._db.iter()
-        rows.seek(start)
+        rows.seek(KEY_PREFIX + max(prefix, since))
         while rows.valid():
             key: bytes = rows.key()
             if not key.startswith(start):
@@ -157,13 +160,17 @@ class TableView:
         self._changes[key] = None
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Ascending keys with that prefix, this batch's changes included."""
-        merged: dict[bytes, bytes | None] = dict(self._partition.scan(prefix))
-        merged.update({key: value for key, value in self._changes.items() if key.startswith(prefix)})
-        for key in sorted(merged):
-            value = merged[key]
-            if value is not None:
-                yield key, value
+        """Ascending keys with that prefix, this batch's changes until now included; read as it is iterated."""
+        staged = {key: value for key, value in self._changes.items() if key.startswith(prefix)}
+        written = self._partition.scan(prefix)
+        rows = heapq.merge(written, sorted(staged.items()), key=lambda row: row[0]) if staged else written
+        last = None
+        for key, value in rows:
+            if key != last:  # `merge` is stable: of a key that is in both, the written one comes first
+                last = key
+                current = staged.get(key, value)
+                if current is not None:
+                    yield key, current
 
     def publish(self, out: OutboxBatch, partition: int) -> None:
         """A batch that changes nothing leaves a stamp once an hour: so where records were decided, a changelog is never

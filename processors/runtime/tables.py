@@ -56,6 +56,10 @@ class Tables:
             opened[spec.name] = (open_partition(changelog, spec, self._directory, self._cache, partition), topic_id)
         return opened
 
+    def committed(self, partition: int, name: str) -> TablePartition:
+        """What is written of a table's open partition, for reading beside batches."""
+        return self._opened[partition][name][0]
+
     def opened(self, partition: int) -> dict[str, TableView]:
         """Fresh views for one batch."""
         return {name: TableView(table, topic_id) for name, (table, topic_id) in self._opened.get(partition, {}).items()}
@@ -67,6 +71,11 @@ class Tables:
         missed = self._generation is not None and generation != self._generation + 1
         self._generation = generation
         for partition in set(self._opened) - (set() if missed else partitions):
+            self._close(partition)
+
+    def give_up(self, partition: int) -> None:
+        """One that was still being opened as a rebalance took it away."""
+        if partition in self._opened:
             self._close(partition)
 
     def close(self) -> None:

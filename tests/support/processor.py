@@ -41,6 +41,10 @@ class Processor:
             raise RuntimeError(f"{self._group} did not become ready:\n{said}")
         return self
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def kill(self) -> None:
         """As kill -9."""
         end_now(self._process)

@@ -27,7 +27,12 @@ SETTINGS = {
     "ATLAS_VERDICT_TIMEOUT_SECONDS": "How long a request waits for its verdict; then: event 202, command 503.",
     "ATLAS_APPEND_TIMEOUT_SECONDS": "How long a request waits for the broker to confirm its record; then 503.",
     "ATLAS_READ_TIMEOUT_SECONDS": "How long a read waits for the read model to catch up; then 503 `read_model_behind`.",
+    "ATLAS_RETRY_LADDER": (
+        "Retry ladders that differ from the documents', by class of endpoint: `events:30s,1m,5m;work:1s,5s..24h` "
+        "(`..24h` repeats the last rung until that much time has passed)."
+    ),
     "ATLAS_ATTEMPT_TIMEOUT_SECONDS": "How long an endpoint may take for one attempt, answer included.",
+    "ATLAS_REPLAYS_PER_SECOND": "Events a second that bulk replays of a lifecycle process hand to delivery (100).",
     "ATLAS_MAX_WAITERS": "How many requests may wait for a verdict in one gateway; more get 503.",
     "ATLAS_RATE_LIMITS": "off lets everybody ask as often as they like; shares are not dealt then either.",
     "ATLAS_RATE_OVERRIDES": (
@@ -53,6 +58,7 @@ DEFAULTS = {
     "ATLAS_TRUSTED_PROXIES": "",
     "ATLAS_CACHE": "deploy/kafka/jars",
     "ATLAS_RATE_LIMITS": "on",
+    "ATLAS_RETRY_LADDER": "",
     "ATLAS_RATE_OVERRIDES": "",
     "PUBLIC_API_RATE_OVERRIDES": "",
 }

@@ -24,6 +24,7 @@ from processors.delivery.decide import (
 )
 from processors.delivery.http_client import Endpoint, Post, signed_headers
 from schemas.codec import EVENT
+from schemas.ladders import Ladder
 from schemas.records import Delivery, Outcome
 from schemas.signatures import signing_secret, standard_key
 
@@ -52,9 +53,9 @@ def a_delivery(**changes: object) -> Delivery:
     return Delivery(**(fields | changes))
 
 
-def an_outcome(result: Result) -> Outcome:
-    attempt = Attempt(1, "Search indexer", RECEIVED_MS + 5, RECEIVED_MS + 12, result)
-    return outcome_of(a_delivery(), attempt)
+def an_outcome(result: Result, number: int = 1) -> Outcome:
+    attempt = Attempt(number, "Search indexer", RECEIVED_MS + 5, RECEIVED_MS + 5, RECEIVED_MS + 12, result)
+    return outcome_of(a_delivery(), attempt, Ladder((30_000, 60_000)))
 
 
 class TestBody:
@@ -96,7 +97,6 @@ class TestOutcome:
             (TimedOut(5.0), "upstream_timeout", "Search indexer did not respond within 5s", None),
             (TimedOut(0.25), "upstream_timeout", "Search indexer did not respond within 0.25s", None),
             (Answered(500), "upstream_status", "Search indexer answered 500", 500),
-            (Answered(410), "upstream_status", "Search indexer answered 410", 410),
             (Answered(999), "upstream_status", "Search indexer answered 999", 999),
             (Answered(101), "upstream_status", "Search indexer answered 101", 101),
             (Answered(302), "upstream_status", "Search indexer answered 302; redirects are not followed", 302),
@@ -106,7 +106,6 @@ class TestOutcome:
                 "Search indexer refused the connection",
                 None,
             ),
-            (WORKFLOW_DELETED, "endpoint_disabled", "Search indexer was deleted", None),
         ],
     )
     def test_anything_else_is_a_failure_with_its_code(
@@ -114,7 +113,44 @@ class TestOutcome:
     ) -> None:
         outcome = an_outcome(result)
         assert (outcome.error_code, outcome.error_message) == (code, message)
-        assert (outcome.status, outcome.http_status) == ("exhausted", http_status)
+        assert (outcome.status, outcome.http_status) == ("retry_scheduled", http_status)
+        last = an_outcome(result, number=3)
+        assert (last.status, last.next_attempt_ms, last.error_code) == ("exhausted", None, code)
+
+    @pytest.mark.requirement("A-049", "A-065")
+    def test_the_next_attempt_is_due_as_the_ladder_says(self) -> None:
+        failed_ms = RECEIVED_MS + 12
+        first, second = an_outcome(Answered(500)), an_outcome(Answered(500), number=2)
+        assert failed_ms + 30_000 <= (first.next_attempt_ms or 0) <= failed_ms + 36_000
+        assert failed_ms + 60_000 <= (second.next_attempt_ms or 0) <= failed_ms + 72_000
+
+    @pytest.mark.requirement("W12")
+    @pytest.mark.parametrize(
+        ("status", "retry_after", "least_ms", "most_ms"),
+        [
+            (503, "45", 45_000, 45_000),
+            (429, "45", 45_000, 45_000),
+            (503, "1", 30_000, 36_000),
+            (503, "1" + "0" * 20, 60_000, 60_000),
+            (503, "-1", 30_000, 36_000),
+            (503, "soon", 30_000, 36_000),
+            (500, "45", 30_000, 36_000),
+        ],
+    )
+    def test_retry_after_makes_the_pause_longer_up_to_the_longest_rung(
+        self, status: int, retry_after: str, least_ms: int, most_ms: int
+    ) -> None:
+        outcome = an_outcome(Answered(status, b"", retry_after))
+        assert least_ms <= (outcome.next_attempt_ms or 0) - outcome.completed_ms <= most_ms
+
+    @pytest.mark.requirement("A-066")
+    def test_a_410_disables_and_a_deleted_workflow_ends_it(self) -> None:
+        gone = an_outcome(Answered(410))
+        assert (gone.status, gone.http_status, gone.error_code) == ("disabled", 410, "endpoint_disabled")
+        assert gone.error_message == "Search indexer answered 410 and is disabled until it is reactivated"
+        deleted = an_outcome(WORKFLOW_DELETED)
+        assert (deleted.status, deleted.error_code) == ("exhausted", "endpoint_disabled")
+        assert (deleted.error_message, deleted.next_attempt_ms) == ("Search indexer was deleted", None)
 
     def test_it_names_its_delivery_and_survives_the_codec(self) -> None:
         delivery, outcome = a_delivery(), an_outcome(Answered(503, b"busy"))

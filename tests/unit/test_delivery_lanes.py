@@ -19,7 +19,7 @@ def take_all(lanes: Lanes[int]) -> list[tuple[str, int]]:
 
 @given(st.lists(st.one_of(st.sampled_from("abc"), st.just("end")), max_size=80), st.randoms(use_true_random=False))
 def test_bounds_hold_order_is_kept_and_nothing_is_lost(steps: list[str], order) -> None:
-    lanes: Lanes[int] = Lanes(RUNNING_MAX, LANE_RUNNING_MAX)
+    lanes: Lanes[int] = Lanes(RUNNING_MAX, lambda _lane: LANE_RUNNING_MAX)
     added: list[tuple[str, int]] = []
     started: list[tuple[str, int]] = []
     running: list[str] = []
@@ -48,7 +48,7 @@ def test_bounds_hold_order_is_kept_and_nothing_is_lost(steps: list[str], order) 
 
 
 def test_a_slow_endpoint_fills_its_own_lane_only() -> None:
-    lanes: Lanes[int] = Lanes(RUNNING_MAX, LANE_RUNNING_MAX)
+    lanes: Lanes[int] = Lanes(RUNNING_MAX, lambda _lane: LANE_RUNNING_MAX)
     for number in range(100):
         lanes.add("slow", number)
     assert take_all(lanes) == [("slow", 0), ("slow", 1)]
@@ -57,7 +57,7 @@ def test_a_slow_endpoint_fills_its_own_lane_only() -> None:
 
 
 def test_lanes_take_turns() -> None:
-    lanes: Lanes[int] = Lanes(RUNNING_MAX, LANE_RUNNING_MAX)
+    lanes: Lanes[int] = Lanes(RUNNING_MAX, lambda _lane: LANE_RUNNING_MAX)
     for number in range(3):
         lanes.add("many", number)
     lanes.add("one", 10)
@@ -65,7 +65,7 @@ def test_lanes_take_turns() -> None:
 
 
 def test_clear_forgets_what_waits_and_lets_what_runs_end() -> None:
-    lanes: Lanes[int] = Lanes(RUNNING_MAX, LANE_RUNNING_MAX)
+    lanes: Lanes[int] = Lanes(RUNNING_MAX, lambda _lane: LANE_RUNNING_MAX)
     for number in range(5):
         lanes.add("a", number)
     lanes.take()

@@ -1,12 +1,16 @@
 """`/v1/workflows` on the real gateway: targets of routes; the signing secret is shown once and only to who made it."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from schemas.commands import DisableWorkflow, command_key, new_command
 from schemas.ids import ULID_PATTERN
 from schemas.signatures import signing_secret
+from schemas.topics import Topic
 from tests.contract.gateway.conftest import MASTER_KEY, Gateway, a_gateway
+from tests.support.kafka_topics import produce
 
 PATH = "/v1/workflows"
 BILLING = {"id": "wf_billing", "name": "Billing", "url": "https://billing.example.com/hooks?source=atlas"}
@@ -19,7 +23,7 @@ async def test_a_workflow_is_made_shown_listed_and_deleted(gateway: Gateway) -> 
     workflow = made.json
     secret = workflow.pop("signing_secret")
     assert secret == signing_secret(MASTER_KEY, f"{gateway.workspace}/live/wf_billing")
-    assert list(workflow) == ["id", "object", "name", "url", "created_at", "workspace_id"]
+    assert list(workflow) == ["id", "object", "name", "url", "status", "ordering", "created_at", "workspace_id"]
     assert workflow | BILLING == workflow
     assert (await gateway.ask("GET", f"{PATH}/wf_billing")).json == workflow
     listed = (await gateway.ask("GET", PATH)).json
@@ -69,3 +73,27 @@ async def test_all_that_is_wrong_is_told_at_once(gateway: Gateway) -> None:
     assert (not_json.status, not_json.code) == (400, "invalid_request")
     not_said = await gateway.ask("POST", PATH, b"{}", headers={"Content-Type": "text/plain"})
     assert not_said.status == 415
+
+
+@pytest.mark.requirement("A-066")
+async def test_a_workflow_shows_whether_it_is_active_and_is_reactivated(gateway: Gateway) -> None:
+    ordered = {**BILLING, "ordering": "per_key"}
+    made = (await gateway.ask("POST", PATH, ordered)).json
+    assert (made["status"], made["ordering"]) == ("active", "per_key")
+    command = new_command(
+        DisableWorkflow(id="wf_billing", reactivations=0),
+        workspace=gateway.workspace,
+        environment="live",
+        actor="delivery",
+        now_ms=1,
+    )
+    produce(gateway.settings.kafka, Topic.COMMANDS, command.encode(), key=command_key(command))
+    async with asyncio.timeout(20):
+        while (await gateway.ask("GET", f"{PATH}/wf_billing")).json["status"] == "active":  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    reactivated = await gateway.ask("POST", f"{PATH}/wf_billing/reactivate")
+    assert (reactivated.status, reactivated.json["status"]) == (200, "active")
+    unknown = await gateway.ask("POST", f"{PATH}/wf_none/reactivate")
+    assert (unknown.status, unknown.code) == (404, "workflow_not_found")
+    wrong = await gateway.ask("POST", PATH, {**BILLING, "id": "wf_other", "ordering": "sorted"})
+    assert (wrong.status, wrong.fields) == (400, ["ordering"])
