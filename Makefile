@@ -6,7 +6,7 @@ READY := $(VENV)/.installed
 CODE := bench cli deploy ingest_gateway operations processors schemas tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup broker run test test-unit lint format docs requirements bench-latency bench-delivery lock clean
+.PHONY: help setup broker run test test-unit chaos lint format docs requirements bench-latency bench-delivery lock clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,9 @@ test: broker ## All tests, against a real broker
 
 test-unit: $(READY) ## The tests that need no broker, in seconds
 	@$(PYTHON) -m pytest -n 2 tests/unit
+
+chaos: broker ## Kill admission 50 times at random moments under load and check the books (CHAOS_ROUNDS, CHAOS_SEED)
+	@CHAOS_ROUNDS=$${CHAOS_ROUNDS:-50} $(PYTHON) -m pytest -n 0 tests/chaos
 
 lint: $(READY) ## ruff (style, format) and mypy (types)
 	@$(PYTHON) -m ruff check $(CODE)
