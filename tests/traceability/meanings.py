@@ -100,4 +100,6 @@ ERRORS = {
     "idempotency_key_reused": "The key was used for another command within 24 hours.",
     "stream_limit_reached": "The workspace has 100 streams.",
     "key_limit_reached": "The workspace has 1,000 keys that are not revoked.",
+    "replay_limit_reached": "The workspace has as many replays under way as it may.",
+    "webhook_endpoint_limit_reached": "The workspace has as many webhook endpoints as it may.",
 }
