@@ -28,6 +28,7 @@ VICTIMS = {
     "control": "processors control",
     "delivery": "processors delivery",
     "projection": "processors projection",
+    "lifecycle": "processors lifecycle",
     "broker": "kafka.Kafka",
 }
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from bench.system import System
@@ -243,3 +244,34 @@ def test_a_streams_events_are_replayed_in_bulk_and_a_replay_can_be_cancelled(ten
     assert sorted(replayed(whole["number"])) == sorted(ids)
     assert len(replayed(replay["number"])) < len(ids)
     assert whole["number"] > replay["number"]
+
+
+@pytest.mark.requirement("A-056", "A-068", "F1")
+def test_a_kill_of_the_process_that_tells_and_replays_leaves_nothing_out(
+    installation: tuple[System, Receiver], tenant: Tenant
+) -> None:
+    workflow, _ = tenant.workflow("one")
+    tenant.endpoint("event.delivered")
+    tenant.stream(workflow)
+    ids = [tenant.send(number) for number in range(40)]
+    for event_id in ids:
+        tenant.api.wait_for_status(event_id, "delivered")
+    replay = tenant.post(202, "/v1/replays", {"stream": tenant.name, "from": "2020-01-01T00:00:00Z"})
+    assert wait_until(lambda: len(tenant.requests("one")) > len(ids), WAIT_SECONDS)
+    kill(installation[0], "processors lifecycle")
+    ids += [tenant.send(number) for number in range(100, 110)]
+    path = f"/v1/replays/{replay['id']}"
+    assert wait_until(lambda: tenant.get(path).json["status"] == "completed", WAIT_SECONDS)
+    again = [one for one in tenant.requests("one") if "x-atlas-replay" in one.headers]
+    assert {json.loads(request.body)["id"] for request in again} == set(ids[:40])
+    assert wait_until(lambda: all(tenant.told(event_id) for event_id in ids), WAIT_SECONDS)
+    for event_id in ids:  # what was told and not yet confirmed is told again: the same webhook, under the same id
+        (body,) = {json.dumps(body) for body in tenant.told(event_id)}
+        assert json.loads(body)["data"]["attempt"] == 1
+
+
+def kill(atlas: System, command: str) -> None:
+    """kill -9 of the one process of this installation whose command line has these words."""
+    children = psutil.Process(atlas.pid).children(recursive=True)
+    (victim,) = [process for process in children if command in " ".join(process.cmdline())]
+    victim.kill()
