@@ -19,6 +19,8 @@ from schemas.ids import WORKSPACE, short_id
 from schemas.records import Audit
 from schemas.topics import Topic
 from tests.contract.gateway.conftest import MASTER_KEY, Answer, Gateway, a_gateway, settings_for
+from tests.contract.gateway.test_lookups import EVENT_ID, OTHER_ID, write
+from tests.contract.gateway.test_lookups import an_event as recorded_event
 from tests.support.kafka_topics import read_all
 
 PATH = "/v1/keys"
@@ -237,3 +239,17 @@ def an_event(stream: str) -> dict[str, Any]:
 
 def without_request_id(answer: Answer) -> tuple[int, str]:
     return answer.status, re.sub(r"req_\w+", "", answer.body.decode())
+
+
+@pytest.mark.requirement("A-038", "A-051", "A7")
+async def test_events_of_streams_out_of_reach_look_absent(gateway: Gateway) -> None:
+    write(gateway, recorded_event(gateway))
+    whole = await gateway.ask("GET", f"/v1/events/{EVENT_ID}")
+    assert whole.status == 200
+    await make(gateway, "in reach", streams=[whole.json["stream"]])
+    await make(gateway, "out of reach", streams=["elsewhere"])
+    assert (await gateway.ask("GET", f"/v1/events/{EVENT_ID}", key="in reach")).json == whole.json
+    absent = await gateway.ask("GET", f"/v1/events/{OTHER_ID}", key="out of reach")
+    hidden = await gateway.ask("GET", f"/v1/events/{EVENT_ID}", key="out of reach")
+    assert (hidden.status, hidden.code) == (404, "event_not_found")
+    assert without_request_id(hidden) == without_request_id(absent)
