@@ -52,13 +52,14 @@ def test_every_error_code_stands_in_the_reference(page: str) -> None:
 
 
 def test_metrics_have_one_name_each_and_say_what_they_count() -> None:
-    seen: dict[str, str] = {}
+    seen: dict[str, tuple[str, object]] = {}
     for module, metrics in reference.metrics_by_module().items():
         for name, metric in metrics.items():
             assert re.fullmatch(r"atlas_[a-z]+(_[a-z]+)*", name), name
             assert (metric._type == "counter") == name.endswith("_total"), name
             assert metric._documentation.strip(), name
-            assert seen.setdefault(name, module) == module, f"{name} is made in {seen[name]} and in {module}"
+            first, made = seen.setdefault(name, (module, metric))
+            assert made is metric, f"{name} is made in {first} and in {module}"
 
 
 def test_links_between_documents_lead_somewhere() -> None:
