@@ -6,7 +6,7 @@ READY := $(VENV)/.installed
 CODE := bench cli deploy ingest_gateway operations processors schemas tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup broker run test test-unit chaos lint format docs requirements bench-latency bench-delivery lock clean
+.PHONY: help setup broker run test test-unit chaos lint format docs requirements bench-latency bench-delivery bench-read-model lock clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -55,6 +55,9 @@ bench-latency: broker ## Time from the 202 to the first delivery, at 100 events 
 
 bench-delivery: broker ## Deliveries a second and a core, isolation from bad endpoints, memory of 100,000 that wait
 	@$(PYTHON) -m bench.delivery
+
+bench-read-model: $(READY) ## Projection and reads: SQLite, PostgreSQL where it is installed, a bare sqlite3 beside them
+	@$(PYTHON) -m bench.read_model --postgresql
 
 lock: $(READY) ## Write requirements.lock anew from pyproject.toml
 	@$(VENV)/bin/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \

@@ -2,7 +2,7 @@
 
 import click
 
-from cli import keys, limits, run, tables, workspaces
+from cli import keys, limits, read_model, run, tables, workspaces
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -10,7 +10,14 @@ def main() -> None:
     """Atlas: an event platform on a Kafka log."""
 
 
-for command in (*run.COMMANDS, *limits.COMMANDS, *tables.COMMANDS, *workspaces.COMMANDS, *keys.COMMANDS):
+for command in (
+    *run.COMMANDS,
+    *limits.COMMANDS,
+    *tables.COMMANDS,
+    *workspaces.COMMANDS,
+    *keys.COMMANDS,
+    *read_model.COMMANDS,
+):
     main.add_command(command)
 
 if __name__ == "__main__":

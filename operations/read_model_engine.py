@@ -45,6 +45,11 @@ def writer_engine(database_url: str) -> Engine:
     return sqlite_writer(present, named=Path(url.database or ""))
 
 
+def schema_writer(database_url: str, schema: str) -> Engine:
+    """The writer of a PostgreSQL schema that is not the live one's."""
+    return _postgresql(_checked(database_url), connections=1, options=f"-c search_path={schema}")
+
+
 def sqlite_writer(file: Path, *, named: Path | None = None) -> Engine:
     """The writer of this very file; `named`: what DATABASE_URL says, where that matters."""
     engine = create_engine(

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from typing import Any
 
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
@@ -15,7 +16,7 @@ class EndsUnknown(Exception):
 
 class LogEnds:
     def __init__(self, bootstrap: str) -> None:
-        config = {"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 1_000, "log.connection.close": False}
+        config: dict[str, Any] = {"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 1_000, "log.connection.close": False}
         self._admin = AdminClient(config | {"logger": logging.getLogger(__name__)})
         self._partitions: dict[str, list[int]] = {}
 

@@ -196,7 +196,7 @@ async def test_every_change_stands_in_the_audit_log_with_who_did_it_and_how(gate
     shown = await gateway.ask("GET", "/v1/audit?action=stream.create")
     done, refused = shown.json["data"]
     assert breaches_of("AuditEntry", done) == []
-    assert (done["route"], done["outcome"]) == ("POST /v1/event-streams", "done")
+    assert (done["route"], done["outcome"]) == ("POST /v1/event-streams", "accepted")
     assert done["resource"] == f"stream/{made.json['id']}"
     assert (done["request_id"], done["address"]) == (made.headers["X-Request-Id"], "127.0.0.1")
     assert done["actor"].startswith("key_")

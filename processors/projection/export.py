@@ -1,0 +1,149 @@
+"""A stream's events from the log as rows for analysts: each admitted record once, with its payload.
+
+`decisions` says which records were admitted and when, the stream's topic holds their payloads; both are read once, from
+their beginnings to their present ends. The decisions are held in memory while the topic is read (about 200 bytes an
+event). What the stream's retention took from the topic is left out. An event admitted twice (its key's 24 hours were
+over) is there with both.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+import orjson
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from operations.kafka_clients import reader_config
+from schemas.codec import EVENT, Undecodable
+from schemas.records import Decision
+from schemas.strict_json import JsonFault, members
+from schemas.times import rfc3339
+from schemas.topics import StreamTopic, Topic
+
+FETCH_RECORDS, FETCH_SECONDS = 2_000, 1.0
+ROW_GROUP = 10_000
+JSON_PARTS = ("data", "actor", "metadata")
+Event = dict[str, Any]
+"""id, stream, type, received_at, occurred_at, idempotency_key, and as JSON text: data, actor, metadata."""
+
+
+class ExportFailed(Exception):
+    """The message says why; what was written so far is not whole."""
+
+
+def admitted_events(bootstrap: str, topic: StreamTopic) -> Iterator[Event]:
+    """In the order of each partition. Raises ExportFailed."""
+    admitted = {}
+    for message in _records(bootstrap, Topic.DECISIONS):
+        decision = _decision(message)
+        if decision is not None and (decision.topic, decision.outcome) == (topic.name, "admitted"):
+            admitted[decision.partition, decision.offset] = decision
+    for message in _records(bootstrap, topic.name):
+        found = admitted.pop((message.partition() or 0, message.offset() or 0), None)
+        if found is not None:
+            yield _event(found, topic.stream, _payload(message.value() or b""))
+
+
+def write_ndjson(events: Iterator[Event], out: Path) -> int:
+    """One event a line, its JSON parts as they were sent; how many."""
+    return _whole(out, lambda file: _lines(events, file))
+
+
+def write_parquet(events: Iterator[Event], out: Path) -> int:
+    """Text columns, JSON parts as text; how many."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise ExportFailed("Parquet needs pyarrow: pip install 'atlas-events[export]'") from None
+    names = ("id", "stream", "type", "received_at", "occurred_at", "idempotency_key", "data", "actor", "metadata")
+    times = ("received_at",)
+    fields = [(name, pyarrow.timestamp("ms", "UTC") if name in times else pyarrow.string()) for name in names]
+    schema = pyarrow.schema(fields)
+
+    def write(file: BinaryIO) -> int:
+        count = 0
+        with pyarrow.parquet.ParquetWriter(file, schema) as writer:
+            while group := list(islice(events, ROW_GROUP)):
+                writer.write_table(pyarrow.Table.from_pylist(group, schema))
+                count += len(group)
+        return count
+
+    return _whole(out, write)
+
+
+def _whole(out: Path, write: Callable[[BinaryIO], int]) -> int:
+    """The file stands under its name only when it is whole."""
+    arriving = out.with_name(f"{out.name}.arriving")
+    try:
+        with arriving.open("wb") as file:
+            count = write(file)
+        arriving.replace(out)
+    except OSError as error:
+        raise ExportFailed(f"{out} can't be written: {error}") from error
+    finally:
+        arriving.unlink(missing_ok=True)
+    return count
+
+
+def _lines(events: Iterator[Event], file: BinaryIO) -> int:
+    count = 0
+    for event in events:
+        shown = event | {"received_at": rfc3339(event["received_at"])}
+        shown |= {name: orjson.Fragment(event[name]) for name in JSON_PARTS if event[name] is not None}
+        file.write(orjson.dumps(shown, option=orjson.OPT_APPEND_NEWLINE))
+        count += 1
+    return count
+
+
+def _event(decision: Decision, stream: str, data: str) -> Event:
+    return {
+        "id": decision.event_id,
+        "stream": stream,
+        "type": decision.type,
+        "received_at": decision.received_ms,
+        "occurred_at": decision.occurred_at,
+        "idempotency_key": decision.idempotency_key,
+        "data": data,
+        "actor": None if decision.actor is None else decision.actor.decode(),
+        "metadata": None if decision.metadata is None else decision.metadata.decode(),
+    }
+
+
+def _payload(value: bytes) -> str:
+    try:
+        data = EVENT.decode(value)["data"] if EVENT.reads(value) else members(value)["data"]
+    except (Undecodable, JsonFault, KeyError, msgspec.MsgspecError) as error:
+        raise ExportFailed(f"an admitted record can't be read: {error}") from error
+    return bytes(data).decode()
+
+
+def _decision(message: Message) -> Decision | None:
+    try:
+        return Decision.decode(message.value())
+    except Undecodable:
+        return None
+
+
+def _records(bootstrap: str, topic: str) -> Iterator[Message]:
+    """All of a topic as of now."""
+    consumer = Consumer(reader_config(bootstrap, "atlas-export") | {"enable.partition.eof": True})
+    try:
+        found = consumer.list_topics(topic, timeout=10).topics[topic]
+        if found.error is not None:
+            raise ExportFailed(f"{topic}: {found.error.str()}")
+        consumer.assign([TopicPartition(topic, partition, 0) for partition in found.partitions])
+        left = set(found.partitions)
+        while left:
+            for message in consumer.consume(FETCH_RECORDS, FETCH_SECONDS):
+                error = message.error()
+                if error is None:
+                    yield message
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    left.discard(message.partition() or 0)
+    except KafkaException as error:
+        raise ExportFailed(f"the log can't be read: {error}") from error
+    finally:
+        consumer.close()

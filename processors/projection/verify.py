@@ -1,0 +1,88 @@
+"""Compares the live read model with one made anew from the log: what differs, row by row; nothing, if all is well.
+
+Both stand at the same positions: the new one is filled up to where the live one is while its writers are held off. The
+live one is then read as of that moment while they go on.
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Table, collate, select
+
+from operations.read_model_engine import Reader
+from processors.projection.rebuild import Step, beside_live, fill, held, positions, replay
+from schemas.read_model import ROWS, attempts, events, events_metadata
+
+DIFFERENCES_MAX = 100
+
+
+class Difference(NamedTuple):
+    """A row that one side alone has. A row that differs stands here twice."""
+
+    table: str
+    side: str  # live or log
+    row: tuple[Any, ...]
+
+
+def verify(database_url: str, bootstrap: str, step: Step = lambda step: None) -> list[Difference]:
+    """The first hundred. Raises RebuildFailed, DatabaseAway."""
+    reader = Reader(database_url, 1)
+    with beside_live(database_url, step) as beside:
+        fill(beside.store, bootstrap, step)
+        live = reader.connect().execution_options()
+        if live.dialect.name == "postgresql":
+            live = live.execution_options(isolation_level="REPEATABLE READ")
+        with held(database_url, step) as lock:
+            replay(bootstrap, beside.store, positions(lock))
+            live.execute(select(events.c.id).limit(1)).all()  # from here on it is read as of now
+        engine = beside.reader()
+        with live, engine.connect() as made:
+            found = list(islice(_differences(live, made), DIFFERENCES_MAX))
+        engine.dispose()
+    reader.close()
+    beside.discard()
+    return found
+
+
+def _differences(live: Connection, made: Connection) -> Iterator[Difference]:
+    for table in ROWS:
+        yield from _of_table(table, live, made)
+
+
+def _of_table(table: Table, live: Connection, made: Connection) -> Iterator[Difference]:
+    """Both in the order of the key, walked side by side."""
+    width = len(table.primary_key.columns)
+    ours, theirs = _rows(table, live), _rows(table, made)
+    one, other = next(ours, None), next(theirs, None)
+    while one is not None or other is not None:
+        if one == other:
+            one, other = next(ours, None), next(theirs, None)
+        elif other is None or (one is not None and one[:width] <= other[:width]):
+            yield Difference(table.name, "live", one or ())
+            one = next(ours, None)
+        else:
+            yield Difference(table.name, "log", other)
+            other = next(theirs, None)
+
+
+def _rows(table: Table, connection: Connection) -> Iterator[tuple[Any, ...]]:
+    """But for the transaction that wrote them, and for what is left of events that are gone."""
+    wanted = select(*(column for column in table.columns if column.name != "seq"))
+    if table is attempts:
+        wanted = wanted.where(_event_of(table, events.c.id == table.c.event_id))
+    elif table is events_metadata:
+        wanted = wanted.where(
+            _event_of(table, (events.c.id == table.c.id) & (events.c.received_ms == table.c.received_ms))
+        )
+    order = [
+        collate(column, "C") if connection.dialect.name == "postgresql" and column.type.python_type is str else column
+        for column in table.primary_key.columns
+    ]
+    rows = connection.execution_options(yield_per=2_000).execute(wanted.order_by(*order))
+    return (tuple(bytes(value) if isinstance(value, memoryview) else value for value in row) for row in rows)
+
+
+def _event_of(table: Table, same: Any) -> Any:
+    same_scope = (events.c.workspace == table.c.workspace) & (events.c.environment == table.c.environment)
+    return select(events.c.id).where(same_scope & same).exists()

@@ -1,0 +1,132 @@
+"""`atlas rebuild` and `atlas verify` on both databases, from a real log: one step, killed at each, compared."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+from sqlalchemy import text
+
+from deploy.local.broker import Broker
+from ingest_gateway.read_model import ReadModel
+from operations.kafka_clients import producer_config
+from operations.read_model_engine import Reader, writer_engine
+from processors.projection.decide import project
+from processors.projection.rebuild import ends_of, rebuild, replay
+from processors.projection.store import Replaced, Store
+from processors.projection.verify import verify
+from schemas.topics import Topic
+from tests.contract.read_model.test_store import contents
+from tests.support.kafka_topics import PARTITIONS, ensure_base_topics
+from tests.support.log_records import WORKSPACE, a_decision, an_audit, an_outcome, decided, event_id
+from tests.support.ports import free_port
+
+ROOT = Path(__file__).parents[3]
+EVENTS = 300
+STEPS = ("make", "read", "expire", "hold", "swap", "commit", "clean")
+REBUILD_AND_DIE = """
+import os, signal, sys
+from processors.projection.rebuild import rebuild
+
+def step(name):
+    if name == sys.argv[3]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+rebuild(sys.argv[1], sys.argv[2], step)
+"""
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A broker with events received now, so that no stream's retention is over, with attempts and audit records."""
+    broker = Broker(tmp_path_factory.mktemp("broker"), free_port(), free_port(), heap_mb=256)
+    broker.start()
+    ensure_base_topics(broker.bootstrap)
+    producer = Producer(producer_config(broker.bootstrap))
+    for number in range(EVENTS):
+        partition = number % PARTITIONS
+        decision = a_decision(number, partition=partition, received_ms=2**42 + number, metadata=b'{"region":"eu"}')
+        producer.produce(Topic.DECISIONS, decision.encode(), partition=partition)
+        outcome = an_outcome(number, status=("delivered", "exhausted")[number % 2], received_ms=2**42 + number)
+        producer.produce(Topic.OUTCOMES, outcome.encode(), partition=partition)
+    producer.produce(Topic.DECISIONS, b"nothing to read", partition=0)
+    producer.produce(Topic.AUDIT, an_audit(1).encode(), partition=2)
+    assert producer.flush(30) == 0
+    yield broker.bootstrap
+    broker.kill()
+
+
+@pytest.fixture
+def live(log: str, store: Store) -> Store:
+    """The live read model, with all of the log."""
+    replay(log, store, ends_of(log))
+    return store
+
+
+@pytest.mark.requirement("F52")
+def test_the_rebuilt_one_takes_its_place_whole_and_the_writer_notices(log: str, live: Store, database_url: str) -> None:
+    before = contents(database_url)
+    assert rebuild(database_url, log).records == 2 * EVENTS + 2
+    assert contents(database_url) == before
+    with pytest.raises(Replaced):
+        live.apply([project(decided(a_decision(9_999), first_offset=10_000))])
+    assert contents(database_url) == before
+    again = Store(writer_engine(database_url))
+    again.prepare()
+    again.apply([project(decided(a_decision(9_999), first_offset=10_000))])
+    assert len(contents(database_url)["events"]) == EVENTS + 1
+    again.close()
+
+
+@pytest.mark.requirement("F52")
+async def test_readers_follow_and_see_all_events_at_every_step(log: str, live: Store, database_url: str) -> None:
+    reader = Reader(database_url, 1)
+    seen: dict[str, int] = {}
+
+    def look(step: str) -> None:
+        with reader.connect() as connection:
+            seen[step] = connection.execute(text("SELECT count(*) FROM events")).scalar_one()
+
+    rebuild(database_url, log, look)
+    look("afterwards")
+    reader.close()
+    seen.pop("commit")  # PostgreSQL's tables are locked there for a moment
+    assert set(seen.values()) == {EVENTS}
+    reads = ReadModel(database_url)
+    assert await reads.event(WORKSPACE, "live", event_id(7)) is not None
+    await reads.close()
+
+
+@pytest.mark.requirement("F52")
+def test_killed_at_any_step_the_read_model_is_whole_and_the_next_rebuild_is_not_hindered(
+    log: str, live: Store, database_url: str
+) -> None:
+    before = contents(database_url)
+    for step in STEPS:
+        ended = subprocess.run([sys.executable, "-c", REBUILD_AND_DIE, database_url, log, step], cwd=ROOT, check=False)
+        assert ended.returncode == -9, step
+        assert contents(database_url) == before, step
+    rebuild(database_url, log)
+    assert contents(database_url) == before
+    assert verify(database_url, log) == []
+
+
+@pytest.mark.requirement("F49")
+def test_verify_names_what_differs(log: str, live: Store, database_url: str) -> None:
+    assert verify(database_url, log) == []
+    engine = writer_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM events WHERE id = :id"), {"id": event_id(5)})
+        connection.execute(text("UPDATE attempts SET status = 'disabled' WHERE event_id = :id"), {"id": event_id(6)})
+    engine.dispose()
+    found = verify(database_url, log)
+    sides = {(difference.table, difference.side, difference.row[2]) for difference in found}
+    assert sides >= {
+        ("events", "log", event_id(5)),
+        ("attempts", "log", event_id(5)),
+        ("attempts", "live", event_id(6)),
+        ("attempts", "log", event_id(6)),
+    }
+    assert contents(database_url)["events"][5][2] == event_id(6)  # nothing was put right
