@@ -16,7 +16,11 @@ class EndsUnknown(Exception):
 
 class LogEnds:
     def __init__(self, bootstrap: str) -> None:
-        config: dict[str, Any] = {"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 1_000, "log.connection.close": False}
+        config: dict[str, Any] = {
+            "bootstrap.servers": bootstrap,
+            "reconnect.backoff.max.ms": 1_000,
+            "log.connection.close": False,
+        }
         self._admin = AdminClient(config | {"logger": logging.getLogger(__name__)})
         self._partitions: dict[str, list[int]] = {}
 

@@ -100,7 +100,7 @@ class ReplayWorker:
 
     async def _run(self, replay: Replay) -> None:
         step = Step(replay)
-        while self._is_ours(replay.id):
+        while self._is_ours(replay.id):  # noqa: ASYNC110 control tells no event, only its view changes
             try:
                 page = await self._selection.page(replay, step.cursor)
                 for one in page:
@@ -119,7 +119,7 @@ class ReplayWorker:
 
     async def _agreed(self, replay: Replay) -> None:
         """Until `control` says that it has ended: before that it would be taken up again."""
-        while self._is_ours(replay.id):
+        while self._is_ours(replay.id):  # noqa: ASYNC110 control tells no event, only its view changes
             await asyncio.sleep(AGREED_SECONDS)
 
     async def _replay(self, replay: Replay, found: Replayable, step: Step) -> None:

@@ -39,7 +39,7 @@ SETTINGS = {
         'Quotas other than the classes\' own, by workspace (`*`: all) and class: `{"*": {"events": 6000}}`, or '
         '`{"per_minute": 6000, "burst": 1000}` in the number\'s place. A `limit` of the workspace is stronger.'
     ),
-    "PUBLIC_API_RATE_OVERRIDES": "The same for the work surface's classes: `{\"<tenant id>\": {\"read\": 600}}`.",
+    "PUBLIC_API_RATE_OVERRIDES": 'The same for the work surface\'s classes: `{"<tenant id>": {"read": 600}}`.',
     "ATLAS_LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR.",
     "ATLAS_TRUSTED_PROXIES": "Networks of proxies whose `X-Forwarded-For` counts, with commas between.",
     "ATLAS_CONTROL_BEHIND_SECONDS_MAX": "How old the view of keys may be before key management and the like get 503.",
@@ -84,7 +84,9 @@ TOPICS = {
     "outcomes": TopicMeaning("event", "Outcome", "What each attempt came to; read by projection."),
     "audit": TopicMeaning("workspace", "Audit", "Who changed what, by which key, from where."),
     "usage": TopicMeaning(
-        "the bucket", "Usage", "What gateways made of each bucket, and their heartbeats; read by control to deal shares."
+        "the bucket",
+        "Usage",
+        "What gateways made of each bucket, and their heartbeats; read by control to deal shares.",
     ),
     "quotas": TopicMeaning(
         "the bucket, or `gateways`", "Shares", "How buckets are dealt out; written by control, read by every gateway."

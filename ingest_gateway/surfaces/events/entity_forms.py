@@ -111,9 +111,7 @@ def read_new_workflow(body: bytes, *, allow_private: bool) -> CreateWorkflow:
     ordering = form.string("ordering", _ordering_fault, required=False)
     form.raise_faults()
     target = parse_target(url or "", allow_private)
-    return CreateWorkflow(
-        id=workflow_id, name=name or "", url=target.url, ordering=Ordering(ordering or Ordering.NONE)
-    )
+    return CreateWorkflow(id=workflow_id, name=name or "", url=target.url, ordering=Ordering(ordering or Ordering.NONE))
 
 
 def _retention_days(form: Form) -> int:
