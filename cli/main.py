@@ -2,7 +2,7 @@
 
 import click
 
-from cli import keys, limits, read_model, run, tables, workspaces
+from cli import export, keys, limits, read_model, run, tables, workspaces
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -17,6 +17,7 @@ for command in (
     *workspaces.COMMANDS,
     *keys.COMMANDS,
     *read_model.COMMANDS,
+    *export.COMMANDS,
 ):
     main.add_command(command)
 

@@ -86,13 +86,14 @@ async def test_readers_follow_and_see_all_events_at_every_step(log: str, live: S
     seen: dict[str, int] = {}
 
     def look(step: str) -> None:
+        if step == "commit":
+            return  # PostgreSQL's readers wait there for a moment, and the commit would wait for this one
         with reader.connect() as connection:
             seen[step] = connection.execute(text("SELECT count(*) FROM events")).scalar_one()
 
     rebuild(database_url, log, look)
     look("afterwards")
     reader.close()
-    seen.pop("commit")  # PostgreSQL's tables are locked there for a moment
     assert set(seen.values()) == {EVENTS}
     reads = ReadModel(database_url)
     assert await reads.event(WORKSPACE, "live", event_id(7)) is not None
