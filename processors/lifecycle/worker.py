@@ -100,7 +100,7 @@ class ReplayWorker:
 
     async def _run(self, replay: Replay) -> None:
         step = Step(replay)
-        while self._is_ours(replay.id):  # noqa: ASYNC110 control tells no event, only its view changes
+        while self._is_ours(replay.id):
             try:
                 page = await self._selection.page(replay, step.cursor)
                 for one in page:
