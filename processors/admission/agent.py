@@ -50,11 +50,18 @@ class Turn:
         self.work = work
         self.table = table
         self.tally: Tally[str] = Tally()
+        self.has_new = False
         self.decisions: list[Message] = []
         self.verdicts: list[Message] = []
         self.deliveries: list[Message] = []
 
     async def commit(self) -> None:
+        """Entries of new keys first. Were they to leave together with what is told of them, a crash could keep the one
+        and lose the other; and records of two streams, or one that was moved here, may then be decided in another
+        order: the same key would be admitted again, for the other record.
+        """
+        if self.has_new:
+            await self.work.save()
         self.work.produce_many(Topic.VERDICTS, self.verdicts)
         self.work.produce_many(Topic.DECISIONS, self.decisions)
         self.work.produce_many(Topic.DELIVERIES, self.deliveries)
@@ -160,6 +167,7 @@ class Admission:
             return self._set_aside_poisoned(turn, record, error)
         if isinstance(decided, Admitted) and decided.is_new:
             turn.table.put(key, _encode_seen(decided.entry))
+            turn.has_new = True
         turn.decisions.append(effects.decision)
         if effects.verdict is not None:
             turn.verdicts.append(effects.verdict)

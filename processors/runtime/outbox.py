@@ -64,12 +64,13 @@ class OutboxBatch:
 
     async def confirmed(self) -> None:
         """Raises OutboxFailed when the broker refused a record."""
-        if self._done < self._sent:
-            started = time.perf_counter()
+        started = time.perf_counter() if self._done < self._sent else None
+        while self._done < self._sent:  # an earlier call's target may wake this one's waiter before its time
             self._waiter = asyncio.get_running_loop().create_future()
             self._target = self._sent
             if self._done < self._target:
                 await self._waiter
+        if started is not None:
             metrics.OUTBOX_CONFIRM_SECONDS.observe(time.perf_counter() - started)
         if self._error is not None:
             topic, error = self._error

@@ -28,6 +28,7 @@ class Work:
         self._tables = tables
         self._partition = partition
         self._lease = lease
+        self._saved = False
 
     def produce(
         self,
@@ -59,10 +60,25 @@ class Work:
         metrics.DEAD_LETTERS.labels(self._group, reason).inc()
         sparse.event("record.dead", reason, reason=reason, topic=record.topic, offset=record.offset, why=message[:500])
 
+    async def save(self) -> None:
+        """Tables alone: changelog out, confirmed by the broker, written. For agents of several topics, before they
+        produce anything: read again after a crash, records of different topics may come in another order, and what
+        was told must then be in the table already. No table changes after it. Raises as `commit`.
+        """
+        await self._confirm_with_tables()
+        self._saved = True
+
     async def commit(self) -> None:
         """Changelog out, all records confirmed by the broker, tables written: in this order. Raises OutboxFailed, and
         LeaseLost before anything of the tables leaves when another worker may own the partition already.
         """
+        if self._saved:
+            self._lease.check()
+            await self._out.confirmed()
+        else:
+            await self._confirm_with_tables()
+
+    async def _confirm_with_tables(self) -> None:
         self._lease.check()
         for view in self._tables.values():
             view.publish(self._out, self._partition)

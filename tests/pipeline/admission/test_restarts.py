@@ -69,7 +69,7 @@ def test_killed_again_and_again_under_load_each_record_has_one_decision(
     loading.start()
     for _ in range(3):
         seen = len(written.decisions(stream, 1))
-        written.decisions(stream, seen + chance.randint(1, 600))
+        written.decisions(stream, min(seen + chance.randint(1, 600), 3 * keys))
         admission.kill()
         admission.start_until_ready()
     loading.join()
@@ -78,7 +78,8 @@ def test_killed_again_and_again_under_load_each_record_has_one_decision(
     decisions = all_decided(written, stream, 3 * keys)
     places = by_place(decisions)
     assert len(places) == 3 * keys
-    assert all(len(versions) == 1 for versions in places.values()), "decided again, a record gets the same decision"
+    differing = [list(map(Decision.decode, versions)) for versions in places.values() if len(versions) > 1]
+    assert differing == [], "decided again, a record gets the same decision"
     once = [Decision.decode(next(iter(versions))) for versions in places.values()]
     outcomes: dict[str | None, list[str]] = {}
     for decision in once:
