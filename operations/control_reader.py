@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 0.1
 ENDS_TIMEOUT_SECONDS = 2.0
 BATCH_MAX = 2_000
+CATCH_UP_SECONDS = 2.0  # milliseconds as a rule; the bound is for a machine that is short of time
 ENDS_APART_SECONDS = 1.0
 
 
@@ -74,7 +75,7 @@ class ControlReader:
     async def caught_up(self) -> None:
         await self._ready.wait()
 
-    async def catch_up(self, timeout_seconds: float = 0.5) -> bool:
+    async def catch_up(self, timeout_seconds: float = CATCH_UP_SECONDS) -> bool:
         """Reads to the topic's present end; False if that took longer than `timeout_seconds`."""
         try:
             async with asyncio.timeout(timeout_seconds):

@@ -34,7 +34,7 @@ from schemas.topics import SYSTEM_STREAMS
 
 EVENT_BODY_BYTES_MAX = 1_048_576  # 4 × what `data` may have: room for white space, actor and metadata
 LARGE_BYTES = 65_536  # of JSON to read: then other requests have their turn (RELIABILITY J13)
-CATCH_UP_SECONDS = 0.5
+CATCH_UP_SECONDS = 2.0
 LEAST_WAIT_SECONDS = 0.001
 
 
