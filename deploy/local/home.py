@@ -63,9 +63,17 @@ def port_holder(port: int) -> str | None:
     sockets = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
     for process in Path("/proc").glob("[0-9]*") if sockets else ():
         with contextlib.suppress(OSError):
-            if any(str(fd.readlink()) in sockets for fd in (process / "fd").iterdir()):
+            if any(_leads_to(fd) in sockets for fd in (process / "fd").iterdir()):
                 return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
     return None
+
+
+def _leads_to(descriptor: Path) -> str:
+    """Empty for one that was closed since it was listed."""
+    try:
+        return str(descriptor.readlink())
+    except OSError:
+        return ""
 
 
 def _listening_inodes(port: int) -> set[str]:
