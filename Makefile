@@ -6,7 +6,7 @@ READY := $(VENV)/.installed
 CODE := bench cli deploy ingest_gateway operations processors schemas tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup broker run test test-unit chaos lint format docs requirements bench-latency bench-delivery bench-read-model lock clean
+.PHONY: help setup broker run test test-slow test-unit chaos lint format docs requirements bench-latency bench-delivery bench-read-model lock clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -24,9 +24,12 @@ broker: $(READY) ## The Kafka broker's jars, and Java and Maven where we may ins
 run: $(READY) ## Start everything on this machine; Ctrl-C stops it
 	@exec $(VENV)/bin/atlas up
 
-test: broker ## All tests, against a real broker
+test: broker ## The tests, against a real broker
 	@echo "atlas: running the tests" >&2
-	@$(PYTHON) -m pytest -n 2 --dist loadgroup tests
+	@$(PYTHON) -m pytest -n 2 --dist loadgroup -m "not slow" tests
+
+test-slow: broker ## The tests that take minutes: kills, restarts, rebuilds, every rung
+	@$(PYTHON) -m pytest -n 2 --dist loadgroup -m slow tests
 
 test-unit: $(READY) ## The tests that need no broker, in seconds
 	@$(PYTHON) -m pytest -n 2 tests/unit

@@ -19,6 +19,8 @@ from tests.support.kafka_topics import PARTITIONS
 from tests.support.streams import LiveStream
 from tests.support.worker import Worker
 
+pytestmark = pytest.mark.slow  # minutes: `make test-slow`
+
 ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "3"))
 SEED = int(os.environ.get("CHAOS_SEED", "11"))
 LIFE_SECONDS_MAX = 3.0

@@ -29,6 +29,8 @@ from tests.support.log_records import RECEIVED_MS, a_decision, an_outcome, deliv
 from tests.support.ports import free_port
 from tests.support.worker import Worker
 
+pytestmark = pytest.mark.slow  # minutes: `make test-slow`
+
 SETTLE_SECONDS = 60.0
 MADE_TABLES = ("events", "attempts", "event_conflicts")
 

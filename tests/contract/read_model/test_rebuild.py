@@ -23,6 +23,8 @@ from tests.support.kafka_topics import PARTITIONS, ensure_base_topics
 from tests.support.log_records import WORKSPACE, a_decision, an_audit, an_outcome, decided, event_id
 from tests.support.ports import free_port
 
+pytestmark = pytest.mark.slow  # minutes: `make test-slow`
+
 ROOT = Path(__file__).parents[3]
 EVENTS = 300
 STEPS = ("make", "read", "expire", "hold", "swap", "commit", "clean")

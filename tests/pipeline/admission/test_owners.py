@@ -23,6 +23,8 @@ from tests.support.kafka_topics import PARTITIONS, TIMEOUT_SECONDS, ensure_base_
 from tests.support.streams import LiveStream, Writer
 from tests.support.worker import Worker
 
+pytestmark = pytest.mark.slow  # minutes: `make test-slow`
+
 CHANGELOG = "admission-seen-changelog"
 SHIFTED_CLOCK = Path(__file__).parents[2] / "support" / "shifted_clock"
 

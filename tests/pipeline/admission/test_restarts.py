@@ -16,6 +16,8 @@ from tests.support.kafka_topics import PARTITIONS, TIMEOUT_SECONDS
 from tests.support.streams import LiveStream
 from tests.support.worker import Worker
 
+pytestmark = pytest.mark.slow  # minutes: `make test-slow`
+
 EXIT_SECONDS_MAX = 10.0
 
 

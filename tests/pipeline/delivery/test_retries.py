@@ -22,6 +22,8 @@ from tests.support.ports import free_port
 from tests.support.processor import Processor
 from tests.support.receiver import Behaviour, Receiver, answer, drip, hang
 
+pytestmark = pytest.mark.slow  # minutes: `make test-slow`
+
 Start = Callable[..., Processor]
 RUNGS = ("100ms", "200ms", "150ms", "300ms", "100ms", "250ms", "100ms", "200ms")
 SHORT = "events:" + ",".join(RUNGS)
