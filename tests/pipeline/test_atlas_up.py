@@ -91,7 +91,7 @@ def test_a_run_starts_serves_and_stops_in_order(start: Callable[..., Run]) -> No
             "live_key": "atlas_live_sk_1",
             "test_key": "atlas_test_sk_1",
         },
-        "metrics": [f"http://127.0.0.1:{base + 20 + place}/metrics" for place in range(5)],
+        "metrics": [f"http://127.0.0.1:{base + 20 + place}/metrics" for place in range(len(PROCESSES))],
     }
     assert stat.S_IMODE((run.home / "dev.json").stat().st_mode) == 0o600
     assert set(Topic) <= AdminClient({"bootstrap.servers": content["kafka"]}).list_topics(timeout=20).topics.keys()

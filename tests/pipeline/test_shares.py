@@ -85,7 +85,7 @@ def control(broker: Broker, home: Path) -> Iterator[Processor]:
 async def load(often: Client, seldom: Client) -> None:
     """Nine requests to one, far above the quota, until the deals have followed."""
     async with asyncio.timeout(GIVE_UP_SECONDS):
-        while not MOST_OF_IT_PPM <= often.share_ppm < WHOLE_PPM:
+        while not MOST_OF_IT_PPM <= often.share_ppm < WHOLE_PPM or seldom.share_ppm >= often.share_ppm:
             for _ in range(9):
                 often.ask()
             seldom.ask()
