@@ -19,7 +19,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 from faust.types import TP
 
 from operations.kafka_clients import reader_config
@@ -35,7 +35,9 @@ FULL_WAIT_SECONDS = 0.002
 POLL_SECONDS = 0.05
 LAG_EVERY_SECONDS = 1.0
 LAG_EVERY_SECONDS_AT_FIRST = 0.1  # until all partitions were read to their ends
-FETCH_WAIT_MS = 500
+FETCH_WAIT_MS = 100  # new partitions wait for the fetch under way, then for one that has few of them yet
+ASKED_FOR_MAX = 8
+ASK_SECONDS = 1.0
 ENDS_KNOWN_SECONDS = 0.6  # after an assignment: by then every partition has answered a fetch and told its end anew
 
 NEXT_BATCH = -1
@@ -64,6 +66,7 @@ class Fetcher:
         """Of partitions fetched but not handled to their ends: the last offset to be handled."""
         self._next_offsets: dict[TP, int] = {}  # the fetcher's thread's, as is the next
         self._assigned_at = 0.0
+        self._topics_met: set[str] = set()
         self._arrived = asyncio.Event()
         self._stopping = threading.Event()
         self.failure: Exception | None = None
@@ -267,10 +270,25 @@ class Fetcher:
             else:
                 self._reached.add(tp)
 
+    def _learn(self, topics: set[str]) -> None:
+        """Asks for topics not met yet: librdkafka looks around once a second, and a new stream's first event would
+        wait for that. One by one, so only where they are few; at the start that second finds them all.
+        """
+        new = topics - self._topics_met
+        self._topics_met |= topics
+        if len(new) > ASKED_FOR_MAX:
+            return
+        for topic in new:
+            try:
+                self._consumer.list_topics(topic, timeout=ASK_SECONDS)
+            except KafkaException as error:
+                log.debug("%s can't be asked for: %s", topic, error)
+
     def _obey(self, epoch: int) -> int:
         while self._orders:
             order, partitions = self._orders.popleft()
             if order == "assign":
+                self._learn({partition.topic for partition in partitions})
                 self._consumer.assign(partitions)
                 self._next_offsets = {TP(p.topic, p.partition): max(0, p.offset) for p in partitions}
                 self._assigned_at = time.monotonic()
