@@ -63,7 +63,7 @@ class Publisher:
         self._services = services
         self._principal = principal
         self._streams: dict[str, Stream | None] = {}
-        self._caught_up = False
+        self._caught_up = self._is_behind = False
 
     async def publish(self, fields: EventFields) -> Sent:
         """Queues the event for the broker. Raises Refused: stream_not_found, unavailable."""
@@ -93,10 +93,11 @@ class Publisher:
         stream = self._look(name)
         if stream is None and not self._caught_up and self._may_exist(name):
             self._caught_up = True
-            await self._services.control.catch_up(CATCH_UP_SECONDS)
+            self._is_behind = not await self._services.control.catch_up(CATCH_UP_SECONDS)
             stream = self._look(name)
         if stream is None:
-            raise STREAM_NOT_FOUND.refused()
+            # Without a look at the present end nobody can say that the stream is not there.
+            raise (NOT_CONFIRMED if self._is_behind and self._may_exist(name) else STREAM_NOT_FOUND).refused()
         self._streams[name] = stream
         return stream
 
