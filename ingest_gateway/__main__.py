@@ -10,30 +10,20 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine
 from typing import Any
 
 import uvloop
 
-from ingest_gateway.http.limits import HttpLimits
-from ingest_gateway.http.server import serve
 from ingest_gateway.identity.freshness import behind
-from ingest_gateway.identity.setup import events_authenticator
-from ingest_gateway.limits.enforcement import rate_limits
-from ingest_gateway.log.clients import LogClients, log_clients
-from ingest_gateway.read_model import ReadModel
-from ingest_gateway.services import Services
-from ingest_gateway.surfaces.events.app import make_app
-from ingest_gateway.surfaces.events.faults import render
+from ingest_gateway.log.clients import log_clients
+from ingest_gateway.surfaces.served import serving
 from operations import logs
 from operations.operations_port import Readiness, serve_operations
 from operations.schema_registry import RegistryUnusable
 from operations.settings import Settings, SettingsInvalid
-from schemas.seal import Sealer
 
 log = logging.getLogger("atlas.gateway")
-FINISH_SECONDS = 4.0  # for requests under way; with sending what is queued, 10 s in all
 FATAL_EXIT_SECONDS = 4.5
 
 
@@ -70,7 +60,7 @@ async def run(settings: Settings) -> int:
             readiness.require("log", clients.missing)
             readiness.require("control", lambda: behind(clients.control))
             if await _either(clients.ready(), stop.asked.wait()):
-                async with events_surface(settings, clients):
+                async with serving(settings, clients):
                     readiness.require("listener", lambda: "stopping" if stop.asked.is_set() else None)
                     await stop.asked.wait()
     except RegistryUnusable as error:
@@ -78,36 +68,6 @@ async def run(settings: Settings) -> int:
     finally:
         await operations.cleanup()
     return stop.exit_code
-
-
-@asynccontextmanager
-async def events_surface(settings: Settings, clients: LogClients) -> AsyncIterator[int]:
-    """The events API; yields the port it listens on. Leaving it lets requests under way finish."""
-    reads = ReadModel(settings.database_url)
-    async with (
-        rate_limits(settings, clients.control.view) as limits,
-        events_authenticator(settings, clients) as authenticate,
-    ):
-        services = Services(
-            settings=settings,
-            events=clients.events,
-            verdicts=clients.verdicts,
-            commands=clients.commands,
-            control=clients.control,
-            authenticate=authenticate,
-            reads=reads,
-            sealer=Sealer(settings.master_key),
-            limits=limits,
-        )
-        http_limits = HttpLimits(shutdown_seconds=FINISH_SECONDS, trusted_proxies=settings.trusted_proxies)
-        app, at = make_app(services), (settings.host, settings.events_port)
-        runner = await serve(app, *at, surface="events", render=render, limits=http_limits, reuse_port=True)
-        logs.event(log, "gateway.serves", surface="events", host=settings.host, port=runner.port)
-        try:
-            yield runner.port
-        finally:
-            await runner.cleanup()
-            await reads.close()
 
 
 async def _either(wanted: Coroutine[Any, Any, object], stopped: Coroutine[Any, Any, object]) -> bool:

@@ -60,7 +60,11 @@ class Settings:
     database_url: str
     host: str
     metrics_port: int
+    surfaces: tuple[str, ...]
     events_port: int
+    work_port: int
+    spine_port: int
+    burn_port: int
     schema_registry_url: str | None
     allow_private_targets: bool
     verdict_timeout_seconds: float
@@ -95,7 +99,11 @@ class Settings:
             database_url=env.get("DATABASE_URL", f"sqlite:///{home / 'read-model.sqlite'}"),
             host=env.get("ATLAS_HOST", "127.0.0.1"),
             metrics_port=_integer(env, "ATLAS_METRICS_PORT", ports.operations(process), 0, 65_535, faults) or 0,
+            surfaces=_surfaces(env, faults),
             events_port=_integer(env, "ATLAS_EVENTS_PORT", ports.surface("events"), 0, 65_535, faults) or 0,
+            work_port=_integer(env, "ATLAS_WORK_PORT", ports.surface("work"), 0, 65_535, faults) or 0,
+            spine_port=_integer(env, "ATLAS_SPINE_PORT", ports.surface("spine"), 0, 65_535, faults) or 0,
+            burn_port=_integer(env, "ATLAS_BURN_PORT", ports.surface("burn"), 0, 65_535, faults) or 0,
             schema_registry_url=env.get("SCHEMA_REGISTRY_URL") or None,
             allow_private_targets=env.get("ATLAS_ALLOW_PRIVATE_TARGETS", "") in ("1", "true", "yes"),
             verdict_timeout_seconds=_seconds(env, "ATLAS_VERDICT_TIMEOUT_SECONDS", 2.0, faults),
@@ -119,6 +127,10 @@ class Settings:
         if faults:
             raise SettingsInvalid("; ".join(faults))
         return settings
+
+    def surface_port(self, surface: str) -> int:
+        port: int = getattr(self, f"{surface}_port")
+        return port
 
     def describe(self) -> dict[str, str]:
         """Name and value of each setting, secrets masked."""
@@ -167,6 +179,15 @@ def _integer(
         return int(written)
     faults.append(f"{name} must be a whole number from {least} to {most}, not {written!r}")
     return default
+
+
+def _surfaces(env: Mapping[str, str], faults: list[str]) -> tuple[str, ...]:
+    """Names with commas between; without, all that there are."""
+    written = tuple(filter(None, (name.strip() for name in env.get("ATLAS_SURFACES", "").split(","))))
+    unknown = [name for name in written if name not in SURFACES]
+    if unknown:
+        faults.append(f"ATLAS_SURFACES names {', '.join(unknown)}; there are {', '.join(SURFACES)}")
+    return written or SURFACES
 
 
 def _on_or_off(env: Mapping[str, str], name: str, faults: list[str]) -> bool:

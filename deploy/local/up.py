@@ -17,6 +17,8 @@ from confluent_kafka import KafkaException
 from deploy.local import dev_file
 from deploy.local.broker import Broker, BrokerFailed
 from deploy.local.child import ProcessSpec, Say, http_not_ready
+from deploy.local.dev_surfaces import SURFACES as SERVED
+from deploy.local.dev_surfaces import surfaces_told
 from deploy.local.home import HomeTaken, PortTaken, locked_home, require_free
 from deploy.local.jars import JarsUnusable, ToolMissing
 from deploy.local.scraping import write_scraping
@@ -39,18 +41,8 @@ REFUSALS = (
     SettingsInvalid,
     ToolMissing,
 )
-Contribution = Callable[[Settings], dict[str, Any]]
+SurfacesTold = Callable[[Settings], Mapping[str, dict[str, Any]]]
 CommandOf = Callable[[str], tuple[str, ...]]
-
-
-def events_surface(settings: Settings) -> dict[str, Any]:
-    """What dev.json says of the events surface; makes the development workspace and its keys where they are missing."""
-    from ingest_gateway.log.bootstrap import ensure_development_workspace
-
-    return {"url": f"http://{settings.host}:{settings.events_port}", **ensure_development_workspace(settings)}
-
-
-SURFACES: dict[str, Contribution] = {"events": events_surface}
 
 
 def python_module(process: str) -> tuple[str, ...]:
@@ -62,7 +54,7 @@ def python_module(process: str) -> tuple[str, ...]:
 def up(
     env: Mapping[str, str],
     say: Say,
-    surfaces: Mapping[str, Contribution] = SURFACES,
+    told: SurfacesTold = surfaces_told,
     command_of: CommandOf = python_module,
 ) -> None:
     """Runs until Ctrl-C or SIGTERM. Raises one of REFUSALS, whose message is a sentence for people."""
@@ -78,7 +70,7 @@ def up(
             try:
                 start_broker(supervisor, settings, say)
                 start_processes(supervisor, settings, env, say, command_of)
-                content = dev_content(settings, surfaces)
+                content = dev_content(settings, told(settings))
                 dev_file.write(home, content)
                 say(where(settings, content))
                 supervisor.watch()
@@ -149,14 +141,13 @@ def atlas_process(name: str, command: tuple[str, ...], settings: Settings, env: 
 def port_uses(settings: Settings) -> dict[int, str]:
     """Every port of the run, and what it is for."""
     operations = {settings.ports.operations(name): f"operations port of {name}" for name in PROCESSES}
-    surfaces = {settings.events_port: "the events API"}
+    surfaces = {settings.surface_port(name): f"the {name} API" for name in SERVED if name in settings.surfaces}
     if settings.kafka != local_broker(settings).bootstrap:
         return {**surfaces, **operations}
     return {settings.ports.kafka: "Kafka", settings.ports.controller: "the Kafka controller", **surfaces, **operations}
 
 
-def dev_content(settings: Settings, surfaces: Mapping[str, Contribution]) -> dict[str, Any]:
-    told = {name: contribution(settings) for name, contribution in surfaces.items()}
+def dev_content(settings: Settings, told: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     metrics = [f"http://{settings.host}:{settings.ports.operations(name)}/metrics" for name in PROCESSES]
     return {"kafka": settings.kafka, **told, "metrics": metrics}
 

@@ -1,26 +1,23 @@
-"""What a gateway process authenticates with, put together from its settings; surfaces share all but the kinds."""
+"""What a gateway process authenticates with, put together from its settings; its surfaces share it."""
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.identity.last_used import LastUsed
 from ingest_gateway.identity.session_keys import Jwks, SessionKeys, SharedSecret, reader_of
 from ingest_gateway.identity.sessions import Sessions
 from ingest_gateway.log.clients import LogClients
 from operations.settings import Settings
-from schemas.tokens import TokenHasher
 
 
 @contextlib.asynccontextmanager
-async def events_authenticator(settings: Settings, clients: LogClients) -> AsyncIterator[Authenticator]:
-    """The events surface's. While inside, the control process is told when keys were used."""
+async def keys_in_use(settings: Settings, clients: LogClients) -> AsyncIterator[LastUsed]:
+    """While inside, the control process is told when keys were used."""
     used = LastUsed()
     telling = asyncio.create_task(used.keep_telling(clients.events))
     try:
-        hasher = TokenHasher(settings.master_key)
-        yield Authenticator(clients.control, hasher, sessions=sessions_of(settings), used=used)
+        yield used
     finally:
         telling.cancel()
         await asyncio.wait([telling])

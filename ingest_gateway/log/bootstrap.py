@@ -10,6 +10,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import msgspec
+
 from ingest_gateway.log.clients import LogClients, log_clients
 from ingest_gateway.log.event_log import LogBusy, LogUnavailable
 from ingest_gateway.log.verdicts import VerdictLate
@@ -33,11 +35,18 @@ from schemas.tokens import mint_token
 
 TIMEOUT_SECONDS = 60.0
 PUBLISHABLE_STREAMS = ["orders-prod", "audit-prod"]
+READ_SCOPES = ["projects:read", "tasks:read", "webhooks:read"]
 FIRST_KEYS = [
     NewKey(name="live", environment="live", key_kind=KeyKind.SECRET),
     NewKey(name="test", environment="test", key_kind=KeyKind.SECRET),
     NewKey(name="publishable", environment="live", key_kind=KeyKind.PUBLISHABLE, streams=PUBLISHABLE_STREAMS),
+    NewKey(name="pat", environment="live", key_kind=KeyKind.ACCESS_TOKEN),
+    NewKey(name="read_only_pat", environment="live", key_kind=KeyKind.ACCESS_TOKEN, scopes=READ_SCOPES),
+    NewKey(name="spine", environment="live", key_kind=KeyKind.SPINE),
+    NewKey(name="spine_test", environment="test", key_kind=KeyKind.SPINE),
+    NewKey(name="burn", environment="live", key_kind=KeyKind.ORG),
 ]
+"""One of each kind that a quickstart needs."""
 
 
 Result = TypeVar("Result")
@@ -56,7 +65,7 @@ def development_workspace_id(master_key: bytes) -> str:
 def ensure_development_workspace(settings: Settings) -> dict[str, str]:
     """Ids and tokens of the development workspace, which is made where it is missing.
 
-    `{"workspace_id", "live_key", "test_key", "publishable_key"}`. Raises WorkspaceRefused.
+    `{"workspace_id", "live_key", …}`: a token for each of FIRST_KEYS. Raises WorkspaceRefused.
     """
     workspace_id = development_workspace_id(settings.master_key)
     return create_workspace(settings, workspace_id, "Development", idempotency_key="dev")
@@ -108,7 +117,7 @@ async def _ensure_keys(clients: LogClients, workspace_id: str, name: str, idempo
 
 
 async def _add_key(clients: LogClients, workspace_id: str, key: NewKey) -> Key:
-    payload = CreateKey(name=key.name, environment=key.environment, key_kind=key.key_kind, streams=key.streams)
+    payload = CreateKey(**msgspec.structs.asdict(key))
     added: Key = decode_state(await ask(clients, workspace_id, payload, f"first-key/{key.name}"), Key)
     return added
 

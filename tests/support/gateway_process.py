@@ -19,7 +19,8 @@ from tests.support.worker import ROOT, Worker
 class GatewayProcess(Worker):
     def __init__(self, bootstrap: str, home: Path, module: str = "ingest_gateway", **environment: str) -> None:
         self.events_port = free_port()
-        super().__init__("gateway", bootstrap, home, ATLAS_EVENTS_PORT=str(self.events_port), **environment)
+        ports = {"ATLAS_SURFACES": "events", "ATLAS_EVENTS_PORT": str(self.events_port)}
+        super().__init__("gateway", bootstrap, home, **ports, **environment)
         self._module = module
 
     @property

@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from ingest_gateway.identity.authentication import Authenticator, key_news
+from ingest_gateway.identity.principals import EVENTS_KINDS
 from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.contract import hold_to, load_document
 from ingest_gateway.surfaces.cors import add_cors
@@ -19,6 +20,8 @@ from ingest_gateway.surfaces.events import (
     workflows,
 )
 from ingest_gateway.surfaces.events.answers import add_position
+from ingest_gateway.surfaces.events.faults import render
+from ingest_gateway.surfaces.surface import Surface
 
 ROUTES = (
     *(*streams.ROUTES, *workflows.ROUTES, *keys.ROUTES, *webhook_endpoints.ROUTES),
@@ -37,3 +40,6 @@ def make_app(services: Services) -> web.Application:
     app.add_routes(hold_to(document, ROUTES))
     add_cors(app, document)
     return app
+
+
+EVENTS = Surface("events", make_app, render, EVENTS_KINDS)

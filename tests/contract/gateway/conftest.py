@@ -3,7 +3,7 @@
 import secrets
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +14,10 @@ import msgspec
 import pytest
 
 from deploy.local.broker import Broker
-from ingest_gateway.__main__ import events_surface
 from ingest_gateway.log.bootstrap import ask_for_workspace
 from ingest_gateway.log.clients import LogClients, log_clients
+from ingest_gateway.surfaces.events.app import EVENTS
+from ingest_gateway.surfaces.served import serving
 from operations.read_model_engine import writer_engine
 from operations.settings import Settings
 from processors.projection.store import Store
@@ -43,7 +44,7 @@ def bootstrap() -> Iterator[str]:
 @dataclass
 class Answer:
     status: int
-    headers: dict[str, str]
+    headers: Mapping[str, str]
     body: bytes
 
     @property
@@ -88,7 +89,7 @@ class Gateway:
         if content is not None:
             sent.setdefault("Content-Type", "application/json")
         async with self.session.request(method, self.url + path, data=content, headers=sent) as response:
-            return Answer(response.status, dict(response.headers), await response.read())
+            return Answer(response.status, response.headers, await response.read())
 
 
 def settings_for(bootstrap: str, home: Path, **env: str) -> Settings:
@@ -114,8 +115,8 @@ async def a_gateway(bootstrap: str, home: Path, **env: str) -> AsyncIterator[Gat
         workspace = short_id(WORKSPACE)
         made = await ask_for_workspace(clients, MASTER_KEY, workspace, "Test")
         keys = {name.removesuffix("_key"): token for name, token in made.items() if name.endswith("_key")}
-        async with events_surface(settings, clients) as port, aiohttp.ClientSession() as session:
-            url = f"http://127.0.0.1:{port}"
+        async with serving(settings, clients, [EVENTS]) as ports, aiohttp.ClientSession() as session:
+            url = f"http://127.0.0.1:{ports['events']}"
             yield Gateway(url, workspace, keys, session, clients, control, store, settings)
     store.close()
 

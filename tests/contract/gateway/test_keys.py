@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from ingest_gateway.__main__ import events_surface
 from ingest_gateway.log.bootstrap import ask_for_workspace
 from ingest_gateway.log.clients import log_clients
+from ingest_gateway.surfaces.events.app import EVENTS
+from ingest_gateway.surfaces.served import serving
 from schemas.ids import WORKSPACE, short_id
 from schemas.records import Audit
 from schemas.topics import Topic
@@ -37,8 +38,8 @@ async def beside(gateway: Gateway, bootstrap: str, home: Path) -> AsyncIterator[
         workspace = short_id(WORKSPACE)
         made = await ask_for_workspace(clients, MASTER_KEY, workspace, "Other")
         keys = {name.removesuffix("_key"): token for name, token in made.items() if name.endswith("_key")}
-        async with events_surface(settings, clients) as port:
-            url = f"http://127.0.0.1:{port}"
+        async with serving(settings, clients, [EVENTS]) as ports:
+            url = f"http://127.0.0.1:{ports['events']}"
             yield dataclasses.replace(gateway, url=url, workspace=workspace, keys=keys, clients=clients)
 
 

@@ -1,0 +1,83 @@
+"""Serves the surfaces of a gateway process: one listener each, all over the same log, view, read model and limits."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+from ingest_gateway.http.limits import HttpLimits
+from ingest_gateway.http.server import serve
+from ingest_gateway.identity.authentication import Authenticator
+from ingest_gateway.identity.failures import FailedAttempts
+from ingest_gateway.identity.setup import keys_in_use, sessions_of
+from ingest_gateway.limits.enforcement import rate_limits
+from ingest_gateway.log.clients import LogClients
+from ingest_gateway.read_model import ReadModel
+from ingest_gateway.services import Services
+from ingest_gateway.surfaces.events.app import EVENTS
+from ingest_gateway.surfaces.surface import Surface
+from operations import logs
+from operations.settings import Settings
+from schemas.seal import Sealer
+from schemas.tokens import TokenHasher
+
+log = logging.getLogger("atlas.gateway")
+FINISH_SECONDS = 4.0  # for requests under way; with sending what is queued, 10 s in all
+
+ALL: tuple[Surface, ...] = (EVENTS,)
+
+
+@asynccontextmanager
+async def serving(
+    settings: Settings, clients: LogClients, surfaces: Iterable[Surface] = ALL
+) -> AsyncIterator[Mapping[str, int]]:
+    """Those of `surfaces` that `settings.surfaces` names; yields the port of each by its name. Leaving it lets requests
+    under way finish.
+    """
+    async with AsyncExitStack() as stack:
+        limits = await stack.enter_async_context(rate_limits(settings, clients.control.view))
+        used = await stack.enter_async_context(keys_in_use(settings, clients))
+        reads = ReadModel(settings.database_url)
+        stack.push_async_callback(reads.close)
+        services_for = partial(
+            Services,
+            settings=settings,
+            events=clients.events,
+            verdicts=clients.verdicts,
+            commands=clients.commands,
+            control=clients.control,
+            reads=reads,
+            sealer=Sealer(settings.master_key),
+            limits=limits,
+        )
+        authenticator = partial(
+            Authenticator,
+            clients.control,
+            TokenHasher(settings.master_key),
+            sessions=sessions_of(settings),
+            used=used,
+            failures=FailedAttempts(),
+        )
+        chosen = [
+            (surface, services_for(authenticate=authenticator(kinds=surface.kinds, presentation=surface.presentation)))
+            for surface in surfaces
+            if surface.name in settings.surfaces
+        ]
+        yield await stack.enter_async_context(_listening(chosen))
+
+
+@asynccontextmanager
+async def _listening(chosen: Iterable[tuple[Surface, Services]]) -> AsyncIterator[Mapping[str, int]]:
+    runners = {}
+    try:
+        for surface, services in chosen:
+            settings = services.settings
+            app, at = surface.make_app(services), (settings.host, settings.surface_port(surface.name))
+            limits = HttpLimits(shutdown_seconds=FINISH_SECONDS, trusted_proxies=settings.trusted_proxies)
+            runner = await serve(app, *at, surface=surface.name, render=surface.render, limits=limits, reuse_port=True)
+            runners[surface.name] = runner
+            logs.event(log, "gateway.serves", surface=surface.name, host=settings.host, port=runner.port)
+        yield {name: runner.port for name, runner in runners.items()}
+    finally:
+        await asyncio.gather(*(runner.cleanup() for runner in runners.values()))

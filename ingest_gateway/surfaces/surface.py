@@ -1,0 +1,24 @@
+"""What the gateway must know of a surface to serve it. Each surface's package describes itself in one `Surface`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from ingest_gateway.http.faults import Renderer
+from ingest_gateway.identity.credentials import BEARER, Presentation
+from ingest_gateway.services import Services
+
+
+@dataclass(frozen=True)
+class Surface:
+    """`make_app`: its routes, held to schemas/openapi/<name>.yaml; clients and tasks of its own stand in the
+    application's `cleanup_ctx`. `render`: its error format. `kinds`: the credentials that it takes (KeyKind, SESSION),
+    `presentation`: in which header.
+    """
+
+    name: str
+    make_app: Callable[[Services], web.Application]
+    render: Renderer
+    kinds: frozenset[str]
+    presentation: Presentation = BEARER
