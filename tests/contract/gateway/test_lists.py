@@ -151,6 +151,7 @@ async def test_a_read_follows_the_write_that_it_names(gateway: Gateway) -> None:
 
 
 @pytest.mark.requirement("A-045")
+@pytest.mark.parametrize("read_timeout_seconds", [0.3])
 async def test_what_is_not_there_in_time_is_said_to_be_behind(gateway: Gateway) -> None:
     topic = stream_topic(gateway.workspace, "live", "orders")
     for path in ("/v1/events", f"/v1/events/{event_id(1)}"):
@@ -166,6 +167,7 @@ async def test_positions_of_others_and_of_nothing_are_refused(gateway: Gateway, 
     assert (answer.status, answer.fields) == (400, ["Atlas-After"])
 
 
+@pytest.mark.parametrize("read_timeout_seconds", [3.0])
 async def test_an_answer_to_a_command_names_its_place_and_reads_may_follow_it(gateway: Gateway) -> None:
     made = await gateway.ask("POST", "/v1/event-streams", {"name": "orders-lists"})
     assert made.status == 201
@@ -181,6 +183,7 @@ def now_text() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
+@pytest.mark.parametrize("read_timeout_seconds", [3.0])
 async def test_every_change_stands_in_the_audit_log_with_who_did_it_and_how(gateway: Gateway) -> None:
     made = await gateway.ask("POST", "/v1/event-streams", {"name": "orders-audit"})
     again = await gateway.ask("POST", "/v1/event-streams", {"name": "orders-audit"})
