@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from deploy.local.broker import Broker
@@ -13,6 +14,14 @@ from tests.support.ports import free_port
 
 pytest_plugins = ("tests.traceability.plugin",)
 RUN = shared_broker.DIRECTORY_VARIABLE
+
+# How long an example takes is the machine's affair: no deadline, no complaint about slow generation.
+hypothesis.settings.register_profile(
+    "atlas",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("atlas")
 
 
 def pytest_configure(config: pytest.Config) -> None:
