@@ -24,7 +24,8 @@ from bench.figures import ROW_HEAD, Figures, figures_of
 from ingest_gateway.read_model import ReadModel
 from ingest_gateway.read_model.event_pages import EventFilter
 from operations.read_model_engine import writer_engine
-from processors.projection.decide import Changes, project
+from processors.projection.changes import Changes
+from processors.projection.decide import project
 from processors.projection.store import Store
 from schemas.read_model import attempts, events
 from tests.support.log_records import RECEIVED_MS, WORKSPACE, a_decision, an_outcome, attempted, decided, event_id
@@ -135,7 +136,7 @@ def bare(count: int, file: Path) -> dict[str, Any]:
     begun = time.perf_counter()
     for changes in rows:
         connection.execute("BEGIN")
-        for table, found in ((events, changes[0].events), (attempts, changes[1].attempts)):
+        for table, found in ((events, changes[0].rows[events]), (attempts, changes[1].rows[attempts])):
             places = ", ".join("?" * len(table.columns))
             connection.executemany(f"INSERT INTO {table.name} VALUES ({places})", found)
         connection.execute("COMMIT")

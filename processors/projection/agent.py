@@ -1,4 +1,4 @@
-"""The Faust shell of projection: `decisions`, `outcomes`, `audit` in batches, written to the read model by one thread.
+"""The Faust shell of projection: the topics of `projectors` in batches, written to the read model by one thread.
 
 The read model's own positions say where reading begins, not the group's offsets: they were committed with the rows, so
 a database that was made anew, restored or cut short is filled from just where it ends. While the database is away or
@@ -23,13 +23,14 @@ from operations.logs import event
 from operations.read_model_engine import writer_engine
 from processors.projection import metrics
 from processors.projection.decide import project
-from processors.projection.retention import START, expiring, kept_days
+from processors.projection.projectors import PROJECTORS
+from processors.projection.retention import AGING, START, expiring, kept_days
 from processors.projection.store import DatabaseAway, Replaced, RowsRefused, Store
 from processors.projection.transactions import Pending, Transactions
 from processors.runtime.batches import Batch
 from processors.runtime.runtime import Runtime
 from schemas.commands import RETENTION_DAYS_MAX
-from schemas.topics import Topic
+from schemas.read_model import EventRow, events
 
 log = logging.getLogger(__name__)
 AGENT = "projection"
@@ -37,6 +38,7 @@ BACKOFF_FIRST_SECONDS = 0.05
 BACKOFF_MAX_SECONDS = 2.0
 SWEEP_SECONDS = 10.0
 SLICE_PAUSE_SECONDS = 0.01
+RECEIVED_MS = EventRow._fields.index("received_ms")
 AWAY = "the database does not take transactions"
 
 Answer = TypeVar("Answer")
@@ -56,7 +58,7 @@ class Projection:
     def declare(self) -> None:
         self._writer = asyncio.get_running_loop().create_task(self._transactions.run())
         self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
-        self._runtime.agent(AGENT, [Topic.DECISIONS, Topic.OUTCOMES, Topic.AUDIT], self.handle)
+        self._runtime.agent(AGENT, list(PROJECTORS), self.handle)
         self._runtime.start_from(self.positions)
         self._runtime.readiness.require("read_model", lambda: self._missing)
 
@@ -109,6 +111,8 @@ class Projection:
                 if not self._prepared or not self._runtime.control.ready:
                     continue
                 await self._expire_all()
+                for table in AGING:
+                    await self._slice_by_slice(partial(self._store.delete_aged, table, now_ms()))
                 after = await self._until_done(partial(self._store.delete_leftovers, after, now_ms()))
         except Exception as error:
             self._runtime.fail(error)
@@ -117,9 +121,15 @@ class Projection:
         known = kept_days(self._runtime.control.view.streams.values())
         for key in await self._until_done(self._store.streams_shown):
             old = expiring(key, known.get(key, RETENTION_DAYS_MAX), now_ms())
-            while (gone := await self._until_done(partial(self._store.expire, old))) > 0:
-                metrics.EXPIRED.inc(gone)
-                await asyncio.sleep(SLICE_PAUSE_SECONDS)  # writes have their turn
+            metrics.EXPIRED.inc(await self._slice_by_slice(partial(self._store.expire, old)))
+
+    async def _slice_by_slice(self, take_out: Callable[[], int]) -> int:
+        """Until nothing is left to take out; how much it was."""
+        gone = 0
+        while (some := await self._until_done(take_out)) > 0:
+            gone += some
+            await asyncio.sleep(SLICE_PAUSE_SECONDS)  # writes have their turn
+        return gone
 
     async def _set_aside(self, batch: Batch, reason: str, messages: Mapping[int, str]) -> None:
         """`messages` by offset. Returns once they are on the topic dead-letters: the position then passes them."""
@@ -167,9 +177,11 @@ def now_ms() -> int:
 def _measure(group: Sequence[Pending], seconds: float) -> None:
     metrics.TRANSACTION_SECONDS.observe(seconds)
     metrics.TRANSACTION_RECORDS.observe(sum(len(pending.batch) for pending in group))
-    metrics.ROWS.labels("events").inc(sum(len(pending.changes.events) for pending in group))
-    metrics.ROWS.labels("attempts").inc(sum(len(pending.changes.attempts) for pending in group))
-    oldest_ms = min((row.received_ms for pending in group for row in pending.changes.events), default=None)
+    for pending in group:
+        for table, rows in pending.changes.rows.items():
+            metrics.ROWS.labels(table.name).inc(len(rows))
+    shown = (row[RECEIVED_MS] for pending in group for row in pending.changes.rows.get(events, ()))
+    oldest_ms = min(shown, default=None)
     if oldest_ms is not None:
         metrics.VISIBLE_SECONDS.observe(max(0.0, time.time() - oldest_ms / 1_000))
 

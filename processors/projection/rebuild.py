@@ -33,6 +33,7 @@ from operations.read_model_engine import (
     writer_engine,
 )
 from processors.projection.decide import project
+from processors.projection.projectors import PROJECTORS
 from processors.projection.retention import StreamKey, expiring, kept_days
 from processors.projection.store import RowsRefused, Store
 from schemas.codec import Undecodable
@@ -41,7 +42,6 @@ from schemas.control_view import ControlView
 from schemas.read_model import log_positions, metadata, read_model_state
 from schemas.topics import Topic
 
-TOPICS = (Topic.DECISIONS, Topic.OUTCOMES, Topic.AUDIT)
 FETCH_RECORDS = 5_000
 FETCH_SECONDS = 1.0
 SILENT_SECONDS_MAX = 60.0
@@ -79,6 +79,7 @@ class LogRead(NamedTuple):
     topic: str
     partition: int
     offset: int
+    key: bytes | None
     value: bytes | None
 
 
@@ -262,7 +263,7 @@ def ends_of(bootstrap: str) -> dict[tuple[str, int], int]:
     consumer = Consumer(reader_config(bootstrap, f"rebuild-{uuid.uuid4().hex}"))
     try:
         ends = {}
-        for topic in TOPICS:
+        for topic in PROJECTORS:
             for partition in consumer.list_topics(topic, timeout=10).topics[topic].partitions:
                 low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
                 if high > low:
@@ -300,7 +301,9 @@ def _by_partition(messages: Iterable[Message]) -> dict[tuple[str, int], list[Log
     for message in messages:
         topic, partition, offset = message.topic(), message.partition(), message.offset()
         assert topic is not None and partition is not None and offset is not None
-        found.setdefault((topic, partition), []).append(LogRead(topic, partition, offset, message.value()))
+        found.setdefault((topic, partition), []).append(
+            LogRead(topic, partition, offset, message.key(), message.value())
+        )
     return found
 
 

@@ -1,8 +1,8 @@
 """Events leave the read model when their stream keeps them no longer: small slices by index, each its own transaction.
 
 A slice holds the write lock for some milliseconds. With an event go its attempts and metadata rows. What has no event
-goes too: conflicts after 90 days, attempts of which no event came in two days (the event had left before them), and
-metadata rows of an earlier admission.
+goes too: attempts of which no event came in two days (the event had left before them), and metadata rows of an earlier
+admission. Rows of tables with an age of their own (`Rules.kept_days`: conflicts, the audit log) leave by that.
 Not partitioned by time: an event's key is its id, by which decisions and outcomes find it, and PostgreSQL wants the
 time in the key of a table that is partitioned by it.
 """
@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Table, delete, select, text, tuple_
 
 from processors.projection.statuses import AMONG_IDS, listed_ids
-from schemas.commands import RETENTION_DAYS_MAX
 from schemas.entities import Stream
-from schemas.read_model import attempts, events_metadata
+from schemas.read_model import ROWS, attempts, events_metadata, rules_of
 from schemas.topics import DAY_MS
 
 SLICE_EVENTS = 500
@@ -25,6 +24,10 @@ SLICE_ROWS = 2_000
 LEFTOVER_DAYS = 2
 StreamKey = tuple[str, str, str]
 """Workspace, environment and name."""
+
+
+AGING = tuple(table for table in ROWS if rules_of(table).kept_days is not None)
+"""Tables whose rows leave by their own age."""
 
 
 class Expiring(NamedTuple):
@@ -124,8 +127,7 @@ START = Walk()
 
 
 def delete_leftovers(connection: Connection, at: Walk, now_ms: int) -> Walk:
-    """Old conflicts; then a step on through the tables that belong to events, deleting what has none."""
-    connection.execute(_CONFLICTS, {"before_ms": now_ms - RETENTION_DAYS_MAX * DAY_MS})
+    """A step on through the tables that belong to events, deleting what has none."""
     part = _PARTS[at.part]
     rows = part.rows(connection, at.after)
     before_ms = now_ms - LEFTOVER_DAYS * DAY_MS
@@ -138,6 +140,15 @@ def delete_leftovers(connection: Connection, at: Walk, now_ms: int) -> Walk:
     if len(rows) == SLICE_ROWS:
         return Walk(at.part, tuple(rows[-1][:width]))
     return Walk((at.part + 1) % len(_PARTS))
+
+
+def delete_aged(connection: Connection, table: Table, now_ms: int) -> int:
+    """Up to 2,000 rows that are older than their table keeps them; how many it were."""
+    rules = rules_of(table)
+    assert rules.kept_days is not None, "only tables of AGING have an age"
+    key, at = tuple_(*table.primary_key.columns), table.c[rules.time]
+    old = select(*table.primary_key.columns).where(at < now_ms - rules.kept_days * DAY_MS).order_by(at)
+    return connection.execute(delete(table).where(key.in_(old.limit(SLICE_ROWS)))).rowcount
 
 
 def _metadata_keys(row: Any) -> list[dict[str, object]]:
@@ -170,4 +181,3 @@ _NEXT_STREAM = text(
     " WHERE (workspace, environment, stream) > (:workspace, :environment, :stream)"
     " ORDER BY workspace, environment, stream LIMIT 1"
 )
-_CONFLICTS = text("DELETE FROM event_conflicts WHERE received_ms < :before_ms")

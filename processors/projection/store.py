@@ -7,33 +7,33 @@ Raises DatabaseAway where trying again may help (locked, full, restarting), Rows
 where another database stands in this one's place now (`atlas rebuild`). Blocking: projection calls it from one thread.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, case, select, text, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from operations.read_model_engine import is_current
-from processors.projection.decide import Changes, LogRecord
+from processors.projection.changes import Changes, LogRecord
 from processors.projection.migrate import migrate
 from processors.projection.retention import (
     Expiring,
     Retention,
     StreamKey,
     Walk,
+    delete_aged,
     delete_leftovers,
     streams_shown,
 )
 from processors.projection.statuses import Statuses
-from processors.projection.upserts import Columns, Upsert
+from processors.projection.upserts import NO_SPECIAL, Columns, Upsert, Value
 from schemas.read_model import (
+    ROWS,
     attempts,
-    audit_log,
-    event_conflicts,
     events,
-    events_metadata,
     log_positions,
     read_model_state,
+    rules_of,
     source_positions,
 )
 
@@ -67,17 +67,12 @@ class Store:
         self._engine = engine
         self._generation: str | None = None
         self._applied = 0
-        self._events = Upsert(engine, events, "received_ms", {"seq": _of_the_newest_admission})
-        self._metadata = Upsert(engine, events_metadata, None)
-        self._audit = Upsert(engine, audit_log, None)
+        self._upserts = {
+            table: Upsert(engine, table, _SPECIAL.get(table, NO_SPECIAL), one_by_one=table is source_positions)
+            for table in ROWS
+        }
         self._statuses = Statuses(engine.dialect.name)
         self._retention = Retention(engine.dialect.name)
-        self._attempts = Upsert(engine, attempts, "log_offset")
-        self._conflicts = Upsert(engine, event_conflicts, "received_ms")
-        self._sources = Upsert(
-            engine, source_positions, "log_offset", {"next_offset": _furthest_of_same_topic}, one_by_one=True
-        )
-        self._positions = Upsert(engine, log_positions, "next_offset")
 
     def prepare(self) -> None:
         """Makes the tables, or brings them to this version."""
@@ -86,9 +81,7 @@ class Store:
 
     def positions(self) -> dict[tuple[str, int], int]:
         """The next offset to apply of each (topic, partition) of which anything was applied."""
-        columns = log_positions.c.topic, log_positions.c.partition, log_positions.c.next_offset
-        rows = self._transaction(lambda connection: connection.execute(select(*columns)).all())
-        return {(topic, partition): next_offset for topic, partition, next_offset in rows}
+        return self._transaction(_positions)
 
     def apply(self, group: Sequence[Changes]) -> None:
         """All or nothing. Raises Replaced."""
@@ -109,6 +102,10 @@ class Store:
     def delete_leftovers(self, at: Walk, now_ms: int) -> Walk:
         """What has no event, a part of it; where to go on from."""
         return self._transaction(lambda connection: delete_leftovers(connection, at, now_ms))
+
+    def delete_aged(self, table: Table, now_ms: int) -> int:
+        """A slice of the rows that leave by their own age; how many."""
+        return self._transaction(lambda connection: delete_aged(connection, table, now_ms))
 
     def close(self) -> None:
         self._engine.dispose()
@@ -135,14 +132,18 @@ class Store:
 
     def _write(self, connection: Connection, group: Sequence[Changes]) -> None:
         seq = self._begin(connection)
-        self._events.put(connection, (row._replace(seq=seq) for changes in group for row in changes.events))
-        self._metadata.put(connection, (row for changes in group for row in changes.metadata))
-        self._attempts.put(connection, (row for changes in group for row in changes.attempts))
-        self._conflicts.put(connection, (row for changes in group for row in changes.conflicts))
-        self._audit.put(connection, (row for changes in group for row in changes.audit))
-        self._statuses.refresh(connection, _touched(group))
-        self._sources.put(connection, (row for changes in group for row in changes.sources.values()))
-        self._positions.put(connection, (changes.position for changes in group))
+        if any(map(_is_compacted, group)):
+            group = _not_applied(group, _positions(connection))
+        for changes in group:
+            changes.rows[source_positions] = list(changes.sources.values())
+            changes.rows[log_positions] = [changes.position]
+        for table, upsert in self._upserts.items():
+            rows = [row for changes in group for row in changes.rows.get(table, ())]
+            if table is events:
+                rows = [(*row[:-1], seq) for row in rows]  # the last column is `seq`
+            upsert.put(connection, rows, [gone for changes in group for gone in changes.gone.get(table, ())])
+            if table is attempts:
+                self._statuses.refresh(connection, _touched(group))
 
     def _begin(self, connection: Connection) -> int:
         """The transaction's number. Holds other writers off until it ends. Raises Replaced."""
@@ -167,12 +168,30 @@ class Store:
             raise
 
 
-def _touched(group: Sequence[Changes]) -> Iterator[tuple[str, str, str]]:
+def _positions(connection: Connection) -> dict[tuple[str, int], int]:
+    columns = log_positions.c.topic, log_positions.c.partition, log_positions.c.next_offset
+    return {(topic, partition): next_offset for topic, partition, next_offset in connection.execute(select(*columns))}
+
+
+def _is_compacted(changes: Changes) -> bool:
+    return any(rules_of(table).compacted for table in (*changes.rows, *changes.gone))
+
+
+def _not_applied(group: Sequence[Changes], applied: Mapping[tuple[str, int], int]) -> list[Changes]:
+    """Without what a worker brings that was paused, and whose partition has gone on without it."""
+    return [
+        changes
+        for changes in group
+        if not _is_compacted(changes) or changes.position.next_offset > applied.get(changes.position[:2], 0)
+    ]
+
+
+def _touched(group: Sequence[Changes]) -> Iterator[tuple[Any, ...]]:
     """Workspace, environment and id of each event that one of these rows is about."""
     for changes in group:
-        for event in changes.events:
+        for event in changes.rows.get(events, ()):
             yield event[:3]
-        for attempt in changes.attempts:
+        for attempt in changes.rows.get(attempts, ()):
             yield attempt[:3]
 
 
@@ -192,3 +211,10 @@ def _is_refusal(error: Exception) -> bool:
         return True
     sqlstate = getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
     return sqlstate is not None and sqlstate.startswith(_REFUSING_SQLSTATES)
+
+
+_SPECIAL: dict[Table, Mapping[str, Value]] = {
+    events: {"seq": _of_the_newest_admission},
+    source_positions: {"next_offset": _furthest_of_same_topic},
+}
+"""Columns whose value in a row that is there already is not simply the new one."""

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from processors.projection.decide import Changes
+from processors.projection.changes import Changes
 from processors.runtime.batches import Batch
 
 RECORDS_MAX = 5_000

@@ -18,7 +18,8 @@ from deploy.local.broker import Broker
 from deploy.local.spawn import wait_until
 from operations.kafka_clients import producer_config
 from operations.read_model_engine import writer_engine
-from processors.projection.decide import LogRecord, project
+from processors.projection.changes import LogRecord
+from processors.projection.decide import project
 from processors.projection.store import Store
 from schemas.records import DeadLetter
 from schemas.topics import Topic

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from schemas.entities import State, Stream
 from schemas.records import Audit, Decision, Outcome
 from schemas.topics import Topic, stream_topic
 
@@ -17,6 +18,7 @@ class LogRecord(NamedTuple):
     partition: int
     offset: int
     value: bytes | None
+    key: bytes | None = None
 
 
 def event_id(number: int) -> str:
@@ -93,6 +95,31 @@ def an_audit(number: int = 1, **changes: Any) -> Audit:
 
 def audited(*audits: Audit, partition: int = 2, first_offset: int = 0) -> list[LogRecord]:
     return _on(Topic.AUDIT, [audit.encode() for audit in audits], partition, first_offset)
+
+
+def a_stream(number: int = 1, **changes: Any) -> Stream:
+    fields: dict[str, Any] = {
+        "id": f"stm_{number}",
+        "workspace": WORKSPACE,
+        "created_ms": RECEIVED_MS,
+        "environment": "live",
+        "name": f"stream-{number}",
+    }
+    return Stream(**fields | changes)
+
+
+def controlled(*states: State | bytes, partition: int = 1, first_offset: int = 0) -> list[LogRecord]:
+    """These entities as they stand on one partition of `control`; bytes are the key of one that is gone."""
+    keyed = [(state, None) if isinstance(state, bytes) else _keyed(state) for state in states]
+    return [
+        LogRecord(Topic.CONTROL, partition, first_offset + place, value, key)
+        for place, (key, value) in enumerate(keyed)
+    ]
+
+
+def _keyed(state: State) -> tuple[bytes, bytes]:
+    entity = state.to_entity()
+    return entity.key, entity.encode()
 
 
 def _on(topic: Topic, values: list[bytes], partition: int, first_offset: int) -> list[LogRecord]:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from processors.projection.decide import project
-from schemas.read_model import ROWS, LogPosition, SourcePosition
+from schemas.read_model import ROWS, EventRow, LogPosition, SourcePosition, attempts, event_conflicts, events
 from schemas.records import Decision, Outcome
 from tests.support.log_records import (
     RECEIVED_MS,
@@ -28,7 +28,8 @@ def test_an_admitted_event_is_one_row_with_all_that_is_shown() -> None:
         routes=["wf_b", "wf_a"],
     )
     changes = project(decided(decision, first_offset=40))
-    assert [row._asdict() for row in changes.events] == [
+    (event,) = changes.rows[events]
+    assert [EventRow(*event)._asdict()] == [
         {
             "workspace": WORKSPACE,
             "environment": "live",
@@ -54,7 +55,7 @@ def test_an_admitted_event_is_one_row_with_all_that_is_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("decision", "events", "conflicts"),
+    ("decision", "shown", "conflicts"),
     [
         (a_decision(), 1, 0),
         (a_decision(outcome="replay", original_id=event_id(9)), 0, 0),
@@ -64,16 +65,16 @@ def test_an_admitted_event_is_one_row_with_all_that_is_shown() -> None:
     ids=lambda value: value.outcome if isinstance(value, Decision) else "",
 )
 def test_only_an_admitted_event_shows_and_a_conflict_is_kept_for_who_was_given_its_id(
-    decision: Decision, events: int, conflicts: int
+    decision: Decision, shown: int, conflicts: int
 ) -> None:
     changes = project(decided(decision))
-    assert (len(changes.events), len(changes.conflicts), changes.unreadable) == (events, conflicts, [])
+    assert (len(changes.rows[events]), len(changes.rows[event_conflicts]), changes.unreadable) == (shown, conflicts, [])
     assert changes.sources == {(TOPIC, 3): SourcePosition(TOPIC, 3, "topic-1", 2, 0)}
 
 
 def test_an_attempt_is_one_row() -> None:
     outcome = an_outcome(status="retry_scheduled", http_status=None, error_code="upstream_timeout", next_attempt_ms=9)
-    (row,) = project(attempted(outcome, first_offset=12)).attempts
+    (row,) = project(attempted(outcome, first_offset=12)).rows[attempts]
     assert (row.status, row.http_status, row.error_code, row.next_attempt_ms) == (
         "retry_scheduled",
         None,
@@ -104,7 +105,7 @@ def test_an_attempt_is_one_row() -> None:
 def test_what_can_not_be_read_is_named_alone_and_its_neighbours_go_on(value: bytes | None, why: str) -> None:
     before, bad, after = decided(a_decision(1), a_decision(2), a_decision(3))
     changes = project([before, bad._replace(value=value), after])
-    assert [row.id for row in changes.events] == [event_id(1), event_id(3)]
+    assert [row.id for row in changes.rows[events]] == [event_id(1), event_id(3)]
     assert [unreadable.record.offset for unreadable in changes.unreadable] == [bad.offset]
     assert why in changes.unreadable[0].why
     assert changes.position == LogPosition("decisions", 3, after.offset + 1)
@@ -115,15 +116,15 @@ def test_what_can_not_be_read_is_named_alone_and_its_neighbours_go_on(value: byt
 )
 def test_an_outcome_that_makes_no_sense_is_named_alone(outcome: Outcome) -> None:
     changes = project(attempted(an_outcome(1), outcome))
-    assert (len(changes.attempts), [unreadable.record.offset for unreadable in changes.unreadable]) == (1, [1])
+    assert (len(changes.rows[attempts]), [unreadable.record.offset for unreadable in changes.unreadable]) == (1, [1])
 
 
 @pytest.mark.requirement("F51")
 def test_a_NUL_which_PostgreSQL_can_not_hold_is_shown_as_the_replacement_character() -> None:
     decision = a_decision(type="a.\x00b", idempotency_key="k\x00", metadata=b'{"a": "\x00"}', topic_id="\x00")
     outcome = an_outcome(status="exhausted", error_message="said \x00", response_excerpt=b"\x00\xff")
-    (event,) = project(decided(decision)).events
-    (attempt,) = project(attempted(outcome)).attempts
+    (event,) = project(decided(decision)).rows[events]
+    (attempt,) = project(attempted(outcome)).rows[attempts]
     assert (event.type, event.idempotency_key, event.metadata) == ("a.\ufffdb", "k\ufffd", '{"a": "\ufffd"}')
     assert (attempt.error_message, attempt.response_excerpt) == ("said \ufffd", b"\x00\xff")
 
@@ -154,7 +155,7 @@ def test_a_refusal_may_name_a_topic_that_is_no_stream_s() -> None:
 
 def test_records_can_be_left_out_by_offset() -> None:
     changes = project(decided(a_decision(1), a_decision(2), first_offset=10), without={11})
-    assert [row.id for row in changes.events] == [event_id(1)]
+    assert [row.id for row in changes.rows[events]] == [event_id(1)]
     assert changes.position == LogPosition("decisions", 3, 12)
 
 

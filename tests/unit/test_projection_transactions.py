@@ -8,7 +8,7 @@ import pytest
 from faust.types import TP
 
 from processors.projection import transactions as module
-from processors.projection.decide import Changes
+from processors.projection.changes import Changes
 from processors.projection.transactions import Pending, Transactions
 from processors.runtime.batches import Batch, Record
 from schemas.read_model import LogPosition

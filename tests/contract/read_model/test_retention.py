@@ -2,14 +2,26 @@
 
 import msgspec
 import pytest
+from sqlalchemy import Table
 
 from processors.projection.decide import project
-from processors.projection.retention import SLICE_EVENTS, START, Expiring, expiring, kept_days
+from processors.projection.retention import SLICE_EVENTS, SLICE_ROWS, START, Expiring, expiring, kept_days
 from processors.projection.store import Store
 from schemas.entities import Stream
+from schemas.read_model import audit_log, event_conflicts
 from schemas.topics import DAY_MS, stream_topic
 from tests.contract.read_model.test_store import contents
-from tests.support.log_records import RECEIVED_MS, WORKSPACE, a_decision, an_outcome, attempted, decided, event_id
+from tests.support.log_records import (
+    RECEIVED_MS,
+    WORKSPACE,
+    a_decision,
+    an_audit,
+    an_outcome,
+    attempted,
+    audited,
+    decided,
+    event_id,
+)
 
 NOW_MS = RECEIVED_MS + 200 * DAY_MS
 REGION = msgspec.json.encode({"region": "eu", "trial": True, "size": 1.5, "nul": "\x00"})
@@ -80,12 +92,27 @@ def test_leftovers_are_found_however_many_attempts_there_are(store: Store, datab
     assert not contents(database_url)["attempts"]
 
 
+def aged_out(store: Store, table: Table, now_ms: int) -> list[int]:
+    """How many left, slice by slice."""
+    slices = []
+    while (gone := store.delete_aged(table, now_ms)) > 0:
+        slices.append(gone)
+    return slices
+
+
 def test_conflicts_go_after_ninety_days(store: Store, database_url: str) -> None:
     lost = [a_decision(number, outcome="conflict", original_id=event_id(9)) for number in (1, 2)]
     lost[1] = msgspec.structs.replace(lost[1], received_ms=RECEIVED_MS + DAY_MS)
     store.apply([project(decided(*lost))])
-    store.delete_leftovers(START, RECEIVED_MS + 91 * DAY_MS)
+    assert aged_out(store, event_conflicts, RECEIVED_MS + 91 * DAY_MS) == [1]
     assert [row[2] for row in contents(database_url)["event_conflicts"]] == [event_id(2)]
+
+
+def test_the_audit_log_goes_with_its_topic_in_slices(store: Store, database_url: str) -> None:
+    store.apply([project(audited(*(an_audit(number) for number in range(SLICE_ROWS + 5))))])
+    store.apply([project(audited(an_audit(9_999, at_ms=RECEIVED_MS + DAY_MS), partition=3))])
+    assert aged_out(store, audit_log, RECEIVED_MS + 400 * DAY_MS + SLICE_ROWS + 5) == [SLICE_ROWS, 5]
+    assert len(contents(database_url)["audit_log"]) == 1
 
 
 def test_metadata_of_an_earlier_admission_goes(store: Store, database_url: str) -> None:

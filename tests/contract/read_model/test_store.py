@@ -12,17 +12,20 @@ import pytest
 from sqlalchemy import Engine, select
 
 from operations.read_model_engine import reader_engine, writer_engine
-from processors.projection.decide import Changes, LogRecord, project
+from processors.projection.changes import Changes, LogRecord
+from processors.projection.decide import project
 from processors.projection.store import DatabaseAway, RowsRefused, Store
-from schemas.read_model import ROWS, EventRow, LogPosition
+from schemas.read_model import ROWS, EventRow, LogPosition, events
 from tests.support.log_records import (
     RECEIVED_MS,
     TOPIC,
     a_decision,
+    a_stream,
     an_audit,
     an_outcome,
     attempted,
     audited,
+    controlled,
     decided,
     delivery_id,
     event_id,
@@ -82,6 +85,9 @@ def a_busy_hour(seed: int) -> list[Sequence[LogRecord]]:
             batches.append(attempted(*outcomes, partition=partition, first_offset=offset))
             offset += 20
         batches.append(audited(*(an_audit(100 * partition + number) for number in range(5)), partition=partition))
+        streams = [a_stream(100 * partition + number) for number in range(5)]
+        batches.append(controlled(*streams, partition=partition))
+        batches.append(controlled(f"stream/{streams[2].id}".encode(), partition=partition, first_offset=5))
     return batches
 
 
@@ -160,9 +166,9 @@ def test_the_rows_that_a_database_refuses_are_found_and_nothing_is_written(
 
     def with_bad_rows(some: Sequence[LogRecord], without: Sequence[int] = ()) -> Changes:
         changes = project(some, without)
-        changes.events[:] = [
+        changes.rows[events][:] = [
             row._replace(data_bytes=2**70) if row.id in {event_id(number) for number in bad_numbers} else row
-            for row in changes.events
+            for row in changes.rows[events]
         ]
         return changes
 

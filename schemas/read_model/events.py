@@ -1,20 +1,11 @@
-"""The read model's tables (SQLAlchemy Core), their indexes and rows: what projection writes and the gateway reads.
-
-One definition for SQLite and PostgreSQL; processors/projection/migrations makes them. A row is a named tuple in the
-order of its table's columns, so that it goes to the driver as it is. JSON stands as text, its bytes as they were sent.
-
-A record never overwrites what a later one wrote, so applying any batch once more changes nothing: of two admissions of
-an event the one received later counts (they are 24 hours apart), else the record that stands later on its partition
-(`log_offset`). Everything here can be made anew from the log.
-"""
+"""Events, their attempts, the keys of their metadata, and ids that lost against an earlier event."""
 
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, Table, Text, text
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, Table, Text, text
 
-metadata = MetaData(
-    naming_convention={"pk": "pk_%(table_name)s", "ix": "ix_%(table_name)s_%(column_0_N_name)s"},
-)
+from schemas.commands import RETENTION_DAYS_MAX
+from schemas.read_model.tables import Rules, metadata
 
 
 class EventRow(NamedTuple):
@@ -77,6 +68,7 @@ events = Table(
         postgresql_where=text("status <> 'delivered'"),
     ),
     Index("ix_events_seq", "seq", "workspace", "environment", "received_ms"),
+    info={"rules": Rules("received_ms")},
 )
 
 
@@ -103,6 +95,7 @@ events_metadata = Table(
     Column("value", Text, primary_key=True),
     Column("received_ms", BigInteger, primary_key=True, autoincrement=False),
     Column("id", Text, primary_key=True),
+    info={"rules": Rules()},
     sqlite_with_rowid=False,
 )
 
@@ -153,6 +146,7 @@ attempts = Table(
     Column("next_attempt_ms", BigInteger),
     Column("response_excerpt", LargeBinary),
     Column("log_offset", BigInteger, nullable=False),
+    info={"rules": Rules("log_offset")},
     sqlite_with_rowid=False,
 )
 
@@ -176,109 +170,6 @@ event_conflicts = Table(
     Column("original_id", Text, nullable=False),
     Column("received_ms", BigInteger, nullable=False),
     Index("ix_event_conflicts_received", "received_ms"),
+    info={"rules": Rules("received_ms", time="received_ms", kept_days=RETENTION_DAYS_MAX)},
     sqlite_with_rowid=False,
 )
-
-
-class AuditRow(NamedTuple):
-    """One change that somebody asked for, and what came of it. All of a workspace stand on one partition of `audit`,
-    so `log_offset` is their order.
-    """
-
-    workspace: str
-    id: str
-    environment: str
-    log_offset: int
-    at_ms: int
-    actor: str
-    action: str
-    route: str
-    resource: str
-    outcome: str
-    request_id: str
-    address: str
-
-
-audit_log = Table(
-    "audit_log",
-    metadata,
-    Column("workspace", Text, primary_key=True),
-    Column("id", Text, primary_key=True),
-    Column("environment", Text, nullable=False),
-    Column("log_offset", BigInteger, nullable=False),
-    Column("at_ms", BigInteger, nullable=False),
-    *(Column(name, Text, nullable=False) for name in AuditRow._fields[5:]),
-    Index("ix_audit_log_order", "workspace", "environment", "log_offset"),
-    sqlite_with_rowid=False,
-)
-
-
-class State(NamedTuple):
-    """The read model itself, one row. `generation` is another in each database made anew (`atlas rebuild`)."""
-
-    number: int
-    generation: str
-    transactions: int
-
-
-read_model_state = Table(
-    "read_model_state",
-    metadata,
-    Column("number", BigInteger, primary_key=True, autoincrement=False),
-    Column("generation", Text, nullable=False),
-    Column("transactions", BigInteger, nullable=False),
-)
-
-
-class LogPosition(NamedTuple):
-    """How far projection has applied one of its own topics: every record below `next_offset`."""
-
-    topic: str
-    partition: int
-    next_offset: int
-
-
-log_positions = Table(
-    "log_positions",
-    metadata,
-    Column("topic", Text, primary_key=True),
-    Column("partition", BigInteger, primary_key=True, autoincrement=False),
-    Column("next_offset", BigInteger, nullable=False),
-    sqlite_with_rowid=False,
-)
-
-
-class SourcePosition(NamedTuple):
-    """How far the decisions shown here reach into a stream's topic: every gateway's record below `next_offset`.
-
-    Direct Kafka producers' records don't count: one on a wrong partition is decided beside its partition's order.
-    """
-
-    topic: str
-    partition: int
-    topic_id: str
-    next_offset: int
-    log_offset: int
-
-
-source_positions = Table(
-    "source_positions",
-    metadata,
-    Column("topic", Text, primary_key=True),
-    Column("partition", BigInteger, primary_key=True, autoincrement=False),
-    Column("topic_id", Text, nullable=False),
-    Column("next_offset", BigInteger, nullable=False),
-    Column("log_offset", BigInteger, nullable=False),
-    sqlite_with_rowid=False,
-)
-
-ROWS: dict[Table, type[NamedTuple]] = {
-    events: EventRow,
-    attempts: AttemptRow,
-    events_metadata: MetadataRow,
-    event_conflicts: ConflictRow,
-    audit_log: AuditRow,
-    log_positions: LogPosition,
-    source_positions: SourcePosition,
-}
-"""Every table that is made of the log's records."""

@@ -1,0 +1,72 @@
+"""The read model's tables (SQLAlchemy Core), their indexes and rows: what projection writes and the gateway reads.
+
+One definition for SQLite and PostgreSQL; processors/projection/migrations makes them. A row is a named tuple in the
+order of its table's columns, so that it goes to the driver as it is. JSON stands as text, its bytes as they were sent.
+
+A record never overwrites what a later one wrote, so applying any batch once more changes nothing: of two admissions of
+an event the one received later counts (they are 24 hours apart), else the record that stands later on its partition
+(`log_offset`). Everything here can be made anew from the log. How to add a table: processors/projection/projectors.
+"""
+
+from typing import NamedTuple
+
+from sqlalchemy import Table
+
+from schemas.read_model.audit import AuditRow, audit_log
+from schemas.read_model.entities import EntityRow, entities
+from schemas.read_model.events import (
+    AttemptRow,
+    ConflictRow,
+    EventRow,
+    MetadataRow,
+    attempts,
+    event_conflicts,
+    events,
+    events_metadata,
+)
+from schemas.read_model.positions import (
+    LogPosition,
+    SourcePosition,
+    State,
+    log_positions,
+    read_model_state,
+    source_positions,
+)
+from schemas.read_model.tables import Rules, metadata, rules_of
+
+__all__ = [
+    "ROWS",
+    "AttemptRow",
+    "AuditRow",
+    "ConflictRow",
+    "EntityRow",
+    "EventRow",
+    "LogPosition",
+    "MetadataRow",
+    "Rules",
+    "SourcePosition",
+    "State",
+    "attempts",
+    "audit_log",
+    "entities",
+    "event_conflicts",
+    "events",
+    "events_metadata",
+    "log_positions",
+    "metadata",
+    "read_model_state",
+    "rules_of",
+    "source_positions",
+]
+
+ROWS: dict[Table, type[NamedTuple]] = {
+    events: EventRow,
+    attempts: AttemptRow,
+    events_metadata: MetadataRow,
+    event_conflicts: ConflictRow,
+    audit_log: AuditRow,
+    entities: EntityRow,
+    source_positions: SourcePosition,
+    log_positions: LogPosition,
+}
+"""Every table that is made of the log's records, in the order in which a transaction writes them."""
