@@ -9,6 +9,7 @@ import pytest
 from ingest_gateway.read_model.stored import RouteState, Status, StoredEvent, status_of
 from ingest_gateway.read_model.views import event_view
 from processors.projection.decide import project
+from schemas.read_model import AttemptRow, EventRow, attempts, events
 from schemas.records import Decision, Outcome
 from tests.support.log_records import RECEIVED_MS, a_decision, an_outcome, attempted, decided, delivery_id, event_id
 
@@ -17,8 +18,9 @@ ERROR: dict[str, Any] = {"error_code": "upstream_timeout", "error_message": "Sea
 
 
 def stored(decision: Decision, *outcomes: Outcome) -> StoredEvent:
-    (event,) = project(decided(decision)).events
-    return StoredEvent(event, tuple(project(attempted(*outcomes)).attempts) if outcomes else ())
+    (event,) = project(decided(decision)).rows[events]
+    made = project(attempted(*outcomes)).rows[attempts] if outcomes else ()
+    return StoredEvent(EventRow(*event), tuple(AttemptRow(*row) for row in made))
 
 
 def shown(event: StoredEvent, **options: Any) -> dict[str, Any]:
