@@ -18,8 +18,8 @@ $(READY): requirements.lock pyproject.toml deploy/local/setup.sh
 	@deploy/local/setup.sh $(VENV)
 	@touch $(READY)
 
-broker: $(READY) ## The Kafka broker's jars, and Java and Maven where we may install them
-	@$(PYTHON) -m deploy.local.jars
+broker: $(READY) ## The Kafka broker's jars and their archive of classes, and Java and Maven where we may install them
+	@$(PYTHON) -m deploy.local.class_archive
 
 run: $(READY) ## Start everything on this machine; Ctrl-C stops it
 	@exec $(VENV)/bin/atlas up

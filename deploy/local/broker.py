@@ -22,7 +22,7 @@ from deploy.local.spawn import end, end_now, last_lines, spawn, wait_until
 SERVING_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 10.0
 BROKER_LOG_BYTES_MAX = 16 * 1024 * 1024
-QUICK_START_FLAGS = ("-Xshare:auto", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+QUICK_START_FLAGS = ("-Xshare:auto", "-Xlog:cds*=off", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 LOG_FLAGS = (
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     "-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info",
@@ -76,9 +76,10 @@ class Broker:
 
     def command(self) -> list[str]:
         """The command line of a prepared broker."""
+        java = jars.java()
         heap = (f"-Xms{min(256, self.heap_mb)}m", f"-Xmx{self.heap_mb}m", "-XX:+ExitOnOutOfMemoryError")
-        flags = [*heap, *QUICK_START_FLAGS, *LOG_FLAGS]
-        return [jars.java(), *flags, "-cp", jars.class_path(), "kafka.Kafka", str(self._properties)]
+        flags = [*heap, *quick_start_flags(java), *LOG_FLAGS]
+        return [java, *flags, "-cp", jars.class_path(), "kafka.Kafka", str(self._properties)]
 
     def launch(self) -> None:
         """Starts the process of a prepared broker without waiting for it."""
@@ -132,7 +133,8 @@ class Broker:
 
     def _format(self, class_path: str) -> None:
         cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
-        tool = [jars.java(), *QUICK_START_FLAGS, "-cp", class_path, "kafka.tools.StorageTool"]
+        java = jars.java()
+        tool = [java, *quick_start_flags(java), "-cp", class_path, "kafka.tools.StorageTool"]
         done = subprocess.run(
             [*tool, "format", "--cluster-id", cluster_id, "--config", str(self._properties)],
             capture_output=True,
@@ -142,6 +144,12 @@ class Broker:
         )
         if done.returncode != 0:
             raise BrokerFailed(f"the data directory can't be formatted:\n{(done.stdout + done.stderr).strip()[-2000:]}")
+
+
+def quick_start_flags(java: str) -> tuple[str, ...]:
+    """With an archive of its classes, where there is one, a broker starts in half the time (class_archive.py)."""
+    archive = jars.class_archive(java)
+    return (*QUICK_START_FLAGS, f"-XX:SharedArchiveFile={archive}") if archive.exists() else QUICK_START_FLAGS
 
 
 def serving_cluster(bootstrap: str, timeout_seconds: float = 1.0) -> str | None:

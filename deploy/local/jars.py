@@ -6,6 +6,7 @@ package manager when they are missing and we may; otherwise ToolMissing carries 
 """
 
 import fcntl
+import functools
 import hashlib
 import os
 import re
@@ -54,6 +55,11 @@ def jars_directory(env: Mapping[str, str] = os.environ) -> Path:
     return Path(cache).expanduser().absolute() / "kafka-jars" if cache else KAFKA_FILES / "jars"
 
 
+def class_archive(java_path: str) -> Path:
+    """Where this Java's archive of the broker's classes is, or would be (deploy/local/class_archive.py makes it)."""
+    return jars_directory().resolve() / f"classes-{java_version_text(java_path)}.jsa"
+
+
 def class_path(say: Say = say_on_stderr) -> str:
     """The broker's class path; fetches what is missing. Raises ToolMissing, JarsUnusable."""
     directory = jars_directory()
@@ -62,7 +68,8 @@ def class_path(say: Say = say_on_stderr) -> str:
         fcntl.flock(pom, fcntl.LOCK_EX)  # of two that start at once one fetches, the other finds them
         if not all((directory / name).exists() for name in names):
             fetch(directory, say)
-    return os.pathsep.join(str(directory / name) for name in names)
+    # Real paths: an archive of classes holds for the class path that it was made with, to the letter.
+    return os.pathsep.join(str(directory.resolve() / name) for name in names)
 
 
 def java(say: Say = say_on_stderr) -> str:
@@ -76,9 +83,16 @@ def java(say: Say = say_on_stderr) -> str:
 
 def java_version(path: str) -> int:
     """The major version; 0 when it can't be told."""
+    found = re.match(r"\d+", java_version_text(path))
+    return int(found[0]) if found else 0
+
+
+@functools.cache
+def java_version_text(path: str) -> str:
+    """As in `17.0.15`; empty when it can't be told. Asked once a process: each time starts a JVM."""
     told = subprocess.run([path, "-version"], capture_output=True, text=True, check=False).stderr
-    found = re.search(r'version "(\d+)', told)
-    return int(found[1]) if found else 0
+    found = re.search(r'version "([\w.+-]+)"', told)
+    return found[1] if found else ""
 
 
 def fetch(directory: Path, say: Say) -> None:
@@ -152,12 +166,3 @@ def _install(tool: str, say: Say) -> None:
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "missing"
-
-
-if __name__ == "__main__":
-    try:
-        java()
-        class_path()
-    except (ToolMissing, JarsUnusable) as unusable:
-        say_on_stderr(str(unusable))
-        sys.exit(1)
