@@ -25,6 +25,7 @@ STREAMS_PER_WORKSPACE_MAX = 100
 RETENTION_DAYS_DEFAULT, RETENTION_DAYS_MIN, RETENTION_DAYS_MAX = 14, 1, 90
 IDEMPOTENCY_MS = 24 * 3_600_000
 KEYS_PER_WORKSPACE_MAX = 1_000
+ROUTE_TOPICS_PER_WORKSPACE_MAX = 100
 OVERLAP_SECONDS_DEFAULT, OVERLAP_SECONDS_MAX = 86_400, 30 * 86_400
 
 Environment = Literal["live", "test"]
@@ -135,20 +136,24 @@ class DeleteStream(Payload, frozen=True, kw_only=True):
 
 
 class CreateWorkflow(Payload, frozen=True, kw_only=True):
-    """`id` left out: derived. Answer 201: `Workflow`. 409 `workflow_exists`.
+    """`id` left out: derived; either `url` or `topic` (schemas.topics.RouteTopic) is given. Answer 201, once its topic
+    exists: `Workflow`. 409 `workflow_exists`, `topic_taken`, `topic_limit_reached`; 400 (a topic of another tenant).
 
     The signing secret is `schemas.signatures.signing_secret(master_key, workflow.entity_id, workflow.secret_version)`.
     """
 
     kind: ClassVar[str] = "workflow.create"
     name: str
-    url: str
+    url: str = ""
+    topic: str = ""
     id: WorkflowId | None = None
     ordering: Ordering = Ordering.NONE
 
 
 class DeleteWorkflow(Payload, frozen=True, kw_only=True):
-    """Answer 204. 404 `workflow_not_found`."""
+    """Its topic, if it has one, stays until what is in it has been kept for its time. Answer 204. 404
+    `workflow_not_found`.
+    """
 
     kind: ClassVar[str] = "workflow.delete"
     id: str
@@ -174,7 +179,7 @@ class ReactivateWorkflow(Payload, frozen=True, kw_only=True):
 class RotateSecret(Payload, frozen=True, kw_only=True):
     """What is sent to a workflow or webhook endpoint is signed with a new secret, and for `overlap_seconds` with the
     one before as well. Answer 200: `Workflow` or `WebhookEndpoint`. 404 `workflow_not_found`,
-    `webhook_endpoint_not_found`.
+    `webhook_endpoint_not_found`; 409 `workflow_not_signed` (what is written to a topic has no signature).
     """
 
     kind: ClassVar[str] = "secret.rotate"
@@ -280,6 +285,22 @@ class StreamExpired(Payload, frozen=True, kw_only=True):
     stream_id: str
 
 
+class RouteTopicMade(Payload, frozen=True, kw_only=True):
+    """The control process to itself: a route's topic exists; or it never will (`failed` says why)."""
+
+    kind: ClassVar[str] = "route_topic.made"
+    topic: str
+    topic_id: str = ""
+    failed: str | None = None
+
+
+class RouteTopicExpired(Payload, frozen=True, kw_only=True):
+    """The control process to itself: the topic of a deleted workflow has been kept for its time and is gone."""
+
+    kind: ClassVar[str] = "route_topic.expired"
+    topic: str
+
+
 class ResumeTopics(Payload, frozen=True, kw_only=True):
     """The control process to itself, on a partition it was given: take up the topic work that is not finished."""
 
@@ -313,6 +334,8 @@ PAYLOADS: dict[str, type[Payload]] = {
         StreamCreated,
         StreamAltered,
         StreamExpired,
+        RouteTopicMade,
+        RouteTopicExpired,
         ResumeTopics,
     )
 }

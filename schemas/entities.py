@@ -143,9 +143,15 @@ class Target(State, frozen=True, kw_only=True):
 
 
 class Workflow(Target, frozen=True, kw_only=True):
-    """A route's target: gets each event of the streams that name it."""
+    """A route's target: gets each event of the streams that name it.
+
+    `topic`: it is a Kafka topic (schemas.topics.RouteTopic) and `url` is empty; `topic_id`: Kafka's id of it, empty
+    while it is being made.
+    """
 
     kind: ClassVar[str] = "workflow"
+    topic: str = ""
+    topic_id: str = ""
 
 
 class WebhookEndpoint(Target, frozen=True, kw_only=True):

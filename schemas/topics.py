@@ -14,6 +14,8 @@ DAY_MS = 86_400_000
 SHORT_DAYS = 10 / 1440
 ENVIRONMENTS = ("live", "test")
 SYSTEM_STREAMS = frozenset({"spine", "work"})
+ROUTES = "routes"
+ROUTE_TOPIC_DAYS = 14
 STREAM_NAME = re.compile(r"[a-z0-9-]{3,64}")
 
 
@@ -94,6 +96,39 @@ def parse_stream_topic(name: str) -> StreamTopic | None:
     if len(parts) != 4 or parts[0] != "events" or parts[2] not in ENVIRONMENTS:
         return None
     return StreamTopic(*parts[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTopic:
+    """A topic that a workflow of kind `kafka` writes to. Its beginning says whose it is, so no tenant can name one of
+    Atlas' own topics, or another's.
+    """
+
+    workspace: str
+    environment: str
+    topic: str
+
+    @property
+    def name(self) -> str:
+        return route_topic_prefix(self.workspace, self.environment) + self.topic
+
+
+def route_topic_prefix(workspace: str, environment: str) -> str:
+    """What the names of a workspace's route topics begin with."""
+    return f"{ROUTES}.{workspace}.{environment}."
+
+
+def parse_route_topic(name: str) -> RouteTopic | None:
+    """None for a topic that no route may have."""
+    parts = name.split(".")
+    if len(parts) != 4 or parts[0] != ROUTES or parts[2] not in ENVIRONMENTS:
+        return None
+    topic = RouteTopic(*parts[1:])
+    return topic if STREAM_NAME.fullmatch(topic.topic) else None
+
+
+def route_topic_spec(topic: RouteTopic, partitions: int) -> TopicSpec:
+    return TopicSpec(topic.name, partitions, _config(ROUTE_TOPIC_DAYS))
 
 
 def stream_topic_spec(topic: StreamTopic, partitions: int, retention_days: int) -> TopicSpec:

@@ -82,6 +82,7 @@ class ControlAgent:
             self._resumed.add(partition)
             self._topics.take(partition, state.unfinished())
         for one in effects:
+            self._topics.forget(one.changes.finished)
             self._topics.take(
                 partition, (work for work in one.changes.started if state.work(work.stream_id, work.task))
             )

@@ -6,7 +6,7 @@ idempotency key (then the same answer); does the workspace exist; then the kind'
 
 import msgspec
 
-from processors.control import keys, limits, replays, streams, tenants, webhooks
+from processors.control import keys, limits, replays, route_topics, streams, tenants, webhooks
 from processors.control.values import WAITING, Answer, Asked, Done, Effects, Facts, Refused, TokenHash
 from schemas.commands import (
     DONE,
@@ -29,6 +29,8 @@ from schemas.commands import (
     RevokeKey,
     RotateKey,
     RotateSecret,
+    RouteTopicExpired,
+    RouteTopicMade,
     SetLimit,
     StartReplay,
     StreamAltered,
@@ -44,7 +46,7 @@ from schemas.records import Audit, Verdict
 from schemas.tokens import TokenHasher, mint_token
 from schemas.topics import ENVIRONMENTS
 
-Report = StreamCreated | StreamAltered | StreamExpired | ResumeTopics
+Report = StreamCreated | StreamAltered | StreamExpired | RouteTopicMade | RouteTopicExpired | ResumeTopics
 """What the control process tells itself."""
 AUDIT = "aud_"
 REPLIES_MAX = 16  # a client that repeats a request while its stream is being created
@@ -116,6 +118,10 @@ def reported(facts: Facts, asked: Asked, report: Report) -> Effects:
             return _completed(asked, streams.altered(facts, report))
         case StreamExpired():
             return _completed(asked, streams.expired(facts, asked, report))
+        case RouteTopicMade():
+            return _completed(asked, route_topics.made(facts, asked, report))
+        case RouteTopicExpired():
+            return _completed(asked, route_topics.expired(facts, asked, report))
         case ResumeTopics():
             return Effects()
 

@@ -6,6 +6,7 @@
 | `n`, workspace, environment, name | a stream's id, while the name is taken |
 | `k`, workspace, key id | empty; keys that count towards the workspace's limit |
 | `s`, workspace, stream id | empty; streams that count towards the workspace's limit |
+| `o`, workspace, topic | the id of the workflow that writes to this route topic; empty: it is gone, the topic not yet |
 | `h`, workspace, environment, endpoint id | empty; webhook endpoints, which count towards the limit |
 | `r`, workspace, replay id | empty; replays that run, which count towards the limit |
 | `w`, stream id, task | TopicWork that is not finished |
@@ -92,6 +93,13 @@ class ControlState:
         found = self._state(f"workflow/{workflow_entity_id(workspace, environment, workflow_id)}")
         return found if isinstance(found, Workflow) else None
 
+    def route_topic(self, workspace: str, topic: str) -> str | None:
+        value = self._table.get(_key("o", workspace, topic))
+        return None if value is None else value.decode()
+
+    def route_topics_counted(self, workspace: str) -> int:
+        return sum(1 for _ in self._table.scan(_key("o", workspace, "")))
+
     def endpoint(self, workspace: str, environment: str, endpoint_id: str) -> WebhookEndpoint | None:
         found = self._state(f"endpoint/{workflow_entity_id(workspace, environment, endpoint_id)}")
         return found if isinstance(found, WebhookEndpoint) else None
@@ -174,7 +182,15 @@ class ControlState:
             self._table.put(_key("w", work.stream_id, work.task), _encode(work))
         for work in changes.finished:
             self._table.delete(_key("w", work.stream_id, work.task))
+            if work.workflow_id:
+                self._free_topic(work)
         return records
+
+    def _free_topic(self, work: TopicWork) -> None:
+        """Where nobody writes to it any more, and nothing is left to be done about it."""
+        key = _key("o", work.workspace, work.stream_id)
+        if self._table.get(key) == b"" and self.work(work.stream_id, Task.EXPIRE) is None:
+            self._table.delete(key)
 
     def _put(self, entity: Entity) -> tuple[bytes, bytes | None]:
         """A record read again never takes an entity back behind a later change."""
@@ -207,6 +223,8 @@ class ControlState:
                 self._table.put(_key("k", key.workspace, key.id), b"")
             case Key() as key:
                 self._table.delete(_key("k", key.workspace, key.id))
+            case Workflow() as workflow if workflow.topic:
+                self._table.put(_key("o", workflow.workspace, workflow.topic), workflow.id.encode())
             case WebhookEndpoint() as endpoint:
                 self._table.put(_endpoint_key(endpoint), b"")
             case Replay(status=ReplayStatus.RUNNING) as replay:
@@ -226,6 +244,8 @@ class ControlState:
         match state_of(entity):
             case Stream() as stream:
                 self._unindex_stream(stream)
+            case Workflow() as workflow if workflow.topic:
+                self._table.put(_key("o", workflow.workspace, workflow.topic), b"")
             case WebhookEndpoint() as endpoint:
                 self._table.delete(_endpoint_key(endpoint))
             case Replay() as replay:

@@ -4,6 +4,7 @@ import re
 
 import msgspec
 
+from processors.control import route_topics
 from processors.control.keys import new_key
 from processors.control.values import NO_CHANGES, Asked, Changes, Done, Facts, Refused, TokenHash, body_of
 from schemas.commands import (
@@ -42,16 +43,20 @@ def create_workflow(facts: Facts, asked: Asked, payload: CreateWorkflow) -> Done
         created_ms=asked.append_ms,
         name=payload.name,
         url=payload.url,
+        topic=payload.topic,
         ordering=payload.ordering,
     )
     if facts.workflow(command.workspace, command.environment, workflow.id) is not None:
         raise Refused(409, "workflow_exists", f"The workflow {workflow.id} exists.")
+    if workflow.topic:
+        return route_topics.create(facts, asked, workflow)
     return Done(201, Changes(put=(workflow.to_entity(asked.version),)), f"workflow/{workflow.id}", body_of(workflow))
 
 
 def delete_workflow(facts: Facts, asked: Asked, payload: DeleteWorkflow) -> Done:
     workflow = _workflow(facts, asked, payload.id)
-    return Done(204, Changes(gone=(workflow.to_entity(asked.version),)), f"workflow/{workflow.id}")
+    started = (route_topics.expiry(asked, workflow),) if workflow.topic else ()
+    return Done(204, Changes(gone=(workflow.to_entity(asked.version),), started=started), f"workflow/{workflow.id}")
 
 
 def disable_workflow(facts: Facts, asked: Asked, payload: DisableWorkflow) -> Done:

@@ -1,4 +1,4 @@
-"""Work on stream topics beside the batches: create, alter the retention, delete when it is over.
+"""Work on streams' and routes' topics beside the batches: create, alter the retention, delete when it is over.
 
 Promises: what is taken is done at least once, or refused by the broker for good; a stream's tasks run in their order;
 its end is reported by a command, whose id derives from the task, so a report made twice counts once. A broker that is
@@ -17,10 +17,17 @@ from operations.logs import event
 from operations.topic_admin import TopicAdmin, TopicRefused
 from processors.control import metrics
 from processors.control.values import Task, TopicWork
-from schemas.commands import Payload, StreamAltered, StreamCreated, StreamExpired
+from schemas.commands import (
+    Payload,
+    RouteTopicExpired,
+    RouteTopicMade,
+    StreamAltered,
+    StreamCreated,
+    StreamExpired,
+)
 from schemas.ids import COMMAND, derived_id
 from schemas.records import Command
-from schemas.topics import DAY_MS, StreamTopic, stream_topic_spec
+from schemas.topics import DAY_MS, StreamTopic, TopicSpec, route_topic_spec, stream_topic_spec
 
 log = logging.getLogger(__name__)
 LANES = 8
@@ -66,6 +73,14 @@ class TopicWorker:
                     self._enqueue(taken)
                 else:
                     self._not_due.add(taken)
+
+    def forget(self, works: Iterable[TopicWork]) -> None:
+        """Tasks that are finished, or not wanted any more: a topic that was to go has a writer again."""
+        for work in works:
+            taken = self._waiting.get((work.stream_id, work.task))
+            if taken is not None and taken[1] == work:
+                del self._waiting[work.stream_id, work.task]
+                self._not_due.discard(taken)
 
     def drop(self, partitions: set[int]) -> None:
         """Another process owns these partitions now and does their work."""
@@ -116,9 +131,9 @@ class TopicWorker:
 
     async def _do(self, work: TopicWork) -> Payload:
         """What to report. A refusal matters to the creation alone: the other tasks then have nothing left to do."""
-        topic = StreamTopic(work.workspace, work.environment, work.name)
+        topic = work.topic
         try:
-            payload = await self._carry_out(work, topic)
+            payload = await self._carry_out(work)
         except TopicRefused as refused:
             metrics.TOPIC_TASKS.labels(work.task, "refused").inc()
             event(log, "topic.refused", logging.ERROR, topic=topic.name, task=work.task, error=str(refused))
@@ -127,11 +142,11 @@ class TopicWorker:
         event(log, "topic.done", topic=topic.name, task=work.task)
         return payload
 
-    async def _carry_out(self, work: TopicWork, topic: StreamTopic) -> Payload:
+    async def _carry_out(self, work: TopicWork) -> Payload:
+        topic = work.topic
         match work.task:
             case Task.CREATE:
-                spec = stream_topic_spec(topic, self._partitions, work.retention_days)
-                return finished(work, topic_id=await self._admin.create_topic(spec))
+                return finished(work, topic_id=await self._admin.create_topic(spec_of(work, self._partitions)))
             case Task.ALTER:
                 if await self._admin.topic_id(topic.name) == work.topic_id:
                     await self._admin.configure(topic.name, {"retention.ms": str(work.retention_days * DAY_MS)})
@@ -140,8 +155,19 @@ class TopicWorker:
         return finished(work)
 
 
+def spec_of(work: TopicWork, partitions: int) -> TopicSpec:
+    topic = work.topic
+    if isinstance(topic, StreamTopic):
+        return stream_topic_spec(topic, partitions, work.retention_days)
+    return route_topic_spec(topic, partitions)
+
+
 def finished(work: TopicWork, *, topic_id: str = "", failed: str | None = None) -> Payload:
     match work.task:
+        case Task.CREATE if work.workflow_id:
+            return RouteTopicMade(topic=work.stream_id, topic_id=topic_id, failed=failed)
+        case Task.EXPIRE if work.workflow_id:
+            return RouteTopicExpired(topic=work.stream_id)
         case Task.CREATE:
             return StreamCreated(stream_id=work.stream_id, topic_id=topic_id, failed=failed)
         case Task.ALTER:

@@ -15,6 +15,7 @@ from schemas.commands import FaultBody, FieldError, Payload
 from schemas.entities import Key, Replay, State, Stream, WebhookEndpoint, Workflow, Workspace
 from schemas.records import Audit, Command, Delivery, Entity, Verdict
 from schemas.replies import ReplyTo
+from schemas.topics import RouteTopic, StreamTopic
 
 TokenHash = Callable[[str, str, str], str]
 """Key kind, environment and key id to the hash under which the key's token is looked up."""
@@ -53,7 +54,10 @@ class Task(StrEnum):
 
 
 class TopicWork(msgspec.Struct, frozen=True, kw_only=True):
-    """A task that is not finished; one a stream and task. `due_ms`: not before (0: now)."""
+    """A task that is not finished; one a stream and task. `due_ms`: not before (0: now).
+
+    `workflow_id`: it is the topic of this workflow, `stream_id` is then the topic's whole name, `name` its last part.
+    """
 
     task: Task
     stream_id: str
@@ -65,6 +69,12 @@ class TopicWork(msgspec.Struct, frozen=True, kw_only=True):
     since_ms: int
     topic_id: str = ""
     due_ms: int = 0
+    workflow_id: str = ""
+
+    @property
+    def topic(self) -> StreamTopic | RouteTopic:
+        kind = RouteTopic if self.workflow_id else StreamTopic
+        return kind(self.workspace, self.environment, self.name)
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,6 +171,14 @@ class Facts(Protocol):
         ...
 
     def workflow(self, workspace: str, environment: str, workflow_id: str) -> Workflow | None: ...
+
+    def route_topic(self, workspace: str, topic: str) -> str | None:
+        """The id of the workflow that writes to it; empty where that is gone and the topic not yet; None: no topic."""
+        ...
+
+    def route_topics_counted(self, workspace: str) -> int:
+        """In both environments, those of deleted workflows included."""
+        ...
 
     def endpoint(self, workspace: str, environment: str, endpoint_id: str) -> WebhookEndpoint | None: ...
 

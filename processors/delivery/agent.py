@@ -36,6 +36,7 @@ from processors.delivery.gates import Gates
 from processors.delivery.http_client import HttpClient, Post
 from processors.delivery.lanes import Lanes
 from processors.delivery.pending import Limits, Partition, Pending, read_pending
+from processors.delivery.route_topics import TopicWriter, topic_record
 from processors.delivery.settling import TABLE, Ended, Settled, Settler, TakenIn
 from processors.delivery.waiting import STAMP, Due
 from processors.runtime.batches import Batch, Record
@@ -60,6 +61,7 @@ class DeliveryAgent:
         self._timeout_seconds = settings.attempt_timeout_seconds
         self._ladders = settings.retry_ladders
         self._client = HttpClient(self._timeout_seconds, allow_private_targets=private)
+        self._topics = TopicWriter(settings.kafka, settings.partitions, self._timeout_seconds)
         self._endpoints = Endpoints(runtime.control, settings.master_key, allow_private_targets=private)
         self._gates = Gates(runtime.control.view, BreakerLimits(budget=limits.endpoint_running_max))
         self._lanes: Lanes[Pending] = Lanes(limits.running_max, lambda lane: self._gates.room(lane, _now_ms()))
@@ -202,6 +204,8 @@ class DeliveryAgent:
             return WORKFLOW_DELETED
         if now_ms - pending.delivery.received_ms > KEPT_MS and not pending.delivery.replay:
             return DISABLED_TOO_LONG
+        if route.topic is not None:
+            return await self._topics.write(route.topic, topic_record(pending.delivery, pending.attempt))
         if route.endpoint is None:
             return Failed(ErrorCode.TARGET_FORBIDDEN, f"may not be sent to: {route.forbidden}")
         return await self._client.post(
@@ -330,6 +334,7 @@ class DeliveryAgent:
         for task in (*self._attempts, *self._running):
             task.cancel()
         await self._client.close()
+        await self._topics.close()
 
     def _watched(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """A task whose failure ends the process: what it should have confirmed is read again after the restart."""

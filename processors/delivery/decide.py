@@ -63,7 +63,12 @@ class Failed:
     detail: str
 
 
-Result = Answered | TimedOut | Failed
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Of a route to a topic: the broker has the record."""
+
+
+Result = Answered | Written | TimedOut | Failed
 GONE = 410
 ORDERING_KEY = "ordering_key"
 WORKFLOW_DELETED = Failed(ErrorCode.ENDPOINT_DISABLED, "was deleted")
@@ -113,7 +118,7 @@ def outcome_of(delivery: Delivery, attempt: Attempt, ladder: Ladder) -> Outcome:
 
 
 def is_acknowledged(result: Result) -> bool:
-    return isinstance(result, Answered) and 200 <= result.http_status <= 299
+    return isinstance(result, Written) or (isinstance(result, Answered) and 200 <= result.http_status <= 299)
 
 
 def speaks_against_endpoint(result: Result) -> bool:
@@ -121,6 +126,8 @@ def speaks_against_endpoint(result: Result) -> bool:
     match result:
         case Answered(http_status=status):
             return status >= 500 or status == 429
+        case Written():
+            return False
         case TimedOut():
             return True
         case Failed(code=code):
@@ -192,6 +199,8 @@ def _error_of(attempt: Attempt) -> tuple[ErrorCode, str] | None:
     """Code and message; None where the endpoint acknowledged. The time-out's words are the document's (seeds/000)."""
     name = attempt.workflow_name
     match attempt.result:
+        case Written():
+            return None
         case Answered(http_status=status) if 200 <= status <= 299:
             return None
         case Answered(http_status=status) if status == GONE:

@@ -1,4 +1,4 @@
-"""Where a delivery goes: its workflow as `control` has it now, with URL and keys prepared once a state.
+"""Where a delivery goes: its workflow as `control` has it now, with URL and keys, or its topic, prepared once a state.
 
 A workflow that is missing may have been made a moment ago, so `control` is first read to its present end. Only then is
 it gone; while the end can't be asked for (the broker is away), it is neither.
@@ -12,23 +12,25 @@ from yarl import URL
 
 from operations.control_reader import ControlReader
 from processors.delivery.http_client import Endpoint, Previous
-from schemas.entities import Target, workflow_entity_id
+from schemas.entities import Target, Workflow, workflow_entity_id
 from schemas.ladders import EndpointClass
 from schemas.records import Delivery
 from schemas.signatures import signing_secret, standard_key
 from schemas.targets import TargetForbidden, parse_target
+from schemas.topics import RouteTopic, parse_route_topic
 
 CACHED_MAX = 10_000
 ASK_AGAIN_SECONDS = 0.2
 
 
 class Route(NamedTuple):
-    """`endpoint` is None where the URL may not be sent to; `forbidden` then says why. `kind` chooses its ladder."""
+    """Either `endpoint` or `topic` is set, or `forbidden` says why neither may be. `kind` chooses its ladder."""
 
     workflow: Target
     endpoint: Endpoint | None
     forbidden: str = ""
     kind: EndpointClass = EndpointClass.EVENTS
+    topic: RouteTopic | None = None
 
 
 class Endpoints:
@@ -75,6 +77,11 @@ class Endpoints:
         return route
 
     def _route(self, workflow: Target) -> Route:
+        if isinstance(workflow, Workflow) and workflow.topic:
+            topic = parse_route_topic(workflow.topic)
+            if topic is None or (topic.workspace, topic.environment) != (workflow.workspace, workflow.environment):
+                return Route(workflow, None, "the topic is not its workspace's")
+            return Route(workflow, None, topic=topic)
         try:
             target = parse_target(workflow.url, self._allow_private_targets)
         except TargetForbidden as error:

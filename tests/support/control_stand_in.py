@@ -18,12 +18,12 @@ from operations.kafka_clients import reader_config
 from operations.topic_admin import ensure_topics
 from processors.control.decide import decide, token_hash_by
 from processors.control.state import ControlState
-from processors.control.topics import finished, report_of
+from processors.control.topics import finished, report_of, spec_of
 from processors.control.values import Asked, Task
 from schemas.commands import decode_payload
 from schemas.records import Command
 from schemas.replies import REPLY_HEADER, decode_reply
-from schemas.topics import StreamTopic, Topic, TopicSpec, stream_topic_spec
+from schemas.topics import Topic
 from tests.support.kafka_topics import PARTITIONS, TIMEOUT_SECONDS
 
 
@@ -104,9 +104,7 @@ class StandInControl:
         producer.poll(0)
         for work in effects.changes.started:
             if work.task is Task.CREATE:
-                topic = StreamTopic(work.workspace, work.environment, work.name)
-                spec = stream_topic_spec(topic, PARTITIONS, work.retention_days)
-                ensure_topics(self._bootstrap, [TopicSpec(spec.name, spec.partitions, spec.config)])
+                ensure_topics(self._bootstrap, [spec_of(work, PARTITIONS)])
             if not work.due_ms:
                 report = report_of(work, finished(work, topic_id="topic-id"))
                 self._decide(producer, Asked(report, decode_payload(report), asked.append_ms, asked.offset + 1))

@@ -71,6 +71,11 @@ TOPICS = {
     "events.<workspace>.<environment>.<stream>": TopicMeaning(
         "idempotency key or event id", "Event", "One topic a stream, written by gateways and direct producers."
     ),
+    "routes.<workspace>.<environment>.<topic>": TopicMeaning(
+        "idempotency key or event id",
+        "the event's `data`",
+        "What a workflow of kind `kafka` gets, one record an event (docs/kafka-routes.md); written by delivery.",
+    ),
     "admission": TopicMeaning(
         "idempotency key or event id",
         "Event",
@@ -107,5 +112,7 @@ ERRORS = {
     "stream_limit_reached": "The workspace has 100 streams.",
     "key_limit_reached": "The workspace has 1,000 keys that are not revoked.",
     "replay_limit_reached": "The workspace has as many replays under way as it may.",
+    "topic_limit_reached": "The workspace has 100 topics of workflows, those deleted in the last 14 days included.",
+    "topic_taken": "Another workflow writes to the topic.",
     "webhook_endpoint_limit_reached": "The workspace has as many webhook endpoints as it may.",
 }

@@ -69,7 +69,12 @@ def topics_section() -> Iterator[str]:
     yield f"Partitions are those of an installation with `ATLAS_PARTITIONS={DEFAULT_PARTITIONS}`; times are the log's."
     yield from _heading("topic", "key", "record", "partitions", "kept", "meaning")
     stream = topics.StreamTopic("<workspace>", "<environment>", "<stream>")
-    specs = [topics.stream_topic_spec(stream, DEFAULT_PARTITIONS, 14), *topics.base_topics(DEFAULT_PARTITIONS)]
+    route = topics.RouteTopic("<workspace>", "<environment>", "<topic>")
+    specs = [
+        topics.stream_topic_spec(stream, DEFAULT_PARTITIONS, 14),
+        *topics.base_topics(DEFAULT_PARTITIONS),
+        topics.route_topic_spec(route, DEFAULT_PARTITIONS),
+    ]
     _agree("topics", [str(spec.name) for spec in specs], meanings.TOPICS)
     for spec in specs:
         told = meanings.TOPICS[spec.name]

@@ -29,7 +29,36 @@ def fields_of(read: Any, value: Any) -> list[str]:
 
 
 def workflow(value: bytes) -> CreateWorkflow:
-    return read_new_workflow(value, allow_private=False)
+    return read_new_workflow(value, allow_private=False, topic_prefix="routes.ws_1.live.")
+
+
+TOPIC = "routes.ws_1.live.orders"
+
+
+@pytest.mark.parametrize(
+    ("given", "fields"),
+    [
+        ({"kind": "kafka", "topic": TOPIC}, []),
+        ({"kind": "kafka", "topic": TOPIC, "url": None}, []),
+        ({"kind": "http", "url": HOOK}, []),
+        ({"kind": None, "url": HOOK, "topic": None}, []),
+        ({"kind": "kafka"}, ["topic"]),
+        ({"kind": "kafka", "url": HOOK}, ["topic", "url"]),
+        ({"kind": "kafka", "topic": TOPIC, "url": HOOK}, ["url"]),
+        ({"topic": TOPIC}, ["url", "topic"]),
+        ({"url": HOOK, "topic": TOPIC}, ["topic"]),
+        ({"kind": "Kafka", "url": HOOK}, ["kind"]),
+        ({"kind": 1, "url": HOOK}, ["kind"]),
+        *(({"kind": "kafka", "topic": topic}, ["topic"]) for topic in (TOPIC + ".a", TOPIC + "\n", "control", 7)),
+    ],
+)
+def test_a_workflow_leads_to_a_url_or_to_a_topic(given: dict[str, Any], fields: list[str]) -> None:
+    given = {"name": "Lake", **given}
+    if fields:
+        assert fields_of(workflow, given) == fields
+    else:
+        read = workflow(body(given))
+        assert (read.url, read.topic) == ((HOOK, "") if given.get("url") else ("", TOPIC))
 
 
 @pytest.mark.parametrize("name", ["abc", "a" * 64, "orders-prod", "0-9", "---"])

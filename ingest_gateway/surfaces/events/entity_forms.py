@@ -33,7 +33,8 @@ _WORKFLOW_ID = re.compile(r"wf_[A-Za-z0-9_]{1,64}")
 _KINDS = {type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array"}
 _STREAM_FIELDS = frozenset({"name", "description", "retention_days", "default_routes"})
 _STREAM_CHANGES = _STREAM_FIELDS - {"name"}
-_WORKFLOW_FIELDS = frozenset({"id", "name", "url", "ordering"})
+_WORKFLOW_FIELDS = frozenset({"id", "kind", "name", "url", "topic", "ordering"})
+_WORKFLOW_KINDS = ("http", "kafka")
 
 
 class Form:
@@ -102,16 +103,35 @@ def read_stream_changes(stream: str, body: bytes) -> UpdateStream:
     )
 
 
-def read_new_workflow(body: bytes, *, allow_private: bool) -> CreateWorkflow:
-    """The body of POST /v1/workflows. `allow_private` (development) lets http and addresses of one's own through."""
+def read_new_workflow(body: bytes, *, allow_private: bool, topic_prefix: str) -> CreateWorkflow:
+    """The body of POST /v1/workflows. `allow_private` (development) lets http and addresses of one's own through;
+    `topic_prefix`: what the name of a topic must begin with.
+    """
     form = Form(body, _WORKFLOW_FIELDS)
+    kind = form.string("kind", _kind_fault, required=False) or "http"
     workflow_id = form.string("id", lambda text: None if is_workflow_id(text) else NO_WORKFLOW_ID, required=False)
     name = form.string("name", text_fault(NAME_CHARACTERS_MAX, least=1))
-    url = form.string("url", target_fault(allow_private))
+    url = topic = None
+    if kind == "kafka":
+        topic = form.string("topic", _topic_fault(topic_prefix))
+        _not_of_kind(form, "url", kind)
+    else:
+        url = form.string("url", target_fault(allow_private))
+        _not_of_kind(form, "topic", kind)
     ordering = form.string("ordering", _ordering_fault, required=False)
     form.raise_faults()
-    target = parse_target(url or "", allow_private)
-    return CreateWorkflow(id=workflow_id, name=name or "", url=target.url, ordering=Ordering(ordering or Ordering.NONE))
+    return CreateWorkflow(
+        id=workflow_id,
+        name=name or "",
+        url="" if url is None else parse_target(url, allow_private).url,
+        topic=topic or "",
+        ordering=Ordering(ordering or Ordering.NONE),
+    )
+
+
+def _not_of_kind(form: Form, field: str, kind: str) -> None:
+    if form.values.get(field) is not None:
+        form.refuse(field, f"A workflow of kind {kind} has no {field}.")
 
 
 def _retention_days(form: Form) -> int:
@@ -151,6 +171,19 @@ def _default_routes(form: Form) -> list[str]:
 
 def _ordering_fault(text: str) -> str | None:
     return None if text in list(Ordering) else f"Must be {' or '.join(Ordering)}."
+
+
+def _kind_fault(text: str) -> str | None:
+    return None if text in _WORKFLOW_KINDS else f"Must be {' or '.join(_WORKFLOW_KINDS)}."
+
+
+def _topic_fault(prefix: str) -> Callable[[str], str | None]:
+    def fault_of(text: str) -> str | None:
+        if text.startswith(prefix) and is_stream_name(text.removeprefix(prefix)):
+            return None
+        return f"The topic's name must be {prefix} and 3 to 64 characters of a-z, 0-9 and the hyphen."
+
+    return fault_of
 
 
 def is_workflow_id(text: str) -> bool:

@@ -21,12 +21,14 @@ def stream_view(stream: Stream) -> dict[str, Any]:
 
 
 def workflow_view(workflow: Workflow, signing_secret: str | None = None) -> dict[str, Any]:
-    """`signing_secret` is shown in the answer that made the workflow, and never again."""
+    """`signing_secret` is shown in the answer that made the workflow, and never again; a topic's workflow has none."""
     view = {
         "id": workflow.id,
         "object": "workflow",
+        "kind": "kafka" if workflow.topic else "http",
         "name": workflow.name,
-        "url": workflow.url,
+        "url": workflow.url or None,
+        "topic": workflow.topic or None,
         "status": "active" if workflow.disabled_ms is None else "disabled",
         "ordering": workflow.ordering,
         "created_at": rfc3339_seconds(workflow.created_ms),

@@ -15,14 +15,21 @@ from schemas.commands import DeleteWorkflow, ReactivateWorkflow, decode_state
 from schemas.entities import Workflow
 from schemas.ids import WEBHOOK_ENDPOINT
 from schemas.signatures import signing_secret
+from schemas.topics import route_topic_prefix
 
 
 async def create_workflow(request: web.Request) -> web.Response:
     services, principal = caller(request, WORKFLOWS_WRITE)
     settings = services.settings
-    payload = read_new_workflow(await json_body(request), allow_private=settings.allow_private_targets)
+    payload = read_new_workflow(
+        await json_body(request),
+        allow_private=settings.allow_private_targets,
+        topic_prefix=route_topic_prefix(principal.workspace, principal.environment),
+    )
     verdict = await decide(request, services, principal, payload)
     workflow: Workflow = decode_state(verdict.body, Workflow)
+    if workflow.topic:
+        return json_response(workflow_view(workflow), verdict.status)
     secret = signing_secret(settings.master_key, workflow.entity_id, workflow.secret_version)
     return json_response(workflow_view(workflow, secret), verdict.status)
 

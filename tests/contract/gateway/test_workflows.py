@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from schemas.commands import DisableWorkflow, command_key, new_command
 from schemas.ids import ULID_PATTERN
@@ -23,7 +24,11 @@ async def test_a_workflow_is_made_shown_listed_and_deleted(gateway: Gateway) -> 
     workflow = made.json
     secret = workflow.pop("signing_secret")
     assert secret == signing_secret(MASTER_KEY, f"{gateway.workspace}/live/wf_billing")
-    assert list(workflow) == ["id", "object", "name", "url", "status", "ordering", "created_at", "workspace_id"]
+    about = ["name", "url", "topic", "status", "ordering", "created_at", "workspace_id"]
+    assert list(workflow) == ["id", "object", "kind", *about] and (workflow["kind"], workflow["topic"]) == (
+        "http",
+        None,
+    )
     assert workflow | BILLING == workflow
     assert (await gateway.ask("GET", f"{PATH}/wf_billing")).json == workflow
     listed = (await gateway.ask("GET", PATH)).json
@@ -31,6 +36,37 @@ async def test_a_workflow_is_made_shown_listed_and_deleted(gateway: Gateway) -> 
     assert (await gateway.ask("DELETE", f"{PATH}/wf_billing")).status == 204
     assert (await gateway.ask("GET", f"{PATH}/wf_billing")).code == "workflow_not_found"
     assert (await gateway.ask("DELETE", f"{PATH}/wf_billing")).code == "workflow_not_found"
+
+
+async def test_a_topic_is_made_for_a_workflow_of_its_kind(gateway: Gateway) -> None:
+    topic = f"routes.{gateway.workspace}.live.orders"
+    lake = {"id": "wf_lake", "kind": "kafka", "name": "Lake", "topic": topic}
+    made = await gateway.ask("POST", PATH, lake)
+    assert (made.status, made.json | lake) == (201, made.json)
+    assert made.json["url"] is None and "signing_secret" not in made.json
+    assert (await gateway.ask("GET", f"{PATH}/wf_lake")).json == made.json
+    topics = AdminClient({"bootstrap.servers": gateway.settings.kafka}).list_topics(topic, timeout=20).topics
+    assert len(topics[topic].partitions) == gateway.settings.partitions
+    taken = await gateway.ask("POST", PATH, {**lake, "id": "wf_other"})
+    assert (taken.status, taken.code) == (409, "topic_taken")
+    unsigned = await gateway.ask("POST", f"{PATH}/wf_lake/rotate-secret")
+    assert (unsigned.status, unsigned.code) == (409, "workflow_not_signed")
+    assert (await gateway.ask("DELETE", f"{PATH}/wf_lake")).status == 204
+
+
+@pytest.mark.requirement("A6", "A7")
+async def test_a_topic_of_another_tenant_or_of_atlas_is_refused(gateway: Gateway) -> None:
+    prefix = f"routes.{gateway.workspace}.live."
+    for topic in (
+        "control",
+        "orders",
+        "routes.ws_other.live.orders",
+        f"routes.{gateway.workspace}.test.orders",
+        prefix,
+    ):
+        refused = await gateway.ask("POST", PATH, {"kind": "kafka", "name": "Lake", "topic": topic})
+        assert (refused.status, refused.fields) == (400, ["topic"])
+        assert prefix in refused.json["error"]["details"]["errors"][0]["message"]
 
 
 async def test_an_id_is_made_where_none_is_given(gateway: Gateway) -> None:

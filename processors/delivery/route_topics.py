@@ -1,0 +1,125 @@
+"""Routes that are Kafka topics: an admitted event becomes one record, for consumers that read topics.
+
+Key: the idempotency key, else the event's id, so that events which may repeat one another stand on one partition, in
+their order (murmur2, as on the stream's own topic). Value: `data`, its bytes as the producer sent them. All else is in
+headers; `atlas-delivery` is the same on every attempt, so whoever gets a record twice can tell.
+
+An attempt succeeds when the broker has the record (acks=all). One that is not confirmed within the attempt's time has
+failed, as an endpoint's that does not answer; the record may be there all the same.
+"""
+
+import asyncio
+import threading
+from typing import NamedTuple
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from operations.kafka_clients import producer_config
+from processors.delivery.decide import ErrorCode, Failed, Result, TimedOut, Written
+from schemas.codec import EVENT
+from schemas.partitioner import partition_for
+from schemas.records import Delivery
+from schemas.times import rfc3339
+from schemas.topics import RouteTopic
+
+QUEUE_MESSAGES_MAX = 20_000
+TOO_LATE = frozenset({KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT})
+NO_ROOM = Failed(ErrorCode.CONNECTION_FAILED, "has more records waiting to be written than there is room for")
+
+
+class TopicRecord(NamedTuple):
+    key: bytes
+    value: bytes
+    headers: list[tuple[str, str | bytes | None]]
+
+
+def topic_record(delivery: Delivery, attempt: int) -> TopicRecord:
+    """What one attempt writes. Pure; raises what the event's Avro makes it raise."""
+    event = EVENT.decode_body(delivery.event)
+    texts = {
+        "atlas-event-id": delivery.event_id,
+        "atlas-type": event["type"],
+        "atlas-stream": delivery.stream,
+        "atlas-workspace": delivery.workspace,
+        "atlas-environment": delivery.environment,
+        "atlas-workflow-id": delivery.workflow_id,
+        "atlas-occurred-at": event["occurred_at"],
+        "atlas-received-at": rfc3339(delivery.received_ms),
+        "atlas-idempotency-key": event["idempotency_key"],
+        "atlas-actor": event["actor"],
+        "atlas-metadata": event["metadata"],
+        "atlas-delivery": delivery.delivery_id,
+        "atlas-attempt": str(attempt),
+        "atlas-replay": str(delivery.replay) if delivery.replay else None,
+    }
+    headers = [(name, text) for name, text in texts.items() if text is not None]
+    return TopicRecord((event["idempotency_key"] or delivery.event_id).encode(), event["data"], headers)
+
+
+class TopicWriter:
+    """`write` never raises but for cancellation. Its producer starts with the first record."""
+
+    def __init__(self, bootstrap: str, partitions: int, timeout_seconds: float) -> None:
+        self._bootstrap = bootstrap
+        self._partitions = partitions
+        self._timeout_seconds = timeout_seconds
+        self._producer: Producer | None = None
+        self._stopping = threading.Event()
+        self._poller: threading.Thread | None = None
+
+    async def write(self, topic: RouteTopic, record: TopicRecord) -> Result:
+        loop = asyncio.get_running_loop()
+        confirmed: asyncio.Future[KafkaError | None] = loop.create_future()
+
+        def delivered(error: KafkaError | None, _message: Message) -> None:
+            """In the poller's thread."""
+            try:
+                loop.call_soon_threadsafe(_resolve, confirmed, error)
+            except RuntimeError:
+                return  # the loop is closed: nobody waits any more
+
+        try:
+            self._started().produce(
+                topic.name,
+                record.value,
+                record.key,
+                partition_for(record.key, self._partitions),
+                headers=record.headers,
+                on_delivery=delivered,
+            )
+        except BufferError:
+            return NO_ROOM
+        except KafkaException as error:
+            return _failed(error.args[0])
+        refused = await confirmed
+        if refused is None:
+            return Written()
+        return TimedOut(self._timeout_seconds) if refused.code() in TOO_LATE else _failed(refused)
+
+    async def close(self) -> None:
+        """What is not confirmed by now is not waited for."""
+        self._stopping.set()
+        if self._poller is not None:
+            await asyncio.to_thread(self._poller.join, 5)
+
+    def _started(self) -> Producer:
+        """`message.timeout.ms`: a record whose attempt was given up must not be written minutes later."""
+        if self._producer is None:
+            config = producer_config(self._bootstrap, queue_messages_max=QUEUE_MESSAGES_MAX)
+            self._producer = Producer(config | {"message.timeout.ms": max(1, int(self._timeout_seconds * 1_000))})
+            self._poller = threading.Thread(target=self._poll, args=(self._producer,), name="route topics", daemon=True)
+            self._poller.start()
+        return self._producer
+
+    def _poll(self, producer: Producer) -> None:
+        while not self._stopping.is_set():
+            producer.poll(0.1)
+
+
+def _failed(error: KafkaError) -> Failed:
+    return Failed(ErrorCode.CONNECTION_FAILED, f"has a topic that did not take the record: {error.name()}")
+
+
+def _resolve(confirmed: "asyncio.Future[KafkaError | None]", error: KafkaError | None) -> None:
+    if not confirmed.done():
+        confirmed.set_result(error)
