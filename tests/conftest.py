@@ -11,6 +11,7 @@ import pytest
 from deploy.local.broker import Broker
 from tests.support import shared_broker
 from tests.support.ports import free_port
+from tests.support.sharing_out import share_out
 
 pytest_plugins = ("tests.traceability.plugin",)
 RUN = shared_broker.DIRECTORY_VARIABLE
@@ -33,6 +34,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if not _is_worker(config) and RUN in os.environ:
         shared_broker.stop(_run()[1])
         del os.environ[RUN]
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist writes the groups into the ids
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    share_out(items)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ fewer; an operation's rate class and the scopes that it requires there hold here
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -49,7 +50,9 @@ def operations_of(document: Mapping[str, Any]) -> dict[tuple[str, str], Operatio
     return found
 
 
+@cache
 def load_document(surface: str) -> dict[str, Any]:
+    """Read once a process; whoever asks gets the same, and leaves it as it is."""
     text = resources.files("schemas").joinpath(f"openapi/{surface}.yaml").read_text(encoding="utf-8")
     return yaml.load(text, yaml.CSafeLoader)  # type: ignore[no-any-return]
 

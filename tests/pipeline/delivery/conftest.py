@@ -1,4 +1,4 @@
-"""One broker for the tests of delivery in a worker, since a delivery process takes every delivery of its group."""
+"""One broker for the tests of delivery, since a delivery process takes every delivery of its group."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.support.processor import Processor
 from tests.support.receiver import Receiver
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def delivery_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     broker = Broker(tmp_path_factory.mktemp("broker"), free_port(), free_port(), heap_mb=256)
     broker.start()
