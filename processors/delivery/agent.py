@@ -273,8 +273,7 @@ class DeliveryAgent:
         """Its table, recovered, and when each of its lanes is due."""
         number = partition.tp.partition
         await self._runtime.control.caught_up()
-        await self._runtime.tables.open(number)
-        if partition.revoked:
+        if not await self._runtime.tables.open(number) or partition.revoked:
             if partition.tp not in self._partitions:
                 self._runtime.tables.give_up(number)
             return

@@ -49,11 +49,15 @@ def uuid_bytes(text: str) -> bytes:
 
 
 class Changelog(NamedTuple):
-    """Where a process's tables are kept: the broker, Kafka's id of the topic, and who decided what is in it."""
+    """Where a process's tables are kept: the broker, Kafka's id of the topic, and who decided what is in it.
+
+    `note` is told of entries as they are recovered, in the recovering thread: that it goes on can be seen.
+    """
 
     bootstrap: str
     topic_id: bytes
     newest_decided_ms: Callable[[], int | None]
+    note: Callable[[int], None] = lambda entries: None
 
 
 def open_partition(
@@ -115,33 +119,34 @@ def _recover(changelog: Changelog, table: TablePartition, partition: int) -> int
         low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)
         stored = table.position()
         position = start_offset(stored, changelog.topic_id, low, high, _now_ms(), partition, table.spec)
+        lasting = table.spec.retention_seconds is None
+        if stored is None and lasting and low > 0 and not _loss_is_accepted(table.directory.parent):
+            _tell_what_is_gone(table, partition, 0, low)
         if position >= high:
             if stored is None:
                 _refuse_if_lost(changelog, table, partition)
                 table.write({}, high, changelog.topic_id)
             return 0
         consumer.assign([TopicPartition(topic, partition, position)])
-        applied = _apply_until(consumer, table, high, changelog.topic_id)
-        low, _high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)
-        _tell_what_is_gone(table, partition, position, low)
-        return applied
+        return _apply_until(consumer, table, TopicPartition(topic, partition, position), high, changelog)
     finally:
         consumer.close()
 
 
 def _tell_what_is_gone(table: TablePartition, partition: int, start: int, low: int) -> None:
-    """Records may be deleted while they are read, and the client then just goes on behind them (F24). Where entries age
-    out that is their end, and said; elsewhere it is a loss.
+    """Records may be deleted while they are read, or before, and the client then just goes on behind them (F24). Where
+    entries age out that is their end, and said; elsewhere it is a loss: compaction never moves a log's start.
     """
-    if low <= start:
-        return
     topic = table.spec.changelog
-    event(log, "table.changelog_cut", logging.WARNING, topic=topic, partition=partition, first=start, behind=low)
-    if table.spec.retention_seconds is None:
-        raise TableRefused(
-            f"table {table.spec.name}, partition {partition}: offsets {start} to {low - 1} of the changelog {topic} "
-            f"were deleted while it was read. Restore the topic, or accept the loss with `atlas tables clear`."
-        )
+    if table.spec.retention_seconds is not None:
+        facts = {"topic": topic, "partition": partition, "first": start, "behind": low}
+        event(log, "table.changelog_cut", logging.WARNING, **facts)
+        return
+    raise TableRefused(
+        f"table {table.spec.name}, partition {partition}: offsets {start} to {low - 1} of the changelog {topic} were "
+        f"deleted before this database had them. Restore the topic, or accept the loss with `atlas tables clear "
+        f"{table.directory.parents[1].name} --accept-loss`."
+    )
 
 
 def _refuse_if_lost(changelog: Changelog, table: TablePartition, partition: int) -> None:
@@ -203,14 +208,16 @@ def start_offset(
     return max(next_offset, low)
 
 
-def _apply_until(consumer: Consumer, table: TablePartition, high: int, topic_id: bytes) -> int:
-    applied = 0
+def _apply_until(
+    consumer: Consumer, table: TablePartition, start: TopicPartition, high: int, changelog: Changelog
+) -> int:
+    """Reads from `start` to `high`. What is written is always a whole prefix of the changelog, or has its gap told."""
+    applied, position = 0, start.offset
     moved_at = time.monotonic()
-    while True:
-        messages = consumer.consume(READ_RECORDS_MAX, 0.1)
+    while position < high:
         changes: dict[bytes, bytes | None] = {}
         next_offset = read_to_ms = 0
-        for message in messages:
+        for message in consumer.consume(READ_RECORDS_MAX, 0.1):
             error = message.error()
             if error is None:
                 applied += _take(changes, table.spec, message)
@@ -221,12 +228,15 @@ def _apply_until(consumer: Consumer, table: TablePartition, high: int, topic_id:
             elif not error.retriable():
                 raise KafkaException(error)
         if next_offset:
-            table.write(changes, next_offset, topic_id, None if next_offset >= high else read_to_ms or None)
-            moved_at = time.monotonic()
-            if next_offset >= high:
-                return applied
+            low, _high = consumer.get_watermark_offsets(start, timeout=15)  # after reading: nothing was gone by then
+            if low > position:
+                _tell_what_is_gone(table, start.partition, position, low)
+            table.write(changes, next_offset, changelog.topic_id, None if next_offset >= high else read_to_ms or None)
+            changelog.note(len(changes))
+            position, moved_at = next_offset, time.monotonic()
         elif time.monotonic() - moved_at > STALLED_SECONDS:
             raise TableRefused(f"table {table.spec.name}: its changelog gave nothing for {STALLED_SECONDS} s")
+    return applied
 
 
 def _take(changes: dict[bytes, bytes | None], spec: TableSpec, message: Message) -> int:

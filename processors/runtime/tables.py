@@ -1,7 +1,12 @@
-"""The tables of a process: which are declared, which partitions are open, which must be given up after a rebalance."""
+"""The tables of a process: which are declared, which partitions are open, which must be given up after a rebalance.
+
+They are opened when their partitions are assigned, not at the first batch: recovery is then under way while the records
+are fetched, and the first event after a start or a rebalance waits for what is left of it alone.
+"""
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +30,10 @@ class Tables:
         self._topic_ids: dict[str, bytes] = {}
         self._opened: dict[int, Opened] = {}
         self._generation: int | None = None
+        self._lost: Counter[int] = Counter()
+        """Of each partition how often it was, or may have been, another worker's."""
+        self._assigned: set[int] | None = None
+        self.recovered_entries = 0
         self._locks: dict[int, asyncio.Lock] = {}
         self._cache = shared_cache()
 
@@ -39,22 +48,49 @@ class Tables:
         for spec in self._specs:
             self._topic_ids[spec.name] = await asyncio.to_thread(topic_id_of, self._bootstrap, spec.changelog)
 
-    async def open(self, partition: int) -> None:
-        """Recovers this partition of every table; at once where it is open already. Raises TableRefused."""
-        if partition in self._opened or not self._specs:
-            return
+    async def open_all(self, partitions: Iterable[int]) -> None:
+        """Side by side. Raises TableRefused."""
+        if self._specs:
+            async with asyncio.TaskGroup() as opening:
+                for partition in partitions:
+                    opening.create_task(self.open(partition))
+
+    async def open(self, partition: int) -> bool:
+        """Recovers this partition of every table; at once where it is open already. False where a rebalance took it
+        away meanwhile. Raises TableRefused.
+        """
         async with self._locks.setdefault(partition, asyncio.Lock()):
-            if partition not in self._opened:
-                self._opened[partition] = await asyncio.to_thread(self._open, partition)
+            while self._specs and partition not in self._opened:
+                lost = self._lost[partition]
+                opened = await asyncio.to_thread(self._open, partition)
+                if self._lost[partition] == lost:
+                    self._opened[partition] = opened
+                    break
+                _close(opened)  # its changelog may have moved on without us, though it came back
+                if self._assigned is not None and partition not in self._assigned:
+                    return False
+        return True
+
+    def unopened(self) -> int:
+        """How many of the assigned partitions are not recovered yet."""
+        return len((self._assigned or set()) - self._opened.keys()) if self._specs else 0
 
     def _open(self, partition: int) -> Opened:
         opened: Opened = {}
-        for spec in self._specs:
-            topic_id = self._topic_ids[spec.name]
-            decided = partial(newest_decided_ms, self._bootstrap, self._group, self._sources(), partition)
-            changelog = Changelog(self._bootstrap, topic_id, decided)
-            opened[spec.name] = (open_partition(changelog, spec, self._directory, self._cache, partition), topic_id)
+        try:
+            for spec in self._specs:
+                topic_id = self._topic_ids[spec.name]
+                decided = partial(newest_decided_ms, self._bootstrap, self._group, self._sources(), partition)
+                changelog = Changelog(self._bootstrap, topic_id, decided, self._note_recovered)
+                opened[spec.name] = (open_partition(changelog, spec, self._directory, self._cache, partition), topic_id)
+        except BaseException:
+            _close(opened)
+            raise
         return opened
+
+    def _note_recovered(self, entries: int) -> None:
+        """From the recovering threads; a count that is a little off matters to nobody, that it grows does."""
+        self.recovered_entries += entries
 
     def committed(self, partition: int, name: str) -> TablePartition:
         """What is written of a table's open partition, for reading beside batches."""
@@ -70,7 +106,10 @@ class Tables:
         """
         missed = self._generation is not None and generation != self._generation + 1
         self._generation = generation
-        for partition in set(self._opened) - (set() if missed else partitions):
+        kept = set() if missed else partitions
+        self._lost.update((self._assigned or set()) - kept)
+        self._assigned = partitions
+        for partition in set(self._opened) - kept:
             self._close(partition)
 
     def give_up(self, partition: int) -> None:
@@ -83,5 +122,9 @@ class Tables:
             self._close(partition)
 
     def _close(self, partition: int) -> None:
-        for table, _topic_id in self._opened.pop(partition).values():
-            table.close()
+        _close(self._opened.pop(partition))
+
+
+def _close(opened: Opened) -> None:
+    for table, _topic_id in opened.values():
+        table.close()

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,8 +47,8 @@ class Place(NamedTuple):
             producer.produce(self.spec.changelog, value, key, partition=0)
         assert producer.flush(TIMEOUT_SECONDS) == 0
 
-    def open(self, decided_ms: int | None = None) -> TablePartition:
-        changelog = Changelog(self.kafka, topic_id_of(self.kafka, self.spec.changelog), lambda: decided_ms)
+    def open(self, decided_ms: int | None = None, note: Callable[[int], None] = lambda entries: None) -> TablePartition:
+        changelog = Changelog(self.kafka, topic_id_of(self.kafka, self.spec.changelog), lambda: decided_ms, note)
         return open_partition(changelog, self.spec, self.directory, shared_cache(), 0)
 
     def entries(self, decided_ms: int | None = None) -> dict[bytes, bytes]:
@@ -141,6 +141,46 @@ def test_records_deleted_before_the_database_had_them_are_missed(place: Place) -
     place.delete_before(6)
     with pytest.raises(TableRefused, match="offsets 3 to 5 of the changelog"):
         place.open()
+
+
+@pytest.mark.requirement("F24")
+def test_records_deleted_while_they_are_read_are_told_or_refused_again_and_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two records a step; after the first step the next two are gone. Whoever starts again does not find it well."""
+    monkeypatch.setattr("processors.runtime.changelog.READ_RECORDS_MAX", 2)
+    place.append(*records(place, 0, 8))
+    cut: list[int] = []
+
+    def delete_the_next(entries: int) -> None:
+        if not cut:
+            cut.append(entries)
+            place.delete_before(4)
+
+    if place.spec.retention_seconds is None:
+        with pytest.raises(TableRefused, match=r"offsets 2 to 3 of the changelog .* were deleted"):
+            place.open(note=delete_the_next)
+        with pytest.raises(TableRefused, match="offsets 2 to 3 of the changelog"):
+            place.open()
+    else:
+        place.open(note=delete_the_next).close()
+        [told] = [line.facts for line in caplog.records if line.message == "table.changelog_cut"]  # type: ignore[attr-defined]
+        assert (told["first"], told["behind"]) == (2, 4)
+        assert expected(4, first=4).items() <= place.entries().items()
+    assert cut == [2]
+
+
+@pytest.mark.requirement("F22", "F24")
+def test_where_nothing_ages_out_a_changelog_without_its_first_records_makes_no_table(place: Place) -> None:
+    place.append(*records(place, 0, 5))
+    place.delete_before(3)
+    if place.spec.retention_seconds is not None:
+        assert place.entries() == expected(2, first=3)
+        return
+    with pytest.raises(TableRefused, match=r"offsets 0 to 2 of the changelog .* --accept-loss"):
+        place.open()
+    (place.directory / place.spec.name / LOSS_ACCEPTED).touch()
+    assert place.entries() == expected(2, first=3)
 
 
 @pytest.mark.requirement("F22")

@@ -1,4 +1,4 @@
-"""How tests are shared out among xdist's workers: what shares an expensive fixture runs on one worker, long tests first.
+"""How tests are shared out among xdist's workers: who shares an expensive fixture runs on one worker, long tests first.
 
 A fixture of a module or a package (a broker, a whole installation) is made once a worker, and again whenever a worker
 comes back to it from elsewhere. So all tests that use one are a group, and it is made once a run. That holds for every
