@@ -202,7 +202,7 @@ def _pytest(folder: Path, suite: str, workers: str) -> subprocess.CompletedProce
     (folder / "pytest.ini").write_text("[pytest]\n")
     (folder / "test_suite.py").write_text(suite)
     command = [sys.executable, "-m", "pytest", "-p", "tests.traceability.plugin", "-p", "no:cacheprovider"]
-    command += ["-n", workers, f"--requirements-file={folder / 'requirements.json'}"]
+    command += ["-p", "xdist.plugin", "-n", workers, f"--requirements-file={folder / 'requirements.json'}"]
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    env["PYTHONPATH"] = str(ROOT)
+    env |= {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=60, check=False)
