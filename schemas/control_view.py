@@ -9,6 +9,7 @@ from schemas.entities import (
     State,
     Stream,
     StreamStatus,
+    Subscription,
     Target,
     WebhookEndpoint,
     Workflow,
@@ -16,10 +17,33 @@ from schemas.entities import (
     state_of,
     workflow_entity_id,
 )
+from schemas.patterns import PatternTrie
 from schemas.records import Entity
 
 StreamName = tuple[str, str, str]  # workspace, environment, name
 Change = Callable[[State | None, State | None], None]
+
+
+class Subscribers:
+    """One surface's subscriptions of one workspace and environment. Their trie is made when first asked for."""
+
+    def __init__(self) -> None:
+        self.by_id: dict[str, Subscription] = {}
+        self._trie: PatternTrie | None = None
+
+    def put(self, subscription: Subscription) -> None:
+        self.by_id[subscription.id] = subscription
+        self._trie = None
+
+    def remove(self, subscription_id: str) -> None:
+        self.by_id.pop(subscription_id, None)
+        self._trie = None
+
+    def matching(self, event_type: str) -> tuple[str, ...]:
+        if self._trie is None:
+            pairs = ((pattern, one.id) for one in self.by_id.values() for pattern in one.patterns)
+            self._trie = PatternTrie(pairs)
+        return self._trie.match(event_type)
 
 
 class ControlView:
@@ -36,11 +60,13 @@ class ControlView:
         self.workflows: dict[str, Workflow] = {}
         self.endpoints: dict[str, WebhookEndpoint] = {}
         self.targets: dict[str, Target] = {}
-        """Workflows and webhook endpoints: their ids begin differently."""
+        """Workflows, webhook endpoints and subscriptions: their ids begin differently."""
         self.replays: dict[str, Replay] = {}
         self.limits: dict[str, Limit] = {}
         """By bucket (schemas.limits.RateClass.bucket)."""
         self._endpoints_by_scope: dict[tuple[str, str], dict[str, WebhookEndpoint]] = {}
+        self._subscribers: dict[tuple[str, str, str], Subscribers] = {}
+        """By workspace, environment and surface."""
         self._listeners: list[Change] = []
 
     def on_change(self, listener: Change) -> None:
@@ -86,6 +112,20 @@ class ControlView:
         mine = self._endpoints_by_scope.get((workspace, environment), {})
         return sorted(mine.values(), key=lambda endpoint: (endpoint.created_ms, endpoint.id))
 
+    def subscription(self, workspace: str, environment: str, subscription_id: str) -> Subscription | None:
+        found = self.targets.get(workflow_entity_id(workspace, environment, subscription_id))
+        return found if isinstance(found, Subscription) else None
+
+    def subscriptions_of(self, workspace: str, environment: str, surface: str) -> list[Subscription]:
+        """Oldest first."""
+        mine = self._subscribers.get((workspace, environment, surface))
+        return [] if mine is None else sorted(mine.by_id.values(), key=lambda one: (one.created_ms, one.id))
+
+    def subscribed(self, workspace: str, environment: str, surface: str, event_type: str) -> tuple[str, ...]:
+        """Ids of the subscriptions that an event of this type goes to, sorted."""
+        mine = self._subscribers.get((workspace, environment, surface))
+        return () if mine is None else mine.matching(event_type)
+
     def replay(self, workspace: str, environment: str, replay_id: str) -> Replay | None:
         found = self.replays.get(replay_id)
         mine = found is not None and (found.workspace, found.environment) == (workspace, environment)
@@ -122,6 +162,9 @@ class ControlView:
             case WebhookEndpoint():
                 self.endpoints[state.entity_id] = self.targets[state.entity_id] = state
                 self._endpoints_by_scope.setdefault((state.workspace, state.environment), {})[state.id] = state
+            case Subscription():
+                self.targets[state.entity_id] = state
+                self._subscribers.setdefault(_scope(state), Subscribers()).put(state)
             case Replay():
                 self.replays[state.id] = state
             case Limit():
@@ -145,7 +188,20 @@ class ControlView:
                 self.endpoints.pop(state.entity_id, None)
                 self.targets.pop(state.entity_id, None)
                 self._endpoints_by_scope[state.workspace, state.environment].pop(state.id, None)
+            case Subscription():
+                self.targets.pop(state.entity_id, None)
+                self._unsubscribe(state)
             case Replay():
                 self.replays.pop(state.id, None)
             case Limit():
                 self.limits.pop(state.entity_id, None)
+
+    def _unsubscribe(self, state: Subscription) -> None:
+        mine = self._subscribers[_scope(state)]
+        mine.remove(state.id)
+        if not mine.by_id:
+            del self._subscribers[_scope(state)]
+
+
+def _scope(state: Subscription) -> tuple[str, str, str]:
+    return state.workspace, state.environment, state.surface

@@ -162,6 +162,34 @@ class WebhookEndpoint(Target, frozen=True, kw_only=True):
     description: str | None = None
 
 
+class SubscriptionSurface(StrEnum):
+    """Whose subscription it is: it gets events of the system stream of that name."""
+
+    SPINE = "spine"
+    WORK = "work"
+
+
+class PayloadFormat(StrEnum):
+    """What a subscription is sent: its surface's own form, or a CloudEvent 1.0 in structured mode."""
+
+    NATIVE = "native"
+    CLOUDEVENTS = "cloudevents"
+
+
+class Subscription(Target, frozen=True, kw_only=True):
+    """Gets the events of its surface's stream whose type matches one of `patterns` (schemas/patterns.py).
+
+    `sealed_secret`: the caller's own (schemas/sealed_secrets.py); empty: derived, as a workflow's is.
+    """
+
+    kind: ClassVar[str] = "subscription"
+    surface: SubscriptionSurface
+    patterns: list[str]
+    description: str | None = None
+    sealed_secret: bytes = b""
+    payload_format: PayloadFormat = PayloadFormat.NATIVE
+
+
 class ReplayStatus(StrEnum):
     RUNNING = "running"
     COMPLETED = "completed"
@@ -208,7 +236,7 @@ class Limit(State, frozen=True, kw_only=True):
 
 
 STATES: dict[str, type[State]] = {
-    state.kind: state for state in (Workspace, Key, Stream, Workflow, WebhookEndpoint, Replay, Limit)
+    state.kind: state for state in (Workspace, Key, Stream, Workflow, WebhookEndpoint, Subscription, Replay, Limit)
 }
 
 

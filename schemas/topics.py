@@ -14,6 +14,7 @@ DAY_MS = 86_400_000
 SHORT_DAYS = 10 / 1440
 ENVIRONMENTS = ("live", "test")
 SYSTEM_STREAMS = frozenset({"spine", "work"})
+"""Streams of the other surfaces, each named like its own: made when first needed, written to by that surface alone."""
 ROUTES = "routes"
 ROUTE_TOPIC_DAYS = 14
 STREAM_NAME = re.compile(r"[a-z0-9-]{3,64}")
@@ -84,6 +85,11 @@ class StreamTopic:
     @property
     def name(self) -> str:
         return f"events.{self.workspace}.{self.environment}.{self.stream}"
+
+
+def surface_of(stream: str) -> str:
+    """Whose rules hold for a stream's events; within a surface, idempotency keys and ids mean one event."""
+    return stream if stream in SYSTEM_STREAMS else "events"
 
 
 def stream_topic(workspace: str, environment: str, stream: str) -> str:

@@ -24,6 +24,7 @@ from processors.admission.rerouting import (
     placement_key,
     right_partition,
 )
+from processors.admission.subscribers import routes_of
 from processors.runtime.batches import Batch, Record
 from processors.runtime.runtime import Runtime
 from processors.runtime.table import TableView
@@ -158,8 +159,9 @@ class Admission:
         key = table_key(place.scope, found.pieces.idempotency_key, event_id)
         stored = turn.table.get(key)
         stream = place.stream
+        routes = routes_of(self._view, stream, found.pieces)
         source = Source(record.topic, stream.topic_id, record.partition, record.offset)
-        candidate = Candidate(event_id, found.payload_hash, record.timestamp, stream.default_routes, source)
+        candidate = Candidate(event_id, found.payload_hash, record.timestamp, routes, source)
         try:
             decided = decide(None if stored is None else _decode_seen(stored), candidate)
             effects = effects_of(decided, place, record, found)

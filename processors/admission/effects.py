@@ -15,12 +15,11 @@ from processors.runtime.batches import Record
 from schemas.avro_pieces import NOTHING, array, bytes_, long, string
 from schemas.codec import DECISION, DELIVERY, VERDICT
 from schemas.entities import Stream, workflow_entity_id
-from schemas.event_rules import SURFACE
 from schemas.ids import DELIVERY as DELIVERY_ID
 from schemas.ids import derived_id
 from schemas.records import Decision
 from schemas.replies import REPLY_HEADER, decode_reply
-from schemas.topics import StreamTopic
+from schemas.topics import StreamTopic, surface_of
 
 Message = dict[str, Any]
 """What `Work.produce_many` takes: value, and key or partition."""
@@ -57,7 +56,7 @@ def place_of(topic: StreamTopic, stream: Stream, partition: int) -> Place:
     return Place(
         topic,
         stream,
-        scope_of(topic.workspace, topic.environment, SURFACE),
+        scope_of(topic.workspace, topic.environment, surface_of(topic.stream)),
         string(topic.name) + string(stream.topic_id) + long(partition),
         string(topic.workspace) + string(topic.environment) + string(topic.stream),
         _routes_field(stream.default_routes),

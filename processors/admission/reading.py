@@ -13,7 +13,6 @@ from schemas.codec import EVENT, Undecodable
 from schemas.event_avro import encode_event
 from schemas.event_layout import EventPieces, pieces_of
 from schemas.event_rules import (
-    SURFACE,
     EventFields,
     EventInvalid,
     check_fields,
@@ -22,7 +21,7 @@ from schemas.event_rules import (
     read_direct_event,
 )
 from schemas.seal import SEAL_HEADER, Sealer
-from schemas.topics import StreamTopic
+from schemas.topics import StreamTopic, surface_of
 
 DIRECT_BYTES_MAX = 1_048_576
 
@@ -76,7 +75,7 @@ def _direct(value: bytes, topic: StreamTopic, now_ms: int) -> ReadEvent:
         raise Unreadable("wrong_stream", f"the record says stream {fields.stream}, the topic says {topic.stream}")
     fields = msgspec.structs.replace(fields, stream=topic.stream)
     digest = payload_hash(fields)
-    identifier = event_id(topic.workspace, topic.environment, SURFACE, fields, digest)
+    identifier = event_id(topic.workspace, topic.environment, surface_of(topic.stream), fields, digest)
     return ReadEvent(pieces_of(encode_event(fields, identifier)), digest, True)
 
 

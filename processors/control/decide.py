@@ -6,7 +6,7 @@ idempotency key (then the same answer); does the workspace exist; then the kind'
 
 import msgspec
 
-from processors.control import keys, limits, replays, route_topics, streams, tenants, webhooks
+from processors.control import keys, limits, replays, route_topics, streams, subscriptions, tenants, webhooks
 from processors.control.values import WAITING, Answer, Asked, Done, Effects, Facts, Refused, TokenHash
 from schemas.commands import (
     DONE,
@@ -16,10 +16,12 @@ from schemas.commands import (
     ClearLimit,
     CreateKey,
     CreateStream,
+    CreateSubscription,
     CreateWebhookEndpoint,
     CreateWorkflow,
     CreateWorkspace,
     DeleteStream,
+    DeleteSubscription,
     DeleteWebhookEndpoint,
     DeleteWorkflow,
     DisableWorkflow,
@@ -39,6 +41,7 @@ from schemas.commands import (
     TouchKeys,
     TryWebhookEndpoint,
     UpdateStream,
+    UpdateSubscription,
     payload_hash,
 )
 from schemas.ids import derived_id
@@ -185,6 +188,12 @@ def _decided(facts: Facts, asked: Asked, token_hash: TokenHash) -> Done:
             return webhooks.delete(facts, asked, payload)
         case TryWebhookEndpoint():
             return webhooks.send_trial(facts, asked, payload)
+        case CreateSubscription():
+            return subscriptions.create(facts, asked, payload)
+        case UpdateSubscription():
+            return subscriptions.update(facts, asked, payload)
+        case DeleteSubscription():
+            return subscriptions.delete(facts, asked, payload)
         case StartReplay():
             return replays.start(facts, asked, payload)
         case CancelReplay():

@@ -8,6 +8,7 @@
 | `s`, workspace, stream id | empty; streams that count towards the workspace's limit |
 | `o`, workspace, topic | the id of the workflow that writes to this route topic; empty: it is gone, the topic not yet |
 | `h`, workspace, environment, endpoint id | empty; webhook endpoints, which count towards the limit |
+| `b`, workspace, surface, environment, subscription id | empty; subscriptions, which count towards the limit |
 | `r`, workspace, replay id | empty; replays that run, which count towards the limit |
 | `w`, stream id, task | TopicWork that is not finished |
 | `a`, command id | Answer |
@@ -30,6 +31,7 @@ from schemas.entities import (
     State,
     Stream,
     StreamStatus,
+    Subscription,
     WebhookEndpoint,
     Workflow,
     Workspace,
@@ -106,6 +108,13 @@ class ControlState:
 
     def endpoints_counted(self, workspace: str) -> int:
         return sum(1 for _ in self._table.scan(_key("h", workspace, "")))
+
+    def subscription(self, workspace: str, environment: str, subscription_id: str) -> Subscription | None:
+        found = self._state(f"subscription/{workflow_entity_id(workspace, environment, subscription_id)}")
+        return found if isinstance(found, Subscription) else None
+
+    def subscriptions_counted(self, workspace: str, surface: str) -> int:
+        return sum(1 for _ in self._table.scan(_key("b", workspace, surface, "")))
 
     def replay(self, replay_id: str) -> Replay | None:
         found = self._state(f"replay/{replay_id}")
@@ -227,6 +236,8 @@ class ControlState:
                 self._table.put(_key("o", workflow.workspace, workflow.topic), workflow.id.encode())
             case WebhookEndpoint() as endpoint:
                 self._table.put(_endpoint_key(endpoint), b"")
+            case Subscription() as subscription:
+                self._table.put(_subscription_key(subscription), b"")
             case Replay(status=ReplayStatus.RUNNING) as replay:
                 self._table.put(_key("r", replay.workspace, replay.id), b"")
             case Replay() as replay:
@@ -248,6 +259,8 @@ class ControlState:
                 self._table.put(_key("o", workflow.workspace, workflow.topic), b"")
             case WebhookEndpoint() as endpoint:
                 self._table.delete(_endpoint_key(endpoint))
+            case Subscription() as subscription:
+                self._table.delete(_subscription_key(subscription))
             case Replay() as replay:
                 self._table.delete(_key("r", replay.workspace, replay.id))
 
@@ -268,6 +281,10 @@ def _key(*parts: str) -> bytes:
 
 def _endpoint_key(endpoint: WebhookEndpoint) -> bytes:
     return _key("h", endpoint.workspace, endpoint.environment, endpoint.id)
+
+
+def _subscription_key(subscription: Subscription) -> bytes:
+    return _key("b", subscription.workspace, subscription.surface, subscription.environment, subscription.id)
 
 
 def _hour_key(hour: int) -> bytes:

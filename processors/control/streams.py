@@ -140,6 +140,8 @@ def _active(facts: Facts, asked: Asked, id_or_name: str) -> Stream:
     command = asked.command
     stream = facts.stream_named(command.workspace, command.environment, id_or_name) or facts.stream(id_or_name)
     mine = stream is not None and (stream.workspace, stream.environment) == (command.workspace, command.environment)
+    if stream is not None and stream.name in SYSTEM_STREAMS and command.surface != stream.name:
+        mine = False  # it is no other surface's to change
     if stream is None or not mine or stream.status is not StreamStatus.ACTIVE:
         raise Refused(404, "stream_not_found", f"There is no stream {id_or_name} in {command.environment}.")
     return stream

@@ -15,8 +15,8 @@ from schemas.commands import (
     ReactivateWorkflow,
     WorkspaceCreated,
 )
-from schemas.entities import Target, Workflow, Workspace
-from schemas.ids import WEBHOOK_ENDPOINT, WORKFLOW, derived_id
+from schemas.entities import Subscription, Target, Workflow, Workspace
+from schemas.ids import SPINE_SUBSCRIPTION, WEBHOOK_ENDPOINT, WORK_WEBHOOK, WORKFLOW, derived_id
 
 WORKSPACE_ID = re.compile(r"[A-Za-z0-9_-]{3,64}")  # it is a part of topic names
 
@@ -74,8 +74,10 @@ def reactivate_workflow(facts: Facts, asked: Asked, payload: ReactivateWorkflow)
 
 
 def target(facts: Facts, asked: Asked, target_id: str) -> Target:
-    """A workflow or a webhook endpoint, as the id says. Raises Refused (404)."""
+    """A workflow, a webhook endpoint or a subscription, as the id says. Raises Refused (404)."""
     command = asked.command
+    if target_id.startswith((SPINE_SUBSCRIPTION, WORK_WEBHOOK)):
+        return subscription(facts, asked, target_id)
     if not target_id.startswith(WEBHOOK_ENDPOINT):
         return _workflow(facts, asked, target_id)
     endpoint = facts.endpoint(command.workspace, command.environment, target_id)
@@ -90,6 +92,15 @@ def changed(asked: Asked, after: Target) -> Done:
 
 def resource_of(state: Target) -> str:
     return f"{state.kind}/{state.id}"
+
+
+def subscription(facts: Facts, asked: Asked, subscription_id: str) -> Subscription:
+    """Raises Refused (404)."""
+    command = asked.command
+    found = facts.subscription(command.workspace, command.environment, subscription_id)
+    if found is None:
+        raise Refused(404, "subscription_not_found", f"There is no subscription {subscription_id}.")
+    return found
 
 
 def _workflow(facts: Facts, asked: Asked, workflow_id: str) -> Workflow:

@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from schemas.commands import FaultBody, FieldError, Payload
-from schemas.entities import Key, Replay, State, Stream, WebhookEndpoint, Workflow, Workspace
+from schemas.entities import Key, Replay, State, Stream, Subscription, WebhookEndpoint, Workflow, Workspace
 from schemas.records import Audit, Command, Delivery, Entity, Verdict
 from schemas.replies import ReplyTo
 from schemas.topics import RouteTopic, StreamTopic
@@ -184,6 +184,12 @@ class Facts(Protocol):
 
     def endpoints_counted(self, workspace: str) -> int:
         """Webhook endpoints in both environments."""
+        ...
+
+    def subscription(self, workspace: str, environment: str, subscription_id: str) -> Subscription | None: ...
+
+    def subscriptions_counted(self, workspace: str, surface: str) -> int:
+        """In both environments."""
         ...
 
     def replay(self, replay_id: str) -> Replay | None: ...

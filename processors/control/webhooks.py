@@ -11,7 +11,7 @@ from schemas.commands import (
     TryWebhookEndpoint,
     WebhookTrial,
 )
-from schemas.entities import WebhookEndpoint, Workflow
+from schemas.entities import Subscription, WebhookEndpoint, Workflow
 from schemas.ids import WEBHOOK_ENDPOINT, derived_id
 from schemas.webhooks import ENDPOINTS_MAX, trial_webhook
 
@@ -49,10 +49,13 @@ def send_trial(facts: Facts, asked: Asked, payload: TryWebhookEndpoint) -> Done:
 
 
 def rotate_secret(facts: Facts, asked: Asked, payload: RotateSecret) -> Done:
-    """Of a workflow or a webhook endpoint. Rotated again within an overlap, the secret before the last one ends."""
+    """Of whatever Atlas issued it for. Rotated again within an overlap, the secret before the last one ends."""
     before = target(facts, asked, payload.id)
     if isinstance(before, Workflow) and before.topic:
         raise Refused(409, "workflow_not_signed", "What is written to a topic has no signature, so there is no secret.")
+    if isinstance(before, Subscription) and before.sealed_secret:
+        message = "The subscriber chose the secret; another subscription can have another."
+        raise Refused(409, "secret_not_issued", message)
     until_ms = asked.append_ms + payload.overlap_seconds * 1_000
     return changed(
         asked,

@@ -20,6 +20,7 @@ from schemas.codec import EVENT
 from schemas.ids import EVENT as EVENT_PREFIX
 from schemas.ids import is_id
 from schemas.strict_json import members
+from schemas.topics import SYSTEM_STREAMS
 
 EXPANSIONS = ("attempts", "data")
 
@@ -47,9 +48,14 @@ async def find_event(services: Services, principal: Principal, event_id: str) ->
             stored = await _look(services, principal, event_id)
     except ReadModelUnavailable:
         raise READ_MODEL_BEHIND.refused() from None
-    if stored is None or not principal.may_use_stream(stored.event.stream):
+    if stored is None or not _is_shown(principal, stored.event.stream):
         raise EVENT_NOT_FOUND.refused()
     return stored
+
+
+def _is_shown(principal: Principal, stream: str) -> bool:
+    """Events of other surfaces are looked up there."""
+    return stream not in SYSTEM_STREAMS and principal.may_use_stream(stream)
 
 
 async def _look(services: Services, principal: Principal, event_id: str) -> StoredEvent | None:

@@ -12,6 +12,7 @@ from ingest_gateway.surfaces.events.entity_views import list_view, stream_view
 from ingest_gateway.surfaces.events.faults import STREAM_NOT_FOUND
 from schemas.commands import DeleteStream, decode_state
 from schemas.entities import Stream
+from schemas.topics import SYSTEM_STREAMS
 
 OUT_OF_REACH = "The key is limited to other streams."
 
@@ -30,7 +31,7 @@ async def list_streams(request: web.Request) -> web.Response:
     read_query(request, ())
     await services.control.catch_up()
     mine = services.control.view.streams_of(principal.workspace, principal.environment)
-    return json_response(list_view(stream_view(stream) for stream in mine if principal.may_use_stream(stream.name)))
+    return json_response(list_view(stream_view(stream) for stream in mine if _is_shown(principal, stream)))
 
 
 async def get_stream(request: web.Request) -> web.Response:
@@ -82,9 +83,14 @@ async def _stream(services: Services, principal: Principal, name_or_id: str) -> 
     if stream is None:
         await services.control.catch_up()
         stream = services.control.view.stream(*scope, name_or_id)
-    if stream is None or not principal.may_use_stream(stream.name):
+    if stream is None or not _is_shown(principal, stream):
         raise STREAM_NOT_FOUND.refused()
     return stream
+
+
+def _is_shown(principal: Principal, stream: Stream) -> bool:
+    """The streams of other surfaces are nobody's here."""
+    return stream.name not in SYSTEM_STREAMS and principal.may_use_stream(stream.name)
 
 
 ROUTES = (

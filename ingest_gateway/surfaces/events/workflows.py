@@ -13,7 +13,7 @@ from ingest_gateway.surfaces.events.webhook_forms import read_secret_rotation
 from ingest_gateway.surfaces.events.webhook_views import secret_view
 from schemas.commands import DeleteWorkflow, ReactivateWorkflow, decode_state
 from schemas.entities import Workflow
-from schemas.ids import WEBHOOK_ENDPOINT
+from schemas.ids import WORKFLOW
 from schemas.signatures import signing_secret
 from schemas.topics import route_topic_prefix
 
@@ -83,9 +83,9 @@ async def rotate_workflow_secret(request: web.Request) -> web.Response:
 
 
 def _workflow_id(request: web.Request) -> str:
-    """The control agent takes a webhook endpoint's id as well; here it names nothing."""
+    """The control agent takes other targets' ids as well; here they name nothing."""
     workflow_id = request.match_info["workflow"]
-    if workflow_id.startswith(WEBHOOK_ENDPOINT):
+    if not workflow_id.startswith(WORKFLOW):
         raise WORKFLOW_NOT_FOUND.refused()
     return workflow_id
 
