@@ -2,7 +2,9 @@
 
 Events: `X-Atlas-Signature: t=<unix seconds>,v1=<hex HMAC-SHA256 of "{t}.{raw body}">`
 (seeds/000, Verify the signature).
-Every delivery also carries the three headers of Standard Webhooks, so that its libraries verify it as it is:
+Spine: `X-Signature: sha256=<hex HMAC-SHA256 of the raw body>` (seeds/002); work: the same in `X-Atlas-Signature`
+(seeds/001). Every delivery also carries the three headers of Standard Webhooks, so that its libraries verify it as it
+is:
 `webhook-signature: v1,<base64 HMAC-SHA256 of "{webhook-id}.{webhook-timestamp}.{raw body}">`.
 While a secret is rotated there are several: `…,v1=<new>,v1=<old>`; those of Standard Webhooks have spaces between them.
 A secret that Atlas issues is derived from the master key and the entity's id and version, so that no topic holds it.
@@ -16,6 +18,7 @@ from collections.abc import Sequence
 from schemas.seal import derive_key
 
 SIGNATURE_HEADER = "X-Atlas-Signature"
+SPINE_SIGNATURE_HEADER = "X-Signature"
 SECRET_PREFIX = "whsec_"
 
 
@@ -45,3 +48,18 @@ def standard_signature(key: bytes, message_id: str, timestamp_seconds: int, body
     """The value of `webhook-signature`; `key` is that of `standard_key`."""
     signed = hmac.digest(key, f"{message_id}.{timestamp_seconds}.".encode() + body, "sha256")
     return "v1," + base64.b64encode(signed).decode()
+
+
+def body_signature(secret: str, body: bytes) -> str:
+    """`X-Signature` of the spine (S-035) and `X-Atlas-Signature` of the work surface (W-053): over the raw body."""
+    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+def callers_standard_key(secret: str) -> bytes:
+    """As `standard_key`; a secret that the caller chose and that is not in that form is the key itself, as bytes."""
+    if not secret.startswith(SECRET_PREFIX):
+        return secret.encode()
+    try:
+        return standard_key(secret)
+    except ValueError:
+        return secret.encode()

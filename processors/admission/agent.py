@@ -159,10 +159,10 @@ class Admission:
         key = table_key(place.scope, found.pieces.idempotency_key, event_id)
         stored = turn.table.get(key)
         stream = place.stream
-        routes = routes_of(self._view, stream, found.pieces)
         source = Source(record.topic, stream.topic_id, record.partition, record.offset)
-        candidate = Candidate(event_id, found.payload_hash, record.timestamp, routes, source)
         try:
+            routes = routes_of(self._view, stream, found.pieces)
+            candidate = Candidate(event_id, found.payload_hash, record.timestamp, routes, source)
             decided = decide(None if stored is None else _decode_seen(stored), candidate)
             effects = effects_of(decided, place, record, found)
         except Exception as error:

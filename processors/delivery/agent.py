@@ -38,9 +38,11 @@ from processors.delivery.lanes import Lanes
 from processors.delivery.pending import Limits, Partition, Pending, read_pending
 from processors.delivery.route_topics import TopicWriter, topic_record
 from processors.delivery.settling import TABLE, Ended, Settled, Settler, TakenIn
+from processors.delivery.subscribed import Content, content_for
 from processors.delivery.waiting import STAMP, Due
 from processors.runtime.batches import Batch, Record
 from processors.runtime.runtime import Runtime
+from schemas.entities import Subscription
 from schemas.ladders import EndpointClass
 from schemas.records import Outcome
 from schemas.topics import DAY_MS, Topic
@@ -208,9 +210,12 @@ class DeliveryAgent:
             return await self._topics.write(route.topic, topic_record(pending.delivery, pending.attempt))
         if route.endpoint is None:
             return Failed(ErrorCode.TARGET_FORBIDDEN, f"may not be sent to: {route.forbidden}")
+        body, headers = Content(pending.body, {})
+        if isinstance(route.workflow, Subscription):
+            body, headers = content_for(route.workflow, pending.delivery)
+        delivery = pending.delivery
         return await self._client.post(
-            route.endpoint,
-            Post(pending.delivery.delivery_id, pending.attempt, pending.body, pending.delivery.replay),
+            route.endpoint, Post(delivery.delivery_id, pending.attempt, body, delivery.replay, headers)
         )
 
     def _withdraw(self, lane: Hashable) -> None:

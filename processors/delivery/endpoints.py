@@ -11,11 +11,13 @@ from typing import NamedTuple
 from yarl import URL
 
 from operations.control_reader import ControlReader
-from processors.delivery.http_client import Endpoint, Previous
-from schemas.entities import Target, Workflow, workflow_entity_id
+from processors.delivery.http_client import Endpoint, Previous, Style
+from schemas.entities import Subscription, SubscriptionSurface, Target, Workflow, workflow_entity_id
 from schemas.ladders import EndpointClass
 from schemas.records import Delivery
-from schemas.signatures import signing_secret, standard_key
+from schemas.sealed_secrets import SecretBox, SecretUnreadable
+from schemas.signatures import callers_standard_key, signing_secret, standard_key
+from schemas.targets import Target as TargetUrl
 from schemas.targets import TargetForbidden, parse_target
 from schemas.topics import RouteTopic, parse_route_topic
 
@@ -37,6 +39,7 @@ class Endpoints:
     def __init__(self, control: ControlReader, master_key: bytes, *, allow_private_targets: bool) -> None:
         self._control = control
         self._master_key = master_key
+        self._callers_secrets = SecretBox(master_key)
         self._allow_private_targets = allow_private_targets
         self._prepared: dict[str, Route] = {}
         self._asking = asyncio.Lock()
@@ -86,12 +89,35 @@ class Endpoints:
             target = parse_target(workflow.url, self._allow_private_targets)
         except TargetForbidden as error:
             return Route(workflow, None, str(error))
+        if isinstance(workflow, Subscription):
+            return self._subscribed(workflow, target)
+        return Route(workflow, self._issued(workflow, URL(target.url, encoded=True), Style.EVENTS))
+
+    def _issued(self, workflow: Target, url: URL, style: Style) -> Endpoint:
+        """With secrets that Atlas issued."""
         secret = self._secret(workflow, workflow.secret_version)
         previous = None
         if workflow.previous_until_ms is not None:
             before = self._secret(workflow, workflow.secret_version - 1)
             previous = Previous(before, standard_key(before), workflow.previous_until_ms)
-        return Route(workflow, Endpoint(URL(target.url, encoded=True), secret, standard_key(secret), previous))
+        return Endpoint(url, secret, standard_key(secret), previous, style)
+
+    def _subscribed(self, subscription: Subscription, target: TargetUrl) -> Route:
+        """As its surface has it: the signature's style, the ladder, https alone."""
+        if target.scheme != "https" and not self._allow_private_targets:
+            return Route(subscription, None, "the scheme must be https")
+        is_work = subscription.surface is SubscriptionSurface.WORK
+        style, kind = (Style.WORK, EndpointClass.WORK) if is_work else (Style.SPINE, EndpointClass.EVENTS)
+        url = URL(target.url, encoded=True)
+        if not subscription.sealed_secret:
+            return Route(subscription, self._issued(subscription, url, style), kind=kind)
+        try:
+            secret = self._callers_secrets.open(
+                subscription.sealed_secret, subscription.workspace, subscription.environment
+            )
+        except SecretUnreadable as error:
+            return Route(subscription, None, str(error))
+        return Route(subscription, Endpoint(url, secret, callers_standard_key(secret), style=style), kind=kind)
 
     def _secret(self, workflow: Target, version: int) -> str:
         return signing_secret(self._master_key, workflow.entity_id, version)

@@ -14,8 +14,10 @@ import asyncio
 import socket
 import ssl
 import time
+from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
 
 from aiohttp import (
     ClientConnectionError,
@@ -35,7 +37,13 @@ from processors.delivery.decide import Answered, Result, TimedOut
 from processors.delivery.failures import failure_of
 from processors.delivery.guard import AddressInfo, GuardedResolver, guarded_socket, open_socket
 from processors.delivery.retry_after import HONOURED
-from schemas.signatures import SIGNATURE_HEADER, standard_signature, timestamped_signature
+from schemas.signatures import (
+    SIGNATURE_HEADER,
+    SPINE_SIGNATURE_HEADER,
+    body_signature,
+    standard_signature,
+    timestamped_signature,
+)
 
 EXCERPT_BYTES = 1_024
 DRAINED_BYTES_MAX = 16_384  # an answer declared as longer is not read to its end for the connection's sake
@@ -60,6 +68,14 @@ class Previous:
     until_ms: int
 
 
+class Style(Enum):
+    """In which header the surface's own signature stands, and how it is made (schemas/signatures.py)."""
+
+    EVENTS = "events"
+    SPINE = "spine"
+    WORK = "work"
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where and with which keys: prepared once a workflow's state, not once a delivery."""
@@ -68,6 +84,7 @@ class Endpoint:
     secret: str
     standard_key: bytes
     previous: Previous | None = None
+    style: Style = Style.EVENTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +95,7 @@ class Post:
     attempt: int
     body: bytes
     replay: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class _Connections:
@@ -179,7 +197,8 @@ def signed_headers(endpoint: Endpoint, post: Post, now_seconds: int) -> dict[str
         keys.append(previous.standard_key)
     standard = (standard_signature(key, post.delivery_id, now_seconds, post.body) for key in keys)
     headers = {
-        SIGNATURE_HEADER: timestamped_signature(secrets, now_seconds, post.body),
+        **_surface_signature(endpoint, secrets, now_seconds, post.body),
+        **post.headers,
         "webhook-id": post.delivery_id,
         "webhook-timestamp": str(now_seconds),
         "webhook-signature": " ".join(standard),
@@ -189,6 +208,17 @@ def signed_headers(endpoint: Endpoint, post: Post, now_seconds: int) -> dict[str
     if post.replay:
         headers["X-Atlas-Replay"] = str(post.replay)
     return headers
+
+
+def _surface_signature(endpoint: Endpoint, secrets: list[str], now_seconds: int, body: bytes) -> dict[str, str]:
+    """The documents of spine and work have one signature a delivery: it is the newest secret's."""
+    match endpoint.style:
+        case Style.SPINE:
+            return {SPINE_SIGNATURE_HEADER: body_signature(secrets[0], body)}
+        case Style.WORK:
+            return {SIGNATURE_HEADER: body_signature(secrets[0], body)}
+        case Style.EVENTS:
+            return {SIGNATURE_HEADER: timestamped_signature(secrets, now_seconds, body)}
 
 
 async def _read_excerpt(answer: ClientResponse, excerpt: bytearray) -> None:

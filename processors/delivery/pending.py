@@ -9,6 +9,7 @@ from typing import Any
 from faust.types import TP
 
 from processors.delivery.decide import body_of, ordering_key_of
+from processors.delivery.subscribed import is_subscribed
 from processors.delivery.tracker import PartitionTracker
 from processors.delivery.waiting import Entry, entry_of, order_hash
 from processors.runtime.batches import Record
@@ -169,8 +170,10 @@ def pending_again(partition: Partition, value: bytes, entry: Entry) -> Pending:
 
 
 def _content(delivery: Delivery) -> tuple[bytes, dict[str, Any] | None]:
-    """The body, and the event that it is about; a webhook's body is sent as it stands."""
+    """The body, and the event that it is about; a webhook's body is sent as it stands, a subscription's is made when
+    it is sent (subscribed.py).
+    """
     if delivery.kind == DeliveryKind.WEBHOOK:
         return delivery.event, None
     event = EVENT.decode_body(delivery.event)
-    return body_of(delivery, event), event
+    return b"" if is_subscribed(delivery) else body_of(delivery, event), event

@@ -114,5 +114,7 @@ ERRORS = {
     "replay_limit_reached": "The workspace has as many replays under way as it may.",
     "topic_limit_reached": "The workspace has 100 topics of workflows, those deleted in the last 14 days included.",
     "topic_taken": "Another workflow writes to the topic.",
+    "secret_not_issued": "The subscriber chose the secret, so Atlas has no other to give.",
+    "subscription_limit_reached": "The org has as many subscriptions as it may: 10 of the spine, 50 webhooks of work.",
     "webhook_endpoint_limit_reached": "The workspace has as many webhook endpoints as it may.",
 }
