@@ -19,6 +19,8 @@ from schemas.seal import derive_key
 
 SIGNATURE_HEADER = "X-Atlas-Signature"
 SPINE_SIGNATURE_HEADER = "X-Signature"
+DELIVERY_HEADER = "X-Atlas-Delivery"
+"""The delivery's id, the same on all its attempts."""
 SECRET_PREFIX = "whsec_"
 
 

@@ -1,5 +1,7 @@
 """How an event is shown: the JSON of `GET /v1/events/{id}`. Pure. Sources: seeds/000; DECISIONS A-047 to A-053."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -9,9 +11,18 @@ from ingest_gateway.read_model.stored import RouteState, StoredEvent
 from schemas.read_model import AttemptRow
 from schemas.times import rfc3339
 
+NONE_DISABLED: Mapping[str, str] = MappingProxyType({})
 
-def event_view(stored: StoredEvent, *, every_attempt: bool = False, data: bytes | None = None) -> dict[str, Any]:
+
+def event_view(
+    stored: StoredEvent,
+    *,
+    every_attempt: bool = False,
+    data: bytes | None = None,
+    disabled: Mapping[str, str] = NONE_DISABLED,
+) -> dict[str, Any]:
     """The document's shape, for orjson. `data`: the payload's JSON as it stands on the log, where it was asked for.
+    `disabled`: routes whose workflow is disabled now, with its name; what waits behind one is shown as `disabled`.
 
     `attempts` holds the newest state of each route; with `every_attempt` each attempt that was made, oldest first
     within its route, with its times.
@@ -28,7 +39,7 @@ def event_view(stored: StoredEvent, *, every_attempt: bool = False, data: bytes 
         "idempotency_key": event.idempotency_key,
         "actor": _as_sent(event.actor),
         "metadata": _as_sent(event.metadata),
-        "attempts": _every_attempt(stored) if every_attempt else _newest_of_each_route(stored),
+        "attempts": _every_attempt(stored) if every_attempt else _newest_of_each_route(stored, disabled),
     }
     return view if data is None else view | {"data": orjson.Fragment(data)}
 
@@ -64,9 +75,22 @@ def audit_item(row: Row[Any]) -> dict[str, Any]:
     }
 
 
-def _newest_of_each_route(stored: StoredEvent) -> list[dict[str, Any]]:
+def _newest_of_each_route(stored: StoredEvent, disabled: Mapping[str, str]) -> list[dict[str, Any]]:
     newest = stored.newest()
-    return [_attempt(newest[route]) if route in newest else _queued(route) for route in stored.routes()]
+    shown = [_attempt(newest[route]) if route in newest else _queued(route) for route in stored.routes()]
+    return [_parked(view, disabled[view["workflow_id"]]) if _is_parked(view, disabled) else view for view in shown]
+
+
+def _is_parked(view: dict[str, Any], disabled: Mapping[str, str]) -> bool:
+    return view["workflow_id"] in disabled and view["status"] in (RouteState.QUEUED, RouteState.RETRY_SCHEDULED)
+
+
+def _parked(view: dict[str, Any], name: str) -> dict[str, Any]:
+    """Its coming attempt waits for the workflow's reactivation, whatever time was set for it."""
+    error = {"code": "endpoint_disabled", "message": f"{name} is disabled; what waits is sent when it is reactivated"}
+    parked = {**view, "status": RouteState.DISABLED, "last_error": error}
+    parked.pop("next_attempt_at", None)
+    return parked
 
 
 def _every_attempt(stored: StoredEvent) -> list[dict[str, Any]]:

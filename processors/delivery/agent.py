@@ -49,6 +49,7 @@ from schemas.topics import DAY_MS, Topic
 
 log = logging.getLogger(__name__)
 RECORDS_A_TURN = 64  # read without letting attempts have the loop
+WATCH_SECONDS = 0.25
 STOP_MARGIN_SECONDS = 1.0
 REVOKED_WAIT_SECONDS = 8.0
 KEPT_MS = 30 * DAY_MS  # as long as `deliveries` keeps them
@@ -66,13 +67,23 @@ class DeliveryAgent:
         self._topics = TopicWriter(settings.kafka, settings.partitions, self._timeout_seconds)
         self._endpoints = Endpoints(runtime.control, settings.master_key, allow_private_targets=private)
         self._gates = Gates(runtime.control.view, BreakerLimits(budget=limits.endpoint_running_max))
-        self._lanes: Lanes[Pending] = Lanes(limits.running_max, lambda lane: self._gates.room(lane, _now_ms()))
+        self._lanes: Lanes[Pending] = Lanes(
+            limits.running_max,
+            lambda lane: self._gates.room(lane, _now_ms()),
+            not_quick_running_max=limits.not_quick_running_max,
+            unknown_running_max=limits.unknown_running_max,
+        )
         self._feeder = Feeder(self._lanes, self._gates, limits, self._start_what_may)
         self._settler = Settler(runtime, self._written)
         self._partitions: dict[TP, Partition] = {}
-        self._attempts: set[asyncio.Task[None]] = set()
+        self._attempts: dict[asyncio.Task[None], tuple[str, float]] = {}
+        """With their lanes, and when they began (monotonic)."""
         self._draining = False
-        self._running = [self._watched(self._settler.run()), self._watched(self._feeder.run())]
+        self._running = [
+            self._watched(self._settler.run()),
+            self._watched(self._feeder.run()),
+            self._watched(self._watch()),
+        ]
         runtime.control.view.on_change(self._feeder.workflow_changed)
         metrics.RUNNING.set_function(lambda: self._lanes.running)
         metrics.WAITING.set_function(lambda: self._lanes.waiting)
@@ -113,7 +124,8 @@ class DeliveryAgent:
                 async with asyncio.timeout(self._limits.full_seconds):
                     await partition.freed.wait()
             except TimeoutError:
-                self._withdraw(self._lanes.longest())
+                for lane in self._lanes.slow_waiting() or [self._lanes.longest()]:
+                    self._withdraw(lane)
 
     def _take_in(self, pending: Pending) -> None:
         partition, lane = pending.partition, pending.lane
@@ -140,7 +152,9 @@ class DeliveryAgent:
         )
 
     def _is_slow(self, pending: Pending) -> bool:
-        """Its endpoint has many in memory, and the first of them has waited for long."""
+        """Its endpoint has many in memory, and the first of them has waited for long; or it is known for that."""
+        if self._lanes.is_slow(pending.lane):
+            return self._lanes.count(pending.lane) >= self._feeder.memory_of(pending.lane)
         if self._lanes.count(pending.lane) < self._limits.endpoint_pending_max:
             return False
         first = self._lanes.first_waiting(pending.lane)
@@ -172,19 +186,33 @@ class DeliveryAgent:
                 continue
             begun = self._gates.of(lane).breaker.start()
             attempt = self._watched(self._attempt(pending, begun))
-            self._attempts.add(attempt)
-            attempt.add_done_callback(self._attempts.discard)
+            self._attempts[attempt] = lane, time.monotonic()
+            attempt.add_done_callback(self._attempts.pop)
+
+    async def _watch(self) -> None:
+        """Finds endpoints that are slow before their attempts have ended, where it matters."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            if self._lanes.running * 2 > self._limits.not_quick_running_max:
+                self._mark_slow(time.monotonic() - self._limits.slow_seconds)
+                self._start_what_may()
+
+    def _mark_slow(self, begun_before: float) -> None:
+        for lane, began in self._attempts.values():
+            if began < begun_before:
+                self._lanes.mark(lane, quick=False)
 
     async def _attempt(self, pending: Pending, begun: int) -> None:
         """One attempt, handed to the settler. The lane is free again before its outcome is confirmed."""
         delivery = pending.delivery
         gate = self._gates.of(pending.lane)
-        started_ms = _now_ms()
+        started_ms, began = _now_ms(), time.monotonic()
         opened = False
         try:
             route = await self._endpoints.find(delivery, pending.read_at)
             result = await self._result(route, pending, started_ms)
             opened = gate.breaker.end(begun, answered=not speaks_against_endpoint(result), now_ms=_now_ms())
+            self._lanes.mark(pending.lane, quick=time.monotonic() - began <= self._limits.slow_seconds)
         finally:
             self._lanes.done(pending.lane)
         first_ms = pending.first_ms or started_ms

@@ -34,8 +34,8 @@ class Feeder:
         self._schedule: Schedule[Place] = Schedule()
         self._held: dict[str, set[Partition]] = {}
         """By lane: partitions of which more is due than its budget lets into memory, or which are disabled."""
-        self._hungry: dict[Place, None] = {}
-        """Due, but all the memory for such is taken."""
+        self._hungry: dict[bool, dict[Place, None]] = {True: {}, False: {}}
+        """Due, but all the memory for such is taken: those that are quick, and the others."""
         self._fetched = 0
         self._fetched_bytes = 0
         self._noted = asyncio.Event()
@@ -64,7 +64,20 @@ class Feeder:
 
     def is_behind(self, partition: Partition, lane: str) -> bool:
         """Whether deliveries of this lane wait in the table though they are due: a new one goes behind them."""
-        return partition in self._held.get(lane, ()) or (partition, lane) in self._hungry or lane in partition.spilling
+        return partition in self._held.get(lane, ()) or self._is_hungry(partition, lane) or lane in partition.spilling
+
+    def _is_hungry(self, partition: Partition, lane: str) -> bool:
+        return any((partition, lane) in hungry for hungry in self._hungry.values())
+
+    def memory_of(self, lane: str) -> int:
+        """How many of a lane may stand in memory, running ones included: of a slow one its share and the next."""
+        limits = self._limits
+        if self._lanes.is_quick(lane):
+            return limits.endpoint_pending_max
+        if not self._lanes.is_slow(lane):
+            return 2 * limits.unknown_running_max
+        share = limits.not_quick_running_max // self._lanes.slow_lanes
+        return max(2, min(limits.endpoint_pending_max, 2 * share))
 
     def released(self, pending: Pending) -> None:
         """One that came from the table has left memory."""
@@ -76,10 +89,12 @@ class Feeder:
         """An attempt of this lane has ended, or its state on `control` has changed."""
         for partition in self._held.pop(lane, ()):
             self._note(partition, lane, 0)
-        if self._hungry and self._has_memory():
-            partition, lane = next(iter(self._hungry))
-            del self._hungry[partition, lane]
-            self._note(partition, lane, 0)
+        for quick, hungry in self._hungry.items():
+            if hungry and self._has_memory(quick=quick):
+                place = next(iter(hungry))
+                del hungry[place]
+                self._note(*place, 0)
+                return
 
     def workflow_changed(self, _before: State | None, after: State | None) -> None:
         """Listener of ControlView."""
@@ -94,8 +109,9 @@ class Feeder:
             partitions.discard(partition)
             if not partitions:
                 del self._held[lane]
-        for place in [place for place in self._hungry if place[0] is partition]:
-            del self._hungry[place]
+        for hungry in self._hungry.values():
+            for place in [place for place in hungry if place[0] is partition]:
+                del hungry[place]
 
     def pause(self) -> None:
         """Nothing is brought into the lanes until `resume`."""
@@ -147,7 +163,8 @@ class Feeder:
         if probes_at_ms is not None:
             self._note(partition, lane, probes_at_ms)
             return
-        room = min(2 * self._gates.room(lane, now_ms), self._limits.endpoint_pending_max) - self._lanes.count(lane)
+        room = min(2 * self._gates.room(lane, now_ms), self.memory_of(lane)) - self._lanes.count(lane)
+        quick = self._lanes.is_quick(lane)
         for due in in_lane(partition.table, lane, partition.cursors.get(lane, lane_prefix(lane))):
             if due.due_ms > now_ms:
                 self._note(partition, lane, due.due_ms)
@@ -157,8 +174,8 @@ class Feeder:
             if room <= 0:
                 self._hold(partition, lane)
                 return
-            if not self._has_memory():
-                self._hungry[partition, lane] = None
+            if not self._has_memory(quick=quick):
+                self._hungry[quick][partition, lane] = None
                 return
             room -= self._fetch(partition, due)
             partition.cursors[lane] = due.key
@@ -181,9 +198,11 @@ class Feeder:
     def _hold(self, partition: Partition, lane: str) -> None:
         self._held.setdefault(lane, set()).add(partition)
 
-    def _has_memory(self) -> bool:
+    def _has_memory(self, *, quick: bool) -> bool:
+        """Endpoints that are not quick leave a part of it to the others."""
         limits = self._limits
-        return self._fetched < limits.fetched_max and self._fetched_bytes < limits.fetched_bytes_max
+        share = 1.0 if quick else limits.fetched_of_slow_share
+        return self._fetched < share * limits.fetched_max and self._fetched_bytes < share * limits.fetched_bytes_max
 
 
 def _now_ms() -> int:

@@ -9,9 +9,9 @@ import errno
 import socket
 from ipaddress import ip_address
 
-from aiohttp import ThreadedResolver
 from aiohttp.abc import ResolveResult
 
+from processors.delivery.resolver import Resolver
 from schemas.targets import forbidden_reason
 
 AddressInfo = tuple[socket.AddressFamily | int, socket.SocketKind | int, int, str, tuple[object, ...]]
@@ -43,11 +43,11 @@ def open_socket(info: AddressInfo) -> socket.socket:
     return socket.socket(family, kind, protocol)
 
 
-class GuardedResolver(ThreadedResolver):
+class GuardedResolver(Resolver):
     """Raises ConnectForbidden for a name that has a forbidden address."""
 
     async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         found = await super().resolve(host, port, family)
         for result in found:

@@ -30,14 +30,15 @@ from aiohttp import (
     TCPConnector,
 )
 from aiohttp.abc import AbstractResolver
-from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 from processors.delivery.decide import Answered, Result, TimedOut
 from processors.delivery.failures import failure_of
 from processors.delivery.guard import AddressInfo, GuardedResolver, guarded_socket, open_socket
+from processors.delivery.resolver import Resolver
 from processors.delivery.retry_after import HONOURED
 from schemas.signatures import (
+    DELIVERY_HEADER,
     SIGNATURE_HEADER,
     SPINE_SIGNATURE_HEADER,
     body_signature,
@@ -118,7 +119,7 @@ class HttpClient:
     ) -> None:
         self._timeout_seconds = timeout_seconds
         self._new_socket = open_socket if allow_private_targets else guarded_socket
-        self._resolver: AbstractResolver = ThreadedResolver() if allow_private_targets else GuardedResolver()
+        self._resolver: AbstractResolver = Resolver() if allow_private_targets else GuardedResolver()
         self._tls = tls
         self._kept = self._session(keep_alive=True)
         self._fresh = self._session(keep_alive=False)
@@ -145,6 +146,7 @@ class HttpClient:
     async def close(self) -> None:
         await self._kept.close()
         await self._fresh.close()
+        await self._resolver.close()
 
     async def _answer(self, endpoint: Endpoint, post: Post) -> ClientResponse:
         """The answer's head. Raises what aiohttp raises."""
@@ -202,7 +204,7 @@ def signed_headers(endpoint: Endpoint, post: Post, now_seconds: int) -> dict[str
         "webhook-id": post.delivery_id,
         "webhook-timestamp": str(now_seconds),
         "webhook-signature": " ".join(standard),
-        "X-Atlas-Delivery": post.delivery_id,
+        DELIVERY_HEADER: post.delivery_id,
         "X-Atlas-Attempt": str(post.attempt),
     }
     if post.replay:

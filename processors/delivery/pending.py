@@ -25,11 +25,16 @@ class Limits:
     """What runs, and what stands in memory, at once."""
 
     running_max: int = 1_024
+    not_quick_running_max: int = 768
+    """Of all endpoints together that are slow, or of which nothing is known yet: the others always have the rest."""
     endpoint_running_max: int = 32
+    unknown_running_max: int = 4
+    """Of an endpoint of which nothing is known yet."""
     endpoint_pending_max: int = 64
     """Of one endpoint, running ones included: as many are taken from the table, and where more have come from the log
     and the first of them has waited for `slow_seconds`, the next ones go into the table."""
     slow_seconds: float = 1.0
+    """Also: an endpoint whose attempts take longer is slow."""
     full_seconds: float = 0.05
     """How long a partition that has no room waits before the longest lane goes into the table."""
     partition_pending_max: int = 2_000
@@ -37,6 +42,8 @@ class Limits:
     fetched_max: int = 4_000
     """Taken from the tables of all partitions, as their time has come."""
     fetched_bytes_max: int = 64 * 1024 * 1024
+    fetched_of_slow_share: float = 0.75
+    """Of both, for endpoints that are not quick."""
     rebalance_wait_seconds: float = 2.0
     """How long a rebalance waits for running attempts; those that take longer are made again by the next owner."""
 

@@ -1,7 +1,11 @@
-"""Writes down what has become of deliveries, many at a time: outcomes to the log, and in the same breath the table.
+"""Writes down what has become of deliveries, many at a time: outcomes to the log, and then to the table.
 
 What ended while the last group was on its way makes the next. One group is under way at a time, so that a table's
 changes are applied in the order of its changelog. A delivery counts as finished once the broker has all of it.
+
+Outcomes first, then the table's changes: were they to leave together, a crash could keep the change and lose the
+outcome, and the log would miss an attempt's number. With the outcome alone kept, the attempt is made again under its
+number. One that succeeds at first changes no table, so it waits for one confirmation only.
 
 Of a partition that was revoked only acknowledgements are written: they are true whoever owns it. What failed there is
 made again by the next owner, who counts that attempt.
@@ -98,7 +102,7 @@ class Settler:
                 work = self._runtime.begin_at(partition.tp.partition)
                 placed += self._stage(work, some)
                 self._sweep(work, partition)
-                confirmations.append(work.commit())
+                confirmations.append(_told_then_kept(work))
         await asyncio.gather(*confirmations)
         for settled, due in placed:
             self._written(settled, due)
@@ -135,6 +139,11 @@ class Settler:
         if left:
             event(log, "delivery.left_to_next_owner", deliveries=left)
         await out.confirmed()
+
+
+async def _told_then_kept(work: Work) -> None:
+    await work.records_confirmed()
+    await work.commit()
 
 
 def _take_in(waiting: Waiting, settled: TakenIn) -> list[Due]:

@@ -68,6 +68,13 @@ class Work:
         await self._confirm_with_tables()
         self._saved = True
 
+    async def records_confirmed(self) -> None:
+        """What was produced so far is with the broker; tables follow with `commit`. For agents whose table counts on
+        what they told. Raises as `commit`.
+        """
+        self._lease.check()
+        await self._out.confirmed()
+
     async def commit(self) -> None:
         """Changelog out, all records confirmed by the broker, tables written: in this order. Raises OutboxFailed, and
         LeaseLost before anything of the tables leaves when another worker may own the partition already.

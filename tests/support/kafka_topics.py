@@ -1,9 +1,10 @@
 """Topics and single records for tests that talk to a broker directly."""
 
 import secrets
+import time
 from typing import NamedTuple
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from operations.kafka_clients import reader_config
 from operations.topic_admin import ensure_topics
@@ -63,9 +64,7 @@ def read_all(bootstrap: str, topic: str) -> list[Stored]:
     consumer = Consumer(reader_config(bootstrap, f"test-{secrets.token_hex(8)}"))
     try:
         partitions = consumer.list_topics(topic, timeout=TIMEOUT_SECONDS).topics[topic].partitions
-        ends = {
-            p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=TIMEOUT_SECONDS) for p in partitions
-        }
+        ends = {p: _watermarks(consumer, TopicPartition(topic, p)) for p in partitions}
         consumer.assign([TopicPartition(topic, p, low) for p, (low, _) in ends.items()])
         count = sum(high - low for low, high in ends.values())
         messages = consumer.consume(count, TIMEOUT_SECONDS) if count else []
@@ -77,3 +76,16 @@ def read_all(bootstrap: str, topic: str) -> list[Stored]:
 def send_verdict(bootstrap: str, partition: int, value: bytes) -> None:
     """What an agent does: to the partition that the reply header named."""
     produce(bootstrap, Topic.VERDICTS, value, partition=partition)
+
+
+def _watermarks(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
+    """A topic made a moment ago may have no leader yet."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(partition, timeout=TIMEOUT_SECONDS)
+            return low, high
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)

@@ -116,6 +116,27 @@ def test_what_was_not_sent_is_null_and_data_comes_only_when_asked_for() -> None:
     assert orjson.dumps(event_view(event, data=b'{"n":1.50}')).endswith(b'"data":{"n":1.50}}')
 
 
+@pytest.mark.requirement("A-053", "A-066")
+def test_what_waits_behind_a_disabled_workflow_is_shown_as_disabled() -> None:
+    """What has ended stays as it ended; what was never tried, and what is due again, waits."""
+    routes = ["wf_queued", "wf_retried", "wf_delivered", "wf_active"]
+    event = stored(
+        a_decision(routes=routes),
+        an_outcome(workflow_id="wf_retried", status="retry_scheduled", next_attempt_ms=RECEIVED_MS, **ERROR),
+        an_outcome(workflow_id="wf_delivered", delivery_id=delivery_id(2)),
+    )
+    before = shown(event)
+    view = shown(event, disabled=dict.fromkeys(routes[:3], "Billing"))
+    said = {"code": "endpoint_disabled", "message": "Billing is disabled; what waits is sent when it is reactivated"}
+    assert [one["status"] for one in view["attempts"]] == ["disabled", "disabled", "delivered", "queued"]
+    assert [one.get("last_error") for one in view["attempts"]] == [said, said, None, None]
+    assert (
+        [one["attempt"] for one in view["attempts"]] == [one["attempt"] for one in before["attempts"]] == [1, 2, 1, 1]
+    )
+    assert not any("next_attempt_at" in one for one in view["attempts"])
+    assert view["status"] == before["status"] == "retried"
+
+
 @pytest.mark.requirement("A-048", "A-049", "A-053", "X-13")
 @pytest.mark.parametrize(
     ("outcomes", "attempt"),

@@ -24,7 +24,15 @@ from ingest_gateway.metrics import EVENTS_PUBLISHED
 from ingest_gateway.surfaces.events.entity_commands import caller, idempotency_key
 from ingest_gateway.surfaces.events.envelope import batch_items
 from ingest_gateway.surfaces.events.faults import BUSY, INVALID_BATCH, error_of
-from ingest_gateway.surfaces.events.publish import EVENT_BODY_BYTES_MAX, LARGE_BYTES, Publisher, Sent, invalid, now_ms
+from ingest_gateway.surfaces.events.publish import (
+    EVENT_BODY_BYTES_MAX,
+    LARGE_BYTES,
+    Publisher,
+    Sent,
+    invalid,
+    now_ms,
+    refuse_a_delivery,
+)
 from schemas.event_rules import EventInvalid, read_event
 from schemas.strict_json import JsonFault
 
@@ -113,6 +121,7 @@ class Batch:
 
 async def publish_batch(request: web.Request) -> web.Response:
     services, principal = caller(request, EVENTS_WRITE)
+    refuse_a_delivery(request)
     read_query(request, ())
     kind = content_type(request, JSON, NDJSON)
     idempotency_key(request)  # may be given, as on every write; the events' own identity makes a repeat safe

@@ -35,7 +35,15 @@ async def get_event(request: web.Request) -> web.Response:
     await wait_for_named(request, services, principal)
     stored = await find_event(services, principal, event_id)
     data = await _payload(services, stored) if "data" in expand else None
-    return json_response(event_view(stored, every_attempt="attempts" in expand, data=data))
+    disabled = _disabled_routes(services, principal, stored)
+    return json_response(event_view(stored, every_attempt="attempts" in expand, data=data, disabled=disabled))
+
+
+def _disabled_routes(services: Services, principal: Principal, stored: StoredEvent) -> dict[str, str]:
+    """By id, with their names."""
+    view = services.control.view
+    found = [view.workflow(principal.workspace, principal.environment, route) for route in stored.routes()]
+    return {one.id: one.name for one in found if one is not None and one.disabled_ms is not None}
 
 
 async def find_event(services: Services, principal: Principal, event_id: str) -> StoredEvent:

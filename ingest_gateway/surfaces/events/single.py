@@ -27,6 +27,7 @@ from ingest_gateway.surfaces.events.publish import (
     Publisher,
     invalid,
     now_ms,
+    refuse_a_delivery,
 )
 from schemas.event_fields import NO_KEY, key_from_header
 from schemas.event_rules import EventFields, EventInvalid, read_event
@@ -36,6 +37,7 @@ _ACCEPTED = EVENTS_PUBLISHED.labels("single", "accepted")
 
 async def publish_event(request: web.Request) -> web.Response:
     services, principal = caller(request, EVENTS_WRITE)
+    refuse_a_delivery(request)
     read_query(request, ())
     content_type(request, "application/json")
     body = await read_body(request, EVENT_BODY_BYTES_MAX)

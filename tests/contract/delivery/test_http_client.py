@@ -1,25 +1,19 @@
 """One attempt against endpoints that behave well, badly, slowly or with hostility; on both event loops (conftest)."""
 
 import asyncio
-import datetime
-import ipaddress
 import socket
-import ssl
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from aiohttp import ThreadedResolver
 from aiohttp.abc import ResolveResult
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from yarl import URL
 
 from processors.delivery.decide import Answered, ErrorCode, Failed, Result, TimedOut
 from processors.delivery.http_client import Endpoint, HttpClient, Post
+from processors.delivery.resolver import Resolver
 from schemas.signatures import signing_secret, standard_key, timestamped_signature
+from tests.support.certificates import a_certificate
 from tests.support.ports import free_port
 from tests.support.receiver import Behaviour, Receiver, answer, close, drip, endless, hang, raw, reset
 
@@ -200,7 +194,7 @@ class TestFailures:
 
 class TestTls:
     async def test_a_certificate_that_is_trusted(self, tmp_path: Path) -> None:
-        served, trusting = _certificate(tmp_path, "127.0.0.1")
+        served, trusting = a_certificate(tmp_path, "127.0.0.1")
         with Receiver(tls=served) as receiver:
             client = HttpClient(LONG_SECONDS, allow_private_targets=True, tls=trusting)
             assert [await post(client, receiver.url + "/") for _ in range(2)] == [Answered(200), Answered(200)]
@@ -208,14 +202,14 @@ class TestTls:
             await client.close()
 
     async def test_a_certificate_that_nobody_vouches_for(self, client: HttpClient, tmp_path: Path) -> None:
-        served, _trusting = _certificate(tmp_path, "127.0.0.1")
+        served, _trusting = a_certificate(tmp_path, "127.0.0.1")
         with Receiver(tls=served) as receiver:
             result = await post(client, receiver.url + "/")
             assert result == Failed(ErrorCode.TLS_FAILED, "has no valid certificate")
             assert receiver.requests == []
 
     async def test_a_certificate_of_another_host(self, tmp_path: Path) -> None:
-        served, trusting = _certificate(tmp_path, "10.9.8.7")
+        served, trusting = a_certificate(tmp_path, "10.9.8.7")
         with Receiver(tls=served) as receiver:
             client = HttpClient(LONG_SECONDS, allow_private_targets=True, tls=trusting)
             result = await post(client, receiver.url + "/")
@@ -283,11 +277,11 @@ class TestGuard:
 def _resolve_to(monkeypatch: pytest.MonkeyPatch, answers: list[list[str]]) -> None:
     """Names resolve to these addresses, one list a look-up; the last goes on."""
 
-    async def resolve(self: ThreadedResolver, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
+    async def resolve(self: Resolver, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
         addresses = answers.pop(0) if len(answers) > 1 else answers[0]
         return [_resolved(host, address, port) for address in addresses]
 
-    monkeypatch.setattr(ThreadedResolver, "resolve", resolve)
+    monkeypatch.setattr(Resolver, "resolve", resolve)
 
 
 async def _lying_resolve(_self: object, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
@@ -296,29 +290,3 @@ async def _lying_resolve(_self: object, host: str, port: int = 0, family: int = 
 
 def _resolved(host: str, address: str, port: int) -> ResolveResult:
     return {"hostname": host, "host": address, "port": port, "family": socket.AF_INET, "proto": 0, "flags": 0}
-
-
-def _certificate(folder: Path, address: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """A self-signed certificate for this address: the context that serves it, and one that trusts it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, address)])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "certificate.pem"
-    path.write_bytes(
-        certificate.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    served.load_cert_chain(path)
-    return served, ssl.create_default_context(cafile=path)

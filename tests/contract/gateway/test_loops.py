@@ -1,10 +1,10 @@
-"""A workflow whose URL is a gateway of ours: its deliveries are no requests of anybody, so no event comes of them."""
+"""Deliveries that come back to a gateway of ours make no event, come they straight or forwarded by somebody."""
 
 import pytest
 from yarl import URL
 
 from processors.delivery.decide import Answered
-from processors.delivery.http_client import Endpoint, HttpClient, Post
+from processors.delivery.http_client import Endpoint, HttpClient, Post, signed_headers
 from schemas.signatures import signing_secret, standard_key
 from schemas.topics import stream_topic
 from tests.contract.gateway.conftest import MASTER_KEY, Gateway
@@ -26,3 +26,22 @@ async def test_a_delivery_to_a_gateway_is_refused_and_makes_no_event(gateway: Ga
     assert isinstance(answered, Answered) and answered.http_status == 401
     topic = stream_topic(gateway.workspace, "live", "orders-prod")
     assert read_all(gateway.settings.kafka, topic) == []
+
+
+@pytest.mark.requirement("W6")
+@pytest.mark.parametrize("path", ["/v1/events", "/v1/events/batch"])
+async def test_a_delivery_that_a_proxy_forwards_with_a_key_of_its_own_makes_no_event(
+    gateway: Gateway, path: str
+) -> None:
+    """It has a good key and a good body, and so would go round without end."""
+    stream = {"name": "orders-prod"}
+    assert (await gateway.ask("POST", "/v1/event-streams", stream)).status == 201
+    body = EVENT if path == "/v1/events" else b'{"events":[' + EVENT + b"]}"
+    headers = signed_headers(
+        Endpoint(URL("https://hook.example/"), SECRET, standard_key(SECRET)), Post("d", 1, body), 1
+    )
+    refused = await gateway.ask("POST", path, body, headers=headers)
+    assert (refused.status, refused.fields) == (400, ["X-Atlas-Delivery"])
+    del headers["X-Atlas-Delivery"]
+    assert (await gateway.ask("POST", path, body, headers=headers)).status in (200, 202)
+    assert len(read_all(gateway.settings.kafka, stream_topic(gateway.workspace, "live", "orders-prod"))) == 1

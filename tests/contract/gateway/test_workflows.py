@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient
 
+from processors.projection.decide import project
 from schemas.commands import DisableWorkflow, command_key, new_command
 from schemas.ids import ULID_PATTERN
 from schemas.signatures import signing_secret
-from schemas.topics import Topic
+from schemas.topics import Topic, stream_topic
 from tests.contract.gateway.conftest import MASTER_KEY, Gateway, a_gateway
 from tests.support.kafka_topics import produce
+from tests.support.log_records import a_decision, decided
 
 PATH = "/v1/workflows"
 BILLING = {"id": "wf_billing", "name": "Billing", "url": "https://billing.example.com/hooks?source=atlas"}
@@ -111,7 +113,7 @@ async def test_all_that_is_wrong_is_told_at_once(gateway: Gateway) -> None:
     assert not_said.status == 415
 
 
-@pytest.mark.requirement("A-066")
+@pytest.mark.requirement("A-053", "A-066")
 async def test_a_workflow_shows_whether_it_is_active_and_is_reactivated(gateway: Gateway) -> None:
     ordered = {**BILLING, "ordering": "per_key"}
     made = (await gateway.ask("POST", PATH, ordered)).json
@@ -127,7 +129,13 @@ async def test_a_workflow_shows_whether_it_is_active_and_is_reactivated(gateway:
     async with asyncio.timeout(20):
         while (await gateway.ask("GET", f"{PATH}/wf_billing")).json["status"] == "active":  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+    waiting = a_decision(1, topic=stream_topic(gateway.workspace, "live", "orders"), routes=["wf_billing"])
+    gateway.store.apply([project(decided(waiting))])
+    (parked,) = (await gateway.ask("GET", f"/v1/events/{waiting.event_id}")).json["attempts"]
+    assert (parked["status"], parked["last_error"]["code"]) == ("disabled", "endpoint_disabled")
     reactivated = await gateway.ask("POST", f"{PATH}/wf_billing/reactivate")
+    (queued,) = (await gateway.ask("GET", f"/v1/events/{waiting.event_id}")).json["attempts"]
+    assert (queued["status"], "last_error" in queued) == ("queued", False)
     assert (reactivated.status, reactivated.json["status"]) == (200, "active")
     unknown = await gateway.ask("POST", f"{PATH}/wf_none/reactivate")
     assert (unknown.status, unknown.code) == (404, "workflow_not_found")

@@ -157,22 +157,48 @@ def test_a_clean_stop_lets_attempts_end_and_repeats_none(start: Start, tenant: T
 def test_an_endpoint_that_hangs_holds_back_its_own_deliveries_only(
     start: Start, tenant: Tenant, receiver: Receiver
 ) -> None:
-    """All on one partition, the hanging ones first."""
-    receiver.script("/hang", hang())
+    """All on one partition, the hanging ones first. It was quick before; one of which nothing is known gets 4."""
     tenant.workflow("wf_hang", receiver.url + "/hang")
+    tenant.workflow("wf_new", receiver.url + "/new")
     tenant.workflow("wf_quick", receiver.url + "/quick")
-    tenant.deliver("wf_hang", 100, partition=5)
-    quick = tenant.deliver("wf_quick", 100, partition=5)
     delivery_process = start()
+    tenant.outcomes_of(tenant.deliver("wf_hang", 1, partition=5))
+    for path in ("/hang", "/new"):
+        receiver.script(path, hang())
+    tenant.deliver("wf_hang", 100, partition=5)
+    tenant.deliver("wf_new", 100, partition=5)
+    quick = tenant.deliver("wf_quick", 100, partition=5)
     outcomes = tenant.outcomes_of(quick)
-    assert {outcome.workflow_id for made in outcomes.values() for outcome in made} == {"wf_quick"}
-    assert len([request for request in receiver.requests if request.path == "/hang"]) == 32
-    assert delivery_process.metric("atlas_delivery_running") == 32
-    assert delivery_process.metric("atlas_delivery_waiting") == 100 - 32
+    assert sum(outcome.workflow_id == "wf_quick" for made in outcomes.values() for outcome in made) == 100
+    assert sum(request.path == "/hang" for request in receiver.requests) == 1 + 32
+    assert sum(request.path == "/new" for request in receiver.requests) == 4
+    assert delivery_process.metric("atlas_delivery_running") == 32 + 4
+    assert delivery_process.metric("atlas_delivery_waiting") == 100 - 32 + 100 - 4
     delivery_process.kill()
-    receiver.script("/hang", answer(200))
+    for path in ("/hang", "/new"):
+        receiver.script(path, answer(200))
     start()
-    assert wait_until(lambda: len(tenant.outcomes()) >= 200, GIVE_UP_SECONDS)
+    assert wait_until(lambda: len(tenant.outcomes()) >= 301, GIVE_UP_SECONDS)
+
+
+@pytest.mark.requirement("F43")
+def test_very_many_endpoints_that_hang_leave_room_for_those_that_are_quick(
+    start: Start, tenant: Tenant, receiver: Receiver
+) -> None:
+    """Far more than all attempts that may run at once, on the same partitions and before the quick one's."""
+    receiver.script("/hang", hang())
+    tenant.workflow("wf_quick", receiver.url + "/quick")
+    delivery_process = start(ATLAS_ATTEMPT_TIMEOUT_SECONDS="60")
+    tenant.outcomes_of(tenant.deliver("wf_quick", 1, partition=1))
+    hanging = [f"wf_hang{number}" for number in range(120)]
+    for workflow_id in hanging:
+        tenant.workflow(workflow_id, receiver.url + "/hang")
+    for number, workflow_id in enumerate(hanging):
+        tenant.deliver(workflow_id, 40, partition=number % 2)
+    assert wait_until(lambda: delivery_process.metric("atlas_delivery_running") == 768, GIVE_UP_SECONDS)
+    outcomes = tenant.outcomes_of([*tenant.deliver("wf_quick", 100, 0), *tenant.deliver("wf_quick", 100, 1)])
+    assert {outcome.workflow_id for made in outcomes.values() for outcome in made} == {"wf_quick"}
+    assert delivery_process.metric("atlas_delivery_running") == 768
 
 
 @pytest.mark.requirement("F42", "F43")

