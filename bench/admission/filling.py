@@ -1,0 +1,77 @@
+"""Fills a stream's topic with events of about 600 bytes, as a gateway writes them: Avro, sealed, keyed.
+
+One in five repeats an earlier event, so that a table is asked in vain and with success. A `keyed` event has an
+Idempotency-Key and asks for a verdict, as over HTTP.
+"""
+
+import secrets
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from confluent_kafka import Producer
+
+from operations.kafka_clients import producer_config
+from schemas.event_avro import encode_event
+from schemas.event_rules import SURFACE, EventFields, event_id, payload_hash
+from schemas.replies import REPLY_HEADER, ReplyTo
+from schemas.seal import SEAL_HEADER, Sealer
+from tests.support.streams import LiveStream
+
+VALUE_BYTES = 600
+REPEATED_EVERY = 5
+REPEATED_BEFORE = 7
+GATEWAY_PARTITION = 5
+FLUSH_SECONDS = 60.0
+OCCURRED_AT, OCCURRED_MS = "2026-05-18T14:22:11Z", 1_779_114_131_000
+ACTOR = b'{"type":"user","id":"usr_8842","tenant_id":"tnt_119"}'
+METADATA = b'{"region":"eu-west-1","channel":"web"}'
+FILLER = "x" * 290
+
+
+class Written(NamedTuple):
+    """What a gateway hands to its producer."""
+
+    key: bytes
+    value: bytes
+    headers: list[tuple[str, bytes]]
+
+
+def sealed_events(stream: LiveStream, sealer: Sealer, count: int, *, keyed: bool) -> Iterator[Written]:
+    run = secrets.token_hex(4)
+    for number in range(count):
+        is_repeat = number % REPEATED_EVERY == 0 and number >= REPEATED_BEFORE
+        which = number - REPEATED_BEFORE if is_repeat else number
+        yield sealed_event(stream, sealer, f"{run}-{which:09d}", keyed=keyed)
+
+
+def sealed_event(stream: LiveStream, sealer: Sealer, name: str, *, keyed: bool) -> Written:
+    topic = stream.topic
+    fields = EventFields(
+        stream=topic.stream,
+        type="order.fulfilled",
+        occurred_at=OCCURRED_AT,
+        occurred_ms=OCCURRED_MS,
+        data=f'{{"order_id":"ord_{name}","total_cents":4299,"currency":"USD","note":"{FILLER}"}}'.encode(),
+        actor=ACTOR,
+        metadata=METADATA,
+        idempotency_key=f"key-{name}" if keyed else None,
+    )
+    digest = payload_hash(fields)
+    identifier = event_id(topic.workspace, topic.environment, SURFACE, fields, digest)
+    value = encode_event(fields, identifier)
+    headers = [(SEAL_HEADER, sealer.seal(topic.name, digest, value))]
+    if keyed:
+        headers.append((REPLY_HEADER, ReplyTo(GATEWAY_PARTITION, secrets.token_bytes(16)).encode()))
+    return Written((fields.idempotency_key or identifier).encode(), value, headers)
+
+
+def fill(stream: LiveStream, sealer: Sealer, count: int, *, keyed: bool) -> None:
+    """Returns when the broker has them all."""
+    config = producer_config(stream.bootstrap, linger_ms=20, queue_messages_max=1_000_000)
+    producer = Producer(config | {"partitioner": "murmur2_random"})
+    for number, event in enumerate(sealed_events(stream, sealer, count, keyed=keyed)):
+        producer.produce(stream.name, event.value, event.key, headers=event.headers)
+        if number % 1_000 == 0:
+            producer.poll(0)
+    if left := producer.flush(FLUSH_SECONDS):
+        raise TimeoutError(f"{left} of {count} events were not stored within {FLUSH_SECONDS:g} s")
