@@ -5,6 +5,7 @@ Faust. Ends 0 after SIGTERM or SIGINT (running batches finish, offsets are commi
 """
 
 import asyncio
+import gc
 import importlib
 import logging
 import os
@@ -25,6 +26,7 @@ from schemas.topics import base_topics
 
 log = logging.getLogger("processors")
 GROUPS = ("admission", "control", "delivery", "projection", "lifecycle")
+YOUNG_OBJECTS = 50_000
 
 
 async def run(settings: Settings, group: str) -> int:
@@ -47,6 +49,7 @@ async def run(settings: Settings, group: str) -> int:
             await callback()
         watchdog = Watchdog(runtime)
         watching = asyncio.create_task(watchdog.run())
+        _settle_collector()
         logs.event(log, "process.started", group=group)
         return await _until_ended(runtime, stop, watching)
     except Exception:
@@ -54,6 +57,15 @@ async def run(settings: Settings, group: str) -> int:
         return 1
     finally:
         await operations.cleanup()
+
+
+def _settle_collector() -> None:
+    """What lives by now lives as long as the process. Batches make thousands of containers that die with them: at
+    Python's 700 the collector would look through the same living ones again and again, a tenth of admission's time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, 20, 100)
 
 
 async def _until_ended(runtime: Runtime, stop: asyncio.Event, watching: "asyncio.Task[None]") -> int:

@@ -97,7 +97,7 @@ class Codec:
         """Raises Undecodable for anything but exactly one record of this schema."""
         if not value:
             raise Undecodable("the value is empty")
-        return self.decode_body(value[self._header_length(value) :])
+        return self.decode_body(value[self.header_length(value) :])
 
     def decode_body(self, body: bytes) -> dict[str, Any]:
         """A record without its header, as a delivery carries an event."""
@@ -114,13 +114,14 @@ class Codec:
 
     def body_of(self, value: bytes) -> bytes:
         """The record without its header."""
-        return value[self._header_length(value) :]
+        return value[self.header_length(value) :]
 
     def reads(self, value: bytes) -> bool:
         """Whether the value claims to be Avro of either format (else it is read as JSON where JSON is taken)."""
         return value[:2] == SINGLE_OBJECT_MARK or value[:1] == REGISTRY_MARK
 
-    def _header_length(self, value: bytes) -> int:
+    def header_length(self, value: bytes) -> int:
+        """Of a value of this schema, in either format. Raises Undecodable."""
         if value[:_HEADER_BYTES] == self.schema.mark:
             return _HEADER_BYTES
         if value[:1] == REGISTRY_MARK and len(value) >= _REGISTRY_HEADER.size:

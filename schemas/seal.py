@@ -6,10 +6,13 @@ Admission trusts a record with a valid seal and computes id and hash itself for 
 
 import hashlib
 import hmac
+from typing import Any
 
 SEAL_HEADER = "atlas-seal"
 HASH_BYTES = 16
 MAC_BYTES = 16
+_SEAL_BYTES = HASH_BYTES + MAC_BYTES
+TOPICS_KEPT_MAX = 4_096
 
 
 def derive_key(master_key: bytes, purpose: str) -> bytes:
@@ -20,13 +23,14 @@ def derive_key(master_key: bytes, purpose: str) -> bytes:
 class Sealer:
     def __init__(self, master_key: bytes) -> None:
         self._key = derive_key(master_key, "seal")
+        self._begun: dict[str, Any] = {}  # of each topic a hash that has taken in the key and its name
 
     def seal(self, topic: str, payload_hash: bytes, value: bytes) -> bytes:
         return payload_hash + self._mac(topic, payload_hash, value)
 
     def open(self, topic: str, seal: bytes | None, value: bytes) -> bytes | None:
         """The payload hash, or None where the seal is absent or not ours."""
-        if seal is None or len(seal) != HASH_BYTES + MAC_BYTES:
+        if seal is None or len(seal) != _SEAL_BYTES:
             return None
         payload_hash = seal[:HASH_BYTES]
         if not hmac.compare_digest(seal[HASH_BYTES:], self._mac(topic, payload_hash, value)):
@@ -34,7 +38,15 @@ class Sealer:
         return payload_hash
 
     def _mac(self, topic: str, payload_hash: bytes, value: bytes) -> bytes:
-        mac = hashlib.blake2b(topic.encode(), key=self._key, digest_size=MAC_BYTES)
+        begun = self._begun.get(topic)
+        mac = (self._begin(topic) if begun is None else begun).copy()
         mac.update(payload_hash)
         mac.update(value)
-        return mac.digest()
+        digest: bytes = mac.digest()
+        return digest
+
+    def _begin(self, topic: str) -> Any:
+        if len(self._begun) >= TOPICS_KEPT_MAX:
+            self._begun.clear()
+        begun = self._begun[topic] = hashlib.blake2b(topic.encode(), key=self._key, digest_size=MAC_BYTES)
+        return begun

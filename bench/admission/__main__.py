@@ -57,7 +57,10 @@ def one_part(name: str, part: Part) -> dict[str, Any]:
     load = os.getloadavg()[0]
     began = time.monotonic()
     try:
-        with tempfile.TemporaryDirectory(prefix="atlas-bench-") as directory, a_world(Path(directory) / "home") as world:
+        with (
+            tempfile.TemporaryDirectory(prefix="atlas-bench-") as directory,
+            a_world(Path(directory) / "home") as world,
+        ):
             found = part.run(world, Path(directory))
     except Exception as error:
         traceback.print_exc()

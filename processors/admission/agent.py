@@ -13,8 +13,8 @@ import msgspec
 
 from operations.logs import Sparse, event
 from processors.admission import metrics
-from processors.admission.decide import Admitted, Candidate, Seen, Source, decide, table_key
-from processors.admission.effects import Message, Place, effects_of, outcome_of, place_of, refusal_of
+from processors.admission.decide import Admitted, Seen, Source, decide
+from processors.admission.effects import Message, Place, effects_of, place_of, refusal_of
 from processors.admission.reading import ReadEvent, Unreadable, read
 from processors.admission.registered import RegisteredStreams
 from processors.admission.rerouting import (
@@ -44,17 +44,41 @@ _encode_seen = msgspec.msgpack.Encoder().encode
 _decode_seen = msgspec.msgpack.Decoder(Seen).decode
 
 
+class Reading(msgspec.Struct, frozen=True, gc=False):
+    """A record that is an event. `first`: as it stood on its stream's topic."""
+
+    first: Record
+    place: Place
+    found: ReadEvent
+    table_key: bytes
+    is_misplaced: bool
+
+
+class Unread(msgspec.Struct, frozen=True, gc=False):
+    """A record that is no event, as far as it was understood where it first stood, and why."""
+
+    first: Record
+    reason: str
+    message: str
+
+
 class Turn:
-    """One turn's work, gathered by topic: what leaves together costs less."""
+    """One turn's work, gathered by topic and partition: what leaves together costs less."""
 
     def __init__(self, work: Work, table: TableView) -> None:
         self.work = work
         self.table = table
         self.tally: Tally[str] = Tally()
         self.has_new = False
-        self.decisions: list[Message] = []
-        self.verdicts: list[Message] = []
+        self.decisions: dict[int, list[bytes]] = {}
+        self.verdicts: dict[int, list[bytes]] = {}
         self.deliveries: list[Message] = []
+
+    def decided(self, partition: int, decision: bytes) -> None:
+        try:
+            self.decisions[partition].append(decision)
+        except KeyError:
+            self.decisions[partition] = [decision]
 
     async def commit(self) -> None:
         """Entries of new keys first. Were they to leave together with what is told of them, a crash could keep the one
@@ -63,8 +87,10 @@ class Turn:
         """
         if self.has_new:
             await self.work.save()
-        self.work.produce_many(Topic.VERDICTS, self.verdicts)
-        self.work.produce_many(Topic.DECISIONS, self.decisions)
+        for partition, values in self.verdicts.items():
+            self.work.produce_values(Topic.VERDICTS, partition, values)
+        for partition, values in self.decisions.items():
+            self.work.produce_values(Topic.DECISIONS, partition, values)
         self.work.produce_many(Topic.DELIVERIES, self.deliveries)
         await self.work.commit()
 
@@ -87,34 +113,92 @@ class Admission:
             self._announce(topic)
 
     async def handle(self, batch: Batch) -> None:
+        """Reads all, asks the table for all keys at once, then decides one record after the other. Whatever is wrong
+        with a record stays its own trouble (RELIABILITY F18). A table or an outbox that fails is nobody's own: that
+        raises, and the process stops with it.
+        """
         work = self._runtime.begin(batch)
         turn = Turn(work, work.table(TABLE))
+        readings: list[Reading | Unread] = []
         for record in batch.records:
-            turn.tally[await self._handle_one(turn, record)] += 1
+            reading = self._read(record)
+            readings.append(await self._read_of_stranger(record) if reading is None else reading)
+        turn.table.prefetch([one.table_key for one in readings if isinstance(one, Reading)])
+        for record, one in zip(batch.records, readings, strict=True):
+            turn.tally[self._decide_or_set_aside(turn, record, one)] += 1
         await turn.commit()
         for outcome, count in turn.tally.items():
             metrics.DECISIONS.labels(outcome).inc(count)
 
-    async def _handle_one(self, turn: "Turn", record: Record) -> str:
-        """Decides one record; whatever is wrong with it stays its own trouble (RELIABILITY F18). Returns the outcome's
-        name. A table or an outbox that fails is nobody's own: that raises, and the process stops with it.
-        """
+    def _read(self, record: Record) -> Reading | Unread | None:
+        """None where something must be asked for first: the stream, or a registry for its schema."""
         first = record
         try:
             if record.topic == Topic.ADMISSION:
                 first = self._first_written(record)
+            if (first.topic, first.partition) not in self._places or self._is_of_new_schema(first):
+                return None
+            return self._read_known(record, first)
+        except Unreadable as error:
+            return Unread(first, error.reason, str(error))
+        except Exception as error:
+            return _poisoned(first, error)
+
+    async def _read_of_stranger(self, record: Record) -> Reading | Unread:
+        """After asking for what there was to ask for."""
+        first = record
+        try:
+            first = self._first_written(record) if record.topic == Topic.ADMISSION else record
             if self._registered is not None and self._registered.ids.is_new(first.value):
                 await self._registered.ids.learn(first.value)
-            place = self._places.get((first.topic, first.partition)) or await self._find(first)
-            found = read(first, place.topic, self._sealer)
+            if (first.topic, first.partition) not in self._places:
+                await self._find(first)
+            return self._read_known(record, first)
         except Unreadable as error:
-            return self._set_aside(turn, first, error)
+            return Unread(first, error.reason, str(error))
         except Exception as error:
-            return self._set_aside_poisoned(turn, first, error)
-        if found.direct and record.topic != Topic.ADMISSION and self._is_misplaced(first, found):
-            self._reroute(turn, first, found)
+            return _poisoned(first, error)
+
+    def _decide_or_set_aside(self, turn: Turn, record: Record, reading: Reading | Unread) -> str:
+        """Returns the outcome's name."""
+        if isinstance(reading, Unread):
+            return self._set_aside(turn, reading)
+        if reading.is_misplaced:
+            self._reroute(turn, record, reading.found)
             return "rerouted"
-        return self._decide(turn, place, first, found)
+        first, place, found = reading.first, reading.place, reading.found
+        stored = turn.table.get(reading.table_key)
+        stream = place.stream
+        source = Source(first.topic, stream.topic_id, first.partition, first.offset)
+        try:
+            routes = routes_of(self._view, stream, found.pieces)
+            candidate = Seen(found.pieces.event_id, found.payload_hash, first.timestamp, routes, source)
+            decided = decide(None if stored is None else _decode_seen(stored), candidate)
+            effects = effects_of(decided, place, first, found)
+        except Exception as error:
+            return self._set_aside(turn, _poisoned(first, error))
+        if type(decided) is Admitted and decided.is_new:
+            turn.table.put(reading.table_key, _encode_seen(decided.entry))
+            turn.has_new = True
+        turn.decided(first.partition, effects.decision)
+        if effects.verdict is not None:
+            partition, value = effects.verdict
+            turn.verdicts.setdefault(partition, []).append(value)
+        if effects.deliveries:
+            turn.deliveries += effects.deliveries
+        return decided.outcome
+
+    def _read_known(self, record: Record, first: Record) -> Reading:
+        """Raises Unreadable."""
+        place = self._places[first.topic, first.partition]
+        found = read(first, place.topic, self._sealer)
+        pieces = found.pieces
+        key = place.scope.table_key(pieces.idempotency_key, pieces.event_id)
+        is_misplaced = found.direct and first is record and self._is_misplaced(first, found)
+        return Reading(first, place, found, key, is_misplaced)
+
+    def _is_of_new_schema(self, record: Record) -> bool:
+        return self._registered is not None and self._registered.ids.is_new(record.value)
 
     def _first_written(self, record: Record) -> Record:
         first = as_first_written(record, self._sealer)
@@ -148,44 +232,16 @@ class Admission:
         pieces = found.pieces
         return record.partition != right_partition(pieces.idempotency_key, pieces.event_id, self._partitions)
 
-    def _reroute(self, turn: "Turn", record: Record, found: ReadEvent) -> None:
+    def _reroute(self, turn: Turn, record: Record, found: ReadEvent) -> None:
         """The same bytes; the key is the one that the right partition comes from, whatever the producer wrote."""
         key = placement_key(found.pieces.idempotency_key, found.pieces.event_id)
         header = (ORIGIN_HEADER, origin_header(record, self._sealer))
         turn.work.produce(Topic.ADMISSION, record.value, key=key, headers=[header])
 
-    def _decide(self, turn: "Turn", place: Place, record: Record, found: ReadEvent) -> str:
-        event_id = found.pieces.event_id
-        key = table_key(place.scope, found.pieces.idempotency_key, event_id)
-        stored = turn.table.get(key)
-        stream = place.stream
-        source = Source(record.topic, stream.topic_id, record.partition, record.offset)
-        try:
-            routes = routes_of(self._view, stream, found.pieces)
-            candidate = Candidate(event_id, found.payload_hash, record.timestamp, routes, source)
-            decided = decide(None if stored is None else _decode_seen(stored), candidate)
-            effects = effects_of(decided, place, record, found)
-        except Exception as error:
-            return self._set_aside_poisoned(turn, record, error)
-        if isinstance(decided, Admitted) and decided.is_new:
-            turn.table.put(key, _encode_seen(decided.entry))
-            turn.has_new = True
-        turn.decisions.append(effects.decision)
-        if effects.verdict is not None:
-            turn.verdicts.append(effects.verdict)
-        if effects.deliveries:
-            turn.deliveries += effects.deliveries
-        return outcome_of(decided)
-
-    def _set_aside_poisoned(self, turn: "Turn", record: Record, error: Exception) -> str:
-        sparse.event(
-            "admission.poisoned", "poisoned", logging.ERROR, error=error, topic=record.topic, offset=record.offset
-        )
-        return self._set_aside(turn, record, Unreadable("poisoned", type(error).__name__))
-
-    def _set_aside(self, turn: "Turn", record: Record, error: Unreadable) -> str:
-        turn.work.dead_letter(record, error.reason, str(error))
-        turn.decisions.append(refusal_of(record, error.reason))
+    def _set_aside(self, turn: Turn, unread: Unread) -> str:
+        first = unread.first
+        turn.work.dead_letter(first, unread.reason, unread.message)
+        turn.decided(first.partition, refusal_of(first, unread.reason))
         return "refused"
 
     def _active_topics(self) -> list[str]:
@@ -209,3 +265,8 @@ class Admission:
 
 def build(runtime: Runtime) -> None:
     Admission(runtime).declare()
+
+
+def _poisoned(record: Record, error: Exception) -> Unread:
+    sparse.event("admission.poisoned", "poisoned", logging.ERROR, error=error, topic=record.topic, offset=record.offset)
+    return Unread(record, "poisoned", type(error).__name__)

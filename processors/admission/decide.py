@@ -9,11 +9,12 @@ is the limit of that.)
 """
 
 import hashlib
-from dataclasses import dataclass
+from typing import ClassVar
 
 import msgspec
 
 KEY_LIFE_MS = 24 * 3_600_000
+TABLE_KEY_BYTES = 16
 
 
 class Source(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -38,58 +39,45 @@ class Seen(msgspec.Struct, frozen=True, array_like=True, gc=False):
     before: "Seen | None" = None
 
 
-class Candidate(msgspec.Struct, frozen=True, gc=False):
-    """One record, read and checked. `routes`: the workflows that its stream names now."""
-
-    event_id: str
-    payload_hash: bytes
-    received_ms: int
-    routes: list[str]
-    source: Source
-
-
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True, gc=False):
     """The event is let in. `entry` is what its key stands for from now on; `is_new` is False for a record read
     again.
     """
 
     entry: Seen
     is_new: bool
+    outcome: ClassVar[str] = "admitted"
 
 
-@dataclass(frozen=True, slots=True)
-class Replayed:
+class Replayed(msgspec.Struct, frozen=True, gc=False):
     """The same event once more: it gets its original's answer, and nothing else happens."""
 
-    original: Seen
+    entry: Seen
+    outcome: ClassVar[str] = "replay"
 
 
-@dataclass(frozen=True, slots=True)
-class Conflicted:
-    """The key stands for another payload."""
+class Conflicted(msgspec.Struct, frozen=True, gc=False):
+    """The key stands for another payload, that of `entry`."""
 
-    original: Seen
+    entry: Seen
+    outcome: ClassVar[str] = "conflict"
 
 
 Decided = Admitted | Replayed | Conflicted
 
 
-def decide(seen: Seen | None, candidate: Candidate) -> Decided:
-    if seen is None or candidate.received_ms - seen.received_ms >= KEY_LIFE_MS:
-        return Admitted(_entry(candidate, seen), is_new=True)
+def decide(seen: Seen | None, candidate: Seen) -> Decided:
+    """`candidate`: the entry that a record, read and checked, leaves if it is let in; without one before."""
+    if seen is None:
+        return Admitted(candidate, True)
+    if candidate.received_ms - seen.received_ms >= KEY_LIFE_MS:
+        before = msgspec.structs.replace(seen, before=None)
+        return Admitted(msgspec.structs.replace(candidate, before=before), True)
     original = _holder(seen, candidate.received_ms)
     if original.source == candidate.source:
-        return Admitted(original, is_new=False)
+        return Admitted(original, False)
     same = original.payload_hash == candidate.payload_hash
     return Replayed(original) if same else Conflicted(original)
-
-
-def _entry(candidate: Candidate, seen: Seen | None) -> Seen:
-    before = None if seen is None else msgspec.structs.replace(seen, before=None)
-    return Seen(
-        candidate.event_id, candidate.payload_hash, candidate.received_ms, candidate.routes, candidate.source, before
-    )
 
 
 def _holder(seen: Seen, received_ms: int) -> Seen:
@@ -100,11 +88,24 @@ def _holder(seen: Seen, received_ms: int) -> Seen:
     return before
 
 
-def table_key(scope: bytes, idempotency_key: str | None, event_id: str) -> bytes:
-    """16 bytes that stand for a key in its scope; keys and ids that happen to read alike stay apart."""
-    kind, text = (b"i", event_id) if idempotency_key is None else (b"k", idempotency_key)
-    return hashlib.blake2b(scope + kind + text.encode(), digest_size=16).digest()
+class KeyScope:
+    """Whose keys are the same: one workspace's, environment's and surface's. Makes table keys of them, 16 bytes each;
+    keys and ids that happen to read alike stay apart.
+    """
 
+    __slots__ = ("_of_ids", "_of_keys")
 
-def scope_of(workspace: str, environment: str, surface: str) -> bytes:
-    return f"{workspace}\0{environment}\0{surface}\0".encode()
+    def __init__(self, workspace: str, environment: str, surface: str) -> None:
+        scope = f"{workspace}\0{environment}\0{surface}\0".encode()
+        self._of_ids = hashlib.blake2b(scope + b"i", digest_size=TABLE_KEY_BYTES)
+        self._of_keys = hashlib.blake2b(scope + b"k", digest_size=TABLE_KEY_BYTES)
+
+    def table_key(self, idempotency_key: str | None, event_id: str) -> bytes:
+        """With a key, the id says nothing."""
+        if idempotency_key is None:
+            taken_in = self._of_ids.copy()
+            taken_in.update(event_id.encode())
+        else:
+            taken_in = self._of_keys.copy()
+            taken_in.update(idempotency_key.encode())
+        return taken_in.digest()

@@ -5,11 +5,12 @@ Values are put together from the pieces of the event (schemas/event_layout.py) a
 share: that is a third of the time that encoding each record anew takes. Tests hold the bytes equal to the codec's.
 """
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
 
-from processors.admission.decide import Admitted, Conflicted, Decided, Seen, Source, scope_of
+from processors.admission.decide import Admitted, Conflicted, Decided, KeyScope, Replayed, Seen, Source
 from processors.admission.reading import ReadEvent
 from processors.runtime.batches import Record
 from schemas.avro_pieces import NOTHING, array, bytes_, long, string
@@ -22,15 +23,20 @@ from schemas.replies import REPLY_HEADER, decode_reply
 from schemas.topics import StreamTopic, surface_of
 
 Message = dict[str, Any]
-"""What `Work.produce_many` takes: value, and key or partition."""
+"""What `Work.produce_many` takes: value and key."""
 
-ADMITTED, REPLAY, CONFLICT, REFUSED = "admitted", "replay", "conflict", "refused"
-_OUTCOME_FIELD = {outcome: string(outcome) for outcome in (ADMITTED, REPLAY, CONFLICT)}
+REFUSED = "refused"
+_OUTCOMES = (Admitted.outcome, Replayed.outcome, Conflicted.outcome)
+_OUTCOME_FIELD = {outcome: string(outcome) for outcome in _OUTCOMES}
 _PRESENT, _TRUE = b"\x02", b"\x01"
 _CORRELATION_LENGTH = long(16)
 _EVENT_KIND = string("event")
-_KIND_LEFT_OUT = NOTHING * 2  # type, occurred_at
-_ABOUT_LEFT_OUT = NOTHING * 2  # actor, metadata
+_OF_GATEWAY, _OF_PRODUCER = NOTHING * 2 + NOTHING, NOTHING * 2 + _TRUE  # original_id, reason, direct
+_LEFT_OUT = NOTHING * 4  # type, occurred_at, actor, metadata
+_VERDICT_END = NOTHING * 2  # status, body
+
+_time_field = lru_cache(maxsize=1_024)(long)
+"""Records that were appended together share their time."""
 
 
 class Place(NamedTuple):
@@ -38,53 +44,68 @@ class Place(NamedTuple):
 
     topic: StreamTopic
     stream: Stream
-    scope: bytes
-    source_field: bytes
+    partition: int
+    scope: KeyScope
+    decision_heads: dict[str, bytes]
     owner_field: bytes
     routes_field: bytes
 
 
 class Effects(msgspec.Struct, frozen=True, gc=False):
-    """Messages by topic. `verdict` and the table's entry go with `decision`: all of it or, where it fails, nothing."""
+    """What leaves, and the table's entry with it: all of it or, where it fails, nothing. `verdict`: the partition of
+    the gateway that waits, and the value.
+    """
 
-    decision: Message
-    verdict: Message | None
+    decision: bytes
+    verdict: tuple[int, bytes] | None
     deliveries: list[Message]
 
 
 def place_of(topic: StreamTopic, stream: Stream, partition: int) -> Place:
+    source_field = string(topic.name) + string(stream.topic_id) + long(partition)
     return Place(
         topic,
         stream,
-        scope_of(topic.workspace, topic.environment, surface_of(topic.stream)),
-        string(topic.name) + string(stream.topic_id) + long(partition),
+        partition,
+        KeyScope(topic.workspace, topic.environment, surface_of(topic.stream)),
+        {outcome: DECISION.prefix + _OUTCOME_FIELD[outcome] + source_field for outcome in _OUTCOMES},
         string(topic.workspace) + string(topic.environment) + string(topic.stream),
         _routes_field(stream.default_routes),
     )
 
 
-def outcome_of(decided: Decided) -> str:
-    if isinstance(decided, Admitted):
-        return ADMITTED
-    return CONFLICT if isinstance(decided, Conflicted) else REPLAY
-
-
 def effects_of(decided: Decided, place: Place, record: Record, event: ReadEvent) -> Effects:
-    """The decision stands on the partition of its source record, so that who reads both needs one partition of each."""
-    outcome = outcome_of(decided)
-    entry = decided.entry if isinstance(decided, Admitted) else decided.original
+    """The decision is for the partition of its source record, so that who reads both needs one partition of each."""
+    outcome, entry = decided.outcome, decided.entry
     routes = place.routes_field if entry.routes is place.stream.default_routes else _routes_field(entry.routes)
-    decision = {"value": _decision(outcome, place, record, event, entry, routes), "partition": record.partition}
     reply = None if event.direct else decode_reply(record.header(REPLY_HEADER))
     verdict = None
     if reply is not None:
-        verdict = {"value": _verdict(outcome, reply.correlation, entry, routes), "partition": reply.partition}
-    deliveries = _deliveries(entry, place, event) if entry.routes and outcome == ADMITTED else []
-    return Effects(decision, verdict, deliveries)
+        verdict = reply.partition, _verdict(outcome, reply.correlation, entry, routes)
+    if type(decided) is not Admitted:
+        return Effects(_decision_against(outcome, place, record, event, entry), verdict, NO_DELIVERIES)
+    pieces = event.pieces
+    decision = b"".join(
+        (
+            place.decision_heads[outcome],
+            long(record.offset),
+            _time_field(record.timestamp),
+            pieces.id_field,
+            _OF_PRODUCER if event.direct else _OF_GATEWAY,
+            pieces.kind_fields,
+            pieces.optional_fields,
+            long(pieces.data_bytes),
+            routes,
+        )
+    )
+    return Effects(decision, verdict, _deliveries(entry, place, event) if entry.routes else NO_DELIVERIES)
 
 
-def refusal_of(record: Record, reason: str) -> Message:
-    """Of a record that is no event, so that who waits for its place to be decided goes on."""
+NO_DELIVERIES: list[Message] = []
+
+
+def refusal_of(record: Record, reason: str) -> bytes:
+    """The decision on a record that is no event, so that who waits for its place to be decided goes on."""
     decision = Decision(
         outcome=REFUSED,
         reason=reason,
@@ -93,29 +114,26 @@ def refusal_of(record: Record, reason: str) -> Message:
         offset=record.offset,
         received_ms=record.timestamp,
     )
-    return {"value": decision.encode(), "partition": record.partition}
+    return decision.encode()
 
 
-def _decision(outcome: str, place: Place, record: Record, event: ReadEvent, entry: Seen, routes: bytes) -> bytes:
-    """For an admitted event all that the read model shows but the payload; for others the original's id."""
+def _decision_against(outcome: str, place: Place, record: Record, event: ReadEvent, entry: Seen) -> bytes:
+    """A replay or a conflict: of the event its id, key and size, and the original's id; nothing that would be shown."""
     pieces = event.pieces
-    admitted = outcome == ADMITTED
     key = pieces.idempotency_key
     return b"".join(
         (
-            DECISION.prefix,
-            _OUTCOME_FIELD[outcome],
-            place.source_field,
+            place.decision_heads[outcome],
             long(record.offset),
-            long(record.timestamp),
+            _time_field(record.timestamp),
             pieces.id_field,
-            NOTHING if admitted else string(entry.event_id),
+            string(entry.event_id),
             NOTHING,  # reason
             _TRUE if event.direct else NOTHING,
-            pieces.kind_fields if admitted else _KIND_LEFT_OUT,
-            pieces.optional_fields if admitted else _ABOUT_LEFT_OUT + _optional(key),
+            _LEFT_OUT,
+            NOTHING if key is None else _PRESENT + string(key),
             long(pieces.data_bytes),
-            routes if admitted else NOTHING,
+            NOTHING,  # routes
         )
     )
 
@@ -128,10 +146,9 @@ def _verdict(outcome: str, correlation: bytes, entry: Seen, routes: bytes) -> by
             correlation,
             _OUTCOME_FIELD[outcome],
             string(entry.event_id),
-            long(entry.received_ms),
+            _time_field(entry.received_ms),
             routes,
-            NOTHING,  # status
-            NOTHING,  # body
+            _VERDICT_END,
         )
     )
 
@@ -158,7 +175,3 @@ def delivery_source(source: Source) -> bytes:
 
 def _routes_field(routes: list[str]) -> bytes:
     return array([string(route) for route in routes])
-
-
-def _optional(text: str | None) -> bytes:
-    return NOTHING if text is None else _PRESENT + string(text)

@@ -47,15 +47,9 @@ def read(record: Record, topic: StreamTopic, sealer: Sealer) -> ReadEvent:
     value = record.value
     if not value:
         raise Unreadable("empty_value", "the record has no value")
-    seal = record.header(SEAL_HEADER)
-    if seal is not None:
-        sealed_hash = sealer.open(record.topic, seal, value)
-        if sealed_hash is not None:
-            return _sealed(value, sealed_hash)
-    return _direct(value, topic, record.timestamp)
-
-
-def _sealed(value: bytes, sealed_hash: bytes) -> ReadEvent:
+    sealed_hash = sealer.open(record.topic, record.header(SEAL_HEADER), value)
+    if sealed_hash is None:
+        return _direct(value, topic, record.timestamp)
     try:
         return ReadEvent(pieces_of(value), sealed_hash, False)
     except (Undecodable, IndexError, UnicodeDecodeError) as error:

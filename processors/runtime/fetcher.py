@@ -25,7 +25,7 @@ from faust.types import TP
 from operations.kafka_clients import reader_config
 from operations.logs import event
 from processors.runtime.batches import Batch, Record, to_record
-from processors.runtime.waiting import Waiting, weight_of
+from processors.runtime.waiting import Waiting, weight_of_all
 
 log = logging.getLogger(__name__)
 CONSUMED_RECORDS_MAX = 4_000
@@ -217,17 +217,17 @@ class Fetcher:
 
     def _offer(self, epoch: int, messages: list[Message]) -> None:
         fetched: dict[TP, list[Record]] = {}
+        topic, partition, records = "", -1, []  # records of a partition mostly come in a row
         for message in messages:
             if (error := message.error()) is not None:
                 self._note_error(error, message.topic())
                 continue
             record = to_record(message)
-            tp = TP(record.topic, record.partition)
-            try:
-                fetched[tp].append(record)
-            except KeyError:
-                fetched[tp] = [record]
-        weights = {tp: sum(map(weight_of, records)) for tp, records in fetched.items()}
+            if record.partition != partition or record.topic != topic:
+                topic, partition = record.topic, record.partition
+                records = fetched.setdefault(TP(topic, partition), [])
+            records.append(record)
+        weights = {tp: weight_of_all(records) for tp, records in fetched.items()}
         for tp, records in fetched.items():
             self._next_offsets[tp] = records[-1].offset + 1
         if fetched:

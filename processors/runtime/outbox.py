@@ -57,10 +57,20 @@ class OutboxBatch:
         self._sent += 1  # not before: a record that was not taken is never reported
 
     def produce_many(self, topic: str, messages: list[dict[str, Any]]) -> None:
-        """Raises OutboxFailed; what was taken before it is counted."""
+        """Each with value and key, which decides where it goes. Raises OutboxFailed; what was taken before it is
+        counted.
+        """
+        self._produce_all(topic, messages, {})
+
+    def produce_values(self, topic: str, partition: int, values: list[bytes]) -> None:
+        """All to one partition, without keys. Raises as `produce_many`."""
+        self._produce_all(topic, [{"value": value} for value in values], {"partition": partition})
+
+    def _produce_all(self, topic: str, messages: list[dict[str, Any]], options: dict[str, Any]) -> None:
         for start in range(0, len(messages), TAKEN_AT_ONCE):
             some = messages[start : start + TAKEN_AT_ONCE]
-            self._sent += self._outbox.produce_many(topic, some, self._delivered)
+            self._outbox.produce_many(topic, some, self._delivered, options)
+            self._sent += len(some)
 
     async def confirmed(self) -> None:
         """Raises OutboxFailed when the broker refused a record."""
@@ -120,19 +130,11 @@ class Outbox:
             except KafkaException as error:
                 raise OutboxFailed(f"{topic}: {error}") from error
 
-    def produce_many(self, topic: str, messages: list[dict[str, Any]], report: Any) -> int:
-        """Hands those of one partition over in one call: confluent-kafka says that a message may name its own, but it
-        sends it wherever its key leads. Returns how many were taken: all, or OutboxFailed is raised.
+    def produce_many(self, topic: str, messages: list[dict[str, Any]], report: Any, options: dict[str, Any]) -> None:
+        """Hands them over in one call, or, where the local queue is nearly full, one by one, waiting for room. A
+        partition is one of the options: confluent-kafka says that a message may name its own, but it sends it wherever
+        its key leads. All are taken, or OutboxFailed is raised.
         """
-        by_partition: dict[int | None, list[dict[str, Any]]] = {}
-        for message in messages:
-            by_partition.setdefault(message.get("partition"), []).append(message)
-        for partition, some in by_partition.items():
-            self._produce_alike(topic, some, {} if partition is None else {"partition": partition}, report)
-        return len(messages)
-
-    def _produce_alike(self, topic: str, messages: list[dict[str, Any]], options: dict[str, Any], report: Any) -> None:
-        """Where the local queue is nearly full one by one, waiting for room."""
         if len(self._producer) + len(messages) < QUEUE_MESSAGES_MAX:
             taken = self._producer.produce_batch(topic, messages, on_delivery=report, **options)
             if taken == len(messages):

@@ -4,7 +4,7 @@ So that bounds hold for memory too: thousands of small records make a batch, or 
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from processors.runtime.batches import Record
 
@@ -15,6 +15,10 @@ BYTES_SHIFT = 12
 def weight_of(record: Record) -> int:
     value = record.value
     return 1 if value is None else 1 + (len(value) >> BYTES_SHIFT)
+
+
+def weight_of_all(records: Sequence[Record]) -> int:
+    return len(records) + sum([len(value) >> BYTES_SHIFT for record in records if (value := record.value) is not None])
 
 
 class Waiting:

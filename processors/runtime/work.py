@@ -43,10 +43,15 @@ class Work:
         self._out.produce(topic, value, key=key, partition=partition, headers=headers)
 
     def produce_many(self, topic: str, messages: list[dict[str, Any]]) -> None:
-        """The same for many: each with value and, where wanted, key and partition; without headers."""
+        """The same for many: each with value and, where wanted, key; without headers."""
         self._lease.check()
         if messages:
             self._out.produce_many(topic, messages)
+
+    def produce_values(self, topic: str, partition: int, values: list[bytes]) -> None:
+        """The same for many of one partition, without keys."""
+        self._lease.check()
+        self._out.produce_values(topic, partition, values)
 
     def table(self, name: str) -> TableView:
         return self._tables[name]

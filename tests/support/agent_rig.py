@@ -60,6 +60,10 @@ class Out:
         for message in messages:
             self.produce(topic, **message)
 
+    def produce_values(self, topic: str, partition: int, values: list[bytes]) -> None:
+        for value in values:
+            self.produce(topic, value, partition=partition)
+
     async def confirmed(self) -> None:
         """At once."""
 

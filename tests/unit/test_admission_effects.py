@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.admission.decide import Admitted, Conflicted, Decided, Replayed, Seen, Source
-from processors.admission.effects import Place, delivery_source, effects_of, outcome_of, place_of
+from processors.admission.effects import Place, delivery_source, effects_of, place_of
 from processors.admission.reading import ReadEvent
 from processors.runtime.batches import Record
 from schemas.avro_pieces import array, bytes_, long, read_long, string
@@ -111,9 +111,8 @@ def test_everything_is_what_the_codec_would_write(
         "conflict": Conflicted(entry),
     }[outcome]
     effects = effects_of(decided, place, record, ReadEvent(pieces_of(EVENT.encode(event)), b"h" * 16, direct))
-    assert outcome_of(decided) == outcome
-    assert effects.decision["value"] == expected_decision(outcome, place, record, event, entry, direct).encode()
-    assert effects.decision["partition"] == 3
+    assert decided.outcome == outcome
+    assert effects.decision == expected_decision(outcome, place, record, event, entry, direct).encode()
     if direct:
         assert effects.verdict is None
     else:
@@ -124,7 +123,7 @@ def test_everything_is_what_the_codec_would_write(
             received_ms=entry.received_ms,
             routes=routes,
         )
-        assert effects.verdict == {"value": verdict.encode(), "partition": 9}
+        assert effects.verdict == (9, verdict.encode())
     expected = [expected_delivery(route, entry, event).encode() for route in routes] if outcome == "admitted" else []
     assert [delivery["value"] for delivery in effects.deliveries] == expected
 

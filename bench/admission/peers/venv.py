@@ -1,4 +1,4 @@
-"""quixstreams is no dependency of Atlas: its packages, each with its hash, go into an environment of the bench's own."""
+"""quixstreams is no dependency of Atlas: its packages, each with its hash, go into an environment of its own."""
 
 import hashlib
 import subprocess
