@@ -58,8 +58,7 @@ class Unread(msgspec.Struct, frozen=True, gc=False):
     """A record that is no event, as far as it was understood where it first stood, and why."""
 
     first: Record
-    reason: str
-    message: str
+    why: Unreadable
 
 
 class Turn:
@@ -140,7 +139,7 @@ class Admission:
                 return None
             return self._read_known(record, first)
         except Unreadable as error:
-            return Unread(first, error.reason, str(error))
+            return Unread(first, error)
         except Exception as error:
             return _poisoned(first, error)
 
@@ -155,7 +154,7 @@ class Admission:
                 await self._find(first)
             return self._read_known(record, first)
         except Unreadable as error:
-            return Unread(first, error.reason, str(error))
+            return Unread(first, error)
         except Exception as error:
             return _poisoned(first, error)
 
@@ -240,8 +239,8 @@ class Admission:
 
     def _set_aside(self, turn: Turn, unread: Unread) -> str:
         first = unread.first
-        turn.work.dead_letter(first, unread.reason, unread.message)
-        turn.decided(first.partition, refusal_of(first, unread.reason))
+        turn.work.dead_letter(first, unread.why.reason, str(unread.why))
+        turn.decided(first.partition, refusal_of(first, unread.why.reason))
         return "refused"
 
     def _active_topics(self) -> list[str]:
@@ -269,4 +268,4 @@ def build(runtime: Runtime) -> None:
 
 def _poisoned(record: Record, error: Exception) -> Unread:
     sparse.event("admission.poisoned", "poisoned", logging.ERROR, error=error, topic=record.topic, offset=record.offset)
-    return Unread(record, "poisoned", type(error).__name__)
+    return Unread(record, Unreadable("poisoned", type(error).__name__))
