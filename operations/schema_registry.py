@@ -38,6 +38,7 @@ WRITTEN: dict[Topic, Codec] = {
     Topic.DECISIONS: codec.DECISION,
     Topic.COMMANDS: codec.COMMAND,
     Topic.CONTROL: codec.ENTITY,
+    Topic.ITEMS: codec.ENTITY,
     Topic.VERDICTS: codec.VERDICT,
     Topic.DELIVERIES: codec.DELIVERY,
     Topic.OUTCOMES: codec.OUTCOME,

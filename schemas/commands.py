@@ -19,7 +19,9 @@ from schemas.entities import Key, KeyKind, Ordering, PayloadFormat, Subscription
 from schemas.ids import COMMAND, random_id
 from schemas.limits import PER_MINUTE_MAX
 from schemas.patterns import PATTERNS_MAX
+from schemas.payload import Payload as Payload
 from schemas.records import Command
+from schemas.work_commands import WORK_PAYLOADS
 
 DONE, REFUSED = "done", "refused"
 STREAMS_PER_WORKSPACE_MAX = 100
@@ -35,15 +37,6 @@ RetentionDays = Annotated[int, Meta(ge=RETENTION_DAYS_MIN, le=RETENTION_DAYS_MAX
 RequestCount = Annotated[int, Meta(ge=1, le=PER_MINUTE_MAX)]
 OverlapSeconds = Annotated[int, Meta(ge=0, le=OVERLAP_SECONDS_MAX)]
 WorkflowId = Annotated[str, Meta(pattern=r"^wf_[A-Za-z0-9_]{1,64}\Z")]
-
-
-class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Base of all payloads: a field at its default is left out, so equal payloads are equal bytes."""
-
-    kind: ClassVar[str]
-
-    def encode(self) -> bytes:
-        return msgspec.json.encode(self)
 
 
 class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -370,6 +363,7 @@ PAYLOADS: dict[str, type[Payload]] = {
         RouteTopicMade,
         RouteTopicExpired,
         ResumeTopics,
+        *WORK_PAYLOADS,
     )
 }
 
@@ -393,11 +387,12 @@ class FieldError(msgspec.Struct, frozen=True):
 
 
 class FaultBody(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of a refusal. `details` is empty or {"errors": [{"field", "message"}]}."""
+    """The body of a refusal. `details` is empty or {"errors": [{"field", "message"}]}; `facts`: further ones."""
 
     code: str
     message: str
     details: dict[str, list[FieldError]] = {}
+    facts: dict[str, int] = {}
 
 
 def new_command(

@@ -27,6 +27,7 @@ class Topic(StrEnum):
     DECISIONS = "decisions"
     COMMANDS = "commands"
     CONTROL = "control"
+    ITEMS = "items"
     VERDICTS = "verdicts"
     DELIVERIES = "deliveries"
     OUTCOMES = "outcomes"
@@ -48,6 +49,7 @@ _RETENTION_DAYS: dict[Topic, float | None] = {
     Topic.DECISIONS: 97,
     Topic.COMMANDS: 30,
     Topic.CONTROL: None,  # compacted
+    Topic.ITEMS: None,  # compacted
     Topic.VERDICTS: SHORT_DAYS,
     Topic.DELIVERIES: 30,
     Topic.OUTCOMES: 97,

@@ -6,6 +6,7 @@ batch with that command is the first one after recovery, and takes up the topic 
 
 import asyncio
 import logging
+from dataclasses import replace
 
 from confluent_kafka import KafkaException
 from faust.types import TP
@@ -26,8 +27,12 @@ from schemas.codec import Undecodable
 from schemas.commands import ReplayMoved, ResumeTopics, TouchKeys, decode_payload, new_command
 from schemas.records import Command
 from schemas.replies import REPLY_HEADER, decode_reply
+from schemas.seal import Sealer
+from schemas.system_events import sealed_record
 from schemas.topics import Topic
 from schemas.webhooks import delivery_key
+from schemas.work import passed_entity
+from schemas.work_commands import WorkPayload
 
 log = logging.getLogger(__name__)
 TABLE = "entities"
@@ -37,6 +42,7 @@ class ControlAgent:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._token_hash = token_hash_by(runtime.settings.master_key)
+        self._sealer = Sealer(runtime.settings.master_key)
         self._topics = TopicWorker(TopicAdmin(runtime.settings.kafka), self._report, runtime.settings.partitions)
         self._assigned: set[int] = set()
         self._resumed: set[int] = set()
@@ -47,6 +53,9 @@ class ControlAgent:
         state = ControlState(work.table(TABLE))
         state.sweep(batch.records[0].timestamp)
         effects = [self._one(work, state, record) for record in batch.records]
+        if any(one.about_items for one in effects):
+            passed = passed_entity(batch.records[-1].offset + 1)
+            work.produce(Topic.ITEMS, passed.encode(), key=passed.key, partition=batch.tp.partition)
         await work.commit()
         await self._tell(effects)
         if batch.tp.partition in self._assigned:
@@ -61,13 +70,15 @@ class ControlAgent:
         try:
             effects = decide(state, asked, self._token_hash)
             controlled = state.apply(effects)
+            items = state.apply_items(effects.changes)
         except Exception as error:
             log.exception("command.failed", extra={"facts": {"command": asked.command.id, "kind": asked.command.kind}})
             work.dead_letter(record, "failed", f"{type(error).__name__} while deciding")
             return Effects()
         emit(work, effects, controlled, record.partition)
+        tell_of_items(work, effects, items, record.partition, self._sealer)
         note(asked, effects)
-        return effects
+        return replace(effects, about_items=isinstance(asked.payload, WorkPayload))
 
     async def _tell(self, effects: list[Effects]) -> None:
         """Verdicts go out once `control` has what they tell of: who gets one may look for it there at once."""
@@ -139,6 +150,17 @@ def emit(work: Work, effects: Effects, controlled: list[tuple[bytes, bytes | Non
         work.produce(Topic.DELIVERIES, delivery.encode(), key=delivery_key(delivery))
     if effects.audit is not None:
         work.produce(Topic.AUDIT, effects.audit.encode(), key=effects.audit.workspace.encode())
+
+
+def tell_of_items(
+    work: Work, effects: Effects, items: list[tuple[bytes, bytes | None]], partition: int, sealer: Sealer
+) -> None:
+    """What became of projects and tasks, and the events of it on the workspace's system stream."""
+    for key, value in items:
+        work.produce(Topic.ITEMS, value, key=key, partition=partition)
+    for happened in effects.changes.events:
+        sealed = sealed_record(happened, sealer)
+        work.produce(sealed.topic, sealed.value, key=sealed.key, headers=sealed.headers)
 
 
 def note(asked: Asked, effects: Effects) -> None:

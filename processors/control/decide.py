@@ -8,6 +8,7 @@ import msgspec
 
 from processors.control import keys, limits, replays, route_topics, streams, subscriptions, tenants, webhooks
 from processors.control.values import WAITING, Answer, Asked, Done, Effects, Facts, Refused, TokenHash
+from processors.work import decide as work
 from schemas.commands import (
     DONE,
     IDEMPOTENCY_MS,
@@ -48,6 +49,8 @@ from schemas.ids import derived_id
 from schemas.records import Audit, Verdict
 from schemas.tokens import TokenHasher, mint_token
 from schemas.topics import ENVIRONMENTS
+from schemas.work import SURFACE as WORK
+from schemas.work_commands import CreateProject, CreateTask, DeleteTask, UpdateProject, UpdateTask
 
 Report = StreamCreated | StreamAltered | StreamExpired | RouteTopicMade | RouteTopicExpired | ResumeTopics
 """What the control process tells itself."""
@@ -89,7 +92,7 @@ def repeated(earlier: Answer, asked: Asked) -> Effects:
     """
     if asked.version < max(earlier.version, earlier.freed):
         return Effects()
-    if earlier.asked != payload_hash(asked.payload):
+    if earlier.asked != request_of(asked):
         message = "The idempotency key was used for another request in the last 24 hours."
         refused = _refusal(asked, Refused(409, "idempotency_key_reused", message))
         return Effects(verdicts=_verdicts(refused, asked))
@@ -141,6 +144,15 @@ def _completed(asked: Asked, decided: streams.Reported) -> Effects:
     )
     verdicts = tuple(origin.verdict(reply) for reply in origin.replies)
     return Effects((origin, own), own.changes, verdicts, own.audit)
+
+
+def request_of(asked: Asked) -> str:
+    """What must be the same when a key is used again: all that was asked for; on the work surface the operation and
+    what it is about, whatever the body says (W-042).
+    """
+    if asked.command.surface == WORK:
+        return f"{asked.payload.kind}/{getattr(asked.payload, 'id', '')}"
+    return payload_hash(asked.payload)
 
 
 def _answer_to_key(facts: Facts, asked: Asked) -> Answer | None:
@@ -202,6 +214,8 @@ def _decided(facts: Facts, asked: Asked, token_hash: TokenHash) -> Done:
             return limits.set_limit(asked, payload)
         case ClearLimit():
             return limits.clear_limit(asked, payload)
+        case CreateProject() | UpdateProject() | CreateTask() | UpdateTask() | DeleteTask():
+            return work.decide(facts, asked, payload)
         case _:
             raise Refused(400, "invalid_request", f"{asked.command.kind} is not a request.")
 
@@ -215,7 +229,7 @@ def _answer(asked: Asked, done: Done) -> Answer:
         status=done.status,
         body=done.body,
         scope=asked.scope,
-        asked=payload_hash(asked.payload),
+        asked=request_of(asked),
         changes=done.changes,
         audit=_audit(asked, done.resource, DONE if done.status else "accepted"),
     )
@@ -229,8 +243,8 @@ def _refusal(asked: Asked, refused: Refused) -> Answer:
         outcome=REFUSED,
         status=refused.status,
         body=refused.body,
-        scope=asked.scope,
-        asked=payload_hash(asked.payload),
+        scope=None if asked.command.surface == WORK else asked.scope,  # a refusal leaves the key free there (W-041)
+        asked=request_of(asked),
         audit=_audit(asked, "", refused.fault.code),
     )
 

@@ -11,17 +11,17 @@
 | `b`, workspace, surface, environment, subscription id | empty; subscriptions, which count towards the limit |
 | `r`, workspace, replay id | empty; replays that run, which count towards the limit |
 | `w`, stream id, task | TopicWork that is not finished |
+| `m`, kind/id | a project or task as it stands on `items` (processors/control/items.py) |
+| `d`, task id, dependent's id | empty; the second depends on the first |
 | `a`, command id | Answer |
 | `i`, workspace, environment, surface, idempotency key | the id of the command answered under it |
 | `t`, hour of log time (8 bytes), command id | empty; when an answer may go |
 | `swept` | the hour up to which answers are gone |
 """
 
-from collections.abc import Iterator
-from typing import Protocol
-
 import msgspec
 
+from processors.control.items import ItemState
 from processors.control.values import Answer, Changes, Effects, Task, TopicWork
 from schemas.commands import IDEMPOTENCY_MS
 from schemas.entities import (
@@ -49,23 +49,8 @@ _WORK = msgspec.msgpack.Decoder(TopicWork)
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Table(Protocol):
-    """One partition of a durable table (processors.runtime.table.TableView)."""
-
-    def get(self, key: bytes) -> bytes | None: ...
-
-    def put(self, key: bytes, value: bytes) -> None: ...
-
-    def delete(self, key: bytes) -> None: ...
-
-    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]: ...
-
-
-class ControlState:
+class ControlState(ItemState):
     """`Facts` for decisions over one partition of the table, and the one place that changes it."""
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
 
     # Facts
 

@@ -15,7 +15,10 @@ from schemas.commands import FaultBody, FieldError, Payload
 from schemas.entities import Key, Replay, State, Stream, Subscription, WebhookEndpoint, Workflow, Workspace
 from schemas.records import Audit, Command, Delivery, Entity, Verdict
 from schemas.replies import ReplyTo
+from schemas.system_events import SystemEvent
 from schemas.topics import RouteTopic, StreamTopic
+from schemas.work import Project
+from schemas.work import Task as WorkTask
 
 TokenHash = Callable[[str, str, str], str]
 """Key kind, environment and key id to the hash under which the key's token is looked up."""
@@ -78,13 +81,16 @@ class TopicWork(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
-    """What a command does to the table, and the webhooks that it has sent. `gone` holds each removed entity as it was,
-    with the removal's version.
+    """What a command does to the table, and the webhooks and events that it has sent. `gone` holds each removed entity
+    as it was, with the removal's version. `items` are those of the topic `items` (schemas/work.py).
     """
 
     put: tuple[Entity, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
     gone: tuple[Entity, ...] = ()
+    items: tuple[Entity, ...] = ()
+    items_gone: tuple[Entity, ...] = ()
+    events: tuple[SystemEvent, ...] = ()
     started: tuple[TopicWork, ...] = ()
     finished: tuple[TopicWork, ...] = ()
 
@@ -120,12 +126,16 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Effects:
-    """All that one record causes. Answers are stored before anything else, so that no change stands without one."""
+    """All that one record causes. Answers are stored before anything else, so that no change stands without one.
+
+    `about_items`: whether the record asked about a project or task, which a reader of `items` may wait for.
+    """
 
     answers: tuple[Answer, ...] = ()
     changes: Changes = NO_CHANGES
     verdicts: tuple[tuple[int, Verdict], ...] = ()
     audit: Audit | None = None
+    about_items: bool = False
 
 
 @dataclass(frozen=True)
@@ -141,10 +151,18 @@ class Done:
 class Refused(Exception):
     """A decision against it: why, for the one who asked."""
 
-    def __init__(self, status: int, code: str, message: str, errors: tuple[FieldError, ...] = ()) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        errors: tuple[FieldError, ...] = (),
+        facts: dict[str, int] | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
-        self.fault = FaultBody(code=code, message=message, details={"errors": list(errors)} if errors else {})
+        details = {"errors": list(errors)} if errors else {}
+        self.fault = FaultBody(code=code, message=message, details=details, facts=facts or {})
 
     @property
     def body(self) -> bytes:
@@ -195,6 +213,12 @@ class Facts(Protocol):
     def replay(self, replay_id: str) -> Replay | None: ...
 
     def replays_running(self, workspace: str) -> int: ...
+
+    def project(self, workspace: str, environment: str, project_id: str) -> Project | None: ...
+
+    def task(self, workspace: str, environment: str, task_id: str) -> WorkTask | None: ...
+
+    def dependents(self, task_id: str) -> list[str]: ...
 
     def answer(self, command_id: str) -> Answer | None: ...
 

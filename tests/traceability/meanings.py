@@ -85,6 +85,7 @@ TOPICS = {
         "the source record's partition", "Decision", "Admission's word on each source record; read by projection."
     ),
     "commands": TopicMeaning("workspace", "Command", "Wishes to change an entity; decided by control."),
+    "items": TopicMeaning("`kind/id`", "Entity", "The whole state of each project and task; written by control alone."),
     "control": TopicMeaning("`kind/id`", "Entity", "The whole state of each entity; written by control alone."),
     "verdicts": TopicMeaning(
         "the waiting gateway's partition", "Verdict", "Answers to waiting requests; each gateway reads one partition."
