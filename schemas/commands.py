@@ -363,9 +363,8 @@ PAYLOADS: dict[str, type[Payload]] = {
         RouteTopicMade,
         RouteTopicExpired,
         ResumeTopics,
-        *WORK_PAYLOADS,
     )
-}
+} | {payload.kind: payload for payload in WORK_PAYLOADS}
 
 
 class WorkspaceCreated(msgspec.Struct, frozen=True, kw_only=True):

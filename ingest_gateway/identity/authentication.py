@@ -20,7 +20,7 @@ from ingest_gateway.http.request_log import note
 from ingest_gateway.identity.credentials import BEARER, Presentation
 from ingest_gateway.identity.failures import FailedAttempts
 from ingest_gateway.identity.last_used import LastUsed
-from ingest_gateway.identity.principals import EVENTS_KINDS, SESSION, Principal, principal_of
+from ingest_gateway.identity.principals import EVENTS_KINDS, MISSING_SCOPE, SESSION, Principal, principal_of
 from ingest_gateway.identity.sessions import Sessions
 from ingest_gateway.metrics import AUTHENTICATION_FAILURES
 from operations.control_reader import ControlReader
@@ -182,9 +182,9 @@ def key_news(authenticator: Authenticator) -> Callable[..., Awaitable[web.Stream
 
 
 def require_scope(principal: Principal, scope: str) -> None:
-    """Raises Refused (FORBIDDEN)."""
+    """Raises Refused (FORBIDDEN), which names the scope."""
     if not principal.may(scope):
-        raise Refused(FaultKind.FORBIDDEN)
+        raise Refused(FaultKind.FORBIDDEN, details={MISSING_SCOPE: scope})
 
 
 class SharedCatchUp:

@@ -9,10 +9,18 @@ from collections.abc import Collection
 from typing import Protocol
 
 from ingest_gateway.http.faults import FaultKind, Refused
-from ingest_gateway.identity.principals import EVENTS_READ, EVENTS_WRITE
+from ingest_gateway.identity.principals import (
+    AI_USE,
+    EVENTS_READ,
+    EVENTS_WRITE,
+    PROJECTS_READ,
+    PROJECTS_WRITE,
+    TASKS_READ,
+    TASKS_WRITE,
+)
 
 BEHIND_SECONDS = 5.0
-ORDINARY_SCOPES = frozenset({EVENTS_READ, EVENTS_WRITE})
+ORDINARY_SCOPES = frozenset({EVENTS_READ, EVENTS_WRITE, PROJECTS_READ, PROJECTS_WRITE, TASKS_READ, TASKS_WRITE, AI_USE})
 MESSAGE = "The service can't be sure who may do this now. Please try again."
 
 

@@ -13,12 +13,19 @@ from schemas.entities import Key, KeyKind
 from schemas.networks import Network, is_within, lies_in, read_address, read_network
 
 SESSION: Final = "session"
+MISSING_SCOPE: Final = "missing_scope"
+"""What a refusal's details call the scope that the credential has not."""
 
 EVENTS_READ, EVENTS_WRITE = "events:read", "events:write"
 STREAMS_READ, STREAMS_WRITE = "streams:read", "streams:write"
 WORKFLOWS_READ, WORKFLOWS_WRITE = "workflows:read", "workflows:write"
 AUDIT_READ = "audit:read"
 ADMIN = "admin"  # keys: make, show, rotate, revoke
+PROJECTS_READ, PROJECTS_WRITE = "projects:read", "projects:write"
+TASKS_READ, TASKS_WRITE = "tasks:read", "tasks:write"
+WEBHOOKS_READ, WEBHOOKS_WRITE = "webhooks:read", "webhooks:write"
+AI_USE = "ai:use"
+TOKENS_READ, TOKENS_WRITE = "tokens:read", "tokens:write"  # of sessions alone
 
 SCOPES_OF_KIND: dict[str, frozenset[str]] = {
     KeyKind.SECRET: frozenset(
@@ -27,17 +34,18 @@ SCOPES_OF_KIND: dict[str, frozenset[str]] = {
     KeyKind.PUBLISHABLE: frozenset({EVENTS_WRITE}),
     KeyKind.ACCESS_TOKEN: frozenset(
         {
-            *("projects:read", "projects:write", "tasks:read", "tasks:write"),
-            *("webhooks:read", "webhooks:write", "ai:use", AUDIT_READ),
+            *(PROJECTS_READ, PROJECTS_WRITE, TASKS_READ, TASKS_WRITE),
+            *(WEBHOOKS_READ, WEBHOOKS_WRITE, AI_USE, AUDIT_READ),
         }
     ),
     KeyKind.SPINE: frozenset({EVENTS_READ, EVENTS_WRITE, "subscriptions:write", ADMIN}),
     KeyKind.ORG: frozenset({"burn:read", "burn:write"}),
 }
-SCOPES_OF_KIND[SESSION] = frozenset().union(*SCOPES_OF_KIND.values())
+SCOPES_OF_KIND[SESSION] = frozenset({TOKENS_READ, TOKENS_WRITE}).union(*SCOPES_OF_KIND.values())
 """What a credential of each kind may do at most (A-011, A-012, W-014, W-017, S-003)."""
 
 EVENTS_KINDS: frozenset[str] = frozenset({KeyKind.SECRET, KeyKind.PUBLISHABLE, SESSION})
+WORK_KINDS: frozenset[str] = frozenset({KeyKind.ACCESS_TOKEN, SESSION})
 
 
 @dataclass(frozen=True, slots=True)

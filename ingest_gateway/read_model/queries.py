@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ingest_gateway.read_model.audit_pages import AuditFilter, AuditPage, audit_page
 from ingest_gateway.read_model.event_pages import EventFilter, Page, Place, page, place_behind
 from ingest_gateway.read_model.stored import StoredEvent
+from ingest_gateway.read_model.work_pages import TaskFilter, WorkPage, item_body, projects_page, tasks_page
 from operations.read_model_engine import Reader
 from schemas.read_model import (
     AttemptRow,
@@ -24,7 +25,9 @@ from schemas.read_model import (
     event_conflicts,
     events,
     log_positions,
+    projects,
     source_positions,
+    tasks,
 )
 
 POLL_SECONDS = 0.005
@@ -101,6 +104,22 @@ class ReadModel:
         self, workspace: str, environment: str, chosen: AuditFilter, after: int, limit: int
     ) -> AuditPage:
         return await self._ask(lambda connection: audit_page(connection, workspace, environment, chosen, after, limit))
+
+    async def project(self, workspace: str, environment: str, project_id: str) -> str | None:
+        """Its JSON."""
+        return await self._ask(lambda connection: item_body(connection, projects, workspace, environment, project_id))
+
+    async def task(self, workspace: str, environment: str, task_id: str) -> str | None:
+        """Its JSON."""
+        return await self._ask(lambda connection: item_body(connection, tasks, workspace, environment, task_id))
+
+    async def projects_page(self, workspace: str, environment: str, after: int, limit: int) -> WorkPage:
+        return await self._ask(lambda connection: projects_page(connection, workspace, environment, after, limit))
+
+    async def tasks_page(
+        self, workspace: str, environment: str, chosen: TaskFilter, after: int, limit: int
+    ) -> WorkPage:
+        return await self._ask(lambda connection: tasks_page(connection, workspace, environment, chosen, after, limit))
 
     async def passed(self, positions: Iterable[Position]) -> bool:
         """Whether what became of each of these records shows in the read model."""

@@ -38,12 +38,14 @@ class Operation:
 
 
 def operations_of(document: Mapping[str, Any]) -> dict[tuple[str, str], Operation]:
-    """By method and path."""
+    """By method and path. A rate class is named in full, or without its surface, which `x-surface` then names."""
     found = {}
+    surface = document.get("x-surface", "")
     for path, item in document["paths"].items():
         for method in sorted(METHODS & item.keys()):
             scopes = item[method].get("x-required-scopes")
-            rate_class = RATE_CLASSES.get(item[method].get("x-ratelimit-class"))
+            named = item[method].get("x-ratelimit-class")
+            rate_class = RATE_CLASSES.get(named) or RATE_CLASSES.get(f"{surface}.{named}")
             cors = item[method].get("x-cors", False)
             operation = Operation(item[method]["operationId"], scopes and tuple(scopes), rate_class, cors)
             found[method.upper(), path] = operation

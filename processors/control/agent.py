@@ -31,8 +31,8 @@ from schemas.seal import Sealer
 from schemas.system_events import sealed_record
 from schemas.topics import Topic
 from schemas.webhooks import delivery_key
+from schemas.work import SURFACE as WORK
 from schemas.work import passed_entity
-from schemas.work_commands import WorkPayload
 
 log = logging.getLogger(__name__)
 TABLE = "entities"
@@ -53,7 +53,7 @@ class ControlAgent:
         state = ControlState(work.table(TABLE))
         state.sweep(batch.records[0].timestamp)
         effects = [self._one(work, state, record) for record in batch.records]
-        if any(one.about_items for one in effects):
+        if any(one.of_work for one in effects):
             passed = passed_entity(batch.records[-1].offset + 1)
             work.produce(Topic.ITEMS, passed.encode(), key=passed.key, partition=batch.tp.partition)
         await work.commit()
@@ -74,11 +74,11 @@ class ControlAgent:
         except Exception as error:
             log.exception("command.failed", extra={"facts": {"command": asked.command.id, "kind": asked.command.kind}})
             work.dead_letter(record, "failed", f"{type(error).__name__} while deciding")
-            return Effects()
+            return Effects(of_work=asked.command.surface == WORK)
         emit(work, effects, controlled, record.partition)
         tell_of_items(work, effects, items, record.partition, self._sealer)
         note(asked, effects)
-        return replace(effects, about_items=isinstance(asked.payload, WorkPayload))
+        return replace(effects, of_work=asked.command.surface == WORK)
 
     async def _tell(self, effects: list[Effects]) -> None:
         """Verdicts go out once `control` has what they tell of: who gets one may look for it there at once."""

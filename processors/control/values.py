@@ -128,14 +128,14 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 class Effects:
     """All that one record causes. Answers are stored before anything else, so that no change stands without one.
 
-    `about_items`: whether the record asked about a project or task, which a reader of `items` may wait for.
+    `of_work`: whether the work surface asked, so that a reader of `items` may wait for the record.
     """
 
     answers: tuple[Answer, ...] = ()
     changes: Changes = NO_CHANGES
     verdicts: tuple[tuple[int, Verdict], ...] = ()
     audit: Audit | None = None
-    about_items: bool = False
+    of_work: bool = False
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from schemas.read_model.positions import (
     source_positions,
 )
 from schemas.read_model.tables import Rules, metadata, rules_of
+from schemas.read_model.work import ProjectRow, TaskRow, projects, tasks
 
 __all__ = [
     "ROWS",
@@ -43,9 +44,11 @@ __all__ = [
     "EventRow",
     "LogPosition",
     "MetadataRow",
+    "ProjectRow",
     "Rules",
     "SourcePosition",
     "State",
+    "TaskRow",
     "attempts",
     "audit_log",
     "entities",
@@ -54,9 +57,11 @@ __all__ = [
     "events_metadata",
     "log_positions",
     "metadata",
+    "projects",
     "read_model_state",
     "rules_of",
     "source_positions",
+    "tasks",
 ]
 
 ROWS: dict[Table, type[NamedTuple]] = {
@@ -66,6 +71,8 @@ ROWS: dict[Table, type[NamedTuple]] = {
     event_conflicts: ConflictRow,
     audit_log: AuditRow,
     entities: EntityRow,
+    projects: ProjectRow,
+    tasks: TaskRow,
     source_positions: SourcePosition,
     log_positions: LogPosition,
 }

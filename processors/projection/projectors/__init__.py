@@ -22,7 +22,7 @@ The topic has as many partitions as all others (`schemas/topics.py`). Beside rec
 """
 
 from processors.projection.changes import Projector, each
-from processors.projection.projectors import attempts, audit, entities, events
+from processors.projection.projectors import attempts, audit, entities, events, items
 from schemas.topics import Topic
 
 PROJECTORS: dict[Topic, Projector] = {
@@ -30,4 +30,5 @@ PROJECTORS: dict[Topic, Projector] = {
     Topic.OUTCOMES: each(attempts.apply),
     Topic.AUDIT: each(audit.apply),
     Topic.CONTROL: each(entities.apply),
+    Topic.ITEMS: each(items.apply),
 }

@@ -1,0 +1,61 @@
+"""`GET /v1/activity`: who changed what in the caller's tenant, by which token and route, oldest first (W-018).
+
+The list holds every change that was answered before it was asked, by whichever gateway: it waits until projection has
+passed all that stands on `audit`.
+"""
+
+from typing import Any
+
+from aiohttp import web
+from sqlalchemy import Row
+
+from ingest_gateway.http.queries import read_query, whole_number
+from ingest_gateway.identity.principals import AUDIT_READ
+from ingest_gateway.log.event_log import LogUnavailable
+from ingest_gateway.read_model.audit_pages import AuditFilter
+from ingest_gateway.services import Services
+from ingest_gateway.surfaces.work.commands import caller
+from ingest_gateway.surfaces.work.faults import READ_MODEL_BEHIND
+from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages, asked
+from schemas.times import rfc3339
+from schemas.topics import Topic
+
+
+async def list_activity(request: web.Request) -> web.Response:
+    services, principal = caller(request, AUDIT_READ)
+    parameters = read_query(request, ("actor", "action", "limit", "cursor"))
+    limit = whole_number(parameters, "limit", minimum=1, maximum=LIMIT_MAX, default=LIMIT_DEFAULT)
+    chosen = AuditFilter(parameters.get("actor"), parameters.get("action"), None, None)
+    scope = principal.workspace, principal.environment
+    pages = Pages(services, ("activity", *scope, chosen))
+    after = pages.place(parameters.get("cursor")) - 1  # places begin at 0, offsets too
+    await _wait(services)
+    page = await asked(services.reads.audit_page(*scope, chosen, after, limit))
+    following = None if page.next_offset is None else page.next_offset + 1
+    return pages.answer([_view(row) for row in page.rows], following)
+
+
+async def _wait(services: Services) -> None:
+    try:
+        ends = await services.events.ends(Topic.AUDIT)
+    except LogUnavailable:
+        raise READ_MODEL_BEHIND.refused() from None
+    if not await services.reads.wait_until_passed(ends, services.settings.read_timeout_seconds):
+        raise READ_MODEL_BEHIND.refused()
+
+
+def _view(row: Row[Any]) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "at": rfc3339(row.at_ms),
+        "actor": row.actor,
+        "action": row.action,
+        "route": row.route,
+        "resource": row.resource or None,
+        "outcome": row.outcome,
+        "requestId": row.request_id,
+        "address": row.address,
+    }
+
+
+ROUTES = (web.get("/v1/activity", list_activity, name="list_activity"),)

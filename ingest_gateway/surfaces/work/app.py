@@ -1,0 +1,35 @@
+"""The work surface as an aiohttp application: its routes, held to schemas/openapi/work.yaml."""
+
+from aiohttp import web
+
+from ingest_gateway.identity.authentication import Authenticator, key_news
+from ingest_gateway.identity.principals import WORK_KINDS
+from ingest_gateway.log.system_streams import SystemStreams
+from ingest_gateway.services import SERVICES, Services
+from ingest_gateway.surfaces.contract import hold_to, load_document
+from ingest_gateway.surfaces.events.answers import add_position
+from ingest_gateway.surfaces.surface import Surface
+from ingest_gateway.surfaces.work import activity, projects, tasks, tokens
+from ingest_gateway.surfaces.work.commands import STREAM
+from ingest_gateway.surfaces.work.faults import render
+from ingest_gateway.surfaces.work.writes import WRITES, Writes
+from schemas.work import STREAM as STREAM_NAME
+
+ROUTES = (*projects.ROUTES, *tasks.ROUTES, *tokens.ROUTES, *activity.ROUTES)
+
+
+def make_app(services: Services) -> web.Application:
+    """Served by `http.server.serve` with `faults.render`. Raises ContractBroken."""
+    authenticate = services.authenticate
+    news = [key_news(authenticate)] if isinstance(authenticate, Authenticator) else []
+    app = web.Application(middlewares=news)
+    app[SERVICES] = services
+    app[WRITES] = Writes()
+    timeout_seconds = services.settings.verdict_timeout_seconds
+    app[STREAM] = SystemStreams(STREAM_NAME, services.control, services.commands, timeout_seconds=timeout_seconds)
+    app.on_response_prepare.append(add_position)
+    app.add_routes(hold_to(load_document("work"), ROUTES))
+    return app
+
+
+WORK = Surface("work", make_app, render, WORK_KINDS)

@@ -1,0 +1,97 @@
+"""From a request to a decided command, and to its answer.
+
+The control agent decides; what it refuses is answered with its own code. Without a verdict in time the answer is 503:
+with an Idempotency-Key a repeat finds what was decided, without one it may have been done. A key stands for one
+operation and what it is about, whatever the body says (W-042): a repeat within 24 hours gets the first answer, its
+bytes and its id; a refusal leaves the key free.
+"""
+
+import time
+from functools import partial
+from typing import Final
+
+from aiohttp import web
+
+from ingest_gateway.http.addresses import address_of
+from ingest_gateway.http.bodies import content_type, read_body
+from ingest_gateway.http.guard import REQUEST_ID
+from ingest_gateway.identity.authentication import require_scope
+from ingest_gateway.identity.principals import Principal
+from ingest_gateway.log.event_log import Appended, LogBusy, LogUnavailable
+from ingest_gateway.log.system_streams import SystemStreams
+from ingest_gateway.log.verdicts import VerdictLate
+from ingest_gateway.services import SERVICES, Services
+from ingest_gateway.surfaces.events.answers import POSITION, position_of
+from ingest_gateway.surfaces.events.entity_commands import LOOK_FIRST, SAFE_TO_REPEAT, idempotency_key, route_of
+from ingest_gateway.surfaces.work.faults import BUSY, NOT_CONFIRMED, refused_by
+from ingest_gateway.surfaces.work.shown import shown
+from ingest_gateway.surfaces.work.writes import WRITES
+from schemas.commands import DONE, Payload, new_command
+from schemas.records import Verdict
+from schemas.work import SURFACE
+
+BODY_BYTES_MAX = 1_048_576
+UNCONFIRMED: Final = "The request was not confirmed and may have been carried out. "
+STREAM: web.AppKey[SystemStreams] = web.AppKey("work_stream", SystemStreams)
+
+
+def caller(request: web.Request, scope: str) -> tuple[Services, Principal]:
+    """Who asks; Refused where the credential is bad or does not allow this."""
+    services = request.app[SERVICES]
+    principal = services.authenticate(request)
+    require_scope(principal, scope)
+    return services, principal
+
+
+async def json_body(request: web.Request) -> bytes:
+    content_type(request, "application/json")
+    return await read_body(request, BODY_BYTES_MAX)
+
+
+async def decided(request: web.Request, services: Services, principal: Principal, payload: Payload) -> Verdict:
+    """The verdict on a command that was carried out. Raises Refused."""
+    key = idempotency_key(request)
+    command = new_command(
+        payload,
+        workspace=principal.workspace,
+        environment=principal.environment,
+        actor=principal.key_id,
+        now_ms=time.time_ns() // 1_000_000,
+        idempotency_key=key,
+        surface=SURFACE,
+        route=route_of(request),
+        request_id=request[REQUEST_ID],
+        address=address_of(request),
+    )
+    try:
+        verdict = await services.commands.submit(command, on_stored=partial(_note, request, principal))
+    except LogBusy:
+        raise BUSY.refused() from None
+    except (LogUnavailable, VerdictLate):
+        raise NOT_CONFIRMED.refused(UNCONFIRMED + (LOOK_FIRST if key is None else SAFE_TO_REPEAT)) from None
+    if verdict.outcome != DONE:
+        raise refused_by(verdict)
+    return verdict
+
+
+async def item_decided(request: web.Request, services: Services, principal: Principal, payload: Payload) -> Verdict:
+    """The same for what becomes an event of the workspace's system stream, which is made before the first."""
+    try:
+        await request.app[STREAM].ensure(principal.workspace, principal.environment)
+    except LogBusy:
+        raise BUSY.refused() from None
+    except (LogUnavailable, VerdictLate):
+        raise NOT_CONFIRMED.refused("The workspace is not ready yet. Nothing was done; please send it again.") from None
+    return await decided(request, services, principal, payload)
+
+
+def answer(verdict: Verdict) -> web.Response:
+    """The item as the control agent wrote it, with its version as ETag."""
+    if verdict.status == 204:
+        return web.Response(status=204)
+    return shown(verdict.body, verdict.status)
+
+
+def _note(request: web.Request, principal: Principal, appended: Appended) -> None:
+    request[POSITION] = position_of(appended)
+    request.app[WRITES].note(principal.workspace, principal.environment, appended)

@@ -1,0 +1,82 @@
+"""Reads follow writes: what a read waits for before it asks the read model, and pages of a list.
+
+A read waits until projection has passed the newest command that this gateway appended for the workspace and
+environment, and any that `Atlas-After: <Atlas-Position of another answer>` names. Past the bound: 503.
+"""
+
+import time
+from collections.abc import Awaitable, Iterable
+from typing import Any, TypeVar
+
+import orjson
+from aiohttp import web
+
+from ingest_gateway.http.faults import FieldFault
+from ingest_gateway.identity.principals import Principal
+from ingest_gateway.read_model import Position, ReadModelUnavailable
+from ingest_gateway.read_model.cursors import CursorInvalid, Cursors
+from ingest_gateway.services import Services
+from ingest_gateway.surfaces.events.answers import position_from
+from ingest_gateway.surfaces.events.reads import AFTER_HEADER, POSITIONS_MAX
+from ingest_gateway.surfaces.work.faults import READ_MODEL_BEHIND, invalid
+from ingest_gateway.surfaces.work.writes import WRITES
+from schemas.topics import Topic
+
+LIMIT_MAX, LIMIT_DEFAULT = 100, 50
+Answer = TypeVar("Answer")
+
+
+async def wait_for_writes(request: web.Request, services: Services, principal: Principal) -> None:
+    """Raises Refused."""
+    newest = request.app[WRITES].newest(principal.workspace, principal.environment)
+    positions = [*newest, *_named(request)]
+    timeout_seconds = services.settings.read_timeout_seconds
+    if positions and not await services.reads.wait_until_passed(positions, timeout_seconds):
+        raise READ_MODEL_BEHIND.refused()
+
+
+async def asked(question: Awaitable[Answer]) -> Answer:
+    """The read model's answer. Raises Refused where it is away."""
+    try:
+        return await question
+    except ReadModelUnavailable:
+        raise READ_MODEL_BEHIND.refused() from None
+
+
+class Pages:
+    """The cursors of one list and filter; a cursor holds a place, a whole number."""
+
+    def __init__(self, services: Services, bound_to: Iterable[object]) -> None:
+        self._cursors = Cursors(services.settings.master_key)
+        self._bound_to = repr(tuple(bound_to)).encode()
+
+    def place(self, cursor: str | None) -> int:
+        """0 without a cursor. Raises Refused."""
+        if cursor is None:
+            return 0
+        try:
+            return int.from_bytes(self._cursors.open(self._bound_to, cursor, now_ms()), "big")
+        except CursorInvalid as error:
+            raise invalid([FieldFault("cursor", str(error))]) from None
+
+    def answer(self, items: list[Any], following: int | None) -> web.Response:
+        """`items`: views, or texts of JSON as orjson.Fragment."""
+        cursor = None
+        if following is not None:
+            cursor = self._cursors.seal(self._bound_to, following.to_bytes(8, "big"), now_ms())
+        body = orjson.dumps({"items": items, "nextCursor": cursor})
+        return web.Response(body=body, content_type="application/json")
+
+
+def _named(request: web.Request) -> list[Position]:
+    written = ",".join(request.headers.getall(AFTER_HEADER, ()))
+    texts = [text.strip() for text in written.split(",") if text.strip()]
+    found = [position_from(text) for text in texts[: POSITIONS_MAX + 1]]
+    positions = [position for position in found if position is not None and position[0] == Topic.COMMANDS]
+    if len(positions) != len(texts):
+        raise invalid([FieldFault(AFTER_HEADER, f"Must be up to {POSITIONS_MAX} values of Atlas-Position.")])
+    return positions
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,37 @@
+"""How tokens are shown: what each may do and whether it still may; its text in the answer that made it alone. Pure."""
+
+from typing import Any
+
+from ingest_gateway.identity.principals import principal_of
+from schemas.entities import Key
+from schemas.times import rfc3339
+from schemas.tokens import token_prefix
+
+
+def token_view(key: Key, now_ms: int, token: str | None = None) -> dict[str, Any]:
+    view = {
+        "id": key.id,
+        "name": key.name,
+        "prefix": token_prefix(key.key_kind, key.environment),
+        "status": _status(key, now_ms),
+        "scopes": sorted(principal_of(key).scopes),
+        "allowedIps": key.allowed_ips,
+        "createdAt": rfc3339(key.created_ms),
+        "expiresAt": _time(key.ends_ms),
+        "lastUsedAt": _time(key.last_used_ms),
+        "revokedAt": _time(key.revoked_ms),
+        "rotatedTo": key.rotated_to or None,
+    }
+    return view if token is None else view | {"token": token}
+
+
+def _status(key: Key, now_ms: int) -> str:
+    if key.revoked_ms is not None:
+        return "revoked"
+    if not key.holds(now_ms):
+        return "expired"
+    return "rotated" if key.rotated_to else "active"
+
+
+def _time(time_ms: int | None) -> str | None:
+    return None if time_ms is None else rfc3339(time_ms)
