@@ -60,6 +60,7 @@ class CommandsLog:
         """Of each record: how many entries the changelog had before it was decided."""
         self.table = MemoryTable()
         self.control: dict[bytes, bytes] = {}
+        self.items: dict[bytes, bytes] = {}
         self.audits: dict[str, Audit] = {}
         self.verdicts: dict[bytes, list[Verdict]] = {}
 
@@ -110,6 +111,11 @@ class CommandsLog:
                 self.control.pop(key, None)
             else:
                 self.control[key] = value
+        for key, value in self.state.apply_items(effects.changes):
+            if value is None:
+                self.items.pop(key, None)
+            else:
+                self.items[key] = value
         for _, verdict in effects.verdicts:
             self.verdicts.setdefault(verdict.correlation, []).append(verdict)
         if effects.audit is not None:

@@ -96,6 +96,8 @@ class StandInControl:
         effects = decide(self._state, asked, self._token_hash)
         for key, value in self._state.apply(effects):
             producer.produce(Topic.CONTROL, value, key)
+        for key, value in self._state.apply_items(effects.changes):
+            producer.produce(Topic.ITEMS, value, key)
         producer.flush(TIMEOUT_SECONDS)  # as the real one: who gets a verdict may look at once for what it tells of
         for partition, verdict in effects.verdicts:
             producer.produce(Topic.VERDICTS, verdict.encode(), partition=partition)
