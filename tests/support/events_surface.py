@@ -27,7 +27,7 @@ from ingest_gateway.surfaces.events.app import make_app
 from ingest_gateway.surfaces.events.faults import render
 from operations.control_reader import ControlReader
 from operations.settings import Settings
-from processors.admission.decide import Admitted, Candidate, Replayed, Seen, Source, decide, scope_of, table_key
+from processors.admission.decide import Admitted, KeyScope, Seen, Source, decide
 from schemas.codec import EVENT
 from schemas.control_view import ControlView
 from schemas.entities import Key, KeyKind, State, Stream, StreamStatus
@@ -99,15 +99,14 @@ class AdmissionRules:
         place = parse_stream_topic(appended.topic)
         assert digest is not None and place is not None, "the seal is the gateway's"
         event = EVENT.decode(value)
-        key = table_key(scope_of(place.workspace, place.environment, SURFACE), event["idempotency_key"], event["id"])
+        scope = KeyScope(place.workspace, place.environment, SURFACE)
+        key = scope.table_key(event["idempotency_key"], event["id"])
         source = Source(appended.topic, "topic-id", appended.partition, appended.offset)
         routes = self._view.streams_by_topic[appended.topic].default_routes
-        decided = decide(self._seen.get(key), Candidate(event["id"], digest, appended.timestamp_ms, routes, source))
+        decided = decide(self._seen.get(key), Seen(event["id"], digest, appended.timestamp_ms, routes, source))
+        outcome, entry = decided.outcome, decided.entry
         if isinstance(decided, Admitted):
-            outcome, entry = "admitted", decided.entry
             self._seen[key] = entry
-        else:
-            outcome, entry = "replay" if isinstance(decided, Replayed) else "conflict", decided.original
         reply = decode_reply(headers.get(REPLY_HEADER))
         if reply is None:
             return None
