@@ -40,6 +40,7 @@ WRITTEN: dict[Topic, Codec] = {
     Topic.CONTROL: codec.ENTITY,
     Topic.ITEMS: codec.ENTITY,
     Topic.VERDICTS: codec.VERDICT,
+    Topic.BURN_TELEMETRY: codec.TELEMETRY,
     Topic.DELIVERIES: codec.DELIVERY,
     Topic.OUTCOMES: codec.OUTCOME,
     Topic.AUDIT: codec.AUDIT,

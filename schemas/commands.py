@@ -16,6 +16,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from schemas.codec import Undecodable
 from schemas.entities import Key, KeyKind, Ordering, PayloadFormat, SubscriptionSurface, Workspace
+from schemas.guardrail_policy import Guarded, GuardrailPolicy, Scope
 from schemas.ids import COMMAND, random_id
 from schemas.limits import PER_MINUTE_MAX
 from schemas.patterns import PATTERNS_MAX
@@ -284,6 +285,39 @@ class ClearLimit(Payload, frozen=True, kw_only=True):
     rate_class: str
 
 
+class Suspend(Payload, frozen=True, kw_only=True):
+    """The guardrails to the control agent: a flag stands, in the place of the one before. Answer 200: `answer`, the
+    guardrails' own, for who waits for their verdict: it leaves when `control` has the flag.
+    """
+
+    kind: ClassVar[str] = "guardrail.suspend"
+    layer: str
+    reason: str
+    expires_ms: int | None = None
+    scope: Scope = Scope.ORG
+    scope_id: str = ""
+    set_by: str = ""
+    answer: bytes = b""
+
+
+class Unsuspend(Payload, frozen=True, kw_only=True):
+    """The guardrails to the control agent: these flags are gone."""
+
+    kind: ClassVar[str] = "guardrail.resume"
+    reason: str
+    guarded: list[Guarded]
+    answer: bytes = b""
+
+
+class ReplacePolicy(Payload, frozen=True, kw_only=True):
+    """The guardrails to the control agent: the policy that they follow from now on."""
+
+    kind: ClassVar[str] = "guardrail.policy"
+    policy: GuardrailPolicy
+    version: int
+    answer: bytes = b""
+
+
 class StreamCreated(Payload, frozen=True, kw_only=True):
     """The control process to itself: the topic exists; or it never will (`failed` says why)."""
 
@@ -357,6 +391,9 @@ PAYLOADS: dict[str, type[Payload]] = {
         ReplayMoved,
         SetLimit,
         ClearLimit,
+        Suspend,
+        Unsuspend,
+        ReplacePolicy,
         StreamCreated,
         StreamAltered,
         StreamExpired,

@@ -1,10 +1,12 @@
 """`control` in memory: apply its records in order and ask who holds which name, key and route. Pure; no Kafka here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from schemas.entities import (
     Key,
+    KillFlag,
     Limit,
+    Policy,
     Replay,
     State,
     Stream,
@@ -14,9 +16,11 @@ from schemas.entities import (
     WebhookEndpoint,
     Workflow,
     Workspace,
+    kill_flag_id,
     state_of,
     workflow_entity_id,
 )
+from schemas.guardrail_policy import DEFAULT_POLICY, Guarded, GuardrailPolicy, Scope
 from schemas.patterns import PatternTrie
 from schemas.records import Entity
 
@@ -64,6 +68,11 @@ class ControlView:
         self.replays: dict[str, Replay] = {}
         self.limits: dict[str, Limit] = {}
         """By bucket (schemas.limits.RateClass.bucket)."""
+        self.kill_flags: dict[str, KillFlag] = {}
+        """By `kill_flag_id`; those that have expired too."""
+        self.policies: dict[str, Policy] = {}
+        """By workspace."""
+        self._guarded: dict[str, int] = {}
         self._endpoints_by_scope: dict[tuple[str, str], dict[str, WebhookEndpoint]] = {}
         self._subscribers: dict[tuple[str, str, str], Subscribers] = {}
         """By workspace, environment and surface."""
@@ -146,6 +155,24 @@ class ControlView:
         mine = [k for k in self.keys.values() if (k.workspace, k.environment) == (workspace, environment)]
         return sorted(mine, key=lambda key: (key.created_ms, key.id))
 
+    def policy(self, workspace: str) -> GuardrailPolicy:
+        """The organization's guardrails, or the default."""
+        found = self.policies.get(workspace)
+        return DEFAULT_POLICY if found is None else found.policy
+
+    def suspension(self, workspace: str, now_ms: int, targets: Iterable[Guarded] = ()) -> KillFlag | None:
+        """The flag that stops a call: the organization's, else of one of `targets` (its project, key, model, user)."""
+        if workspace not in self._guarded:
+            return None
+        flag = self.kill_flags.get(workspace)
+        if flag is not None and flag.holds(now_ms):
+            return flag
+        for target in targets:
+            flag = self.kill_flags.get(kill_flag_id(workspace, target)) if target.scope is not Scope.ORG else None
+            if flag is not None and flag.holds(now_ms):
+                return flag
+        return None
+
     def _index(self, state: State) -> None:
         match state:
             case Workspace():
@@ -169,6 +196,11 @@ class ControlView:
                 self.replays[state.id] = state
             case Limit():
                 self.limits[state.entity_id] = state
+            case KillFlag():
+                self.kill_flags[state.entity_id] = state
+                self._guarded[state.workspace] = self._guarded.get(state.workspace, 0) + 1
+            case Policy():
+                self.policies[state.workspace] = state
 
     def _unindex(self, state: State) -> None:
         match state:
@@ -195,6 +227,13 @@ class ControlView:
                 self.replays.pop(state.id, None)
             case Limit():
                 self.limits.pop(state.entity_id, None)
+            case KillFlag():
+                self.kill_flags.pop(state.entity_id, None)
+                self._guarded[state.workspace] -= 1
+                if not self._guarded[state.workspace]:
+                    del self._guarded[state.workspace]
+            case Policy():
+                self.policies.pop(state.workspace, None)
 
     def _unsubscribe(self, state: Subscription) -> None:
         mine = self._subscribers[_scope(state)]

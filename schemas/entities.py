@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 import msgspec
 
+from schemas.guardrail_policy import ORGANIZATION, Guarded, GuardrailPolicy, Scope
 from schemas.records import Entity
 
 
@@ -235,8 +236,46 @@ class Limit(State, frozen=True, kw_only=True):
     per_minute: int
 
 
+class KillFlag(State, frozen=True, kw_only=True):
+    """Calls are stopped until `expires_ms`; None: until it is gone. That nobody removes one that has expired matters
+    not: who looks compares times. `scope` other than the organization: only what `scope_id` names is stopped.
+    """
+
+    kind: ClassVar[str] = "kill_flag"
+    layer: str
+    reason: str
+    expires_ms: int | None = None
+    scope: Scope = Scope.ORG
+    scope_id: str = ""
+    set_by: str = ""
+
+    @property
+    def entity_id(self) -> str:
+        return kill_flag_id(self.workspace, Guarded(self.scope, self.scope_id))
+
+    def holds(self, now_ms: int) -> bool:
+        return self.expires_ms is None or now_ms < self.expires_ms
+
+
+class Policy(State, frozen=True, kw_only=True):
+    """An organization's guardrails; `id` is its workspace. None stands: the default policy holds."""
+
+    kind: ClassVar[str] = "policy"
+    policy: GuardrailPolicy
+    version: int = 1
+
+
+def kill_flag_id(workspace: str, target: Guarded = ORGANIZATION) -> str:
+    """One flag an organization, and one each of what else is suspended."""
+    return workspace if target.scope is Scope.ORG else f"{workspace}/{target.scope}/{target.id}"
+
+
 STATES: dict[str, type[State]] = {
-    state.kind: state for state in (Workspace, Key, Stream, Workflow, WebhookEndpoint, Subscription, Replay, Limit)
+    state.kind: state
+    for state in (
+        *(Workspace, Key, Stream, Workflow, WebhookEndpoint, Subscription, Replay, Limit),
+        *(KillFlag, Policy),
+    )
 }
 
 

@@ -58,6 +58,8 @@ RATE_CLASSES: dict[str, RateClass] = {
         RateClass("work.ai", _a_minute(20)),  # W-037: reads and writes
         RateClass("spine.write", _a_minute(1000), by_environment=True),  # S-043
         RateClass("spine.read", _a_minute(300), by_environment=True),  # S-044
+        RateClass("burn.ingest", Quota(burst=2_000, per_minute=60_000)),  # the document has none; these are ours
+        RateClass("burn.guardrails", _a_minute(600)),
     )
 }
 

@@ -148,6 +148,7 @@ class Audit(Record, frozen=True, kw_only=True):
     route: str = ""
     request_id: str = ""
     address: str = ""
+    details: bytes = b""
 
 
 class Usage(Record, frozen=True, kw_only=True):
@@ -175,9 +176,21 @@ class Shares(Record, frozen=True, kw_only=True):
     accepted: list[int] = []
 
 
+class Telemetry(Record, frozen=True, kw_only=True):
+    codec: ClassVar[Codec] = codecs.TELEMETRY
+    id: str
+    kind: str
+    workspace: str
+    payload: bytes
+    actor: str = ""
+    route: str = ""
+    request_id: str = ""
+    address: str = ""
+
+
 RECORDS: tuple[type[Record], ...] = (
     *(Decision, Verdict, Command, Entity, Delivery, Outcome, DeadLetter, Audit),
-    *(Usage, Shares),
+    *(Usage, Shares, Telemetry),
 )
 
 

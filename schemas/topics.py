@@ -29,6 +29,7 @@ class Topic(StrEnum):
     CONTROL = "control"
     ITEMS = "items"
     VERDICTS = "verdicts"
+    BURN_TELEMETRY = "burn.telemetry"
     DELIVERIES = "deliveries"
     OUTCOMES = "outcomes"
     AUDIT = "audit"
@@ -51,6 +52,7 @@ _RETENTION_DAYS: dict[Topic, float | None] = {
     Topic.CONTROL: None,  # compacted
     Topic.ITEMS: None,  # compacted
     Topic.VERDICTS: SHORT_DAYS,
+    Topic.BURN_TELEMETRY: 100,
     Topic.DELIVERIES: 30,
     Topic.OUTCOMES: 97,
     Topic.AUDIT: 400,

@@ -15,6 +15,7 @@ from ingest_gateway.limits.enforcement import rate_limits
 from ingest_gateway.log.clients import LogClients
 from ingest_gateway.read_model import ReadModel
 from ingest_gateway.services import Services
+from ingest_gateway.surfaces.burn.app import BURN
 from ingest_gateway.surfaces.events.app import EVENTS
 from ingest_gateway.surfaces.surface import Surface
 from ingest_gateway.surfaces.work.app import WORK
@@ -26,7 +27,7 @@ from schemas.tokens import TokenHasher
 log = logging.getLogger("atlas.gateway")
 FINISH_SECONDS = 4.0  # for requests under way; with sending what is queued, 10 s in all
 
-ALL: tuple[Surface, ...] = (EVENTS, WORK)
+ALL: tuple[Surface, ...] = (EVENTS, WORK, BURN)
 
 
 @asynccontextmanager

@@ -6,7 +6,17 @@ idempotency key (then the same answer); does the workspace exist; then the kind'
 
 import msgspec
 
-from processors.control import keys, limits, replays, route_topics, streams, subscriptions, tenants, webhooks
+from processors.control import (
+    guardrails,
+    keys,
+    limits,
+    replays,
+    route_topics,
+    streams,
+    subscriptions,
+    tenants,
+    webhooks,
+)
 from processors.control.values import WAITING, Answer, Asked, Done, Effects, Facts, Refused, TokenHash
 from processors.work import decide as work
 from schemas.commands import (
@@ -27,6 +37,7 @@ from schemas.commands import (
     DeleteWorkflow,
     DisableWorkflow,
     ReactivateWorkflow,
+    ReplacePolicy,
     ReplayMoved,
     ResumeTopics,
     RevokeKey,
@@ -39,8 +50,10 @@ from schemas.commands import (
     StreamAltered,
     StreamCreated,
     StreamExpired,
+    Suspend,
     TouchKeys,
     TryWebhookEndpoint,
+    Unsuspend,
     UpdateStream,
     UpdateSubscription,
     payload_hash,
@@ -216,6 +229,12 @@ def _decided(facts: Facts, asked: Asked, token_hash: TokenHash) -> Done:
             return limits.clear_limit(asked, payload)
         case CreateProject() | UpdateProject() | CreateTask() | UpdateTask() | DeleteTask():
             return work.decide(facts, asked, payload)
+        case Suspend():
+            return guardrails.suspend(asked, payload)
+        case Unsuspend():
+            return guardrails.resume(asked, payload)
+        case ReplacePolicy():
+            return guardrails.replace_policy(asked, payload)
         case _:
             raise Refused(400, "invalid_request", f"{asked.command.kind} is not a request.")
 

@@ -90,6 +90,11 @@ TOPICS = {
     "verdicts": TopicMeaning(
         "the waiting gateway's partition", "Verdict", "Answers to waiting requests; each gateway reads one partition."
     ),
+    "burn.telemetry": TopicMeaning(
+        "workspace",
+        "Telemetry",
+        "Model calls, and all else that changes an organization's guardrails; decided by control.",
+    ),
     "deliveries": TopicMeaning("endpoint", "Delivery", "Deliveries to make; written by admission, read by delivery."),
     "outcomes": TopicMeaning("event", "Outcome", "What each attempt came to; read by projection."),
     "audit": TopicMeaning("workspace", "Audit", "Who changed what, by which key, from where."),

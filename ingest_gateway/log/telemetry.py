@@ -1,0 +1,85 @@
+"""Tells the guardrails: appends to `burn.telemetry`, and brings their verdict to who waits (schemas/burn.py)."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ingest_gateway.log.event_log import Appended, EventLog, LogBusy, LogUnavailable
+from ingest_gateway.log.verdicts import VerdictLate, VerdictWaiter
+from schemas.burn import Form, encode_payload, telemetry_key
+from schemas.ids import random_id
+from schemas.records import Telemetry, Verdict
+from schemas.replies import REPLY_HEADER, ReplyTo
+from schemas.topics import Topic
+
+TELEMETRY = "tel_"
+
+
+@dataclass(frozen=True, slots=True)
+class Teller:
+    """Whose guardrails, and who tells them, for the ledger and the audit log."""
+
+    workspace: str
+    actor: str = ""
+    route: str = ""
+    request_id: str = ""
+    address: str = ""
+
+
+class TelemetryClient:
+    def __init__(
+        self, events: EventLog, verdicts: VerdictWaiter, *, append_seconds: float, verdict_seconds: float
+    ) -> None:
+        self._events = events
+        self._verdicts = verdicts
+        self._append_seconds = append_seconds
+        self._verdict_seconds = verdict_seconds
+
+    def append(self, teller: Teller, form: Form, reply: ReplyTo | None = None) -> asyncio.Future[Appended]:
+        """Queues one record and waits for nothing. Raises LogBusy, LogUnavailable, as does the future."""
+        record = Telemetry(
+            id=random_id(TELEMETRY, time.time_ns() // 1_000_000),
+            kind=form.kind,
+            workspace=teller.workspace,
+            payload=encode_payload(form),
+            actor=teller.actor,
+            route=teller.route,
+            request_id=teller.request_id,
+            address=teller.address,
+        )
+        headers = [] if reply is None else [(REPLY_HEADER, reply.encode())]
+        return self._events.append(Topic.BURN_TELEMETRY, telemetry_key(teller.workspace), record.encode(), headers)
+
+    async def store(self, teller: Teller, forms: Sequence[Form]) -> Verdict | None:
+        """All of them confirmed as stored, in this order, and the verdict on the last; None when it doesn't come in
+        time, or too many wait. Raises LogBusy with nothing sent, LogUnavailable.
+        """
+        if not self._events.has_room(len(forms)):
+            raise LogBusy("the local queue to the log is full")
+        try:
+            expected = self._verdicts.expect()
+        except LogBusy:
+            await self._stored([self.append(teller, form) for form in forms])
+            return None
+        with expected:
+            started = [self.append(teller, form) for form in forms[:-1]]
+            started.append(self.append(teller, forms[-1], expected.reply))
+            await self._stored(started)
+            try:
+                return await expected.verdict(self._verdict_seconds)
+            except VerdictLate:
+                return None
+
+    async def submit(self, teller: Teller, form: Form) -> Verdict:
+        """The verdict, done or refused. Raises LogBusy (nothing sent), LogUnavailable, VerdictLate (may be done)."""
+        with self._verdicts.expect() as expected:
+            await self._stored([self.append(teller, form, expected.reply)])
+            return await expected.verdict(self._verdict_seconds)
+
+    async def _stored(self, appended: Sequence["asyncio.Future[Appended]"]) -> None:
+        try:
+            async with asyncio.timeout(self._append_seconds):
+                await asyncio.gather(*appended)
+        except TimeoutError as error:
+            raise LogUnavailable("not confirmed as stored in time") from error

@@ -1,0 +1,1 @@
+"""The burn surface (seeds/003): telemetry in, guardrails, forecast."""

@@ -1,0 +1,165 @@
+"""A model call as `POST /api/ingest` takes it, and what stands on the log of it. Source: seeds/003, DECISIONS B-014.
+
+Members that are not known here are passed over: clients of several versions report, and their spend must count.
+"""
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from schemas.burn import ModelCall, Price, Source
+from schemas.guardrail_policy import NANO_PER_USD
+from schemas.prices import cost_of
+
+CALLS_MAX = 10_000  # X-56
+BODY_BYTES_MAX = 5 * 1024 * 1024
+AGE_DAYS_MAX = 100  # as long as the log keeps them
+_AGE_MS_MAX = AGE_DAYS_MAX * 86_400_000
+TOO_OLD = f"A call of more than {AGE_DAYS_MAX} days ago can't be counted any more."
+
+Time = Annotated[datetime, Meta(tz=True)]
+Text = Annotated[str, Meta(max_length=200)]
+Named = Annotated[str, Meta(min_length=1, max_length=200)]
+Tokens = Annotated[int, Meta(ge=0, le=1_000_000_000)]
+Status = Annotated[int, Meta(ge=0, le=599)]
+CostUsd = Annotated[float, Meta(ge=0, le=1_000_000)]
+Milliseconds = Annotated[float, Meta(ge=0, le=1e12)]
+RetryCount = Annotated[int, Meta(ge=0, le=1_000_000)]
+
+
+class NewCall(msgspec.Struct, gc=False):
+    """Required are those without a default. `status` 0: no answer came."""
+
+    ts: Time
+    provider: Named
+    model: Named
+    status: Status
+    tokens_in: Tokens
+    tokens_out: Tokens
+    fingerprint: Named
+    endpoint: Text | None = None
+    cost_usd: CostUsd | None = None
+    latency_ms: Milliseconds | None = None
+    stream: bool | None = None
+    cached_tokens: Tokens | None = None
+    event_id: Text | None = None
+    session_id: Text | None = None
+    key_id: Text | None = None
+    project: Text | None = None
+    user: Text | None = None
+    retry_count: RetryCount | None = None
+    trace_id: Text | None = None
+
+
+class NewCalls(msgspec.Struct):
+    events: list[NewCall]
+
+
+class _RawCalls(msgspec.Struct):
+    events: list[msgspec.Raw]
+
+
+class Rejected(msgspec.Struct, frozen=True, order=True):
+    """Why one item does not count. `field` is empty where the whole item is at fault."""
+
+    index: int
+    field: str
+    message: str
+
+
+class Unreadable(ValueError):
+    """The body is no event, no `{"events": […]}` and no array; the message says where it ends to be one."""
+
+
+_batch = msgspec.json.Decoder(NewCalls).decode
+_list = msgspec.json.Decoder(list[NewCall]).decode
+_one = msgspec.json.Decoder(NewCall).decode
+_raw_batch = msgspec.json.Decoder(_RawCalls).decode
+_raw_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+def read_calls(body: bytes) -> tuple[list[tuple[int, NewCall]], list[Rejected]]:
+    """Each item that fits with its place, and each that does not. Raises Unreadable."""
+    try:
+        body.decode()
+        return list(enumerate(_all_at_once(body))), []
+    except UnicodeDecodeError:
+        raise Unreadable("The body is not valid UTF-8.") from None
+    except RecursionError:
+        raise Unreadable("The body is nested too deeply.") from None
+    except msgspec.ValidationError:
+        return _one_by_one(_items(body))
+    except msgspec.DecodeError as error:
+        raise Unreadable(f"The body is not valid JSON: {error}.") from None
+
+
+def _all_at_once(body: bytes) -> list[NewCall]:
+    """Nearly every body: all items fit."""
+    return _list(body) if body.lstrip()[:1] == b"[" else _batch(body).events
+
+
+def _items(body: bytes) -> list[msgspec.Raw]:
+    try:
+        if body.lstrip()[:1] == b"[":
+            return _raw_list(body)
+        members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        return _raw_batch(body).events if "events" in members else [msgspec.Raw(body)]
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Unreadable(f'The body must be an event, {{"events": […]}} or an array of events: {error}.') from None
+
+
+def _one_by_one(items: list[msgspec.Raw]) -> tuple[list[tuple[int, NewCall]], list[Rejected]]:
+    fit: list[tuple[int, NewCall]] = []
+    rejected: list[Rejected] = []
+    for index, item in enumerate(items):
+        try:
+            fit.append((index, _one(item)))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            message, _, path = str(error).partition(" - at `$")
+            rejected.append(Rejected(index, path.rstrip("`").lstrip(".") or _named_in(message), message))
+    return fit, rejected
+
+
+def _named_in(message: str) -> str:
+    """msgspec names a missing field in its sentence only: Object missing required field `ts`."""
+    return message.rpartition("missing required field `")[2].rstrip("`") if "missing required" in message else ""
+
+
+def call_of(
+    new: NewCall, key_id: str, now_ms: int, event_id: str = "", source: Source = Source.INGEST
+) -> ModelCall | None:
+    """None for a call that is too old. `key_id`, `event_id`: where the caller gives none."""
+    ts_ms = round(new.ts.timestamp() * 1_000)
+    if now_ms - ts_ms > _AGE_MS_MAX:
+        return None
+    cached = new.cached_tokens or 0
+    if new.cost_usd is not None:
+        cost_nano, price = round(new.cost_usd * NANO_PER_USD), Price.GIVEN
+    else:
+        cost_nano, price = cost_of(new.model, new.tokens_in, new.tokens_out, cached)
+    return ModelCall(
+        ts_ms,
+        new.provider,
+        new.model,
+        new.status,
+        new.tokens_in,
+        new.tokens_out,
+        cost_nano,
+        new.fingerprint,
+        new.key_id or key_id,
+        new.endpoint or "",
+        round(new.latency_ms or 0),
+        new.stream or False,
+        cached,
+        new.event_id or event_id,
+        new.session_id or "",
+        new.project or "",
+        new.user or "",
+        new.retry_count or 0,
+        new.trace_id or "",
+        price,
+        0,
+        source,
+    )

@@ -1,0 +1,109 @@
+"""`POST /api/ingest`: calls of models onto the log, answered with how the organization stands after them.
+
+An item that does not fit is named and counted and spoils no other. The calls are safe before there is an answer; the
+guardrails' verdict on these very calls is waited for, and said to be unknown where none comes in time.
+"""
+
+import hashlib
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from ingest_gateway.http.bodies import content_type, read_body
+from ingest_gateway.http.faults import FaultKind, Refused
+from ingest_gateway.identity.principals import Principal
+from ingest_gateway.log.event_log import LogBusy, LogUnavailable
+from ingest_gateway.services import SERVICES, Services
+from ingest_gateway.surfaces.burn.asking import TELEMETRY, idempotency_key, teller_of
+from ingest_gateway.surfaces.burn.faults import BUSY, NOT_CONFIRMED
+from ingest_gateway.surfaces.burn.forms import (
+    BODY_BYTES_MAX,
+    CALLS_MAX,
+    TOO_OLD,
+    NewCall,
+    Rejected,
+    Unreadable,
+    call_of,
+    read_calls,
+)
+from schemas.burn import CALLS_A_RECORD_MAX, Calls, ModelCall, Standing
+
+OK, SUSPENDED, UNKNOWN = "ok", "suspended", "unknown"
+_standing = msgspec.json.Decoder(Standing).decode
+
+
+async def ingest(request: web.Request) -> web.Response:
+    services = request.app[SERVICES]
+    principal = services.authenticate(request)
+    content_type(request, "application/json")
+    key = idempotency_key(request)
+    body = await read_body(request, BODY_BYTES_MAX)
+    try:
+        fit, rejected = read_calls(body)
+    except Unreadable as fault:
+        raise Refused(FaultKind.MALFORMED_REQUEST, str(fault)) from None
+    if len(fit) + len(rejected) > CALLS_MAX:
+        raise Refused(FaultKind.BODY_TOO_LARGE, f"A request holds at most {CALLS_MAX:,} events; send several.")
+    calls = _priced(fit, rejected, principal, key)
+    status = await tell(request, calls)
+    return json_response(answer(len(calls), rejected, status))
+
+
+async def tell(request: web.Request, calls: Sequence[ModelCall]) -> str:
+    """Stores the calls and gives the standing after them. Raises Refused."""
+    services = request.app[SERVICES]
+    principal = services.authenticate(request)
+    if not calls:
+        return _seen(services, principal.workspace, OK)
+    records = [
+        Calls(calls=list(calls[start : start + CALLS_A_RECORD_MAX]))
+        for start in range(0, len(calls), CALLS_A_RECORD_MAX)
+    ]
+    try:
+        verdict = await request.app[TELEMETRY].store(teller_of(request, principal), records)
+    except LogBusy:
+        raise BUSY.refused() from None
+    except LogUnavailable:
+        raise NOT_CONFIRMED.refused() from None
+    if verdict is None:
+        return _seen(services, principal.workspace, UNKNOWN)
+    state = _standing(verdict.body).state
+    if state == SUSPENDED and _seen(services, principal.workspace, OK) == OK:
+        await services.control.catch_up()  # so that the next call here meets the flag
+    return state
+
+
+def answer(accepted: int, rejected: Sequence[Rejected], status: str) -> dict[str, Any]:
+    """The document's three members; `errors` beside them where there are any."""
+    told = {"accepted": accepted, "rejected": len(rejected), "guardrail_status": status}
+    return told | {"errors": rejected} if rejected else told
+
+
+def json_response(view: Any, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(view), status=status, content_type="application/json")
+
+
+def _priced(
+    fit: Sequence[tuple[int, NewCall]], rejected: list[Rejected], principal: Principal, key: str | None
+) -> list[ModelCall]:
+    """Under an Idempotency-Key an item without an event_id has one by its place, so that a repeat counts once."""
+    now_ms = time.time_ns() // 1_000_000
+    repeat = "" if key is None else hashlib.sha256(key.encode()).hexdigest()[:32]
+    calls = []
+    for index, new in fit:
+        call = call_of(new, principal.key_id, now_ms, f"{repeat}:{index}" if repeat else "")
+        if call is None:
+            rejected.append(Rejected(index, "ts", TOO_OLD))
+        else:
+            calls.append(call)
+    rejected.sort()
+    return calls
+
+
+def _seen(services: Services, workspace: str, otherwise: str) -> str:
+    """What this gateway's view says, where nobody else is asked."""
+    flag = services.control.view.suspension(workspace, time.time_ns() // 1_000_000)
+    return otherwise if flag is None else SUSPENDED
