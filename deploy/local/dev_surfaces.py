@@ -1,12 +1,13 @@
 """What dev.json says of each surface: its address and keys of the development workspace (DESIGN, The development run).
 
-The workspace and its keys are made where they are missing, through the log like every other command.
+The workspace, its keys and its first project are made where they are missing, through the log like every other command.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ingest_gateway.log.bootstrap import ensure_development_workspace
+from ingest_gateway.log.first_project import ensure_project
 from operations.settings import Settings
 from schemas.tenants import org_of
 
@@ -17,18 +18,28 @@ def surfaces_told(settings: Settings) -> dict[str, Told]:
     """An entry for each surface that is served. Raises WorkspaceRefused."""
     tokens = ensure_development_workspace(settings)
     return {
-        name: {"url": (url := f"http://{settings.host}:{settings.surface_port(name)}"), **told(url, tokens)}
+        name: {"url": _url(settings, name), **told(settings, tokens)}
         for name, told in SURFACES.items()
         if name in settings.surfaces
     }
 
 
-def events(_url: str, tokens: Mapping[str, str]) -> Told:
+def events(_settings: Settings, tokens: Mapping[str, str]) -> Told:
     return {name: tokens[name] for name in ("workspace_id", "live_key", "test_key", "publishable_key")}
 
 
-def burn(url: str, tokens: Mapping[str, str]) -> Told:
-    return {"key": tokens["burn_key"], "org_id": org_of(tokens["workspace_id"]), "edge_url": url}
+def work(settings: Settings, tokens: Mapping[str, str]) -> Told:
+    project_id = ensure_project(settings, tokens["workspace_id"])
+    return {"pat": tokens["pat_key"], "read_only_pat": tokens["read_only_pat_key"], "project_id": project_id}
 
 
-SURFACES: dict[str, Callable[[str, Mapping[str, str]], Told]] = {"events": events, "burn": burn}
+def burn(settings: Settings, tokens: Mapping[str, str]) -> Told:
+    org_id = org_of(tokens["workspace_id"])
+    return {"key": tokens["burn_key"], "org_id": org_id, "edge_url": _url(settings, "burn")}
+
+
+def _url(settings: Settings, surface: str) -> str:
+    return f"http://{settings.host}:{settings.surface_port(surface)}"
+
+
+SURFACES: dict[str, Callable[[Settings, Mapping[str, str]], Told]] = {"events": events, "work": work, "burn": burn}

@@ -7,6 +7,7 @@ from ingest_gateway.identity.principals import EVENTS_KINDS
 from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.contract import hold_to, load_document
 from ingest_gateway.surfaces.cors import add_cors
+from ingest_gateway.surfaces.documents.routes import add_documents
 from ingest_gateway.surfaces.events import (
     audit,
     batch,
@@ -39,6 +40,7 @@ def make_app(services: Services) -> web.Application:
     document = load_document("events")
     app.add_routes(hold_to(document, ROUTES))
     add_cors(app, document)
+    add_documents(app, document, "atlas-events-api")
     return app
 
 

@@ -7,6 +7,7 @@ from ingest_gateway.identity.principals import WORK_KINDS
 from ingest_gateway.log.system_streams import SystemStreams
 from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.contract import hold_to, load_document
+from ingest_gateway.surfaces.documents.routes import add_documents
 from ingest_gateway.surfaces.events.answers import add_position
 from ingest_gateway.surfaces.surface import Surface
 from ingest_gateway.surfaces.work import activity, projects, tasks, tokens
@@ -28,7 +29,9 @@ def make_app(services: Services) -> web.Application:
     timeout_seconds = services.settings.verdict_timeout_seconds
     app[STREAM] = SystemStreams(STREAM_NAME, services.control, services.commands, timeout_seconds=timeout_seconds)
     app.on_response_prepare.append(add_position)
-    app.add_routes(hold_to(load_document("work"), ROUTES))
+    document = load_document("work")
+    app.add_routes(hold_to(document, ROUTES))
+    add_documents(app, document, "atlas-public-api")
     return app
 
 
