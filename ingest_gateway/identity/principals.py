@@ -87,12 +87,13 @@ class Principal:
 
 def principal_of(key: Key) -> Principal:
     allowed = SCOPES_OF_KIND[key.key_kind]
+    is_whole = not key.scopes or (key.key_kind is KeyKind.SPINE and ADMIN in key.scopes)  # S-058: admin is all
     return Principal(
         workspace=key.workspace,
         environment=key.environment,
         key_id=key.id,
         kind=key.key_kind,
-        scopes=allowed & frozenset(key.scopes) if key.scopes else allowed,
+        scopes=allowed if is_whole else allowed & frozenset(key.scopes),
         streams=frozenset(key.streams),
         networks=networks_of(key.allowed_ips),
         origins=frozenset(key.origins),
