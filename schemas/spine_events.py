@@ -24,6 +24,8 @@ from schemas.tenants import org_of
 from schemas.times import rfc3339
 
 STREAM = "spine"
+SOURCE_TERM = ".source"  # no key of metadata has a dot
+"""Under which the read model finds events by their source, beside the keys of their metadata."""
 SOURCE = "source"
 BODY_BYTES_MAX = 1_048_576
 TYPE_CHARACTERS_MAX = 128

@@ -48,6 +48,7 @@ INVALID_REQUEST = Fault(FaultKind.INVALID_FIELDS, "invalid_request", "The reques
 INVALID_WEBHOOK_URL = Fault(
     FaultKind.INVALID_FIELDS, "invalid_webhook_url", "The webhook URL must be an https endpoint that can be reached."
 )
+NOT_FOUND = Fault(FaultKind.NOT_FOUND, "not_found", "There is no such thing in this organization.")
 FORBIDDEN_ORG = Fault(FaultKind.FORBIDDEN, "forbidden", "The key is not of this organization.")
 DUPLICATE_EVENT = Fault(
     FaultKind.CONFLICT, "duplicate_event", "The idempotency key was used with another event in the last 24 hours."
