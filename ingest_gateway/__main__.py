@@ -1,4 +1,5 @@
-"""`python -m ingest_gateway`: the gateway process. It serves once it has read `control` and can await verdicts.
+"""`python -m ingest_gateway`: the gateway process. It serves once it has read `control` and can await verdicts;
+surfaces that fail open listen before.
 
 SIGTERM and Ctrl-C: no new connections, requests under way are answered, queued records are sent, exit within 10 s.
 When the producer fails for good the process answers nothing more with 202 and exits with 1 within 5 s (RELIABILITY F7).
@@ -59,10 +60,13 @@ async def run(settings: Settings) -> int:
         async with log_clients(settings, on_fatal=stop.fail) as clients:
             readiness.require("log", clients.missing)
             readiness.require("control", lambda: behind(clients.control))
-            if await _either(clients.ready(), stop.asked.wait()):
-                async with serving(settings, clients):
-                    readiness.require("listener", lambda: "stopping" if stop.asked.is_set() else None)
-                    await stop.asked.wait()
+
+            async def ready() -> bool:
+                return await _either(clients.ready(), stop.asked.wait())
+
+            async with serving(settings, clients, ready=ready):
+                readiness.require("listener", lambda: "stopping" if stop.asked.is_set() else None)
+                await stop.asked.wait()
     except RegistryUnusable as error:
         stop.fail(f"schema registry: {error}")
     finally:

@@ -69,3 +69,37 @@ AUTHENTICATION_FAILURES = Counter(
     "Requests whose credential was refused, by the answer: 401 not good, 403 not from there, 429 too many failures.",
     ["answer"],
 )
+
+EDGE_CALLS = Counter(
+    "atlas_edge_calls_total",
+    "Calls that came to the edge proxy: forwarded (the provider answered), blocked by a guardrail, over_budget and "
+    "budget_unavailable (strict: refused, undecided), failed (no answer from the provider), left (by the client).",
+    ["provider", "outcome"],
+)
+EDGE_FIRST_BYTE_SECONDS = Histogram(
+    "atlas_edge_first_byte_seconds",
+    "From a proxied call's arrival to the provider's answer beginning.",
+    ["provider"],
+    buckets=(*LATENCY_SECONDS, 30.0, 60.0),
+)
+EDGE_OPEN = Gauge("atlas_edge_open_calls", "Proxied calls under way, streams included.")
+EDGE_USAGE = Counter(
+    "atlas_edge_usage_total",
+    "Where proxied calls' tokens came from: reported by the provider, estimated from lengths, none (an error answer).",
+    ["usage"],
+)
+EDGE_FRAMES_UNREAD = Counter(
+    "atlas_edge_frames_unread_total", "Frames of streams that passed without being read: too long, or no JSON."
+)
+EDGE_TELEMETRY = Counter(
+    "atlas_edge_telemetry_records_total",
+    "Telemetry records of proxied calls: sent, spooled (the log was away), sent_later (from the spool), dropped (the "
+    "spool was full or failed), unattributed (the key turned out to be unknown), torn (cut short by a crash).",
+    ["way"],
+)
+EDGE_SPOOL_BYTES = Gauge("atlas_edge_spool_bytes", "Telemetry on disk that waits for the log.")
+EDGE_LOG_AWAY = Gauge("atlas_edge_log_away", "1 while the edge proxy keeps telemetry back, as the log takes none.")
+for _way in ("sent", "spooled", "sent_later", "dropped", "unattributed", "torn"):
+    EDGE_TELEMETRY.labels(_way)
+for _usage in ("reported", "estimated", "none"):
+    EDGE_USAGE.labels(_usage)

@@ -5,6 +5,7 @@ Sizes and durations carry their unit in the name. `describe` prints them with se
 """
 
 import dataclasses
+import json
 import re
 import secrets
 from collections.abc import Mapping
@@ -20,8 +21,14 @@ DEFAULT_SURFACE_PORT = 8080
 DEFAULT_OPERATIONS_PORT = 9100
 SURFACES = ("events", "work", "spine", "burn", "console")
 PROCESSES = ("gateway", "admission", "control", "delivery", "projection", "lifecycle")
-SECRET_FIELDS = frozenset({"master_key", "database_url", "schema_registry_url", "jwt_secret"})
+SECRET_FIELDS = frozenset({"master_key", "database_url", "schema_registry_url", "jwt_secret", "cloudflare"})
 JWKS_PLACE = re.compile(r"https://|http://(127\.0\.0\.1|localhost)[:/]|(?!\w+:)")
+MEBIBYTE = 1024 * 1024
+EDGE_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+EDGE_NAMES_TAKEN = frozenset({"api", "v1"})  # of the surface's own paths
+EDGE_URL = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]+(/[A-Za-z0-9._~/-]*)?")
+EDGE_PROVIDERS_EXAMPLE = '{"groq": "https://api.groq.com/openai/v1"}'
+CLOUDFLARE_API_URL = "https://api.cloudflare.com/client/v4"
 JWT_SECRET_BYTES_MIN = 32  # as long as the hash (RFC 7518, 3.2)
 
 
@@ -48,6 +55,16 @@ class Ports:
 
     def operations(self, process: str) -> int:
         return (DEFAULT_OPERATIONS_PORT if self.base is None else self.base + 20) + PROCESSES.index(process)
+
+
+@dataclass(frozen=True)
+class CloudflareKv:
+    """The KV namespace that mirrors kill flags to edge workers."""
+
+    account_id: str
+    namespace_id: str
+    api_token: str
+    api_url: str
 
 
 @dataclass(frozen=True)
@@ -83,6 +100,10 @@ class Settings:
     jwt_audience: str | None
     jwt_secret: bytes | None
     jwt_jwks: str | None
+    edge_providers: Mapping[str, str]
+    edge_timeout_seconds: float
+    edge_spool_bytes: int
+    cloudflare: CloudflareKv | None
 
     @classmethod
     def from_env(cls, env: Mapping[str, str], process: str = "gateway") -> "Settings":
@@ -122,6 +143,10 @@ class Settings:
             jwt_audience=env.get("ATLAS_JWT_AUDIENCE") or None,
             jwt_secret=_jwt_secret(env, faults),
             jwt_jwks=env.get("ATLAS_JWT_JWKS") or None,
+            edge_providers=_edge_providers(env, faults),
+            edge_timeout_seconds=_seconds(env, "ATLAS_EDGE_TIMEOUT_SECONDS", 600.0, faults),
+            edge_spool_bytes=MEBIBYTE * (_integer(env, "ATLAS_EDGE_SPOOL_MIB", 256, 1, 1_000_000, faults) or 256),
+            cloudflare=_cloudflare(env, faults),
         )
         faults += _jwt_faults(settings)
         if faults:
@@ -241,6 +266,36 @@ def _networks(env: Mapping[str, str], name: str, faults: list[str]) -> tuple[Net
         except ValueError:
             faults.append(f"{name} must be addresses or networks (10.0.0.0/8) with commas between, not {written!r}")
     return tuple(networks)
+
+
+def _edge_providers(env: Mapping[str, str], faults: list[str]) -> Mapping[str, str]:
+    """Base URLs by provider, without a slash at the end."""
+    try:
+        written = json.loads(env.get("ATLAS_EDGE_PROVIDERS") or "{}")
+        fit = {name: url.rstrip("/") for name, url in written.items() if _is_provider(name, url)}
+    except (ValueError, AttributeError):
+        fit, written = {}, {"": ""}
+    if len(fit) < len(written):
+        faults.append(f"ATLAS_EDGE_PROVIDERS must be JSON like {EDGE_PROVIDERS_EXAMPLE}: names of a-z, 0-9 and -")
+    return fit
+
+
+def _is_provider(name: str, url: str) -> bool:
+    return bool(EDGE_NAME.fullmatch(name)) and name not in EDGE_NAMES_TAKEN and bool(EDGE_URL.fullmatch(url))
+
+
+def _cloudflare(env: Mapping[str, str], faults: list[str]) -> CloudflareKv | None:
+    """None unless all three are set."""
+    account_id, namespace_id = env.get("CF_ACCOUNT_ID", ""), env.get("CF_KV_NAMESPACE_ID", "")
+    api_token = env.get("CF_API_TOKEN", "")
+    if not (account_id or namespace_id or api_token):
+        return None
+    if not (account_id and namespace_id and api_token):
+        faults.append("CF_ACCOUNT_ID, CF_KV_NAMESPACE_ID and CF_API_TOKEN must be set together")
+    api_url = (env.get("CF_API_URL") or CLOUDFLARE_API_URL).rstrip("/")
+    if EDGE_URL.fullmatch(api_url) is None:
+        faults.append("CF_API_URL must be a URL without query")
+    return CloudflareKv(account_id, namespace_id, api_token, api_url)
 
 
 def _jwt_secret(env: Mapping[str, str], faults: list[str]) -> bytes | None:

@@ -352,6 +352,44 @@ ROWS: dict[str, list[Graph]] = {
             ],
         ),
     ],
+    "Edge proxy: calls of models": [
+        Graph(
+            "Proxied calls",
+            "By what became of them, a second.",
+            "reqps",
+            [rate("atlas_edge_calls_total", "outcome")],
+            stacked=True,
+        ),
+        Graph(
+            "Time to the provider's answer",
+            "From a call's arrival to its answer's beginning, by provider.",
+            "s",
+            latency("atlas_edge_first_byte_seconds", "provider"),
+        ),
+        Graph(
+            "Open calls",
+            "Under way, streams included; frames that passed unread, a second.",
+            "short",
+            [
+                now("atlas_edge_open_calls", legend="open"),
+                rate("atlas_edge_frames_unread_total", legend="frames unread"),
+            ],
+        ),
+        Graph(
+            "Where tokens came from",
+            "Calls a second.",
+            "reqps",
+            [rate("atlas_edge_usage_total", "usage")],
+            stacked=True,
+        ),
+        Graph(
+            "Telemetry",
+            "Records a second, by the way they took.",
+            "short",
+            [rate("atlas_edge_telemetry_records_total", "way"), now("atlas_edge_log_away", legend="log away")],
+        ),
+        Graph("Telemetry on disk", "Waits for the log.", "bytes", [now("atlas_edge_spool_bytes")]),
+    ],
     "Trouble: what was set aside, who moved": [
         Graph(
             "Dead letters",

@@ -52,7 +52,7 @@ async def read_chunks(
     if (request.content_length or 0) > limit_bytes:
         raise Refused(FaultKind.BODY_TOO_LARGE)
     room_bytes = limit_bytes
-    async for chunk in _received(request, limit_bytes, deadline_seconds):
+    async for chunk in received(request, limit_bytes, deadline_seconds):
         for piece in (chunk,) if unpacker is None else unpacker.unpack(chunk):
             room_bytes -= len(piece)
             if room_bytes < 0:
@@ -63,8 +63,8 @@ async def read_chunks(
     _end(unpacker)
 
 
-async def _received(request: web.BaseRequest, limit_bytes: int, deadline_seconds: float) -> AsyncIterator[bytes]:
-    """The body as it comes, with one budget of waiting for all of it."""
+async def received(request: web.BaseRequest, limit_bytes: int, deadline_seconds: float) -> AsyncIterator[bytes]:
+    """The body as it comes, not unpacked, with one budget of waiting for all of it; refusals as `read_body`'s."""
     stream = request.content
     loop = asyncio.get_running_loop()
     left_seconds, room_bytes = deadline_seconds, limit_bytes

@@ -13,6 +13,7 @@ This reaches into `RequestHandler` (aiohttp's `web_protocol.py`), as tests/contr
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import http_exceptions, streams, web
@@ -52,6 +53,7 @@ class Connection(RequestHandler):
         "_gone",
         "_head_since",
         "_message_bytes",
+        "_on_lost",
         "_server",
         "_stalled_since",
         "_watching_chunks",
@@ -67,6 +69,7 @@ class Connection(RequestHandler):
         self._body: streams.StreamReader = streams.EMPTY_PAYLOAD  # of the newest message, complete or coming
         self._message_bytes = 0  # taken in for the message that is coming
         self._watching_chunks = False
+        self._on_lost: Callable[[], object] | None = None
         self._head_since: float | None = self._loop.time()
         self._stalled_since: float | None = None
 
@@ -165,6 +168,14 @@ class Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
         self._hang_up()
+        on_lost, self._on_lost = self._on_lost, None
+        if on_lost is not None:
+            on_lost()
+
+    def watch(self, on_lost: Callable[[], object] | None) -> None:
+        """Calls `on_lost` once when the client is gone; None takes that back. For a request whose work is of no use
+        to anybody else, as a proxied one's: others are finished without their client."""
+        self._on_lost = on_lost
 
     def _hang_up(self) -> None:
         if self._gone is not None and not self._gone.done():

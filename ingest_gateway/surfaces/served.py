@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from ingest_gateway.http.limits import HttpLimits
-from ingest_gateway.http.server import serve
+from ingest_gateway.http.server import SurfaceRunner, serve
 from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.identity.failures import FailedAttempts
 from ingest_gateway.identity.setup import keys_in_use, sessions_of
@@ -17,7 +17,6 @@ from ingest_gateway.read_model import ReadModel
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.burn.app import BURN
 from ingest_gateway.surfaces.events.app import EVENTS
-from ingest_gateway.surfaces.spine.app import SPINE
 from ingest_gateway.surfaces.surface import Surface
 from ingest_gateway.surfaces.work.app import WORK
 from operations import logs
@@ -28,15 +27,18 @@ from schemas.tokens import TokenHasher
 log = logging.getLogger("atlas.gateway")
 FINISH_SECONDS = 4.0  # for requests under way; with sending what is queued, 10 s in all
 
-ALL: tuple[Surface, ...] = (EVENTS, WORK, SPINE, BURN)
+ALL: tuple[Surface, ...] = (EVENTS, WORK, BURN)
 
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, clients: LogClients, surfaces: Iterable[Surface] = ALL
+    settings: Settings,
+    clients: LogClients,
+    surfaces: Iterable[Surface] = ALL,
+    ready: Callable[[], Awaitable[bool]] | None = None,
 ) -> AsyncIterator[Mapping[str, int]]:
     """Those of `surfaces` that `settings.surfaces` names; yields the port of each by its name. Leaving it lets requests
-    under way finish.
+    under way finish. `ready` is awaited before all but those that fail open; False: the others never listen.
     """
     async with AsyncExitStack() as stack:
         limits = await stack.enter_async_context(rate_limits(settings, clients.control.view))
@@ -67,20 +69,32 @@ async def serving(
             for surface in surfaces
             if surface.name in settings.surfaces
         ]
-        yield await stack.enter_async_context(_listening(chosen))
+        listeners = Listeners()
+        stack.push_async_callback(listeners.close)
+        await listeners.open(one for one in chosen if one[0].fails_open)
+        if ready is None or await ready():
+            await listeners.open(one for one in chosen if not one[0].fails_open)
+        yield listeners.ports
 
 
-@asynccontextmanager
-async def _listening(chosen: Iterable[tuple[Surface, Services]]) -> AsyncIterator[Mapping[str, int]]:
-    runners = {}
-    try:
+class Listeners:
+    """The open ones, closed together: requests under way then finish, all surfaces' at once."""
+
+    def __init__(self) -> None:
+        self._runners: dict[str, SurfaceRunner] = {}
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        return {name: runner.port for name, runner in self._runners.items()}
+
+    async def open(self, chosen: Iterable[tuple[Surface, Services]]) -> None:
         for surface, services in chosen:
             settings = services.settings
             app, at = surface.make_app(services), (settings.host, settings.surface_port(surface.name))
             limits = HttpLimits(shutdown_seconds=FINISH_SECONDS, trusted_proxies=settings.trusted_proxies)
             runner = await serve(app, *at, surface=surface.name, render=surface.render, limits=limits, reuse_port=True)
-            runners[surface.name] = runner
+            self._runners[surface.name] = runner
             logs.event(log, "gateway.serves", surface=surface.name, host=settings.host, port=runner.port)
-        yield {name: runner.port for name, runner in runners.items()}
-    finally:
-        await asyncio.gather(*(runner.cleanup() for runner in runners.values()))
+
+    async def close(self) -> None:
+        await asyncio.gather(*(runner.cleanup() for runner in self._runners.values()))

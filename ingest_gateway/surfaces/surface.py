@@ -14,7 +14,8 @@ from ingest_gateway.services import Services
 class Surface:
     """`make_app`: its routes, held to schemas/openapi/<name>.yaml; clients and tasks of its own stand in the
     application's `cleanup_ctx`. `render`: its error format. `kinds`: the credentials that it takes (KeyKind, SESSION),
-    `presentation`: in which header.
+    `presentation`: in which header. `fails_open`: it listens before `control` was read, and decides itself what it
+    answers until then.
     """
 
     name: str
@@ -22,3 +23,4 @@ class Surface:
     render: Renderer
     kinds: frozenset[str]
     presentation: Presentation = BEARER
+    fails_open: bool = False

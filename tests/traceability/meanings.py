@@ -51,6 +51,16 @@ SETTINGS = {
     "ATLAS_JWT_AUDIENCE": "The `aud` that a session's token must have.",
     "ATLAS_JWT_SECRET": "Sessions are signed with HS256 and this secret, 32 bytes or more.",
     "ATLAS_JWT_JWKS": "Sessions are signed with a key of this JWKS: a https URL, or a file.",
+    "ATLAS_EDGE_PROVIDERS": (
+        "OpenAI-compatible providers of the edge proxy, by name and base URL, or other base URLs for those it knows: "
+        '`{"groq": "https://api.groq.com/openai/v1"}`.'
+    ),
+    "ATLAS_EDGE_TIMEOUT_SECONDS": "How long a provider may say nothing, before its answer and within; then 504.",
+    "ATLAS_EDGE_SPOOL_MIB": "How much telemetry a gateway process keeps on disk while the log is away.",
+    "CF_ACCOUNT_ID": "The Cloudflare account whose KV namespace mirrors kill flags; with the next two, or none.",
+    "CF_KV_NAMESPACE_ID": "The namespace that edge workers read as `GUARDRAIL_FLAGS`.",
+    "CF_API_TOKEN": "A token that may write to the namespace.",
+    "CF_API_URL": "Where Cloudflare's API is.",
     "ATLAS_CACHE": "Where the broker's jars are kept for several checkouts.",
 }
 
@@ -64,6 +74,12 @@ DEFAULTS = {
     "ATLAS_RATE_LIMITS": "on",
     "ATLAS_RETRY_LADDER": "",
     "ATLAS_RATE_OVERRIDES": "",
+    "ATLAS_EDGE_PROVIDERS": "",
+    "ATLAS_EDGE_SPOOL_MIB": "256",
+    "CF_ACCOUNT_ID": "",
+    "CF_KV_NAMESPACE_ID": "",
+    "CF_API_TOKEN": "",
+    "CF_API_URL": "https://api.cloudflare.com/client/v4",
     "PUBLIC_API_RATE_OVERRIDES": "",
 }
 

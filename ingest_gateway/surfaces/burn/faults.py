@@ -56,6 +56,9 @@ NO_VERDICT = Fault(
     "The guardrails did not answer in time; what was asked may still be done. Asking again does no harm.",
     headers=_RETRY,
 )
+NOT_READY = Fault(
+    FaultKind.UNAVAILABLE, "unavailable", "The gateway has just started. Please send it again.", headers=_RETRY
+)
 READ_MODEL_BEHIND = Fault(
     FaultKind.UNAVAILABLE, "read_model_behind", "The answer is not up to date yet. Please ask again.", headers=_RETRY
 )

@@ -1,0 +1,52 @@
+"""A request's body for the provider: held whole up to what is inspected, passed on as it comes beyond.
+
+A body in a content coding goes on as it came and is not looked into, nor is one longer than `INSPECTED_BYTES_MAX`: its
+fingerprint is that of its bytes as far as they were held.
+"""
+
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+from aiohttp import hdrs, web
+
+from ingest_gateway.http.bodies import received
+from ingest_gateway.http.faults import FaultKind, Refused
+
+INSPECTED_BYTES_MAX = 2 * 1024 * 1024
+BODY_BYTES_MAX = 34 * 1024 * 1024
+PIECE_BYTES = 64 * 1024
+BODY_SECONDS = 60.0
+
+
+class Held(NamedTuple):
+    """`rest`: what comes after `body`, where that is not all. `coded`: in a content coding."""
+
+    body: bytes
+    coded: bool = False
+    rest: AsyncIterator[bytes] | None = None
+
+
+async def hold(request: web.BaseRequest) -> Held:
+    """Refused: too large (413), too slow (408), cut short (400)."""
+    coded = request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity"
+    stream = request.content
+    if stream.is_eof() and stream.exception() is None and hdrs.EXPECT not in request.headers:
+        return Held(stream.read_nowait(), coded)  # it came with the head, as most do
+    if (request.content_length or 0) > BODY_BYTES_MAX:
+        raise Refused(FaultKind.BODY_TOO_LARGE)
+    chunks = received(request, BODY_BYTES_MAX, BODY_SECONDS)
+    held = bytearray()
+    async for chunk in chunks:
+        held += chunk
+        if len(held) > INSPECTED_BYTES_MAX:
+            return Held(bytes(held), coded, chunks)
+    return Held(bytes(held), coded)
+
+
+async def in_pieces(body: bytes, rest: AsyncIterator[bytes] | None) -> AsyncIterator[bytes]:
+    """A long body, what is held of it and then what still comes; in pieces, so that others have their turn between."""
+    for start in range(0, len(body), PIECE_BYTES):
+        yield body[start : start + PIECE_BYTES]
+    if rest is not None:
+        async for chunk in rest:
+            yield chunk

@@ -1,0 +1,125 @@
+"""One proxied call as telemetry tells of it (`ModelCall`): what was asked, what came back, what it cost."""
+
+import time
+from dataclasses import dataclass, field
+
+from ingest_gateway import metrics
+from ingest_gateway.surfaces.burn.edge.inspection import Inspected, estimate_tokens
+from ingest_gateway.surfaces.burn.edge.providers import Provider, Target
+from ingest_gateway.surfaces.burn.edge.telemetry import Caller
+from ingest_gateway.surfaces.burn.edge.usage import BodyReader, StreamReader, Usage
+from schemas.burn import ModelCall, Price, Source, UsageFrom
+from schemas.guardrail_policy import NANO_PER_USD, Guarded, Scope
+from schemas.prices import Cost, cost_of
+
+CLIENT_LEFT = 499
+BAD_GATEWAY, GATEWAY_TIMEOUT = 502, 504
+
+
+class LengthReader:
+    """Of an answer in a form that is not looked into: all that is known is how long it is."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+
+    def feed(self, piece: bytes) -> None:
+        self._bytes += len(piece)
+
+    def usage(self, prompt_characters: int) -> Usage:
+        return Usage(estimate_tokens(prompt_characters), estimate_tokens(self._bytes), estimated=True)
+
+
+Reader = StreamReader | BodyReader | LengthReader
+
+
+@dataclass(slots=True)
+class ProxiedCall:
+    """`status`: the provider's, or ours where it gave none (not `answered`). `reader`: of a good answer that
+    has begun."""
+
+    id: str
+    provider: Provider
+    target: Target
+    caller: Caller
+    asked: Inspected
+    labels: dict[str, str]
+    retries: int | None
+    started_ns: int = field(default_factory=time.monotonic_ns)
+    ts_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
+    status: int = CLIENT_LEFT
+    reader: Reader | None = None
+    reservation: str = ""
+    answered: bool = False
+
+    @property
+    def guarded(self) -> list[Guarded]:
+        """What a flag may stop besides the organization."""
+        named = (
+            (Scope.PROJECT, self.labels.get("project")),
+            (Scope.KEY, self.caller.key_id),
+            (Scope.MODEL, self.asked.model),
+            (Scope.USER, self.labels.get("user")),
+        )
+        return [Guarded(scope, name) for scope, name in named if name]
+
+    def begin_answer(self, status: int, content_type: str, coded: bool) -> None:
+        """An error's answer costs nothing."""
+        self.status, self.answered = status, True
+        metrics.EDGE_FIRST_BYTE_SECONDS.labels(self.provider.name).observe(
+            (time.monotonic_ns() - self.started_ns) / 1_000_000_000
+        )
+        if status >= 400:
+            return
+        if coded:
+            self.reader = LengthReader()
+        elif content_type == "text/event-stream":
+            self.reader = StreamReader()
+        else:
+            self.reader = BodyReader() if content_type.endswith("json") else LengthReader()
+
+    def told(self) -> ModelCall:
+        usage, usage_from = self._usage()
+        model = self.asked.model or usage.model
+        cost = self._cost(model, usage)
+        return ModelCall(
+            ts_ms=self.ts_ms,
+            provider=self.provider.name,
+            model=model,
+            status=self.status,
+            tokens_in=usage.tokens_in,
+            tokens_out=usage.tokens_out,
+            cost_nano=cost.nano,
+            fingerprint=self.asked.fingerprint,
+            key_id=self.caller.key_id,
+            endpoint=self.target.endpoint,
+            latency_ms=(time.monotonic_ns() - self.started_ns) // 1_000_000,
+            stream=self.asked.streams,
+            cached_tokens=usage.cached_tokens,
+            event_id=self.id,
+            retry_count=self.retries or 0,
+            price=cost.price,
+            usage=usage_from,
+            source=Source.EDGE,
+            **self.labels,
+        )
+
+    def _usage(self) -> tuple[Usage, UsageFrom]:
+        """What was sent but not answered may have cost its prompt; what was refused has not."""
+        if self.reader is not None:
+            usage = self.reader.usage(self.asked.prompt_characters)
+            if isinstance(self.reader, StreamReader):
+                metrics.EDGE_FRAMES_UNREAD.inc(self.reader.frames_unread)
+            came = UsageFrom.ESTIMATED if usage.estimated else UsageFrom.REPORTED
+        elif not self.answered and self.status != BAD_GATEWAY:
+            usage, came = Usage(estimate_tokens(self.asked.prompt_characters), 0, estimated=True), UsageFrom.ESTIMATED
+        else:
+            metrics.EDGE_USAGE.labels("none").inc()
+            return Usage(0, 0), UsageFrom.REPORTED
+        metrics.EDGE_USAGE.labels(came.name.lower()).inc()
+        return usage, came
+
+    @staticmethod
+    def _cost(model: str, usage: Usage) -> Cost:
+        if usage.cost_usd is not None:
+            return Cost(round(usage.cost_usd * NANO_PER_USD), Price.GIVEN)
+        return cost_of(model, usage.tokens_in, usage.tokens_out, usage.cached_tokens)

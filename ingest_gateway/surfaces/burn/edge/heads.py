@@ -1,0 +1,71 @@
+"""Which headers go on: hop-by-hop ones end here (RFC 9110, 7.6.1), and so do ours and those of proxies before us.
+
+The caller's provider credential (`Authorization`, `x-api-key`, `x-goog-api-key`, `?key=`) goes on untouched and is
+neither logged nor kept (B-045, B-056, RELIABILITY L4). Answers are asked for without a content coding, as usage is read
+from them on their way. Pure.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from multidict import CIMultiDict
+
+HOP_BY_HOP = frozenset(
+    {
+        *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection"),
+        *("te", "trailer", "transfer-encoding", "upgrade", "http2-settings"),
+    }
+)
+_OURS = frozenset({"host", "content-length", "expect", "accept-encoding", "cookie", "forwarded", "via", "x-real-ip"})
+_NOT_SENT = HOP_BY_HOP | _OURS
+_NOT_RETURNED = HOP_BY_HOP | {"content-length"}
+_OUR_PREFIXES = ("atlasburn-", "x-atlasburn-", "x-forwarded-")
+
+
+def request_headers(received: Iterable[tuple[str, str]], connection: Iterable[str]) -> CIMultiDict[str]:
+    """What the provider gets. `connection`: the values of `Connection`, whose names end here too."""
+    named = _named(connection)
+    kept: CIMultiDict[str] = CIMultiDict()
+    for name, value in received:
+        lower = name.lower()
+        if lower not in _NOT_SENT and lower not in named and not lower.startswith(_OUR_PREFIXES):
+            kept.add(name, value)
+    kept["Accept-Encoding"] = "identity"
+    return kept
+
+
+def answer_headers(received: Iterable[tuple[str, str]], connection: Iterable[str]) -> CIMultiDict[str]:
+    """What the caller gets of the provider's answer. Nobody but us may say `x-atlasburn-…` (L6)."""
+    named = _named(connection)
+    kept: CIMultiDict[str] = CIMultiDict()
+    for name, value in received:
+        lower = name.lower()
+        if lower not in _NOT_RETURNED and lower not in named and not lower.startswith("x-atlasburn-"):
+            kept.add(name, value)
+    return kept
+
+
+def _named(connection: Iterable[str]) -> frozenset[str]:
+    return frozenset(name.strip().lower() for value in connection for name in value.split(","))
+
+
+def labels(headers: Mapping[str, str]) -> dict[str, str]:
+    """What the caller says of the call for its telemetry, by `AtlasBurn-…` headers; the SDKs count their retries."""
+    found = {field: headers[name][:LABEL_CHARACTERS_MAX] for name, field in _LABELS.items() if name in headers}
+    if "trace_id" not in found and (parent := headers.get("traceparent", "").split("-"))[1:2]:
+        found["trace_id"] = parent[1][:LABEL_CHARACTERS_MAX]
+    return found
+
+
+LABEL_CHARACTERS_MAX = 128
+_LABELS = {
+    "AtlasBurn-Session-Id": "session_id",
+    "AtlasBurn-Project": "project",
+    "AtlasBurn-User": "user",
+    "AtlasBurn-Trace-Id": "trace_id",
+}
+
+
+def retry_count(headers: Mapping[str, str]) -> int | None:
+    """`AtlasBurn-Retry-Count`, or the OpenAI and Anthropic SDKs' own count (B-061); None where nobody counts."""
+    written = headers.get("AtlasBurn-Retry-Count") or headers.get("x-stainless-retry-count") or ""
+    return int(written) if written.isascii() and written.isdigit() and len(written) <= 4 else None

@@ -1,0 +1,148 @@
+"""What the proxy reads of a request before it goes on: model, fingerprint, whether it streams, how long its prompt is.
+
+Nothing that can't be read stops a request: it goes on as it came, with a fingerprint over its bytes (Law 4, B-041).
+Of a body of chat completions that stream without asking for usage, one member is added: `stream_options` with
+`include_usage` (B-059); every other byte stays. A caller that says `include_usage: false` keeps its word. Pure.
+"""
+
+import hashlib
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ingest_gateway.surfaces.burn.edge.providers import Dialect, Target
+from schemas.fingerprints import PREFIX, fingerprint
+from schemas.strict_json import JsonFault
+
+CHARACTERS_A_TOKEN = 4  # B-073
+USAGE_ON_REQUEST = frozenset({"/chat/completions", "/completions"})
+MODEL_CHARACTERS_MAX = 128
+_NO_TEXT = frozenset(
+    {
+        *("role", "type", "id", "tool_call_id", "tool_use_id", "call_id", "url", "data", "file_data", "file_id"),
+        *("media_type", "mime_type", "mimeType", "detail", "fileUri"),
+        *("finish_reason", "finishReason", "stop_reason", "signature", "thoughtSignature", "status", "object"),
+    }
+)
+ABSENT = msgspec.Raw()
+
+
+class Inspected(NamedTuple):
+    """`body` is what goes on. `prompt_characters`: of its text, without images and the like; `tokens_out_max`: what
+    the caller allows the model to write, if it says."""
+
+    body: bytes
+    model: str
+    fingerprint: str
+    streams: bool = False
+    prompt_characters: int = 0
+    tokens_out_max: int | None = None
+    understood: bool = True
+
+
+class _Generation(msgspec.Struct):
+    maxOutputTokens: int | None = None
+    candidateCount: int | None = None
+
+
+class _Asked(msgspec.Struct):
+    """The members that matter of all dialects' requests. What is Raw is hashed and measured, never kept."""
+
+    model: str = ""
+    stream: bool | None = None
+    stream_options: msgspec.Raw = ABSENT
+    messages: msgspec.Raw = ABSENT
+    prompt: msgspec.Raw = ABSENT
+    input: msgspec.Raw = ABSENT
+    contents: msgspec.Raw = ABSENT
+    system: msgspec.Raw = ABSENT
+    instructions: msgspec.Raw = ABSENT
+    systemInstruction: msgspec.Raw = ABSENT
+    system_instruction: msgspec.Raw = ABSENT
+    functions: msgspec.Raw = ABSENT
+    tools: msgspec.Raw = ABSENT
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    max_output_tokens: int | None = None
+    n: int | None = None
+    generationConfig: _Generation | None = None
+
+
+_DECODER = msgspec.json.Decoder(_Asked)
+_PROMPTS = (
+    *("messages", "prompt", "input", "contents", "tools", "functions"),
+    *("system", "instructions", "systemInstruction", "system_instruction"),
+)
+
+
+def inspect(body: bytes, target: Target, dialect: Dialect) -> Inspected:
+    """Of a whole body."""
+    try:
+        asked = _DECODER.decode(body)
+        model = (target.model or asked.model)[:MODEL_CHARACTERS_MAX]
+        return Inspected(
+            _asking_for_usage(body, asked, target) if dialect is Dialect.OPENAI else body,
+            model,
+            _fingerprint(asked, model),
+            target.streams or bool(asked.stream),
+            _prompt_characters(asked),
+            _tokens_out_max(asked),
+        )
+    except (msgspec.MsgspecError, JsonFault, UnicodeDecodeError, RecursionError):
+        return opaque(body, target)
+
+
+def opaque(body: bytes, target: Target) -> Inspected:
+    """Of a body that is not read: too large, in a content coding, or not JSON as the provider takes it."""
+    digest = f"{PREFIX}{hashlib.sha256(body).hexdigest()}"
+    return Inspected(body, target.model, digest, target.streams, len(body), understood=False)
+
+
+def estimate_tokens(characters: int) -> int:
+    """B-073: a fourth of them, rounded up; 0 of nothing."""
+    return -(-characters // CHARACTERS_A_TOKEN)
+
+
+def _fingerprint(asked: _Asked, model: str) -> str:
+    members = {name: raw for name in _PROMPTS if (raw := getattr(asked, name))}
+    if asked.model:
+        members["model"] = msgspec.json.encode(asked.model)
+    return fingerprint(members, model)
+
+
+def _prompt_characters(asked: _Asked) -> int:
+    raws = (getattr(asked, name) for name in _PROMPTS)
+    return sum(count_characters(msgspec.json.decode(raw)) for raw in raws if raw)
+
+
+def count_characters(value: Any) -> int:
+    """Of all text in decoded JSON, whatever its form; ids, kinds, images and files are no text."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, list):
+        return sum(map(count_characters, value))
+    if isinstance(value, dict):
+        return sum(count_characters(member) for name, member in value.items() if name not in _NO_TEXT)
+    return 0
+
+
+def _tokens_out_max(asked: _Asked) -> int | None:
+    generation = asked.generationConfig or _Generation()
+    stated = (asked.max_completion_tokens, asked.max_output_tokens, asked.max_tokens, generation.maxOutputTokens)
+    most = next((tokens for tokens in stated if tokens is not None and tokens >= 0), None)
+    choices = max(1, asked.n or generation.candidateCount or 1)
+    return None if most is None else most * choices
+
+
+def _asking_for_usage(body: bytes, asked: _Asked, target: Target) -> bytes:
+    if not asked.stream or target.endpoint not in USAGE_ON_REQUEST:
+        return body
+    options = msgspec.json.decode(asked.stream_options) if asked.stream_options else None
+    if not asked.stream_options:
+        end = body.rindex(b"}")
+        return body[:end] + b',"stream_options":{"include_usage":true}' + body[end:]
+    if options is not None and (not isinstance(options, dict) or "include_usage" in options):
+        return body
+    members: dict[str, Any] = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    members["stream_options"] = {**(options or {}), "include_usage": True}
+    return msgspec.json.encode(members)

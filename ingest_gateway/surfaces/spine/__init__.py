@@ -1,1 +1,0 @@
-"""The event spine: publish, query and subscribe across platforms. Source: seeds/002."""

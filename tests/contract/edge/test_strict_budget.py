@@ -1,0 +1,129 @@
+"""`budget_mode: strict` at the proxy: a reservation before each call, settled after; without an answer no call."""
+
+import asyncio
+from collections import Counter
+
+import msgspec
+import openai
+import pytest
+
+from schemas.burn import Budget, Payload, Reserve, Settle, decode_payload
+from schemas.commands import FaultBody
+from schemas.guardrail_policy import BudgetMode
+from schemas.records import Telemetry, Verdict
+from tests.support.edge_surface import KEY_ID, TOKEN, EdgeSurface
+from tests.support.provider_stub import Behaviour
+
+PATH = "/openai/v1/chat/completions"
+BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 12}
+
+
+class Owner:
+    """A budget with room for so many calls, decided in the log's order. The guardrails' own rules are shown on a real
+    broker by tests/pipeline; here it is what the proxy makes of their answers."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.reserved: dict[str, Reserve] = {}
+        self.settled: list[Settle] = []
+
+    def decide(self, _record: Telemetry, payload: Payload) -> Verdict | None:
+        if isinstance(payload, Settle):
+            self.settled.append(payload)
+            self.reserved.pop(payload.id, None)
+            return Verdict(correlation=b"", outcome="done", status=200)
+        assert isinstance(payload, Reserve)
+        if self.room == 0:
+            fault = FaultBody(code="budget_exceeded", message="day org: 0.01 of 0.01 USD")
+            return Verdict(correlation=b"", outcome="refused", status=429, body=_json(fault))
+        self.room -= 1
+        self.reserved[payload.id] = payload
+        return Verdict(correlation=b"", outcome="done", status=200, body=_json(Budget(id=payload.id)))
+
+
+_json = msgspec.json.encode
+
+
+@pytest.fixture
+def owner(edge: EdgeSurface) -> Owner:
+    owner = Owner(room=100)
+    edge.log.decide = owner.decide
+    edge.set_policy(budget_mode=BudgetMode.STRICT)
+    return owner
+
+
+@pytest.mark.requirement("F54")
+async def test_256_calls_at_once_on_a_budget_for_100(edge: EdgeSurface, owner: Owner) -> None:
+    """Exactly 100 go to the provider; the others get 429; every reservation is settled with its real cost."""
+    edge.stub.behave = Behaviour(wait_seconds=0.2)
+
+    async def ask() -> int:
+        async with edge.post(PATH, BODY) as answer:
+            await answer.read()
+            return int(answer.status)
+
+    statuses = Counter(await asyncio.gather(*(ask() for _ in range(256))))
+    assert statuses == {200: 100, 429: 156}
+    assert len(edge.stub.calls) == 100
+    calls = await edge.wait_for_calls(100)
+    assert {call.cost_nano for call in calls} == {142_500}
+    assert owner.reserved == {} and len(owner.settled) == 100
+
+
+async def test_what_is_reserved_is_the_worst_that_the_call_may_cost(edge: EdgeSurface, owner: Owner) -> None:
+    async with edge.post(PATH, BODY, **{"AtlasBurn-Project": "search"}) as answer:
+        assert answer.status == 200
+    reserve = next(p for p in map(decode_payload, edge.log.records) if isinstance(p, Reserve))
+    # "hi" is 1 token at 2.50, 12 tokens at 10 dollars a million
+    assert reserve.cost_nano == 2_500 + 12 * 10_000
+    assert (reserve.project, reserve.model, reserve.key_id) == ("search", "gpt-4o", KEY_ID)
+    [call] = await edge.wait_for_calls(1)
+    assert owner.settled[0].id == reserve.id == call.event_id
+
+
+@pytest.mark.requirement("F54", "B-072")
+async def test_over_budget_as_the_sdk_raises_it(edge: EdgeSurface, owner: Owner) -> None:
+    owner.room = 0
+    async with openai.AsyncOpenAI(
+        api_key="sk", base_url=f"{edge.url}/openai/v1", default_headers={"AtlasBurn-API-Key": TOKEN}
+    ) as sdk:
+        with pytest.raises(openai.RateLimitError, match="Budget Exceeded: day org") as raised:
+            await sdk.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "hi"}])
+    assert raised.value.response.headers["x-atlasburn-reason"] == "financial_limits"
+    assert edge.stub.calls == []
+
+
+@pytest.mark.requirement("F54")
+@pytest.mark.parametrize("broken", ["nobody decides", "the log is away", "the log is full"])
+async def test_where_nobody_decides_there_is_no_call(hurried: EdgeSurface, broken: str) -> None:
+    """The one thing that fails closed, as the organization chose it."""
+    hurried.set_policy(budget_mode=BudgetMode.STRICT)
+    hurried.log.unreachable = "away" if broken == "the log is away" else None
+    hurried.log.busy = broken == "the log is full"
+    async with hurried.post(PATH, BODY) as answer:
+        body = await answer.json()
+        assert (answer.status, body["error"]["code"]) == (503, "budget_unavailable")
+        assert int(answer.headers["Retry-After"]) >= 1
+    assert hurried.stub.calls == []
+    if broken == "nobody decides":
+        release = next(p for p in map(decode_payload, hurried.log.records) if isinstance(p, Settle))
+        assert release.call is None, "had it been granted after all, it is given back"
+
+
+@pytest.mark.requirement("F54", "F55")
+async def test_a_client_that_leaves_leaks_nothing(edge: EdgeSurface, owner: Owner) -> None:
+    edge.stub.behave = Behaviour(stall_after=1)
+    answer = await edge.post(PATH, BODY | {"stream": True})
+    await answer.content.readany()
+    answer.close()
+    [call] = await edge.wait_for_calls(1)
+    assert owner.reserved == {}
+    assert (owner.settled[0].call, call.tokens_out) == (call, 2)  # "Hello"
+
+
+async def test_a_call_that_failed_gives_its_reservation_back(edge: EdgeSurface, owner: Owner) -> None:
+    edge.stub.behave = Behaviour(status=500, error={"error": {"message": "overloaded"}})
+    async with edge.post(PATH, BODY) as answer:
+        assert answer.status == 500
+    [call] = await edge.wait_for_calls(1)
+    assert (owner.reserved, call.cost_nano) == ({}, 0)
