@@ -8,11 +8,10 @@ import asyncio
 import bisect
 import contextlib
 import threading
-import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 
-from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from operations.kafka_clients import reader_config
 from operations.topic_admin import ensure_topics
@@ -24,7 +23,7 @@ from schemas.commands import decode_payload
 from schemas.records import Command
 from schemas.replies import REPLY_HEADER, decode_reply
 from schemas.topics import Topic
-from tests.support.kafka_topics import PARTITIONS, TIMEOUT_SECONDS
+from tests.support.kafka_topics import PARTITIONS, TIMEOUT_SECONDS, watermarks
 
 
 class MemoryTable:
@@ -81,7 +80,7 @@ class StandInControl:
         producer = Producer({"bootstrap.servers": self._bootstrap, "linger.ms": 0, "partitioner": "murmur2_random"})
         partitions = [TopicPartition(Topic.COMMANDS, partition) for partition in range(PARTITIONS)]
         for partition in partitions:
-            partition.offset = _end(consumer, partition)
+            _low, partition.offset = watermarks(consumer, partition)
         consumer.assign(partitions)
         self._reading.set()
         while not self._stopping.is_set():
@@ -110,15 +109,6 @@ class StandInControl:
             if not work.due_ms:
                 report = report_of(work, finished(work, topic_id="topic-id"))
                 self._decide(producer, Asked(report, decode_payload(report), asked.append_ms, asked.offset + 1))
-
-
-def _end(consumer: Consumer, partition: TopicPartition) -> int:
-    """A topic made a moment ago may have no leader yet."""
-    while True:
-        try:
-            return consumer.get_watermark_offsets(partition, timeout=TIMEOUT_SECONDS)[1]
-        except KafkaException:
-            time.sleep(0.05)
 
 
 def _asked(message: Message) -> Asked:

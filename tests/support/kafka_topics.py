@@ -64,7 +64,7 @@ def read_all(bootstrap: str, topic: str) -> list[Stored]:
     consumer = Consumer(reader_config(bootstrap, f"test-{secrets.token_hex(8)}"))
     try:
         partitions = consumer.list_topics(topic, timeout=TIMEOUT_SECONDS).topics[topic].partitions
-        ends = {p: _watermarks(consumer, TopicPartition(topic, p)) for p in partitions}
+        ends = {p: watermarks(consumer, TopicPartition(topic, p)) for p in partitions}
         consumer.assign([TopicPartition(topic, p, low) for p, (low, _) in ends.items()])
         count = sum(high - low for low, high in ends.values())
         messages = consumer.consume(count, TIMEOUT_SECONDS) if count else []
@@ -73,19 +73,18 @@ def read_all(bootstrap: str, topic: str) -> list[Stored]:
         consumer.close()
 
 
-def send_verdict(bootstrap: str, partition: int, value: bytes) -> None:
-    """What an agent does: to the partition that the reply header named."""
-    produce(bootstrap, Topic.VERDICTS, value, partition=partition)
-
-
-def _watermarks(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
-    """A topic made a moment ago may have no leader yet."""
+def watermarks(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
+    """The first offset and the end. A topic made a moment ago may have no leader yet, or one that does not know it."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while True:
         try:
-            low, high = consumer.get_watermark_offsets(partition, timeout=TIMEOUT_SECONDS)
-            return low, high
+            return consumer.get_watermark_offsets(partition, timeout=TIMEOUT_SECONDS)
         except KafkaException:
-            if time.monotonic() > deadline:
+            if time.monotonic() >= deadline:
                 raise
             time.sleep(0.05)
+
+
+def send_verdict(bootstrap: str, partition: int, value: bytes) -> None:
+    """What an agent does: to the partition that the reply header named."""
+    produce(bootstrap, Topic.VERDICTS, value, partition=partition)

@@ -70,9 +70,16 @@ class Server:
     def new_database(self) -> str:
         """The URL of an empty database."""
         name = f"test_{uuid.uuid4().hex}"
-        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+        self._execute(f"CREATE DATABASE {name}")
         return self._url(name)
+
+    def drop(self, url: str) -> None:
+        """Each database is three hundred files, which would all have to be removed in the end."""
+        self._execute(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
+
+    def _execute(self, statement: str) -> None:
+        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+            connection.execute(statement)
 
     def _url(self, database: str) -> str:
         return f"postgresql://atlas@127.0.0.1:{self._port}/{database}"

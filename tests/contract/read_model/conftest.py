@@ -29,12 +29,15 @@ def postgresql_server() -> "Iterator[Server]":
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """An empty database that this test alone uses."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'read model.sqlite'}"
+        yield f"sqlite:///{tmp_path / 'read model.sqlite'}"
+        return
     server: Server = request.getfixturevalue("postgresql_server")
-    return server.new_database()
+    url = server.new_database()
+    yield url
+    server.drop(url)
 
 
 @pytest.fixture
