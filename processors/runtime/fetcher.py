@@ -30,6 +30,7 @@ from processors.runtime.waiting import Waiting, weight_of_all
 log = logging.getLogger(__name__)
 CONSUMED_RECORDS_MAX = 4_000
 AHEAD_WEIGHT_MAX = 24_000  # 24,000 small records, or 96 MiB
+UNHURRIED_WEIGHT_MAX = AHEAD_WEIGHT_MAX // 4
 HELD_UP_SECONDS = 0.5
 FULL_WAIT_SECONDS = 0.002
 POLL_SECONDS = 0.05
@@ -60,6 +61,7 @@ class Fetcher:
         self._paused: set[TP] = set()
         self._orders: deque[tuple[str, list[TopicPartition]]] = deque()
         self._behind: dict[TP, int] = {}
+        self._stands: dict[TP, int] = {}
         self._reached: set[TP] = set()
         self._begun: set[TP] = set()
         self._ends: dict[TP, int] = {}
@@ -133,6 +135,15 @@ class Fetcher:
         """Records between what was fetched and the end that the broker last told, plus what waits here."""
         behind = self._behind
         return {tp: behind.get(tp, 0) + len(waiting) for tp, waiting in self._waiting.items()}
+
+    def due_and_idle(self) -> dict[TP, int]:
+        """Where partitions stand whose records wait at the broker while none of theirs are here: the next should come
+        at once. None of them while much of others waits here, whose records then come first.
+        """
+        if self._offered - self._taken > UNHURRIED_WEIGHT_MAX:
+            return {}
+        idle = self._waiting.keys() - self._handed_out
+        return {tp: self._stands.get(tp, 0) for tp in idle if self._behind.get(tp) and not self._waiting[tp]}
 
     def unread(self) -> set[TP]:
         """Assigned partitions that were not handled to their end yet since they came to this worker."""
@@ -251,11 +262,13 @@ class Fetcher:
         handed out as well: markers and records of aborted transactions.
         """
         tps = list(self._next_offsets)
-        behind = {}
+        behind, stands = {}, {}
         for tp, position in zip(tps, self._consumer.position([TopicPartition(*tp) for tp in tps]), strict=True):
             low, high = self._consumer.get_watermark_offsets(TopicPartition(*tp), cached=True)
             if high >= 0:
-                behind[tp] = max(0, high - max(low, position.offset, self._next_offsets[tp]))
+                stands[tp] = max(low, position.offset, self._next_offsets[tp])
+                behind[tp] = max(0, high - stands[tp])
+        self._stands = stands
         return behind
 
     def _note_ends(self, epoch: int, at_end: list[TP]) -> None:

@@ -5,6 +5,9 @@ knowing; its late outputs would stand beside the new owner's, and a late changel
 (RELIABILITY F16, F28). The broker counts the session from when it receives a heartbeat, so a clock that starts when the
 heartbeat leaves always ends first. Past it nothing is produced any more: the process stops, and is started again.
 What this leaves open is a pause between the check and the send of a batch; see docs/decisions on fencing.
+
+Nor is a worker an owner whose event loop does not run, though its heartbeats have a thread of their own: after a
+session without the loop they are held back, so that the group gives its partitions to others (F28).
 """
 
 import time
@@ -22,6 +25,7 @@ class Lease:
     def __init__(self, session_seconds: float) -> None:
         self._session_seconds = session_seconds
         self._ends_at = float("-inf")
+        self._loop_ran_at = float("inf")  # not watched yet
 
     def renew(self, sent_at: float) -> None:
         """A heartbeat that left at `sent_at` (monotonic seconds) was answered."""
@@ -29,6 +33,14 @@ class Lease:
 
     def seconds_left(self, now: float) -> float:
         return self._ends_at - now
+
+    def loop_ran(self, now: float) -> None:
+        """Called by the event loop, again and again."""
+        self._loop_ran_at = now
+
+    def loop_is_blocked(self, now: float) -> bool:
+        """Whether the loop has not run for a whole session."""
+        return now - self._loop_ran_at > self._session_seconds
 
     def check(self) -> None:
         """Raises LeaseLost. Asked right before a batch's outputs leave."""

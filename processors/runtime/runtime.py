@@ -10,10 +10,12 @@ Nothing is acked because something raised.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import faust
 from faust.events import Event
@@ -53,6 +55,16 @@ class BatchSchema(faust.Schema):  # type: ignore[type-arg]
         return decode
 
 
+class Call(NamedTuple):
+    """A handler at work; `started_seconds` by the monotonic clock."""
+
+    agent: str
+    tp: TP
+    first_offset: int
+    records: int
+    started_seconds: float
+
+
 class Runtime:
     def __init__(self, settings: Settings, group: str) -> None:
         self.settings = settings
@@ -71,6 +83,7 @@ class Runtime:
         self._revoked_callbacks: list[PartitionsCallback] = []
         self._assigned_callbacks: list[PartitionsCallback] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._calls: dict[int, Call] = {}
         self._resubscribing: asyncio.TimerHandle | None = None
         self._assigned_once = False
         self._ready_when_begun = False
@@ -80,6 +93,7 @@ class Runtime:
         self.app.on_partitions_assigned.connect(self._on_assigned, weak=False)
         self.app.on_rebalance_complete.connect(self._on_rebalanced, weak=False)
         self.readiness.require("membership", lambda: None if self._assigned_once else "no partitions assigned yet")
+        self.readiness.require("tables", self._not_recovered)
         self.readiness.require("log", self._not_caught_up)
         self.readiness.require("control", lambda: None if self.control.ready else "control is not read to its end yet")
 
@@ -179,6 +193,14 @@ class Runtime:
         records = sum(count for tp, count in fetcher.lag().items() if tp in missing)
         return f"{len(missing)} of {len(fetcher.assigned())} partitions to be read to their ends, {records} records"
 
+    def _not_recovered(self) -> str | None:
+        unopened = self.tables.unopened()
+        return f"the tables of {unopened} partitions are being recovered" if unopened else None
+
+    def longest_call(self) -> "Call | None":
+        """The call of a handler that runs for the longest time now; of those whose end is a batch's end."""
+        return min(self._calls.values(), key=lambda call: call.started_seconds, default=None)
+
     def fail(self, error: BaseException) -> None:
         """Stops the process with this error; the supervisor starts it again."""
         if not self.failed.done():
@@ -233,7 +255,11 @@ class Runtime:
         try:
             await self.control.caught_up()
             await self.tables.open(mine[0].tp.partition)
-            await handle(joined(mine))
+            mine = [batch for batch in mine if self._owns(batch)]
+            if not mine:
+                return
+            with self._noted(name, mine) if confirm else nullcontext():
+                await handle(joined(mine))
         except Exception as error:
             batch = mine[0]
             event(log, "agent.failed", logging.ERROR, agent=name, topic=batch.tp.topic, offset=batch.first_offset)
@@ -246,6 +272,17 @@ class Runtime:
         metrics.RECORDS.labels(name).inc(records)
         metrics.BATCH_RECORDS.labels(name).observe(records)
         metrics.BATCH_SECONDS.labels(name).observe(asyncio.get_running_loop().time() - started)
+
+    @contextmanager
+    def _noted(self, name: str, batches: list[Batch]) -> Iterator[None]:
+        """For the watchdog: since when the handler has these batches."""
+        first, records = batches[0], sum(len(batch) for batch in batches)
+        call = Call(name, first.tp, first.first_offset, records, time.monotonic())
+        self._calls[id(call)] = call
+        try:
+            yield
+        finally:
+            del self._calls[id(call)]
 
     def _handled(self, batch: Batch, confirm: bool) -> None:
         fetcher = self.consumer.fetcher
@@ -272,6 +309,17 @@ class Runtime:
         await self.tables.keep({tp.partition for tp in assigned}, self.app.consumer_generation_id)
         for callback in self._assigned_callbacks:
             await callback(set(assigned))
+        self._start(self._recover({tp.partition for tp in assigned}))
+
+    async def _recover(self, partitions: set[int]) -> None:
+        """Beside the rebalance: batches wait for their own partition's table alone."""
+        try:
+            await self.control.caught_up()
+            await self.tables.open_all(partitions)
+        except* Exception as errors:
+            first = errors.exceptions[0]
+            event(log, "tables.failed", logging.ERROR, error=str(first))
+            self.fail(first)
 
     async def _on_rebalanced(self, _app: faust.App, **_kwargs: Any) -> None:
         self._assigned_once = True

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 FINISH_SECONDS_MAX = 8.0
 DRAINING_SECONDS = 0.05
 NEVER_POLLED_MS = 2**31 - 1
+HELD_BACK_SECONDS = 1.0
 
 
 class MembershipThread(driver.AIOKafkaConsumerThread):
@@ -49,10 +50,15 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
         self._coordinator._do_heartbeat = self._timed_heartbeat
 
     async def _timed_heartbeat(self) -> bool:
-        sent_at = time.monotonic()
+        """False and no heartbeat while the event loop is blocked: who decides nothing shall not keep partitions."""
+        lease, sent_at = cast(Consumer, self.consumer).lease, time.monotonic()
+        if lease.loop_is_blocked(sent_at):
+            event(log, "heartbeat.held_back", logging.ERROR, why="the event loop does not run")
+            await asyncio.sleep(HELD_BACK_SECONDS)
+            return False
         answered = await self._beat()
         if answered:
-            cast(Consumer, self.consumer).lease.renew(sent_at)
+            lease.renew(sent_at)
         return bool(answered)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:

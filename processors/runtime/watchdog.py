@@ -1,14 +1,27 @@
-"""A worker with due work and no progress for 60 s exits and is started again: no stalled consumer looks healthy
-(F30). One whose fetcher failed exits at once.
+"""Ends a worker that only looks alive; its supervisor starts it again, and others take over what it held (F28, F30).
+
+What is looked at, about once a second:
+- the group's lease: past it nothing may leave any more (lease.py);
+- progress of the whole: records wait and none was handled for 60 s;
+- each call of a handler: a batch that hangs alone, while others go on, for 60 s;
+- each partition's fetch: its records wait at the broker and none comes, while nothing else waits here, for 60 s (F31);
+- the event loop itself. Heartbeats come from a thread of their own and would go on for ever, so they are held back once
+  the loop has not run for a session, and the group gives the partitions to others. A loop that does not come back for
+  60 s ends the process: faulthandler's timer needs neither the loop nor Python's lock, and leaves every thread's stack.
 """
 
 import asyncio
+import faulthandler
 import logging
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
+
+from faust.types import TP
 
 from operations.logs import event
 from processors.runtime import metrics
+from processors.runtime.fetcher import Fetcher
 from processors.runtime.lease import LeaseLost
 
 if TYPE_CHECKING:
@@ -37,29 +50,81 @@ class Progress:
         return now_seconds - self._moved_at
 
 
+class StandingStill:
+    """Pure: told each look where the partitions stand that have work due, says which has stood the longest, and for how
+    long. One that is not named in a look has no work due, and begins anew.
+    """
+
+    def __init__(self) -> None:
+        self._since: dict[TP, tuple[int, float]] = {}
+
+    def longest(self, stands: Mapping[TP, int], now_seconds: float) -> tuple[TP, float] | None:
+        before, self._since = self._since, {}
+        for tp, offset in stands.items():
+            stood = before.get(tp)
+            self._since[tp] = stood if stood is not None and stood[0] == offset else (offset, now_seconds)
+        if not self._since:
+            return None
+        tp = min(self._since, key=lambda one: self._since[one][1])
+        return tp, now_seconds - self._since[tp][1]
+
+
 class Watchdog:
     def __init__(self, runtime: "Runtime") -> None:
         self._runtime = runtime
         self._progress = Progress(time.monotonic())
+        self._fetches = StandingStill()
 
     async def run(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_EVERY_SECONDS)
-            fetcher = self._runtime.consumer.fetcher
-            if fetcher is None:
-                continue
-            if fetcher.failure is not None:
-                self._runtime.fail(fetcher.failure)
-                return
-            left = self._runtime.consumer.lease.seconds_left(time.monotonic())
-            if fetcher.assigned() and left < 0:
-                self._runtime.fail(LeaseLost(f"no heartbeat was answered for {-left:.1f} s longer than the session"))
-                return
-            lags = fetcher.lag()
-            metrics.LAG_RECORDS.labels(self._runtime.group).set(sum(lags.values()))
-            lag = sum(records for tp, records in lags.items() if tp.topic not in self._runtime.unwatched)
-            seconds = self._progress.stalled_for(lag, self._runtime.handled_records, time.monotonic())
-            if seconds > STALLED_SECONDS:
-                event(log, "worker.stalled", logging.ERROR, lag_records=lag, seconds=round(seconds))
-                self._runtime.fail(Stalled(f"{lag} records wait and none was handled for {seconds:.0f} s"))
-                return
+        """Until something is wrong, which then ends the process."""
+        try:
+            while True:
+                faulthandler.dump_traceback_later(STALLED_SECONDS, exit=True)
+                await asyncio.sleep(LOOK_EVERY_SECONDS)
+                now = time.monotonic()
+                self._runtime.consumer.lease.loop_ran(now)
+                error = self._look(now)
+                if error is not None:
+                    self._runtime.fail(error)
+                    return
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+    def _look(self, now: float) -> Exception | None:
+        fetcher = self._runtime.consumer.fetcher
+        if fetcher is None:
+            return None
+        if fetcher.failure is not None:
+            return fetcher.failure
+        left = self._runtime.consumer.lease.seconds_left(now)
+        if fetcher.assigned() and left < 0:
+            return LeaseLost(f"no heartbeat was answered for {-left:.1f} s longer than the session")
+        lags = fetcher.lag()
+        metrics.LAG_RECORDS.labels(self._runtime.group).set(sum(lags.values()))
+        lag = sum(records for tp, records in lags.items() if tp.topic not in self._runtime.unwatched)
+        why = self._whole(lag, now) or self._call(now) or self._fetch(fetcher, now)
+        if why is None:
+            return None
+        event(log, "worker.stalled", logging.ERROR, lag_records=lag, why=why)
+        return Stalled(why)
+
+    def _whole(self, lag: int, now: float) -> str | None:
+        """Recovery is progress too: of a large table it takes longer than this patience."""
+        done = self._runtime.handled_records + self._runtime.tables.recovered_entries
+        seconds = self._progress.stalled_for(lag, done, now)
+        return f"{lag} records wait and none was handled for {seconds:.0f} s" if seconds > STALLED_SECONDS else None
+
+    def _call(self, now: float) -> str | None:
+        call = self._runtime.longest_call()
+        if call is None or now - call.started_seconds <= STALLED_SECONDS:
+            return None
+        where = f"{call.tp.topic}[{call.tp.partition}] from offset {call.first_offset}"
+        return f"{call.agent} handles {call.records} records of {where} for {now - call.started_seconds:.0f} s"
+
+    def _fetch(self, fetcher: Fetcher, now: float) -> str | None:
+        longest = self._fetches.longest(fetcher.due_and_idle(), now)
+        if longest is None or longest[1] <= STALLED_SECONDS:
+            return None
+        tp, seconds = longest
+        behind = f"{fetcher.lag().get(tp, 0)} records of {tp.topic}[{tp.partition}]"
+        return f"{behind} wait at the broker and none came for {seconds:.0f} s: is a batch of it unreadable?"

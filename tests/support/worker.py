@@ -21,8 +21,12 @@ ROOT = Path(__file__).parents[2]
 class Worker:
     """`python -m processors <group>` with a home of its own; `log` keeps what it said over all its lives."""
 
-    def __init__(self, group: str, bootstrap: str, home: Path, **environment: str) -> None:
+    def __init__(
+        self, group: str, bootstrap: str, home: Path, *, module: str = "processors", **environment: str
+    ) -> None:
+        """`module`: what runs instead, with the group as its argument."""
         ensure_master_key(home)
+        self._module = module
         self.log = home / f"{group}.log"
         self._group = group
         self._port = free_port()
@@ -40,7 +44,7 @@ class Worker:
         self._environment |= environment
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "processors", self._group]
+        command = [sys.executable, "-m", self._module, self._group]
         self._process = spawn(command, log=self.log, env=self._environment, cwd=ROOT)
 
     def start_until_ready(self) -> None:

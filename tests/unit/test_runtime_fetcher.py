@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from processors.runtime.batches import Batch, to_record
 from processors.runtime.fetcher import Fetcher
+from processors.runtime.transport import Consumer
 from processors.runtime.waiting import Waiting, weight_of
 
 BATCH_WEIGHT_MAX, AHEAD_WEIGHT_MAX = 40, 240  # a hundredth of what is real, to be quick
@@ -199,3 +200,41 @@ def test_a_record_above_the_bound_is_a_batch_by_itself() -> None:
     waiting.extend(large, sum(map(weight_of, large)))
     assert [len(waiting.take()[0]) for _ in large] == [1, 1]
     assert (len(waiting), waiting.weight) == (0, 0)
+
+
+@pytest.mark.requirement("F31")
+async def test_partitions_whose_records_do_not_come_are_told_unless_others_keep_it_busy() -> None:
+    bench = Bench()
+    fetcher, (stuck, busy, done) = bench.fetcher, PARTITIONS
+    fetcher.assign(dict.fromkeys(PARTITIONS, 0))
+    fetcher._behind, fetcher._stands = {stuck: 3, busy: 9, done: 0}, {stuck: 7, busy: 1, done: 5}
+    fetcher._accept(fetcher.epoch, {busy: [to_record(message(busy, 0, b""))]}, {busy: 1})
+    assert fetcher.due_and_idle() == {stuck: 7}
+    [batch] = (await fetcher.batches(None, 1)).values()
+    assert fetcher.due_and_idle() == {stuck: 7}, "one with a batch handed out is not idle"
+    fetcher.release(batch)
+    assert fetcher.due_and_idle() == {stuck: 7, busy: 1}
+    fetcher._offered += AHEAD_WEIGHT_MAX * 100
+    assert fetcher.due_and_idle() == {}
+    await fetcher.stop()
+
+
+class Acked:
+    def __init__(self, tp: TP, offset: int) -> None:
+        self.tp, self.offset, self.acked = tp, offset, False
+
+
+@pytest.mark.requirement("F19")
+def test_what_is_committed_is_what_was_confirmed_whatever_faust_acks() -> None:
+    """Faust 0.15.3 can name an offset behind one that is still in flight."""
+    consumer = Consumer.__new__(Consumer)
+    consumer._confirmed, consumer._unacked_messages = {}, set()  # type: ignore[assignment]
+    tp = PARTITIONS[0]
+    for offset in (2_586, 2_587, 2_588, 2_589):
+        consumer.ack(Acked(tp, offset))
+    assert consumer._new_offset(tp) is None, "2,585 is in flight, and nothing was confirmed"
+    consumer.confirm(tp, 2_585)
+    assert consumer._new_offset(tp) == 2_585
+    consumer.confirm(tp, 2_590)
+    consumer.confirm(tp, 2_587)
+    assert consumer._new_offset(tp) == 2_590, "it never goes back"
