@@ -179,6 +179,32 @@ def test_a_key_lives_by_the_logs_time_whatever_the_workers_clock_says(
     assert second.stop() == 0
 
 
+@pytest.mark.requirement("F33")
+@pytest.mark.timeout(240)
+def test_clocks_that_step_an_hour_and_stand_ten_minutes_apart_change_no_decision(
+    admission: Worker, second: Worker, a_stream: MakeStream, written: Written, tmp_path: Path
+) -> None:
+    stream, step = a_stream(), tmp_path / "clock step"
+    writer, sent = stream.writer(), 20
+    send_again(writer, 20)
+    first = written.decisions(stream, sent)
+    assert admission.stop() == 0
+    step.write_text("0")
+    second.set(PYTHONPATH=str(SHIFTED_CLOCK), CLOCK_SHIFT_FILE=str(step))
+    second.start_until_ready()
+    for shift_seconds in (3_600, -3_600, 600):
+        step.write_text(str(shift_seconds))
+        send_again(writer, 20)
+        sent += 20
+        all_decided(written, stream, sent)
+    admission.start_until_ready()
+    send_again(writer, 20)  # some of them are now the one's, some the other's
+    again = [d for d in all_decided(written, stream, sent + 20) if d.outcome != "admitted"]
+    assert {decision.outcome for decision in again} == {"replay"}
+    assert {decision.original_id for decision in again} == {decision.event_id for decision in first}
+    assert second.stop() == 0
+
+
 def without_a_table(admission: Worker, stream: LiveStream, written: Written) -> Writer:
     """Each partition has decided something; the process is away."""
     writer = stream.writer()
