@@ -39,6 +39,7 @@ def reader_config(bootstrap: str, group: str) -> dict[str, Any]:
         "enable.partition.eof": False,
         "auto.offset.reset": "earliest",
         "isolation.level": "read_committed",
+        "check.crcs": True,  # else what a disk has damaged is handed over as if it had been sent so
         "fetch.wait.max.ms": 100,
         "fetch.message.max.bytes": MESSAGE_BYTES_MAX,
         "reconnect.backoff.max.ms": 1_000,

@@ -41,6 +41,12 @@ ASKED_FOR_MAX = 8
 ASK_SECONDS = 1.0
 ENDS_KNOWN_SECONDS = 0.6  # after an assignment: by then every partition has answered a fetch and told its end anew
 
+PASSING = frozenset({KafkaError._PARTITION_EOF, KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT})
+UNREADABLE = frozenset(
+    {KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION, KafkaError._NOT_IMPLEMENTED, KafkaError.INVALID_MSG}
+)
+"""A checksum that is wrong, a compression that fails or that this librdkafka has not."""
+
 NEXT_BATCH = -1
 NOT_FETCHED = 2**63
 
@@ -62,6 +68,7 @@ class Fetcher:
         self._orders: deque[tuple[str, list[TopicPartition]]] = deque()
         self._behind: dict[TP, int] = {}
         self._stands: dict[TP, int] = {}
+        self._unreadable: dict[TP, str] = {}
         self._reached: set[TP] = set()
         self._begun: set[TP] = set()
         self._ends: dict[TP, int] = {}
@@ -144,6 +151,10 @@ class Fetcher:
             return {}
         idle = self._waiting.keys() - self._handed_out
         return {tp: self._stands.get(tp, 0) for tp in idle if self._behind.get(tp) and not self._waiting[tp]}
+
+    def unreadable(self, tp: TP) -> str | None:
+        """Why nothing more comes from this partition, where its records are damaged."""
+        return self._unreadable.get(tp)
 
     def unread(self) -> set[TP]:
         """Assigned partitions that were not handled to their end yet since they came to this worker."""
@@ -228,15 +239,19 @@ class Fetcher:
 
     def _offer(self, epoch: int, messages: list[Message]) -> None:
         fetched: dict[TP, list[Record]] = {}
+        stopped: set[TP] = set()
         topic, partition, records = "", -1, []  # records of a partition mostly come in a row
         for message in messages:
             if (error := message.error()) is not None:
-                self._note_error(error, message.topic())
+                self._note_error(error, message, stopped)
+                topic = ""
                 continue
             record = to_record(message)
             if record.partition != partition or record.topic != topic:
                 topic, partition = record.topic, record.partition
-                records = fetched.setdefault(TP(topic, partition), [])
+                tp = TP(topic, partition)
+                # librdkafka begins anew before what it can't read: that goes nowhere
+                records = [] if tp in stopped else fetched.setdefault(tp, [])
             records.append(record)
         weights = {tp: weight_of_all(records) for tp, records in fetched.items()}
         for tp, records in fetched.items():
@@ -303,6 +318,7 @@ class Fetcher:
             if order == "assign":
                 self._learn({partition.topic for partition in partitions})
                 self._consumer.assign(partitions)
+                self._unreadable.clear()
                 self._next_offsets = {TP(p.topic, p.partition): max(0, p.offset) for p in partitions}
                 self._assigned_at = time.monotonic()
                 epoch += 1
@@ -312,6 +328,21 @@ class Fetcher:
                 self._consumer.resume(partitions)
         return epoch
 
-    def _note_error(self, error: KafkaError, topic: str | None) -> None:
-        if error.code() not in (KafkaError._PARTITION_EOF, KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):
+    def _note_error(self, error: KafkaError, message: Message, stopped: set[TP]) -> None:
+        topic, partition, offset = message.topic(), message.partition(), message.offset()
+        if error.code() in UNREADABLE and topic is not None and partition is not None:
+            tp = TP(topic, partition)
+            if tp not in stopped:
+                stopped.add(tp)
+                self._stop_at(tp, offset, error)
+        elif error.code() not in PASSING:
             event(log, "fetch.failed", logging.WARNING, topic=topic, error=str(error))
+
+    def _stop_at(self, tp: TP, offset: int | None, error: KafkaError) -> None:
+        """This partition alone: what stands before the damage is handled, and what comes after it is not read, since a
+        gap must not be taken for nothing. The watchdog ends the process in the end, with this reason (F31).
+        """
+        self._consumer.pause([TopicPartition(*tp)])
+        why = f"the batch at offset {offset} can't be read: {error.str()}"
+        self._unreadable[tp] = f"{why}. Restore it, or move the group's offset behind it"
+        event(log, "partition.unreadable", logging.ERROR, topic=tp.topic, partition=tp.partition, offset=offset)

@@ -127,4 +127,5 @@ class Watchdog:
             return None
         tp, seconds = longest
         behind = f"{fetcher.lag().get(tp, 0)} records of {tp.topic}[{tp.partition}]"
-        return f"{behind} wait at the broker and none came for {seconds:.0f} s: is a batch of it unreadable?"
+        why = fetcher.unreadable(tp) or "and nobody knows why"
+        return f"{behind} wait at the broker and none came for {seconds:.0f} s: {why}"

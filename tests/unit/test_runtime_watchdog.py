@@ -97,6 +97,9 @@ class Fetching:
     def lag(self) -> dict[TP, int]:
         return {A: self._lag}
 
+    def unreadable(self, tp: TP) -> str | None:
+        return f"the batch at offset {self._stands[tp]} can't be read"
+
     def due_and_idle(self) -> dict[TP, int]:
         return self._stands
 
@@ -137,7 +140,9 @@ def test_a_partition_that_nothing_comes_from_is_named_though_others_go_on() -> N
     runtime = a_runtime(Fetching(5, {A: 12}))
     runtime.moves = 100
     assert told(runtime, 50.0) is None
-    assert (told(runtime, 65.0) or "").startswith("5 records of events.a[0] wait at the broker and none came for 65 s")
+    assert told(runtime, 65.0) == (
+        "5 records of events.a[0] wait at the broker and none came for 65 s: the batch at offset 12 can't be read"
+    )
 
 
 @pytest.mark.requirement("F30", "F21")
