@@ -18,6 +18,7 @@ from processors.control.decide import Report, decide, token_hash_by
 from processors.control.state import ControlState
 from processors.control.topics import ACTOR, RETRY_SECONDS, TopicWorker, now_ms
 from processors.control.values import Asked, Effects
+from processors.guardrails import agent as guardrails
 from processors.rates import agent as rates
 from processors.runtime.batches import Batch, Record
 from processors.runtime.outbox import OutboxFailed
@@ -192,3 +193,4 @@ def build(runtime: Runtime) -> None:
     runtime.on_stopping(agent.stopping)
     runtime.on_assigned(agent.assigned)
     rates.declare(runtime)
+    guardrails.declare(runtime)

@@ -89,6 +89,11 @@ class TablePartition:
         stored = self._db.get(META_KEY)
         return None if stored is None else Position(*_META.unpack(stored))
 
+    def is_next(self, offset: int) -> bool:
+        """Whether everything before this offset of the changelog is applied."""
+        stored = self.position()
+        return (0 if stored is None else stored.next_offset) == offset
+
     def get(self, key: bytes) -> bytes | None:
         value = self._db.get(KEY_PREFIX + key)
         return value if value is None else bytes(value)
@@ -202,9 +207,14 @@ class TableView:
             self._partition.published_ms = now_ms
 
     def apply(self, out: OutboxBatch) -> None:
-        """Only after `out` is confirmed."""
-        if self._published:
-            self._partition.write(self._changes, out.changelog_end[self._partition.spec.changelog], self._topic_id)
+        """Only after `out` is confirmed. A stamp alone moves the position only where it stands next: before it may
+        stand what another agent of the process has published, and not applied yet.
+        """
+        if not self._published:
+            return
+        next_offset = out.changelog_end[self._partition.spec.changelog]
+        if self._changes or self._partition.is_next(next_offset - 1):
+            self._partition.write(self._changes, next_offset, self._topic_id)
 
 
 def _opened(directory: Path, spec: TableSpec, cache: Cache) -> Rdict:

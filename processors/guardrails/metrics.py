@@ -1,0 +1,8 @@
+"""Metrics of the guardrails."""
+
+from prometheus_client import Counter
+
+CALLS = Counter("atlas_guardrail_calls_total", "Model calls that were counted, by whether they came in time.", ["when"])
+DUPLICATES = Counter("atlas_guardrail_duplicates_total", "Model calls that were counted within 24 hours before.")
+TRIPS = Counter("atlas_guardrail_trips_total", "Layers that tripped.", ["layer", "mode"])
+BUDGETS = Counter("atlas_guardrail_reservations_total", "Reservations under a strict budget, by answer.", ["outcome"])
