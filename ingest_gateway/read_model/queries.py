@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, Select, and_, bindparam, select, union_a
 from sqlalchemy.exc import SQLAlchemyError
 
 from ingest_gateway.read_model.audit_pages import AuditFilter, AuditPage, audit_page
+from ingest_gateway.read_model.breach_pages import BreachFilter, BreachPage, breach_page
 from ingest_gateway.read_model.event_pages import EventFilter, Page, Place, page, place_behind
 from ingest_gateway.read_model.stored import StoredEvent
 from ingest_gateway.read_model.work_pages import TaskFilter, WorkPage, item_body, projects_page, tasks_page
@@ -104,6 +105,9 @@ class ReadModel:
         self, workspace: str, environment: str, chosen: AuditFilter, after: int, limit: int
     ) -> AuditPage:
         return await self._ask(lambda connection: audit_page(connection, workspace, environment, chosen, after, limit))
+
+    async def breach_page(self, workspace: str, chosen: BreachFilter, before: str | None, limit: int) -> BreachPage:
+        return await self._ask(lambda connection: breach_page(connection, workspace, chosen, before, limit))
 
     async def project(self, workspace: str, environment: str, project_id: str) -> str | None:
         """Its JSON."""

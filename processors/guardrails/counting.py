@@ -64,7 +64,7 @@ class SessionWatch:
             calls.insert(at, seen)
         if len(calls) > LANE_CALLS_MAX or (not call.session_id and calls[0][AT] < at_ms - SESSION_MS):
             at -= self._drop(call, at_ms)
-        if at > 0 and (at < len(calls) - 1 or self._may_matter(seen, calls)):
+        if 0 <= at < len(calls) - 1 or (at > 0 and self._may_matter(seen, calls)):
             self._look(call, at)
 
     def _may_matter(self, seen: Seen, calls: list[Seen]) -> bool:

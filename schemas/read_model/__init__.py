@@ -13,6 +13,7 @@ from typing import NamedTuple
 from sqlalchemy import Table
 
 from schemas.read_model.audit import AuditRow, audit_log
+from schemas.read_model.breaches import BreachRow, guardrail_breaches
 from schemas.read_model.entities import EntityRow, entities
 from schemas.read_model.events import (
     AttemptRow,
@@ -39,6 +40,7 @@ __all__ = [
     "ROWS",
     "AttemptRow",
     "AuditRow",
+    "BreachRow",
     "ConflictRow",
     "EntityRow",
     "EventRow",
@@ -55,6 +57,7 @@ __all__ = [
     "event_conflicts",
     "events",
     "events_metadata",
+    "guardrail_breaches",
     "log_positions",
     "metadata",
     "projects",
@@ -70,6 +73,7 @@ ROWS: dict[Table, type[NamedTuple]] = {
     events_metadata: MetadataRow,
     event_conflicts: ConflictRow,
     audit_log: AuditRow,
+    guardrail_breaches: BreachRow,
     entities: EntityRow,
     projects: ProjectRow,
     tasks: TaskRow,

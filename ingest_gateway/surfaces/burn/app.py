@@ -8,6 +8,7 @@ from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.identity.credentials import bare
 from ingest_gateway.log.telemetry import TelemetryClient
 from ingest_gateway.services import SERVICES, Services
+from ingest_gateway.surfaces.burn import breaches, forecast, guardrails, traces
 from ingest_gateway.surfaces.burn.asking import TELEMETRY
 from ingest_gateway.surfaces.burn.edge.app import add_edge, is_edge
 from ingest_gateway.surfaces.burn.faults import NOT_READY, render
@@ -16,8 +17,15 @@ from ingest_gateway.surfaces.contract import hold_to, load_document
 from ingest_gateway.surfaces.surface import Surface
 from schemas.entities import KeyKind
 
-PRESENTATION = bare("AtlasBurn-API-Key")
-ROUTES = (web.post("/api/ingest", ingest, name="ingest"),)
+HEADER = "AtlasBurn-API-Key"
+PRESENTATION = bare(HEADER)
+ROUTES = (
+    web.post("/api/ingest", ingest, name="ingest"),
+    *guardrails.ROUTES,
+    *breaches.ROUTES,
+    *forecast.ROUTES,
+    *traces.ROUTES,
+)
 
 
 def make_app(services: Services) -> web.Application:

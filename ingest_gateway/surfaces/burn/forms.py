@@ -16,7 +16,7 @@ from schemas.prices import cost_of
 CALLS_MAX = 10_000  # X-56
 BODY_BYTES_MAX = 5 * 1024 * 1024
 AGE_DAYS_MAX = 100  # as long as the log keeps them
-_AGE_MS_MAX = AGE_DAYS_MAX * 86_400_000
+AGE_MS_MAX = AGE_DAYS_MAX * 86_400_000
 TOO_OLD = f"A call of more than {AGE_DAYS_MAX} days ago can't be counted any more."
 
 Time = Annotated[datetime, Meta(tz=True)]
@@ -132,7 +132,7 @@ def call_of(
 ) -> ModelCall | None:
     """None for a call that is too old. `key_id`, `event_id`: where the caller gives none."""
     ts_ms = round(new.ts.timestamp() * 1_000)
-    if now_ms - ts_ms > _AGE_MS_MAX:
+    if now_ms - ts_ms > AGE_MS_MAX:
         return None
     cached = new.cached_tokens or 0
     if new.cost_usd is not None:

@@ -1,0 +1,72 @@
+"""`GET /api/guardrails/breaches`: the ledger of what tripped, newest first.
+
+It holds every trip that was told before it was asked: it waits until projection has passed all that stands on `audit`.
+"""
+
+from aiohttp import web
+
+from ingest_gateway.http.faults import FieldFault
+from ingest_gateway.http.queries import read_query, whole_number
+from ingest_gateway.log.event_log import LogUnavailable
+from ingest_gateway.read_model import ReadModelUnavailable
+from ingest_gateway.read_model.breach_pages import BreachFilter
+from ingest_gateway.read_model.cursors import CursorInvalid, Cursors
+from ingest_gateway.services import SERVICES, Services
+from ingest_gateway.surfaces.burn.faults import READ_MODEL_BEHIND
+from ingest_gateway.surfaces.burn.ingest import json_response
+from ingest_gateway.surfaces.burn.views import breach_view
+from ingest_gateway.surfaces.events.parameters import LIMIT_DEFAULT, LIMIT_MAX, invalid, now_ms, time_range
+from schemas.guardrail_policy import Layer
+from schemas.topics import Topic
+
+PARAMETERS = ("layer", "from", "to", "limit", "cursor")
+LAYERS = ", ".join(Layer)
+
+
+async def list_breaches(request: web.Request) -> web.Response:
+    services = request.app[SERVICES]
+    workspace = services.authenticate(request).workspace
+    parameters = read_query(request, PARAMETERS)
+    limit = whole_number(parameters, "limit", minimum=1, maximum=LIMIT_MAX, default=LIMIT_DEFAULT)
+    layer = parameters.get("layer")
+    if layer is not None and layer not in tuple(Layer):
+        raise invalid(FieldFault("layer", f"Must be one of {LAYERS}."))
+    chosen = BreachFilter(layer, *time_range(parameters))
+    cursors, bound_to = Cursors(services.settings.master_key), chosen.bound_to(workspace)
+    before = _before(cursors, bound_to, parameters.get("cursor"))
+    await _wait(services)
+    try:
+        page = await services.reads.breach_page(workspace, chosen, before, limit)
+    except ReadModelUnavailable:
+        raise READ_MODEL_BEHIND.refused() from None
+    following = None
+    if page.next_place is not None:
+        following = cursors.seal(bound_to, page.next_place.encode(), now_ms())
+    view = {
+        "object": "list",
+        "data": [breach_view(row) for row in page.rows],
+        "has_more": following is not None,
+        "next_cursor": following,
+    }
+    return json_response(view)
+
+
+def _before(cursors: Cursors, bound_to: bytes, cursor: str | None) -> str | None:
+    if cursor is None:
+        return None
+    try:
+        return cursors.open(bound_to, cursor, now_ms()).decode()
+    except CursorInvalid as error:
+        raise invalid(FieldFault("cursor", str(error))) from None
+
+
+async def _wait(services: Services) -> None:
+    try:
+        ends = await services.events.ends(Topic.AUDIT)
+    except LogUnavailable:
+        raise READ_MODEL_BEHIND.refused() from None
+    if not await services.reads.wait_until_passed(ends, services.settings.read_timeout_seconds):
+        raise READ_MODEL_BEHIND.refused()
+
+
+ROUTES = (web.get("/api/guardrails/breaches", list_breaches, name="list_breaches"),)

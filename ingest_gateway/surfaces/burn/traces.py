@@ -1,0 +1,66 @@
+"""`POST /v1/traces`: OTLP over HTTP. Spans with GenAI attributes are model calls like any other; others pass unseen.
+
+The answer is OTLP's own, in the request's encoding, with what was rejected; how the organization stands is in a header.
+"""
+
+import time
+
+import msgspec
+from aiohttp import web
+
+from ingest_gateway.http.bodies import content_type, read_body
+from ingest_gateway.http.faults import FaultKind, Refused
+from ingest_gateway.services import SERVICES
+from ingest_gateway.surfaces.burn.forms import AGE_MS_MAX, BODY_BYTES_MAX
+from ingest_gateway.surfaces.burn.ingest import tell
+from ingest_gateway.surfaces.burn.spans import (
+    SPANS_MAX,
+    SpanFault,
+    call_of_span,
+    model_calls,
+    spans_of_json,
+    spans_of_protobuf,
+)
+
+JSON, PROTOBUF = "application/json", "application/x-protobuf"
+STATUS_HEADER = "AtlasBurn-Guardrail-Status"
+
+
+async def export_traces(request: web.Request) -> web.Response:
+    principal = request.app[SERVICES].authenticate(request)
+    encoding = content_type(request, JSON, PROTOBUF)
+    body = await read_body(request, BODY_BYTES_MAX)
+    try:
+        spans = spans_of_json(body) if encoding == JSON else spans_of_protobuf(body)
+    except SpanFault as fault:
+        raise Refused(FaultKind.MALFORMED_REQUEST, str(fault)) from None
+    if len(spans) > SPANS_MAX:
+        raise Refused(FaultKind.BODY_TOO_LARGE, f"A request holds at most {SPANS_MAX:,} spans; send several.")
+    calls, faults = [], []
+    now_ms = time.time_ns() // 1_000_000
+    for span in model_calls(spans):
+        try:
+            calls.append(call_of_span(span, principal.key_id, now_ms, AGE_MS_MAX))
+        except SpanFault as fault:
+            faults.append(f"{span.span_id or 'a span'}: {fault}")
+    status = await tell(request, calls)
+    return _answer(encoding, status, faults)
+
+
+def _answer(encoding: str, status: str, faults: list[str]) -> web.Response:
+    message = "; ".join(faults[:20])
+    if encoding == JSON:
+        partial = {"partialSuccess": {"rejectedSpans": str(len(faults)), "errorMessage": message}} if faults else {}
+        body = msgspec.json.encode(partial)
+    else:
+        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+        response = ExportTraceServiceResponse()
+        if faults:
+            response.partial_success.rejected_spans = len(faults)
+            response.partial_success.error_message = message
+        body = response.SerializeToString()
+    return web.Response(body=body, content_type=encoding, headers={STATUS_HEADER: status})
+
+
+ROUTES = (web.post("/v1/traces", export_traces, name="export_traces"),)

@@ -1,0 +1,330 @@
+"""What becomes of an organization's records, in their order: trips, flags, resumes, budgets, and the same again."""
+
+import json
+import random
+
+import msgspec
+import pytest
+
+from processors.guardrails.values import Effects
+from schemas.burn import Calls, Enforce, Reserve, Resume, SetPolicy, Settle
+from schemas.commands import ReplacePolicy, Suspend, Unsuspend, decode_payload
+from schemas.guardrail_breaches import decode_breach
+from schemas.guardrail_policy import (
+    Burst,
+    Cap,
+    DumbLoop,
+    FinancialLimits,
+    GuardrailPolicy,
+    Mode,
+    Period,
+    PingPong,
+    Scope,
+    SmartLoop,
+    nano,
+)
+from tests.support.guarded import NOON_MS, REPLY, Guarded, a_call, budget_of, layers_of, standing_of
+
+LOOP = "sha256:" + "b9c1" * 16
+HOUR, DAY = 3_600, 86_400
+
+
+def loop(count: int = 4, start: float = 0.0, **changes: object) -> list[object]:
+    return [a_call(start + second, fingerprint=LOOP, **changes) for second in range(count)]
+
+
+def capped(*caps: Cap, **more: object) -> GuardrailPolicy:
+    return GuardrailPolicy(financial_limits=FinancialLimits(caps=list(caps)), **more)
+
+
+class TestALoop:
+    @pytest.mark.requirement("B-016", "B-023")
+    def test_the_fourth_identical_fingerprints_own_record_suspends(self) -> None:
+        guarded = Guarded()
+        *before, fourth = guarded.one_by_one(loop())
+        assert [standing_of(effects).state for effects in before] == ["ok"] * 3
+        assert standing_of(fourth).state == "suspended"
+        command = fourth.commands[0]
+        payload = decode_payload(command)
+        assert isinstance(payload, Suspend)
+        assert (payload.layer, payload.reason) == (
+            "dumb_loop_detector",
+            "fingerprint sha256:b9c1... seen 4 times in 60s",
+        )
+        assert payload.expires_ms == NOON_MS + 3_000 + 7_200_000
+        assert command.actor == "guardrails"
+        assert fourth.verdict is None, "the command's verdict answers, when `control` has the flag"
+
+    def test_in_one_record_too_and_once(self) -> None:
+        effects = Guarded().calls(loop(9))
+        assert layers_of(effects) == ["dumb_loop_detector"]
+        assert len(effects.commands) == len(effects.audits) == 1
+
+    @pytest.mark.requirement("L2")
+    def test_a_call_that_is_told_again_counts_once(self) -> None:
+        guarded = Guarded()
+        call = a_call(0, fingerprint=LOOP, event_id="evt-1")
+        for _ in range(6):
+            effects = guarded.calls([call, call], at_seconds=5)
+            assert layers_of(effects) == []
+        assert effects.duplicates == 2
+        assert guarded.account(6).day_nano == call.cost_nano
+
+    def test_the_same_event_counts_again_after_24_hours(self) -> None:
+        guarded = Guarded()
+        call = a_call(0, event_id="evt-1")
+        guarded.calls([call])
+        assert guarded.calls([call], at_seconds=DAY - 1).duplicates == 1
+        assert guarded.calls([call], at_seconds=DAY).calls == 1
+
+    @pytest.mark.requirement("B-053")
+    def test_the_ledger_has_the_evidence(self) -> None:
+        effects = Guarded().calls(loop())
+        audit = effects.audits[0]
+        breach = decode_breach(audit.details)
+        assert (audit.action, audit.outcome, audit.resource) == (
+            "guardrail.trip",
+            "suspended",
+            "layer/dumb_loop_detector",
+        )
+        assert (breach.observed, breach.threshold, breach.fingerprint, breach.key_id) == (4, 4, LOOP, "key_1")
+        assert [call.at_ms for call in breach.calls] == [NOON_MS + second * 1_000 for second in range(4)]
+
+    def test_of_another_session_or_key_it_is_none(self) -> None:
+        for name in ("session_id", "key_id"):
+            calls = [a_call(n, fingerprint=LOOP, **{name: f"other-{n}"}) for n in range(6)]
+            assert layers_of(Guarded().calls(calls)) == []
+
+    def test_not_consecutive_only_where_the_policy_says_so(self) -> None:
+        mixed = [call for n in range(4) for call in (a_call(n, fingerprint=LOOP), a_call(n + 0.5))]
+        assert layers_of(Guarded().calls(mixed)) == []
+        anywhere = GuardrailPolicy(dumb_loop=DumbLoop(consecutive=False))
+        assert layers_of(Guarded(anywhere).calls(mixed)) == ["dumb_loop_detector"]
+
+    @pytest.mark.parametrize("seed", range(20))
+    def test_calls_may_come_out_of_order(self, seed: int) -> None:
+        calls = [*loop(), a_call(-5), a_call(9)]
+        random.Random(seed).shuffle(calls)
+        guarded = Guarded()
+        found = [layer for call in calls for layer in layers_of(guarded.calls([call], at_seconds=10))]
+        assert found == ["dumb_loop_detector"]
+
+    @pytest.mark.requirement("L2")
+    def test_a_time_to_come_counts_as_now_and_one_long_past_only_costs(self) -> None:
+        guarded = Guarded()
+        future = [a_call(10**6 + n, fingerprint=LOOP) for n in range(4)]
+        assert layers_of(guarded.calls(future, at_seconds=5)) == ["dumb_loop_detector"]
+        late = Guarded().calls(loop(), at_seconds=HOUR)
+        assert (layers_of(late), late.late, late.calls) == ([], 4, 4)
+
+    def test_a_layer_that_warns_stops_nothing_and_says_it_once_in_a_while(self) -> None:
+        guarded = Guarded(GuardrailPolicy(dumb_loop=DumbLoop(mode=Mode.WARN)))
+        told = [layers_of(guarded.calls(loop(start=at))) for at in (0, 10, 20, 700)]
+        assert told == [["dumb_loop_detector"], [], [], ["dumb_loop_detector"]]
+        assert guarded.account(710).standing.state == "ok"
+
+    def test_off_is_off(self) -> None:
+        assert layers_of(Guarded(GuardrailPolicy(dumb_loop=DumbLoop(mode=Mode.OFF))).calls(loop())) == []
+
+
+class TestFlags:
+    def test_of_several_layers_the_first_is_named_and_all_are_in_the_ledger(self) -> None:
+        policy = GuardrailPolicy(burst=Burst(per_minute=3), ping_pong=PingPong(mode=Mode.ENFORCE))
+        effects = Guarded(policy).calls(loop())
+        assert layers_of(effects) == ["dumb_loop_detector", "burst_detector"]
+        assert [decode_payload(command).layer for command in effects.commands] == ["dumb_loop_detector"]  # type: ignore[attr-defined]
+        assert len(effects.audits) == 2
+
+    @pytest.mark.requirement("B-048", "X-54")
+    @pytest.mark.parametrize(
+        ("ttl_seconds", "after_seconds", "state"), [(60, 59, "suspended"), (60, 61, "ok"), (0, 10**6, "suspended")]
+    )
+    def test_a_flag_ends_by_its_time_without_a_sweep(self, ttl_seconds: int, after_seconds: int, state: str) -> None:
+        guarded = Guarded()
+        guarded.tell(Enforce(layer="manual", reason="a look", ttl_seconds=ttl_seconds))
+        assert guarded.account(after_seconds).standing.state == state
+
+    def test_under_a_flag_nothing_trips_again_and_after_it_it_does(self) -> None:
+        guarded = Guarded(GuardrailPolicy(ttl_seconds=60))
+        assert layers_of(guarded.calls(loop())) == ["dumb_loop_detector"]
+        assert layers_of(guarded.calls(loop(start=10))) == []
+        assert layers_of(guarded.calls(loop(start=100))) == ["dumb_loop_detector"]
+
+    @pytest.mark.requirement("B-050")
+    def test_a_resume_clears_the_layers_window(self) -> None:
+        guarded = Guarded()
+        guarded.calls(loop())
+        resumed = guarded.tell(Resume(reason="manual_resume"), 5)
+        assert isinstance(decode_payload(resumed.commands[0]), Unsuspend)
+        assert standing_of(resumed).state == "ok"
+        assert layers_of(guarded.calls(loop(3, start=6))) == []
+        assert layers_of(guarded.calls(loop(1, start=9))) == ["dumb_loop_detector"]
+
+    @pytest.mark.requirement("B-025", "B-050")
+    def test_a_resume_where_no_flag_stands_is_done_all_the_same(self) -> None:
+        effects = Guarded().tell(Resume(reason="manual_resume"))
+        assert standing_of(effects).state == "ok"
+        assert len(effects.commands) == 1
+
+    def test_a_flag_of_a_project_stops_the_project_alone(self) -> None:
+        guarded = Guarded(capped(Cap(period=Period.DAY, scope=Scope.PROJECT, hard_usd=1)))
+        effects = guarded.calls([a_call(0, usd=2, project="a"), a_call(1, usd=0.5, project="b")])
+        assert [trip.found.guarded for trip in effects.trips] == [(Scope.PROJECT, "a")]
+        assert guarded.account(2).standing.state == "ok"
+        assert [(flag.scope, flag.scope_id) for flag in guarded.account(2).flags] == [(Scope.PROJECT, "a")]
+
+
+class TestMoney:
+    @pytest.mark.requirement("B-033", "X-53")
+    @pytest.mark.parametrize(
+        ("period", "next_period_seconds"), [(Period.HOUR, HOUR), (Period.DAY, DAY), (Period.MONTH, 20 * DAY)]
+    )
+    def test_a_hard_cap_suspends_in_its_period(self, period: Period, next_period_seconds: int) -> None:
+        guarded = Guarded(capped(Cap(period=period, hard_usd=10), ttl_seconds=1))
+        assert layers_of(guarded.calls([a_call(0, usd=9.99)])) == []
+        passed = guarded.calls([a_call(1, usd=0.01)])
+        assert layers_of(passed) == ["financial_limits"]
+        assert passed.trips[0].found.reason.startswith("Budget Exceeded: 10.00 of 10.00 USD")
+        assert layers_of(guarded.calls([a_call(10, usd=0.01)])) == ["financial_limits"]
+        assert layers_of(guarded.calls([a_call(next_period_seconds, usd=9)])) == []
+
+    @pytest.mark.requirement("B-033")
+    def test_a_soft_cap_warns_at_half_at_four_fifths_and_at_all_of_it(self) -> None:
+        guarded = Guarded(capped(Cap(period=Period.DAY, soft_usd=10)))
+        told = [guarded.calls([a_call(n, usd=1)]).trips for n in range(12)]
+        reasons = [trip.found.reason.partition(" of")[0] for trips in told for trip in trips]
+        assert reasons == ["50 %", "80 %", "100 %"]
+        assert guarded.account(20).standing.state == "ok"
+
+    def test_a_cap_that_was_passed_begins_anew_after_a_resume(self) -> None:
+        guarded = Guarded(capped(Cap(period=Period.DAY, hard_usd=10)))
+        guarded.calls([a_call(0, usd=12)])
+        guarded.tell(Resume(reason="manual_resume"), 1)
+        assert layers_of(guarded.calls([a_call(2, usd=9)])) == []
+        assert layers_of(guarded.calls([a_call(3, usd=1)])) == ["financial_limits"]
+
+    def test_late_spend_counts_in_its_own_day(self) -> None:
+        guarded = Guarded(capped(Cap(period=Period.DAY, hard_usd=10)))
+        assert layers_of(guarded.calls([a_call(-DAY, usd=50)], at_seconds=0)) == []
+        account = guarded.account(1)
+        assert (account.day_nano, account.month_nano) == (0, nano(50))
+
+    def test_sums_are_exact(self) -> None:
+        guarded = Guarded()
+        for second in range(1_000):
+            guarded.calls([a_call(second, usd=0.1)])
+        assert guarded.account(1_001).day_nano == 100 * nano(1)
+
+
+class TestStrictBudgets:
+    @pytest.mark.requirement("F54")
+    def test_of_256_that_ask_at_once_as_many_go_as_fit(self) -> None:
+        guarded = Guarded(capped(Cap(period=Period.DAY, hard_usd=1)))
+        answers = [guarded.tell(Reserve(id=f"r{n}", cost_nano=nano(0.01))) for n in range(256)]
+        granted = [n for n, effects in enumerate(answers) if effects.verdict and effects.verdict[1].outcome == "done"]
+        assert granted == list(range(100))
+        refused = answers[100].verdict
+        assert refused is not None
+        assert (refused[1].status, json.loads(refused[1].body)["code"]) == (429, "budget_exceeded")
+        assert budget_of(answers[99]).left_nano == 0
+
+    @pytest.mark.requirement("F54")
+    def test_what_is_not_used_returns_when_it_is_settled(self) -> None:
+        guarded = Guarded(capped(Cap(period=Period.DAY, hard_usd=1)))
+        guarded.tell(Reserve(id="a", cost_nano=nano(1)))
+        assert not granted(guarded.tell(Reserve(id="b", cost_nano=nano(0.5))))
+        guarded.tell(Settle(id="a", call=a_call(0, usd=0.25)), 1)
+        assert granted(guarded.tell(Reserve(id="b", cost_nano=nano(0.75)), 2))
+        account = guarded.account(3)
+        assert (account.day_nano, account.reserved_nano) == (nano(0.25), nano(0.75))
+
+    def test_one_that_is_never_settled_lapses(self) -> None:
+        guarded = Guarded(capped(Cap(period=Period.DAY, hard_usd=1)))
+        guarded.tell(Reserve(id="a", cost_nano=nano(1), ttl_seconds=60))
+        assert not granted(guarded.tell(Reserve(id="b", cost_nano=1), 59))
+        assert granted(guarded.tell(Reserve(id="b", cost_nano=1), 60))
+
+    def test_asked_again_it_is_the_same_one(self) -> None:
+        guarded = Guarded(capped(Cap(period=Period.DAY, hard_usd=1)))
+        first, again = (budget_of(guarded.tell(Reserve(id="a", cost_nano=nano(1)))) for _ in range(2))
+        assert first == again
+        assert guarded.account().reservations == 1
+
+    def test_of_a_call_that_was_not_made_nothing_is_left(self) -> None:
+        guarded = Guarded(capped(Cap(period=Period.DAY, hard_usd=1)))
+        guarded.tell(Reserve(id="a", cost_nano=nano(1)))
+        guarded.tell(Settle(id="a"))
+        account = guarded.account()
+        assert (account.day_nano, account.reservations) == (0, 0)
+
+    def test_every_cap_that_counts_the_call_must_have_room(self) -> None:
+        caps = (Cap(period=Period.DAY, hard_usd=10), Cap(period=Period.MONTH, scope=Scope.USER, hard_usd=1))
+        guarded = Guarded(capped(*caps))
+        assert granted(guarded.tell(Reserve(id="a", cost_nano=nano(1), user="ann")))
+        assert not granted(guarded.tell(Reserve(id="b", cost_nano=1, user="ann")))
+        assert granted(guarded.tell(Reserve(id="c", cost_nano=nano(1), user="bob")))
+
+    def test_under_a_flag_nothing_is_granted(self) -> None:
+        guarded = Guarded()
+        guarded.tell(Enforce(layer="manual", reason="a look"))
+        assert not granted(guarded.tell(Reserve(id="a", cost_nano=1), 1))
+
+
+class TestTheSameAgain:
+    """A record that is read again: before it was saved the same is decided, after it nothing."""
+
+    def test_after_it_was_saved(self) -> None:
+        guarded = Guarded()
+        guarded.calls(loop(3))
+        fourth = guarded.calls(loop(1, start=3))
+        assert fourth.commands
+        assert guarded.decide(guarded.log[-1]) == Effects()
+        assert guarded.account(10).day_nano == 4 * nano(0.001)
+
+    def test_before_it_was_saved(self) -> None:
+        one, other = Guarded(), Guarded()
+        for guarded in (one, other):
+            guarded.calls(loop(3))
+        assert one.calls(loop(1, start=3)) == other.calls(loop(1, start=3))
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_a_replay_of_the_whole_log_decides_the_same(self, seed: int) -> None:
+        chance = random.Random(seed)
+        guarded = Guarded(capped(Cap(period=Period.HOUR, hard_usd=1, soft_usd=0.5), burst=Burst(per_minute=40)))
+        effects = []
+        for second in range(300):
+            match chance.randrange(12):
+                case 0:
+                    effects.append(guarded.tell(Resume(reason="r"), second))
+                case 1:
+                    effects.append(guarded.tell(Reserve(id=f"r{second}", cost_nano=nano(0.1)), second))
+                case 2:
+                    effects.append(guarded.tell(Settle(id=f"r{second - 5}", call=a_call(second)), second))
+                case _:
+                    ids = [LOOP, f"sha256:{second}"]
+                    calls = [
+                        a_call(second - chance.randrange(30), usd=0.01, fingerprint=chance.choice(ids))
+                        for _ in range(chance.randrange(1, 6))
+                    ]
+                    effects.append(guarded.tell(Calls(calls=calls), second))
+        again = Guarded()
+        assert [again.decide(asked) for asked in guarded.log][1:] == effects
+        assert any(layers_of(one) for one in effects)
+
+
+class TestPolicy:
+    def test_it_goes_to_control_and_counts_from_then_on(self) -> None:
+        guarded = Guarded()
+        policy = GuardrailPolicy(dumb_loop=DumbLoop(repeats=2), smart_loop=SmartLoop(mode=Mode.OFF))
+        effects = guarded.tell(SetPolicy(policy=policy))
+        payload = decode_payload(effects.commands[0])
+        assert isinstance(payload, ReplacePolicy)
+        assert (payload.policy, payload.version) == (policy, 1)
+        assert msgspec.json.decode(payload.answer, type=GuardrailPolicy) == policy
+        assert layers_of(guarded.calls(loop(2))) == ["dumb_loop_detector"]
+
+
+def granted(effects: Effects) -> bool:
+    assert effects.verdict is not None
+    assert effects.verdict[0] == REPLY.partition
+    return effects.verdict[1].outcome == "done"
