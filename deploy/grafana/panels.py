@@ -331,6 +331,29 @@ ROWS: dict[str, list[Graph]] = {
             ],
         ),
     ],
+    "Guardrails": [
+        Graph(
+            "Model calls",
+            "Counted a second, those that were told twice, and those too late for any window.",
+            "short",
+            [
+                rate("atlas_guardrail_calls_total", "when"),
+                rate("atlas_guardrail_duplicates_total", legend="told twice"),
+            ],
+        ),
+        Graph(
+            "Layers that tripped",
+            "A second, by layer and mode.",
+            "short",
+            [rate("atlas_guardrail_trips_total", "layer, mode")],
+        ),
+        Graph(
+            "Reservations",
+            "Asked of strict budgets a second, by answer.",
+            "short",
+            [rate("atlas_guardrail_reservations_total", "outcome")],
+        ),
+    ],
     "Read model": [
         Graph(
             "Visible after",

@@ -1,0 +1,1 @@
+"""AtlasBurn through real processes."""
