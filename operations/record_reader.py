@@ -1,11 +1,13 @@
-"""Reads single records back by their position: the payload of an event, which only the log holds."""
+"""Reads records back by their positions: the payloads of events, which only the log holds."""
 
 import asyncio
 import logging
 import queue
 import time
 import uuid
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -15,6 +17,14 @@ READERS = 2
 GONE = frozenset({KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET, KafkaError.UNKNOWN_TOPIC_OR_PART})
 SILENCE_SECONDS = 0.5  # librdkafka hopes for a topic that isn't there; after so long we ask
 FETCH_BYTES = 64 * 1024  # a larger record still comes whole; the ones after it are not wanted
+
+
+GAP_RECORDS_MAX = 64  # read over rather than asked for anew
+ROUND_RECORDS = 500
+Position = tuple[str, int, int]
+"""Topic, partition and offset."""
+
+Read = TypeVar("Read")
 
 
 class RecordUnreachable(Exception):
@@ -35,19 +45,32 @@ class RecordReader:
         deadline = time.monotonic() + timeout_seconds
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, position, deadline)
 
+    async def read_many(self, positions: Collection[Position], timeout_seconds: float) -> dict[Position, bytes | None]:
+        """The same for many records, all partitions at once. Raises RecordUnreachable."""
+        deadline = time.monotonic() + timeout_seconds
+        return await asyncio.get_running_loop().run_in_executor(
+            self._pool, self._with_consumer, lambda consumer: _values_at(consumer, positions, deadline)
+        )
+
     async def close(self) -> None:
         await asyncio.to_thread(self._pool.shutdown)
         while not self._idle.empty():
             self._idle.get().close()
 
     def _read(self, position: TopicPartition, deadline: float) -> bytes | None:
+        def read(consumer: Consumer) -> bytes | None:
+            consumer.assign([position])
+            return _value_at(consumer, position, deadline)
+
+        return self._with_consumer(read)
+
+    def _with_consumer(self, read: Callable[[Consumer], Read]) -> Read:
         try:
             consumer = self._idle.get_nowait()
         except queue.Empty:
             consumer = self._new_consumer()
         try:
-            consumer.assign([position])
-            return _value_at(consumer, position, deadline)
+            return read(consumer)
         except KafkaException as error:
             raise RecordUnreachable(str(error)) from error
         finally:
@@ -80,6 +103,69 @@ def _value_at(consumer: Consumer, position: TopicPartition, deadline: float) -> 
         if error.code() in GONE:
             return None
     raise RecordUnreachable(f"{position.topic}[{position.partition}] was not readable in time")
+
+
+def _values_at(consumer: Consumer, positions: Collection[Position], deadline: float) -> dict[Position, bytes | None]:
+    """In rounds: each reads a run of near records of every partition; what is far from its run waits for the next."""
+    found: dict[Position, bytes | None] = {}
+    left: dict[tuple[str, int], list[int]] = {}
+    for topic, partition, offset in sorted(set(positions)):
+        left.setdefault((topic, partition), []).append(offset)
+    while left:
+        runs = {tp: _first_run(offsets) for tp, offsets in left.items()}
+        for tp, run in runs.items():
+            left[tp] = left[tp][len(run) :]
+        left = {tp: offsets for tp, offsets in left.items() if offsets}
+        _read_runs(consumer, runs, found, deadline)
+    return found
+
+
+def _first_run(offsets: list[int]) -> list[int]:
+    for index in range(1, len(offsets)):
+        if offsets[index] - offsets[index - 1] > GAP_RECORDS_MAX:
+            return offsets[:index]
+    return offsets
+
+
+def _read_runs(
+    consumer: Consumer, runs: dict[tuple[str, int], list[int]], found: dict[Position, bytes | None], deadline: float
+) -> None:
+    consumer.assign([TopicPartition(*tp, run[0]) for tp, run in runs.items()])
+    open_runs = {tp: set(run) for tp, run in runs.items()}
+    ends = {tp: run[-1] for tp, run in runs.items()}
+
+    def end(tp: tuple[str, int]) -> None:
+        for offset in open_runs.pop(tp, ()):
+            found[*tp, offset] = None
+        consumer.incremental_unassign([TopicPartition(*tp)])
+
+    while open_runs:
+        left_seconds = deadline - time.monotonic()
+        if left_seconds <= 0:
+            raise RecordUnreachable(f"{len(open_runs)} partitions were not readable in time")
+        first = consumer.poll(min(left_seconds, SILENCE_SECONDS))
+        if first is None:
+            for tp in [tp for tp in open_runs if _is_gone(consumer, tp[0], deadline)]:
+                end(tp)
+            continue
+        for message in (first, *consumer.consume(ROUND_RECORDS, 0)):
+            tp = (message.topic() or "", message.partition() or 0)
+            wanted = open_runs.get(tp)
+            if wanted is None:
+                continue
+            error = message.error()
+            offset = message.offset() or 0
+            if error is None and offset in wanted:
+                wanted.discard(offset)
+                found[*tp, offset] = message.value()
+            elif error is not None and error.code() == KafkaError._AUTO_OFFSET_RESET and len(wanted) > 1:
+                wanted.discard(gone := min(wanted))  # retention took the first; the next may still be there
+                found[*tp, gone] = None
+                consumer.incremental_unassign([TopicPartition(*tp)])
+                consumer.incremental_assign([TopicPartition(*tp, min(wanted))])
+                continue
+            if (error is not None and error.code() in GONE) or (error is None and offset >= ends[tp]) or not wanted:
+                end(tp)
 
 
 def _is_gone(consumer: Consumer, topic: str, deadline: float) -> bool:

@@ -33,6 +33,10 @@ def work(settings: Settings, tokens: Mapping[str, str]) -> Told:
     return {"pat": tokens["pat_key"], "read_only_pat": tokens["read_only_pat_key"], "project_id": project_id}
 
 
+def spine(_settings: Settings, tokens: Mapping[str, str]) -> Told:
+    return {"key": tokens["spine_key"], "org_id": org_of(tokens["workspace_id"])}
+
+
 def burn(settings: Settings, tokens: Mapping[str, str]) -> Told:
     org_id = org_of(tokens["workspace_id"])
     return {"key": tokens["burn_key"], "org_id": org_id, "edge_url": _url(settings, "burn")}
@@ -42,4 +46,9 @@ def _url(settings: Settings, surface: str) -> str:
     return f"http://{settings.host}:{settings.surface_port(surface)}"
 
 
-SURFACES: dict[str, Callable[[Settings, Mapping[str, str]], Told]] = {"events": events, "work": work, "burn": burn}
+SURFACES: dict[str, Callable[[Settings, Mapping[str, str]], Told]] = {
+    "events": events,
+    "work": work,
+    "spine": spine,
+    "burn": burn,
+}

@@ -20,6 +20,7 @@ EVENTS_READ, EVENTS_WRITE = "events:read", "events:write"
 STREAMS_READ, STREAMS_WRITE = "streams:read", "streams:write"
 WORKFLOWS_READ, WORKFLOWS_WRITE = "workflows:read", "workflows:write"
 AUDIT_READ = "audit:read"
+SUBSCRIPTIONS_WRITE = "subscriptions:write"
 ADMIN = "admin"  # keys: make, show, rotate, revoke
 PROJECTS_READ, PROJECTS_WRITE = "projects:read", "projects:write"
 TASKS_READ, TASKS_WRITE = "tasks:read", "tasks:write"
@@ -38,7 +39,7 @@ SCOPES_OF_KIND: dict[str, frozenset[str]] = {
             *(WEBHOOKS_READ, WEBHOOKS_WRITE, AI_USE, AUDIT_READ),
         }
     ),
-    KeyKind.SPINE: frozenset({EVENTS_READ, EVENTS_WRITE, "subscriptions:write", ADMIN}),
+    KeyKind.SPINE: frozenset({EVENTS_READ, EVENTS_WRITE, SUBSCRIPTIONS_WRITE, ADMIN}),
     KeyKind.ORG: frozenset({"burn:read", "burn:write"}),
 }
 SCOPES_OF_KIND[SESSION] = frozenset({TOKENS_READ, TOKENS_WRITE}).union(*SCOPES_OF_KIND.values())
@@ -46,6 +47,7 @@ SCOPES_OF_KIND[SESSION] = frozenset({TOKENS_READ, TOKENS_WRITE}).union(*SCOPES_O
 
 EVENTS_KINDS: frozenset[str] = frozenset({KeyKind.SECRET, KeyKind.PUBLISHABLE, SESSION})
 WORK_KINDS: frozenset[str] = frozenset({KeyKind.ACCESS_TOKEN, SESSION})
+SPINE_KINDS: frozenset[str] = frozenset({KeyKind.SPINE, SESSION})
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +87,13 @@ class Principal:
 
 def principal_of(key: Key) -> Principal:
     allowed = SCOPES_OF_KIND[key.key_kind]
+    is_whole = not key.scopes or (key.key_kind is KeyKind.SPINE and ADMIN in key.scopes)  # S-058: admin is all
     return Principal(
         workspace=key.workspace,
         environment=key.environment,
         key_id=key.id,
         kind=key.key_kind,
-        scopes=allowed & frozenset(key.scopes) if key.scopes else allowed,
+        scopes=allowed if is_whole else allowed & frozenset(key.scopes),
         streams=frozenset(key.streams),
         networks=networks_of(key.allowed_ips),
         origins=frozenset(key.origins),

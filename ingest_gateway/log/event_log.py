@@ -11,7 +11,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -159,6 +159,13 @@ class EventLog:
         """One record's value; None where it is gone (retention, a deleted topic). Raises LogUnavailable."""
         try:
             return await self._records.read(*position, timeout_seconds)
+        except RecordUnreachable as error:
+            raise LogUnavailable(str(error)) from error
+
+    async def read_many(self, positions: Collection[Position], timeout_seconds: float) -> dict[Position, bytes | None]:
+        """The values of many records, as `read` gives each. Raises LogUnavailable."""
+        try:
+            return await self._records.read_many(positions, timeout_seconds)
         except RecordUnreachable as error:
             raise LogUnavailable(str(error)) from error
 

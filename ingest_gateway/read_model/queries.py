@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ingest_gateway.read_model.audit_pages import AuditFilter, AuditPage, audit_page
 from ingest_gateway.read_model.breach_pages import BreachFilter, BreachPage, breach_page
 from ingest_gateway.read_model.event_pages import EventFilter, Page, Place, page, place_behind
+from ingest_gateway.read_model.spine_pages import SpineFilter, SpinePage, spine_chain, spine_page
 from ingest_gateway.read_model.stored import StoredEvent
 from ingest_gateway.read_model.work_pages import TaskFilter, WorkPage, item_body, projects_page, tasks_page
 from operations.read_model_engine import Reader
@@ -33,6 +34,7 @@ from schemas.read_model import (
 
 POLL_SECONDS = 0.005
 THREADS = 4
+IDS_A_QUESTION = 500
 Position = tuple[str, int, int]
 """Topic, partition and offset of a record: on a stream's topic, or on one of projection's own."""
 
@@ -100,6 +102,23 @@ class ReadModel:
 
     async def place_behind(self, workspace: str, environment: str, event_id: str) -> Place | None:
         return await self._ask(lambda connection: place_behind(connection, workspace, environment, event_id))
+
+    async def spine_page(
+        self, workspace: str, environment: str, chosen: SpineFilter, offset: int, limit: int
+    ) -> SpinePage:
+        return await self._ask(lambda connection: spine_page(connection, workspace, environment, chosen, offset, limit))
+
+    async def spine_chain(
+        self, workspace: str, environment: str, correlation_id: str
+    ) -> list[tuple[Row[Any], list[AttemptRow]]]:
+        """Its events, oldest first, each with every attempt to deliver it."""
+
+        def ask(connection: Connection) -> list[tuple[Row[Any], list[AttemptRow]]]:
+            rows = spine_chain(connection, workspace, environment, correlation_id)
+            found = attempts_of(connection, workspace, environment, [row.id for row in rows])
+            return [(row, found.get(row.id, [])) for row in rows]
+
+        return await self._ask(ask)
 
     async def audit_page(
         self, workspace: str, environment: str, chosen: AuditFilter, after: int, limit: int
@@ -176,6 +195,20 @@ class ReadModel:
                 return question(connection)
         except SQLAlchemyError as error:
             raise ReadModelUnavailable(str(error)) from error
+
+
+def attempts_of(
+    connection: Connection, workspace: str, environment: str, event_ids: list[str]
+) -> dict[str, list[AttemptRow]]:
+    """By event."""
+    found: dict[str, list[AttemptRow]] = {}
+    mine = (attempts.c.workspace == workspace, attempts.c.environment == environment)
+    for begin in range(0, len(event_ids), IDS_A_QUESTION):
+        among = attempts.c.event_id.in_(event_ids[begin : begin + IDS_A_QUESTION])
+        for row in connection.execute(select(*attempts.c).where(*mine, among)):
+            attempt = AttemptRow(*row)
+            found.setdefault(attempt.event_id, []).append(attempt)
+    return found
 
 
 def _stored_event(rows: Iterable[Row[Any]]) -> StoredEvent:

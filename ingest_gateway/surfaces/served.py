@@ -17,6 +17,7 @@ from ingest_gateway.read_model import ReadModel
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.burn.app import BURN
 from ingest_gateway.surfaces.events.app import EVENTS
+from ingest_gateway.surfaces.spine.app import SPINE
 from ingest_gateway.surfaces.surface import Surface
 from ingest_gateway.surfaces.work.app import WORK
 from operations import logs
@@ -27,7 +28,7 @@ from schemas.tokens import TokenHasher
 log = logging.getLogger("atlas.gateway")
 FINISH_SECONDS = 4.0  # for requests under way; with sending what is queued, 10 s in all
 
-ALL: tuple[Surface, ...] = (EVENTS, WORK, BURN)
+ALL: tuple[Surface, ...] = (EVENTS, WORK, SPINE, BURN)
 
 
 @asynccontextmanager

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from schemas.cloudevents import STRUCTURED, render_structured
 from schemas.codec import EVENT
-from schemas.entities import Subscription, SubscriptionSurface
+from schemas.entities import PayloadFormat, Subscription, SubscriptionSurface
 from schemas.ids import SPINE_SUBSCRIPTION, WORK_WEBHOOK
 from schemas.records import Delivery
 from schemas.spine_events import source_of
 from schemas.times import rfc3339
 
-JSON = "application/json"
 PREFIXES = (SPINE_SUBSCRIPTION, WORK_WEBHOOK)
 
 
@@ -32,6 +32,8 @@ def is_subscribed(delivery: Delivery) -> bool:
 
 def content_for(subscription: Subscription, delivery: Delivery) -> Content:
     event = EVENT.decode_body(delivery.event)
+    if subscription.payload_format is PayloadFormat.CLOUDEVENTS:
+        return Content(render_structured(delivery.event_id, event), {"Content-Type": STRUCTURED})
     if subscription.surface is SubscriptionSurface.WORK:
         return Content(_work_body(delivery, event), {"X-Atlas-Event": event["type"]})
     return Content(_spine_body(subscription, delivery, event), {})

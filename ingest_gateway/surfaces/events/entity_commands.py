@@ -46,8 +46,11 @@ async def json_body(request: web.Request) -> bytes:
     return await read_body(request, BODY_BYTES_MAX)
 
 
-async def decide(request: web.Request, services: Services, principal: Principal, payload: Payload) -> Verdict:
-    """The verdict on a command that was carried out; its effect is in this process's view of `control`."""
+async def decide(
+    request: web.Request, services: Services, principal: Principal, payload: Payload, *, surface: str = "events"
+) -> Verdict:
+    """The verdict on a command that was carried out; its effect is in this process's view of `control`. `surface`:
+    within which the request's idempotency key means it."""
     key = idempotency_key(request)
     command = new_command(
         payload,
@@ -56,6 +59,7 @@ async def decide(request: web.Request, services: Services, principal: Principal,
         actor=principal.key_id,
         now_ms=time.time_ns() // 1_000_000,
         idempotency_key=key,
+        surface=surface,
         route=route_of(request),
         request_id=request[REQUEST_ID],
         address=address_of(request),

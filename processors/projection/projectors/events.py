@@ -16,6 +16,8 @@ from schemas.read_model import (
     events_metadata,
 )
 from schemas.records import Decision
+from schemas.spine_events import SOURCE_TERM, source_of
+from schemas.spine_events import STREAM as SPINE
 from schemas.topics import StreamTopic, parse_stream_topic
 
 DECIDED = frozenset({"admitted", "replay", "conflict", "refused"})
@@ -37,6 +39,8 @@ def apply(changes: Changes, record: LogRecord) -> None:
         changes.rows[events].append(event)
         if event.metadata is not None:
             changes.rows[events_metadata] += _metadata(event)
+        if event.stream == SPINE:
+            changes.rows[events_metadata].append(_source(event))
     elif decision.outcome == "conflict":
         changes.rows[event_conflicts].append(_conflict(decision, source))
     if not decision.direct and decision.partition == record.partition:
@@ -91,6 +95,12 @@ def _metadata(event: EventRow) -> list[MetadataRow]:
         )
         rows.append(row)
     return rows[:METADATA_KEYS_MAX]
+
+
+def _source(event: EventRow) -> MetadataRow:
+    """By which the spine's events are found, beside their metadata."""
+    source = plain_text(source_of(event.actor))[:METADATA_VALUE_CHARACTERS_MAX]
+    return MetadataRow(event.workspace, event.environment, SOURCE_TERM, source, event.received_ms, event.id)
 
 
 def _scalar(value: object) -> str | None:

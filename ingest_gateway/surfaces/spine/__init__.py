@@ -1,0 +1,1 @@
+"""The event spine: publish, query and subscribe across platforms. Source: seeds/002."""

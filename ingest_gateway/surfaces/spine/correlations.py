@@ -1,0 +1,74 @@
+"""`GET /v1/events/correlations/{id}`: the chain of events that share a correlation id, in order, and who reacted."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from sqlalchemy import Row
+
+from ingest_gateway.http.queries import read_query
+from ingest_gateway.identity.principals import EVENTS_READ
+from ingest_gateway.read_model import ReadModelUnavailable
+from ingest_gateway.read_model.spine_pages import CHAIN_MAX
+from ingest_gateway.read_model.stored import RouteState
+from ingest_gateway.surfaces.events.entity_commands import caller, json_response
+from ingest_gateway.surfaces.events.reads import wait_for_writes
+from ingest_gateway.surfaces.spine.faults import NOT_FOUND, READ_MODEL_BEHIND
+from ingest_gateway.surfaces.spine.query import event_view, read_payloads
+from schemas.ids import SPINE_SUBSCRIPTION
+from schemas.read_model import AttemptRow
+from schemas.times import rfc3339
+
+PARALLEL_PAYLOADS = 200
+
+
+async def get_correlation(request: web.Request) -> web.Response:
+    services, principal = caller(request, EVENTS_READ)
+    read_query(request, ())
+    correlation_id = request.match_info["correlationId"]
+    await wait_for_writes(request, services, principal)
+    try:
+        chain = await services.reads.spine_chain(principal.workspace, principal.environment, correlation_id)
+    except ReadModelUnavailable:
+        raise READ_MODEL_BEHIND.refused() from None
+    if not chain:
+        raise NOT_FOUND.refused("There is no event with this correlation id.")
+    rows = [row for row, _ in chain]
+    payloads: list[bytes] = []
+    for begin in range(0, len(rows), PARALLEL_PAYLOADS):
+        payloads += await read_payloads(services, rows[begin : begin + PARALLEL_PAYLOADS])
+    events = [
+        event_view(row, principal.workspace, data) | {"deliveries": deliveries_of(row, attempts)}
+        for (row, attempts), data in zip(chain, payloads, strict=True)
+    ]
+    view = {"correlationId": correlation_id, "events": events, "complete": len(events) < CHAIN_MAX}
+    return json_response(view)
+
+
+def deliveries_of(row: Row[Any], attempts: Sequence[AttemptRow]) -> list[dict[str, Any]]:
+    """Of each subscription and workflow that the event goes to, how its delivery stands."""
+    newest = _newest(attempts)
+    targets = dict.fromkeys([*msgspec.json.decode(row.routes, type=list[str]), *newest])
+    return [_delivery(target, newest.get(target)) for target in targets]
+
+
+def _newest(attempts: Iterable[AttemptRow]) -> dict[str, AttemptRow]:
+    """By target."""
+    in_order = sorted(attempts, key=lambda one: (one.received_ms, one.replay, one.attempt))
+    return {one.workflow_id: one for one in in_order}
+
+
+def _delivery(target: str, attempt: AttemptRow | None) -> dict[str, Any]:
+    named = "subscriptionId" if target.startswith(SPINE_SUBSCRIPTION) else "workflowId"
+    view: dict[str, Any] = {named: target, "status": RouteState.QUEUED, "attempts": 0}
+    if attempt is None:
+        return view
+    view |= {"status": attempt.status, "attempts": attempt.attempt, "lastAttemptAt": rfc3339(attempt.completed_ms)}
+    view["httpStatus"] = attempt.http_status
+    if attempt.next_attempt_ms is not None:
+        view["nextAttemptAt"] = rfc3339(attempt.next_attempt_ms)
+    return view
+
+
+ROUTES = (web.get("/v1/events/correlations/{correlationId}", get_correlation, name="get_correlation"),)

@@ -1,0 +1,112 @@
+"""`POST /v1/events`: one event of the document's form, or CloudEvents in structured, batched and binary mode."""
+
+import asyncio
+
+from aiohttp import hdrs, web
+
+from ingest_gateway.http.bodies import content_type, read_body
+from ingest_gateway.http.faults import Refused
+from ingest_gateway.http.queries import read_query
+from ingest_gateway.http.request_log import note
+from ingest_gateway.identity.principals import EVENTS_WRITE
+from ingest_gateway.metrics import EVENTS_PUBLISHED
+from ingest_gateway.surfaces.events.answers import DECISION_HEADER, DECISION_PENDING, POSITION_HEADER, position_of
+from ingest_gateway.surfaces.events.entity_commands import caller, idempotency_key, json_response
+from ingest_gateway.surfaces.spine.faults import error_of, invalid_event
+from ingest_gateway.surfaces.spine.publishing import SYSTEM_STREAM, Published, Publisher, Sent
+from schemas.cloudevents import (
+    BATCH,
+    STRUCTURED,
+    http_attributes,
+    key_of,
+    read_batch,
+    read_binary,
+    read_structured,
+)
+from schemas.event_rules import EventInvalid
+from schemas.spine_events import BODY_BYTES_MAX, SpineEvent, read_spine_event
+
+JSON = "application/json"
+BINARY_MARK = "ce-specversion"
+LARGE_BYTES = 65_536
+_ACCEPTED = EVENTS_PUBLISHED.labels("spine", "accepted")
+
+
+async def publish_event(request: web.Request) -> web.Response:
+    services, principal = caller(request, EVENTS_WRITE)
+    read_query(request, ())
+    key = idempotency_key(request)
+    publisher = Publisher(services, principal, request.app[SYSTEM_STREAM])
+    media = _media(request)
+    body = await read_body(request, BODY_BYTES_MAX)
+    if len(body) > LARGE_BYTES:
+        await asyncio.sleep(0)
+    if media == BATCH:
+        return await _publish_batch(publisher, body)
+    event = _read(request, media, body)
+    sent = await publisher.publish(event, key or key_of(event))
+    note(request, event_id=sent.event_id)
+    published = await publisher.settle(sent)
+    _ACCEPTED.inc()
+    return _response(published)
+
+
+def _media(request: web.Request) -> str:
+    """Binary mode has the data's own content type, or none."""
+    if BINARY_MARK in request.headers:
+        return ""
+    return content_type(request, JSON, STRUCTURED, BATCH)
+
+
+def _read(request: web.Request, media: str, body: bytes) -> SpineEvent:
+    try:
+        if media == JSON:
+            return read_spine_event(body)
+        if media == STRUCTURED:
+            return read_structured(body)
+        return read_binary(http_attributes(request.headers), request.headers.get(hdrs.CONTENT_TYPE), body)
+    except EventInvalid as error:
+        raise invalid_event(error) from None
+
+
+def _response(published: Published) -> web.Response:
+    response = json_response(published.view, 201)
+    if published.appended is not None:
+        response.headers[POSITION_HEADER] = position_of(published.appended)
+    if published.pending:
+        response.headers[DECISION_HEADER] = DECISION_PENDING
+    return response
+
+
+async def _publish_batch(publisher: Publisher, body: bytes) -> web.Response:
+    """200 when it can be read; each event has a status and an error of its own. Each is keyed by its id and source."""
+    try:
+        texts = read_batch(body)
+    except EventInvalid as error:
+        raise invalid_event(error) from None
+    started = [await _started(publisher, text) for text in texts]
+    results = [await _result(publisher, sent) for sent in started]
+    _ACCEPTED.inc(sum("event" in result for result in results))
+    return json_response({"results": results})
+
+
+async def _started(publisher: Publisher, text: bytes) -> Sent | Refused:
+    try:
+        event = read_structured(text)
+        return await publisher.publish(event, key_of(event))
+    except EventInvalid as error:
+        return invalid_event(error)
+    except Refused as refused:
+        return refused
+
+
+async def _result(publisher: Publisher, sent: Sent | Refused) -> dict[str, object]:
+    try:
+        if isinstance(sent, Refused):
+            raise sent
+        return {"status": 201, "event": (await publisher.settle(sent)).view}
+    except Refused as refused:
+        return {"status": refused.status, "error": error_of(refused)}
+
+
+ROUTES = (web.post("/v1/events", publish_event, name="publish_event"),)

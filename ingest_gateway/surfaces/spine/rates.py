@@ -1,0 +1,33 @@
+"""The document's three rate headers on every answer (S-046), also where no bucket was asked: those of a bucket at rest.
+
+An answer to a good key has its org's own bucket (limits/enforcement.py). One to a bad key, or at an address where there
+is nothing, has what a key would find there: so a client reads the same headers whatever happens.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from aiohttp import web
+
+from ingest_gateway.surfaces.contract import operations_of
+from schemas.limits import RATE_CLASSES
+
+LIMIT, REMAINING, RESET = "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"
+READS = frozenset({"GET", "HEAD"})
+
+
+def add_rate_headers(document: Mapping[str, Any]) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """A signal's handler (`on_response_prepare`)."""
+    by_name = {operation.name: operation.rate_class for operation in operations_of(document).values()}
+    reading, writing = RATE_CLASSES["spine.read"], RATE_CLASSES["spine.write"]
+
+    async def add(request: web.Request, response: web.StreamResponse) -> None:
+        if LIMIT in response.headers:
+            return
+        named = by_name.get(request.match_info.route.name or "")
+        rate_class = named or (reading if request.method in READS else writing)
+        limit = str(rate_class.quota.burst)
+        response.headers.update({LIMIT: limit, REMAINING: limit, RESET: str(int(time.time()))})
+
+    return add

@@ -1,0 +1,240 @@
+"""CloudEvents 1.0 in and out of the spine: structured, batched and binary, over HTTP and over Kafka. Pure.
+
+A CloudEvent becomes a `SpineEvent`: `type` and `source` are its own, `correlationid` is the correlation id, `orgid` the
+org; attributes that the spine has no field for are kept, and are there again when it is sent on as a CloudEvent. `data`
+of the spine is an object, so other data is wrapped: `{"value": …}` for JSON and text, `{"base64": "…"}` for bytes.
+`id` and `source` together name an event (CloudEvents 3.1.1), so they are its idempotency key where none is given.
+Sources: CloudEvents 1.0.2, JSON format, HTTP and Kafka protocol bindings.
+"""
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import orjson
+
+from schemas.event_fields import REQUIRED, Faults, shown, time_ms
+from schemas.event_rules import EventInvalid
+from schemas.spine_events import (
+    METADATA_VALUE_CHARACTERS_MAX,
+    SpineEvent,
+    actor_from,
+    check_source,
+    check_type,
+    is_text,
+)
+from schemas.strict_json import JsonFault, items, parse, parse_object
+
+STRUCTURED, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
+HTTP_PREFIX, KAFKA_PREFIX = "ce-", "ce_"
+SPEC_VERSION = "1.0"
+JSON = "application/json"
+BATCH_MAX = 100
+VALUE_CHARACTERS_MAX = METADATA_VALUE_CHARACTERS_MAX
+OBJECT, VALUE, BASE64, NONE = "object", "value", "base64", "none"
+"""How `data` came: an object stands as it was sent, the others are wrapped."""
+
+NO_VERSION = 'Expected "1.0".'
+NO_TIME = "Expected a time as in RFC 3339, e.g. 2018-04-05T17:31:00Z."
+NO_TEXT = f"Expected a text of 1 to {VALUE_CHARACTERS_MAX} printable characters."
+NO_EXTENSION = (
+    f"An extension has a name of 1 to 64 characters of a-z and 0-9, and as value a text of 1 to {VALUE_CHARACTERS_MAX} "
+    "characters, a boolean or a 32-bit integer."
+)
+NO_BASE64 = "Expected base64."
+ONE_DATA = "An event has data or data_base64, not both."
+TEXT_ATTRIBUTES = ("subject", "datacontenttype", "dataschema")
+_OWN = frozenset({"specversion", "id", "source", "type", "time", "data", "data_base64", *TEXT_ATTRIBUTES})
+_EXTENSION = re.compile(r"[a-z0-9]{1,64}")
+_IS_JSON = re.compile(r"application/json|[^;]+\+json")
+_IS_TEXT = re.compile(r"text/|application/xml|[^;]+\+xml")
+
+
+def read_structured(body: bytes) -> SpineEvent:
+    """One event in the JSON format. Raises EventInvalid with every fault."""
+    try:
+        values, texts = parse_object(body)
+    except JsonFault as fault:
+        raise _invalid(fault.path or "body", fault.message) from None
+    faults = Faults()
+    kind, data = NONE, b"{}"
+    if "data" in values and values.get("data_base64") is not None:
+        faults.add("data_base64", ONE_DATA)
+    elif values.get("data_base64") is not None:
+        kind, data = _base64(values["data_base64"], faults)
+    elif "data" in values and values["data"] is not None:
+        kind, data = _json_data(values["data"], bytes(texts["data"]))
+    attributes = {name: value for name, value in values.items() if name not in ("data", "data_base64")}
+    return _event(attributes, kind, data, faults)
+
+
+def read_batch(body: bytes) -> list[bytes]:
+    """The texts of its events. Raises EventInvalid where it is no array of them."""
+    try:
+        parse(body)
+        texts = [bytes(item) for item in items(body)]
+    except JsonFault as fault:
+        raise _invalid(fault.path or "body", fault.message) from None
+    if not 0 < len(texts) <= BATCH_MAX:
+        raise _invalid("body", f"The batch has {len(texts)} events; 1 to {BATCH_MAX} are allowed.")
+    return texts
+
+
+def read_binary(attributes: Mapping[str, str], content_type: str | None, body: bytes) -> SpineEvent:
+    """`attributes`: by name without their prefix, percent-decoded; the body is the data. Raises EventInvalid."""
+    faults = Faults()
+    kind, data = _binary_data(content_type, body, faults)
+    named: dict[str, Any] = dict(attributes)
+    if content_type is not None:
+        named["datacontenttype"] = content_type
+    return _event(named, kind, data, faults)
+
+
+def http_attributes(headers: Mapping[str, str]) -> dict[str, str]:
+    """Of a request in binary mode: `ce-…` headers, their values percent-decoded (HTTP binding 3.1.3.2)."""
+    return {
+        name[len(HTTP_PREFIX) :].lower(): _percent_decoded(value)
+        for name, value in headers.items()
+        if name.lower().startswith(HTTP_PREFIX)
+    }
+
+
+def key_of(event: SpineEvent) -> str | None:
+    """The idempotency key that a CloudEvent brings; None for what is none."""
+    if event.cloudevent is None:
+        return None
+    named = f"{event.source}\0{event.cloudevent['id']}".encode()
+    return "ce:" + hashlib.blake2b(named, digest_size=16).hexdigest()
+
+
+def render_structured(event_id: str, event: Mapping[str, Any]) -> bytes:
+    """An admitted event (the fields of its Avro `Event`) in the JSON format; data that came as an object is byte-equal.
+
+    One that came as a CloudEvent has its own id and time; any other has Atlas's.
+    """
+    actor = actor_from(event["actor"])
+    came: dict[str, Any] = actor["cloudevent"] if isinstance(actor.get("cloudevent"), dict) else {}
+    source = actor.get("id")
+    attributes = {
+        "specversion": SPEC_VERSION,
+        "id": came.get("id", event_id),
+        "source": source if isinstance(source, str) and source else "atlas",
+        "type": event["type"],
+        "time": came.get("time", event["occurred_at"]),
+        **{name: came[name] for name in ("subject", "dataschema") if name in came},
+        **came.get("extensions", {}),
+    }
+    metadata = orjson.loads(event["metadata"]) if event["metadata"] else {}
+    if isinstance(metadata.get("correlationId"), str):
+        attributes["correlationid"] = metadata["correlationId"]
+    kind = came.get("data", OBJECT)
+    if kind != NONE:
+        attributes["datacontenttype"] = came.get("datacontenttype", JSON)
+    return orjson.dumps(attributes)[:-1] + _rendered_data(kind, event["data"]) + b"}"
+
+
+def _rendered_data(kind: str, data: bytes) -> bytes:
+    if kind == NONE:
+        return b""
+    if kind == BASE64:
+        return b',"data_base64":' + orjson.dumps(orjson.loads(data)["base64"])
+    if kind == VALUE:
+        return b',"data":' + data[len(b'{"value":') : -1]
+    return b',"data":' + data
+
+
+def _event(attributes: Mapping[str, Any], kind: str, data: bytes, faults: Faults) -> SpineEvent:
+    for name in ("id", "source", "type", "specversion"):
+        if attributes.get(name) is None:
+            faults.add(name, REQUIRED)
+    if attributes.get("specversion") not in (SPEC_VERSION, None):
+        faults.add("specversion", NO_VERSION)
+    check_type(attributes.get("type"), faults)
+    check_source(attributes.get("source"), faults)
+    for name in ("id", *TEXT_ATTRIBUTES):
+        value = attributes.get(name)
+        if value is not None and not is_text(value, VALUE_CHARACTERS_MAX):
+            faults.add(name, NO_TEXT)
+    time = attributes.get("time")
+    if time is not None and (type(time) is not str or time_ms(time) is None):
+        faults.add("time", NO_TIME)
+    extensions = _extensions(attributes, faults)
+    if faults.listed:
+        raise EventInvalid(tuple(faults.listed), faults.more)
+    kept = {name: attributes[name] for name in ("id", "time", *TEXT_ATTRIBUTES) if attributes.get(name) is not None}
+    kept["data"] = kind
+    org, correlation_id = extensions.pop("orgid", None), extensions.pop("correlationid", None)
+    if extensions:
+        kept["extensions"] = extensions
+    return SpineEvent(
+        type=attributes["type"],
+        source=attributes["source"],
+        data=data,
+        metadata=None if correlation_id is None else orjson.dumps({"correlationId": str(correlation_id)}),
+        org=None if org is None else str(org),
+        cloudevent=kept,
+    )
+
+
+def _extensions(attributes: Mapping[str, Any], faults: Faults) -> dict[str, Any]:
+    found = {}
+    for name, value in attributes.items():
+        if name in _OWN or value is None:
+            continue
+        good = is_text(value, VALUE_CHARACTERS_MAX) or type(value) is bool
+        good = good or (type(value) is int and -(2**31) <= value < 2**31)
+        if not good or _EXTENSION.fullmatch(name) is None:
+            faults.add(shown(name), NO_EXTENSION)
+        found[name] = value
+    return found
+
+
+def _json_data(value: object, text: bytes) -> tuple[str, bytes]:
+    if type(value) is dict:
+        return OBJECT, text
+    return VALUE, b'{"value":' + text + b"}"
+
+
+def _binary_data(content_type: str | None, body: bytes, faults: Faults) -> tuple[str, bytes]:
+    """By its content type; without one it is JSON where it can be read as such (CloudEvents 3.1.2)."""
+    if not body:
+        return NONE, b"{}"
+    media = (content_type or JSON).lower()
+    if _IS_JSON.match(media):
+        try:
+            return _json_data(parse(body), body)
+        except JsonFault as fault:
+            faults.add("data", fault.message)
+            return NONE, b"{}"
+    if _IS_TEXT.match(media):
+        try:
+            return VALUE, b'{"value":' + orjson.dumps(body.decode()) + b"}"
+        except (UnicodeDecodeError, orjson.JSONEncodeError):
+            pass  # in another charset: bytes
+    return BASE64, orjson.dumps({"base64": base64.b64encode(body).decode()})
+
+
+def _base64(value: object, faults: Faults) -> tuple[str, bytes]:
+    try:
+        if type(value) is str:
+            base64.b64decode(value, validate=True)
+            return BASE64, orjson.dumps({"base64": value})
+    except (binascii.Error, ValueError):
+        pass
+    faults.add("data_base64", NO_BASE64)
+    return NONE, b"{}"
+
+
+def _percent_decoded(value: str) -> str:
+    """Bad UTF-8 becomes U+FFFD: what the value may be is judged with all others."""
+    return unquote_to_bytes(value.strip('"') if value[:1] == '"' == value[-1:] else value).decode("utf-8", "replace")
+
+
+def _invalid(field: str, message: str) -> EventInvalid:
+    faults = Faults()
+    faults.add(field, message)
+    return EventInvalid(tuple(faults.listed))
