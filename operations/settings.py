@@ -20,6 +20,7 @@ DEFAULT_KAFKA_PORT = 9092
 DEFAULT_SURFACE_PORT = 8080
 DEFAULT_OPERATIONS_PORT = 9100
 SURFACES = ("events", "work", "spine", "burn", "console")
+CATALOGS = ("open", "strict")
 PROCESSES = ("gateway", "admission", "control", "delivery", "projection", "lifecycle")
 SECRET_FIELDS = frozenset({"master_key", "database_url", "schema_registry_url", "jwt_secret", "cloudflare"})
 JWKS_PLACE = re.compile(r"https://|http://(127\.0\.0\.1|localhost)[:/]|(?!\w+:)")
@@ -82,6 +83,7 @@ class Settings:
     work_port: int
     spine_port: int
     burn_port: int
+    catalog: str
     schema_registry_url: str | None
     allow_private_targets: bool
     verdict_timeout_seconds: float
@@ -125,6 +127,7 @@ class Settings:
             work_port=_integer(env, "ATLAS_WORK_PORT", ports.surface("work"), 0, 65_535, faults) or 0,
             spine_port=_integer(env, "ATLAS_SPINE_PORT", ports.surface("spine"), 0, 65_535, faults) or 0,
             burn_port=_integer(env, "ATLAS_BURN_PORT", ports.surface("burn"), 0, 65_535, faults) or 0,
+            catalog=_one_of(env, "ATLAS_CATALOG", CATALOGS, faults),
             schema_registry_url=env.get("SCHEMA_REGISTRY_URL") or None,
             allow_private_targets=env.get("ATLAS_ALLOW_PRIVATE_TARGETS", "") in ("1", "true", "yes"),
             verdict_timeout_seconds=_seconds(env, "ATLAS_VERDICT_TIMEOUT_SECONDS", 2.0, faults),
@@ -213,6 +216,14 @@ def _surfaces(env: Mapping[str, str], faults: list[str]) -> tuple[str, ...]:
     if unknown:
         faults.append(f"ATLAS_SURFACES names {', '.join(unknown)}; there are {', '.join(SURFACES)}")
     return written or SURFACES
+
+
+def _one_of(env: Mapping[str, str], name: str, choices: tuple[str, ...], faults: list[str]) -> str:
+    """The first is what holds without."""
+    written = env.get(name) or choices[0]
+    if written not in choices:
+        faults.append(f"{name} must be {' or '.join(choices)}, not {written!r}")
+    return written
 
 
 def _on_or_off(env: Mapping[str, str], name: str, faults: list[str]) -> bool:

@@ -15,13 +15,17 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from schemas.codec import Undecodable
-from schemas.entities import Key, KeyKind, Ordering, PayloadFormat, SubscriptionSurface, Workspace
+from schemas.entities import Key, KeyKind, Ordering, Workspace
 from schemas.guardrail_policy import Guarded, GuardrailPolicy, Scope
 from schemas.ids import COMMAND, random_id
 from schemas.limits import PER_MINUTE_MAX
-from schemas.patterns import PATTERNS_MAX
 from schemas.payload import Payload as Payload
 from schemas.records import Command
+from schemas.spine_commands import SPINE_PAYLOADS
+from schemas.spine_commands import CreateSubscription as CreateSubscription
+from schemas.spine_commands import DeleteSubscription as DeleteSubscription
+from schemas.spine_commands import RegisterEventType as RegisterEventType
+from schemas.spine_commands import UpdateSubscription as UpdateSubscription
 from schemas.work_commands import WORK_PAYLOADS
 
 DONE, REFUSED = "done", "refused"
@@ -205,35 +209,6 @@ class TryWebhookEndpoint(Payload, frozen=True, kw_only=True):
     id: str
 
 
-class CreateSubscription(Payload, frozen=True, kw_only=True):
-    """See `schemas.entities.Subscription`. Answer 201: `Subscription`. 409 `subscription_limit_reached`."""
-
-    kind: ClassVar[str] = "subscription.create"
-    surface: SubscriptionSurface
-    url: str
-    patterns: Annotated[list[str], Meta(max_length=PATTERNS_MAX)]
-    description: str | None = None
-    sealed_secret: bytes = b""
-    payload_format: PayloadFormat = PayloadFormat.NATIVE
-
-
-class UpdateSubscription(Payload, frozen=True, kw_only=True):
-    """What is unset stays. Answer 200: `Subscription`. 404 `subscription_not_found`."""
-
-    kind: ClassVar[str] = "subscription.update"
-    id: str
-    url: str | UnsetType = UNSET
-    patterns: Annotated[list[str], Meta(max_length=PATTERNS_MAX)] | UnsetType = UNSET
-    description: str | UnsetType | None = UNSET
-
-
-class DeleteSubscription(Payload, frozen=True, kw_only=True):
-    """Answer 204. 404 `subscription_not_found`. What waits for it is given up."""
-
-    kind: ClassVar[str] = "subscription.delete"
-    id: str
-
-
 class StartReplay(Payload, frozen=True, kw_only=True):
     """Of one event, or of a stream's in a time; see `schemas.entities.Replay`. Answer 202: `Replay`.
 
@@ -383,9 +358,6 @@ PAYLOADS: dict[str, type[Payload]] = {
         CreateWebhookEndpoint,
         DeleteWebhookEndpoint,
         TryWebhookEndpoint,
-        CreateSubscription,
-        UpdateSubscription,
-        DeleteSubscription,
         StartReplay,
         CancelReplay,
         ReplayMoved,
@@ -401,7 +373,7 @@ PAYLOADS: dict[str, type[Payload]] = {
         RouteTopicExpired,
         ResumeTopics,
     )
-} | {payload.kind: payload for payload in WORK_PAYLOADS}
+} | {payload.kind: payload for payload in (*WORK_PAYLOADS, *SPINE_PAYLOADS)}
 
 
 class WorkspaceCreated(msgspec.Struct, frozen=True, kw_only=True):

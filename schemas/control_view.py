@@ -1,8 +1,9 @@
 """`control` in memory: apply its records in order and ask who holds which name, key and route. Pure; no Kafka here."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from schemas.entities import (
+    EventType,
     Key,
     KillFlag,
     Limit,
@@ -74,6 +75,7 @@ class ControlView:
         """By workspace."""
         self._guarded: dict[str, int] = {}
         self._endpoints_by_scope: dict[tuple[str, str], dict[str, WebhookEndpoint]] = {}
+        self._event_types: dict[tuple[str, str], dict[str, EventType]] = {}
         self._subscribers: dict[tuple[str, str, str], Subscribers] = {}
         """By workspace, environment and surface."""
         self._listeners: list[Change] = []
@@ -135,6 +137,10 @@ class ControlView:
         mine = self._subscribers.get((workspace, environment, surface))
         return () if mine is None else mine.matching(event_type)
 
+    def event_types_of(self, workspace: str, environment: str) -> Mapping[str, EventType]:
+        """Those that the org registered, by type."""
+        return self._event_types.get((workspace, environment), {})
+
     def replay(self, workspace: str, environment: str, replay_id: str) -> Replay | None:
         found = self.replays.get(replay_id)
         mine = found is not None and (found.workspace, found.environment) == (workspace, environment)
@@ -192,6 +198,8 @@ class ControlView:
             case Subscription():
                 self.targets[state.entity_id] = state
                 self._subscribers.setdefault(_scope(state), Subscribers()).put(state)
+            case EventType():
+                self._event_types.setdefault((state.workspace, state.environment), {})[state.id] = state
             case Replay():
                 self.replays[state.id] = state
             case Limit():
@@ -223,6 +231,8 @@ class ControlView:
             case Subscription():
                 self.targets.pop(state.entity_id, None)
                 self._unsubscribe(state)
+            case EventType():
+                self._event_types[state.workspace, state.environment].pop(state.id, None)
             case Replay():
                 self.replays.pop(state.id, None)
             case Limit():

@@ -191,6 +191,27 @@ class Subscription(Target, frozen=True, kw_only=True):
     payload_format: PayloadFormat = PayloadFormat.NATIVE
 
 
+class SchemaVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """`schema`: a JSON Schema (schemas/json_schemas.py). `registered_ms` 0: the platform's own (schemas/catalog.py)."""
+
+    version: int
+    schema: bytes
+    registered_ms: int
+
+
+class EventType(State, frozen=True, kw_only=True):
+    """A type of the spine's events that the org registered; `id` is the type. The newest version stands last."""
+
+    kind: ClassVar[str] = "event_type"
+    environment: str
+    description: str | None = None
+    versions: list[SchemaVersion] = []
+
+    @property
+    def entity_id(self) -> str:
+        return workflow_entity_id(self.workspace, self.environment, self.id)
+
+
 class ReplayStatus(StrEnum):
     RUNNING = "running"
     COMPLETED = "completed"
@@ -273,7 +294,7 @@ def kill_flag_id(workspace: str, target: Guarded = ORGANIZATION) -> str:
 STATES: dict[str, type[State]] = {
     state.kind: state
     for state in (
-        *(Workspace, Key, Stream, Workflow, WebhookEndpoint, Subscription, Replay, Limit),
+        *(Workspace, Key, Stream, Workflow, WebhookEndpoint, Subscription, EventType, Replay, Limit),
         *(KillFlag, Policy),
     )
 }

@@ -7,6 +7,7 @@ idempotency key (then the same answer); does the workspace exist; then the kind'
 import msgspec
 
 from processors.control import (
+    event_types,
     guardrails,
     keys,
     limits,
@@ -37,6 +38,7 @@ from schemas.commands import (
     DeleteWorkflow,
     DisableWorkflow,
     ReactivateWorkflow,
+    RegisterEventType,
     ReplacePolicy,
     ReplayMoved,
     ResumeTopics,
@@ -219,6 +221,8 @@ def _decided(facts: Facts, asked: Asked, token_hash: TokenHash) -> Done:
             return subscriptions.update(facts, asked, payload)
         case DeleteSubscription():
             return subscriptions.delete(facts, asked, payload)
+        case RegisterEventType():
+            return event_types.register(facts, asked, payload)
         case StartReplay():
             return replays.start(facts, asked, payload)
         case CancelReplay():

@@ -9,6 +9,7 @@
 | `o`, workspace, topic | the id of the workflow that writes to this route topic; empty: it is gone, the topic not yet |
 | `h`, workspace, environment, endpoint id | empty; webhook endpoints, which count towards the limit |
 | `b`, workspace, surface, environment, subscription id | empty; subscriptions, which count towards the limit |
+| `v`, workspace, environment, type | empty; registered event types, which count towards the limit |
 | `r`, workspace, replay id | empty; replays that run, which count towards the limit |
 | `w`, stream id, task | TopicWork that is not finished |
 | `m`, kind/id | a project or task as it stands on `items` (processors/control/items.py) |
@@ -25,6 +26,7 @@ from processors.control.items import ItemState
 from processors.control.values import Answer, Changes, Effects, Task, TopicWork
 from schemas.commands import IDEMPOTENCY_MS
 from schemas.entities import (
+    EventType,
     Key,
     Replay,
     ReplayStatus,
@@ -100,6 +102,13 @@ class ControlState(ItemState):
 
     def subscriptions_counted(self, workspace: str, surface: str) -> int:
         return sum(1 for _ in self._table.scan(_key("b", workspace, surface, "")))
+
+    def event_type(self, workspace: str, environment: str, kind: str) -> EventType | None:
+        found = self._state(f"event_type/{workflow_entity_id(workspace, environment, kind)}")
+        return found if isinstance(found, EventType) else None
+
+    def event_types_counted(self, workspace: str, environment: str) -> int:
+        return sum(1 for _ in self._table.scan(_key("v", workspace, environment, "")))
 
     def replay(self, replay_id: str) -> Replay | None:
         found = self._state(f"replay/{replay_id}")
@@ -223,6 +232,8 @@ class ControlState(ItemState):
                 self._table.put(_endpoint_key(endpoint), b"")
             case Subscription() as subscription:
                 self._table.put(_subscription_key(subscription), b"")
+            case EventType() as kind:
+                self._table.put(_key("v", kind.workspace, kind.environment, kind.id), b"")
             case Replay(status=ReplayStatus.RUNNING) as replay:
                 self._table.put(_key("r", replay.workspace, replay.id), b"")
             case Replay() as replay:

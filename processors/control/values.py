@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from schemas.commands import FaultBody, FieldError, Payload
-from schemas.entities import Key, Replay, State, Stream, Subscription, WebhookEndpoint, Workflow, Workspace
+from schemas.entities import EventType, Key, Replay, State, Stream, Subscription, WebhookEndpoint, Workflow, Workspace
 from schemas.records import Audit, Command, Delivery, Entity, Verdict
 from schemas.replies import ReplyTo
 from schemas.system_events import SystemEvent
@@ -209,6 +209,10 @@ class Facts(Protocol):
     def subscriptions_counted(self, workspace: str, surface: str) -> int:
         """In both environments."""
         ...
+
+    def event_type(self, workspace: str, environment: str, kind: str) -> EventType | None: ...
+
+    def event_types_counted(self, workspace: str, environment: str) -> int: ...
 
     def replay(self, replay_id: str) -> Replay | None: ...
 

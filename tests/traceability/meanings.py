@@ -26,6 +26,9 @@ SETTINGS = {
     "ATLAS_WORK_PORT": "The work surface's port.",
     "ATLAS_SPINE_PORT": "The spine's port.",
     "ATLAS_BURN_PORT": "The port of AtlasBurn and its edge proxy.",
+    "ATLAS_CATALOG": (
+        "strict: the spine refuses types that are neither the platforms' own nor registered, and data not fitting them."
+    ),
     "SCHEMA_REGISTRY_URL": "A schema registry: records are then in its wire format.",
     "ATLAS_ALLOW_PRIVATE_TARGETS": "1 lets workflows have private and loopback addresses: in development only.",
     "ATLAS_VERDICT_TIMEOUT_SECONDS": "How long a request waits for its verdict; then: event 202, command 503.",
@@ -136,6 +139,8 @@ ERRORS = {
     "replay_limit_reached": "The workspace has as many replays under way as it may.",
     "topic_limit_reached": "The workspace has 100 topics of workflows, those deleted in the last 14 days included.",
     "topic_taken": "Another workflow writes to the topic.",
+    "event_type_limit_reached": "The org has 500 registered event types in the environment.",
+    "incompatible_schema": "Events that fit the present schema may not fit the new one; the message says where.",
     "secret_not_issued": "The subscriber chose the secret, so Atlas has no other to give.",
     "subscription_limit_reached": "The org has as many subscriptions as it may: 10 of the spine, 50 webhooks of work.",
     "webhook_endpoint_limit_reached": "The workspace has as many webhook endpoints as it may.",

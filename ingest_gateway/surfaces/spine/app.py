@@ -8,14 +8,14 @@ from ingest_gateway.log.system_streams import SystemStreams
 from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.contract import hold_to, load_document
 from ingest_gateway.surfaces.events.answers import add_position
-from ingest_gateway.surfaces.spine import correlations, publish, query, subscriptions
+from ingest_gateway.surfaces.spine import correlations, event_types, publish, query, subscriptions
 from ingest_gateway.surfaces.spine.faults import render
 from ingest_gateway.surfaces.spine.publishing import SYSTEM_STREAM
 from ingest_gateway.surfaces.spine.rates import add_rate_headers
 from ingest_gateway.surfaces.surface import Surface
 from schemas.spine_events import STREAM
 
-ROUTES = (*publish.ROUTES, *query.ROUTES, *subscriptions.ROUTES, *correlations.ROUTES)
+ROUTES = (*publish.ROUTES, *query.ROUTES, *subscriptions.ROUTES, *correlations.ROUTES, *event_types.ROUTES)
 
 
 def make_app(services: Services) -> web.Application:

@@ -18,6 +18,7 @@ from ingest_gateway.log.system_streams import SystemStreams
 from ingest_gateway.log.verdicts import Expected, VerdictLate
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.events.faults import refused_by
+from ingest_gateway.surfaces.spine.event_types import check_by_catalog
 from ingest_gateway.surfaces.spine.faults import BUSY, DUPLICATE_EVENT, FORBIDDEN_ORG, NOT_CONFIRMED
 from schemas.entities import Stream
 from schemas.ids import time_of
@@ -60,9 +61,10 @@ class Publisher:
         self._streams = streams
 
     async def publish(self, event: SpineEvent, key: str | None) -> Sent:
-        """Queues the event for the broker. Raises Refused: forbidden, unavailable."""
+        """Queues the event for the broker. Raises Refused: what the spine does not take, unavailable."""
         if event.org is not None and not is_own_org(event.org, self._principal.workspace):
             raise FORBIDDEN_ORG.refused(fields=[FieldFault("metadata.orgId", OTHER_ORG)])
+        check_by_catalog(self._services, self._principal, event)
         stream = await self._stream()
         return self._send(stream, event, key)
 

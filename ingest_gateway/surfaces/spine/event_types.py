@@ -1,0 +1,149 @@
+"""`/v1/event-types`: the platforms' types and the org's own, with their schemas; and the check of events by them.
+
+Source: seeds/002, Platform Event Types (S-038 to S-042). Under `ATLAS_CATALOG=strict` an event must be of a known type,
+and its data must fit the type's newest schema; else the catalog is there to be read.
+"""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+import orjson
+from aiohttp import web
+from jsonschema import Draft202012Validator
+
+from ingest_gateway.http.faults import FieldFault
+from ingest_gateway.http.queries import read_query
+from ingest_gateway.identity.principals import ADMIN, EVENTS_READ, Principal
+from ingest_gateway.services import Services
+from ingest_gateway.surfaces.events.entity_commands import caller, decide, json_body, json_response
+from ingest_gateway.surfaces.events.entity_forms import DESCRIPTION_CHARACTERS_MAX, Form, text_fault
+from ingest_gateway.surfaces.events.entity_views import rfc3339_seconds
+from ingest_gateway.surfaces.spine.faults import INVALID_EVENT_TYPE, NOT_FOUND, invalid
+from schemas.catalog import CATALOG, CatalogType
+from schemas.commands import RegisterEventType, decode_state
+from schemas.entities import EventType, SchemaVersion
+from schemas.event_fields import REQUIRED
+from schemas.json_schemas import SCHEMA_BYTES_MAX, schema_faults
+from schemas.spine_events import NO_TYPE, STREAM, SpineEvent, is_type
+from schemas.strict_json import members
+
+PATH = "/v1/event-types"
+STRICT = "strict"
+UNKNOWN_TYPE = "The type is not in the catalog, and this installation takes types of the catalog only."
+_FIELDS = frozenset({"schema", "description"})
+
+
+async def list_event_types(request: web.Request) -> web.Response:
+    services, principal = caller(request, EVENTS_READ)
+    read_query(request, ())
+    await services.control.catch_up()
+    mine = services.control.view.event_types_of(principal.workspace, principal.environment)
+    kinds = [*CATALOG, *sorted(mine.keys() - CATALOG.keys())]
+    shown = [event_type_view(kind, CATALOG.get(kind), mine.get(kind)) for kind in kinds]
+    return json_response({"eventTypes": shown})
+
+
+async def get_event_type(request: web.Request) -> web.Response:
+    """With every version that is kept."""
+    services, principal = caller(request, EVENTS_READ)
+    read_query(request, ())
+    kind = request.match_info["type"]
+    await services.control.catch_up()
+    mine = services.control.view.event_types_of(principal.workspace, principal.environment).get(kind)
+    known = CATALOG.get(kind)
+    if mine is None and known is None:
+        raise NOT_FOUND.refused("There is no such event type in the catalog.")
+    versions = [_version_view(one) for one in versions_of(known, mine)]
+    return json_response(event_type_view(kind, known, mine) | {"versions": versions})
+
+
+async def register_event_type(request: web.Request) -> web.Response:
+    services, principal = caller(request, ADMIN)
+    read_query(request, ())
+    payload = read_registration(request.match_info["type"], await json_body(request))
+    verdict = await decide(request, services, principal, payload, surface=STREAM)
+    registered: EventType = decode_state(verdict.body, EventType)
+    return json_response(event_type_view(registered.id, CATALOG.get(registered.id), registered), verdict.status)
+
+
+def read_registration(kind: str, body: bytes) -> RegisterEventType:
+    """Raises Refused: invalid_event_type, invalid_request."""
+    if not is_type(kind):
+        raise INVALID_EVENT_TYPE.refused(NO_TYPE, fields=[FieldFault("type", NO_TYPE)])
+    form = Form(body, _FIELDS)
+    description = form.string("description", text_fault(DESCRIPTION_CHARACTERS_MAX), required=False)
+    schema = form.values.get("schema")
+    text = b"" if schema is None else bytes(members(body)["schema"])
+    if schema is None:
+        form.refuse("schema", REQUIRED)
+    elif len(text) > SCHEMA_BYTES_MAX:
+        form.refuse("schema", f"The schema has {len(text)} bytes; {SCHEMA_BYTES_MAX} are allowed.")
+    else:
+        for path, message in schema_faults(schema):
+            form.refuse(f"schema.{path}" if path else "schema", message)
+    form.raise_faults()
+    return RegisterEventType(type=kind, schema=orjson.dumps(schema), description=description)
+
+
+def check_by_catalog(services: Services, principal: Principal, event: SpineEvent) -> None:
+    """Raises Refused: invalid_event_type, invalid_request."""
+    if services.settings.catalog != STRICT:
+        return
+    known = CATALOG.get(event.type)
+    mine = services.control.view.event_types_of(principal.workspace, principal.environment).get(event.type)
+    if known is None and mine is None:
+        raise INVALID_EVENT_TYPE.refused(UNKNOWN_TYPE, fields=[FieldFault("type", UNKNOWN_TYPE)])
+    versions = versions_of(known, mine)
+    if versions:
+        fault = first_breach(versions[-1].schema, event.data)
+        if fault is not None:
+            raise invalid(fault)
+
+
+def first_breach(schema: bytes, data: bytes) -> FieldFault | None:
+    error = next(_validator(schema).iter_errors(orjson.loads(data)), None)
+    if error is None:
+        return None
+    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path)
+    return FieldFault(f"data{path}"[:200], error.message[:500])
+
+
+@lru_cache(maxsize=1_000)
+def _validator(schema: bytes) -> Draft202012Validator:
+    return Draft202012Validator(msgspec.json.decode(schema))
+
+
+def versions_of(known: CatalogType | None, mine: EventType | None) -> list[SchemaVersion]:
+    """Oldest first."""
+    if mine is not None:
+        return mine.versions
+    if known is None or known.schema is None:
+        return []
+    return [SchemaVersion(version=1, schema=orjson.dumps(known.schema), registered_ms=0)]
+
+
+def event_type_view(kind: str, known: CatalogType | None, mine: EventType | None) -> dict[str, Any]:
+    versions = versions_of(known, mine)
+    newest = versions[-1] if versions else None
+    own_words = None if mine is None else mine.description
+    return {
+        "type": kind,
+        "platform": None if known is None else known.platform,
+        "description": own_words or (None if known is None else known.description),
+        "version": None if newest is None else newest.version,
+        "schema": None if newest is None else orjson.Fragment(newest.schema),
+    }
+
+
+def _version_view(version: SchemaVersion) -> dict[str, Any]:
+    registered = rfc3339_seconds(version.registered_ms) if version.registered_ms else None
+    return {"version": version.version, "schema": orjson.Fragment(version.schema), "registeredAt": registered}
+
+
+ROUTES: Iterable[web.RouteDef] = (
+    web.get(PATH, list_event_types, name="list_event_types"),
+    web.get(PATH + "/{type}", get_event_type, name="get_event_type"),
+    web.put(PATH + "/{type}", register_event_type, name="register_event_type"),
+)
