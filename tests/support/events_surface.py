@@ -126,6 +126,7 @@ class MemoryLog:
     def __init__(self, control: LocalControl, verdicts: LocalVerdicts) -> None:
         self.records: list[StoredRecord] = []
         self.appended = asyncio.Event()
+        self.first_ms = APPENDED_MS
         self.confirms = True
         self.answers = True
         self.refuses: Exception | None = None
@@ -154,7 +155,7 @@ class MemoryLog:
         partition = partition_for(key, PARTITIONS)
         offset = self._offsets.get((topic, partition), 0)
         self._offsets[topic, partition] = offset + 1
-        appended = Appended(topic, partition, offset, APPENDED_MS + len(self.records))
+        appended = Appended(topic, partition, offset, self.first_ms + len(self.records))
         self.records.append(StoredRecord(appended, key, value, dict(headers)))
         self.appended.set()
         loop.call_soon(self._settle, self.records[-1], future)

@@ -4,10 +4,14 @@ What is in memory is the broker alone: records are decided by admission's own fu
 projection's own into SQLite, commands decided by the control agent's own. tests/pipeline/spine has the real thing.
 """
 
+import dataclasses
 import io
+import tempfile
+import time
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -113,6 +117,7 @@ class SpineLog(MemoryLog):
         super().__init__(control, verdicts)
         self.rules = SpineRules(control.view, store)
         self._rules = cast(Any, self.rules)
+        self.first_ms = time.time_ns() // 1_000_000
 
     async def read_many(self, positions: Collection[Any], timeout_seconds: float) -> dict[Any, bytes | None]:
         if self.refuses is not None:
@@ -187,13 +192,20 @@ class SpineSurface:
 
 @asynccontextmanager
 async def spine_surface(
-    home: Path, *, limits: LimitsOf | None = None, allow_private: bool = False, **timeouts: float
+    home: Path,
+    *,
+    limits: LimitsOf | None = None,
+    allow_private: bool = False,
+    catalog: str = "open",
+    **timeouts: float,
 ) -> AsyncIterator[SpineSurface]:
     """As `events_surface`."""
     control = LocalControl()
     verdicts = LocalVerdicts("", max_waiters=20_000)
     verdicts.start()
-    database_url = f"sqlite:///{home / 'read-model.sqlite'}"
+    database = home / "read-model.sqlite"
+    database.write_bytes(empty_read_model())
+    database_url = f"sqlite:///{database}"
     store = Store(writer_engine(database_url))
     store.prepare()
     log = SpineLog(control, verdicts, store)
@@ -203,8 +215,8 @@ async def spine_surface(
     services.reads = ReadModel(database_url)
     services.limits = None if limits is None else limits(control.view)
     services.authenticate = Authenticator(cast(ControlReader, control), TokenHasher(MASTER_KEY), kinds=SPINE_KINDS)
-    if allow_private:
-        services.settings = services.settings.__class__(**{**vars(services.settings), "allow_private_targets": True})
+    settings = services.settings
+    services.settings = dataclasses.replace(settings, allow_private_targets=allow_private, catalog=catalog)
     for workspace in (WORKSPACE, OTHER_WORKSPACE):
         await commands.submit(_workspace(workspace))
     runner = await serve(make_app(services), "127.0.0.1", 0, surface="spine", render=render)
@@ -219,6 +231,17 @@ async def spine_surface(
 
 
 OTHER_WORKSPACE = "ws_OTHER0001X"
+
+
+@lru_cache(maxsize=1)
+def empty_read_model() -> bytes:
+    """Made once a process: bringing a database to the present version takes as long as many tests."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "made.sqlite"
+        store = Store(writer_engine(f"sqlite:///{made}"))
+        store.prepare()
+        store.close()
+        return made.read_bytes()
 
 
 def _workspace(workspace: str) -> Command:
