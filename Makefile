@@ -6,7 +6,7 @@ READY := $(VENV)/.installed
 CODE := bench cli deploy ingest_gateway operations processors schemas tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup broker run test test-slow test-unit chaos lint format docs requirements bench-latency bench-delivery bench-read-model lock clean
+.PHONY: help setup broker run test test-slow test-unit chaos lint format docs requirements bench bench-latency bench-delivery bench-read-model lock lock-bench clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,9 @@ docs: $(READY) ## Write docs/reference.md and the Grafana dashboard anew from th
 requirements: $(READY) ## Which rows of docs/requirements.md the last test run shows, and which none does yet
 	@$(PYTHON) -m tests.traceability.report
 
+bench: broker ## Admission beside stock Faust and quixstreams, its latency, recovery, memory, streams (PARTS=throughput,latency)
+	@$(PYTHON) -m bench.admission --parts "$(PARTS)"
+
 bench-latency: broker ## Time from the 202 to the first delivery, at 100 events a second
 	@$(PYTHON) -m bench.latency
 
@@ -65,6 +68,10 @@ bench-read-model: $(READY) ## Projection and reads: SQLite, PostgreSQL where it 
 lock: $(READY) ## Write requirements.lock anew from pyproject.toml
 	@$(VENV)/bin/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 		--strip-extras --allow-unsafe --extra dev --extra export --extra postgresql --output-file requirements.lock pyproject.toml
+
+lock-bench: $(READY) ## Write the lock of what the bench is compared with anew
+	@cd bench/admission/peers && $(CURDIR)/$(VENV)/bin/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--no-emit-trusted-host --strip-extras --allow-unsafe --output-file quixstreams.lock quixstreams.in
 
 clean: ## Remove what was set up and built; .atlas, where a run keeps its data, stays
 	rm -rf $(VENV) deploy/kafka/jars .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build

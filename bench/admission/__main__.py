@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.admission import throughput
+from bench.admission import fences, latency, many_streams, new_stream, recovery, throughput, two_workers
 from bench.admission.world import World, a_world
 
 RESULTS = Path(__file__).parents[1] / "results" / "admission.json"
@@ -31,9 +31,19 @@ class Part(NamedTuple):
 def parts_of(asked: argparse.Namespace) -> dict[str, Part]:
     return {
         "throughput": Part(
-            lambda world, directory: throughput.throughput(world, directory, asked.events, asked.peers),
-            throughput.lines,
+            lambda world, home: throughput.throughput(world, home, asked.events, asked.peers), throughput.lines
         ),
+        "latency": Part(lambda world, home: latency.latency(world, home, asked.seconds), latency.lines),
+        "recovery": Part(lambda world, home: recovery.recovery(world, home, asked.keys), recovery.lines),
+        "new-stream": Part(new_stream.new_stream, new_stream.lines),
+        "many-streams": Part(
+            lambda world, home: many_streams.many_streams(world, home, asked.streams, asked.events // 3),
+            many_streams.lines,
+        ),
+        "two-workers": Part(
+            lambda world, home: two_workers.two_workers(world, home, asked.events // 2), two_workers.lines
+        ),
+        "fences": Part(lambda world, _home: fences.fences(world), fences.lines),
     }
 
 
@@ -41,6 +51,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench.admission", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--parts", default="", help="which, with commas between (all)")
     parser.add_argument("--events", type=int, default=300_000, help="of the throughput (300000)")
+    parser.add_argument("--keys", type=int, default=10_000_000, help="live, of the recovery (10000000)")
+    parser.add_argument("--streams", type=int, default=1_000, help="of the many (1000)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each rate of the latency (10)")
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="ours alone")
     asked = parser.parse_args()
     parts = parts_of(asked)

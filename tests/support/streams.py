@@ -34,13 +34,15 @@ class LiveStream:
         workspace: str | None = None,
         routes: list[str] | None = None,
         announce: bool = True,
+        make_topic: bool = True,
     ) -> None:
         self.bootstrap = bootstrap
         self.topic = StreamTopic(workspace or short_id(WORKSPACE), "live", name)
         self.name = self.topic.name
         self._sealer = Sealer(master_key)
         spec = stream_topic_spec(self.topic, PARTITIONS, 1)
-        ensure_topics(bootstrap, [TopicSpec(spec.name, spec.partitions, spec.config)])
+        if make_topic:
+            ensure_topics(bootstrap, [TopicSpec(spec.name, spec.partitions, spec.config)])
         self.entity = Stream(
             id=random_id(STREAM, time.time_ns() // 1_000_000),
             workspace=self.topic.workspace,

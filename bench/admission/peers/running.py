@@ -8,6 +8,9 @@ from pathlib import Path
 
 from bench.admission.meter import Speed
 from bench.admission.peers.venv import quixstreams_python
+from operations.topic_admin import ensure_topics
+from schemas.topics import TopicSpec
+from tests.support.kafka_topics import PARTITIONS
 
 HERE = Path(__file__).parent
 LIMIT_SECONDS = 150.0
@@ -21,12 +24,14 @@ class PeerFailed(Exception):
 def run_peer(name: str, kafka: str, topic: str, count: int, directory: Path) -> Speed:
     home = directory / f"peer-{name}"
     home.mkdir(parents=True)
+    verdicts = f"peer-{name}-verdicts"
+    ensure_topics(kafka, [TopicSpec(verdicts, PARTITIONS, {})])
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONUNBUFFERED": "1",
         "BOOTSTRAP": kafka,
         "TOPIC_IN": topic,
-        "TOPIC_OUT": f"peer-{name}-verdicts",
+        "TOPIC_OUT": verdicts,
         "COUNT": str(count),
         "DATA_DIR": str(home),
         "GROUP": f"peer-{name}",
@@ -40,7 +45,7 @@ def run_peer(name: str, kafka: str, topic: str, count: int, directory: Path) -> 
             command, cwd=home, env=environment, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise PeerFailed(f"{name} took longer than {LIMIT_SECONDS:g} s: {error.stderr!r}") from error
+        raise PeerFailed(f"{name} took longer than {LIMIT_SECONDS:g} s: {(error.stderr or b'')[-500:]!r}") from error
     for line in done.stdout.splitlines():
         if line.startswith(RESULT):
             said = json.loads(line.removeprefix(RESULT))
