@@ -78,7 +78,7 @@ def _in_two_steps(producer: Producer, options: dict[str, Any]) -> Batch:
 
 def by_transactions(kafka: str) -> Batch:
     """Its epoch fences: a producer a partition, since partitions move one by one."""
-    producer = Producer(producer_config(kafka) | {"transactional.id": f"bench-fences-{time.monotonic_ns()}"})
+    producer = transactional(kafka)
     producer.init_transactions(WAIT_SECONDS)
 
     def batch(records: int) -> None:
@@ -88,6 +88,12 @@ def by_transactions(kafka: str) -> Batch:
         producer.commit_transaction(WAIT_SECONDS)
 
     return batch
+
+
+def transactional(kafka: str) -> Producer:
+    """No record may wait longer than its transaction, which the broker ends after a minute."""
+    own = {"transactional.id": f"bench-fences-{time.monotonic_ns()}", "message.timeout.ms": 50_000}
+    return Producer(producer_config(kafka) | own)
 
 
 def _produce_all(producer: Producer, records: int, options: dict[str, Any]) -> None:
@@ -101,10 +107,7 @@ def memory_of_producers(kafka: str) -> dict[str, float]:
     mine = psutil.Process()
     before, threads = mine.memory_info().rss, mine.num_threads()
     began = time.perf_counter()
-    producers = [
-        Producer(producer_config(kafka) | {"transactional.id": f"bench-fences-{time.monotonic_ns()}-{number}"})
-        for number in range(PARTITIONS)
-    ]
+    producers = [transactional(kafka) for _ in range(PARTITIONS)]
     for producer in producers:
         producer.init_transactions(WAIT_SECONDS)
     return {

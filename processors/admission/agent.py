@@ -8,6 +8,7 @@ as soon as `control` says so.
 import asyncio
 import logging
 from collections import Counter as Tally
+from collections import defaultdict
 
 import msgspec
 
@@ -67,17 +68,10 @@ class Turn:
     def __init__(self, work: Work, table: TableView) -> None:
         self.work = work
         self.table = table
-        self.tally: Tally[str] = Tally()
         self.has_new = False
-        self.decisions: dict[int, list[bytes]] = {}
-        self.verdicts: dict[int, list[bytes]] = {}
+        self.decisions: dict[int, list[bytes]] = defaultdict(list)
+        self.verdicts: dict[int, list[bytes]] = defaultdict(list)
         self.deliveries: list[Message] = []
-
-    def decided(self, partition: int, decision: bytes) -> None:
-        try:
-            self.decisions[partition].append(decision)
-        except KeyError:
-            self.decisions[partition] = [decision]
 
     async def commit(self) -> None:
         """Entries of new keys first. Were they to leave together with what is told of them, a crash could keep the one
@@ -123,10 +117,9 @@ class Admission:
             reading = self._read(record)
             readings.append(await self._read_of_stranger(record) if reading is None else reading)
         turn.table.prefetch([one.table_key for one in readings if isinstance(one, Reading)])
-        for record, one in zip(batch.records, readings, strict=True):
-            turn.tally[self._decide_or_set_aside(turn, record, one)] += 1
+        outcomes = [self._decide_or_set_aside(turn, *one) for one in zip(batch.records, readings, strict=True)]
         await turn.commit()
-        for outcome, count in turn.tally.items():
+        for outcome, count in Tally(outcomes).items():
             metrics.DECISIONS.labels(outcome).inc(count)
 
     def _read(self, record: Record) -> Reading | Unread | None:
@@ -135,9 +128,10 @@ class Admission:
         try:
             if record.topic == Topic.ADMISSION:
                 first = self._first_written(record)
-            if (first.topic, first.partition) not in self._places or self._is_of_new_schema(first):
+            place = self._places.get((first.topic, first.partition))
+            if place is None or (self._registered is not None and self._registered.ids.is_new(first.value)):
                 return None
-            return self._read_known(record, first)
+            return self._read_at(place, record, first)
         except Unreadable as error:
             return Unread(first, error)
         except Exception as error:
@@ -150,9 +144,8 @@ class Admission:
             first = self._first_written(record) if record.topic == Topic.ADMISSION else record
             if self._registered is not None and self._registered.ids.is_new(first.value):
                 await self._registered.ids.learn(first.value)
-            if (first.topic, first.partition) not in self._places:
-                await self._find(first)
-            return self._read_known(record, first)
+            place = self._places.get((first.topic, first.partition)) or await self._find(first)
+            return self._read_at(place, record, first)
         except Unreadable as error:
             return Unread(first, error)
         except Exception as error:
@@ -170,8 +163,9 @@ class Admission:
         stream = place.stream
         source = Source(first.topic, stream.topic_id, first.partition, first.offset)
         try:
-            routes = routes_of(self._view, stream, found.pieces)
-            candidate = Seen(found.pieces.event_id, found.payload_hash, first.timestamp, routes, source)
+            pieces = found.pieces
+            routes = routes_of(self._view, stream, pieces) if place.routes is None else place.routes
+            candidate = Seen(pieces.event_id, found.payload_hash, first.timestamp, routes, source)
             decided = decide(None if stored is None else _decode_seen(stored), candidate)
             effects = effects_of(decided, place, first, found)
         except Exception as error:
@@ -179,25 +173,21 @@ class Admission:
         if type(decided) is Admitted and decided.is_new:
             turn.table.put(reading.table_key, _encode_seen(decided.entry))
             turn.has_new = True
-        turn.decided(first.partition, effects.decision)
+        turn.decisions[first.partition].append(effects.decision)
         if effects.verdict is not None:
             partition, value = effects.verdict
-            turn.verdicts.setdefault(partition, []).append(value)
+            turn.verdicts[partition].append(value)
         if effects.deliveries:
             turn.deliveries += effects.deliveries
         return decided.outcome
 
-    def _read_known(self, record: Record, first: Record) -> Reading:
+    def _read_at(self, place: Place, record: Record, first: Record) -> Reading:
         """Raises Unreadable."""
-        place = self._places[first.topic, first.partition]
         found = read(first, place.topic, self._sealer)
         pieces = found.pieces
         key = place.scope.table_key(pieces.idempotency_key, pieces.event_id)
         is_misplaced = found.direct and first is record and self._is_misplaced(first, found)
         return Reading(first, place, found, key, is_misplaced)
-
-    def _is_of_new_schema(self, record: Record) -> bool:
-        return self._registered is not None and self._registered.ids.is_new(record.value)
 
     def _first_written(self, record: Record) -> Record:
         first = as_first_written(record, self._sealer)
@@ -240,7 +230,7 @@ class Admission:
     def _set_aside(self, turn: Turn, unread: Unread) -> str:
         first = unread.first
         turn.work.dead_letter(first, unread.why.reason, str(unread.why))
-        turn.decided(first.partition, refusal_of(first, unread.why.reason))
+        turn.decisions[first.partition].append(refusal_of(first, unread.why.reason))
         return "refused"
 
     def _active_topics(self) -> list[str]:

@@ -20,7 +20,7 @@ from schemas.ids import DELIVERY as DELIVERY_ID
 from schemas.ids import derived_id
 from schemas.records import Decision
 from schemas.replies import REPLY_HEADER, decode_reply
-from schemas.topics import StreamTopic, surface_of
+from schemas.topics import SYSTEM_STREAMS, StreamTopic, surface_of
 
 Message = dict[str, Any]
 """What `Work.produce_many` takes: value and key."""
@@ -40,7 +40,9 @@ _time_field = lru_cache(maxsize=1_024)(long)
 
 
 class Place(NamedTuple):
-    """One partition of a stream, and what all its records share. `…_field`: encoded already."""
+    """One partition of a stream, and what all its records share. `…_field`: encoded already. `routes`: those of all
+    its events; None where each may have others.
+    """
 
     topic: StreamTopic
     stream: Stream
@@ -49,6 +51,7 @@ class Place(NamedTuple):
     decision_heads: dict[str, bytes]
     owner_field: bytes
     routes_field: bytes
+    routes: list[str] | None
 
 
 class Effects(msgspec.Struct, frozen=True, gc=False):
@@ -71,6 +74,7 @@ def place_of(topic: StreamTopic, stream: Stream, partition: int) -> Place:
         {outcome: DECISION.prefix + _OUTCOME_FIELD[outcome] + source_field for outcome in _OUTCOMES},
         string(topic.workspace) + string(topic.environment) + string(topic.stream),
         _routes_field(stream.default_routes),
+        None if topic.stream in SYSTEM_STREAMS else stream.default_routes,
     )
 
 
@@ -81,7 +85,20 @@ def effects_of(decided: Decided, place: Place, record: Record, event: ReadEvent)
     reply = None if event.direct else decode_reply(record.header(REPLY_HEADER))
     verdict = None
     if reply is not None:
-        verdict = reply.partition, _verdict(outcome, reply.correlation, entry, routes)
+        id_field = event.pieces.id_field if entry.event_id == event.pieces.event_id else string(entry.event_id)
+        value = b"".join(
+            (
+                VERDICT.prefix,
+                _CORRELATION_LENGTH,
+                reply.correlation,
+                _OUTCOME_FIELD[outcome],
+                id_field,
+                _time_field(entry.received_ms),
+                routes,
+                _VERDICT_END,
+            )
+        )
+        verdict = reply.partition, value
     if type(decided) is not Admitted:
         return Effects(_decision_against(outcome, place, record, event, entry), verdict, NO_DELIVERIES)
     pieces = event.pieces
@@ -134,21 +151,6 @@ def _decision_against(outcome: str, place: Place, record: Record, event: ReadEve
             NOTHING if key is None else _PRESENT + string(key),
             long(pieces.data_bytes),
             NOTHING,  # routes
-        )
-    )
-
-
-def _verdict(outcome: str, correlation: bytes, entry: Seen, routes: bytes) -> bytes:
-    return b"".join(
-        (
-            VERDICT.prefix,
-            _CORRELATION_LENGTH,
-            correlation,
-            _OUTCOME_FIELD[outcome],
-            string(entry.event_id),
-            _time_field(entry.received_ms),
-            routes,
-            _VERDICT_END,
         )
     )
 

@@ -150,32 +150,31 @@ class TablePartition:
 class TableView:
     """A batch's view of its partition: what was committed, and this batch's own changes on top."""
 
-    __slots__ = ("_changes", "_fetched", "_partition", "_published", "_topic_id")
+    __slots__ = ("_changes", "_known", "_partition", "_published", "_topic_id")
 
     def __init__(self, partition: TablePartition, topic_id: bytes) -> None:
         self._partition = partition
         self._topic_id = topic_id
         self._changes: dict[bytes, bytes | None] = {}
-        self._fetched: dict[bytes, bytes | None] = {}
+        self._known: dict[bytes, bytes | None] = {}
         self._published = False
 
     def prefetch(self, keys: list[bytes]) -> None:
         """Asks the database for all of these at once, for `get`."""
         if keys:
-            self._fetched.update(zip(keys, self._partition.get_many(keys), strict=True))
+            self._known = dict(zip(keys, self._partition.get_many(keys), strict=True)) | self._changes
 
     def get(self, key: bytes) -> bytes | None:
-        if key in self._changes:
-            return self._changes[key]
-        if key in self._fetched:
-            return self._fetched[key]
-        return self._partition.get(key)
+        try:
+            return self._known[key]
+        except KeyError:
+            return self._partition.get(key)
 
     def put(self, key: bytes, value: bytes) -> None:
-        self._changes[key] = value
+        self._changes[key] = self._known[key] = value
 
     def delete(self, key: bytes) -> None:
-        self._changes[key] = None
+        self._changes[key] = self._known[key] = None
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Ascending keys with that prefix, this batch's changes until now included; read as it is iterated."""
