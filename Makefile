@@ -62,8 +62,8 @@ bench-latency: broker ## Time from the 202 to the first delivery, at 100 events 
 bench-delivery: broker ## Deliveries a second and a core, isolation from bad endpoints, memory of 100,000 that wait
 	@$(PYTHON) -m bench.delivery
 
-bench-read-model: $(READY) ## Projection and reads: SQLite, PostgreSQL where it is installed, a bare sqlite3 beside them
-	@$(PYTHON) -m bench.read_model --postgresql
+bench-read-model: $(READY) ## Projection, rebuild, reads, accepted to visible: SQLite and PostgreSQL, bare drivers beside
+	@$(PYTHON) -m bench.read_model
 
 lock: $(READY) ## Write requirements.lock anew from pyproject.toml
 	@$(VENV)/bin/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \

@@ -4,7 +4,8 @@
 write. Raises SettingsInvalid for a DATABASE_URL of any other kind.
 
 SQLite runs in WAL mode: readers never wait for the writer, nor it for them. `synchronous=NORMAL` may lose the last
-transactions in a power cut, rows and positions together, so projection reads them from the log again.
+transactions in a power cut, rows and positions together, so projection reads them from the log again; the same holds
+for PostgreSQL with `synchronous_commit=off`.
 
 `atlas rebuild` puts another SQLite file in the place of the present one: `<file>.current` then names it by what follows
 the file's name, and is replaced in one step. (A file can't be replaced under its own name: its write-ahead log would be
@@ -32,6 +33,12 @@ _WRITER_PRAGMAS = (
     f"cache_size=-{SQLITE_CACHE_KIB}",
     "wal_autocheckpoint=4000",
 )
+_NOT_WAITED_FOR = "-c synchronous_commit=off"
+_READER_OPTIONS = "-c default_transaction_read_only=on -c plan_cache_mode=force_custom_plan -c enable_bitmapscan=off"
+"""Pages are read in the order of an index up to their limit. A plan for any filter is a bad one for most, and a bitmap
+of all that fits, then sorted, is what PostgreSQL takes for cheap where it takes the rows for few.
+"""
+_NOT_COMPILED = "-c jit=off"  # what is asked for is found in a millisecond; compiling the question takes hundreds
 _READER_PRAGMAS = ("query_only=ON", "temp_store=MEMORY")
 
 
@@ -39,7 +46,7 @@ def writer_engine(database_url: str) -> Engine:
     """One connection, transactions that take the write lock when they begin."""
     url = _checked(database_url)
     if url.get_backend_name() == "postgresql":
-        return _postgresql(url, connections=1)
+        return _postgresql(url, connections=1, options=_NOT_WAITED_FOR)
     present = present_file(url.database or "")
     present.parent.mkdir(parents=True, exist_ok=True)
     return sqlite_writer(present, named=Path(url.database or ""))
@@ -47,7 +54,7 @@ def writer_engine(database_url: str) -> Engine:
 
 def schema_writer(database_url: str, schema: str) -> Engine:
     """The writer of a PostgreSQL schema that is not the live one's."""
-    return _postgresql(_checked(database_url), connections=1, options=f"-c search_path={schema}")
+    return _postgresql(_checked(database_url), connections=1, options=f"{_NOT_WAITED_FOR} -c search_path={schema}")
 
 
 def sqlite_writer(file: Path, *, named: Path | None = None) -> Engine:
@@ -128,7 +135,7 @@ def reader_engine(database_url: str, connections: int) -> Engine:
     """`connections` connections that only read. A SQLite file that is not there yet is an error, not made."""
     url = _checked(database_url)
     if url.get_backend_name() == "postgresql":
-        return _postgresql(url, connections, options="-c default_transaction_read_only=on")
+        return _postgresql(url, connections, options=_READER_OPTIONS)
     file = f"file:{quote(str(present_file(url.database or '')))}"
     engine = create_engine(
         URL.create(url.drivername, database=file, query={"mode": "ro", "uri": "true"}),
@@ -155,8 +162,7 @@ def _checked(database_url: str) -> URL:
 def _postgresql(url: URL, connections: int, options: str = "") -> Engine:
     """`paramstyle=format`: rows go to the driver as tuples, in the order of the columns."""
     arguments: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_SECONDS, "application_name": "atlas"}
-    if options:
-        arguments["options"] = options
+    arguments["options"] = f"{_NOT_COMPILED} {options}"
     return create_engine(
         url, paramstyle="format", pool_size=connections, max_overflow=0, pool_pre_ping=True, connect_args=arguments
     )

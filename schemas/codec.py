@@ -15,6 +15,8 @@ from typing import Any
 import fastavro
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
+from schemas.avro_reader import Malformed, Reader, reader_of
+
 SINGLE_OBJECT_MARK = b"\xc3\x01"
 REGISTRY_MARK = b"\x00"
 _REGISTRY_HEADER = struct.Struct(">BI")
@@ -65,6 +67,7 @@ class Codec:
         self.schema = AvroSchema.load(name)
         self._prefix = self.schema.mark
         self._registry_ids: set[int] = set()
+        self._reader: Reader | None = None
 
     @property
     def prefix(self) -> bytes:
@@ -98,6 +101,21 @@ class Codec:
         if not value:
             raise Undecodable("the value is empty")
         return self.decode_body(value[self.header_length(value) :])
+
+    def values(self, value: bytes | None) -> tuple[Any, ...]:
+        """The fields' values in the schema's order: `decode` for hot paths, for schemas that avro_reader knows.
+
+        Raises Undecodable.
+        """
+        if not value:
+            raise Undecodable("the value is empty")
+        at = _HEADER_BYTES if value.startswith(self.schema.mark) else self.header_length(value)
+        if self._reader is None:
+            self._reader = reader_of(json.loads(self.schema.text))
+        try:
+            return self._reader(value, at)
+        except Malformed as error:
+            raise Undecodable(f"not a readable {self.schema.name}: {error}") from error
 
     def decode_body(self, body: bytes) -> dict[str, Any]:
         """A record without its header, as a delivery carries an event."""

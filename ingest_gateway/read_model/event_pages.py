@@ -2,7 +2,7 @@
 
 Order: `received_ms`, then id, ascending (A-084). A page goes on behind the last event of the page before. Receipt is
 the log's time, but partitions become readable beside each other: an event can appear whose place was passed already.
-So a cursor also knows up to which of projection's transactions its pages looked (`events.seq`), and the next page
+So a cursor also knows up to which of projection's transactions its pages looked (`events.number`), and the next page
 begins with what came since then to places already passed. Who follows all pages sees every event once; each page is in
 order.
 
@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, Row, text
+
+from schemas.read_model import NUMBER_BITS, scope_of, term_of
 
 START = (-1, "")
 COLUMNS = ("id", "stream", "type", "status", "received_ms", "occurred_at", "idempotency_key", "actor", "metadata")
@@ -110,30 +112,37 @@ class _Query:
     def __init__(self, connection: Connection, workspace: str, environment: str, chosen: EventFilter) -> None:
         self._connection = connection
         self._is_sqlite = connection.dialect.name == "sqlite"
-        self._values: dict[str, object] = {"workspace": workspace, "environment": environment}
-        self._conditions = ["e.workspace = :workspace", "e.environment = :environment"]
+        scope = scope_of(workspace, environment)
+        self._values: dict[str, object] = {"scope": scope, "workspace": workspace, "environment": environment}
+        self._conditions = ["e.scope = :scope", "e.workspace = :workspace", "e.environment = :environment"]
         self._add(chosen)
         self._metadata = chosen.metadata
         self._earliest: Key = START if chosen.from_ms is None else (chosen.from_ms, "")
-        for index, (key, value) in enumerate(chosen.metadata):
-            self._values |= {f"key{index}": key, f"value{index}": value}
+        for index, pair in enumerate(chosen.metadata):
+            self._values[f"term{index}"] = term_of(workspace, environment, *pair)
 
     def behind(self, passed: Key, until: int, limit: int) -> list[Row[Any]]:
         """Those after a place, in order."""
         passed = max(passed, self._earliest)
         lead = "m0" if self._metadata else "e"
-        conditions = [f"({lead}.received_ms, {lead}.id) > (:passed_ms, :passed_id)", "e.seq <= :until"]
-        return self._rows(lead, "events AS e", conditions, limit, passed_ms=passed[0], passed_id=passed[1], until=until)
+        conditions = [
+            f"{lead}.received_ms >= :passed_ms",  # what the index begins at
+            f"({lead}.received_ms, {lead}.id) > (:passed_ms, :passed_id)",
+            "e.number < :until",
+        ]
+        values = {"passed_ms": passed[0], "passed_id": passed[1], "until": _first_of(until + 1)}
+        return self._rows(lead, "events AS e", conditions, limit, **values)
 
     def late(self, place: Place, until: int, limit: int) -> list[Row[Any]]:
         """Those that became readable after the page before, in places that it had passed."""
-        table = "events AS e INDEXED BY ix_events_seq" if self._is_sqlite else "events AS e"
+        table = "events AS e NOT INDEXED" if self._is_sqlite else "events AS e"  # but by its key, which is `number`
         conditions = [
-            "e.seq > :seen AND e.seq <= :until",
+            "e.number >= :seen AND e.number < :until",
             "(e.received_ms, e.id) <= (:passed_ms, :passed_id)",
             "(e.received_ms, e.id) > (:shown_ms, :shown_id)",
         ]
-        values = {"seen": place.seen, "until": until, "passed_ms": place.passed[0], "passed_id": place.passed[1]}
+        seen, until = _first_of(place.seen + 1), _first_of(until + 1)
+        values = {"seen": seen, "until": until, "passed_ms": place.passed[0], "passed_id": place.passed[1]}
         return self._rows("e", table, conditions, limit, **values, shown_ms=place.shown[0], shown_id=place.shown[1])
 
     def _add(self, chosen: EventFilter) -> None:
@@ -164,17 +173,25 @@ class _Query:
         return list(self._connection.execute(text(statement), self._values | values).all())
 
     def _joined(self, lead: str, events: str) -> tuple[str, list[str]]:
-        """CROSS JOIN keeps SQLite to the order in which they are named."""
+        """CROSS JOIN keeps SQLite to the order in which they are named; LATERAL with OFFSET does PostgreSQL, which
+        else joins all of a common value's rows and then sorts them.
+        """
         tables = [f"events_metadata AS m{index}" for index in range(len(self._metadata))]
+        if lead != "e" and not self._is_sqlite:
+            events = _EVENT_OF_METADATA
         order = [events, *tables] if lead == "e" else [tables[0], events, *tables[1:]]
         conditions = []
         for index in range(len(self._metadata)):
             m = f"m{index}"
-            conditions += [f"{m}.workspace = :workspace", f"{m}.environment = :environment"]
-            conditions += [f"{m}.key = :key{index}", f"{m}.value = :value{index}"]
-            conditions += [f"{m}.received_ms = e.received_ms", f"{m}.id = e.id"]
+            conditions += [f"{m}.term = :term{index}", f"{m}.received_ms = e.received_ms", f"{m}.id = e.id"]
         return " CROSS JOIN ".join(order), conditions
 
 
+def _first_of(transaction: int) -> int:
+    """The least `number` that a row of this transaction can have."""
+    return transaction << NUMBER_BITS
+
+
+_EVENT_OF_METADATA = "LATERAL (SELECT * FROM events WHERE id = m0.id AND received_ms = m0.received_ms OFFSET 0) AS e"
 _TRANSACTIONS = text("SELECT transactions FROM read_model_state")
-_BY_ID = text("SELECT received_ms FROM events WHERE workspace = :workspace AND environment = :environment AND id = :id")
+_BY_ID = text("SELECT received_ms FROM events WHERE id = :id AND workspace = :workspace AND environment = :environment")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, select, union_all
+from sqlalchemy import Connection, Row, Select, bindparam, select, union_all
 from sqlalchemy.exc import SQLAlchemyError
 
 from ingest_gateway.read_model.audit_pages import AuditFilter, AuditPage, audit_page
@@ -47,11 +47,7 @@ class ReadModelUnavailable(Exception):
 
 def _event_statement() -> Select[Any]:
     """One statement, so that the event and its attempts are of one moment on both databases."""
-    same_event = and_(
-        attempts.c.workspace == events.c.workspace,
-        attempts.c.environment == events.c.environment,
-        attempts.c.event_id == events.c.id,
-    )
+    same_event = attempts.c.event_id == events.c.id
     return (
         select(*events.c, *attempts.c)
         .select_from(events.outerjoin(attempts, same_event))

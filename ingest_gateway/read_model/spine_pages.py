@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, text
 from schemas.ids import EVENT as EVENT_PREFIX
 from schemas.ids import ULID_TIME_MS_MAX, ulid
 from schemas.patterns import ANY, PatternTrie
+from schemas.read_model import scope_of, term_of
 from schemas.spine_events import SOURCE_TERM, STREAM
 
 TOTAL_MAX = 10_000
@@ -64,12 +65,15 @@ def spine_chain(connection: Connection, workspace: str, environment: str, correl
 class _Query:
     def __init__(self, connection: Connection, workspace: str, environment: str, chosen: SpineFilter) -> None:
         self._connection = connection
-        self._values: dict[str, object] = {"workspace": workspace, "environment": environment, "stream": STREAM}
-        self._conditions = ["e.workspace = :workspace", "e.environment = :environment", "e.stream = :stream"]
+        own = {"scope": scope_of(workspace, environment), "workspace": workspace, "environment": environment}
+        self._values: dict[str, object] = {**own, "stream": STREAM}
+        self._conditions = ["e.scope = :scope", "e.workspace = :workspace", "e.environment = :environment"]
+        self._conditions.append("e.stream = :stream")
         self._tables = ["events AS e"]
         self._types: list[str] | None = None
         terms = ((CORRELATION, chosen.correlation_id), (SOURCE_TERM, chosen.source))
-        self._lead = self._add_terms([(key, value) for key, value in terms if value is not None])
+        given = [term_of(workspace, environment, key, value) for key, value in terms if value is not None]
+        self._lead = self._add_terms(given)
         self._add_times(chosen)
         self._add_patterns(chosen.patterns)
 
@@ -101,14 +105,12 @@ class _Query:
         conditions = [*self._conditions, condition] if condition else self._conditions
         return f"SELECT {names} FROM {' CROSS JOIN '.join(self._tables)} WHERE {' AND '.join(conditions)}"
 
-    def _add_terms(self, terms: Sequence[tuple[str, str]]) -> str:
+    def _add_terms(self, terms: Sequence[int]) -> str:
         """Joined by the metadata's own index, the first of them leading; which table leads."""
-        for index, (key, value) in enumerate(terms):
+        for index, term in enumerate(terms):
             m = f"m{index}"
-            self._values |= {f"key{index}": key, f"value{index}": value}
-            self._conditions += [f"{m}.workspace = :workspace", f"{m}.environment = :environment"]
-            self._conditions += [f"{m}.key = :key{index}", f"{m}.value = :value{index}"]
-            self._conditions += [f"{m}.received_ms = e.received_ms", f"{m}.id = e.id"]
+            self._values[f"term{index}"] = term
+            self._conditions += [f"{m}.term = :term{index}", f"{m}.received_ms = e.received_ms", f"{m}.id = e.id"]
         if not terms:
             return "e"
         others = [f"events_metadata AS m{index}" for index in range(1, len(terms))]
@@ -169,7 +171,7 @@ def _escaped(text: str) -> str:
     return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
 
 
-_OWN = "workspace = :workspace AND environment = :environment"
+_OWN = "scope = :scope"
 _TYPES = text(
     f"WITH RECURSIVE kinds(type) AS (SELECT min(type) FROM events WHERE {_OWN}"
     f" UNION ALL SELECT (SELECT min(e.type) FROM events AS e WHERE {_OWN} AND e.type > kinds.type)"

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from operations.read_model_engine import Reader
 from processors.lifecycle.replaying import Replayable
 from schemas.entities import Replay
-from schemas.read_model import events
+from schemas.read_model import events, scope_of
 
 PAGE_EVENTS = 100
 _COLUMNS = (
@@ -45,7 +45,11 @@ class Selection:
         cursor_ms, cursor_id = cursor
         behind = or_(events.c.received_ms > cursor_ms, and_(events.c.received_ms == cursor_ms, events.c.id > cursor_id))
         asked = select(*_COLUMNS).where(
-            events.c.workspace == replay.workspace, events.c.environment == replay.environment, behind
+            events.c.scope == scope_of(replay.workspace, replay.environment),
+            events.c.workspace == replay.workspace,
+            events.c.environment == replay.environment,
+            events.c.received_ms >= cursor_ms,
+            behind,
         )
         if replay.event_id:
             asked = asked.where(events.c.id == replay.event_id)

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import msgspec
 from sqlalchemy import Connection, Table, delete, select, text, tuple_
 
+from processors.projection.projectors.events import searchable
 from processors.projection.statuses import AMONG_IDS, listed_ids
 from schemas.entities import Stream
-from schemas.read_model import ROWS, attempts, events_metadata, rules_of
+from schemas.read_model import ROWS, attempts, events_metadata, rules_of, scope_of, term_of
 from schemas.topics import DAY_MS
 
 SLICE_EVENTS = 500
@@ -51,30 +51,38 @@ def kept_days(streams: Iterable[Stream]) -> dict[StreamKey, int]:
 class Retention:
     def __init__(self, dialect: str) -> None:
         self._dialect = dialect
-        of_event = "workspace = :workspace AND environment = :environment"
-        self._attempts = text(f"DELETE FROM attempts WHERE {of_event} AND event_id {AMONG_IDS[dialect]}")
-        self._events = text(f"DELETE FROM events WHERE {of_event} AND id {AMONG_IDS[dialect]}")
+        self._attempts = text(f"DELETE FROM attempts WHERE event_id {AMONG_IDS[dialect]}")
+        self._events = text(f"DELETE FROM events WHERE id {AMONG_IDS[dialect]}")
 
     def slice(self, connection: Connection, expiring: Expiring) -> int:
         """Deletes up to 500 events; how many it were."""
-        rows = connection.execute(_OLD, expiring._asdict() | {"most": SLICE_EVENTS}).all()
+        scope = scope_of(expiring.workspace, expiring.environment)
+        rows = connection.execute(_OLD, expiring._asdict() | {"scope": scope, "most": SLICE_EVENTS}).all()
         if not rows:
             return 0
         ids = listed_ids(self._dialect, [row.id for row in rows])
-        scope = {"workspace": expiring.workspace, "environment": expiring.environment}
-        keys = [scope | key for row in rows if row.metadata is not None for key in _metadata_keys(row)]
+        keys = [
+            {
+                "term": term_of(expiring.workspace, expiring.environment, *pair),
+                "received_ms": row.received_ms,
+                "id": row.id,
+            }
+            for row in rows
+            if row.metadata is not None
+            for pair in searchable(row.metadata)
+        ]
         if keys:
             connection.execute(_METADATA, keys)
-        connection.execute(self._attempts, scope | {"ids": ids})
-        connection.execute(self._events, scope | {"ids": ids})
+        connection.execute(self._attempts, {"ids": ids})
+        connection.execute(self._events, {"ids": ids})
         return len(rows)
 
 
 def streams_shown(connection: Connection) -> Iterator[StreamKey]:
     """Each stream of which there are events, by one step in the index a stream."""
-    last: dict[str, str] = {"workspace": "", "environment": "", "stream": ""}
+    last: dict[str, Any] = {"scope": -1, "stream": ""}
     while (row := connection.execute(_NEXT_STREAM, last).first()) is not None:
-        last = dict(row._mapping)
+        last = {"scope": row.scope, "stream": row.stream}
         yield row.workspace, row.environment, row.stream
 
 
@@ -95,7 +103,7 @@ class _Part:
         statement = text(
             f"SELECT {key}, p.{self.time} AS at_ms, e.id IS NOT NULL AS has_event FROM {self.table} AS p"
             " LEFT JOIN events AS e"
-            f" ON e.workspace = p.workspace AND e.environment = p.environment AND {self.belongs}"
+            f" ON {self.belongs}"
             f"{beyond} ORDER BY {key} LIMIT {SLICE_ROWS}"
         )
         return connection.execute(statement, dict(zip(self.key, after, strict=False))).all()
@@ -151,33 +159,13 @@ def delete_aged(connection: Connection, table: Table, now_ms: int) -> int:
     return connection.execute(delete(table).where(key.in_(old.limit(SLICE_ROWS)))).rowcount
 
 
-def _metadata_keys(row: Any) -> list[dict[str, object]]:
-    """As many as are there: a key that was not searchable has no row, and deleting it does nothing."""
-    try:
-        names = msgspec.json.decode(row.metadata, type=dict[str, object])
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return []
-    return [
-        {"key": name.replace("\x00", "\ufffd"), "value": _value(value), "received_ms": row.received_ms, "id": row.id}
-        for name, value in names.items()
-        if isinstance(value, str | bool | int | float)
-    ]
-
-
-def _value(value: str | bool | float) -> str:
-    return value.replace("\x00", "\ufffd") if isinstance(value, str) else msgspec.json.encode(value).decode()
-
-
 _OLD = text(
-    "SELECT id, metadata, received_ms FROM events WHERE workspace = :workspace AND environment = :environment"
-    " AND stream = :stream AND received_ms < :before_ms ORDER BY received_ms, id LIMIT :most"
+    "SELECT id, metadata, received_ms FROM events WHERE scope = :scope AND stream = :stream"
+    " AND received_ms < :before_ms AND workspace = :workspace AND environment = :environment"
+    " ORDER BY received_ms LIMIT :most"
 )
-_METADATA = text(
-    "DELETE FROM events_metadata WHERE workspace = :workspace AND environment = :environment"
-    " AND key = :key AND value = :value AND received_ms = :received_ms AND id = :id"
-)
+_METADATA = text("DELETE FROM events_metadata WHERE term = :term AND received_ms = :received_ms AND id = :id")
 _NEXT_STREAM = text(
-    "SELECT workspace, environment, stream FROM events"
-    " WHERE (workspace, environment, stream) > (:workspace, :environment, :stream)"
-    " ORDER BY workspace, environment, stream LIMIT 1"
+    "SELECT scope, workspace, environment, stream FROM events WHERE (scope, stream) > (:scope, :stream)"
+    " ORDER BY scope, stream LIMIT 1"
 )

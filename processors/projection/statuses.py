@@ -1,89 +1,133 @@
-"""Keeps `events.status` what the attempts say (schemas/event_status.py), within the transaction that wrote them.
+"""Keeps `events.status` what the attempts say (schemas/event_status.py), within the transaction that writes both.
 
-An event without attempts has its first status from its own row, so only those with attempts are looked at. A status
-that stays as it is is not written.
+An event that comes with its attempts, or after them, is written with its status (`settled`): most of those that are
+read in bulk. An event that is there already gets it when attempts come (`refresh`); one that stays as it is is not
+written. Ids are asked for as a list, by statements that go from the ids to the rows by their keys whatever the
+databases' statistics say: joined freely, each id costs a look at all attempts while tables are young.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
-from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, text
 
+from processors.projection.changes import Row
 from schemas.event_status import AttemptState, event_status
+from schemas.read_model import AttemptRow, EventRow
 
-Scope = tuple[str, str]
 IDS_MAX = 5_000
 AMONG_IDS = {"sqlite": "IN (SELECT value FROM json_each(:ids))", "postgresql": "= ANY(CAST(:ids AS text[]))"}
 """`id …` for a list of ids, by dialect; `listed_ids` makes its parameter."""
-_COLUMNS = "e.id, e.status, e.routes, e.received_ms, a.workflow_id, a.replay, a.attempt, a.status, a.received_ms"
-_OF_SCOPE = "workspace = :workspace AND environment = :environment"
-_BY_KEY = (
-    "unnest(CAST(:ids AS text[])) AS k (id) CROSS JOIN LATERAL (SELECT *, ctid AS place FROM events"
-    f" WHERE {_OF_SCOPE} AND id >= k.id AND id <= k.id ORDER BY id LIMIT 1) AS e"
-)
-_ATTEMPTS = {
-    "sqlite": f"SELECT {_COLUMNS} FROM json_each(:ids) AS k CROSS JOIN events AS e CROSS JOIN attempts AS a"
-    " WHERE e.workspace = :workspace AND e.environment = :environment AND e.id = k.value"
-    " AND a.workspace = :workspace AND a.environment = :environment AND a.event_id = e.id",
-    "postgresql": f"SELECT {_COLUMNS} FROM {_BY_KEY}"
-    f" CROSS JOIN LATERAL (SELECT * FROM attempts WHERE {_OF_SCOPE} AND event_id = e.id OFFSET 0) AS a",
+_OF_ATTEMPT = "a.delivery_id, a.attempt, a.log_offset, a.workflow_id, a.replay, a.status, a.received_ms"
+_STORED = {
+    "sqlite": f"SELECT a.event_id, {_OF_ATTEMPT} FROM json_each(:ids) AS k CROSS JOIN attempts AS a"
+    " WHERE a.event_id = k.value",
+    "postgresql": f"SELECT a.event_id, {_OF_ATTEMPT} FROM unnest(CAST(:ids AS text[])) AS k (id)"
+    " CROSS JOIN LATERAL (SELECT * FROM attempts WHERE event_id = k.id OFFSET 0) AS a",
 }
-"""One row an attempt. Written so that both databases go from the ids to the rows by their keys, whatever statistics
-say: joined freely, each id costs a look at all attempts, or at all events of the workspace, while tables are young.
-"""
+_BY_KEY = (
+    "unnest(CAST(:ids AS text[])) AS k (id) CROSS JOIN LATERAL"
+    " (SELECT *, ctid AS place FROM events WHERE id >= k.id AND id <= k.id ORDER BY id LIMIT 1) AS e"
+)
+_SHOWN = {
+    "sqlite": "SELECT e.id, e.status, e.routes, e.received_ms FROM json_each(:ids) AS k CROSS JOIN events AS e"
+    " WHERE e.id = k.value",
+    "postgresql": f"SELECT e.id, e.status, e.routes, e.received_ms FROM {_BY_KEY}",
+}
 _SET = {
-    "sqlite": f"UPDATE events SET status = :status WHERE {_OF_SCOPE} AND id {AMONG_IDS['sqlite']}",
+    "sqlite": f"UPDATE events SET status = :status WHERE id {AMONG_IDS['sqlite']}",
     "postgresql": f"UPDATE events SET status = :status WHERE ctid = ANY(ARRAY(SELECT place FROM {_BY_KEY}))",
 }
+_ID, _RECEIVED, _ROUTES, _STATUS = map(EventRow._fields.index, ("id", "received_ms", "routes", "status"))
+_EVENT_ID, _OF_MS, _OFFSET = map(AttemptRow._fields.index, ("event_id", "received_ms", "log_offset"))
+_DELIVERY, _ATTEMPT = map(AttemptRow._fields.index, ("delivery_id", "attempt"))
+_WORKFLOW, _REPLAY, _STATE = map(AttemptRow._fields.index, ("workflow_id", "replay", "status"))
+
+States = dict[tuple[str, int], tuple[int, int, tuple[str, int, int, str]]]
+"""Of one event, by delivery and attempt: where it stands on its partition of `outcomes`, of which admission it is
+(`received_ms`), and what it came to: workflow, replay, attempt, state.
+"""
 
 
-def listed_ids(dialect: str, ids: list[str]) -> object:
-    return msgspec.json.encode(ids).decode() if dialect == "sqlite" else ids
+def listed_ids(dialect: str, ids: Collection[str]) -> object:
+    return msgspec.json.encode(ids).decode() if dialect == "sqlite" else list(ids)
 
 
 class Statuses:
     def __init__(self, dialect: str) -> None:
         self._dialect = dialect
-        self._attempts = text(_ATTEMPTS[dialect])
-        self._set = text(_SET[dialect])
+        self._stored, self._shown, self._set = (text(by_dialect[dialect]) for by_dialect in (_STORED, _SHOWN, _SET))
 
-    def refresh(self, connection: Connection, touched: Iterable[tuple[str, str, str]]) -> None:
-        """`touched`: workspace, environment and id of events; some may not be there (yet)."""
-        by_scope: dict[Scope, dict[str, None]] = defaultdict(dict)
-        for workspace, environment, event_id in touched:
-            by_scope[workspace, environment][event_id] = None
-        for scope, ids in by_scope.items():
-            every = list(ids)
-            for at in range(0, len(every), IDS_MAX):
-                self._refresh(connection, scope, every[at : at + IDS_MAX])
+    def settled(self, connection: Connection, events: list[Row], attempts: Sequence[Row]) -> tuple[list[Row], set[str]]:
+        """The events as these attempts and stored ones make them; asked before the transaction writes either.
 
-    def _refresh(self, connection: Connection, scope: Scope, ids: list[str]) -> None:
-        workspace, environment = scope
-        parameters = {"workspace": workspace, "environment": environment}
-        rows = connection.execute(self._attempts, {**parameters, "ids": listed_ids(self._dialect, ids)})
-        for status, changed in _changed(rows).items():
-            chosen = {"status": status, "ids": listed_ids(self._dialect, changed)}
-            connection.execute(self._set, parameters | chosen)
+        And the ids of events whose status must be looked at again when all is written: those that are not among these
+        events, or may have been admitted once more.
+        """
+        arriving: dict[str, list[Row]] = defaultdict(list)
+        for attempt in attempts:
+            arriving[attempt[_EVENT_ID]].append(attempt)
+        found = self._states(connection, {event[_ID] for event in events})
+        done = []
+        for event in events:
+            event_id = event[_ID]
+            of_event, states = arriving.get(event_id), found.get(event_id)
+            if of_event is not None or states is not None:
+                status = _status(event[_ROUTES], event[_RECEIVED], _merged(states, of_event or ()))
+                if status != event[_STATUS]:
+                    event = (*event[:_STATUS], status, *event[_STATUS + 1 :])
+            done.append(event)
+        admitted = {event[_ID]: event[_RECEIVED] for event in events}
+        again = {attempt[_EVENT_ID] for attempt in attempts if attempt[_OF_MS] != admitted.get(attempt[_EVENT_ID])}
+        return done, again
+
+    def refresh(self, connection: Connection, ids: Iterable[str]) -> None:
+        """Looks at these events, some of which may not be there (yet)."""
+        every = list(ids)
+        for at in range(0, len(every), IDS_MAX):
+            self._refresh(connection, every[at : at + IDS_MAX])
+
+    def _refresh(self, connection: Connection, ids: list[str]) -> None:
+        shown = connection.execute(self._shown, {"ids": listed_ids(self._dialect, ids)}).all()
+        states = self._states(connection, [row[0] for row in shown])
+        changed: dict[str, list[str]] = defaultdict(list)
+        for event_id, before, routes, received_ms in shown:
+            status = _status(routes, received_ms, states.get(event_id, {}))
+            if status != before:
+                changed[status].append(event_id)
+        for status, of_status in changed.items():
+            connection.execute(self._set, {"status": status, "ids": listed_ids(self._dialect, of_status)})
+
+    def _states(self, connection: Connection, ids: Collection[str]) -> dict[str, States]:
+        """What is stored of these events' attempts."""
+        found: dict[str, States] = defaultdict(dict)
+        if ids:
+            rows = connection.execute(self._stored, {"ids": listed_ids(self._dialect, list(ids))})
+            for event_id, delivery_id, attempt, offset, workflow_id, replay, status, of_ms in rows:
+                state = workflow_id, replay, attempt, status
+                found[event_id][delivery_id, attempt] = offset, of_ms, state
+        return found
 
 
-def _changed(rows: Iterable[Any]) -> dict[str, list[str]]:
-    """The ids of events whose status is another now, by that status."""
-    events: dict[str, tuple[str, str, int]] = {}
-    attempts: dict[str, list[AttemptState]] = defaultdict(list)
-    for event_id, status, routes, received_ms, *attempt in rows:
-        events[event_id] = status, routes, received_ms
-        attempts[event_id].append(AttemptState(*attempt))
-    changed: dict[str, list[str]] = defaultdict(list)
-    for event_id, (before, routes, received_ms) in events.items():
-        status = event_status(_routes(routes), received_ms, attempts[event_id])
-        if status != before:
-            changed[str(status)].append(event_id)
-    return changed
+def _merged(stored: States | None, attempts: Sequence[Row]) -> States:
+    """Of two records about one attempt the later counts."""
+    states = {} if stored is None else stored
+    for row in attempts:
+        key = row[_DELIVERY], row[_ATTEMPT]
+        before = states.get(key)
+        if before is None or before[0] <= row[_OFFSET]:
+            states[key] = row[_OFFSET], row[_OF_MS], (row[_WORKFLOW], row[_REPLAY], row[_ATTEMPT], row[_STATE])
+    return states
 
 
-@lru_cache(maxsize=4_096)
-def _routes(document: str) -> tuple[str, ...]:
-    return msgspec.json.decode(document, type=tuple[str, ...])
+def _status(routes: str, received_ms: int, states: States) -> str:
+    """Remembered by what it depends on: most events have the same routes and went the same way."""
+    return _status_of(routes, tuple([state for _, of_ms, state in states.values() if of_ms in (0, received_ms)]))
+
+
+@lru_cache(maxsize=16_384)
+def _status_of(routes: str, attempts: tuple[tuple[str, int, int, str], ...]) -> str:
+    counting = [AttemptState(*attempt, 0) for attempt in attempts]
+    return str(event_status(msgspec.json.decode(routes, type=tuple[str, ...]), 0, counting))

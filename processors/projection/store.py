@@ -1,13 +1,13 @@
 """The read model's one writer: a group of batches in one transaction, rows and positions together.
 
 Every statement leaves a row alone which a later record has set (upserts.py), so doing a batch twice changes nothing.
-Writers take turns: a transaction begins by counting itself, so numbers become readable in their order (`events.seq`).
+Writers take turns: a transaction begins by counting itself, so rows become readable in the order of `events.number`.
 
 Raises DatabaseAway where trying again may help (locked, full, restarting), RowsRefused where it never will, Replaced
 where another database stands in this one's place now (`atlas rebuild`). Blocking: projection calls it from one thread.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, case, select, text, update
@@ -28,6 +28,7 @@ from processors.projection.retention import (
 from processors.projection.statuses import Statuses
 from processors.projection.upserts import NO_SPECIAL, Columns, Upsert, Value
 from schemas.read_model import (
+    NUMBER_BITS,
     ROWS,
     attempts,
     events,
@@ -131,19 +132,19 @@ class Store:
         return set()
 
     def _write(self, connection: Connection, group: Sequence[Changes]) -> None:
-        seq = self._begin(connection)
+        number = self._begin(connection)
         if any(map(_is_compacted, group)):
             group = _not_applied(group, _positions(connection))
         for changes in group:
             changes.rows[source_positions] = list(changes.sources.values())
             changes.rows[log_positions] = [changes.position]
+        rows = {table: [row for changes in group for row in changes.rows.get(table, ())] for table in self._upserts}
+        rows[events], again = self._statuses.settled(connection, rows[events], rows[attempts])
+        first = number << NUMBER_BITS
+        rows[events] = [(*row[:-1], first + place) for place, row in enumerate(rows[events])]
         for table, upsert in self._upserts.items():
-            rows = [row for changes in group for row in changes.rows.get(table, ())]
-            if table is events:
-                rows = [(*row[:-1], seq) for row in rows]  # the last column is `seq`
-            upsert.put(connection, rows, [gone for changes in group for gone in changes.gone.get(table, ())])
-            if table is attempts:
-                self._statuses.refresh(connection, _touched(group))
+            upsert.put(connection, rows[table], [gone for changes in group for gone in changes.gone.get(table, ())])
+        self._statuses.refresh(connection, again)
 
     def _begin(self, connection: Connection) -> int:
         """The transaction's number. Holds other writers off until it ends. Raises Replaced."""
@@ -186,18 +187,9 @@ def _not_applied(group: Sequence[Changes], applied: Mapping[tuple[str, int], int
     ]
 
 
-def _touched(group: Sequence[Changes]) -> Iterator[tuple[Any, ...]]:
-    """Workspace, environment and id of each event that one of these rows is about."""
-    for changes in group:
-        for event in changes.rows.get(events, ()):
-            yield event[:3]
-        for attempt in changes.rows.get(attempts, ()):
-            yield attempt[:3]
-
-
 def _of_the_newest_admission(new: Columns, table: Table) -> ColumnElement[Any]:
     """An event decided once more stays where it is; one admitted once more is new to who pages."""
-    return case((new["received_ms"] > table.c.received_ms, new["seq"]), else_=table.c.seq)
+    return case((new["received_ms"] > table.c.received_ms, new["number"]), else_=table.c.number)
 
 
 def _furthest_of_same_topic(new: Columns, table: Table) -> ColumnElement[Any]:
@@ -214,7 +206,7 @@ def _is_refusal(error: Exception) -> bool:
 
 
 _SPECIAL: dict[Table, Mapping[str, Value]] = {
-    events: {"seq": _of_the_newest_admission},
+    events: {"number": _of_the_newest_admission},
     source_positions: {"next_offset": _furthest_of_same_topic},
 }
 """Columns whose value in a row that is there already is not simply the new one."""

@@ -1,7 +1,7 @@
 """Gathers what concurrent batches bring into transactions: many records in one under load, at once when idle.
 
 After a pause the first arrival waits 2 ms for company; under steady load a transaction begins at most every 20 ms, or
-as soon as 5,000 records wait. (A commit costs about a millisecond of processor time whatever is in it.)
+as soon as 20,000 records wait. (A commit costs about a millisecond of processor time whatever is in it.)
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from processors.projection.changes import Changes
 from processors.runtime.batches import Batch
 
-RECORDS_MAX = 5_000
+RECORDS_MAX = 20_000
 GATHER_SECONDS = 0.002
 INTERVAL_SECONDS = 0.02
 
@@ -70,7 +70,7 @@ class Transactions:
         self._began_at = asyncio.get_running_loop().time()
 
     def _take(self) -> list[Pending]:
-        """Whole batches, up to 5,000 records in all; at least one."""
+        """Whole batches, up to 20,000 records in all; at least one."""
         group = [self._waiting.popleft()]
         records = len(group[0].batch)
         while self._waiting and records + len(self._waiting[0].batch) <= RECORDS_MAX:

@@ -6,13 +6,14 @@ live one is then read as of that moment while they go on.
 
 from collections.abc import Iterator
 from itertools import islice
+from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Table, collate, select
+from sqlalchemy import ColumnElement, Connection, Exists, Table, collate, select
 
 from operations.read_model_engine import Reader
 from processors.projection.rebuild import Step, beside_live, fill, held, positions, replay
-from schemas.read_model import ROWS, attempts, events, events_metadata
+from schemas.read_model import ROWS, attempts, events, events_metadata, key_of
 
 DIFFERENCES_MAX = 100
 
@@ -52,13 +53,14 @@ def _differences(live: Connection, made: Connection) -> Iterator[Difference]:
 
 def _of_table(table: Table, live: Connection, made: Connection) -> Iterator[Difference]:
     """Both in the order of the key, walked side by side."""
-    width = len(table.primary_key.columns)
+    names = [name for name in table.columns.keys() if name != "number"]  # noqa: SIM118
+    key = itemgetter(*map(names.index, key_of(table)))
     ours, theirs = _rows(table, live), _rows(table, made)
     one, other = next(ours, None), next(theirs, None)
     while one is not None or other is not None:
         if one == other:
             one, other = next(ours, None), next(theirs, None)
-        elif other is None or (one is not None and one[:width] <= other[:width]):
+        elif other is None or (one is not None and key(one) <= key(other)):
             yield Difference(table.name, "live", one or ())
             one = next(ours, None)
         else:
@@ -67,22 +69,19 @@ def _of_table(table: Table, live: Connection, made: Connection) -> Iterator[Diff
 
 
 def _rows(table: Table, connection: Connection) -> Iterator[tuple[Any, ...]]:
-    """But for the transaction that wrote them, and for what is left of events that are gone."""
-    wanted = select(*(column for column in table.columns if column.name != "seq"))
+    """But for the order in which they were written, and for what is left of events that are gone."""
+    wanted = select(*(column for column in table.columns if column.name != "number"))
     if table is attempts:
-        wanted = wanted.where(_event_of(table, events.c.id == table.c.event_id))
+        wanted = wanted.where(_there_is(events.c.id == table.c.event_id))
     elif table is events_metadata:
-        wanted = wanted.where(
-            _event_of(table, (events.c.id == table.c.id) & (events.c.received_ms == table.c.received_ms))
-        )
+        wanted = wanted.where(_there_is((events.c.id == table.c.id) & (events.c.received_ms == table.c.received_ms)))
     order = [
         collate(column, "C") if connection.dialect.name == "postgresql" and column.type.python_type is str else column
-        for column in table.primary_key.columns
+        for column in (table.c[name] for name in key_of(table))
     ]
     rows = connection.execution_options(yield_per=2_000).execute(wanted.order_by(*order))
     return (tuple(bytes(value) if isinstance(value, memoryview) else value for value in row) for row in rows)
 
 
-def _event_of(table: Table, same: Any) -> Any:
-    same_scope = (events.c.workspace == table.c.workspace) & (events.c.environment == table.c.environment)
-    return select(events.c.id).where(same_scope & same).exists()
+def _there_is(event: ColumnElement[bool]) -> Exists:
+    return select(events.c.id).where(event).exists()

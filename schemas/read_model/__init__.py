@@ -16,6 +16,7 @@ from schemas.read_model.audit import AuditRow, audit_log
 from schemas.read_model.breaches import BreachRow, guardrail_breaches
 from schemas.read_model.entities import EntityRow, entities
 from schemas.read_model.events import (
+    NUMBER_BITS,
     AttemptRow,
     ConflictRow,
     EventRow,
@@ -25,6 +26,7 @@ from schemas.read_model.events import (
     events,
     events_metadata,
 )
+from schemas.read_model.keys import scope_of, term_of
 from schemas.read_model.positions import (
     LogPosition,
     SourcePosition,
@@ -33,10 +35,11 @@ from schemas.read_model.positions import (
     read_model_state,
     source_positions,
 )
-from schemas.read_model.tables import Rules, metadata, rules_of
+from schemas.read_model.tables import Rules, key_of, metadata, rules_of
 from schemas.read_model.work import ProjectRow, TaskRow, projects, tasks
 
 __all__ = [
+    "NUMBER_BITS",
     "ROWS",
     "AttemptRow",
     "AuditRow",
@@ -58,13 +61,16 @@ __all__ = [
     "events",
     "events_metadata",
     "guardrail_breaches",
+    "key_of",
     "log_positions",
     "metadata",
     "projects",
     "read_model_state",
     "rules_of",
+    "scope_of",
     "source_positions",
     "tasks",
+    "term_of",
 ]
 
 ROWS: dict[Table, type[NamedTuple]] = {

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, Table, Text, text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, Text, text
 
 from schemas.commands import RETENTION_DAYS_MAX
 from schemas.read_model.tables import Rules, metadata
@@ -14,7 +14,8 @@ class EventRow(NamedTuple):
     Admitted again after its key's 24 hours, it is one row with the newest admission's time and source.
 
     `status` follows from the attempts (schemas/event_status.py) and is kept by the transaction that writes them.
-    `seq` is the number of the transaction that made the row readable: who pages finds what came late by it.
+    `number` counts in the order in which rows became readable: that of the transaction, then the place in it
+    (NUMBER_BITS). Who pages finds by it what came late.
     """
 
     workspace: str
@@ -34,15 +35,19 @@ class EventRow(NamedTuple):
     source_partition: int
     source_offset: int
     status: str
-    seq: int = 0
+    scope: int  # of workspace and environment (keys.py)
+    number: int = 0
 
+
+NUMBER_BITS = 20
+"""Those of the place within a transaction."""
 
 events = Table(
     "events",
     metadata,
-    Column("workspace", Text, primary_key=True),
-    Column("environment", Text, primary_key=True),
-    Column("id", Text, primary_key=True),
+    Column("workspace", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("id", Text, nullable=False),
     Column("stream", Text, nullable=False),
     Column("type", Text, nullable=False),
     Column("received_ms", BigInteger, nullable=False),
@@ -57,31 +62,30 @@ events = Table(
     Column("source_partition", BigInteger, nullable=False),
     Column("source_offset", BigInteger, nullable=False),
     Column("status", Text, nullable=False),
-    Column("seq", BigInteger, nullable=False),
-    Index("ix_events_received", "workspace", "environment", "received_ms", "id"),
-    Index("ix_events_stream", "workspace", "environment", "stream", "received_ms", "id"),
-    Index("ix_events_type", "workspace", "environment", "type", "received_ms", "id"),
+    Column("scope", BigInteger, nullable=False),
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Index("ux_events_id", "id", unique=True),
+    Index("ix_events_received", "scope", "received_ms"),
+    Index("ix_events_stream", "scope", "stream", "received_ms"),
+    Index("ix_events_type", "scope", "type", "received_ms"),
     Index(
         "ix_events_open",
-        *("workspace", "environment", "status", "received_ms", "id"),
+        *("scope", "status", "received_ms"),
         sqlite_where=text("status <> 'delivered'"),
         postgresql_where=text("status <> 'delivered'"),
     ),
-    Index("ix_events_seq", "seq", "workspace", "environment", "received_ms"),
-    info={"rules": Rules("received_ms")},
+    info={"rules": Rules("received_ms", key=("id",))},
 )
+"""Ids hold a hash of their workspace and environment, so one id is one event wherever it is."""
 
 
 class MetadataRow(NamedTuple):
-    """One key of an event's metadata, for the filter `metadata.<key>`; a number or boolean stands as its JSON.
+    """One key of an event's metadata with its value (`term_of`), for the filter `metadata.<key>`.
 
     Rows of an earlier admission stay until retention: those whose `received_ms` is not the event's don't count.
     """
 
-    workspace: str
-    environment: str
-    key: str
-    value: str
+    term: int
     received_ms: int
     id: str
 
@@ -89,10 +93,7 @@ class MetadataRow(NamedTuple):
 events_metadata = Table(
     "events_metadata",
     metadata,
-    Column("workspace", Text, primary_key=True),
-    Column("environment", Text, primary_key=True),
-    Column("key", Text, primary_key=True),
-    Column("value", Text, primary_key=True),
+    Column("term", BigInteger, primary_key=True, autoincrement=False),
     Column("received_ms", BigInteger, primary_key=True, autoincrement=False),
     Column("id", Text, primary_key=True),
     info={"rules": Rules()},
@@ -129,8 +130,8 @@ class AttemptRow(NamedTuple):
 attempts = Table(
     "attempts",
     metadata,
-    Column("workspace", Text, primary_key=True),
-    Column("environment", Text, primary_key=True),
+    Column("workspace", Text, nullable=False),
+    Column("environment", Text, nullable=False),
     Column("event_id", Text, primary_key=True),
     Column("delivery_id", Text, primary_key=True),
     Column("attempt", BigInteger, primary_key=True, autoincrement=False),

@@ -12,6 +12,7 @@ metadata = MetaData(
 class Rules(NamedTuple):
     """`Table(…, info={"rules": Rules(…)})`: how rows of one key follow each other, and when they leave.
 
+    `key`: the columns that tell rows apart, where those aren't the primary key's.
     `newer_by`: the row that is higher in this column stays, of equal ones the one written later; None: the first stays.
     `compacted`: records of its topic may take rows away, so a batch that was applied before is not applied again: what
     a later batch took away would come back.
@@ -22,6 +23,12 @@ class Rules(NamedTuple):
     time: str = ""
     kept_days: int | None = None
     compacted: bool = False
+    key: tuple[str, ...] = ()
+
+
+def key_of(table: Table) -> tuple[str, ...]:
+    """The names of the columns that tell its rows apart."""
+    return rules_of(table).key or tuple(table.primary_key.columns.keys())
 
 
 def rules_of(table: Table) -> Rules:

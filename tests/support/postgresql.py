@@ -1,8 +1,8 @@
 """A PostgreSQL server of one's own, from the system's package (Debian puts it under /usr/lib/postgresql).
 
-It runs in a directory of its own on a free port, without fsync, and ends with `stop`, or a second after the process
-that started it is gone, however that happened. PostgreSQL refuses to run as root, so a test run by root starts it as
-the package's own user.
+It runs in a directory of its own on a free port, without fsync unless settings say otherwise, and ends with `stop`,
+or a second after the process that started it is gone, however that happened. PostgreSQL refuses to run as root, so a
+test run by root starts it as the package's own user.
 """
 
 import os
@@ -11,7 +11,9 @@ import signal
 import subprocess
 import tempfile
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import psycopg
 
@@ -34,8 +36,9 @@ def binaries() -> Path | None:
 
 
 class Server:
-    def __init__(self, programs: Path) -> None:
+    def __init__(self, programs: Path, settings: Mapping[str, str] = MappingProxyType({})) -> None:
         self._programs = programs
+        self._settings = {"fsync": "off", **settings}
         self._user = SERVER_USER if os.geteuid() == 0 else None
         self._directory = Path(tempfile.mkdtemp(prefix="atlas-postgresql-"))
         self._data = self._directory / "data"
@@ -50,7 +53,8 @@ class Server:
     def start(self) -> None:
         """Serves when it returns."""
         options = ("-p", str(self._port), "-k", str(self._directory), "-c", "listen_addresses=127.0.0.1")
-        self._process = self._start("postgres", "-D", str(self._data), *options, "-c", "fsync=off")
+        settings = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
+        self._process = self._start("postgres", "-D", str(self._data), *options, *settings)
         watched = (str(os.getpid()), str(self._process.pid), str(self._directory))
         self._watcher = subprocess.Popen(["sh", "-c", WATCH, "watch", *watched], start_new_session=True)
         if not wait_until(self._serves, START_TIMEOUT_SECONDS):

@@ -5,7 +5,17 @@ from typing import Any
 import pytest
 
 from processors.projection.decide import project
-from schemas.read_model import ROWS, EventRow, LogPosition, SourcePosition, attempts, event_conflicts, events
+from schemas.read_model import (
+    ROWS,
+    AttemptRow,
+    EventRow,
+    LogPosition,
+    SourcePosition,
+    attempts,
+    event_conflicts,
+    events,
+    scope_of,
+)
 from schemas.records import Decision, Outcome
 from tests.support.log_records import (
     RECEIVED_MS,
@@ -48,7 +58,8 @@ def test_an_admitted_event_is_one_row_with_all_that_is_shown() -> None:
             "source_partition": 3,
             "source_offset": 7,
             "status": "accepted",
-            "seq": 0,
+            "scope": scope_of(WORKSPACE, "live"),
+            "number": 0,
         }
     ]
     assert changes.position == LogPosition("decisions", 3, 41)
@@ -74,7 +85,7 @@ def test_only_an_admitted_event_shows_and_a_conflict_is_kept_for_who_was_given_i
 
 def test_an_attempt_is_one_row() -> None:
     outcome = an_outcome(status="retry_scheduled", http_status=None, error_code="upstream_timeout", next_attempt_ms=9)
-    (row,) = project(attempted(outcome, first_offset=12)).rows[attempts]
+    (row,) = map(AttemptRow._make, project(attempted(outcome, first_offset=12)).rows[attempts])
     assert (row.status, row.http_status, row.error_code, row.next_attempt_ms) == (
         "retry_scheduled",
         None,
@@ -105,7 +116,7 @@ def test_an_attempt_is_one_row() -> None:
 def test_what_can_not_be_read_is_named_alone_and_its_neighbours_go_on(value: bytes | None, why: str) -> None:
     before, bad, after = decided(a_decision(1), a_decision(2), a_decision(3))
     changes = project([before, bad._replace(value=value), after])
-    assert [row.id for row in changes.rows[events]] == [event_id(1), event_id(3)]
+    assert [row[2] for row in changes.rows[events]] == [event_id(1), event_id(3)]
     assert [unreadable.record.offset for unreadable in changes.unreadable] == [bad.offset]
     assert why in changes.unreadable[0].why
     assert changes.position == LogPosition("decisions", 3, after.offset + 1)
@@ -123,8 +134,8 @@ def test_an_outcome_that_makes_no_sense_is_named_alone(outcome: Outcome) -> None
 def test_a_NUL_which_PostgreSQL_can_not_hold_is_shown_as_the_replacement_character() -> None:
     decision = a_decision(type="a.\x00b", idempotency_key="k\x00", metadata=b'{"a": "\x00"}', topic_id="\x00")
     outcome = an_outcome(status="exhausted", error_message="said \x00", response_excerpt=b"\x00\xff")
-    (event,) = project(decided(decision)).rows[events]
-    (attempt,) = project(attempted(outcome)).rows[attempts]
+    (event,) = map(EventRow._make, project(decided(decision)).rows[events])
+    (attempt,) = map(AttemptRow._make, project(attempted(outcome)).rows[attempts])
     assert (event.type, event.idempotency_key, event.metadata) == ("a.\ufffdb", "k\ufffd", '{"a": "\ufffd"}')
     assert (attempt.error_message, attempt.response_excerpt) == ("said \ufffd", b"\x00\xff")
 
@@ -155,7 +166,7 @@ def test_a_refusal_may_name_a_topic_that_is_no_stream_s() -> None:
 
 def test_records_can_be_left_out_by_offset() -> None:
     changes = project(decided(a_decision(1), a_decision(2), first_offset=10), without={11})
-    assert [row.id for row in changes.rows[events]] == [event_id(1)]
+    assert [row[2] for row in changes.rows[events]] == [event_id(1)]
     assert changes.position == LogPosition("decisions", 3, 12)
 
 

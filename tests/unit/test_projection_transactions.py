@@ -66,20 +66,20 @@ async def test_what_comes_while_a_transaction_runs_waits_for_the_next() -> None:
     assert recorder.sizes == [[1], [2, 2]]
 
 
-async def test_a_transaction_holds_whole_batches_of_at_most_5_000_records_in_all() -> None:
+async def test_a_transaction_holds_whole_batches_of_at_most_20_000_records_in_all() -> None:
     recorder = Recorder()
     with running(recorder) as transactions:
-        sizes = [3_000, 2_000, 1, 6_000, 4_999, 1, 1]
+        sizes = [12_000, 8_000, 1, 24_000, 19_999, 1, 1]
         await asyncio.gather(*(transactions.add(*a_batch(size, place)) for place, size in enumerate(sizes)))
-    assert recorder.sizes == [[3_000, 2_000], [1], [6_000], [4_999, 1], [1]]
+    assert recorder.sizes == [[12_000, 8_000], [1], [24_000], [19_999, 1], [1]]
 
 
 async def test_enough_records_do_not_wait_for_company(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "GATHER_SECONDS", 3_600)
     recorder = Recorder()
     with running(recorder) as transactions:
-        await asyncio.gather(transactions.add(*a_batch(4_000)), transactions.add(*a_batch(1_000, 1)))
-    assert recorder.sizes == [[4_000, 1_000]]
+        await asyncio.gather(transactions.add(*a_batch(16_000)), transactions.add(*a_batch(4_000, 1)))
+    assert recorder.sizes == [[16_000, 4_000]]
 
 
 async def test_a_failure_reaches_all_of_its_transaction_and_none_of_the_next() -> None:

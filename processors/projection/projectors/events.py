@@ -1,50 +1,69 @@
-"""`decisions`: an admitted event is a row, with one more for each key of its metadata; so is an id that lost. Pure."""
+"""`decisions`: an admitted event is a row, with one more for each key of its metadata; so is an id that lost. Pure.
+
+A hot path: rows are put together in one go, and what repeats (topics, routes, metadata) is worked out once.
+"""
 
 from functools import lru_cache
 
 import msgspec
 
 from processors.projection.changes import KEY_CHARACTERS_MAX, Changes, LogRecord, json_text, key_text, plain_text
+from schemas.codec import DECISION
 from schemas.event_status import status_at_first
-from schemas.read_model import (
-    ConflictRow,
-    EventRow,
-    MetadataRow,
-    SourcePosition,
-    event_conflicts,
-    events,
-    events_metadata,
-)
-from schemas.records import Decision
+from schemas.read_model import SourcePosition, event_conflicts, events, events_metadata, scope_of, term_of
 from schemas.spine_events import SOURCE_TERM, source_of
 from schemas.spine_events import STREAM as SPINE
 from schemas.topics import StreamTopic, parse_stream_topic
 
 DECIDED = frozenset({"admitted", "replay", "conflict", "refused"})
 METADATA_KEYS_MAX, METADATA_KEY_CHARACTERS_MAX, METADATA_VALUE_CHARACTERS_MAX = 20, 64, 512
+METADATA_REMEMBERED_BYTES = 1_024
 
 
 def apply(changes: Changes, record: LogRecord) -> None:
     """A refusal names any topic; all else is about a stream's."""
-    decision = Decision.decode(record.value)
-    if decision.outcome not in DECIDED:
+    # fmt: off
+    (
+        outcome, topic, topic_id, partition, offset, received_ms, event_id, original_id, _reason, direct, type_,
+        occurred_at, actor, metadata, idempotency_key, data_bytes, routes,
+    ) = DECISION.values(record.value)
+    # fmt: on
+    if outcome not in DECIDED:
         raise ValueError("the decision's outcome is not a known one")
-    source = _stream_topic(decision.topic)
+    source = _stream_topic(topic)
     if source is None:
-        if decision.outcome != "refused":
+        if outcome != "refused":
             raise ValueError("the decision is not about a stream's topic")
         return
-    if decision.outcome == "admitted":
-        event = _event(decision, source)
-        changes.rows[events].append(event)
-        if event.metadata is not None:
-            changes.rows[events_metadata] += _metadata(event)
-        if event.stream == SPINE:
-            changes.rows[events_metadata].append(_source(event))
-    elif decision.outcome == "conflict":
-        changes.rows[event_conflicts].append(_conflict(decision, source))
-    if not decision.direct and decision.partition == record.partition:
-        _pass_source(changes.sources, decision, record.offset)
+    workspace, environment = source.workspace, source.environment
+    if not 0 < len(event_id) <= KEY_CHARACTERS_MAX or "\x00" in event_id:
+        event_id = key_text(event_id) if outcome in ("admitted", "conflict") else ""
+    if outcome == "admitted":
+        texts = type_, occurred_at, topic_id
+        if "\x00" in "".join(texts):
+            type_, occurred_at, topic_id = map(plain_text, texts)
+        if idempotency_key is not None and "\x00" in idempotency_key:
+            idempotency_key = plain_text(idempotency_key)
+        routed, status = _routes(tuple(routes))
+        # fmt: off
+        changes.rows[events].append((
+            workspace, environment, event_id, source.stream, type_, received_ms, occurred_at, idempotency_key,
+            json_text(actor), json_text(metadata), routed, data_bytes, topic, topic_id, partition, offset, status,
+            scope_of(workspace, environment), 0,
+        ))
+        # fmt: on
+        if metadata is not None:
+            found = _terms if len(metadata) <= METADATA_REMEMBERED_BYTES else _terms.__wrapped__
+            changes.rows[events_metadata] += [
+                (term, received_ms, event_id) for term in found(workspace, environment, metadata)
+            ]
+        if source.stream == SPINE:
+            changes.rows[events_metadata].append((_source(workspace, environment, actor), received_ms, event_id))
+    elif outcome == "conflict":
+        conflict = workspace, environment, event_id, key_text(original_id), received_ms
+        changes.rows[event_conflicts].append(conflict)
+    if not direct and partition == record.partition:
+        _pass_source(changes.sources, (topic, partition), plain_text(topic_id), offset + 1, record.offset)
 
 
 @lru_cache(maxsize=4_096)
@@ -52,55 +71,37 @@ def _stream_topic(name: str) -> StreamTopic | None:
     return parse_stream_topic(name) if len(name) <= KEY_CHARACTERS_MAX and "\x00" not in name else None
 
 
-def _event(decision: Decision, source: StreamTopic) -> EventRow:
-    return EventRow(
-        source.workspace,
-        source.environment,
-        key_text(decision.event_id),
-        source.stream,
-        plain_text(decision.type),
-        decision.received_ms,
-        plain_text(decision.occurred_at),
-        None if decision.idempotency_key is None else plain_text(decision.idempotency_key),
-        json_text(decision.actor),
-        json_text(decision.metadata),
-        _routes(tuple(decision.routes)),
-        decision.data_bytes,
-        decision.topic,
-        plain_text(decision.topic_id),
-        decision.partition,
-        decision.offset,
-        str(status_at_first(decision.routes)),
-    )
+@lru_cache(maxsize=4_096)
+def _routes(routes: tuple[str, ...]) -> tuple[str, str]:
+    """As JSON; and the status of an event that has these before any attempt."""
+    return msgspec.json.encode(routes).decode(), str(status_at_first(routes))
 
 
 @lru_cache(maxsize=4_096)
-def _routes(routes: tuple[str, ...]) -> str:
-    return msgspec.json.encode(routes).decode()
-
-
-def _metadata(event: EventRow) -> list[MetadataRow]:
+def _terms(workspace: str, environment: str, metadata: bytes) -> tuple[int, ...]:
     """What can be searched for: what the API takes (A-036). Other things, from who knows where, are only shown."""
+    return tuple(term_of(workspace, environment, key, value) for key, value in searchable(json_text(metadata) or "{}"))
+
+
+def _source(workspace: str, environment: str, actor: bytes | None) -> int:
+    """By which the spine's events are found, beside their metadata."""
+    source = plain_text(source_of(json_text(actor)))[:METADATA_VALUE_CHARACTERS_MAX]
+    return term_of(workspace, environment, SOURCE_TERM, source)
+
+
+def searchable(metadata: str) -> list[tuple[str, str]]:
+    """The keys and values of a metadata document by which its event is found."""
     try:
-        found = _METADATA.decode(event.metadata or "{}")
+        found = _METADATA.decode(metadata)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return []
-    rows = []
+    pairs = []
     for key, raw in found.items():
         value = raw if isinstance(raw, str) else _scalar(raw)
         if value is None or len(key) > METADATA_KEY_CHARACTERS_MAX or len(value) > METADATA_VALUE_CHARACTERS_MAX:
             continue
-        row = MetadataRow(
-            event.workspace, event.environment, plain_text(key), plain_text(value), event.received_ms, event.id
-        )
-        rows.append(row)
-    return rows[:METADATA_KEYS_MAX]
-
-
-def _source(event: EventRow) -> MetadataRow:
-    """By which the spine's events are found, beside their metadata."""
-    source = plain_text(source_of(event.actor))[:METADATA_VALUE_CHARACTERS_MAX]
-    return MetadataRow(event.workspace, event.environment, SOURCE_TERM, source, event.received_ms, event.id)
+        pairs.append((plain_text(key), plain_text(value)))
+    return pairs[:METADATA_KEYS_MAX]
 
 
 def _scalar(value: object) -> str | None:
@@ -108,29 +109,21 @@ def _scalar(value: object) -> str | None:
     return msgspec.json.encode(value).decode() if isinstance(value, bool | int | float) else None
 
 
-def _conflict(decision: Decision, source: StreamTopic) -> ConflictRow:
-    return ConflictRow(
-        source.workspace,
-        source.environment,
-        key_text(decision.event_id),
-        key_text(decision.original_id),
-        decision.received_ms,
-    )
-
-
-def _pass_source(sources: dict[tuple[str, int], SourcePosition], decision: Decision, log_offset: int) -> None:
+def _pass_source(
+    sources: dict[tuple[str, int], SourcePosition],
+    key: tuple[str, int],
+    topic_id: str,
+    next_offset: int,
+    log_offset: int,
+) -> None:
     """Decisions about a gateway's records stand in their order, on the partition of the same number.
 
     A record decided once more (its worker was restarted) takes nothing back; a topic made anew starts anew.
     """
-    key = decision.topic, decision.partition
-    next_offset = decision.offset + 1
     before = sources.get(key)
-    if before is not None and before.topic_id == decision.topic_id:
+    if before is not None and before.topic_id == topic_id:
         next_offset = max(next_offset, before.next_offset)
-    sources[key] = SourcePosition(
-        decision.topic, decision.partition, plain_text(decision.topic_id), next_offset, log_offset
-    )
+    sources[key] = SourcePosition(*key, topic_id, next_offset, log_offset)
 
 
 _METADATA = msgspec.json.Decoder(dict[str, object])

@@ -121,4 +121,4 @@ def test_metadata_of_an_earlier_admission_goes(store: Store, database_url: str) 
     store.apply([project(decided(a_decision(1, metadata=region), again))])
     assert len(contents(database_url)["events_metadata"]) == 2
     walk(store, RECEIVED_MS + 4 * DAY_MS)
-    assert [row[4] for row in contents(database_url)["events_metadata"]] == [RECEIVED_MS + DAY_MS]
+    assert [row[1] for row in contents(database_url)["events_metadata"]] == [RECEIVED_MS + DAY_MS]

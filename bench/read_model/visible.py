@@ -1,0 +1,84 @@
+"""From the 202 to being there for readers: a whole Atlas, a steady rate, and a reader that looks every few ms."""
+
+import asyncio
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from sqlalchemy import text
+
+from bench.figures import figures_of
+from bench.latency import STREAM, prepare
+from bench.read_model.databases import database
+from bench.receiver import receiver
+from bench.sender import send_steadily
+from bench.system import System
+from deploy.local.spawn import wait_until
+from operations.read_model_engine import Reader
+from tests.support.ports import free_port_base
+
+LOOK_SECONDS = 0.005
+WARM_UP_SECONDS = 3.0
+ARRIVE_SECONDS = 30.0
+_NEW = text("SELECT number, id FROM events WHERE number > :last ORDER BY number")
+
+
+class Looking(threading.Thread):
+    """Notes when each event is first seen, on the machine's one monotonic clock."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)
+        self.seen: dict[str, int] = {}
+        self._reader = Reader(url, 1)
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        last = 0
+        while not self._ended.is_set():
+            with self._reader.connect() as connection:
+                rows = connection.execute(_NEW, {"last": last}).all()
+            now_ns = time.monotonic_ns()
+            for number, event_id in rows:
+                self.seen.setdefault(event_id, now_ns)
+                last = number
+            time.sleep(LOOK_SECONDS)
+        self._reader.close()
+
+    def end(self) -> None:
+        self._ended.set()
+        self.join()
+
+
+def visible(name: str, home: Path, rate: float, seconds: float) -> dict[str, Any]:
+    """Rate limits are off: a gateway takes what it can."""
+    with database(name, home) as url, receiver() as endpoint:
+        environment = {"ATLAS_RATE_LIMITS": "off", "DATABASE_URL": url}
+        with System(home / "atlas", free_port_base(), environment) as atlas:
+            surface = atlas.dev["events"]
+            prepare(surface, endpoint)
+            looking = Looking(url)
+            looking.start()
+            sent = uvloop.run(_send(surface, rate, seconds, looking))
+            looking.end()
+    accepted = [one for one in sent if one.status == 202]
+    times = [looking.seen[one.event_id] - one.answered_ns for one in accepted if one.event_id in looking.seen]
+    answered = [one.answered_ns - one.due_ns for one in accepted]
+    return {
+        "rate": rate,
+        "seconds": seconds,
+        "sent": len(sent),
+        "not_accepted": len(sent) - len(accepted),
+        "not_seen": len(accepted) - len(times),
+        "accepted_to_visible": figures_of(times).as_json(),
+        "request_to_202": figures_of(answered).as_json(),
+    }
+
+
+async def _send(surface: Any, rate: float, seconds: float, looking: Looking) -> list[Any]:
+    await send_steadily(surface, STREAM, rate, WARM_UP_SECONDS)
+    sent = await send_steadily(surface, STREAM, rate, seconds)
+    wanted = {one.event_id for one in sent if one.status == 202}
+    await asyncio.to_thread(wait_until, lambda: wanted <= looking.seen.keys(), ARRIVE_SECONDS)
+    return sent
