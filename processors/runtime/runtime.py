@@ -323,6 +323,8 @@ class Runtime:
 
     async def _on_rebalanced(self, _app: faust.App, **_kwargs: Any) -> None:
         self._assigned_once = True
+        if not self.consumer.assignment():
+            self.consumer.settle()
         self._look_at_subscription()
 
 

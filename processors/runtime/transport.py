@@ -87,6 +87,8 @@ class Consumer(driver.Consumer):
     fetcher: Fetcher | None = None
     on_draining: Callable[[], Awaitable[None]] | None = None
     start_from: Callable[[set[TP]], Awaitable[Mapping[TP, int | None]]] | None = None
+    unsettled_since: float | None = None
+    """By the monotonic clock: since when this member waits for the end of a rebalance; None while it does not."""
 
     def _new_consumer_thread(self) -> MembershipThread:
         return MembershipThread(self, loop=self.loop, beacon=self.beacon)
@@ -99,6 +101,7 @@ class Consumer(driver.Consumer):
         await super().on_start()
         self._confirmed: dict[TP, int] = {}
         self._draining = False
+        self.unsettled_since = time.monotonic()
         self.fetcher = Fetcher(_bootstrap(self.app), self.app.conf.id)
 
     async def on_stop(self) -> None:
@@ -133,6 +136,11 @@ class Consumer(driver.Consumer):
             offsets |= await self.start_from(set(offsets))
         self._draining = False
         self.fetcher.assign(offsets)
+        self.settle()
+
+    def settle(self) -> None:
+        """What the group has given is known, and fetched."""
+        self.unsettled_since = None
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Mapping[TP, list[BatchMessage]]:
         assert self.fetcher is not None
@@ -152,6 +160,7 @@ class Consumer(driver.Consumer):
         """
         assert self.fetcher is not None
         self._draining = True
+        self.unsettled_since = self.unsettled_since or time.monotonic()
         if self.on_draining is not None:
             await self.on_draining()
         deadline = self.loop.time() + FINISH_SECONDS_MAX

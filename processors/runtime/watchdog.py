@@ -5,6 +5,7 @@ What is looked at, about once a second:
 - progress of the whole: records wait and none was handled for 60 s;
 - each call of a handler: a batch that hangs alone, while others go on, for 60 s;
 - each partition's fetch: its records wait at the broker and none comes, while nothing else waits here, for 60 s (F31);
+- the group: a rebalance that does not end for 60 s, in which nothing is owned and so nothing seems to wait;
 - the event loop itself. Heartbeats come from a thread of their own and would go on for ever, so they are held back once
   the loop has not run for a session, and the group gives the partitions to others. A loop that does not come back for
   60 s ends the process: faulthandler's timer needs neither the loop nor Python's lock, and leaves every thread's stack.
@@ -102,7 +103,7 @@ class Watchdog:
         lags = fetcher.lag()
         metrics.LAG_RECORDS.labels(self._runtime.group).set(sum(lags.values()))
         lag = sum(records for tp, records in lags.items() if tp.topic not in self._runtime.unwatched)
-        why = self._whole(lag, now) or self._call(now) or self._fetch(fetcher, now)
+        why = self._whole(lag, now) or self._call(now) or self._fetch(fetcher, now) or self._rebalance(now)
         if why is None:
             return None
         event(log, "worker.stalled", logging.ERROR, lag_records=lag, why=why)
@@ -129,3 +130,9 @@ class Watchdog:
         behind = f"{fetcher.lag().get(tp, 0)} records of {tp.topic}[{tp.partition}]"
         why = fetcher.unreadable(tp) or "and nobody knows why"
         return f"{behind} wait at the broker and none came for {seconds:.0f} s: {why}"
+
+    def _rebalance(self, now: float) -> str | None:
+        since = self._runtime.consumer.unsettled_since
+        if since is None or now - since <= STALLED_SECONDS:
+            return None
+        return f"a rebalance of the group {self._runtime.group} has not ended for {now - since:.0f} s"

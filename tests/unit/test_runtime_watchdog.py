@@ -107,7 +107,7 @@ class Fetching:
 def a_runtime(fetcher: Fetching, call: Call | None = None) -> Any:
     lease = Lease(3_600.0)
     lease.renew(time.monotonic() + STALLED_SECONDS * 10)
-    consumer = SimpleNamespace(fetcher=fetcher, lease=lease)
+    consumer = SimpleNamespace(fetcher=fetcher, lease=lease, unsettled_since=None)
     return SimpleNamespace(
         consumer=consumer,
         group="test",
@@ -153,3 +153,12 @@ def test_recovery_of_a_large_table_is_progress() -> None:
     for number in range(5):
         runtime.tables.recovered_entries += 1
         assert watchdog._look(now + number * 50.0) is None
+
+
+@pytest.mark.requirement("F30")
+def test_a_rebalance_that_does_not_end_is_named_though_nothing_seems_to_wait() -> None:
+    runtime = a_runtime(Fetching(0, {}))
+    assert told(runtime, 65.0) is None
+    runtime.consumer.unsettled_since = time.monotonic()
+    assert told(runtime, 50.0) is None
+    assert told(runtime, 65.0) == "a rebalance of the group test has not ended for 65 s"
