@@ -223,7 +223,10 @@ def _opened(directory: Path, spec: TableSpec, cache: Cache) -> Rdict:
     deadline = time.monotonic() + LOCK_WAIT_SECONDS
     while True:
         try:
-            return Rdict(str(directory), _options(cache), access_type=access)
+            options = _options(cache)
+            # Named, or rocksdict takes the family's options from the database: without our cache, and with the filter
+            # of each TTL before inside the next one, which reads the end of a value as its age and drops what lives.
+            return Rdict(str(directory), options, column_families={"default": options}, access_type=access)
         except Exception as error:  # rocksdict has no exceptions of its own
             if not is_held(str(error)):
                 raise TableRefused(

@@ -169,6 +169,27 @@ def test_batches_that_change_nothing_leave_a_stamp_once_an_hour(
     partition.close()
 
 
+@pytest.mark.requirement("F15", "F21")
+@pytest.mark.parametrize("spec", [AGING, LASTING])
+def test_however_often_it_was_opened_a_compaction_takes_nothing_that_lives(spec: TableSpec, tmp_path: Path) -> None:
+    """Several of one process, as a worker has them. The values end as if they had been written in 1970."""
+    lives, written = 6, {}
+    for life in range(lives):
+        changes = {b"%d-%d" % (life, number): b"value" + bytes(4) for number in range(50)}
+        written.update(changes)
+        for name in ("one", "two", "three"):
+            partition = TablePartition(spec, tmp_path / name, shared_cache())
+            partition.write(changes, life + 1, MINE)
+            partition.close()
+    for name in ("one", "two", "three"):
+        partition = TablePartition(spec, tmp_path / name, shared_cache())
+        partition._db.compact_range(None, None)
+        assert dict(partition.scan(b"")) == written
+        assert (stored := partition.position()) is not None
+        assert stored.next_offset == lives
+        partition.close()
+
+
 def test_a_view_shows_its_own_changes_over_what_is_written(opened: Callable[..., TablePartition]) -> None:
     partition = opened()
     partition.write({b"a1": b"old", b"a2": b"old", b"b": b"old"}, 5, MINE)
