@@ -6,7 +6,7 @@ READY := $(VENV)/.installed
 CODE := bench cli deploy ingest_gateway operations processors schemas tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup broker run test test-slow test-unit chaos lint format docs requirements bench bench-latency bench-delivery bench-read-model lock lock-bench clean
+.PHONY: help setup broker run test test-slow test-unit chaos lint format docs requirements bench bench-latency bench-delivery bench-read-model bench-edge test-edge-worker lock lock-bench clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -64,6 +64,16 @@ bench-delivery: broker ## Deliveries a second and a core, isolation from bad end
 
 bench-read-model: $(READY) ## Projection, rebuild, reads, accepted to visible: SQLite and PostgreSQL, bare drivers beside
 	@$(PYTHON) -m bench.read_model
+
+bench-edge: $(READY) ## The edge proxy beside a direct call, and beside LiteLLM's proxy where it can be installed
+	@$(PYTHON) -m bench.edge
+
+test-edge-worker: deploy/edge-worker/node_modules ## The Cloudflare Worker, in the runtime that Cloudflare uses (needs Node.js 20)
+	@cd deploy/edge-worker && npm test
+
+deploy/edge-worker/node_modules: deploy/edge-worker/package-lock.json
+	@cd deploy/edge-worker && npm ci
+	@touch $@
 
 lock: $(READY) ## Write requirements.lock anew from pyproject.toml
 	@$(VENV)/bin/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \

@@ -2,7 +2,7 @@
 
 import click
 
-from cli import export, keys, limits, read_model, run, tables, workspaces
+from cli import edge, export, keys, limits, read_model, run, tables, workspaces
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -18,6 +18,7 @@ for command in (
     *keys.COMMANDS,
     *read_model.COMMANDS,
     *export.COMMANDS,
+    *edge.COMMANDS,
 ):
     main.add_command(command)
 

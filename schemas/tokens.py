@@ -46,11 +46,16 @@ def mint_token(master_key: bytes, key_kind: str, environment: str, key_id: str) 
     return token_prefix(key_kind, environment) + secret
 
 
+def hashing_key(master_key: bytes) -> bytes:
+    """What tokens are hashed with (HMAC-SHA-256)."""
+    return derive_key(master_key, "token-hash")
+
+
 class TokenHasher:
     """The keyed hash under which a token is looked up: a stolen table of hashes is useless without the master key."""
 
     def __init__(self, master_key: bytes) -> None:
-        self._key = derive_key(master_key, "token-hash")
+        self._key = hashing_key(master_key)
 
     def hash(self, token: str) -> str:
         return hmac.digest(self._key, token.encode("utf-8", "surrogateescape"), "sha256").hex()

@@ -412,6 +412,12 @@ ROWS: dict[str, list[Graph]] = {
             [rate("atlas_edge_telemetry_records_total", "way"), now("atlas_edge_log_away", legend="log away")],
         ),
         Graph("Telemetry on disk", "Waits for the log.", "bytes", [now("atlas_edge_spool_bytes")]),
+        Graph(
+            "Mirror of flags at Cloudflare",
+            "Age of the oldest change that is not there yet; changes sent a second.",
+            "short",
+            [now("atlas_kv_mirror_lag_seconds", legend="lag"), rate("atlas_kv_mirror_writes_total", "outcome")],
+        ),
     ],
     "Trouble: what was set aside, who moved": [
         Graph(

@@ -7,6 +7,7 @@ batch with that command is the first one after recovery, and takes up the topic 
 import asyncio
 import logging
 from dataclasses import replace
+from functools import partial
 
 from confluent_kafka import KafkaException
 from faust.types import TP
@@ -19,6 +20,7 @@ from processors.control.state import ControlState
 from processors.control.topics import ACTOR, RETRY_SECONDS, TopicWorker, now_ms
 from processors.control.values import Asked, Effects
 from processors.guardrails import agent as guardrails
+from processors.kv_mirror.mirror import KvMirror
 from processors.rates import agent as rates
 from processors.runtime.batches import Batch, Record
 from processors.runtime.outbox import OutboxFailed
@@ -194,3 +196,7 @@ def build(runtime: Runtime) -> None:
     runtime.on_assigned(agent.assigned)
     rates.declare(runtime)
     guardrails.declare(runtime)
+    if runtime.settings.cloudflare is not None:
+        mirror = KvMirror(runtime.settings.kafka, runtime.settings.cloudflare)
+        runtime.on_started(partial(asyncio.to_thread, mirror.start))
+        runtime.on_stopping(partial(asyncio.to_thread, mirror.stop))

@@ -1,0 +1,25 @@
+"""`atlas edge-worker-secret`: what an edge worker at Cloudflare needs to know keys by. It needs the master key."""
+
+import os
+
+import click
+
+from operations.settings import Settings, SettingsInvalid
+from schemas.tokens import hashing_key
+
+
+@click.command("edge-worker-secret")
+def secret() -> None:
+    """Print the secret by which edge workers look keys up.
+
+    `atlas edge-worker-secret | npx wrangler secret put ATLASBURN_KEY_PEPPER`, in deploy/edge-worker. Who has it can
+    tell whether a token is one that it has a hash of; it opens nothing by itself.
+    """
+    try:
+        settings = Settings.from_env(os.environ)
+    except SettingsInvalid as invalid:
+        raise click.ClickException(str(invalid)) from None
+    click.echo(hashing_key(settings.master_key).hex())
+
+
+COMMANDS = (secret,)

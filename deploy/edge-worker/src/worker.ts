@@ -1,0 +1,211 @@
+// The edge proxy as a Cloudflare Worker: one call of a model, from its caller to its provider and back (B-029, B-042).
+//
+// An organization that is suspended gets 429 before the provider is called; everything else goes on, streamed, with the
+// caller's own provider key. It fails open: whatever of ours is away or broken, the call is forwarded unmodified.
+
+import { digest, fingerprint } from "./canonical";
+import { type Env, organizationOf, suspension } from "./flags";
+import { type Provider, providersOf, type Target, targetOf } from "./providers";
+import { blocked, failed } from "./shapes";
+import { AnswerReader, promptCharacters, type Usage } from "./usage";
+
+const INSPECTED_BYTES_MAX = 2 * 1024 * 1024;
+const RETRIES_MS = [1000, 2000, 4000]; // B-068
+const USAGE_ON_REQUEST = new Set(["/chat/completions", "/completions"]);
+const NOT_SENT =
+  /^(connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|host|content-length|expect|accept-encoding|cookie|forwarded|via|x-real-ip|atlasburn-.*|x-atlasburn-.*|x-forwarded-.*|cf-.*)$/;
+const LABELS: Record<string, string> = {
+  "AtlasBurn-Session-Id": "session_id",
+  "AtlasBurn-Project": "project",
+  "AtlasBurn-User": "user",
+  "AtlasBurn-Trace-Id": "trace_id",
+};
+
+interface Asked {
+  body: BodyInit | null;
+  model: string;
+  fingerprint: string;
+  streams: boolean;
+  promptLength: number;
+}
+
+let known: { written: string | undefined; providers: Map<string, Provider> } | undefined;
+
+export default {
+  async fetch(request: Request, env: Env, context: ExecutionContext): Promise<Response> {
+    const url = new URL(request.url);
+    const target = targetOf(providers(env), url.pathname);
+    if (target === null) return failed("openai", 404, "not_found", `The proxy does not forward ${url.pathname.slice(0, 200)}.`);
+    if (request.method !== "POST") return failed(target.provider.dialect, 405, "method_not_allowed", "POST is needed.");
+    const stopped = await stop(request, env, target);
+    return stopped ?? forward(request, env, context, target, url.search);
+  },
+} satisfies ExportedHandler<Env>;
+
+function providers(env: Env): Map<string, Provider> {
+  if (known?.written !== env.ATLASBURN_PROVIDERS || !known) {
+    known = { written: env.ATLASBURN_PROVIDERS, providers: providersOf(env.ATLASBURN_PROVIDERS) };
+  }
+  return known.providers;
+}
+
+/** Why the call is not made, or null. What breaks here stops nothing. */
+async function stop(request: Request, env: Env, target: Target): Promise<Response | null> {
+  const { dialect } = target.provider;
+  try {
+    const nowMs = Date.now();
+    const organization = await organizationOf(env, request.headers.get("AtlasBurn-API-Key"), nowMs);
+    if (organization === undefined) {
+      return failed(dialect, 401, "unauthorized", "The AtlasBurn-API-Key is missing, malformed or revoked.");
+    }
+    const flag = organization === null ? null : await suspension(env, organization, nowMs);
+    return flag && blocked(dialect, flag.layer, flag.reason, flag.endsMs, nowMs);
+  } catch (error) {
+    console.error("forwarded unchecked", String(error));
+    return null;
+  }
+}
+
+async function forward(
+  request: Request, env: Env, context: ExecutionContext, target: Target, query: string,
+): Promise<Response> {
+  const startedMs = Date.now();
+  const asked = await inspect(request, target);
+  let upstream: Response;
+  try {
+    upstream = await fetch(target.url + query, {
+      method: "POST",
+      headers: sentHeaders(request.headers),
+      body: asked.body,
+      redirect: "manual",
+      signal: request.signal,
+    });
+  } catch (error) {
+    console.error("upstream", target.provider.name, String(error));
+    tell(env, context, request, target, asked, startedMs, 502, null);
+    return failed(target.provider.dialect, 502, "upstream_unreachable", `${target.provider.name} could not be reached.`);
+  }
+  const told = (usage: Usage | null): void => tell(env, context, request, target, asked, startedMs, upstream.status, usage);
+  return passed(upstream, context, told, asked);
+}
+
+/** The answer as it comes, unchanged; `told` is called once, at its end or when the caller leaves. */
+function passed(upstream: Response, context: ExecutionContext, told: (usage: Usage | null) => void, asked: Asked): Response {
+  const headers = new Headers(upstream.headers);
+  for (const name of [...headers.keys()]) if (name.startsWith("x-atlasburn-")) headers.delete(name);
+  const init = { status: upstream.status, statusText: upstream.statusText, headers };
+  const reads = upstream.ok && upstream.body !== null && !headers.has("content-encoding");
+  const reader = reads ? new AnswerReader((headers.get("content-type") ?? "").includes("text/event-stream")) : null;
+  let done = false;
+  const end = (): void => {
+    if (!done) told(reader ? reader.usage(asked.promptLength) : null);
+    done = true;
+  };
+  if (!upstream.body) {
+    end();
+    return new Response(null, init);
+  }
+  const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+  context.waitUntil(pump(upstream.body, writable, (piece) => reader?.feed(piece)).finally(end));
+  return new Response(readable, init);
+}
+
+/** Piece by piece; a caller that leaves ends the provider's call, a provider that breaks off breaks off the answer. */
+async function pump(from: ReadableStream<Uint8Array>, to: WritableStream<Uint8Array>, seen: (piece: Uint8Array) => void): Promise<void> {
+  const reader = from.getReader();
+  const writer = to.getWriter();
+  writer.closed.catch((reason) => reader.cancel(reason).catch(() => undefined));
+  try {
+    for (let next = await reader.read(); !next.done; next = await reader.read()) {
+      await writer.write(next.value);
+      seen(next.value);
+    }
+    await writer.close();
+  } catch (error) {
+    await Promise.allSettled([reader.cancel(error), writer.abort(error)]);
+  }
+}
+
+/** What can't be read goes on as it came, with a fingerprint over its bytes. */
+async function inspect(request: Request, target: Target): Promise<Asked> {
+  const opaque: Asked = { body: request.body, model: target.model, fingerprint: "", streams: false, promptLength: 0 };
+  const length = Number(request.headers.get("content-length") ?? NaN);
+  if (!(length <= INSPECTED_BYTES_MAX) || request.headers.has("content-encoding")) {
+    const head = `${target.url} ${length} ${Date.now()}`; // nobody reads it, so it is like no other
+    return { ...opaque, fingerprint: await digest([new TextEncoder().encode(head)]) };
+  }
+  const bytes = new Uint8Array(await request.arrayBuffer());
+  try {
+    const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+    const body = JSON.parse(text) as Record<string, any>;
+    const model = String(target.model || body.model || "").slice(0, 128);
+    const streams = body.stream === true || target.endpoint === ":streamGenerateContent";
+    return {
+      body: target.provider.dialect === "openai" && streams ? askingForUsage(text, body, target) : bytes,
+      model,
+      fingerprint: await fingerprint(text, model),
+      streams,
+      promptLength: promptCharacters(body),
+    };
+  } catch {
+    return { ...opaque, body: bytes, fingerprint: await digest([bytes]), promptLength: bytes.length };
+  }
+}
+
+/** One member more and every other byte as it was (B-059), unless the caller says something of usage itself. */
+function askingForUsage(text: string, body: Record<string, any>, target: Target): string {
+  if (!USAGE_ON_REQUEST.has(target.endpoint) || "stream_options" in body) return text;
+  const end = text.lastIndexOf("}");
+  return `${text.slice(0, end)},"stream_options":{"include_usage":true}${text.slice(end)}`;
+}
+
+function sentHeaders(received: Headers): Headers {
+  const named = new Set((received.get("connection") ?? "").toLowerCase().split(",").map((name) => name.trim()));
+  const sent = new Headers();
+  for (const [name, value] of received) if (!NOT_SENT.test(name) && !named.has(name)) sent.append(name, value);
+  sent.set("accept-encoding", "identity");
+  return sent;
+}
+
+/** Telemetry, after the answer; three more tries, then it is dropped (B-060). */
+function tell(
+  env: Env, context: ExecutionContext, request: Request, target: Target, asked: Asked, startedMs: number,
+  status: number, usage: Usage | null,
+): void {
+  const key = request.headers.get("AtlasBurn-API-Key");
+  if (!env.ATLASBURN_INGEST_URL || !key) return;
+  const event: Record<string, unknown> = {
+    ts: new Date(startedMs).toISOString(),
+    event_id: crypto.randomUUID(),
+    provider: target.provider.name,
+    model: asked.model || "unknown",
+    endpoint: target.endpoint,
+    status,
+    ...(usage ?? { tokens_in: 0, tokens_out: 0 }),
+    latency_ms: Date.now() - startedMs,
+    fingerprint: asked.fingerprint,
+    stream: asked.streams,
+  };
+  for (const [header, field] of Object.entries(LABELS)) {
+    const label = request.headers.get(header);
+    if (label) event[field] = label.slice(0, 128);
+  }
+  const retries = Number(request.headers.get("AtlasBurn-Retry-Count") ?? request.headers.get("x-stainless-retry-count"));
+  if (Number.isInteger(retries) && retries > 0) event.retry_count = retries;
+  context.waitUntil(send(env.ATLASBURN_INGEST_URL, key, JSON.stringify({ events: [event] })));
+}
+
+async function send(url: string, key: string, body: string): Promise<void> {
+  const headers = { "content-type": "application/json", "AtlasBurn-API-Key": key };
+  for (const waitMs of [0, ...RETRIES_MS]) {
+    if (waitMs) await new Promise((resolve) => setTimeout(resolve, waitMs));
+    try {
+      const answer = await fetch(url, { method: "POST", headers, body });
+      await answer.body?.cancel();
+      if (answer.status < 500 && answer.status !== 429) return;
+    } catch (error) {
+      console.error("telemetry", String(error));
+    }
+  }
+  console.error("telemetry dropped");
+}

@@ -1,0 +1,60 @@
+"""The edge proxy as a Cloudflare Worker (deploy/edge-worker): its own tests, and what both must agree on."""
+
+import hmac
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cli.main import main
+from ingest_gateway.surfaces.burn.edge.inspection import inspect
+from ingest_gateway.surfaces.burn.edge.providers import Dialect, Target
+from schemas.entities import KeyKind
+from schemas.tokens import TokenHasher, mint_token
+from tests.support.worker import ROOT
+
+WORKER = ROOT / "deploy" / "edge-worker"
+VECTORS = json.loads((WORKER / "test" / "fingerprints.json").read_text())
+MASTER_KEY = bytes(range(32))
+
+
+@pytest.mark.requirement("B-027", "B-030", "B-041", "B-042", "B-047", "B-059", "L1", "L6")
+@pytest.mark.timeout(300)
+def test_the_worker_under_miniflare() -> None:
+    """`make test-edge-worker` installs what it needs; here it is not."""
+    npm = shutil.which("npm")
+    if npm is None or not (WORKER / "node_modules").is_dir():
+        pytest.skip("needs Node.js and deploy/edge-worker/node_modules: make test-edge-worker")
+    ran = subprocess.run([npm, "test"], cwd=WORKER, capture_output=True, text=True, timeout=280, check=False)
+    assert ran.returncode == 0, ran.stdout[-6_000:] + ran.stderr[-2_000:]
+
+
+@pytest.mark.requirement("B-034")
+@pytest.mark.parametrize("vector", VECTORS, ids=[vector["body"][:40] for vector in VECTORS])
+def test_a_question_has_one_fingerprint_whichever_way_it_goes(vector: dict[str, str]) -> None:
+    """The Worker's tests read the same file."""
+    target = Target("http://provider/v1/chat/completions", "/chat/completions")
+    assert inspect(vector["body"].encode(), target, Dialect.OPENAI).fingerprint == vector["fingerprint"]
+
+
+@pytest.mark.requirement("B-057", "B-087")
+def test_the_workers_secret_is_what_keys_are_hashed_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATLAS_HOME", str(tmp_path))
+    monkeypatch.setenv("ATLAS_MASTER_KEY", MASTER_KEY.hex())
+    printed = CliRunner().invoke(main, ["edge-worker-secret"])
+    assert printed.exit_code == 0, printed.output
+    token = mint_token(MASTER_KEY, KeyKind.ORG, "live", "key_1")
+    hashed = hmac.digest(bytes.fromhex(printed.output.strip()), token.encode(), "sha256").hex()
+    assert hashed == TokenHasher(MASTER_KEY).hash(token)
+    assert MASTER_KEY.hex() not in printed.output
+
+
+def test_the_lock_names_no_host() -> None:
+    lock = json.loads((WORKER / "package-lock.json").read_text())
+    assert [name for name, package in lock["packages"].items() if "resolved" in package] == []
+    assert all("integrity" in package for name, package in lock["packages"].items() if name)
+    assert os.access(WORKER / "wrangler.toml", os.R_OK)
