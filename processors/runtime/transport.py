@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, cast
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
@@ -31,6 +32,7 @@ FINISH_SECONDS_MAX = 8.0
 DRAINING_SECONDS = 0.05
 NEVER_POLLED_MS = 2**31 - 1
 HELD_BACK_SECONDS = 1.0
+FIRST_HEARTBEATS, FIRST_HEARTBEATS_APART_SECONDS = 5, 0.2
 
 
 class MembershipThread(driver.AIOKafkaConsumerThread):
@@ -62,7 +64,16 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
         return bool(answered)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        await self._timed_heartbeat()  # the lease begins with the assignment, not a heartbeat interval later
+        """The lease begins with the assignment, not a heartbeat later. What a heartbeat raises ends here: aiokafka
+        would write it down and go on as a member, and nobody would hear of the assignment.
+        """
+        for _ in range(FIRST_HEARTBEATS):
+            try:
+                if await self._timed_heartbeat():
+                    break
+            except KafkaError as error:
+                event(log, "heartbeat.failed", logging.WARNING, error=repr(error))
+            await asyncio.sleep(FIRST_HEARTBEATS_APART_SECONDS)
         await super().on_partitions_assigned(assigned, generation_id)
 
     def verify_event_path(self, now: float, tp: TP) -> None:

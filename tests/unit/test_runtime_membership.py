@@ -1,0 +1,78 @@
+"""A member's heartbeats: when the lease begins, what an odd answer does, what a blocked loop costs."""
+
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka.errors import CoordinatorLoadInProgressError
+from faust.transport.consumer import ConsumerThread
+from faust.types import TP
+
+from processors.runtime import transport
+from processors.runtime.lease import Lease
+from processors.runtime.transport import MembershipThread
+
+TPS = {TP("events.a", 0)}
+
+
+class Member:
+    """The membership's thread without one: its heartbeats are answered as the test says."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: bool | Exception) -> None:
+        self.lease = Lease(6.0)
+        self.beats = 0
+        self.told: list[set[TP]] = []
+        self._answers = list(answers)
+        self.thread: Any = MembershipThread.__new__(MembershipThread)
+        self.thread.consumer = SimpleNamespace(lease=self.lease)
+        self.thread._beat = self._beat
+
+        async def on_partitions_assigned(_thread: object, assigned: set[TP], generation_id: int = 0) -> None:
+            self.told.append(assigned)
+
+        monkeypatch.setattr(ConsumerThread, "on_partitions_assigned", on_partitions_assigned)
+        monkeypatch.setattr(transport, "FIRST_HEARTBEATS_APART_SECONDS", 0.0)
+        monkeypatch.setattr(transport, "HELD_BACK_SECONDS", 0.0)
+
+    async def _beat(self) -> bool:
+        self.beats += 1
+        answer = self._answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    @property
+    def holds(self) -> bool:
+        return self.lease.seconds_left(time.monotonic()) > 0
+
+
+@pytest.mark.requirement("F16", "F17")
+@pytest.mark.parametrize(
+    ("answers", "holds"),
+    [
+        ([True], True),
+        ([False, True], True),
+        ([CoordinatorLoadInProgressError(), True], True),  # aiokafka raises for what it does not expect
+        ([False] * transport.FIRST_HEARTBEATS, False),
+        ([CoordinatorLoadInProgressError()] * transport.FIRST_HEARTBEATS, False),
+    ],
+)
+async def test_the_lease_begins_with_the_assignment_which_is_told_whatever_the_heartbeat_says(
+    monkeypatch: pytest.MonkeyPatch, answers: list[bool | Exception], holds: bool
+) -> None:
+    member = Member(monkeypatch, *answers)
+    await member.thread.on_partitions_assigned(TPS, 3)
+    assert (member.beats, member.holds, member.told) == (len(answers), holds, [TPS])
+
+
+@pytest.mark.requirement("F28")
+async def test_while_the_loop_is_blocked_no_heartbeat_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    member = Member(monkeypatch, True, True)
+    member.lease.loop_ran(time.monotonic())
+    assert await member.thread._timed_heartbeat() is True
+    member.lease.loop_ran(time.monotonic() - 6.5)
+    assert await member.thread._timed_heartbeat() is False
+    assert member.beats == 1
+    member.lease.loop_ran(time.monotonic())
+    assert await member.thread._timed_heartbeat() is True
