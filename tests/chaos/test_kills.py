@@ -112,9 +112,8 @@ def test_killed_at_random_each_acknowledged_event_has_its_effect_once(
         answered = {verdict.correlation for verdict in verdicts}
     originals = books.check(verdicts)
     again = len(verdicts) - len(answered)
-    print(
-        f"{ROUNDS} kills (seed {SEED}): {len(answered)} questions about {len(originals)} keys, {again} answers given again"
-    )
+    figures = f"{len(answered)} questions about {len(originals)} keys, {again} answers given again"
+    print(f"{ROUNDS} kills (seed {SEED}): {figures}")
 
     deliveries = {delivery.encode(): delivery for delivery in written.deliveries(stream, len(ROUTES) * len(originals))}
     effects = sorted((delivery.event_id, delivery.workflow_id) for delivery in deliveries.values())
