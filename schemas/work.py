@@ -51,6 +51,10 @@ class WorkEvent(StrEnum):
     PROJECT_UPDATED = "project.updated"
 
 
+TEST = "webhook.test"
+"""What a webhook gets when it is asked for."""
+
+
 class Item(State, frozen=True, kw_only=True):
     """`version` counts an item's changes, from 1. `sequence`: the place of its creation in the workspace's order of
     commands; lists are in this order."""

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from msgspec import UNSET, UnsetType
 
+from schemas.delivery_ids import SourceRecord
 from schemas.payload import Payload
 from schemas.work import Priority, TaskStatus
 
@@ -71,5 +72,27 @@ class DeleteTask(Payload, frozen=True, kw_only=True):
     if_versions: list[int] | None = None
 
 
-WORK_PAYLOADS: tuple[type[Payload], ...] = (CreateProject, UpdateProject, CreateTask, UpdateTask, DeleteTask)
+class TryWebhook(Payload, frozen=True, kw_only=True):
+    """The subscription gets a `webhook.test`. Answer 202. 404 `webhook_not_found`."""
+
+    kind: ClassVar[str] = "webhook.test"
+    id: str
+
+
+class ReplayWebhook(Payload, frozen=True, kw_only=True):
+    """The subscription gets an event once more. `source`: the event's record. Answer 202. 404 `webhook_not_found`.
+
+    409 `replay_limit_reached`.
+    """
+
+    kind: ClassVar[str] = "webhook.replay"
+    id: str
+    event_id: str
+    source: SourceRecord
+
+
+WORK_PAYLOADS: tuple[type[Payload], ...] = (
+    *(CreateProject, UpdateProject, CreateTask, UpdateTask, DeleteTask),
+    *(TryWebhook, ReplayWebhook),
+)
 WorkPayload = CreateProject | UpdateProject | CreateTask | UpdateTask | DeleteTask

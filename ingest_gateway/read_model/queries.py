@@ -18,6 +18,7 @@ from ingest_gateway.read_model.breach_pages import BreachFilter, BreachPage, bre
 from ingest_gateway.read_model.event_pages import EventFilter, Page, Place, page, place_behind
 from ingest_gateway.read_model.spine_pages import SpineFilter, SpinePage, spine_chain, spine_page
 from ingest_gateway.read_model.stored import StoredEvent
+from ingest_gateway.read_model.webhook_pages import DeliveryPage, WebhookScope, deliveries_page, delivery
 from ingest_gateway.read_model.work_pages import TaskFilter, WorkPage, item_body, projects_page, tasks_page
 from operations.read_model_engine import Reader
 from schemas.read_model import (
@@ -139,6 +140,14 @@ class ReadModel:
         self, workspace: str, environment: str, chosen: TaskFilter, after: int, limit: int
     ) -> WorkPage:
         return await self._ask(lambda connection: tasks_page(connection, workspace, environment, chosen, after, limit))
+
+    async def deliveries_page(
+        self, scope: WebhookScope, statuses: tuple[str, ...], before: str | None, limit: int
+    ) -> DeliveryPage:
+        return await self._ask(lambda connection: deliveries_page(connection, scope, statuses, before, limit))
+
+    async def delivery(self, scope: WebhookScope, delivery_id: str) -> Row[Any] | None:
+        return await self._ask(lambda connection: delivery(connection, scope, delivery_id))
 
     async def passed(self, positions: Iterable[Position]) -> bool:
         """Whether what became of each of these records shows in the read model."""

@@ -20,6 +20,7 @@ from processors.control import (
 )
 from processors.control.values import WAITING, Answer, Asked, Done, Effects, Facts, Refused, TokenHash
 from processors.work import decide as work
+from processors.work import webhooks as work_webhooks
 from schemas.commands import (
     DONE,
     IDEMPOTENCY_MS,
@@ -65,7 +66,15 @@ from schemas.records import Audit, Verdict
 from schemas.tokens import TokenHasher, mint_token
 from schemas.topics import ENVIRONMENTS
 from schemas.work import SURFACE as WORK
-from schemas.work_commands import CreateProject, CreateTask, DeleteTask, UpdateProject, UpdateTask
+from schemas.work_commands import (
+    CreateProject,
+    CreateTask,
+    DeleteTask,
+    ReplayWebhook,
+    TryWebhook,
+    UpdateProject,
+    UpdateTask,
+)
 
 Report = StreamCreated | StreamAltered | StreamExpired | RouteTopicMade | RouteTopicExpired | ResumeTopics
 """What the control process tells itself."""
@@ -231,6 +240,10 @@ def _decided(facts: Facts, asked: Asked, token_hash: TokenHash) -> Done:
             return limits.set_limit(asked, payload)
         case ClearLimit():
             return limits.clear_limit(asked, payload)
+        case TryWebhook():
+            return work_webhooks.send_test(facts, asked, payload)
+        case ReplayWebhook():
+            return work_webhooks.replay(facts, asked, payload)
         case CreateProject() | UpdateProject() | CreateTask() | UpdateTask() | DeleteTask():
             return work.decide(facts, asked, payload)
         case Suspend():

@@ -15,10 +15,16 @@ RUNNING_MAX = 1_000
 
 
 def start(facts: Facts, asked: Asked, payload: StartReplay) -> Done:
+    _workflows_exist(facts, asked, payload.workflows)
+    replay, changes = begun(facts, asked, payload)
+    return Done(202, changes, f"replay/{replay.id}", body_of(replay))
+
+
+def begun(facts: Facts, asked: Asked, payload: StartReplay) -> tuple[Replay, Changes]:
+    """The replay, and what it changes. Raises Refused (409)."""
     command = asked.command
     workspace = facts.workspace(command.workspace)
     assert workspace is not None  # asked before the kind's own rules
-    _workflows_exist(facts, asked, payload.workflows)
     if facts.replays_running(command.workspace) >= RUNNING_MAX:
         message = f"{RUNNING_MAX} replays are running, which is as many as may. Please start it later."
         raise Refused(409, "replay_limit_reached", message)
@@ -31,8 +37,7 @@ def start(facts: Facts, asked: Asked, payload: StartReplay) -> Done:
         number=counted.replays,
         **msgspec.structs.asdict(payload),
     )
-    changes = Changes(put=(counted.to_entity(asked.version), replay.to_entity(asked.version)))
-    return Done(202, changes, f"replay/{replay.id}", body_of(replay))
+    return replay, Changes(put=(counted.to_entity(asked.version), replay.to_entity(asked.version)))
 
 
 def cancel(facts: Facts, asked: Asked, payload: CancelReplay) -> Done:

@@ -19,6 +19,7 @@ from schemas.entities import WebhookEndpoint
 from schemas.ids import WEBHOOK_DELIVERY, derived_id
 from schemas.records import Delivery, Outcome
 from schemas.times import rfc3339
+from schemas.topics import SYSTEM_STREAMS
 from schemas.webhooks import DeliveryKind, WebhookType, webhook_delivery
 
 _TYPES = {
@@ -53,6 +54,9 @@ class Decided(NamedTuple):
 
 
 def concerns(outcome: Outcome) -> bool:
+    """What subscriptions of other surfaces get is told there."""
+    if outcome.stream in SYSTEM_STREAMS:
+        return False
     return outcome.kind != DeliveryKind.WEBHOOK and outcome.status in _TYPES
 
 

@@ -6,8 +6,8 @@ number, so a step that is done again makes the same deliveries, which delivery k
 
 from typing import NamedTuple
 
+from schemas.delivery_ids import SourceRecord, replay_delivery_id
 from schemas.entities import Replay
-from schemas.ids import DELIVERY, derived_id
 from schemas.records import Delivery
 
 
@@ -26,12 +26,10 @@ class Replayable(NamedTuple):
 
 def replay_deliveries(replay: Replay, event: Replayable, body: bytes) -> list[Delivery]:
     """`body`: the event's Avro without its header, as admission hands it on."""
-    where = f"{event.topic}\0{event.topic_id}\0{event.partition}\0{event.offset}".encode()
+    source = SourceRecord(event.topic, event.topic_id, event.partition, event.offset, event.received_ms)
     return [
         Delivery(
-            delivery_id=derived_id(
-                DELIVERY, event.received_ms, where, workflow_id.encode(), str(replay.number).encode()
-            ),
+            delivery_id=replay_delivery_id(source, workflow_id, replay.number),
             event_id=event.event_id,
             workspace=replay.workspace,
             environment=replay.environment,

@@ -36,7 +36,14 @@ from schemas.read_model.positions import (
     source_positions,
 )
 from schemas.read_model.tables import Rules, key_of, metadata, rules_of
-from schemas.read_model.work import ProjectRow, TaskRow, projects, tasks
+from schemas.read_model.work import (
+    ProjectRow,
+    TaskRow,
+    WebhookDeliveryRow,
+    projects,
+    tasks,
+    webhook_deliveries,
+)
 
 __all__ = [
     "NUMBER_BITS",
@@ -54,6 +61,7 @@ __all__ = [
     "SourcePosition",
     "State",
     "TaskRow",
+    "WebhookDeliveryRow",
     "attempts",
     "audit_log",
     "entities",
@@ -71,6 +79,7 @@ __all__ = [
     "source_positions",
     "tasks",
     "term_of",
+    "webhook_deliveries",
 ]
 
 ROWS: dict[Table, type[NamedTuple]] = {
@@ -83,6 +92,7 @@ ROWS: dict[Table, type[NamedTuple]] = {
     entities: EntityRow,
     projects: ProjectRow,
     tasks: TaskRow,
+    webhook_deliveries: WebhookDeliveryRow,
     source_positions: SourcePosition,
     log_positions: LogPosition,
 }

@@ -49,6 +49,12 @@ class Processor:
         """As kill -9."""
         end_now(self._process)
 
+    def pause(self) -> None:
+        signal_group(self._process, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        signal_group(self._process, signal.SIGCONT)
+
     def ask_to_stop(self) -> None:
         signal_group(self._process, signal.SIGTERM)
 

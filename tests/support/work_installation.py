@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from tests.support.processor import Processor
 
 ISSUER, AUDIENCE, SESSION_SECRET = "https://id.example.com", "atlas", "0123456789abcdef" * 4
 SESSIONS = {"ATLAS_JWT_ISSUER": ISSUER, "ATLAS_JWT_AUDIENCE": AUDIENCE, "ATLAS_JWT_SECRET": SESSION_SECRET}
+PROCESSES = ("control", "projection", "admission", "delivery", "lifecycle")
 PATIENCE = {"ATLAS_VERDICT_TIMEOUT_SECONDS": "30", "ATLAS_READ_TIMEOUT_SECONDS": "30"}
 
 
@@ -120,18 +121,17 @@ class WorkInstallation:
 
 
 @contextmanager
-def an_installation(home: Path, *more: str) -> Iterator[WorkInstallation]:
-    """`more`: processes beside control and projection."""
+def an_installation(home: Path, groups: Sequence[str] = PROCESSES, **env: str) -> Iterator[WorkInstallation]:
     master_key = secrets.token_bytes(32)
     broker = Broker(home / "broker", free_port(), free_port(), heap_mb=256)
     environment = {"ATLAS_HOME": str(home), "ATLAS_MASTER_KEY": master_key.hex(), "ATLAS_KAFKA": broker.bootstrap}
+    environment |= {"ATLAS_ALLOW_PRIVATE_TARGETS": "1", **env}
     with ExitStack() as stack:
         broker.start()
         stack.callback(broker.kill)
         ensure_base_topics(broker.bootstrap)
         processors = {}
-        for group in ("control", "projection", *more):
-            key = {"ATLAS_MASTER_KEY": master_key.hex(), "ATLAS_ALLOW_PRIVATE_TARGETS": "1"}
-            processors[group] = Processor(group, broker.bootstrap, home, **key).start()
+        for group in groups:
+            processors[group] = Processor(group, broker.bootstrap, home, **environment).start()
             stack.callback(processors[group].kill)
         yield WorkInstallation(broker, home, master_key, processors, environment)

@@ -19,6 +19,8 @@ METHODS = ("get", "post", "put", "patch", "delete")
 API_KEY, IDEMPOTENCY_KEY = "apiKey", "idempotencyKey"
 SWITCH = "x-postman-unless-blank"
 """On an operation: the environment's variable without which its request is skipped in a run."""
+REMEMBER = "x-postman-remember"
+"""On an operation: variables, and the member of its answer that each is set to."""
 # A key that is given stands; else each request gets one of its own.
 FILL_KEY = [
     "if (!pm.environment.get('idempotencyKey')) {",
@@ -185,19 +187,17 @@ def _responses(document: Document, one: Operation, request: Json) -> Iterator[Js
 
 
 def _capture(one: Operation, operations: list[Operation]) -> list[str]:
-    """Remembers the id of what was made, or of the first of what only a list shows, for the paths below."""
+    """Remembers the id of what was made, or what the document says, for the paths below."""
+    if REMEMBER in one.node:
+        return [
+            f"if (pm.response.code < 300) {{ pm.environment.set('{name}', pm.response.json().{member}); }}"
+            for name, member in one.node[REMEMBER].items()
+        ]
     names = {below for other in operations if (below := _step_below(one.path, other.path)) is not None}
-    made = any(other.path == one.path and other.method == "post" for other in operations)
-    if not names or one.method != ("post" if made else "get"):
+    if not names or one.method != "post":
         return []
     (name,) = names
-    found = "answer.id" if made else "(answer.items || answer.data || [{}])[0].id"
-    return [
-        "if (pm.response.code < 300) {",
-        "    const answer = pm.response.json();",
-        f"    if ({found}) {{ pm.environment.set('{name}', {found}); }}",
-        "}",
-    ]
+    return [f"if (pm.response.code < 300) {{ pm.environment.set('{name}', pm.response.json().id); }}"]
 
 
 def _step_below(path: str, other: str) -> str | None:

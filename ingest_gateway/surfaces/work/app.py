@@ -10,13 +10,16 @@ from ingest_gateway.surfaces.contract import hold_to, load_document
 from ingest_gateway.surfaces.documents.routes import add_documents
 from ingest_gateway.surfaces.events.answers import add_position
 from ingest_gateway.surfaces.surface import Surface
-from ingest_gateway.surfaces.work import activity, projects, tasks, tokens
+from ingest_gateway.surfaces.work import activity, projects, tasks, tokens, webhook_deliveries, webhooks
 from ingest_gateway.surfaces.work.commands import STREAM
 from ingest_gateway.surfaces.work.faults import render
 from ingest_gateway.surfaces.work.writes import WRITES, Writes
 from schemas.work import STREAM as STREAM_NAME
 
-ROUTES = (*projects.ROUTES, *tasks.ROUTES, *tokens.ROUTES, *activity.ROUTES)
+ROUTES = (
+    *(*projects.ROUTES, *tasks.ROUTES, *tokens.ROUTES, *activity.ROUTES),
+    *(*webhooks.ROUTES, *webhook_deliveries.ROUTES),
+)
 
 
 def make_app(services: Services) -> web.Application:

@@ -49,6 +49,11 @@ CODES: dict[FaultKind, str] = {
 PROJECT_NOT_FOUND = Fault(FaultKind.NOT_FOUND, "project_not_found", "There is no project with this id.")
 TASK_NOT_FOUND = Fault(FaultKind.NOT_FOUND, "task_not_found", "There is no task with this id.")
 TOKEN_NOT_FOUND = Fault(FaultKind.NOT_FOUND, "token_not_found", "There is no token with this id.")
+WEBHOOK_NOT_FOUND = Fault(FaultKind.NOT_FOUND, "webhook_not_found", "There is no webhook with this id.")
+DELIVERY_NOT_FOUND = Fault(FaultKind.NOT_FOUND, "delivery_not_found", "The webhook has no delivery with this id.")
+DELIVERY_NOT_REPLAYABLE = Fault(
+    FaultKind.UNPROCESSABLE, "delivery_not_replayable", "The event of this delivery is no longer kept."
+)
 NOT_CONFIRMED = Fault(
     FaultKind.UNAVAILABLE, "unavailable", "Not confirmed. Send it again with the same Idempotency-Key.", headers=_RETRY
 )

@@ -44,7 +44,7 @@ async def asked(question: Awaitable[Answer]) -> Answer:
 
 
 class Pages:
-    """The cursors of one list and filter; a cursor holds a place, a whole number."""
+    """The cursors of one list and filter; a cursor holds a place: a whole number, or a text."""
 
     def __init__(self, services: Services, bound_to: Iterable[object]) -> None:
         self._cursors = Cursors(services.settings.master_key)
@@ -52,18 +52,22 @@ class Pages:
 
     def place(self, cursor: str | None) -> int:
         """0 without a cursor. Raises Refused."""
+        return int(self.place_text(cursor) or 0)
+
+    def place_text(self, cursor: str | None) -> str | None:
+        """Raises Refused."""
         if cursor is None:
-            return 0
+            return None
         try:
-            return int.from_bytes(self._cursors.open(self._bound_to, cursor, now_ms()), "big")
+            return self._cursors.open(self._bound_to, cursor, now_ms()).decode()
         except CursorInvalid as error:
             raise invalid([FieldFault("cursor", str(error))]) from None
 
-    def answer(self, items: list[Any], following: int | None) -> web.Response:
+    def answer(self, items: list[Any], following: int | str | None) -> web.Response:
         """`items`: views, or texts of JSON as orjson.Fragment."""
         cursor = None
         if following is not None:
-            cursor = self._cursors.seal(self._bound_to, following.to_bytes(8, "big"), now_ms())
+            cursor = self._cursors.seal(self._bound_to, str(following).encode(), now_ms())
         body = orjson.dumps({"items": items, "nextCursor": cursor})
         return web.Response(body=body, content_type="application/json")
 

@@ -1,7 +1,9 @@
 """`outcomes`: each attempt of a delivery of an event is one row. Pure; a hot path: rows are put together in one go."""
 
 from processors.projection.changes import KEY_CHARACTERS_MAX, Changes, LogRecord, key_text, plain_text
+from processors.projection.projectors import webhook_deliveries
 from schemas.codec import OUTCOME
+from schemas.ids import WORK_WEBHOOK
 from schemas.read_model import attempts
 from schemas.webhooks import DeliveryKind
 
@@ -18,6 +20,8 @@ def apply(changes: Changes, record: LogRecord) -> None:
     # fmt: on
     if status not in STATUSES:
         raise ValueError("the outcome's status is not a known one")
+    if workflow_id.startswith(WORK_WEBHOOK):
+        webhook_deliveries.apply(changes, record)
     if kind == _WEBHOOK:
         return  # about an event, but none of its routes
     keys = workspace, environment, event_id, delivery_id, workflow_id

@@ -1,0 +1,21 @@
+"""Ids of deliveries: they follow from what is delivered where, so that doing it again makes the same one. Pure."""
+
+from typing import NamedTuple
+
+from schemas.ids import DELIVERY, derived_id
+
+
+class SourceRecord(NamedTuple):
+    """Where an admitted event stands on the log, and when it was admitted."""
+
+    topic: str
+    topic_id: str
+    partition: int
+    offset: int
+    received_ms: int
+
+
+def replay_delivery_id(source: SourceRecord, target_id: str, number: int) -> str:
+    """Of an event that goes once more to a target, under a replay's number."""
+    where = f"{source.topic}\0{source.topic_id}\0{source.partition}\0{source.offset}".encode()
+    return derived_id(DELIVERY, source.received_ms, where, target_id.encode(), str(number).encode())
