@@ -22,13 +22,16 @@ DEFAULT_OPERATIONS_PORT = 9100
 SURFACES = ("events", "work", "spine", "burn", "console")
 CATALOGS = ("open", "strict")
 PROCESSES = ("gateway", "admission", "control", "delivery", "projection", "lifecycle")
-SECRET_FIELDS = frozenset({"master_key", "database_url", "schema_registry_url", "jwt_secret", "cloudflare"})
+SECRET_FIELDS = frozenset({"master_key", "database_url", "schema_registry_url", "jwt_secret", "cloudflare", "llm"})
 JWKS_PLACE = re.compile(r"https://|http://(127\.0\.0\.1|localhost)[:/]|(?!\w+:)")
 MEBIBYTE = 1024 * 1024
 EDGE_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 EDGE_NAMES_TAKEN = frozenset({"api", "v1"})  # of the surface's own paths
 EDGE_URL = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]+(/[A-Za-z0-9._~/-]*)?")
 EDGE_PROVIDERS_EXAMPLE = '{"groq": "https://api.groq.com/openai/v1"}'
+LLM_MODEL = "gpt-4o-mini"
+LLM_PROVIDER = "atlas-work"
+"""What the edge proxy calls the provider of `/v1/ai/*`."""
 CLOUDFLARE_API_URL = "https://api.cloudflare.com/client/v4"
 JWT_SECRET_BYTES_MIN = 32  # as long as the hash (RFC 7518, 3.2)
 
@@ -69,6 +72,15 @@ class CloudflareKv:
 
 
 @dataclass(frozen=True)
+class LanguageModel:
+    """The OpenAI-compatible provider of `/v1/ai/*`; `base_url` has no slash at its end."""
+
+    base_url: str
+    api_key: str
+    model: str
+
+
+@dataclass(frozen=True)
 class Settings:
     home: Path
     ports: Ports
@@ -106,6 +118,8 @@ class Settings:
     edge_timeout_seconds: float
     edge_spool_bytes: int
     cloudflare: CloudflareKv | None
+    llm: LanguageModel | None
+    llm_timeout_seconds: float
 
     @classmethod
     def from_env(cls, env: Mapping[str, str], process: str = "gateway") -> "Settings":
@@ -146,10 +160,12 @@ class Settings:
             jwt_audience=env.get("ATLAS_JWT_AUDIENCE") or None,
             jwt_secret=_jwt_secret(env, faults),
             jwt_jwks=env.get("ATLAS_JWT_JWKS") or None,
-            edge_providers=_edge_providers(env, faults),
+            edge_providers=_edge_providers(env, faults) | _work_provider(env),
             edge_timeout_seconds=_seconds(env, "ATLAS_EDGE_TIMEOUT_SECONDS", 600.0, faults),
             edge_spool_bytes=MEBIBYTE * (_integer(env, "ATLAS_EDGE_SPOOL_MIB", 256, 1, 1_000_000, faults) or 256),
             cloudflare=_cloudflare(env, faults),
+            llm=_language_model(env, faults),
+            llm_timeout_seconds=_seconds(env, "ATLAS_LLM_TIMEOUT_SECONDS", 60.0, faults),
         )
         faults += _jwt_faults(settings)
         if faults:
@@ -279,20 +295,35 @@ def _networks(env: Mapping[str, str], name: str, faults: list[str]) -> tuple[Net
     return tuple(networks)
 
 
-def _edge_providers(env: Mapping[str, str], faults: list[str]) -> Mapping[str, str]:
+def _edge_providers(env: Mapping[str, str], faults: list[str]) -> dict[str, str]:
     """Base URLs by provider, without a slash at the end."""
     try:
         written = json.loads(env.get("ATLAS_EDGE_PROVIDERS") or "{}")
         fit = {name: url.rstrip("/") for name, url in written.items() if _is_provider(name, url)}
     except (ValueError, AttributeError):
         fit, written = {}, {"": ""}
-    if len(fit) < len(written):
+    if len(fit) < len(written) or LLM_PROVIDER in fit:
         faults.append(f"ATLAS_EDGE_PROVIDERS must be JSON like {EDGE_PROVIDERS_EXAMPLE}: names of a-z, 0-9 and -")
     return fit
 
 
+def _work_provider(env: Mapping[str, str]) -> dict[str, str]:
+    base_url = env.get("ATLAS_LLM_BASE_URL", "").rstrip("/")
+    return {LLM_PROVIDER: base_url} if base_url else {}
+
+
 def _is_provider(name: str, url: str) -> bool:
     return bool(EDGE_NAME.fullmatch(name)) and name not in EDGE_NAMES_TAKEN and bool(EDGE_URL.fullmatch(url))
+
+
+def _language_model(env: Mapping[str, str], faults: list[str]) -> LanguageModel | None:
+    """None unless a base URL is set; a local server may need no key."""
+    base_url = env.get("ATLAS_LLM_BASE_URL", "").rstrip("/")
+    if not base_url:
+        return None
+    if EDGE_URL.fullmatch(base_url) is None:
+        faults.append("ATLAS_LLM_BASE_URL must be a URL without query, such as https://api.openai.com/v1")
+    return LanguageModel(base_url, env.get("ATLAS_LLM_API_KEY", ""), env.get("ATLAS_LLM_MODEL") or LLM_MODEL)
 
 
 def _cloudflare(env: Mapping[str, str], faults: list[str]) -> CloudflareKv | None:

@@ -6,6 +6,7 @@ are: `schemas.work.item_body` of the item. Limits of length are the gateway's to
 
 from typing import ClassVar
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from schemas.delivery_ids import SourceRecord
@@ -91,8 +92,36 @@ class ReplayWebhook(Payload, frozen=True, kw_only=True):
     source: SourceRecord
 
 
+class ReserveAnswer(Payload, frozen=True, kw_only=True):
+    """An operation whose answer takes a while begins under the command's idempotency key, for RESERVED_MS at most.
+
+    Answer: outcome RESERVED, body `Reserved`: to the first the command's own id, to a repeat the first one's, or what
+    the first one came to.
+    """
+
+    kind: ClassVar[str] = "answer.reserve"
+    id: str  # the operation: the key stands for it
+
+
+class CompleteAnswer(Payload, frozen=True, kw_only=True):
+    """What the reserved operation came to; None: it failed, and the key is free. Answer 204."""
+
+    kind: ClassVar[str] = "answer.complete"
+    reservation: str
+    body: str | None
+
+
+class Reserved(msgspec.Struct, frozen=True):
+    """`command`: the id of the command that holds the key."""
+
+    command: str
+
+
+RESERVED = "reserved"
+RESERVED_MS = 150_000
+
 WORK_PAYLOADS: tuple[type[Payload], ...] = (
     *(CreateProject, UpdateProject, CreateTask, UpdateTask, DeleteTask),
-    *(TryWebhook, ReplayWebhook),
+    *(TryWebhook, ReplayWebhook, ReserveAnswer, CompleteAnswer),
 )
 WorkPayload = CreateProject | UpdateProject | CreateTask | UpdateTask | DeleteTask

@@ -12,13 +12,14 @@ from processors.control import (
     keys,
     limits,
     replays,
+    reservations,
     route_topics,
     streams,
     subscriptions,
     tenants,
     webhooks,
 )
-from processors.control.values import WAITING, Answer, Asked, Done, Effects, Facts, Refused, TokenHash
+from processors.control.values import WAITING, Answer, Asked, Changes, Done, Effects, Facts, Refused, TokenHash
 from processors.work import decide as work
 from processors.work import webhooks as work_webhooks
 from schemas.commands import (
@@ -67,10 +68,15 @@ from schemas.tokens import TokenHasher, mint_token
 from schemas.topics import ENVIRONMENTS
 from schemas.work import SURFACE as WORK
 from schemas.work_commands import (
+    RESERVED,
+    RESERVED_MS,
+    CompleteAnswer,
     CreateProject,
     CreateTask,
     DeleteTask,
     ReplayWebhook,
+    ReserveAnswer,
+    Reserved,
     TryWebhook,
     UpdateProject,
     UpdateTask,
@@ -97,6 +103,8 @@ def decide(facts: Facts, asked: Asked, token_hash: TokenHash) -> Effects:
         return keys.touched(facts, asked, asked.payload)
     if isinstance(asked.payload, ReplayMoved):
         return replays.moved(facts, asked, asked.payload)
+    if isinstance(asked.payload, CompleteAnswer):
+        return reservations.completed(facts, asked, asked.payload)
     earlier = _answer_to_key(facts, asked)
     return first(facts, asked, token_hash) if earlier is None else repeated(earlier, asked)
 
@@ -130,12 +138,21 @@ def repeated(earlier: Answer, asked: Asked) -> Effects:
 
 def first(facts: Facts, asked: Asked, token_hash: TokenHash) -> Effects:
     try:
+        if isinstance(asked.payload, ReserveAnswer):
+            return _reserved(facts, asked)
         answer = _answer(asked, _decided(facts, asked, token_hash))
     except Refused as refused:
         answer = _refusal(asked, refused)
     if answer.outcome == WAITING:
         kept = msgspec.structs.replace(answer, replies=() if asked.reply is None else (asked.reply,))
         return Effects((kept,), answer.changes, (), answer.audit)
+    return Effects((answer,), answer.changes, _verdicts(answer, asked), answer.audit)
+
+
+def _reserved(facts: Facts, asked: Asked) -> Effects:
+    _has_workspace(facts, asked)
+    body = msgspec.json.encode(Reserved(asked.command.id))
+    answer = msgspec.structs.replace(_answer(asked, Done(202, Changes(), "", body)), outcome=RESERVED)
     return Effects((answer,), answer.changes, _verdicts(answer, asked), answer.audit)
 
 
@@ -184,15 +201,16 @@ def _answer_to_key(facts: Facts, asked: Asked) -> Answer | None:
     earlier = facts.answer_under(asked.scope) if asked.scope is not None else None
     if earlier is None or asked.version < max(earlier.version, earlier.freed):
         return earlier
-    return None if earlier.freed or asked.append_ms >= earlier.at_ms + IDEMPOTENCY_MS else earlier
+    kept_ms = RESERVED_MS if earlier.outcome == RESERVED else IDEMPOTENCY_MS
+    return None if earlier.freed or asked.append_ms >= earlier.at_ms + kept_ms else earlier
 
 
 def _decided(facts: Facts, asked: Asked, token_hash: TokenHash) -> Done:
     payload = asked.payload
     if asked.command.environment not in ENVIRONMENTS:
         raise Refused(400, "invalid_request", "The environment is live or test.")
-    if not isinstance(payload, CreateWorkspace) and facts.workspace(asked.command.workspace) is None:
-        raise Refused(404, "workspace_not_found", f"There is no workspace {asked.command.workspace}.")
+    if not isinstance(payload, CreateWorkspace):
+        _has_workspace(facts, asked)
     match payload:
         case CreateWorkspace():
             return tenants.create_workspace(facts, asked, payload, token_hash)
@@ -254,6 +272,11 @@ def _decided(facts: Facts, asked: Asked, token_hash: TokenHash) -> Done:
             return guardrails.replace_policy(asked, payload)
         case _:
             raise Refused(400, "invalid_request", f"{asked.command.kind} is not a request.")
+
+
+def _has_workspace(facts: Facts, asked: Asked) -> None:
+    if facts.workspace(asked.command.workspace) is None:
+        raise Refused(404, "workspace_not_found", f"There is no workspace {asked.command.workspace}.")
 
 
 def _answer(asked: Asked, done: Done) -> Answer:

@@ -9,7 +9,16 @@ from processors.control.state import ControlState
 from schemas.commands import CreateStream
 from schemas.records import Verdict
 from schemas.work import STREAM, SURFACE, Task, task_view
-from schemas.work_commands import CreateProject, CreateTask, DeleteTask, UpdateProject, UpdateTask
+from schemas.work_commands import (
+    RESERVED_MS,
+    CompleteAnswer,
+    CreateProject,
+    CreateTask,
+    DeleteTask,
+    ReserveAnswer,
+    UpdateProject,
+    UpdateTask,
+)
 from tests.support.commands_log import WORKSPACE, CommandsLog, MemoryTable, a_workspace, outcome
 
 
@@ -191,3 +200,38 @@ def test_a_command_that_is_read_again_does_the_same_again(log: CommandsLog) -> N
         log.table = MemoryTable(journal)
         log.read_again(start, kept)
         assert (log.table.entries, log.items) == (entries, items)
+
+
+@pytest.mark.requirement("X-35", "W-041")
+def test_a_key_is_reserved_by_one_command_and_completed_by_another(log: CommandsLog) -> None:
+    def reserve(key: str = "k") -> tuple[str, str]:
+        verdict = ask(log, ReserveAnswer(id="ai.plan"), key=key)
+        return verdict.outcome, verdict.body.decode()
+
+    outcome_now, body = reserve()
+    holder = msgspec.json.decode(body)["command"]
+    assert outcome_now == "reserved" and reserve() == ("reserved", body)
+    assert outcome(ask(log, ReserveAnswer(id="ai.summarize"), key="k")) == "idempotency_key_reused"
+    assert outcome(ask(log, CompleteAnswer(reservation=holder, body='{"tasks":[]}'))) == 204
+    assert reserve() == ("done", '{"tasks":[]}')
+    assert outcome(ask(log, CompleteAnswer(reservation=holder, body="too late"))) == 204
+    assert reserve() == ("done", '{"tasks":[]}')
+    entries = dict(log.table.entries)
+    for offset in range(len(log.log)):
+        log.read_again(offset)
+        assert log.table.entries == entries
+
+
+@pytest.mark.requirement("X-35")
+def test_a_reserved_key_is_free_after_a_failure_and_after_a_while(log: CommandsLog) -> None:
+    first = ask(log, ReserveAnswer(id="ai.plan"), key="k")
+    failed = CompleteAnswer(reservation=msgspec.json.decode(first.body)["command"], body=None)
+    assert outcome(ask(log, failed)) == 204
+    second = ask(log, ReserveAnswer(id="ai.plan"), key="k")
+    assert second.outcome == "reserved" and second.body != first.body
+    log.now_ms += RESERVED_MS
+    third = ask(log, ReserveAnswer(id="ai.plan"), key="k")
+    assert third.outcome == "reserved" and third.body != second.body
+    late = CompleteAnswer(reservation=msgspec.json.decode(second.body)["command"], body="late")
+    assert outcome(ask(log, late)) == 204
+    assert ask(log, ReserveAnswer(id="ai.plan"), key="k").body == third.body

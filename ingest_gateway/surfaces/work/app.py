@@ -11,6 +11,7 @@ from ingest_gateway.surfaces.documents.routes import add_documents
 from ingest_gateway.surfaces.events.answers import add_position
 from ingest_gateway.surfaces.surface import Surface
 from ingest_gateway.surfaces.work import activity, projects, tasks, tokens, webhook_deliveries, webhooks
+from ingest_gateway.surfaces.work.ai import routes as ai
 from ingest_gateway.surfaces.work.commands import STREAM
 from ingest_gateway.surfaces.work.faults import render
 from ingest_gateway.surfaces.work.writes import WRITES, Writes
@@ -18,7 +19,7 @@ from schemas.work import STREAM as STREAM_NAME
 
 ROUTES = (
     *(*projects.ROUTES, *tasks.ROUTES, *tokens.ROUTES, *activity.ROUTES),
-    *(*webhooks.ROUTES, *webhook_deliveries.ROUTES),
+    *(*webhooks.ROUTES, *webhook_deliveries.ROUTES, *ai.ROUTES),
 )
 
 
@@ -34,7 +35,9 @@ def make_app(services: Services) -> web.Application:
     app.on_response_prepare.append(add_position)
     document = load_document("work")
     app.add_routes(hold_to(document, ROUTES))
-    add_documents(app, document, "atlas-public-api")
+    app.cleanup_ctx.append(ai.model_running)
+    switches = {"aiEnabled": "" if services.settings.llm is None else "true"}
+    add_documents(app, document, "atlas-public-api", switches)
     return app
 
 

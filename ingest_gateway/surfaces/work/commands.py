@@ -6,6 +6,7 @@ operation and what it is about, whatever the body says (W-042): a repeat within 
 bytes and its id; a refusal leaves the key free.
 """
 
+import contextlib
 import time
 from functools import partial
 from typing import Final
@@ -26,8 +27,8 @@ from ingest_gateway.surfaces.events.entity_commands import LOOK_FIRST, SAFE_TO_R
 from ingest_gateway.surfaces.work.faults import BUSY, NOT_CONFIRMED, refused_by
 from ingest_gateway.surfaces.work.shown import shown
 from ingest_gateway.surfaces.work.writes import WRITES
-from schemas.commands import DONE, Payload, new_command
-from schemas.records import Verdict
+from schemas.commands import DONE, REFUSED, Payload, new_command
+from schemas.records import Command, Verdict
 from schemas.work import SURFACE
 
 BODY_BYTES_MAX = 1_048_576
@@ -50,8 +51,37 @@ async def json_body(request: web.Request) -> bytes:
 
 async def decided(request: web.Request, services: Services, principal: Principal, payload: Payload) -> Verdict:
     """The verdict on a command that was carried out. Raises Refused."""
+    _, verdict = await asked_for(request, services, principal, payload)
+    if verdict.outcome != DONE:
+        raise refused_by(verdict)
+    return verdict
+
+
+async def asked_for(
+    request: web.Request, services: Services, principal: Principal, payload: Payload
+) -> tuple[Command, Verdict]:
+    """The command, under the request's idempotency key, and its verdict; a refusal is raised."""
     key = idempotency_key(request)
-    command = new_command(
+    command = _command(request, principal, payload, key)
+    try:
+        verdict = await services.commands.submit(command, on_stored=partial(_note, request, principal))
+    except LogBusy:
+        raise BUSY.refused() from None
+    except (LogUnavailable, VerdictLate):
+        raise NOT_CONFIRMED.refused(UNCONFIRMED + (LOOK_FIRST if key is None else SAFE_TO_REPEAT)) from None
+    if verdict.outcome == REFUSED:
+        raise refused_by(verdict)
+    return command, verdict
+
+
+async def settled(request: web.Request, services: Services, principal: Principal, payload: Payload) -> None:
+    """A command of our own on the request's behalf: where it can't be confirmed, the request has its answer anyway."""
+    with contextlib.suppress(LogBusy, LogUnavailable, VerdictLate):
+        await services.commands.submit(_command(request, principal, payload, None))
+
+
+def _command(request: web.Request, principal: Principal, payload: Payload, key: str | None) -> Command:
+    return new_command(
         payload,
         workspace=principal.workspace,
         environment=principal.environment,
@@ -63,15 +93,6 @@ async def decided(request: web.Request, services: Services, principal: Principal
         request_id=request[REQUEST_ID],
         address=address_of(request),
     )
-    try:
-        verdict = await services.commands.submit(command, on_stored=partial(_note, request, principal))
-    except LogBusy:
-        raise BUSY.refused() from None
-    except (LogUnavailable, VerdictLate):
-        raise NOT_CONFIRMED.refused(UNCONFIRMED + (LOOK_FIRST if key is None else SAFE_TO_REPEAT)) from None
-    if verdict.outcome != DONE:
-        raise refused_by(verdict)
-    return verdict
 
 
 async def item_decided(request: web.Request, services: Services, principal: Principal, payload: Payload) -> Verdict:

@@ -66,6 +66,25 @@ BUSY = Fault(
 READ_MODEL_BEHIND = Fault(
     FaultKind.UNAVAILABLE, "read_model_behind", "The answer is not up to date yet. Please ask again.", headers=_RETRY
 )
+UNKNOWN_PROJECT = Fault(FaultKind.UNPROCESSABLE, "unknown_project", "The request names a project that does not exist.")
+IN_FLIGHT = Fault(
+    FaultKind.CONFLICT,
+    "idempotency_in_flight",
+    "The first request with this key is still under way. Ask again for its answer.",
+    headers=_RETRY,
+)
+AI_NOT_CONFIGURED = Fault(
+    FaultKind.UNAVAILABLE, "ai_not_configured", "This installation has no language model (ATLAS_LLM_BASE_URL)."
+)
+AI_UNAVAILABLE = Fault(
+    FaultKind.UNAVAILABLE, "ai_unavailable", "The language model did not answer. Please try again.", headers=_RETRY
+)
+AI_UNUSABLE = Fault(
+    FaultKind.UNAVAILABLE, "ai_unusable", "The language model's answer can't be used. Please try again.", headers=_RETRY
+)
+AI_BLOCKED = Fault(
+    FaultKind.RATE_LIMITED, "ai_blocked", "The tenant's cost guardrails have stopped calls of language models."
+)
 
 
 def problem(refused: Refused, request_id: str) -> dict[str, Any]:

@@ -1,0 +1,48 @@
+"""Idempotency of `/v1/ai/*`: a key is reserved by one command before the model is asked and completed by another after.
+
+So no repeat is ever charged twice: while the first runs, a repeat gets 409 `idempotency_in_flight`; after it, the first
+answer, for 24 hours. A failed call leaves the key free; one whose gateway died does after 150 seconds.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import orjson
+from aiohttp import web
+
+from ingest_gateway.http.faults import Refused
+from ingest_gateway.identity.principals import Principal
+from ingest_gateway.services import Services
+from ingest_gateway.surfaces.events.entity_commands import idempotency_key
+from ingest_gateway.surfaces.work.commands import asked_for, settled
+from ingest_gateway.surfaces.work.faults import IN_FLIGHT
+from schemas.commands import DONE
+from schemas.work_commands import RESERVED, CompleteAnswer, ReserveAnswer, Reserved
+
+Make = Callable[[], Awaitable[dict[str, Any]]]
+
+
+async def answered_once(
+    request: web.Request, services: Services, principal: Principal, operation: str, make: Make
+) -> web.Response:
+    """What `make` gives, made once under the request's key if it has one. Raises Refused."""
+    if idempotency_key(request) is None:
+        return _response(orjson.dumps(await make()))
+    command, verdict = await asked_for(request, services, principal, ReserveAnswer(id=operation))
+    if verdict.outcome == DONE:
+        return _response(verdict.body)
+    holder = msgspec.json.decode(verdict.body, type=Reserved).command
+    if verdict.outcome != RESERVED or holder != command.id:
+        raise IN_FLIGHT.refused()
+    try:
+        body = orjson.dumps(await make())
+    except Refused:
+        await settled(request, services, principal, CompleteAnswer(reservation=holder, body=None))
+        raise
+    await settled(request, services, principal, CompleteAnswer(reservation=holder, body=body.decode()))
+    return _response(body)
+
+
+def _response(body: bytes) -> web.Response:
+    return web.Response(body=body, content_type="application/json")

@@ -1,0 +1,82 @@
+"""What is made of each surface's OpenAPI document: the Postman collection and environment; and the vendored Redoc."""
+
+import gzip
+import hashlib
+import json
+import re
+from importlib import resources
+from typing import Any
+
+import pytest
+
+from ingest_gateway.surfaces.contract import load_document
+from ingest_gateway.surfaces.documents.postman import collection, environment, operations_of
+
+SURFACES = [
+    path.name.removesuffix(".yaml")
+    for path in resources.files("schemas").joinpath("openapi").iterdir()
+    if path.name.endswith(".yaml")
+]
+REDOC_SHA256 = "dcaf76612bc4a3fbcc923a8966dee2f6146a5f32e5ce1b6f02dd60cbbf89500b"
+VARIABLE = re.compile(r"\{\{(\w+)\}\}")
+
+
+def requests_in(node: Any) -> list[Any]:
+    return [found for item in node["item"] for found in (requests_in(item) if "item" in item else [item])]
+
+
+@pytest.mark.requirement("W-004", "W-008")
+@pytest.mark.parametrize("surface", SURFACES)
+def test_each_operation_is_a_request_in_the_folder_of_its_tag(surface: str) -> None:
+    document = load_document(surface)
+    made = collection(document, surface)
+    assert made["info"]["schema"].endswith("v2.1.0/collection.json")
+    assert [folder["name"] for folder in made["item"]] == [tag["name"] for tag in document["tags"]]
+    names = sorted(item["name"] for item in requests_in(made))
+    assert names == sorted(one.node["summary"] for one in operations_of(document))
+    for item in requests_in(made):
+        assert item["request"]["url"]["raw"].startswith("{{baseUrl}}/")
+        assert item["response"], f"{item['name']} has an example of success"
+
+
+@pytest.mark.requirement("W-005")
+@pytest.mark.parametrize("surface", SURFACES)
+def test_every_variable_is_in_the_environment(surface: str) -> None:
+    document = load_document(surface)
+    used = set(VARIABLE.findall(json.dumps(collection(document, surface))))
+    values = environment(document, surface, "http://127.0.0.1:1", {"aiEnabled": ""})["values"]
+    assert used - {value["key"] for value in values} <= {"guid"}
+    by_name = {value["key"]: value for value in values}
+    assert by_name["baseUrl"]["value"] == "http://127.0.0.1:1"
+    assert by_name["apiKey"] == {"key": "apiKey", "value": "", "type": "secret", "enabled": True}
+
+
+@pytest.mark.requirement("W-004", "W-006", "W-022")
+def test_creates_are_safe_to_retry_out_of_the_box() -> None:
+    made = collection(load_document("work"), "atlas-public-api")
+    assert made["auth"]["bearer"][0]["value"] == "{{apiKey}}"
+    (script,) = made["event"]
+    assert script["listen"] == "prerequest" and "idempotencyKey" in "".join(script["script"]["exec"])
+    for item in requests_in(made):
+        keys = [header["value"] for header in item["request"]["header"] if header["key"] == "Idempotency-Key"]
+        assert keys == (["{{idempotencyKey}}"] if item["request"]["method"] == "POST" else [])
+    create = next(item for item in requests_in(made) if item["name"] == "Create a task")
+    assert json.loads(create["request"]["body"]["raw"])["projectId"] == "{{project}}"
+
+
+@pytest.mark.requirement("W-002", "W-003")
+def test_the_work_document_has_its_extensions() -> None:
+    document = load_document("work")
+    assert {"read", "write", "ai"} <= document["x-rate-limits"].keys()
+    for one in operations_of(document):
+        assert one.node["x-required-scopes"]
+        is_ai, is_read = one.path.startswith("/v1/ai/"), one.method == "get"
+        assert one.node["x-ratelimit-class"] == ("ai" if is_ai else "read" if is_read else "write")
+
+
+@pytest.mark.requirement("W-007")
+def test_redoc_is_the_one_that_was_vendored() -> None:
+    folder = resources.files("ingest_gateway.surfaces.documents").joinpath("redoc")
+    bundle = gzip.decompress(folder.joinpath("redoc.standalone.js.gz").read_bytes())
+    assert hashlib.sha256(bundle).hexdigest() == REDOC_SHA256
+    assert "MIT" in folder.joinpath("LICENSE").read_text()
