@@ -7,6 +7,7 @@ CODE := bench cli deploy ingest_gateway operations processors schemas tests
 
 .DEFAULT_GOAL := help
 .PHONY: help setup broker run test test-slow test-unit chaos lint format docs requirements bench bench-latency bench-delivery bench-read-model bench-edge test-edge-worker lock lock-bench clean
+.PHONY: bench-work clients fuzz
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -74,6 +75,15 @@ test-edge-worker: deploy/edge-worker/node_modules ## The Cloudflare Worker, in t
 deploy/edge-worker/node_modules: deploy/edge-worker/package-lock.json
 	@cd deploy/edge-worker && npm ci
 	@touch $@
+
+bench-work: broker ## Creating a task, its verdict included, at 100 a second
+	@$(PYTHON) -m bench.work
+
+clients: ## Other people's programs for tests: newman and Redocly's linter (needs Node and npm)
+	@cd tests/clients && npm ci --no-audit --no-fund --ignore-scripts
+
+fuzz: broker ## Schemathesis against the APIs, long (ATLAS_FUZZ_EXAMPLES)
+	@ATLAS_FUZZ_EXAMPLES=$${ATLAS_FUZZ_EXAMPLES:-200} $(PYTHON) -m pytest -n 0 tests/contract/work/test_fuzz.py
 
 lock: $(READY) ## Write requirements.lock anew from pyproject.toml
 	@$(VENV)/bin/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \

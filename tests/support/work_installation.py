@@ -1,5 +1,6 @@
 """A broker, control and projection as processes, and the work surface's gateway in this one, for tests and benches."""
 
+import io
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from deploy.local.broker import Broker
 from ingest_gateway.log.bootstrap import ask_for_workspace
 from ingest_gateway.log.clients import LogClients, log_clients
 from ingest_gateway.surfaces.served import serving
+from ingest_gateway.surfaces.surface import Surface
 from ingest_gateway.surfaces.work.app import WORK
 from operations.settings import Settings
 from schemas.ids import WORKSPACE, short_id
@@ -77,7 +79,8 @@ class WorkSurface:
         content = body if isinstance(body, bytes) or body is None else msgspec.json.encode(body)
         if content is not None:
             sent.setdefault("Content-Type", "application/json")
-        async with self.session.request(method, self.url + path, data=content, headers=sent) as response:
+        stream = None if content is None else io.BytesIO(content)  # as aiohttp wants large bodies
+        async with self.session.request(method, self.url + path, data=stream, headers=sent) as response:
             return Answer(response.status, response.headers, await response.read())
 
     async def made(self, path: str, body: object, **more: Any) -> Any:
@@ -107,7 +110,7 @@ class WorkInstallation:
         return Settings.from_env({**self.environment, "ATLAS_WORK_PORT": "0", "ATLAS_METRICS_PORT": "0", **env})
 
     @asynccontextmanager
-    async def surface(self, **env: str) -> AsyncIterator[WorkSurface]:
+    async def surface(self, surfaces: Sequence[Surface] = (WORK,), **env: str) -> AsyncIterator[WorkSurface]:
         """A gateway with a new workspace; requests are not counted unless `ATLAS_RATE_LIMITS` says on."""
         settings = self.settings(**{"ATLAS_RATE_LIMITS": "off", **PATIENCE, **SESSIONS, **env})
         async with log_clients(settings) as clients:
@@ -115,7 +118,7 @@ class WorkInstallation:
             workspace = short_id(WORKSPACE)
             made = await ask_for_workspace(clients, self.master_key, workspace, "Test")
             keys = {name.removesuffix("_key"): token for name, token in made.items() if name.endswith("_key")}
-            async with serving(settings, clients, [WORK]) as ports, aiohttp.ClientSession() as session:
+            async with serving(settings, clients, surfaces) as ports, aiohttp.ClientSession() as session:
                 url = f"http://127.0.0.1:{ports['work']}"
                 yield WorkSurface(url, workspace, keys, session, clients, settings)
 

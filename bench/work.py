@@ -1,0 +1,105 @@
+"""`make bench-work`: from a task's POST to its 201, the control process's verdict included, at a steady rate.
+
+A broker, the control and the projection process and a gateway process start on free ports in a home of their own, on
+two processor cores. The goal: p50 ≤ 15 ms at 100 tasks a second. Beside it, on the same broker, a bare pair: one record
+produced (acks=all) and consumed. Every change is an event, an audit record and a row; all of it is under way meanwhile.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import aiohttp
+import uvloop
+
+from bench.baseline import round_trips
+from bench.figures import ROW_HEAD, figures_of
+from bench.latency import keep_to_cores
+from ingest_gateway.log.bootstrap import create_workspace
+from ingest_gateway.log.first_project import ensure_project
+from operations.settings import Settings
+from schemas.ids import WORKSPACE, short_id
+from tests.support.gateway_process import GatewayProcess
+from tests.support.ports import free_port
+from tests.support.work_installation import an_installation
+
+GOAL_P50_MS = 15.0
+CORES = 2
+WARM_UP_SECONDS = 3.0
+BARE_SECONDS_MAX = 10.0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="bench.work", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rate", type=float, default=100.0, help="tasks a second (100)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="how long, after the warm-up (20)")
+    asked = parser.parse_args()
+    keep_to_cores(CORES)
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory(prefix="atlas-bench-work-") as home:
+        times_ns, refused, bare_ns = run(Path(home), asked.rate, asked.seconds)
+    created, bare = figures_of(times_ns), figures_of(bare_ns)
+    print(f"{asked.rate:g} tasks a second for {asked.seconds:g} s on {CORES} cores; load before: {load:.1f}")
+    print(f"{'':32}{ROW_HEAD}")
+    print(f"{'POST /v1/tasks → 201':32}{created.as_row()}")
+    print(f"{'bare kafka: produce → consumed':32}{bare.as_row()}")
+    met = created.p50_ms <= GOAL_P50_MS and not refused
+    print(f"creating a task is {created.p50_ms / bare.p50_ms:.1f} × the bare pair at p50; not created: {refused}")
+    print(f"goal p50 ≤ {GOAL_P50_MS:g} ms: {'met' if met else 'MISSED'}")
+    return 0 if met else 1
+
+
+def run(home: Path, rate: float, seconds: float) -> tuple[list[int], int, list[int]]:
+    """Nanoseconds of each POST after the warm-up, how many were refused, and of the bare pair."""
+    with an_installation(home, ("control", "projection")) as installation:
+        port = free_port()
+        env = {**installation.environment, "ATLAS_SURFACES": "work", "ATLAS_WORK_PORT": str(port)}
+        del env["ATLAS_HOME"], env["ATLAS_KAFKA"]
+        gateway = GatewayProcess(
+            installation.broker.bootstrap, home, ATLAS_RATE_LIMITS="off", ATLAS_LOG_LEVEL="WARNING", **env
+        )
+        gateway.start_until_ready()
+        try:
+            settings = Settings.from_env(installation.environment)
+            workspace = short_id(WORKSPACE)
+            token = create_workspace(settings, workspace, "Bench")["pat_key"]
+            project_id = ensure_project(settings, workspace)
+            url = f"http://127.0.0.1:{port}/v1/tasks"
+            times_ns, refused = uvloop.run(post_steadily(url, token, project_id, rate, seconds))
+            bare_ns = round_trips(installation.broker.bootstrap, rate, min(seconds, BARE_SECONDS_MAX))
+        finally:
+            gateway.kill()
+        return times_ns, refused, bare_ns
+
+
+async def post_steadily(url: str, token: str, project_id: str, rate: float, seconds: float) -> tuple[list[int], int]:
+    """Each at its time, however long the others take."""
+    times_ns: list[int] = []
+    refused = 0
+    body = {"projectId": project_id, "title": "Review Q3 forecast", "priority": "HIGH"}
+    headers = {"Authorization": f"Bearer {token}"}
+
+    async def post(session: aiohttp.ClientSession, counts: bool) -> None:
+        nonlocal refused
+        started = time.perf_counter_ns()
+        async with session.post(url, json=body, headers=headers) as answer:
+            await answer.read()
+        if counts:
+            refused += answer.status != 201
+            times_ns.append(time.perf_counter_ns() - started)
+
+    async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as posts:
+        began = time.perf_counter()
+        for number in range(int(rate * (WARM_UP_SECONDS + seconds))):
+            due = number / rate
+            await asyncio.sleep(max(0.0, began + due - time.perf_counter()))
+            posts.create_task(post(session, due >= WARM_UP_SECONDS))
+    return times_ns, refused
+
+
+if __name__ == "__main__":
+    sys.exit(main())
