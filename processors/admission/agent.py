@@ -32,6 +32,7 @@ from processors.runtime.table import TableView
 from processors.runtime.work import Work
 from schemas.entities import State, Stream, StreamStatus
 from schemas.seal import Sealer
+from schemas.spine_records import carried_headers
 from schemas.topics import Topic, parse_stream_topic
 
 log = logging.getLogger(__name__)
@@ -225,7 +226,7 @@ class Admission:
         """The same bytes; the key is the one that the right partition comes from, whatever the producer wrote."""
         key = placement_key(found.pieces.idempotency_key, found.pieces.event_id)
         header = (ORIGIN_HEADER, origin_header(record, self._sealer))
-        turn.work.produce(Topic.ADMISSION, record.value, key=key, headers=[header])
+        turn.work.produce(Topic.ADMISSION, record.value, key=key, headers=[header, *carried_headers(record.headers)])
 
     def _set_aside(self, turn: Turn, unread: Unread) -> str:
         first = unread.first

@@ -21,6 +21,9 @@ from schemas.event_rules import (
     read_direct_event,
 )
 from schemas.seal import SEAL_HEADER, Sealer
+from schemas.spine_events import STREAM as SPINE
+from schemas.spine_events import digest_of, encode_spine_event, event_id_of, is_own_org
+from schemas.spine_records import read_spine_record
 from schemas.topics import StreamTopic, surface_of
 
 DIRECT_BYTES_MAX = 1_048_576
@@ -49,6 +52,8 @@ def read(record: Record, topic: StreamTopic, sealer: Sealer) -> ReadEvent:
         raise Unreadable("empty_value", "the record has no value")
     sealed_hash = sealer.open(record.topic, record.header(SEAL_HEADER), value)
     if sealed_hash is None:
+        if topic.stream == SPINE:
+            return _direct_of_spine(record, value, topic)
         return _direct(value, topic, record.timestamp)
     try:
         return ReadEvent(pieces_of(value), sealed_hash, False)
@@ -71,6 +76,24 @@ def _direct(value: bytes, topic: StreamTopic, now_ms: int) -> ReadEvent:
     digest = payload_hash(fields)
     identifier = event_id(topic.workspace, topic.environment, surface_of(topic.stream), fields, digest)
     return ReadEvent(pieces_of(encode_event(fields, identifier)), digest, True)
+
+
+def _direct_of_spine(record: Record, value: bytes, topic: StreamTopic) -> ReadEvent:
+    """Without a key the record is an event of its own, named by where it stands."""
+    if len(value) > DIRECT_BYTES_MAX:
+        raise Unreadable("too_large", f"the value has {len(value)} bytes; {DIRECT_BYTES_MAX} are allowed")
+    try:
+        event, key = read_spine_record(value, record.headers)
+    except Undecodable as error:
+        raise Unreadable("unreadable", str(error)) from error
+    except EventInvalid as error:
+        raise Unreadable("invalid", str(error)) from error
+    if event.org is not None and not is_own_org(event.org, topic.workspace):
+        raise Unreadable("invalid", "the event names another organization")
+    digest = digest_of(event)
+    named = key or f"{record.topic}/{record.partition}/{record.offset}"
+    identifier = event_id_of(topic.workspace, topic.environment, named, digest, record.timestamp)
+    return ReadEvent(pieces_of(encode_spine_event(event, identifier, key, record.timestamp)), digest, True)
 
 
 def _fields_of_avro(value: bytes, now_ms: int) -> EventFields:

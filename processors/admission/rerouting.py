@@ -14,6 +14,7 @@ import msgspec
 from processors.runtime.batches import Record
 from schemas.partitioner import partition_for
 from schemas.seal import HASH_BYTES, MAC_BYTES, Sealer
+from schemas.spine_records import carried_headers
 from schemas.topics import Topic
 
 ORIGIN_HEADER = "atlas-origin"
@@ -33,7 +34,7 @@ def right_partition(idempotency_key: str | None, event_id: str, partitions: int)
 def origin_header(record: Record, sealer: Sealer) -> bytes:
     """Partition, offset, append time and topic of a record, sealed together with its value."""
     origin = _POSITION.pack(record.partition, record.offset, record.timestamp) + record.topic.encode()
-    return sealer.seal(Topic.ADMISSION, _digest(origin), record.value or b"") + origin
+    return sealer.seal(Topic.ADMISSION, _digest(origin, record), record.value or b"") + origin
 
 
 def as_first_written(record: Record, sealer: Sealer) -> Record | None:
@@ -42,14 +43,23 @@ def as_first_written(record: Record, sealer: Sealer) -> Record | None:
     if header is None or len(header) <= _SEAL_BYTES + _POSITION.size:
         return None
     seal, origin = header[:_SEAL_BYTES], header[_SEAL_BYTES:]
-    if sealer.open(Topic.ADMISSION, seal, record.value or b"") != _digest(origin):
+    if sealer.open(Topic.ADMISSION, seal, record.value or b"") != _digest(origin, record):
         return None
     partition, offset, timestamp = _POSITION.unpack_from(origin)
     topic = origin[_POSITION.size :].decode()
     return msgspec.structs.replace(
-        record, topic=topic, partition=partition, offset=offset, timestamp=timestamp, headers=()
+        record,
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        timestamp=timestamp,
+        headers=carried_headers(record.headers),
     )
 
 
-def _digest(origin: bytes) -> bytes:
-    return hashlib.blake2b(origin, digest_size=HASH_BYTES).digest()
+def _digest(origin: bytes, record: Record) -> bytes:
+    """Over the headers too that go with the value: a CloudEvent's attributes."""
+    digest = hashlib.blake2b(origin, digest_size=HASH_BYTES)
+    for name, value in carried_headers(record.headers):
+        digest.update(b"\0" + name.encode() + b"\0" + len(value).to_bytes(4, "big") + value)
+    return digest.digest()
