@@ -64,6 +64,13 @@ EVENTS_PUBLISHED = Counter(
     ["way", "result"],
 )
 
+LIVE_READERS = Gauge("atlas_live_readers", "Readers of live streams now.")
+LIVE_EVENTS = Counter("atlas_live_events_total", "Events handed to readers of live streams, each counted.")
+LIVE_DROPPED = Counter(
+    "atlas_live_readers_dropped_total",
+    "Readers of live streams cut off as they read more slowly than events came.",
+)
+
 AUTHENTICATION_FAILURES = Counter(
     "atlas_authentication_failures_total",
     "Requests whose credential was refused, by the answer: 401 not good, 403 not from there, 429 too many failures.",

@@ -7,11 +7,12 @@ import time
 import uuid
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from operations.kafka_clients import reader_config
+from operations.message_headers import Headers, headers_of
 
 READERS = 2
 GONE = frozenset({KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET, KafkaError.UNKNOWN_TOPIC_OR_PART})
@@ -23,6 +24,14 @@ GAP_RECORDS_MAX = 64  # read over rather than asked for anew
 ROUND_RECORDS = 500
 Position = tuple[str, int, int]
 """Topic, partition and offset."""
+
+
+class Found(NamedTuple):
+    """A record that is there."""
+
+    value: bytes
+    headers: Headers = ()
+
 
 Read = TypeVar("Read")
 
@@ -45,8 +54,8 @@ class RecordReader:
         deadline = time.monotonic() + timeout_seconds
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, position, deadline)
 
-    async def read_many(self, positions: Collection[Position], timeout_seconds: float) -> dict[Position, bytes | None]:
-        """The same for many records, all partitions at once. Raises RecordUnreachable."""
+    async def read_many(self, positions: Collection[Position], timeout_seconds: float) -> dict[Position, Found | None]:
+        """The same for many records with their headers, all partitions at once. Raises RecordUnreachable."""
         deadline = time.monotonic() + timeout_seconds
         return await asyncio.get_running_loop().run_in_executor(
             self._pool, self._with_consumer, lambda consumer: _values_at(consumer, positions, deadline)
@@ -105,9 +114,9 @@ def _value_at(consumer: Consumer, position: TopicPartition, deadline: float) -> 
     raise RecordUnreachable(f"{position.topic}[{position.partition}] was not readable in time")
 
 
-def _values_at(consumer: Consumer, positions: Collection[Position], deadline: float) -> dict[Position, bytes | None]:
+def _values_at(consumer: Consumer, positions: Collection[Position], deadline: float) -> dict[Position, Found | None]:
     """In rounds: each reads a run of near records of every partition; what is far from its run waits for the next."""
-    found: dict[Position, bytes | None] = {}
+    found: dict[Position, Found | None] = {}
     left: dict[tuple[str, int], list[int]] = {}
     for topic, partition, offset in sorted(set(positions)):
         left.setdefault((topic, partition), []).append(offset)
@@ -128,7 +137,7 @@ def _first_run(offsets: list[int]) -> list[int]:
 
 
 def _read_runs(
-    consumer: Consumer, runs: dict[tuple[str, int], list[int]], found: dict[Position, bytes | None], deadline: float
+    consumer: Consumer, runs: dict[tuple[str, int], list[int]], found: dict[Position, Found | None], deadline: float
 ) -> None:
     consumer.assign([TopicPartition(*tp, run[0]) for tp, run in runs.items()])
     open_runs = {tp: set(run) for tp, run in runs.items()}
@@ -157,7 +166,7 @@ def _read_runs(
             offset = message.offset() or 0
             if error is None and offset in wanted:
                 wanted.discard(offset)
-                found[*tp, offset] = message.value()
+                found[*tp, offset] = Found(message.value() or b"", headers_of(message))
             elif error is not None and error.code() == KafkaError._AUTO_OFFSET_RESET and len(wanted) > 1:
                 wanted.discard(gone := min(wanted))  # retention took the first; the next may still be there
                 found[*tp, gone] = None

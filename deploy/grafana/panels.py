@@ -195,6 +195,16 @@ ROWS: dict[str, list[Graph]] = {
             ],
         ),
         Graph(
+            "Live streams",
+            "Readers of live streams, those cut off a second, and events handed to them a second.",
+            "short",
+            [
+                Query("sum(atlas_live_readers)", "readers"),
+                rate("atlas_live_readers_dropped_total", legend="dropped"),
+                rate("atlas_live_events_total", legend="events"),
+            ],
+        ),
+        Graph(
             "Rate limits shared out",
             "Buckets and gateways, as gateways and the dealing agent know them.",
             "short",

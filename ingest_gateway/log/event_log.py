@@ -20,7 +20,7 @@ from ingest_gateway import metrics
 from ingest_gateway.log.ends import EndsUnknown, LogEnds
 from operations.kafka_clients import producer_config
 from operations.logs import event
-from operations.record_reader import RecordReader, RecordUnreachable
+from operations.record_reader import Found, RecordReader, RecordUnreachable
 from schemas.topics import Topic
 
 log = logging.getLogger(__name__)
@@ -162,8 +162,8 @@ class EventLog:
         except RecordUnreachable as error:
             raise LogUnavailable(str(error)) from error
 
-    async def read_many(self, positions: Collection[Position], timeout_seconds: float) -> dict[Position, bytes | None]:
-        """The values of many records, as `read` gives each. Raises LogUnavailable."""
+    async def read_many(self, positions: Collection[Position], timeout_seconds: float) -> dict[Position, Found | None]:
+        """Many records, as `read` gives each. Raises LogUnavailable."""
         try:
             return await self._records.read_many(positions, timeout_seconds)
         except RecordUnreachable as error:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ingest_gateway.read_model.audit_pages import AuditFilter, AuditPage, audit_page
 from ingest_gateway.read_model.breach_pages import BreachFilter, BreachPage, breach_page
 from ingest_gateway.read_model.event_pages import EventFilter, Page, Place, page, place_behind
-from ingest_gateway.read_model.spine_pages import SpineFilter, SpinePage, spine_chain, spine_page
+from ingest_gateway.read_model.spine_pages import SpineFilter, SpinePage, spine_chain, spine_page, spine_since
 from ingest_gateway.read_model.stored import StoredEvent
 from ingest_gateway.read_model.webhook_pages import DeliveryPage, WebhookScope, deliveries_page, delivery
 from ingest_gateway.read_model.work_pages import TaskFilter, WorkPage, item_body, projects_page, tasks_page
@@ -104,6 +104,9 @@ class ReadModel:
         self, workspace: str, environment: str, chosen: SpineFilter, offset: int, limit: int
     ) -> SpinePage:
         return await self._ask(lambda connection: spine_page(connection, workspace, environment, chosen, offset, limit))
+
+    async def spine_since(self, workspace: str, environment: str, received_ms: int, limit: int) -> list[Row[Any]]:
+        return await self._ask(lambda connection: spine_since(connection, workspace, environment, received_ms, limit))
 
     async def spine_chain(
         self, workspace: str, environment: str, correlation_id: str

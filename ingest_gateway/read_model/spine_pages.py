@@ -62,6 +62,14 @@ def spine_chain(connection: Connection, workspace: str, environment: str, correl
     return query.rows(0, CHAIN_MAX)[::-1]
 
 
+def spine_since(
+    connection: Connection, workspace: str, environment: str, received_ms: int, limit: int
+) -> list[Row[Any]]:
+    """The oldest events that were received then or later."""
+    own = {"scope": scope_of(workspace, environment), "workspace": workspace, "environment": environment}
+    return list(connection.execute(_SINCE, own | {"stream": STREAM, "received_ms": received_ms, "limit": limit}).all())
+
+
 class _Query:
     def __init__(self, connection: Connection, workspace: str, environment: str, chosen: SpineFilter) -> None:
         self._connection = connection
@@ -171,6 +179,11 @@ def _escaped(text: str) -> str:
     return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
 
 
+_SINCE = text(
+    f"SELECT {', '.join(f'e.{name}' for name in (*COLUMNS, *SOURCE_COLUMNS))} FROM events AS e"
+    " WHERE e.scope = :scope AND e.workspace = :workspace AND e.environment = :environment AND e.stream = :stream"
+    " AND e.received_ms >= :received_ms ORDER BY e.received_ms, e.id LIMIT :limit"
+)
 _OWN = "scope = :scope"
 _TYPES = text(
     f"WITH RECURSIVE kinds(type) AS (SELECT min(type) FROM events WHERE {_OWN}"

@@ -1,13 +1,11 @@
 """What an agent is handed: one fetched batch of one partition, its records in the log's order."""
 
-from collections.abc import Sequence
-from operator import methodcaller
-
 import msgspec
 from confluent_kafka import Message
 from faust.types import TP
 
-Headers = Sequence[tuple[str, bytes | None]]
+from operations.message_headers import Headers as Headers
+from operations.message_headers import headers_of
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -38,23 +36,8 @@ def to_record(message: Message) -> Record:
         message.timestamp()[1],
         message.key(),
         message.value(),
-        _headers(message),
+        headers_of(message),
     )
-
-
-_ask_for_headers = methodcaller("headers")
-
-
-def _headers(message: Message) -> Headers:
-    """A header name that is not UTF-8 makes confluent_kafka set an exception and return a list with a NULL in it: who
-    looks at that ends the process. `methodcaller` always notices (SystemError); a plain call, once Python has
-    specialized it, does not, and the exception comes up elsewhere. Such a record counts as one without headers (K8).
-    """
-    try:
-        headers = _ask_for_headers(message)
-    except (SystemError, UnicodeError):
-        return ()
-    return headers or ()
 
 
 class Batch:

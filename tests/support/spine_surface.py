@@ -26,6 +26,7 @@ from ingest_gateway.surfaces.spine.app import make_app
 from ingest_gateway.surfaces.spine.faults import render
 from operations.control_reader import ControlReader
 from operations.read_model_engine import writer_engine
+from operations.record_reader import Found
 from processors.admission.agent import _decode_seen, _encode_seen
 from processors.admission.decide import Admitted, Seen, Source, decide
 from processors.admission.effects import effects_of, place_of
@@ -119,10 +120,12 @@ class SpineLog(MemoryLog):
         self._rules = cast(Any, self.rules)
         self.first_ms = time.time_ns() // 1_000_000
 
-    async def read_many(self, positions: Collection[Any], timeout_seconds: float) -> dict[Any, bytes | None]:
+    async def read_many(self, positions: Collection[Any], timeout_seconds: float) -> dict[Any, Found | None]:
         if self.refuses is not None:
             raise LogUnavailable("the broker is away")
-        values = {(one.appended.topic, one.appended.partition, one.appended.offset): one.value for one in self.records}
+        values = {
+            (one.appended.topic, one.appended.partition, one.appended.offset): Found(one.value) for one in self.records
+        }
         return {position: values.get(position) for position in positions}
 
 

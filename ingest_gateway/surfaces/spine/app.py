@@ -4,18 +4,29 @@ from aiohttp import web
 
 from ingest_gateway.identity.authentication import Authenticator, key_news
 from ingest_gateway.identity.principals import SPINE_KINDS
+from ingest_gateway.log.live import LiveLog
 from ingest_gateway.log.system_streams import SystemStreams
 from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.contract import hold_to, load_document
 from ingest_gateway.surfaces.events.answers import add_position
-from ingest_gateway.surfaces.spine import correlations, event_types, publish, query, subscriptions
+from ingest_gateway.surfaces.spine import correlations, event_types, live_stream, publish, query, subscriptions
+from ingest_gateway.surfaces.spine.channels import Channels
 from ingest_gateway.surfaces.spine.faults import render
+from ingest_gateway.surfaces.spine.live_stream import CHANNELS
 from ingest_gateway.surfaces.spine.publishing import SYSTEM_STREAM
 from ingest_gateway.surfaces.spine.rates import add_rate_headers
 from ingest_gateway.surfaces.surface import Surface
+from operations.record_reader import Found
 from schemas.spine_events import STREAM
 
-ROUTES = (*publish.ROUTES, *query.ROUTES, *subscriptions.ROUTES, *correlations.ROUTES, *event_types.ROUTES)
+ROUTES = (
+    *live_stream.ROUTES,
+    *publish.ROUTES,
+    *query.ROUTES,
+    *subscriptions.ROUTES,
+    *correlations.ROUTES,
+    *event_types.ROUTES,
+)
 
 
 def make_app(services: Services) -> web.Application:
@@ -26,11 +37,32 @@ def make_app(services: Services) -> web.Application:
     app[SERVICES] = services
     timeout_seconds = services.settings.verdict_timeout_seconds
     app[SYSTEM_STREAM] = SystemStreams(STREAM, services.control, services.commands, timeout_seconds=timeout_seconds)
+    _add_live_streams(app, services)
     document = load_document("spine")
     app.on_response_prepare.append(add_position)
     app.on_response_prepare.append(add_rate_headers(document))
     app.add_routes(hold_to(document, ROUTES))
     return app
+
+
+def _add_live_streams(app: web.Application, services: Services) -> None:
+    """Readers end when the process is told to stop, before it waits for requests under way."""
+    live = LiveLog(services.settings.kafka)
+
+    async def read_back(position: tuple[str, int, int]) -> Found | None:
+        timeout_seconds = services.settings.read_timeout_seconds
+        return (await services.events.read_many([position], timeout_seconds))[position]
+
+    channels = app[CHANNELS] = Channels(live, read_back)
+
+    async def stop_readers(_app: web.Application) -> None:
+        await channels.close()
+
+    async def stop(_app: web.Application) -> None:
+        await live.close()
+
+    app.on_shutdown.append(stop_readers)
+    app.on_cleanup.append(stop)
 
 
 SPINE = Surface("spine", make_app, render, SPINE_KINDS)

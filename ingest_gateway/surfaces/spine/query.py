@@ -19,7 +19,6 @@ from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.read_model.spine_pages import OFFSET_MAX, SpineFilter
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.events.entity_commands import caller, json_response
-from ingest_gateway.surfaces.events.lookups import payload_of
 from ingest_gateway.surfaces.events.parameters import time_range
 from ingest_gateway.surfaces.events.reads import wait_for_writes
 from ingest_gateway.surfaces.spine.faults import FORBIDDEN_ORG, READ_MODEL_BEHIND, invalid
@@ -27,6 +26,7 @@ from schemas.ids import time_of
 from schemas.patterns import NO_PATTERN, is_pattern
 from schemas.spine_events import METADATA_VALUE_CHARACTERS_MAX as CORRELATION_CHARACTERS_MAX
 from schemas.spine_events import SOURCE_CHARACTERS_MAX, is_own_org, is_type, source_of
+from schemas.spine_records import data_of
 from schemas.tenants import org_of
 from schemas.times import rfc3339
 
@@ -64,11 +64,11 @@ async def read_payloads(services: Services, rows: Sequence[Row[Any]]) -> list[by
     if not positions:
         return []
     try:
-        values = await services.events.read_many(positions, services.settings.read_timeout_seconds)
+        found = await services.events.read_many(positions, services.settings.read_timeout_seconds)
     except LogUnavailable:
         raise READ_MODEL_BEHIND.refused(UNREADABLE) from None
-    found = [values[position] for position in positions]
-    return [b"null" if value is None else payload_of(value) for value in found]
+    records = [found[position] for position in positions]
+    return [b"null" if record is None else data_of(record.value, record.headers) for record in records]
 
 
 def event_view(row: Row[Any], workspace: str, data: bytes) -> dict[str, Any]:

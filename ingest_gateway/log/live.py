@@ -1,0 +1,292 @@
+"""The end of the log as it grows: admitted events of the streams that somebody watches, in the order of each partition.
+
+One consumer in a thread of its own reads `decisions` and the watched streams' topics, all from their ends, and puts a
+decision and its record together: only what admission let in is an event. It runs while somebody watches. What is kept
+in memory is bounded: a record that had to be let go before its decision came is read back from the log (`missing`).
+An event of a direct producer that was written once more, to another partition, may come after later ones of its first.
+"""
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from operations.kafka_clients import reader_config
+from operations.logs import event
+from operations.message_headers import Headers, headers_of
+from schemas.avro_pieces import read_long
+from schemas.codec import DECISION, Undecodable
+from schemas.records import Decision
+from schemas.topics import Topic
+
+log = logging.getLogger(__name__)
+POLL_SECONDS = 0.02
+ROUND_MESSAGES = 1_000
+DELIVER_APART_SECONDS = 0.02
+"""Whoever watches is woken so often at most."""
+UNHANDLED_MAX = 2
+"""Deliveries that the event loop has not come to; while there are as many, nothing more is read."""
+KEPT_BYTES_MAX = 32 * 1024 * 1024
+"""Of records that wait for their decision."""
+LATE_SECONDS = 1.0
+"""A decision whose record has not come by then is told of without it."""
+ADMITTED = "admitted"
+Place = tuple[str, int]
+"""Topic and partition."""
+
+
+class LiveEvent(NamedTuple):
+    """`value` None: the record has to be read back from the log."""
+
+    decision: Decision
+    value: bytes | None
+    headers: Headers
+
+
+Watcher = Callable[[list[LiveEvent]], None]
+"""Called on the event loop with what was admitted to the topic."""
+
+
+class _Raw(NamedTuple):
+    value: bytes
+    headers: Headers
+
+
+class _Open(NamedTuple):
+    decision: Decision
+    at_seconds: float
+
+
+class Joined:
+    """Records and decisions of the watched partitions, put together. Pure but for the clock that it is handed."""
+
+    def __init__(self, kept_bytes_max: int = KEPT_BYTES_MAX) -> None:
+        self._kept_bytes_max = kept_bytes_max
+        self._kept_bytes = 0
+        self._raw: dict[Place, dict[int, _Raw]] = {}
+        self._open: dict[Place, deque[_Open]] = {}
+
+    def record(self, place: Place, offset: int, value: bytes, headers: Headers) -> None:
+        self._raw.setdefault(place, {})[offset] = _Raw(value, headers)
+        self._kept_bytes += len(value)
+        while self._kept_bytes > self._kept_bytes_max:
+            fullest = max(self._raw, key=lambda one: len(self._raw[one]))
+            self._drop(fullest, next(iter(self._raw[fullest])))
+
+    def decided(self, decision: Decision, now_seconds: float) -> None:
+        """What is no event leaves nothing behind."""
+        place = decision.topic, decision.partition
+        if decision.outcome == ADMITTED:
+            self._open.setdefault(place, deque()).append(_Open(decision, now_seconds))
+        else:
+            self._drop(place, decision.offset)
+
+    def take(self, now_seconds: float) -> list[LiveEvent]:
+        """All that is complete, or late, in order."""
+        events = []
+        for place, waiting in self._open.items():
+            raw = self._raw.get(place, {})
+            while waiting:
+                decision, at_seconds = waiting[0]
+                found = raw.get(decision.offset)
+                if found is None and now_seconds - at_seconds < LATE_SECONDS:
+                    break
+                waiting.popleft()
+                self._drop(place, decision.offset)
+                events.append(LiveEvent(decision, *(found or (None, ()))))
+        return events
+
+    def forget(self, topic: str) -> None:
+        for place in [place for place in (*self._raw, *self._open) if place[0] == topic]:
+            for offset in list(self._raw.get(place, ())):
+                self._drop(place, offset)
+            self._raw.pop(place, None)
+            self._open.pop(place, None)
+
+    def _drop(self, place: Place, offset: int) -> None:
+        found = self._raw.get(place, {}).pop(offset, None)
+        if found is not None:
+            self._kept_bytes -= len(found.value)
+
+
+class _Watch(NamedTuple):
+    topic: str
+    attached: "asyncio.Future[dict[int, int]]"
+
+
+class LiveLog:
+    """One a process; used from the loop's thread. `close()` at the end."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._watchers: dict[str, set[Watcher]] = {}
+        self._attached: dict[str, asyncio.Future[dict[int, int]]] = {}
+        self._wishes: queue.SimpleQueue[_Watch | str] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._room = threading.Semaphore(UNHANDLED_MAX)
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def watch(self, topic: str, watcher: Watcher) -> dict[int, int]:
+        """Tells `watcher` of what is admitted from now on. The offset by partition at which the topic ended when its
+        first watcher came. Raises KafkaException. End it with `unwatch`, also when this raises."""
+        self._watchers.setdefault(topic, set()).add(watcher)
+        attached = self._attached.get(topic)
+        if attached is None:
+            self._start()
+            attached = self._attached[topic] = asyncio.get_running_loop().create_future()
+            self._wishes.put(_Watch(topic, attached))
+        return await asyncio.shield(attached)
+
+    def unwatch(self, topic: str, watcher: Watcher) -> None:
+        watchers = self._watchers.get(topic, set())
+        watchers.discard(watcher)
+        if not watchers and self._watchers.pop(topic, None) is not None:
+            self._attached.pop(topic, None)
+            self._wishes.put(topic)
+
+    async def close(self) -> None:
+        self._stopping.set()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, 5)
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._loop = asyncio.get_running_loop()
+            self._thread = threading.Thread(target=self._run, name="live-log", daemon=True)
+            self._thread.start()
+
+    def _deliver(self, events: list[LiveEvent]) -> None:
+        by_topic: dict[str, list[LiveEvent]] = {}
+        for one in events:
+            by_topic.setdefault(one.decision.topic, []).append(one)
+        for topic, found in by_topic.items():
+            for watcher in tuple(self._watchers.get(topic, ())):
+                watcher(found)
+        self._room.release()
+
+    def _call(self, function: Callable[..., object], *arguments: object) -> None:
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(function, *arguments)
+        except RuntimeError:
+            log.debug("the event loop closed before the live log")
+
+    # In the thread
+
+    def _run(self) -> None:
+        config = reader_config(self._bootstrap, f"live-{uuid.uuid4().hex}")
+        consumer = Consumer(config | {"fetch.wait.max.ms": 50, "queued.max.messages.kbytes": 16_384})
+        tail = _Tail(consumer)
+        events: list[LiveEvent] = []
+        next_seconds = 0.0
+        try:
+            while not self._stopping.is_set():
+                self._take_wishes(tail)
+                if not tail.topics:
+                    self._stopping.wait(POLL_SECONDS)
+                    continue
+                events += tail.read()
+                if events and time.monotonic() >= next_seconds and self._room.acquire(timeout=POLL_SECONDS):
+                    self._call(self._deliver, events)
+                    events, next_seconds = [], time.monotonic() + DELIVER_APART_SECONDS
+        finally:
+            consumer.close()
+
+    def _take_wishes(self, tail: "_Tail") -> None:
+        while not self._wishes.empty():
+            wish = self._wishes.get()
+            if isinstance(wish, str):
+                tail.leave(wish)
+                continue
+            try:
+                ends = tail.follow(wish.topic)
+            except KafkaException as error:
+                self._call(_fail, wish.attached, error)
+            else:
+                self._call(_resolve, wish.attached, ends)
+
+
+class _Tail:
+    def __init__(self, consumer: Consumer) -> None:
+        self.topics: dict[bytes, str] = {}
+        self._consumer = consumer
+        self._joined = Joined()
+
+    def follow(self, topic: str) -> dict[int, int]:
+        """`decisions` first: what is decided about a record that comes from here on is then read too."""
+        if not self.topics:
+            self._consumer.assign(_at(Topic.DECISIONS, self._ends(Topic.DECISIONS)))
+        ends = self._ends(topic)
+        self._consumer.incremental_assign(_at(topic, ends))
+        self.topics[topic.encode()] = topic
+        return ends
+
+    def leave(self, topic: str) -> None:
+        if self.topics.pop(topic.encode(), None) is None:
+            return
+        self._joined.forget(topic)
+        if self.topics:
+            mine = [place for place in self._consumer.assignment() if place.topic == topic]
+            self._consumer.incremental_unassign(mine)
+        else:
+            self._consumer.unassign()
+
+    def read(self) -> list[LiveEvent]:
+        first = self._consumer.poll(POLL_SECONDS)
+        if first is not None:
+            for message in (first, *self._consumer.consume(ROUND_MESSAGES, 0)):
+                self._take(message)
+        return self._joined.take(time.monotonic())
+
+    def _take(self, message: Message) -> None:
+        topic, value = message.topic(), message.value()
+        if message.error() is not None or topic is None or value is None:
+            return
+        if topic != Topic.DECISIONS:
+            place = topic, message.partition() or 0
+            self._joined.record(place, message.offset() or 0, value, headers_of(message))
+            return
+        try:
+            if topic_decided(value) in self.topics:
+                self._joined.decided(Decision.decode(value), time.monotonic())
+        except (Undecodable, IndexError) as error:
+            event(log, "live.unreadable", logging.WARNING, offset=message.offset(), reason=str(error))
+
+    def _ends(self, topic: str) -> dict[int, int]:
+        partitions = self._consumer.list_topics(topic, timeout=5).topics[topic].partitions
+        ends = {}
+        for partition in sorted(partitions):
+            ends[partition] = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=5)[1]
+        return ends
+
+
+def topic_decided(value: bytes) -> bytes:
+    """The topic of a decision's source record, without decoding the rest: most are of other streams. Raises
+    Undecodable, IndexError."""
+    body = DECISION.body_of(value)
+    length, at = read_long(body, 0)  # outcome
+    length, at = read_long(body, at + length)
+    return body[at : at + length]
+
+
+def _at(topic: str, offsets: dict[int, int]) -> list[TopicPartition]:
+    return [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
+
+
+def _resolve(future: "asyncio.Future[dict[int, int]]", ends: dict[int, int]) -> None:
+    if not future.done():
+        future.set_result(ends)
+
+
+def _fail(future: "asyncio.Future[dict[int, int]]", error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
+        future.exception()  # whoever waited may have gone

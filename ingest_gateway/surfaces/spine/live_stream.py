@@ -1,0 +1,220 @@
+"""`GET /v1/events/stream`: the org's events as they are admitted, as server-sent events, from the log.
+
+Each event's id says where on the log its reader stands; with `Last-Event-ID` the reader first gets what it has missed,
+from the read model and the log, then what comes. Every event once, in the order of each partition. A reader that reads
+more slowly than events come is cut off and goes on from its last id; nothing is kept for it meanwhile.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+
+from aiohttp import hdrs, web
+from confluent_kafka import KafkaException
+from sqlalchemy import Row
+
+from ingest_gateway import metrics
+from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
+from ingest_gateway.http.guard import ANSWER_HEADERS, REQUEST_ID, X_REQUEST_ID
+from ingest_gateway.http.queries import read_query
+from ingest_gateway.identity.principals import EVENTS_READ, SESSION, Principal
+from ingest_gateway.log.event_log import LogBusy, LogUnavailable
+from ingest_gateway.log.verdicts import VerdictLate
+from ingest_gateway.read_model import ReadModelUnavailable
+from ingest_gateway.services import Services
+from ingest_gateway.surfaces.events.entity_commands import caller
+from ingest_gateway.surfaces.spine.channels import Channel, Channels, Reader, live_view
+from ingest_gateway.surfaces.spine.faults import BUSY, READ_MODEL_BEHIND, invalid
+from ingest_gateway.surfaces.spine.frames import (
+    CONTENT_TYPE,
+    HEARTBEAT,
+    Place,
+    PlaceInvalid,
+    event_frame,
+    place_frame,
+    read_place,
+)
+from ingest_gateway.surfaces.spine.publishing import NOT_READY, SYSTEM_STREAM
+from ingest_gateway.surfaces.spine.query import is_type_filter, read_payloads
+from schemas.patterns import NO_PATTERN, PATTERNS_MAX
+from schemas.topics import Topic
+
+CHANNELS = web.AppKey("channels", Channels)
+LAST_EVENT_ID = "Last-Event-ID"
+READERS_MAX = 200  # of an org and environment, in one process
+TOO_MANY = f"There are {READERS_MAX} live readers of this organization already."
+HEARTBEAT_SECONDS = 15.0
+MISSED_PAGE = 200
+SKEW_MS = 60_000
+"""By how much the clocks of brokers may differ: receipt is the clock of the partition's leader."""
+RETRY_FRAME = b"retry: 1000\n\n"
+
+
+class Ended(Exception):
+    """The reader has gone, was dropped, or may not read any more."""
+
+
+async def stream_events(request: web.Request) -> web.StreamResponse:
+    services, principal = caller(request, EVENTS_READ)
+    reader = Reader(_patterns(read_query(request, ("type",))), partial(_cut, request))
+    place = _place(request)
+    topic = await _topic(request, services, principal)
+    channels = request.app[CHANNELS]
+    if channels.count(topic) >= READERS_MAX:
+        raise Refused(FaultKind.RATE_LIMITED, TOO_MANY, headers={hdrs.RETRY_AFTER: "5"})
+    response = await _begun(request)
+    stream = _Stream(response, services, principal, reader, channels)
+    try:
+        if place is not None:
+            await stream.tell_missed(place)
+        channel = await channels.join(topic, principal.workspace, reader)
+        if place is not None:
+            await stream.tell_missed(place, up_to_now=True)
+            reader.after = place
+        await stream.follow(channel)
+    except (Ended, ConnectionError, KafkaException, ReadModelUnavailable, Refused):
+        pass  # it has begun, so there is no other way to tell: the reader comes again with its last id
+    finally:
+        channels.leave(topic, reader)
+    return response
+
+
+class _Stream:
+    """One reader's answer."""
+
+    def __init__(
+        self,
+        response: web.StreamResponse,
+        services: Services,
+        principal: Principal,
+        reader: Reader,
+        channels: Channels,
+    ) -> None:
+        self._response = response
+        self._services = services
+        self._principal = principal
+        self._reader = reader
+        self._channels = channels
+
+    async def follow(self, channel: Channel) -> None:
+        """Until the reader leaves or has to."""
+        reader = self._reader
+        await self._write(place_frame((reader.after or channel.place).encode()))
+        while True:
+            try:
+                async with asyncio.timeout(HEARTBEAT_SECONDS):
+                    await reader.woken.wait()
+            except TimeoutError:
+                await self._write(place_frame(channel.place.encode()) if reader.after is None else HEARTBEAT)
+            self._check()
+            while chunk := reader.take():
+                await self._write(chunk)
+                self._check()
+            if reader.after is not None and channel.place.is_behind(reader.after):
+                reader.after = None
+
+    async def tell_missed(self, place: Place, *, up_to_now: bool = False) -> None:
+        """What the read model has behind `place`, which moves on. `up_to_now`: all that is decided by now."""
+        if up_to_now:
+            newest = await self._services.events.ends(Topic.DECISIONS)
+            if not await self._services.reads.wait_until_passed(newest, HEARTBEAT_SECONDS):
+                raise READ_MODEL_BEHIND.refused()
+        async for rows in self._missed(place):
+            data = await read_payloads(self._services, rows)
+            frames = [self._frame(place, row, one) for row, one in zip(rows, data, strict=True)]
+            await self._write(b"".join(frames) + place_frame(place.encode()))
+            self._check()
+
+    async def _missed(self, place: Place) -> AsyncIterator[list[Row[Any]]]:
+        """Pages of whole milliseconds, in the order of receipt, and within one in that of their partition."""
+        scope = self._principal.workspace, self._principal.environment
+        since_ms, limit = max(0, place.received_ms - SKEW_MS), MISSED_PAGE
+        while True:
+            rows = await self._services.reads.spine_since(*scope, since_ms, limit)
+            last_ms = rows[-1].received_ms if len(rows) == limit else None
+            whole = [row for row in rows if row.received_ms != last_ms]
+            new = [row for row in whole if not place.has_passed(row.source_partition, row.source_offset)]
+            if new:
+                yield sorted(new, key=lambda row: (row.received_ms, row.source_partition, row.source_offset))
+            if last_ms is None:
+                return
+            limit = MISSED_PAGE if whole else 2 * limit
+            since_ms = last_ms
+
+    def _frame(self, place: Place, row: Row[Any], data: bytes) -> bytes:
+        place.pass_event(row.received_ms, row.source_partition, row.source_offset)
+        if not self._reader.wants(row.type):
+            return b""
+        view = live_view(row.id, row.type, row.actor, row.metadata, self._principal.workspace, data)
+        return event_frame(place.encode(), row.type, view)
+
+    def _check(self) -> None:
+        """Raises Ended."""
+        if self._reader.dropped or self._channels.closing.is_set() or not self._may_read():
+            raise Ended
+
+    def _may_read(self) -> bool:
+        principal, now_ms = self._principal, time.time() * 1_000
+        if principal.ends_ms is not None and now_ms >= principal.ends_ms:
+            return False
+        if principal.kind == SESSION:
+            return True
+        key = self._services.control.view.keys.get(principal.key_id)
+        return key is not None and key.holds(int(now_ms))
+
+    async def _write(self, frames: bytes) -> None:
+        """Returns when the client has taken most of it, or its connection was cut."""
+        await self._response.write(frames)
+
+
+def _cut(request: web.Request) -> None:
+    """What the client has not taken by now would be waited for."""
+    metrics.LIVE_DROPPED.inc()
+    if request.transport is not None:
+        request.transport.abort()
+
+
+async def _begun(request: web.Request) -> web.StreamResponse:
+    headers = {
+        hdrs.CONTENT_TYPE: CONTENT_TYPE,
+        hdrs.CACHE_CONTROL: "no-store",
+        "X-Accel-Buffering": "no",
+        X_REQUEST_ID: request[REQUEST_ID],
+        **request.get(ANSWER_HEADERS, {}),
+    }
+    response = web.StreamResponse(headers=headers)
+    await response.prepare(request)
+    await response.write(RETRY_FRAME)
+    return response
+
+
+async def _topic(request: web.Request, services: Services, principal: Principal) -> str:
+    try:
+        stream = await request.app[SYSTEM_STREAM].ensure(principal.workspace, principal.environment)
+    except (LogBusy, LogUnavailable, VerdictLate):
+        raise BUSY.refused(NOT_READY) from None
+    return stream.topic
+
+
+def _patterns(parameters: dict[str, str]) -> list[str]:
+    """Types and patterns with commas between."""
+    written = parameters.get("type")
+    patterns = [] if written is None else written.split(",")
+    if len(patterns) > PATTERNS_MAX or not all(is_type_filter(pattern) for pattern in patterns):
+        raise invalid(FieldFault("type", NO_PATTERN))
+    return patterns
+
+
+def _place(request: web.Request) -> Place | None:
+    written = request.headers.get(LAST_EVENT_ID, "")
+    if not written:
+        return None
+    try:
+        return read_place(written)
+    except PlaceInvalid as error:
+        raise invalid(FieldFault(LAST_EVENT_ID, str(error))) from None
+
+
+ROUTES = (web.get("/v1/events/stream", stream_events, name="stream_events"),)

@@ -1,0 +1,129 @@
+"""`GET /v1/events/stream`: events as they are admitted, ids that go on without a gap, readers that are too slow."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from yarl import URL
+
+from ingest_gateway import metrics
+from ingest_gateway.log.bootstrap import ask
+from ingest_gateway.surfaces.spine import channels
+from ingest_gateway.surfaces.spine.frames import Place
+from schemas.commands import CreateKey, RevokeKey, decode_state
+from schemas.entities import Key, KeyKind
+from schemas.tokens import mint_token
+from tests.support.spine_installation import Spine
+
+GIVE_UP_SECONDS = 60.0
+
+
+@pytest.mark.requirement("S-001")
+async def test_a_reader_gets_what_matches_as_it_is_admitted(spine: Spine) -> None:
+    async with spine.live("?type=code.*,lead.scored") as stream:
+        published = await spine.publish("code.analysis.complete", {"text": "a\nb"}, correlationId="c1", tags=["x"])
+        await spine.publish("lead.enriched")
+        await spine.publish("lead.scored")
+        first, second = await stream.events(2)
+    assert (first.event, second.event) == ("code.analysis.complete", "lead.scored")
+    assert first.data == {
+        "eventId": published["eventId"],
+        "type": "code.analysis.complete",
+        "source": "tests",
+        "orgId": spine.org,
+        "timestamp": published["timestamp"],
+        "data": {"text": "a\nb"},
+        "metadata": {"correlationId": "c1", "tags": ["x"]},
+    }
+
+
+async def test_replays_and_other_orgs_are_not_shown(spine: Spine) -> None:
+    async with spine.live() as stream:
+        for _ in range(2):
+            body = {"type": "code.a", "source": "tests", "data": {}}
+            await spine.ask("POST", "/v1/events", body, Idempotency_Key="once")
+        await spine.publish("code.last")
+        assert [one.event for one in await stream.events(2)] == ["code.a", "code.last"]
+
+
+async def test_a_reader_goes_on_from_its_last_id_with_each_event_once(spine: Spine) -> None:
+    """Read in pieces of three while events come, with the connection closed after each piece."""
+    count = 30
+
+    async def publish() -> None:
+        for number in range(count):
+            await spine.publish(f"code.n{number}")
+
+    async with spine.live() as stream:
+        last_id = stream.last_id
+    publishing = asyncio.create_task(publish())
+    seen: list[str] = []
+    async with asyncio.timeout(GIVE_UP_SECONDS):
+        while len(seen) < count:
+            async with spine.live(last_id=last_id) as stream:
+                seen += [one.event for one in await stream.events(min(3, count - len(seen)))]
+                last_id = stream.last_id
+    await publishing
+    assert sorted(seen) == sorted(f"code.n{number}" for number in range(count))
+
+
+async def test_a_reader_that_is_too_slow_is_cut_off_and_goes_on_later(
+    spine: Spine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One reads its first frame and no more; another beside it gets everything."""
+    monkeypatch.setattr(channels, "QUEUED_FRAMES_MAX", 8)
+    dropped = metrics.LIVE_DROPPED._value.get
+    async with spine.live() as quick, stalled_reader(spine) as last_id:
+        before, published = dropped(), 0
+        while dropped() == before:
+            await spine.publish("code.large", {"text": "x" * 700_000})
+            published += 1
+            assert published < 100, "the sockets' buffers hold some megabytes"
+            await quick.events(1)
+    async with spine.live(last_id=last_id) as again:
+        assert [one.event for one in await again.events(published)] == ["code.large"] * published
+
+
+@asynccontextmanager
+async def stalled_reader(spine: Spine) -> AsyncIterator[str]:
+    """Its first id; it has a small buffer and reads nothing more."""
+    url = URL(spine.url)
+    socket_ = socket.socket()
+    socket_.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    socket_.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(socket_, (url.host, url.port))
+    reader, writer = await asyncio.open_connection(sock=socket_, limit=4_096)
+    head = f"GET /v1/events/stream HTTP/1.1\r\nHost: {url.host}\r\nAuthorization: Bearer {spine.key}\r\n\r\n"
+    writer.write(head.encode())
+    while not (line := await reader.readline()).startswith(b"id: "):
+        assert line
+    reader._transport.pause_reading()  # type: ignore[attr-defined]
+    yield line[4:].strip().decode()
+    writer.close()
+
+
+@pytest.mark.requirement("S-059")
+async def test_a_stream_ends_when_its_key_is_revoked(spine: Spine) -> None:
+    payload = CreateKey(name="other", environment="live", key_kind=KeyKind.SPINE)
+    other: Key = decode_state(await ask(spine.clients, spine.workspace, payload, "other"), Key)
+    keys = spine.clients.control.view.keys.values()
+    mine = next(key for key in keys if key.workspace == spine.workspace and key.name == "spine")
+    async with spine.live() as stream:
+        await spine.publish("code.a")
+        assert (await stream.events(1))[0].event == "code.a"
+        await ask(spine.clients, spine.workspace, RevokeKey(id=mine.id), "revoke")
+        await spine.clients.control.catch_up()
+        spine.key = mint_token(spine.settings.master_key, other.key_kind, other.environment, other.id)
+        await spine.publish("code.b")  # so that the stream has something to tell
+        with pytest.raises(ConnectionResetError, match="ended"):
+            await stream.events(100)
+
+
+@pytest.mark.parametrize("last_id", ["nonsense", "AAAA", Place(-1, []).encode(), Place(1, [-1]).encode(), "x" * 5_000])
+async def test_an_id_that_was_not_given_out_is_refused(spine: Spine, last_id: str) -> None:
+    answer = await spine.ask("GET", "/v1/events/stream", Last_Event_ID=last_id)
+    assert (answer.status, answer.json["error"]["field"]) == (400, "Last-Event-ID")
+    answer = await spine.ask("GET", "/v1/events/stream?type=**")
+    assert (answer.status, answer.json["error"]["field"]) == (400, "type")
