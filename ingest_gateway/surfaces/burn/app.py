@@ -14,6 +14,7 @@ from ingest_gateway.surfaces.burn.edge.app import add_edge, is_edge
 from ingest_gateway.surfaces.burn.faults import NOT_READY, render
 from ingest_gateway.surfaces.burn.ingest import ingest
 from ingest_gateway.surfaces.contract import hold_to, load_document
+from ingest_gateway.surfaces.documents.routes import add_documents
 from ingest_gateway.surfaces.surface import Surface
 from schemas.entities import KeyKind
 
@@ -39,7 +40,9 @@ def make_app(services: Services) -> web.Application:
         append_seconds=settings.append_timeout_seconds,
         verdict_seconds=settings.verdict_timeout_seconds,
     )
-    app.add_routes(hold_to(load_document("burn"), ROUTES))
+    document = load_document("burn")
+    app.add_routes(hold_to(document, ROUTES))
+    add_documents(app, document, "atlas-burn-api")
     add_edge(app, services, PRESENTATION, app[TELEMETRY])
     return app
 

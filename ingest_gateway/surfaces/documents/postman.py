@@ -48,7 +48,7 @@ def collection(document: Document, name: str) -> Json:
             "version": document["info"]["version"],
             "schema": SCHEMA,
         },
-        "auth": _bearer(API_KEY),
+        "auth": _auth(document, document["security"], API_KEY),
         "event": [_script("prerequest", FILL_KEY)],
         "item": [_folder(document, tag, operations) for tag in document["tags"]],
     }
@@ -109,7 +109,7 @@ def _item(document: Document, one: Operation, operations: list[Operation]) -> Js
     if capture:
         events.append(_script("test", capture))
     if token != API_KEY:
-        request["auth"] = _bearer(token)
+        request["auth"] = _auth(document, one.node["security"], token)
     return {
         "name": one.node["summary"],
         "event": events,
@@ -248,8 +248,14 @@ def _other_tokens(document: Document) -> list[str]:
     return sorted(found - {API_KEY})
 
 
-def _bearer(variable: str) -> Json:
-    return {"type": "bearer", "bearer": [{"key": "token", "value": f"{{{{{variable}}}}}", "type": "string"}]}
+def _auth(document: Document, security: list[Json], variable: str) -> Json:
+    """As the first scheme of the list has it: a bearer token, or a header of its own."""
+    scheme = resolved(document, document["components"]["securitySchemes"][next(iter(security[0]))])
+    value = f"{{{{{variable}}}}}"
+    if scheme["type"] == "apiKey":
+        pairs = {"key": scheme["name"], "value": value, "in": scheme["in"]}
+        return {"type": "apikey", "apikey": [{"key": k, "value": v, "type": "string"} for k, v in pairs.items()]}
+    return {"type": "bearer", "bearer": [{"key": "token", "value": value, "type": "string"}]}
 
 
 def _script(listen: str, lines: list[str]) -> Json:

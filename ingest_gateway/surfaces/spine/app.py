@@ -8,6 +8,7 @@ from ingest_gateway.log.live import LiveLog
 from ingest_gateway.log.system_streams import SystemStreams
 from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.contract import hold_to, load_document
+from ingest_gateway.surfaces.documents.routes import add_documents
 from ingest_gateway.surfaces.events.answers import add_position
 from ingest_gateway.surfaces.spine import correlations, event_types, live_stream, publish, query, subscriptions
 from ingest_gateway.surfaces.spine.channels import Channels
@@ -42,6 +43,7 @@ def make_app(services: Services) -> web.Application:
     app.on_response_prepare.append(add_position)
     app.on_response_prepare.append(add_rate_headers(document))
     app.add_routes(hold_to(document, ROUTES))
+    add_documents(app, document, "atlas-spine-api")
     return app
 
 
