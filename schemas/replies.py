@@ -11,6 +11,8 @@ from schemas.topics import VERDICT_PARTITIONS
 REPLY_HEADER = "atlas-reply"
 CORRELATION_BYTES = 16
 _LAYOUT = struct.Struct(">H16s")
+_LAYOUT_BYTES = _LAYOUT.size
+_named = tuple.__new__  # what ReplyTo's own constructor calls, without what it does around it
 
 
 class ReplyTo(NamedTuple):
@@ -22,7 +24,7 @@ class ReplyTo(NamedTuple):
 
 
 def decode_reply(header: bytes | None) -> ReplyTo | None:
-    if header is None or len(header) != _LAYOUT.size:
+    if header is None or len(header) != _LAYOUT_BYTES:
         return None
-    reply = ReplyTo(*_LAYOUT.unpack(header))
-    return reply if reply.partition < VERDICT_PARTITIONS else None
+    parts = _LAYOUT.unpack(header)
+    return _named(ReplyTo, parts) if parts[0] < VERDICT_PARTITIONS else None

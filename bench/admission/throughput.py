@@ -21,7 +21,7 @@ LABELS = {
     "quixstreams": "quixstreams",
 }
 LIMIT_SECONDS = 120.0
-FAUST_SHARE = 10  # of the events, since it takes so long over them
+FAUST_SHARE = 20  # of the events, since it takes so long over them
 
 
 def throughput(world: World, directory: Path, count: int, peers: bool = True) -> dict[str, Any]:
