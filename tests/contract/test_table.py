@@ -32,7 +32,7 @@ SPECS = {
 KEYS = st.binary(max_size=3) | st.sampled_from([b"a", b"aa", b"ab", b"b", b"\xff", b"\xff\xff", b"meta", b""])
 STEPS = st.lists(
     st.tuples(st.just("put"), KEYS, st.binary(max_size=8))
-    | st.tuples(st.just("delete"), KEYS, st.just(b""))
+    | st.tuples(st.sampled_from(["delete", "ask ahead"]), KEYS, st.just(b""))
     | st.tuples(st.sampled_from(["commit", "drop", "reopen"]), st.just(b""), st.just(b"")),
     max_size=25,
 )
@@ -96,6 +96,9 @@ class Model:
         elif what == "delete":
             self.view.delete(key)
             self.seen.pop(key, None)
+        elif what == "ask ahead":
+            self.view.prefetch([key, b"a", b"never written", key])
+            assert self.view.get(key) == self.seen.get(key)
         else:
             {"commit": self.commit, "drop": self.begin, "reopen": self.reopen}[what]()
 
