@@ -2,7 +2,7 @@
 
 import click
 
-from cli import edge, export, keys, limits, read_model, run, tables, workspaces
+from cli import edge, export, guardrails, keys, limits, read_model, run, tables, workspaces
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -19,6 +19,7 @@ for command in (
     *read_model.COMMANDS,
     *export.COMMANDS,
     *edge.COMMANDS,
+    *guardrails.COMMANDS,
 ):
     main.add_command(command)
 

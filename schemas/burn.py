@@ -20,8 +20,8 @@ from schemas.records import Telemetry
 
 CALLS_A_RECORD_MAX = 1_000
 LATENESS_MS = 120_000
-"""The watermark is this much behind a record's append time. A call that is older closes no window any more: it counts
-as spend, in the period it was made in, and for nothing else."""
+"""The watermark is this much behind a record's append time. A call that is older is late: it costs in the period it was
+made in, and the layers look at it among other late ones, by their own times."""
 DEDUPLICATED_MS = 24 * 3_600_000
 RESERVED_SECONDS_DEFAULT, RESERVED_SECONDS_MAX = 600, 3_600
 

@@ -1,12 +1,15 @@
 """Counts a record's calls: what they cost and when, and what the layers that look at single calls find. Pure but for
 the state that it is given.
 
-A call's time is the caller's, at most the log's. One that is older than the watermark closes no window any more and
-only costs. This is the path of every call, so what can be asked once a record, or once a session, is.
+A call's time is the caller's, at most the log's. One that is older than the watermark is late: it costs in the period
+it was made in, and has no place among the session's present calls any more. Late calls are looked at among themselves,
+by their own times: what was spooled while the log was away is no burst, but a loop in it is one.
+
+This is the path of every call, so what can be asked once a record, or once a session, is.
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
 from processors.guardrails.layers import burst, dumb_loop, ping_pong, retry_cascade, smart_loop
@@ -24,6 +27,8 @@ MUTE_MS = 600_000
 MINUTES_KEPT = 60
 REPEATS_MAX = 10_000
 STEPS_KEPT = (LATENESS_MS + 60_000) // burst.STEP_MS + 1
+LATE = "\0late"
+"""Behind the name of a key whose late calls these are."""
 _PREFIX, _FINGERPRINT_CHARACTERS = "sha256:", 71
 
 
@@ -43,12 +48,12 @@ class SessionWatch:
     __slots__ = ("_cleared", "_counted", "_now_ms", "_policy", "_said", "_sessionless", "calls", "lane")
 
     def __init__(
-        self, lane: Lane, policy: GuardrailPolicy, organization: Organization, counted: Counted, now_ms: int
+        self, lane: Lane, policy: GuardrailPolicy, cleared_ms: Mapping[str, int], counted: Counted, now_ms: int
     ) -> None:
         self.lane = lane
         self.calls = lane.calls
         self._policy = policy
-        self._cleared = organization.cleared_ms
+        self._cleared = cleared_ms
         self._counted = counted
         self._now_ms = now_ms
         self._said: set[Layer] = set()
@@ -63,7 +68,7 @@ class SessionWatch:
             at = bisect_right(calls, at_ms, key=_at)
             calls.insert(at, seen)
         if len(calls) > LANE_CALLS_MAX or (not call.session_id and calls[0][AT] < at_ms - SESSION_MS):
-            at -= self._drop(call, at_ms)
+            at -= self._drop(call, at, at_ms)
         if 0 <= at < len(calls) - 1 or (at > 0 and self._may_matter(seen, calls)):
             self._look(call, at)
 
@@ -77,9 +82,12 @@ class SessionWatch:
             or (before[TOKENS_IN] < seen[TOKENS_IN] and len(calls) >= self._policy.smart_loop.calls)
         )
 
-    def _drop(self, call: ModelCall, at_ms: int) -> int:
+    def _drop(self, call: ModelCall, at: int, at_ms: int) -> int:
+        """What is too many goes from the end that the new one is far from; how many stood before it."""
         calls = self.calls
         oldest_ms = 0 if call.session_id else at_ms - SESSION_MS
+        if len(calls) > LANE_CALLS_MAX and at < LANE_CALLS_MAX // 2:
+            calls.pop()
         drop = max(0, len(calls) - LANE_CALLS_MAX)
         while drop < len(calls) and calls[drop][AT] < oldest_ms:
             drop += 1
@@ -148,28 +156,43 @@ def count(
         if scopes:
             _add_parts(parts, scopes, call, minute)
         counted.calls += 1
+        key_id = call.key_id
         if at_ms < watermark_ms:
             counted.late += 1
-            continue
-        key_id = call.key_id
+            key_id += LATE
         window = keys.get(key_id)
         if window is None:
             window = keys[key_id] = state.key_window(workspace, key_id)
+            if key_id is not call.key_id:
+                _cleared_of_late(window, organization)
         step = at_ms // burst.STEP_MS
         window.steps[step] = window.steps.get(step, 0) + 1
         place = key_id, call.session_id
         watch = watches.get(place)
         if watch is None:
             lane = state.lane(workspace, *place)
-            watch = watches[place] = SessionWatch(lane, policy, organization, counted, now_ms)
+            cleared_ms = organization.cleared_ms if key_id is call.key_id else _cleared_of_late(lane, organization)
+            watch = watches[place] = SessionWatch(lane, policy, cleared_ms, counted, now_ms)
         watch.see(call, at_ms)
         if any_repeats:
             _see_repeats(window, call, at_ms, policy, organization, counted)
     _spend(state, workspace, organization, minutes, parts, now_ms)
     counted.touched.update(parts)
     for key_id, window in keys.items():
-        _look_at_key(window, key_id, policy, organization, counted, now_ms)
+        cleared_ms = {} if key_id.endswith(LATE) else organization.cleared_ms
+        _look_at_key(window, key_id.removesuffix(LATE), policy, cleared_ms, counted, now_ms)
     return counted
+
+
+def _cleared_of_late(window: Lane | KeyWindow, organization: Organization) -> Mapping[str, int]:
+    """A resume forgives late calls by when they were told: those before it are gone, later ones count, however old."""
+    if window.resumes != organization.resumes:
+        window.resumes = organization.resumes
+        if isinstance(window, Lane):
+            window.calls.clear()
+        else:
+            window.steps.clear()
+    return {}
 
 
 def _at(seen: Seen) -> int:
@@ -219,15 +242,16 @@ def _look_at_key(
     window: KeyWindow,
     key_id: str,
     policy: GuardrailPolicy,
-    organization: Organization,
+    cleared_ms: Mapping[str, int],
     counted: Counted,
     now_ms: int,
 ) -> None:
-    keep_newest(window.steps, STEPS_KEPT)
     settings = policy.burst
     if settings.mode is Mode.OFF or (settings.mode is Mode.WARN and window.muted_ms > now_ms):
-        return
-    found = burst.check(window.steps, settings, organization.cleared_ms.get(Layer.BURST, 0))
+        found = None
+    else:
+        found = burst.check(window.steps, settings, cleared_ms.get(Layer.BURST, 0))
+    keep_newest(window.steps, STEPS_KEPT)
     if found is not None:
         window.muted_ms = now_ms + MUTE_MS
         counted.trips.append(Trip(found, settings.mode, key_id))

@@ -217,6 +217,7 @@ class Deciding:
             wanted = ORGANIZATION
         gone = [flag for flag in self._organization.flags if wanted in (None, (flag.scope, flag.scope_id))]
         self._organization.flags = [flag for flag in self._organization.flags if flag not in gone]
+        self._organization.resumes += 1
         for flag in gone:
             self._organization.cleared_ms[flag.layer] = self._now_ms
             if flag.layer == Layer.FINANCIAL_LIMITS:

@@ -52,16 +52,19 @@ class Organization(msgspec.Struct, array_like=True):
     cleared_ms: dict[str, int] = {}
     muted_ms: dict[str, int] = {}
     reservations: dict[str, Reservation] = {}
+    resumes: int = 0
 
 
 class Lane(msgspec.Struct, array_like=True):
     """A session's calls, or a key's where calls name no session: the newest, in the order they were made.
 
-    `muted_ms`: until when a layer that only warns says no more of it.
+    `muted_ms`: until when a layer that only warns says no more of it. `resumes`: how many the organization had had
+    when late calls were last cleared.
     """
 
     calls: list[Seen] = []
     muted_ms: dict[str, int] = {}
+    resumes: int = 0
 
 
 class KeyWindow(msgspec.Struct, array_like=True):
@@ -70,6 +73,7 @@ class KeyWindow(msgspec.Struct, array_like=True):
     steps: dict[int, int] = {}
     repeats: dict[int, list[Seen]] = {}
     muted_ms: int = 0
+    resumes: int = 0
 
 
 @dataclass(frozen=True)

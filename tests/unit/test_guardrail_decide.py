@@ -110,12 +110,33 @@ class TestALoop:
         assert found == ["dumb_loop_detector"]
 
     @pytest.mark.requirement("L2")
-    def test_a_time_to_come_counts_as_now_and_one_long_past_only_costs(self) -> None:
+    def test_a_time_to_come_counts_as_now_and_what_is_late_is_among_itself(self) -> None:
         guarded = Guarded()
         future = [a_call(10**6 + n, fingerprint=LOOP) for n in range(4)]
         assert layers_of(guarded.calls(future, at_seconds=5)) == ["dumb_loop_detector"]
         late = Guarded().calls(loop(), at_seconds=HOUR)
-        assert (layers_of(late), late.late, late.calls) == ([], 4, 4)
+        assert (layers_of(late), late.late, late.calls) == (["dumb_loop_detector"], 4, 4)
+        both = Guarded().calls([*loop(2), *loop(2, start=HOUR)])
+        assert (layers_of(both), both.late) == ([], 2)
+
+    def test_what_was_spooled_for_hours_is_no_burst(self) -> None:
+        spooled = [a_call(n * 0.5) for n in range(5_000)]
+        effects = Guarded().calls(spooled, at_seconds=3 * HOUR)
+        assert (layers_of(effects), effects.late) == ([], 5_000)
+        dense = [a_call(n * 0.05) for n in range(5_000)]
+        assert layers_of(Guarded().calls(dense, at_seconds=3 * HOUR)) == ["burst_detector"]
+
+    @pytest.mark.requirement("B-016")
+    def test_the_documents_example_as_it_stands_sent_four_times_long_after_its_time(self) -> None:
+        guarded = Guarded()
+        guarded.calls([a_call(-n) for n in range(40)], at_seconds=-3 * HOUR)
+        guarded.calls([a_call(n) for n in range(40)])
+        call = a_call(-187 * DAY, fingerprint="sha256:b9c1...")
+        told = [standing_of(guarded.calls([call], at_seconds=n)).state for n in range(4)]
+        assert told == ["ok", "ok", "ok", "suspended"]
+        guarded.tell(Resume(reason="manual_resume"), 10)
+        told = [standing_of(guarded.calls([call], at_seconds=n)).state for n in range(11, 15)]
+        assert told == ["ok", "ok", "ok", "suspended"]
 
     def test_a_layer_that_warns_stops_nothing_and_says_it_once_in_a_while(self) -> None:
         guarded = Guarded(GuardrailPolicy(dumb_loop=DumbLoop(mode=Mode.WARN)))

@@ -20,9 +20,9 @@ from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.burn.asking import TELEMETRY, idempotency_key, teller_of
 from ingest_gateway.surfaces.burn.faults import BUSY, NOT_CONFIRMED
 from ingest_gateway.surfaces.burn.forms import (
+    BEFORE_1970,
     BODY_BYTES_MAX,
     CALLS_MAX,
-    TOO_OLD,
     NewCall,
     Rejected,
     Unreadable,
@@ -90,13 +90,12 @@ def _priced(
     fit: Sequence[tuple[int, NewCall]], rejected: list[Rejected], principal: Principal, key: str | None
 ) -> list[ModelCall]:
     """Under an Idempotency-Key an item without an event_id has one by its place, so that a repeat counts once."""
-    now_ms = time.time_ns() // 1_000_000
     repeat = "" if key is None else hashlib.sha256(key.encode()).hexdigest()[:32]
     calls = []
     for index, new in fit:
-        call = call_of(new, principal.key_id, now_ms, f"{repeat}:{index}" if repeat else "")
+        call = call_of(new, principal.key_id, f"{repeat}:{index}" if repeat else "")
         if call is None:
-            rejected.append(Rejected(index, "ts", TOO_OLD))
+            rejected.append(Rejected(index, "ts", BEFORE_1970))
         else:
             calls.append(call)
     rejected.sort()

@@ -170,14 +170,12 @@ def is_model_call(span: Span) -> bool:
     return _first(attributes, MODEL) is not None and any(name in attributes for name in (*TOKENS_IN, *TOKENS_OUT))
 
 
-def call_of_span(span: Span, key_id: str, now_ms: int, age_ms_max: int) -> ModelCall:
+def call_of_span(span: Span, key_id: str) -> ModelCall:
     """Raises SpanFault. A span that is exported again is the same event."""
     attributes = span.attributes
     start_ms = span.start_ns // 1_000_000
     if not span.trace_id or not span.span_id or start_ms <= 0:
         raise SpanFault("a span needs traceId, spanId and startTimeUnixNano")
-    if now_ms - start_ms > age_ms_max:
-        raise SpanFault("a call of so long ago can't be counted any more")
     model = _text(_first(attributes, MODEL))
     tokens_in, tokens_out, cached = (_tokens(attributes, names) for names in (TOKENS_IN, TOKENS_OUT, CACHED))
     cost_nano, price = _cost(attributes, model, tokens_in, tokens_out, cached)

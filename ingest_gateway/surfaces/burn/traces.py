@@ -3,15 +3,13 @@
 The answer is OTLP's own, in the request's encoding, with what was rejected; how the organization stands is in a header.
 """
 
-import time
-
 import msgspec
 from aiohttp import web
 
 from ingest_gateway.http.bodies import content_type, read_body
 from ingest_gateway.http.faults import FaultKind, Refused
 from ingest_gateway.services import SERVICES
-from ingest_gateway.surfaces.burn.forms import AGE_MS_MAX, BODY_BYTES_MAX
+from ingest_gateway.surfaces.burn.forms import BODY_BYTES_MAX
 from ingest_gateway.surfaces.burn.ingest import tell
 from ingest_gateway.surfaces.burn.spans import (
     SPANS_MAX,
@@ -37,10 +35,9 @@ async def export_traces(request: web.Request) -> web.Response:
     if len(spans) > SPANS_MAX:
         raise Refused(FaultKind.BODY_TOO_LARGE, f"A request holds at most {SPANS_MAX:,} spans; send several.")
     calls, faults = [], []
-    now_ms = time.time_ns() // 1_000_000
     for span in model_calls(spans):
         try:
-            calls.append(call_of_span(span, principal.key_id, now_ms, AGE_MS_MAX))
+            calls.append(call_of_span(span, principal.key_id))
         except SpanFault as fault:
             faults.append(f"{span.span_id or 'a span'}: {fault}")
     status = await tell(request, calls)
