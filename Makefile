@@ -66,7 +66,7 @@ bench-delivery: broker ## Deliveries a second and a core, isolation from bad end
 bench-read-model: $(READY) ## Projection, rebuild, reads, accepted to visible: SQLite and PostgreSQL, bare drivers beside
 	@$(PYTHON) -m bench.read_model
 
-bench-edge: $(READY) ## The edge proxy beside a direct call, and beside LiteLLM's proxy where it can be installed
+bench-edge: broker ## The edge proxy beside a direct call, and beside LiteLLM's proxy where it can be installed
 	@$(PYTHON) -m bench.edge
 
 test-edge-worker: deploy/edge-worker/node_modules ## The Cloudflare Worker, in the runtime that Cloudflare uses (needs Node.js 20)
@@ -92,6 +92,8 @@ lock: $(READY) ## Write requirements.lock anew from pyproject.toml
 lock-bench: $(READY) ## Write the lock of what the bench is compared with anew
 	@cd bench/admission/peers && $(CURDIR)/$(VENV)/bin/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--no-emit-trusted-host --strip-extras --allow-unsafe --output-file quixstreams.lock quixstreams.in
+	@cd bench/edge && $(CURDIR)/$(VENV)/bin/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--no-emit-trusted-host --strip-extras --allow-unsafe --output-file litellm.lock litellm.in
 
 clean: ## Remove what was set up and built; .atlas, where a run keeps its data, stays
 	rm -rf $(VENV) deploy/kafka/jars .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build

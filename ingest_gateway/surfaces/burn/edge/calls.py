@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
+from functools import cache
 
 from ingest_gateway import metrics
 from ingest_gateway.surfaces.burn.edge.inspection import Inspected, estimate_tokens
@@ -12,6 +13,9 @@ from schemas.burn import ModelCall, Price, Source, UsageFrom
 from schemas.guardrail_policy import NANO_PER_USD, Guarded, Scope
 from schemas.prices import Cost, cost_of
 
+_first_byte = cache(metrics.EDGE_FIRST_BYTE_SECONDS.labels)
+_NO_USAGE = metrics.EDGE_USAGE.labels("none")
+_USAGE = {came: metrics.EDGE_USAGE.labels(came.name.lower()) for came in (UsageFrom.REPORTED, UsageFrom.ESTIMATED)}
 CLIENT_LEFT = 499
 BAD_GATEWAY, GATEWAY_TIMEOUT = 502, 504
 
@@ -65,9 +69,7 @@ class ProxiedCall:
     def begin_answer(self, status: int, content_type: str, coded: bool) -> None:
         """An error's answer costs nothing."""
         self.status, self.answered = status, True
-        metrics.EDGE_FIRST_BYTE_SECONDS.labels(self.provider.name).observe(
-            (time.monotonic_ns() - self.started_ns) / 1_000_000_000
-        )
+        _first_byte(self.provider.name).observe((time.monotonic_ns() - self.started_ns) / 1_000_000_000)
         if status >= 400:
             return
         if coded:
@@ -107,15 +109,15 @@ class ProxiedCall:
         """What was sent but not answered may have cost its prompt; what was refused has not."""
         if self.reader is not None:
             usage = self.reader.usage(self.asked.prompt_characters)
-            if isinstance(self.reader, StreamReader):
+            if isinstance(self.reader, StreamReader) and self.reader.frames_unread:
                 metrics.EDGE_FRAMES_UNREAD.inc(self.reader.frames_unread)
             came = UsageFrom.ESTIMATED if usage.estimated else UsageFrom.REPORTED
         elif not self.answered and self.status != BAD_GATEWAY:
             usage, came = Usage(estimate_tokens(self.asked.prompt_characters), 0, estimated=True), UsageFrom.ESTIMATED
         else:
-            metrics.EDGE_USAGE.labels("none").inc()
+            _NO_USAGE.inc()
             return Usage(0, 0), UsageFrom.REPORTED
-        metrics.EDGE_USAGE.labels(came.name.lower()).inc()
+        _USAGE[came].inc()
         return usage, came
 
     @staticmethod

@@ -9,6 +9,7 @@ that has never read `control` knows no key: it forwards what presents one and ke
 
 import asyncio
 import logging
+from functools import cache
 from typing import cast
 
 import aiohttp
@@ -42,6 +43,7 @@ from schemas.tokens import TokenHasher
 
 log = logging.getLogger("atlas.edge")
 WRITE_SCOPE = "burn:write"
+_calls = cache(metrics.EDGE_CALLS.labels)
 OUTCOMES = ("forwarded", "blocked", "over_budget", "budget_unavailable", "failed", "left")
 IN_ONE_PIECE_BYTES = 64 * 1024
 INSPECTED_HERE_BYTES = 128 * 1024  # a longer body is parsed in a thread: others need not wait
@@ -207,7 +209,7 @@ class EdgeProxy:
 
     @staticmethod
     def _count(call: ProxiedCall, outcome: str) -> None:
-        metrics.EDGE_CALLS.labels(call.provider.name, outcome).inc()
+        _calls(call.provider.name, outcome).inc()
 
 
 async def _answer(

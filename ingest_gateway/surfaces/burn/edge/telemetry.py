@@ -29,6 +29,7 @@ from schemas.records import Telemetry
 from schemas.topics import Topic
 
 log = logging.getLogger("atlas.edge")
+_SENT = metrics.EDGE_TELEMETRY.labels("sent")
 GATHER_SECONDS = 0.005
 DRAIN_APART_SECONDS = 0.5
 DRAIN_RECORDS = 200
@@ -173,7 +174,7 @@ class TelemetryOut:
             if not kept_already:
                 self._keep(entry)
         else:
-            metrics.EDGE_TELEMETRY.labels("sent").inc()
+            _SENT.inc()
 
     def _keep(self, entry: Entry) -> None:
         kept = False

@@ -1,0 +1,198 @@
+"""The edge proxy as gateway processes run it, with the real owner of flags and budgets behind them."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.pipeline.burn.conftest import Installation, Organization
+from tests.support.gateway_process import GatewayProcess
+from tests.support.ports import free_port
+from tests.support.provider_stub import Behaviour, ProviderStub, provider_stub
+from tests.support.until import until
+
+PATH = "/openai/v1/chat/completions"
+COST_USD = 0.0001425  # of the stub's answer by gpt-4o's rates: 7 × 2.50 + 4 × 1.25 + 12 × 10 dollars a million
+LONG = "h" * 36  # 9 tokens at 2.50 and 12 at 10: what is set aside is exactly what the call then costs
+WAIT = aiohttp.ClientTimeout(total=60)
+
+
+@pytest.fixture
+async def stub() -> AsyncIterator[ProviderStub]:
+    async with provider_stub() as running:
+        yield running
+
+
+class Gateway(GatewayProcess):
+    """Serves the burn surface alone."""
+
+    def __init__(self, installation: Installation, home: Path, stub: ProviderStub, **environment: str) -> None:
+        self.port = free_port()
+        super().__init__(
+            environment.pop("kafka", installation.kafka),
+            home,
+            ATLAS_EDGE_PROVIDERS=f'{{"openai": "{stub.url}/v1"}}',
+            **installation.env,
+            **{"ATLAS_BURN_PORT": str(self.port), "ATLAS_RATE_LIMITS": "off", **environment},
+        )
+        self.set(ATLAS_SURFACES="burn")
+
+    @property
+    def edge(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+def body(text: str = "hi", **more: Any) -> dict[str, Any]:
+    return {"model": "gpt-4o", "messages": [{"role": "user", "content": text}], "max_tokens": 12, **more}
+
+
+async def ask(organization: Organization, gateway: Gateway, text: str = "hi") -> int:
+    async with organization.session.post(
+        gateway.edge + PATH, json=body(text), headers={"AtlasBurn-API-Key": organization.key}, timeout=WAIT
+    ) as answer:
+        await answer.read()
+        return int(answer.status)
+
+
+async def account(organization: Organization) -> Any:
+    return (await organization.ask("GET", "/api/guardrails/status")).json
+
+
+async def reservations(organization: Organization) -> int:
+    return int((await account(organization))["reservations"]["count"])
+
+
+async def spent(organization: Organization) -> bool:
+    return bool((await account(organization))["spend"]["day_usd"] > 0)
+
+
+async def comes(asked: Callable[[], Awaitable[object]], wanted: object) -> None:
+    """Asks until it is so."""
+    async with asyncio.timeout(40):
+        while await asked() != wanted:  # noqa: ASYNC110 what is asked has no event to set
+            await asyncio.sleep(0.05)
+
+
+async def set_policy(organization: Organization, **policy: Any) -> None:
+    answer = await organization.ask("PUT", "/api/guardrails/policy", policy)
+    assert answer.status == 200, answer.body
+
+
+@pytest.mark.requirement("B-016", "B-030", "B-033", "B-042")
+async def test_the_fourth_identical_call_is_the_last(
+    installation: Installation, organization: Organization, stub: ProviderStub, tmp_path: Path
+) -> None:
+    """Through the proxy alone: what it tells trips the layer, and it stops what comes then, until it is resumed."""
+    gateway = Gateway(installation, tmp_path / "gateway", stub)
+    gateway.start_until_ready()
+    try:
+        assert [await ask(organization, gateway, "again") for _ in range(4)] == [200] * 4
+        await comes(lambda: ask(organization, gateway, f"another question {len(stub.calls)}"), 429)
+        assert len(stub.calls) < 30
+        status = await account(organization)
+        assert (status["status"], status["flag"]["layer"]) == ("suspended", "dumb_loop_detector")
+        resume = {"org_id": organization.id, "reason": "manual_resume"}
+        await organization.ask("DELETE", "/api/guardrails/enforce", resume)
+        await comes(lambda: ask(organization, gateway, f"and another {len(stub.calls)}"), 200)
+    finally:
+        gateway.kill()
+
+
+@pytest.mark.requirement("F54")
+async def test_256_calls_at_once_on_a_strict_budget_for_100(
+    installation: Installation, organization: Organization, stub: ProviderStub, tmp_path: Path
+) -> None:
+    """Over two gateways: exactly 100 go upstream, and what was spent is what they cost."""
+    caps = [{"period": "day", "hard_usd": 100.5 * COST_USD}]
+    off = {"mode": "off"}
+    await set_policy(
+        organization, budget_mode="strict", financial_limits={"caps": caps}, dumb_loop=off, burst=off, ping_pong=off
+    )
+    stub.behave = Behaviour(wait_seconds=1.0)
+    gateways = [Gateway(installation, tmp_path / str(number), stub) for number in range(2)]
+    for gateway in gateways:
+        gateway.set(ATLAS_VERDICT_TIMEOUT_SECONDS="30")
+        gateway.start()
+    try:
+        for gateway in gateways:
+            await asyncio.to_thread(gateway.wait_until_ready)
+        statuses = Counter(await asyncio.gather(*(ask(organization, gateways[n % 2], LONG) for n in range(256))))
+        assert statuses == {200: 100, 429: 156}
+        assert len(stub.calls) == 100
+        await comes(lambda: reservations(organization), 0)
+        told = await account(organization)
+        assert round(told["spend"]["day_usd"], 7) == round(100 * COST_USD, 7)
+    finally:
+        for gateway in gateways:
+            gateway.kill()
+
+
+@pytest.mark.requirement("F54")
+async def test_a_gateway_killed_in_the_middle_leaks_nothing(
+    installation: Installation, organization: Organization, stub: ProviderStub, tmp_path: Path
+) -> None:
+    """What it had set aside lapses; then the budget has all its room again."""
+    caps = [{"period": "day", "hard_usd": 10.5 * COST_USD}]
+    off = {"mode": "off"}
+    await set_policy(organization, budget_mode="strict", financial_limits={"caps": caps}, dumb_loop=off, burst=off)
+    stub.behave = Behaviour(wait_seconds=60)
+    gateway = Gateway(installation, tmp_path / "gateway", stub, ATLAS_EDGE_TIMEOUT_SECONDS="3")
+    gateway.set(ATLAS_VERDICT_TIMEOUT_SECONDS="30")
+    gateway.start_until_ready()
+    running = [asyncio.create_task(ask(organization, gateway, LONG)) for _ in range(10)]
+    try:
+        await until(lambda: len(stub.calls) == 10)
+        assert await ask(organization, gateway, LONG) == 429, "the budget is full of calls under way"
+        gateway.kill()
+        await asyncio.gather(*running, return_exceptions=True)
+        stub.behave = Behaviour()
+        gateway.start_until_ready()
+        await comes(lambda: ask(organization, gateway, LONG), 200)
+        told = await account(organization)
+        assert told["spend"]["day_usd"] <= 2 * COST_USD, "calls that nobody settled are not counted"
+    finally:
+        gateway.kill()
+
+
+@pytest.mark.requirement("B-041", "F53")
+async def test_without_kafka_from_the_start_and_killed(
+    installation: Installation, organization: Organization, stub: ProviderStub, tmp_path: Path
+) -> None:
+    """It forwards, says that it is not ready, and what it kept on disk is told by the next one: whose it was, too."""
+    home = tmp_path / "gateway"
+    alone = Gateway(installation, home, stub, kafka=f"127.0.0.1:{free_port()}")
+    alone.start()
+    try:
+        await comes(lambda: _asked(organization, alone), 200)
+        assert set(await asyncio.to_thread(alone.missing)) >= {"control"}
+        ingest = await _status(organization, alone.edge + "/api/ingest")
+        assert ingest == 503, "nothing but the proxy answers yet"
+        await until(lambda: any(path.stat().st_size for path in home.glob("edge-spool/*/*.seg")))
+        assert alone.metric("atlas_edge_log_away") == 1.0
+    finally:
+        alone.kill()
+    after = Gateway(installation, home, stub)
+    after.start_until_ready()
+    try:
+        await comes(lambda: spent(organization), True)
+        await until(lambda: not list(home.glob("edge-spool/*/*.seg")))
+        assert after.metric("atlas_edge_spool_bytes") == 0.0
+    finally:
+        after.kill()
+
+
+async def _asked(organization: Organization, gateway: Gateway) -> int:
+    try:
+        return await ask(organization, gateway)
+    except aiohttp.ClientError:
+        return 0
+
+
+async def _status(organization: Organization, url: str) -> int:
+    headers = {"AtlasBurn-API-Key": organization.key}
+    async with organization.session.post(url, json={"events": []}, headers=headers) as answer:
+        return int(answer.status)
