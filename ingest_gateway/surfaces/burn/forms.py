@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from schemas.burn import ModelCall, Price, Source
+from schemas.burn import ModelCall, Price, Source, UsageFrom
 from schemas.guardrail_policy import NANO_PER_USD
 from schemas.prices import cost_of
 
@@ -49,6 +49,7 @@ class NewCall(msgspec.Struct, gc=False):
     user: Text | None = None
     retry_count: RetryCount | None = None
     trace_id: Text | None = None
+    estimated: bool | None = None
 
 
 class NewCalls(msgspec.Struct):
@@ -156,6 +157,6 @@ def call_of(new: NewCall, key_id: str, event_id: str = "", source: Source = Sour
         new.retry_count or 0,
         new.trace_id or "",
         price,
-        0,
+        UsageFrom.ESTIMATED if new.estimated else UsageFrom.REPORTED,
         source,
     )

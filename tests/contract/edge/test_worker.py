@@ -13,6 +13,8 @@ from click.testing import CliRunner
 from cli.main import main
 from ingest_gateway.surfaces.burn.edge.inspection import inspect
 from ingest_gateway.surfaces.burn.edge.providers import Dialect, Target
+from ingest_gateway.surfaces.burn.forms import call_of, read_calls
+from schemas.burn import UsageFrom
 from schemas.entities import KeyKind
 from schemas.tokens import TokenHasher, mint_token
 from tests.support.worker import ROOT
@@ -58,3 +60,18 @@ def test_the_lock_names_no_host() -> None:
     assert [name for name, package in lock["packages"].items() if "resolved" in package] == []
     assert all("integrity" in package for name, package in lock["packages"].items() if name)
     assert os.access(WORKER / "wrangler.toml", os.R_OK)
+
+
+@pytest.mark.requirement("B-059")
+@pytest.mark.parametrize(("estimated", "usage"), [(True, UsageFrom.ESTIMATED), (False, UsageFrom.REPORTED)])
+def test_what_the_worker_tells_is_taken(estimated: bool, usage: UsageFrom) -> None:
+    """Its own event, as its `tell` writes it."""
+    told = {
+        **{"ts": "2026-05-18T12:34:56.789Z", "event_id": "0b7d", "provider": "openai", "model": "gpt-4o"},
+        **{"endpoint": "/chat/completions", "status": 200, "tokens_in": 9, "tokens_out": 5, "cached_tokens": 0},
+        **{"estimated": estimated, "latency_ms": 12, "fingerprint": VECTORS[0]["fingerprint"], "stream": True},
+    }
+    [(_index, call)], rejected = read_calls(json.dumps({"events": [told]}).encode())
+    assert rejected == []
+    counted = call_of(call, "key_1", 1_779_107_696_789)
+    assert counted is not None and (counted.usage, counted.tokens_out) == (usage, 5)
