@@ -180,6 +180,13 @@ async def test_suspended_in_each_providers_shape(edge: EdgeSurface, path: str, e
     assert edge.stub.calls == []
 
 
+async def test_a_layer_that_fits_no_header(edge: EdgeSurface) -> None:
+    edge.suspend(layer="by hand\r\nX-Evil: 1")
+    async with edge.post("/openai/v1/chat/completions", CHAT) as answer:
+        assert (answer.status, answer.headers["x-atlasburn-reason"]) == (429, "guardrail")
+        assert "X-Evil" not in answer.headers
+
+
 @pytest.mark.requirement("B-045", "B-046")
 @pytest.mark.parametrize("key", [None, "abn_aaaaaaaaaaaaaaaaaaaa", "sk-not-one-of-ours"])
 async def test_without_a_good_key_there_is_no_call(edge: EdgeSurface, key: str | None) -> None:

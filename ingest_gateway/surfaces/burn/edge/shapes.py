@@ -11,6 +11,7 @@ What a guardrail blocks is 429 with `_atlasburn{blocked, reason, layer}` beside 
 (RELIABILITY L6). `x-should-retry: false` keeps the SDKs from asking at once again. Pure.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -30,6 +31,7 @@ class Shaped(NamedTuple):
     headers: Mapping[str, str]
 
 
+_IN_A_HEADER = re.compile(r"[\x21-\x7e]{1,64}")
 _OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_exceeded"}
 _ANTHROPIC_TYPES = {
     **{401: "authentication_error", 403: "permission_error", 404: "not_found_error", 413: "request_too_large"},
@@ -63,7 +65,8 @@ def failed(
 
 
 def blocked(dialect: Dialect, layer: str, reason: str, request_id: str, *, ends_ms: int | None, now_ms: int) -> Shaped:
-    """What a guardrail stopped. `layer` goes into the header; `reason` (free text) into the body alone."""
+    """What a guardrail stopped. `layer` goes into the header; `reason` (free text) into the body alone. A flag set by
+    hand may name any layer: one that fits no header goes by a name of ours there."""
     cause = "Budget Exceeded" if layer == "financial_limits" else "Blocked by a guardrail"
     message = f"{cause}: {reason} (layer {layer}). The call was not sent to the provider."
     body = error_body(dialect, 429, "atlasburn_guardrail", message)
@@ -71,7 +74,7 @@ def blocked(dialect: Dialect, layer: str, reason: str, request_id: str, *, ends_
     headers = {
         "Retry-After": str(retry_seconds(ends_ms, now_ms)),
         "x-atlasburn-blocked": "1",
-        "x-atlasburn-reason": layer,
+        "x-atlasburn-reason": layer if _IN_A_HEADER.fullmatch(layer) else "guardrail",
         "x-should-retry": "false",
     }
     return Shaped(429, orjson.dumps(body), headers)
