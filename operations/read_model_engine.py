@@ -33,7 +33,11 @@ _WRITER_PRAGMAS = (
     f"cache_size=-{SQLITE_CACHE_KIB}",
     "wal_autocheckpoint=4000",
 )
-_NOT_WAITED_FOR = "-c synchronous_commit=off"
+_WRITER_OPTIONS = (
+    "-c synchronous_commit=off -c plan_cache_mode=force_custom_plan"
+    " -c enable_seqscan=off -c enable_bitmapscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
+)
+"""All that a writer asks for it finds by keys, however young the tables' statistics are."""
 _READER_OPTIONS = "-c default_transaction_read_only=on -c plan_cache_mode=force_custom_plan -c enable_bitmapscan=off"
 """Pages are read in the order of an index up to their limit. A plan for any filter is a bad one for most, and a bitmap
 of all that fits, then sorted, is what PostgreSQL takes for cheap where it takes the rows for few.
@@ -46,7 +50,7 @@ def writer_engine(database_url: str) -> Engine:
     """One connection, transactions that take the write lock when they begin."""
     url = _checked(database_url)
     if url.get_backend_name() == "postgresql":
-        return _postgresql(url, connections=1, options=_NOT_WAITED_FOR)
+        return _postgresql(url, connections=1, options=_WRITER_OPTIONS)
     present = present_file(url.database or "")
     present.parent.mkdir(parents=True, exist_ok=True)
     return sqlite_writer(present, named=Path(url.database or ""))
@@ -54,7 +58,7 @@ def writer_engine(database_url: str) -> Engine:
 
 def schema_writer(database_url: str, schema: str) -> Engine:
     """The writer of a PostgreSQL schema that is not the live one's."""
-    return _postgresql(_checked(database_url), connections=1, options=f"{_NOT_WAITED_FOR} -c search_path={schema}")
+    return _postgresql(_checked(database_url), connections=1, options=f"{_WRITER_OPTIONS} -c search_path={schema}")
 
 
 def sqlite_writer(file: Path, *, named: Path | None = None) -> Engine:

@@ -12,16 +12,18 @@ from sqlalchemy import Table, select
 
 from bench.read_model.databases import SQLITE, database, servers_cpu_seconds
 from bench.read_model.records import batches
+from deploy.local.spawn import last_lines
 from operations.read_model_engine import Reader
 from processors.projection.decide import project
-from processors.projection.rebuild import ends_of, rebuild
+from processors.projection.rebuild import rebuild
+from processors.projection.replay import ends_of
 from schemas.read_model import attempts, events, key_of, log_positions
 from schemas.topics import Topic
 from tests.support.log_records import LogRecord
 from tests.support.worker import Worker
 
 LOOK_SECONDS = 0.25
-SILENT_SECONDS_MAX = 60.0
+SILENT_SECONDS_MAX = 30.0
 BARE_EVENTS = 200_000
 BARE_BATCH = 2_500
 TENTHS = 10
@@ -36,7 +38,7 @@ def projection(name: str, bootstrap: str, home: Path) -> dict[str, Any]:
         cpu = servers_cpu_seconds(name)
         worker.start()
         try:
-            seen = _watch(url, ends)
+            seen = _watch(url, ends, worker.log)
             process = psutil.Process(worker.pid)
             own_cpu, memory = process.cpu_times(), process.memory_info()
             cpu = servers_cpu_seconds(name) - cpu
@@ -58,7 +60,7 @@ def projection(name: str, bootstrap: str, home: Path) -> dict[str, Any]:
     }
 
 
-def _watch(url: str, ends: Mapping[tuple[str, int], int]) -> list[tuple[float, int]]:
+def _watch(url: str, ends: Mapping[tuple[str, int], int], log: Path) -> list[tuple[float, int]]:
     """When, and how many records stood in the read model; from the first to the last."""
     seen: list[tuple[float, int]] = []
     whole, heard_at = sum(ends.values()), time.monotonic()
@@ -75,7 +77,8 @@ def _watch(url: str, ends: Mapping[tuple[str, int], int]) -> list[tuple[float, i
             heard_at = time.monotonic()
             seen.append((heard_at, records))
         elif time.monotonic() - heard_at > SILENT_SECONDS_MAX:
-            sys.exit(f"projection stood still at {records} of {whole} records")
+            said = "\n".join(last_lines(log, 20))
+            sys.exit(f"projection stood still at {records} of {whole} records\n{said}")
     if reader is not None:
         reader.close()
     return seen

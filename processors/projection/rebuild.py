@@ -13,13 +13,13 @@ import contextlib
 import glob
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from sqlalchemy import Connection, Engine, make_url, select, text, update
 from sqlalchemy.exc import OperationalError
 
@@ -32,29 +32,20 @@ from operations.read_model_engine import (
     sqlite_writer,
     writer_engine,
 )
-from processors.projection.decide import project
-from processors.projection.projectors import PROJECTORS
+from processors.projection.replay import FETCH_RECORDS, FETCH_SECONDS, RebuildFailed, ends_of, replay
 from processors.projection.retention import StreamKey, expiring, kept_days
-from processors.projection.store import RowsRefused, Store
+from processors.projection.store import Store
 from schemas.codec import Undecodable
 from schemas.commands import RETENTION_DAYS_MAX
 from schemas.control_view import ControlView
 from schemas.read_model import log_positions, metadata, read_model_state
 from schemas.topics import Topic
 
-FETCH_RECORDS = 5_000
-FETCH_SECONDS = 1.0
-SILENT_SECONDS_MAX = 60.0
 READERS_FOLLOW_SECONDS = 1.0
 HOLD_TRIES = 30
 NEW_SCHEMA, OLD_SCHEMA = "atlas_read_model_new", "atlas_read_model_old"
-Positions = Mapping[tuple[str, int], int]
 Step = Callable[[str], None]
 """Told before each step, for who watches (and for tests that end the process there)."""
-
-
-class RebuildFailed(Exception):
-    """The live read model stays as it is; the message says why."""
 
 
 class Rebuilt(NamedTuple):
@@ -71,16 +62,6 @@ class Beside:
     after: Callable[[], None]
     discard: Callable[[], None]
     reader: Callable[[], Engine]
-
-
-class LogRead(NamedTuple):
-    """As much of a record as projection looks at."""
-
-    topic: str
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
 
 
 def rebuild(database_url: str, bootstrap: str, step: Step = lambda step: None) -> Rebuilt:
@@ -102,7 +83,10 @@ def rebuild(database_url: str, bootstrap: str, step: Step = lambda step: None) -
 def fill(store: Store, bootstrap: str, step: Step = lambda step: None) -> int:
     """From the log's beginning to its present end, without what streams keep no longer; the records read."""
     step("read")
+    store.drop_indexes()
     records = replay(bootstrap, store, ends_of(bootstrap))
+    step("index")
+    store.make_indexes()
     step("expire")
     sweep(store, kept_days(_control(bootstrap).streams.values()), time.time_ns() // 1_000_000)
     return records
@@ -242,75 +226,3 @@ def _control(bootstrap: str) -> ControlView:
     finally:
         consumer.close()
     return view
-
-
-def replay(bootstrap: str, store: Store, ends: Positions) -> int:
-    """Reads each partition on from where the store is to its end, and writes it; how many records that were."""
-    consumer = Consumer(reader_config(bootstrap, f"rebuild-{uuid.uuid4().hex}") | {"fetch.wait.max.ms": 20})
-    try:
-        begun, there = store.positions(), ends_of(bootstrap)  # of some partitions retention may have left nothing
-        left = {tp: end for tp, end in ends.items() if begun.get(tp, 0) < end and tp in there}
-        consumer.assign([TopicPartition(*tp, begun.get(tp, 0)) for tp in left])
-        return sum(_written(store, batch) for batch in _batches(consumer, left))
-    except KafkaException as error:
-        raise RebuildFailed(f"the log can't be read: {error}") from error
-    finally:
-        consumer.close()
-
-
-def ends_of(bootstrap: str) -> dict[tuple[str, int], int]:
-    """Where each partition of projection's topics ends now; those that never had a record are left out."""
-    consumer = Consumer(reader_config(bootstrap, f"rebuild-{uuid.uuid4().hex}"))
-    try:
-        ends = {}
-        for topic in PROJECTORS:
-            for partition in consumer.list_topics(topic, timeout=10).topics[topic].partitions:
-                low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
-                if high > low:
-                    ends[str(topic), partition] = high
-        return ends
-    except KafkaException as error:
-        raise RebuildFailed(f"the log can't be read: {error}") from error
-    finally:
-        consumer.close()
-
-
-def _batches(consumer: Consumer, left: dict[tuple[str, int], int]) -> Iterator[list[list[LogRead]]]:
-    """Until every partition has reached its end, which is noticed at the last record before it."""
-    heard_at = time.monotonic()
-    while left:
-        messages = [m for m in consumer.consume(FETCH_RECORDS, FETCH_SECONDS) if m.error() is None]
-        if messages:
-            heard_at = time.monotonic()
-            yield [list(records) for records in _by_partition(messages).values()]
-            _note_reached(consumer, left)
-        elif time.monotonic() - heard_at > SILENT_SECONDS_MAX:
-            raise RebuildFailed(f"the log gave nothing for {SILENT_SECONDS_MAX:g} s")
-        else:
-            _note_reached(consumer, left)
-
-
-def _note_reached(consumer: Consumer, left: dict[tuple[str, int], int]) -> None:
-    for reached in consumer.position([TopicPartition(*tp) for tp in left]):
-        if reached.offset >= left[reached.topic, reached.partition]:
-            del left[reached.topic, reached.partition]
-
-
-def _by_partition(messages: Iterable[Message]) -> dict[tuple[str, int], list[LogRead]]:
-    found: dict[tuple[str, int], list[LogRead]] = {}
-    for message in messages:
-        topic, partition, offset = message.topic(), message.partition(), message.offset()
-        assert topic is not None and partition is not None and offset is not None
-        found.setdefault((topic, partition), []).append(
-            LogRead(topic, partition, offset, message.key(), message.value())
-        )
-    return found
-
-
-def _written(store: Store, batches: Sequence[Sequence[LogRead]]) -> int:
-    try:
-        store.apply([project(records) for records in batches])
-    except RowsRefused:
-        for records in batches:
-            store.apply([project(records, without=store.refused(records, project))])
-    return sum(len(records) for records in batches)

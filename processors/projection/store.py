@@ -10,7 +10,7 @@ where another database stands in this one's place now (`atlas rebuild`). Blockin
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, case, select, text, update
+from sqlalchemy import ColumnElement, Connection, Engine, Index, Table, and_, case, select, text, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from operations.read_model_engine import is_current
@@ -107,6 +107,20 @@ class Store:
     def delete_aged(self, table: Table, now_ms: int) -> int:
         """A slice of the rows that leave by their own age; how many."""
         return self._transaction(lambda connection: delete_aged(connection, table, now_ms))
+
+    def drop_indexes(self) -> None:
+        """Those by which events are listed; for filling a read model that nobody reads yet. `make_indexes` ends it."""
+        self._each_index(lambda index, connection: index.drop(connection))
+
+    def make_indexes(self) -> None:
+        self._each_index(lambda index, connection: index.create(connection))
+
+    def _each_index(self, do: Callable[[Index, Connection], None]) -> None:
+        def each(connection: Connection) -> None:
+            for index in _LISTING:
+                do(index, connection)
+
+        self._transaction(each)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -210,3 +224,4 @@ _SPECIAL: dict[Table, Mapping[str, Value]] = {
     source_positions: {"next_offset": _furthest_of_same_topic},
 }
 """Columns whose value in a row that is there already is not simply the new one."""
+_LISTING = sorted((index for index in events.indexes if not index.unique), key=lambda index: str(index.name))

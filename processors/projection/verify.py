@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Exists, Table, collate, select
 
 from operations.read_model_engine import Reader
-from processors.projection.rebuild import Step, beside_live, fill, held, positions, replay
+from processors.projection.rebuild import Step, beside_live, fill, held, positions
+from processors.projection.replay import replay
 from schemas.read_model import ROWS, attempts, events, events_metadata, key_of
 
 DIFFERENCES_MAX = 100

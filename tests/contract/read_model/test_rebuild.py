@@ -14,7 +14,8 @@ from ingest_gateway.read_model import ReadModel
 from operations.kafka_clients import producer_config
 from operations.read_model_engine import Reader, writer_engine
 from processors.projection.decide import project
-from processors.projection.rebuild import ends_of, rebuild, replay
+from processors.projection.rebuild import rebuild
+from processors.projection.replay import ends_of, replay
 from processors.projection.store import Replaced, Store
 from processors.projection.verify import verify
 from schemas.topics import Topic
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.slow  # minutes: `make test-slow`
 
 ROOT = Path(__file__).parents[3]
 EVENTS = 300
-STEPS = ("make", "read", "expire", "hold", "swap", "commit", "clean")
+STEPS = ("make", "read", "index", "expire", "hold", "swap", "commit", "clean")
 REBUILD_AND_DIE = """
 import os, signal, sys
 from processors.projection.rebuild import rebuild
