@@ -39,6 +39,7 @@ LAG_EVERY_SECONDS_AT_FIRST = 0.1  # until all partitions were read to their ends
 FETCH_WAIT_MS = 100  # new partitions wait for the fetch under way, then for one that has few of them yet
 ASKED_FOR_MAX = 8
 ASK_SECONDS = 1.0
+ASKED_ENDS_MAX = 100  # a look, each a millisecond
 ENDS_KNOWN_SECONDS = 0.6  # after an assignment: by then every partition has answered a fetch and told its end anew
 
 PASSING = frozenset({KafkaError._PARTITION_EOF, KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT})
@@ -283,8 +284,23 @@ class Fetcher:
             if high >= 0:
                 stands[tp] = max(low, position.offset, self._next_offsets[tp])
                 behind[tp] = max(0, high - stands[tp])
+        held_up = [tp for tp, records in behind.items() if records and self._stands.get(tp) == stands[tp]]
         self._stands = stands
-        return behind
+        return behind | self._readable(held_up[:ASKED_ENDS_MAX])
+
+    def _readable(self, tps: list[TP]) -> dict[TP, int]:
+        """Of partitions that did not move since the last look: how much the broker would give. Behind the first record
+        of a transaction that is still open nothing is given, however long that lasts, and so nothing waits (K12).
+        """
+        readable = {}
+        for tp in tps:
+            try:
+                _low, end = self._consumer.get_watermark_offsets(TopicPartition(*tp), timeout=ASK_SECONDS)
+            except KafkaException as error:
+                log.debug("the end of %s can't be asked for: %s", tp, error)
+                break
+            readable[tp] = max(0, end - self._stands[tp])
+        return readable
 
     def _note_ends(self, epoch: int, at_end: list[TP]) -> None:
         """These partitions were fetched to their ends a moment ago; they are read once that much is handled."""
@@ -340,7 +356,8 @@ class Fetcher:
 
     def _stop_at(self, tp: TP, offset: int | None, error: KafkaError) -> None:
         """This partition alone: what stands before the damage is handled, and what comes after it is not read, since a
-        gap must not be taken for nothing. The watchdog ends the process in the end, with this reason (F31).
+        gap must not be taken for nothing. The watchdog ends the process in the end, with this reason (F31); librdkafka
+        2.16 itself aborts it where it meets two damaged partitions at once.
         """
         self._consumer.pause([TopicPartition(*tp)])
         why = f"the batch at offset {offset} can't be read: {error.str()}"

@@ -92,6 +92,25 @@ async def test_a_record_taken_back_is_no_lag_and_keeps_nobody_waiting(kafka: str
     await until(lambda: not fetcher.unread() and fetcher.lag() == {mine: 0})
 
 
+@pytest.mark.requirement("K12", "F30")
+async def test_a_transaction_that_stays_open_is_no_lag_either_and_what_it_holds_back_comes_with_its_end(
+    kafka: str, topic: str, fetcher: Fetcher
+) -> None:
+    """A stranger can leave one open for a quarter of an hour: no worker must be ended for it."""
+    mine = TP(topic, 0)
+    producer = Producer({"bootstrap.servers": kafka, "transactional.id": f"open-{topic}"})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(topic, b"not yet", partition=0)
+    producer.flush(30)
+    write(kafka, topic, 3)
+    fetcher.assign({mine: None})
+    await until(lambda: not fetcher.unread() and fetcher.lag() == {mine: 0})
+    assert fetcher.due_and_idle() == {}
+    producer.commit_transaction(30)
+    assert len((await batches(fetcher))[mine]) >= 1
+
+
 async def test_partitions_that_stay_stay_read_over_a_rebalance(kafka: str, topic: str, fetcher: Fetcher) -> None:
     fetcher.assign({TP(topic, 0): None})
     await until(lambda: not fetcher.unread())
