@@ -6,7 +6,7 @@ READY := $(VENV)/.installed
 CODE := bench cli deploy ingest_gateway operations processors schemas tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup broker run test test-slow test-unit chaos lint format docs requirements bench bench-latency bench-delivery bench-read-model bench-edge test-edge-worker lock lock-bench clean
+.PHONY: help setup broker run test test-slow test-unit chaos lint format docs requirements bench bench-latency bench-delivery bench-auth bench-read-model bench-edge test-edge-worker lock lock-bench clean
 .PHONY: bench-work clients fuzz
 
 help: ## This list
@@ -62,6 +62,9 @@ bench-latency: broker ## Time from the 202 to the first delivery, at 100 events 
 
 bench-delivery: broker ## Deliveries a second and a core, isolation from bad endpoints, memory of 100,000 that wait
 	@$(PYTHON) -m bench.delivery
+
+bench-auth: $(READY) ## What authentication and limits add to a request
+	@$(PYTHON) -m bench.authentication
 
 bench-read-model: $(READY) ## Projection, rebuild, reads, accepted to visible: SQLite and PostgreSQL, bare drivers beside
 	@$(PYTHON) -m bench.read_model
