@@ -9,13 +9,16 @@ import pytest
 from aiohttp.abc import ResolveResult
 from yarl import URL
 
+from processors.delivery import resolver
 from processors.delivery.decide import Answered, ErrorCode, Failed, Result, TimedOut
+from processors.delivery.guard import open_socket
 from processors.delivery.http_client import Endpoint, HttpClient, Post
 from processors.delivery.resolver import Resolver
 from schemas.signatures import signing_secret, standard_key, timestamped_signature
 from tests.support.certificates import a_certificate
 from tests.support.ports import free_port
 from tests.support.receiver import Behaviour, Receiver, answer, close, drip, endless, hang, raw, reset
+from tests.unit.test_targets import REFUSED_ADDRESSES
 
 SECRET = signing_secret(b"m" * 32, "ws_1/live/wf_search")
 BODY = b'{"id":"evt_1","data":{"a" : 1.0}}'
@@ -259,6 +262,36 @@ class TestGuard:
         _resolve_to(monkeypatch, answers)
         client = HttpClient(LONG_SECONDS, allow_private_targets=False)
         assert await post(client, f"http://hook.example.com:{receiver.port}/") == FORBIDDEN
+        assert receiver.connections == 0
+        await client.close()
+
+    @pytest.mark.requirement("W1", "W4", "F46")
+    @pytest.mark.parametrize("guard", ["the resolver's", "the socket's"])
+    async def test_every_forbidden_address_is_refused_behind_a_name_too(
+        self, guarded: HttpClient, monkeypatch: pytest.MonkeyPatch, guard: str
+    ) -> None:
+        """All that RELIABILITY names. Each guard alone does: with one, the other is taken away."""
+        if guard == "the resolver's":
+            monkeypatch.setattr(guarded, "_new_socket", open_socket)
+        else:
+            monkeypatch.setattr("processors.delivery.guard.GuardedResolver.resolve", Resolver.resolve)
+        for number, address in enumerate(REFUSED_ADDRESSES):
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            found = [(family, socket.SOCK_STREAM, 6, "", (address, 0))]
+            monkeypatch.setattr(resolver.socket, "getaddrinfo", lambda *_, found=found, **__: found)
+            assert await post(guarded, f"http://name{number}.example.com:8080/") == FORBIDDEN, address
+
+    @pytest.mark.requirement("W4", "F46")
+    async def test_a_name_that_resolves_to_a_public_address_first_and_to_an_inner_one_later(
+        self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("processors.delivery.http_client.DNS_CACHE_SECONDS", 0)
+        _resolve_to(monkeypatch, [["192.0.1.1"], ["127.0.0.1"]])  # nobody answers at the first
+        client = HttpClient(SHORT_SECONDS, allow_private_targets=False)
+        url = f"http://hook.example.com:{receiver.port}/"
+        first = await post(client, url)
+        assert first != FORBIDDEN and not isinstance(first, Answered)
+        assert await post(client, url) == FORBIDDEN
         assert receiver.connections == 0
         await client.close()
 
