@@ -81,6 +81,10 @@ class Authenticator:
             self._used.note(principal.workspace, principal.key_id)
         return principal
 
+    def knows(self, request: web.Request) -> bool:
+        """Its key was seen before, good or not by now: there is nothing to wait for."""
+        return request.headers.get(self._presentation.header) in self._known
+
     async def await_news_of(self, request: web.Request) -> None:
         """For a key that isn't known here: reads `control` to its end once, as the view may be seconds old, or the
         identity provider's keys. Not for an address that has failed too often."""
@@ -175,7 +179,8 @@ def key_news(authenticator: Authenticator) -> Callable[..., Awaitable[web.Stream
     async def middleware(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        await authenticator.await_news_of(request)
+        if not authenticator.knows(request):
+            await authenticator.await_news_of(request)
         return await handler(request)
 
     return middleware

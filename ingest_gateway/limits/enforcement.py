@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from secrets import token_hex
 
 from aiohttp import hdrs, web
+from multidict import istr
 from prometheus_client import Counter
 
 from ingest_gateway import metrics
@@ -27,6 +28,9 @@ from schemas.limits import ANY_WORKSPACE, RATE_CLASSES, Overrides, Quota, RateCl
 
 NS_PER_MS = 1_000_000
 GATEWAY_NAME_BYTES = 8
+# `istr`: the form by which headers are compared is made once, and not for each answer.
+LIMIT, REMAINING, RESET = (istr(f"X-RateLimit-{name}") for name in ("Limit", "Remaining", "Reset"))
+POLICY, STATE = istr("RateLimit-Policy"), istr("RateLimit")
 
 
 class Quotas:
@@ -69,11 +73,11 @@ def headers_of(entry: Entry, unix_ns: int) -> Mapping[str, str]:
     bucket = entry.bucket
     remaining, empty_ns = str(bucket.remaining), bucket.empty_ns
     return {
-        "X-RateLimit-Limit": entry.limit_text,
-        "X-RateLimit-Remaining": remaining,
-        "X-RateLimit-Reset": str(-(-(unix_ns + empty_ns) // NS_PER_SECOND)),
-        "RateLimit-Policy": entry.policy_text,
-        "RateLimit": f'"{entry.place[2].name}";r={remaining};t={-(-empty_ns // NS_PER_SECOND)}',
+        LIMIT: entry.limit_text,
+        REMAINING: remaining,
+        RESET: str(-(-(unix_ns + empty_ns) // NS_PER_SECOND)),
+        POLICY: entry.policy_text,
+        STATE: f'"{entry.place[2].name}";r={remaining};t={-(-empty_ns // NS_PER_SECOND)}',
     }
 
 

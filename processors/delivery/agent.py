@@ -50,6 +50,7 @@ from schemas.topics import DAY_MS, Topic
 log = logging.getLogger(__name__)
 RECORDS_A_TURN = 64  # read without letting attempts have the loop
 WATCH_SECONDS = 0.25
+STARTS_A_TURN = 8
 STOP_MARGIN_SECONDS = 1.0
 REVOKED_WAIT_SECONDS = 8.0
 KEPT_MS = 30 * DAY_MS  # as long as `deliveries` keeps them
@@ -79,10 +80,12 @@ class DeliveryAgent:
         self._attempts: dict[asyncio.Task[None], tuple[str, float]] = {}
         """With their lanes, and when they began (monotonic)."""
         self._draining = False
+        self._more_may_start = asyncio.Event()
         self._running = [
             self._watched(self._settler.run()),
             self._watched(self._feeder.run()),
             self._watched(self._watch()),
+            self._watched(self._go_on_starting()),
         ]
         runtime.control.view.on_change(self._feeder.workflow_changed)
         metrics.RUNNING.set_function(lambda: self._lanes.running)
@@ -179,7 +182,11 @@ class DeliveryAgent:
     # Attempts
 
     def _start_what_may(self) -> None:
-        while (taken := self._lanes.take()) is not None:
+        """A few, then the loop has its turn: many that begin together would hold up whatever comes in meanwhile."""
+        for _ in range(STARTS_A_TURN):
+            taken = self._lanes.take()
+            if taken is None:
+                return
             pending, lane = taken[1], taken[1].lane
             if pending.partition.revoked:
                 self._lanes.done(lane)
@@ -188,6 +195,14 @@ class DeliveryAgent:
             attempt = self._watched(self._attempt(pending, begun))
             self._attempts[attempt] = lane, time.monotonic()
             attempt.add_done_callback(self._attempts.pop)
+        self._more_may_start.set()
+
+    async def _go_on_starting(self) -> None:
+        while True:
+            await self._more_may_start.wait()
+            await asyncio.sleep(0)
+            self._more_may_start.clear()
+            self._start_what_may()
 
     async def _watch(self) -> None:
         """Finds endpoints that are slow before their attempts have ended, where it matters."""

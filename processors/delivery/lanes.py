@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 KNOWN_MAX = 50_000
+OTHERS_EVERY = 8
 
 
 @dataclass(slots=True)
@@ -47,7 +48,9 @@ class Lanes(Generic[Item]):
         self._held: deque[Hashable] = deque()
         """Lanes that could start one, did not so many run that are not quick."""
         self._lanes: dict[Hashable, _Lane[Item]] = {}
-        self._round: deque[Hashable] = deque()
+        self._rounds: dict[bool, deque[Hashable]] = {True: deque(), False: deque()}
+        """Lanes that may start one: those that are quick, and the others."""
+        self._takes = 0
         self.running = 0
         self.waiting = 0
 
@@ -61,8 +64,8 @@ class Lanes(Generic[Item]):
 
     def take(self) -> tuple[Hashable, Item] | None:
         """The next that may start; it counts as running from here. None: nothing may start now."""
-        while self._round and self.running < self._running_max:
-            key = self._round.popleft()
+        while self.running < self._running_max and (round_ := self._next_round()):
+            key = round_.popleft()
             lane = self._lanes.get(key)
             if lane is None:
                 continue
@@ -78,6 +81,7 @@ class Lanes(Generic[Item]):
             lane.running += 1
             self.running += 1
             self._not_quick_running += not self.is_quick(key)
+            self._takes += 1
             self.waiting -= 1
             self._join_round(key, lane)
             return key, item
@@ -110,7 +114,7 @@ class Lanes(Generic[Item]):
             self._forget_oldest()
         if quick and lane is not None and lane.queued and key in self._held:
             self._held.remove(key)
-            self._round.append(key)
+            self._rounds[True].append(key)
         self._let_go()
         if lane is not None:
             self._join_round(key, lane)
@@ -130,10 +134,17 @@ class Lanes(Generic[Item]):
         """The slow lanes in which something waits."""
         return [key for key, lane in self._lanes.items() if lane.waiting and self.is_slow(key)]
 
+    def _next_round(self) -> deque[Hashable] | None:
+        """Of those that are quick, but now and then of the others, which would not become known otherwise."""
+        quick, others = self._rounds[True], self._rounds[False]
+        if quick and (not others or self._takes % OTHERS_EVERY):
+            return quick
+        return others or None
+
     def _let_go(self) -> None:
         """As many of the held lanes as there is room for come into the round."""
         for _ in range(min(len(self._held), self._not_quick_max - self._not_quick_running)):
-            self._round.append(self._held.popleft())
+            self._rounds[False].append(self._held.popleft())
 
     def _forget_oldest(self) -> None:
         """Unless it is in use."""
@@ -176,7 +187,7 @@ class Lanes(Generic[Item]):
     def _join_round(self, key: Hashable, lane: _Lane[Item]) -> None:
         if not lane.queued and self._may_start(key, lane):
             lane.queued = True
-            self._round.append(key)
+            self._rounds[self.is_quick(key)].append(key)
 
     def _may_start(self, key: Hashable, lane: _Lane[Item]) -> bool:
         if not lane.waiting or (lane.running >= self._unknown_max and key not in self._is_quick):

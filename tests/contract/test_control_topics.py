@@ -12,10 +12,18 @@ from operations.topic_admin import TopicAdmin, TopicRefused
 from processors.control import topics
 from processors.control.topics import TopicWorker
 from processors.control.values import Task, TopicWork
-from schemas.commands import Payload, StreamAltered, StreamCreated, StreamExpired, decode_payload
+from schemas.commands import (
+    Payload,
+    RouteTopicExpired,
+    RouteTopicMade,
+    StreamAltered,
+    StreamCreated,
+    StreamExpired,
+    decode_payload,
+)
 from schemas.ids import STREAM, random_id
 from schemas.records import Command
-from schemas.topics import DAY_MS, StreamTopic, TopicSpec, stream_topic_spec
+from schemas.topics import DAY_MS, RouteTopic, StreamTopic, TopicSpec, route_topic_spec, stream_topic_spec
 from tests.support.ports import free_port
 from tests.support.until import until
 
@@ -40,7 +48,7 @@ def a_task(topic: StreamTopic, task: Task = Task.CREATE, **changes: object) -> T
     return TopicWork(**fields | changes)  # type: ignore[arg-type]
 
 
-def config_of(bootstrap: str, topic: StreamTopic, *names: str) -> list[str]:
+def config_of(bootstrap: str, topic: StreamTopic | RouteTopic, *names: str) -> list[str]:
     resource = ConfigResource(ResourceType.TOPIC, topic.name)
     client = AdminClient({"bootstrap.servers": bootstrap})
     entries = client.describe_configs([resource])[resource].result(20)
@@ -222,3 +230,43 @@ async def test_what_another_process_owns_now_is_dropped(reports: Reports, admin:
     await worker.stop()
     assert [command.workspace for command in reports.commands] == [kept.workspace]
     assert await admin.topic_id(dropped.name) is None
+
+
+# Topics of routes
+
+
+def a_route_task(topic: RouteTopic, task: Task, **changes: object) -> TopicWork:
+    about = {"stream_id": topic.name, "name": topic.topic, "workflow_id": "wf_lake", "retention_days": 14}
+    return a_task(StreamTopic(topic.workspace, topic.environment, ""), task, **about | changes)
+
+
+async def test_a_routes_topic_is_made_kept_for_14_days_and_reported_by_its_name(
+    kafka: str, admin: TopicAdmin, worker: TopicWorker, reports: Reports
+) -> None:
+    topic = RouteTopic(f"ws_{secrets.token_hex(5)}", "live", "orders")
+    worker.take(0, [a_route_task(topic, Task.CREATE)])
+    await until(lambda: len(reports.commands) == 1)
+    (made,) = reports.payloads
+    assert isinstance(made, RouteTopicMade)
+    assert (made.topic, made.topic_id) == (topic.name, await admin.topic_id(topic.name))
+    assert config_of(kafka, topic, "retention.ms", "message.timestamp.type") == [str(14 * DAY_MS), "LogAppendTime"]
+    worker.take(0, [a_route_task(topic, Task.EXPIRE, topic_id=made.topic_id)])
+    await until(lambda: len(reports.commands) == 2)
+    assert reports.payloads[1] == RouteTopicExpired(topic=topic.name)
+    assert await admin.topic_id(topic.name) is None
+
+
+async def test_an_expiry_that_is_not_wanted_any_more_is_not_carried_out(
+    admin: TopicAdmin, worker: TopicWorker, reports: Reports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = RouteTopic(f"ws_{secrets.token_hex(5)}", "live", "orders")
+    topic_id = await admin.create_topic(route_topic_spec(topic, PARTITIONS))
+    expiry = a_route_task(topic, Task.EXPIRE, topic_id=topic_id, due_ms=topics.now_ms() + DAY_MS)
+    worker.take(0, [expiry])
+    worker.forget([a_route_task(topic, Task.EXPIRE, topic_id="another"), expiry])
+    monkeypatch.setattr(topics, "now_ms", lambda: expiry.due_ms)
+    worker.take_due()
+    worker.take(0, [a_route_task(topic, Task.CREATE)])  # the same lane: done after what stood there before
+    await until(lambda: len(reports.commands) == 1)
+    assert isinstance(reports.payloads[0], RouteTopicMade)
+    assert await admin.topic_id(topic.name) == topic_id
