@@ -21,11 +21,13 @@ from processors.delivery.breaker import BreakerLimits
 from processors.delivery.decide import (
     DISABLED_TOO_LONG,
     WORKFLOW_DELETED,
+    Answered,
     Attempt,
     ErrorCode,
     Failed,
     Result,
     Status,
+    Written,
     outcome_of,
     speaks_against_endpoint,
 )
@@ -227,7 +229,7 @@ class DeliveryAgent:
             route = await self._endpoints.find(delivery, pending.read_at)
             result = await self._result(route, pending, started_ms)
             opened = gate.breaker.end(begun, answered=not speaks_against_endpoint(result), now_ms=_now_ms())
-            self._lanes.mark(pending.lane, quick=time.monotonic() - began <= self._limits.slow_seconds)
+            self._note_pace(pending.lane, result, time.monotonic() - began)
         finally:
             self._lanes.done(pending.lane)
         first_ms = pending.first_ms or started_ms
@@ -243,6 +245,13 @@ class DeliveryAgent:
         if opened or command is not None:
             self._withdraw(pending.lane)
         self._start_what_may()
+
+    def _note_pace(self, lane: str, result: Result, seconds: float) -> None:
+        """What fails at once says nothing of how long an answer takes."""
+        if seconds > self._limits.slow_seconds:
+            self._lanes.mark(lane, quick=False)
+        elif isinstance(result, Answered | Written):
+            self._lanes.mark(lane, quick=True)
 
     async def _result(self, route: Route | None, pending: Pending, now_ms: int) -> Result:
         if route is None:
