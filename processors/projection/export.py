@@ -1,12 +1,14 @@
 """A stream's events from the log as rows for analysts: each admitted record once, with its payload.
 
 `decisions` says which records were admitted and when, the stream's topic holds their payloads; both are read once, from
-their beginnings to their present ends. The decisions are held in memory while the topic is read (about 200 bytes an
-event). What the stream's retention took from the topic is left out. An event admitted twice (its key's 24 hours were
-over) is there with both.
+their beginnings to their present ends. The stream's decisions stand in a file of the export's own while its topic is
+read, and rows are written as they come: memory stays the same however many there are. What the stream's retention took
+from the topic is left out. An event admitted twice (its key's 24 hours were over) is there with both.
 """
 
-from collections.abc import Callable, Iterator
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,7 +18,7 @@ import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from operations.kafka_clients import reader_config
-from schemas.codec import EVENT, Undecodable
+from schemas.codec import DECISION, EVENT, Undecodable
 from schemas.records import Decision
 from schemas.strict_json import JsonFault, members
 from schemas.times import rfc3339
@@ -24,6 +26,7 @@ from schemas.topics import StreamTopic, Topic
 
 FETCH_RECORDS, FETCH_SECONDS = 2_000, 1.0
 ROW_GROUP = 10_000
+ASIDE_CACHE_KIB = 32_768
 JSON_PARTS = ("data", "actor", "metadata")
 Event = dict[str, Any]
 """id, stream, type, received_at, occurred_at, idempotency_key, and as JSON text: data, actor, metadata."""
@@ -35,15 +38,47 @@ class ExportFailed(Exception):
 
 def admitted_events(bootstrap: str, topic: StreamTopic) -> Iterator[Event]:
     """In the order of each partition. Raises ExportFailed."""
-    admitted = {}
-    for message in _records(bootstrap, Topic.DECISIONS):
-        decision = _decision(message)
-        if decision is not None and (decision.topic, decision.outcome) == (topic.name, "admitted"):
-            admitted[decision.partition, decision.offset] = decision
-    for message in _records(bootstrap, topic.name):
-        found = admitted.pop((message.partition() or 0, message.offset() or 0), None)
-        if found is not None:
-            yield _event(found, topic.stream, _payload(message.value() or b""))
+    with closing(_Admitted()) as admitted:
+        admitted.put(_decided(_records(bootstrap, Topic.DECISIONS), topic.name))
+        for message in _records(bootstrap, topic.name):
+            found = admitted.take(message.partition() or 0, message.offset() or 0)
+            if found is not None:
+                yield _event(found, topic.stream, _payload(message.value() or b""))
+
+
+class _Admitted:
+    """The stream's decisions by the record that they are about, on disk: memory does not grow with the stream."""
+
+    def __init__(self) -> None:
+        self._database = sqlite3.connect("", isolation_level=None)  # a file of its own, gone when it is closed
+        self._database.execute(f"PRAGMA cache_size=-{ASIDE_CACHE_KIB}")
+        self._database.execute("PRAGMA journal_mode=OFF")
+        columns = "partition INTEGER, position INTEGER, decision BLOB, PRIMARY KEY (partition, position)"
+        self._database.execute(f"CREATE TABLE admitted ({columns}) WITHOUT ROWID")
+
+    def put(self, decisions: Iterator[tuple[int, int, bytes]]) -> None:
+        self._database.execute("BEGIN")
+        self._database.executemany("INSERT OR REPLACE INTO admitted VALUES (?, ?, ?)", decisions)
+        self._database.execute("COMMIT")
+
+    def take(self, partition: int, offset: int) -> Decision | None:
+        asked = "SELECT decision FROM admitted WHERE partition = ? AND position = ?"
+        row = self._database.execute(asked, (partition, offset)).fetchone()
+        return None if row is None else Decision.decode(row[0])
+
+    def close(self) -> None:
+        self._database.close()
+
+
+def _decided(messages: Iterable[Message], topic: str) -> Iterator[tuple[int, int, bytes]]:
+    for message in messages:
+        value = message.value()
+        try:
+            outcome, of_topic, _, partition, offset, *_ = DECISION.values(value)
+        except Undecodable:
+            continue
+        if (of_topic, outcome) == (topic, "admitted"):
+            yield partition, offset, value or b""
 
 
 def write_ndjson(events: Iterator[Event], out: Path) -> int:
@@ -118,13 +153,6 @@ def _payload(value: bytes) -> str:
     except (Undecodable, JsonFault, KeyError, msgspec.MsgspecError) as error:
         raise ExportFailed(f"an admitted record can't be read: {error}") from error
     return bytes(data).decode()
-
-
-def _decision(message: Message) -> Decision | None:
-    try:
-        return Decision.decode(message.value())
-    except Undecodable:
-        return None
 
 
 def _records(bootstrap: str, topic: str) -> Iterator[Message]:

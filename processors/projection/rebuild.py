@@ -71,6 +71,7 @@ def rebuild(database_url: str, bootstrap: str, step: Step = lambda step: None) -
         records = fill(beside.store, bootstrap, step)
         with held(database_url, step) as live:
             records += replay(bootstrap, beside.store, positions(live))
+            beside.store.count_from(live.execute(select(read_model_state.c.transactions)).scalar_one())
             step("swap")
             beside.take_place(live)
             step("commit")

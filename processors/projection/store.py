@@ -108,6 +108,11 @@ class Store:
         """A slice of the rows that leave by their own age; how many."""
         return self._transaction(lambda connection: delete_aged(connection, table, now_ms))
 
+    def count_from(self, transactions: int) -> None:
+        """Its next transaction has a higher number than this: cursors given out by another read model go on here."""
+        behind = update(read_model_state).where(read_model_state.c.transactions < transactions)
+        self._transaction(lambda connection: connection.execute(behind.values(transactions=transactions)))
+
     def drop_indexes(self) -> None:
         """Those by which events are listed; for filling a read model that nobody reads yet. `make_indexes` ends it."""
         self._each_index(lambda index, connection: index.drop(connection))

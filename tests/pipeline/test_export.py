@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from processors.projection import export
 from processors.projection.export import ExportFailed, admitted_events, write_ndjson, write_parquet
 from schemas.codec import EVENT
 from schemas.topics import StreamTopic, Topic, parse_stream_topic
@@ -51,6 +52,15 @@ def test_parquet_has_the_same(kafka: str, topic: StreamTopic, tmp_path: Path) ->
     assert table.column("id").to_pylist() == [event_id(0), event_id(2)]
     assert table.column("data").to_pylist() == [DATA.decode()] * 2
     assert str(table.schema.field("received_at").type) == "timestamp[ms, tz=UTC]"
+
+
+def test_parquet_is_written_group_by_group_as_events_come(
+    kafka: str, topic: StreamTopic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow, the extra `export`, is not installed")
+    monkeypatch.setattr(export, "ROW_GROUP", 1)
+    assert write_parquet(admitted_events(kafka, topic), tmp_path / "events.parquet") == 2
+    assert parquet.ParquetFile(tmp_path / "events.parquet").metadata.num_row_groups == 2
 
 
 def test_a_stream_that_is_not_there_leaves_no_file(kafka: str, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from deploy.local.broker import Broker
 from ingest_gateway.read_model import ReadModel
+from ingest_gateway.read_model.event_pages import EventFilter
 from operations.kafka_clients import producer_config
 from operations.read_model_engine import Reader, writer_engine
 from processors.projection.decide import project
@@ -81,6 +82,26 @@ def test_the_rebuilt_one_takes_its_place_whole_and_the_writer_notices(log: str, 
     again.apply([project(decided(a_decision(9_999), first_offset=10_000))])
     assert len(contents(database_url)["events"]) == EVENTS + 1
     again.close()
+
+
+@pytest.mark.requirement("F52", "A-085")
+async def test_a_cursor_from_before_goes_on_and_finds_what_comes_late_after_it(
+    log: str, live: Store, database_url: str
+) -> None:
+    for _ in range(5):
+        live.apply([])  # the live one has counted on
+    reads = ReadModel(database_url)
+    first = await reads.events_page(WORKSPACE, "live", EventFilter(), None, EVENTS // 2)
+    rebuild(database_url, log)
+    again = Store(writer_engine(database_url))
+    again.prepare()
+    late = a_decision(9_998, received_ms=2**42)  # among the first that were shown
+    again.apply([project(decided(late, first_offset=10_000))])
+    again.close()
+    second = await reads.events_page(WORKSPACE, "live", EventFilter(), first.next, EVENTS)
+    await reads.close()
+    shown = [row.id for row in (*first.rows, *second.rows)]
+    assert sorted(shown) == sorted([*(event_id(number) for number in range(EVENTS)), event_id(9_998)])
 
 
 @pytest.mark.requirement("F52")
