@@ -15,6 +15,7 @@ from operations.read_model_engine import reader_engine, writer_engine
 from processors.projection.changes import Changes, LogRecord
 from processors.projection.decide import project
 from processors.projection.store import DatabaseAway, RowsRefused, Store
+from processors.projection.upserts import COPIED_ROWS_MIN
 from schemas.read_model import ROWS, EventRow, LogPosition, events, key_of
 from tests.support.log_records import (
     RECEIVED_MS,
@@ -127,6 +128,28 @@ def test_rows_and_positions_come_together_or_not_at_all(store: Store, database_u
         store.apply([project(decided(a_decision(2), first_offset=1)), impossible])
     assert contents(database_url) == before
     assert store.positions() == {("decisions", 3): 1}
+
+
+def test_many_rows_at_once_of_which_some_are_there_already(store: Store, database_url: str) -> None:
+    """PostgreSQL copies new rows straight into their tables, and takes another way where one is not new."""
+    metadata = b'{"region":"eu"}'
+    numbers = range(COPIED_ROWS_MIN + 40)
+    some = [a_decision(number, metadata=metadata) for number in numbers[:10]]
+    every = [a_decision(number, metadata=metadata, received_ms=RECEIVED_MS + number % 2) for number in numbers]
+    store.apply([project(decided(*some)), project(attempted(an_outcome(3)))])
+    outcomes = [
+        an_outcome(number, status="retry_scheduled", received_ms=RECEIVED_MS + number % 2) for number in numbers
+    ]
+    for first_offset in (10, 500):
+        changes = project(decided(*every, first_offset=first_offset)), project(attempted(*outcomes, first_offset=10))
+        store.apply(changes)
+        found = contents(database_url)
+        assert [(row[2], row[5]) for row in found["events"]] == [
+            (event_id(number), RECEIVED_MS + number % 2) for number in numbers
+        ]
+        assert {row[16] for row in found["events"]} == {"retried"}
+        assert {row[7] for row in found["attempts"]} == {"retry_scheduled"}
+        assert len(found["events_metadata"]) == len(numbers) + 5
 
 
 def test_positions_say_where_reading_begins(store: Store) -> None:
