@@ -8,6 +8,8 @@ CODE := bench cli deploy ingest_gateway operations processors schemas tests
 .DEFAULT_GOAL := help
 .PHONY: help setup broker run test test-slow test-unit chaos lint format docs requirements bench bench-latency bench-delivery bench-auth bench-read-model bench-edge test-edge-worker lock lock-bench clean
 .PHONY: bench-work clients fuzz
+.PHONY: help setup broker run test test-slow test-unit chaos lint format docs requirements bench bench-latency bench-delivery bench-read-model bench-edge test-edge-worker lock lock-bench clean
+.PHONY: bench-spine bench-work clients fuzz
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -78,6 +80,9 @@ test-edge-worker: deploy/edge-worker/node_modules ## The Cloudflare Worker, in t
 deploy/edge-worker/node_modules: deploy/edge-worker/package-lock.json
 	@cd deploy/edge-worker && npm ci
 	@touch $@
+
+bench-spine: broker ## Matching of 100,000 subscriptions beside a loop; 50 live readers, one stalled (PARTS=matching,readers)
+	@$(PYTHON) -m bench.spine $(if $(PARTS),--parts $(PARTS))
 
 bench-work: broker ## Creating a task, its verdict included, at 100 a second
 	@$(PYTHON) -m bench.work

@@ -39,9 +39,9 @@ class _Node:
     __slots__ = ("children", "owners", "repeats", "star")
 
     def __init__(self, repeats: bool = False) -> None:
-        self.children: dict[str, _Node] = {}
+        self.children: dict[str, _Node] | None = None  # most places end a pattern, or have a star alone behind them
         self.star: _Node | None = None
-        self.owners: list[str] = []
+        self.owners: tuple[str, ...] = ()
         self.repeats = repeats
 
     def step(self, segment: str) -> "_Node":
@@ -50,7 +50,12 @@ class _Node:
             if self.star is None:
                 self.star = _Node(repeats=True)
             return self.star
-        return self.children.setdefault(segment, _Node())
+        if self.children is None:
+            self.children = {}
+        child = self.children.get(segment)
+        if child is None:
+            child = self.children[segment] = _Node()
+        return child
 
 
 class PatternTrie:
@@ -64,7 +69,7 @@ class PatternTrie:
             node = self._root
             for segment in pattern.split("."):
                 node = node.step(segment)
-            node.owners.append(owner)
+            node.owners += (owner,)
 
     def match(self, event_type: str) -> tuple[str, ...]:
         """Who owns a pattern that matches, each once, sorted."""
@@ -81,8 +86,7 @@ class PatternTrie:
         for segment in segments:
             reached: dict[_Node, None] = {}
             for node in places:
-                child = node.children.get(segment)
-                if child is not None:
+                if node.children is not None and (child := node.children.get(segment)) is not None:
                     reached[child] = None
                 if node.star is not None:
                     reached[node.star] = None

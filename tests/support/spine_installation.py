@@ -18,7 +18,7 @@ from schemas.ids import WORKSPACE, short_id
 from schemas.tenants import org_of
 from tests.support.work_installation import PATIENCE, WorkInstallation, an_installation
 
-PROCESSES = ("admission", "delivery")
+PROCESSES = ("control", "projection", "admission", "delivery")
 
 
 @dataclass
@@ -121,7 +121,7 @@ class LiveStream:
 
 @contextmanager
 def spine_installation(home: Path) -> Iterator[WorkInstallation]:
-    with an_installation(home, *PROCESSES) as installed:
+    with an_installation(home, PROCESSES) as installed:
         yield installed
 
 

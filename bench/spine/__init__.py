@@ -1,0 +1,1 @@
+"""`make bench-spine`: what matching costs an event, and live streams beside a reader that stalls."""
