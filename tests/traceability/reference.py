@@ -15,8 +15,10 @@ from pathlib import Path
 
 from prometheus_client.metrics import MetricWrapperBase
 
+from ingest_gateway.read_model.spine_pages import TOTAL_MAX
 from operations.settings import Settings
 from schemas import topics
+from schemas.catalog import CATALOG
 from tests.traceability import faults, meanings
 from tests.traceability.catalogue import ROOT
 from tests.traceability.tree import PACKAGES
@@ -39,7 +41,7 @@ class ReferenceIncomplete(Exception):
 
 def reference_page() -> str:
     """The whole page. Raises ReferenceIncomplete."""
-    sections = (settings_section, topics_section, records_section, metrics_section, errors_section)
+    sections = (settings_section, topics_section, records_section, metrics_section, errors_section, types_section)
     return "\n\n".join([_INTRODUCTION, *("\n".join(section()) for section in sections)]) + "\n"
 
 
@@ -129,6 +131,20 @@ def errors_section() -> Iterator[str]:
         statuses = dict.fromkeys(str(way.status) for way in ways if way.status)
         message = next((way.message for way in ways if way.message), "")
         yield _row(f"`{code}`", ", ".join(statuses), meanings.ERRORS.get(code, message))
+
+
+def types_section() -> Iterator[str]:
+    yield "## Event types of the spine"
+    yield ""
+    yield (
+        "What the platforms publish; an org registers its own beside them (`PUT /v1/event-types/{type}`). `total` of a "
+        f"query is exact up to {TOTAL_MAX:,}."
+    )
+    yield from _heading("type", "platform", "when", "properties of `data`")
+    for known in CATALOG.values():
+        properties = (known.schema or {}).get("properties", {})
+        shown = ", ".join(f"`{name}` ({schema['type']})" for name, schema in properties.items())
+        yield _row(f"`{known.type}`", known.platform, known.description, shown)
 
 
 def main() -> int:
