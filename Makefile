@@ -7,8 +7,6 @@ CODE := bench cli deploy ingest_gateway operations processors schemas tests
 
 .DEFAULT_GOAL := help
 .PHONY: help setup broker run test test-slow test-unit chaos lint format docs requirements bench bench-latency bench-delivery bench-auth bench-read-model bench-edge test-edge-worker lock lock-bench clean
-.PHONY: bench-work clients fuzz
-.PHONY: help setup broker run test test-slow test-unit chaos lint format docs requirements bench bench-latency bench-delivery bench-read-model bench-edge test-edge-worker lock lock-bench clean
 .PHONY: bench-spine bench-work clients fuzz
 
 help: ## This list
