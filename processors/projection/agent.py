@@ -110,6 +110,7 @@ class Projection:
                 await asyncio.sleep(SWEEP_SECONDS)
                 if not self._prepared or not self._runtime.control.ready:
                     continue
+                await self._until_done(self._store.check)
                 await self._expire_all()
                 for table in AGING:
                     await self._slice_by_slice(partial(self._store.delete_aged, table, now_ms()))

@@ -3,6 +3,9 @@
 Every statement leaves a row alone which a later record has set (upserts.py), so doing a batch twice changes nothing.
 Writers take turns: a transaction begins by counting itself, so rows become readable in the order of `events.number`.
 
+PostgreSQL is not waited for when it commits (operations/read_model_engine.py): where it loses the last transactions in
+a crash, their positions are lost with them. That is noticed (`check`), and the process begins anew at what is left.
+
 Raises DatabaseAway where trying again may help (locked, full, restarting), RowsRefused where it never will, Replaced
 where another database stands in this one's place now (`atlas rebuild`). Blocking: projection calls it from one thread.
 """
@@ -60,7 +63,9 @@ class RowsRefused(Exception):
 
 
 class Replaced(Exception):
-    """This is not the read model any more; nothing was done. The one in its place has positions of its own."""
+    """This is not the read model any more, or it has gone back behind what was written; nothing was done. Its positions
+    say where to go on.
+    """
 
 
 class Store:
@@ -68,6 +73,7 @@ class Store:
         self._engine = engine
         self._generation: str | None = None
         self._applied = 0
+        self._reached: dict[tuple[str, int], int] = {}
         self._upserts = {
             table: Upsert(engine, table, _SPECIAL.get(table, NO_SPECIAL), one_by_one=table is source_positions)
             for table in ROWS
@@ -87,7 +93,14 @@ class Store:
     def apply(self, group: Sequence[Changes]) -> None:
         """All or nothing. Raises Replaced."""
         self._transaction(lambda connection: self._write(connection, group))
+        for changes in group:
+            topic, partition, next_offset = changes.position
+            self._reached[topic, partition] = max(next_offset, self._reached.get((topic, partition), 0))
         self._analyse_young()
+
+    def check(self) -> None:
+        """Raises Replaced where something that was written here is not there any more."""
+        self._transaction(self._positions_kept)
 
     def refused(self, records: Sequence[LogRecord], project: Project) -> set[int]:
         """The offsets of those records whose rows the database refuses, found by halving; writes nothing."""
@@ -152,8 +165,9 @@ class Store:
 
     def _write(self, connection: Connection, group: Sequence[Changes]) -> None:
         number = self._begin(connection)
+        stored = self._positions_kept(connection)
         if any(map(_is_compacted, group)):
-            group = _not_applied(group, _positions(connection))
+            group = _not_applied(group, stored)
         for changes in group:
             changes.rows[source_positions] = list(changes.sources.values())
             changes.rows[log_positions] = [changes.position]
@@ -164,6 +178,12 @@ class Store:
         for table, upsert in self._upserts.items():
             upsert.put(connection, rows[table], [gone for changes in group for gone in changes.gone.get(table, ())])
         self._statuses.refresh(connection, again)
+
+    def _positions_kept(self, connection: Connection) -> dict[tuple[str, int], int]:
+        stored = _positions(connection)
+        if any(stored.get(tp, 0) < reached for tp, reached in self._reached.items()):
+            raise Replaced("the read model has lost transactions")
+        return stored
 
     def _begin(self, connection: Connection) -> int:
         """The transaction's number. Holds other writers off until it ends. Raises Replaced."""

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, text
 
 from operations.read_model_engine import reader_engine, writer_engine
 from processors.projection.changes import Changes, LogRecord
 from processors.projection.decide import project
-from processors.projection.store import DatabaseAway, RowsRefused, Store
+from processors.projection.store import DatabaseAway, Replaced, RowsRefused, Store
 from processors.projection.upserts import COPIED_ROWS_MIN
 from schemas.read_model import ROWS, EventRow, LogPosition, events, key_of
 from tests.support.log_records import (
@@ -242,6 +242,30 @@ def test_source_positions_over_transactions(
         store.apply([project(decided(decision, first_offset=offset))])
     ((topic, partition, _topic_id, reached, _log_offset),) = contents(database_url)["source_positions"]
     assert (topic, partition, reached) == (TOPIC, 3, next_offset)
+
+
+@pytest.mark.requirement("F50")
+@pytest.mark.parametrize("lost", ["UPDATE log_positions SET next_offset = 1", "DELETE FROM log_positions"])
+def test_a_database_that_lost_what_it_had_taken_is_noticed_and_filled_again(
+    store: Store, database_url: str, lost: str
+) -> None:
+    """PostgreSQL may, in a crash; and a backup may be put in its place."""
+    store.apply([project(decided(a_decision(1), a_decision(2)))])
+    store.check()
+    engine = writer_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(text(lost))
+    engine.dispose()
+    with pytest.raises(Replaced):
+        store.check()
+    with pytest.raises(Replaced):
+        store.apply([project(decided(a_decision(3), first_offset=2))])
+    assert len(contents(database_url)["events"]) == 2
+    again = Store(writer_engine(database_url))
+    again.prepare()
+    again.apply([project(decided(a_decision(1), a_decision(2), a_decision(3)))])
+    assert again.positions() == {("decisions", 3): 3}
+    again.close()
 
 
 @pytest.mark.requirement("F50")
