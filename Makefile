@@ -101,6 +101,10 @@ lock-bench: $(READY) ## Write the lock of what the bench is compared with anew
 	@cd bench/edge && $(CURDIR)/$(VENV)/bin/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--no-emit-trusted-host --strip-extras --allow-unsafe --output-file litellm.lock litellm.in
 
+.PHONY: bench-guardrails
+bench-guardrails: broker ## What guardrails find and miss, calls a second and a core, memory of 100,000 organizations, time to a flag
+	@$(PYTHON) -m bench.guardrails --live
+
 clean: ## Remove what was set up and built; .atlas, where a run keeps its data, stays
 	rm -rf $(VENV) deploy/kafka/jars .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 import msgspec
 
+from schemas.codec import Undecodable
 from schemas.guardrail_policy import ORGANIZATION, Guarded, GuardrailPolicy, Scope
 from schemas.records import Entity
 
@@ -301,9 +302,12 @@ STATES: dict[str, type[State]] = {
 
 
 def state_of(entity: Entity) -> State | None:
-    """None for a kind that this version does not know (a newer writer)."""
+    """None for a kind that this version does not know (a newer writer). Raises Undecodable for a state unlike it."""
     kind = STATES.get(entity.kind)
-    return None if kind is None else kind.of(entity)
+    try:
+        return None if kind is None else kind.of(entity)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Undecodable(f"the state is no {entity.kind}: {error}") from error
 
 
 def to_json(state: State) -> dict[str, Any]:

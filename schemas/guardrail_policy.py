@@ -97,8 +97,8 @@ class SmartLoop(_Settings, frozen=True, kw_only=True):
 
 
 class Burst(_Settings, frozen=True, kw_only=True):
-    """Layer 4 (B-037): a key's requests a minute. 10 is published; a real service's trace runs at about 150 with peaks
-    well above, so the default is 600.
+    """Layer 4 (B-037): a key's requests a minute, sustained for two minutes, or a whole minute's within 20 s. 10 is
+    published; a real service's trace runs at about 150 with a minute of 723, so the default is 600.
     """
 
     mode: Mode = Mode.ENFORCE

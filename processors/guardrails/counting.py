@@ -26,7 +26,7 @@ SESSION_MS = 600_000
 MUTE_MS = 600_000
 MINUTES_KEPT = 60
 REPEATS_MAX = 10_000
-STEPS_KEPT = (LATENESS_MS + 60_000) // burst.STEP_MS + 1
+STEPS_KEPT = LATENESS_MS // burst.STEP_MS + burst.SUSTAINED_STEPS + 1
 LATE = "\0late"
 """Behind the name of a key whose late calls these are."""
 _PREFIX, _FINGERPRINT_CHARACTERS = "sha256:", 71

@@ -119,12 +119,16 @@ def test_a_fit_is_a_share(values: list[int]) -> None:
     ("steps", "per_minute", "since_ms", "trips"),
     [
         ({0: 600}, 600, -1, False),
-        ({0: 601}, 600, -1, True),
-        (dict.fromkeys(range(12), 50), 600, -1, False),
-        (dict.fromkeys(range(12), 51), 600, -1, True),
+        ({0: 601}, 600, -1, True),  # a flood
+        (dict.fromkeys(range(4), 150), 600, -1, False),
+        (dict.fromkeys(range(4), 151), 600, -1, True),
+        (dict.fromkeys(range(12), 60), 600, -1, False),  # one busy minute
         (dict.fromkeys(range(24), 50), 600, -1, False),
-        ({0: 400, 12: 400}, 600, -1, False),  # a minute apart
-        ({0: 400, 11: 400}, 600, -1, True),
+        (dict.fromkeys(range(24), 51), 600, -1, True),  # sustained
+        (dict.fromkeys(range(48), 50), 600, -1, False),
+        ({0: 590, 12: 590}, 600, -1, False),
+        ({0: 590, 12: 590, 23: 30}, 600, -1, True),
+        ({0: 590, 12: 590, 24: 30}, 600, -1, False),
         ({0: 601}, 600, 4_000, False),  # resumed meanwhile
         ({0: 11}, 10, -1, True),
     ],
@@ -133,10 +137,10 @@ def test_burst(steps: dict[int, int], per_minute: int, since_ms: int, trips: boo
     assert (burst.check(steps, Burst(per_minute=per_minute), since_ms) is not None) is trips
 
 
-@given(st.dictionaries(st.integers(0, 40), st.integers(0, 30), max_size=30), st.integers(1, 200))
-def test_a_burst_is_the_busiest_minute_of_steps(steps: dict[int, int], per_minute: int) -> None:
-    busiest = max((sum(n for s, n in steps.items() if end - 12 < s <= end) for end in steps), default=0)
-    assert (burst.check(steps, Burst(per_minute=per_minute), -1) is not None) is (busiest > per_minute)
+@given(st.dictionaries(st.integers(0, 60), st.integers(0, 30), max_size=40), st.integers(1, 30))
+def test_the_busiest_span_of_steps(steps: dict[int, int], width: int) -> None:
+    wanted = max((sum(n for s, n in steps.items() if end - width < s <= end) for end in steps), default=0)
+    assert burst.busiest(dict(sorted(steps.items())), width) == wanted
 
 
 MINUTE_MS = 60_000

@@ -7,13 +7,15 @@ from schemas.guardrail_policy import Layer, RetryCascade
 
 
 def check(calls: Sequence[Seen], at: int, settings: RetryCascade, since_ms: int) -> Found | None:
-    """So many within the window up to `at`."""
+    """So many that were retried, `at` among them, from the first to the last of them within the window."""
     if calls[at][RETRIES] < settings.retries_min:
         return None
-    after_ms = max(since_ms, calls[at][AT] - settings.window_seconds * 1_000 - 1)
-    retried = tuple(call for call in calls[: at + 1] if call[AT] > after_ms and call[RETRIES] >= settings.retries_min)
-    if len(retried) < settings.calls:
-        return None
-    retries = sum(call[RETRIES] for call in retried)
-    reason = f"{len(retried)} calls retried {retries} times within {settings.window_seconds}s"
-    return Found(Layer.RETRY_CASCADE, reason, len(retried), settings.calls, retried)
+    retried = [call for call in calls if call[AT] > since_ms and call[RETRIES] >= settings.retries_min]
+    place = sum(call[RETRIES] >= settings.retries_min and call[AT] > since_ms for call in calls[:at])
+    for start in range(max(0, place - settings.calls + 1), min(place, len(retried) - settings.calls) + 1):
+        some = retried[start : start + settings.calls]
+        if some[-1][AT] - some[0][AT] <= settings.window_seconds * 1_000:
+            retries = sum(call[RETRIES] for call in some)
+            reason = f"{len(some)} calls retried {retries} times within {settings.window_seconds}s"
+            return Found(Layer.RETRY_CASCADE, reason, len(some), settings.calls, tuple(some))
+    return None
