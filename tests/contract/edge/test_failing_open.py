@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
+from ingest_gateway.surfaces.burn.edge.spool import Spool
 from schemas.burn import ModelCall
 from tests.support.edge_surface import KEY_ID, TOKEN, EdgeSurface, edge_surface
 from tests.support.until import until
@@ -144,6 +145,21 @@ async def test_what_is_left_at_the_end_is_sent_by_the_next_process(tmp_path: Pat
     async with edge_surface(tmp_path) as second:
         assert sessions(await second.wait_for_calls(1)) == [7]
         await until(lambda: on_disk(second) == 0)
+
+
+async def test_what_nobody_can_read_is_in_nobodys_way(tmp_path: Path) -> None:
+    """An entry of some other version, and one after it."""
+    before = told("torn")
+    left = Spool.create(tmp_path / "edge-spool", 1 << 20)
+    left.append(b"of some other version")
+    left.close()
+    async with edge_surface(tmp_path) as edge:
+        edge.log.unreachable = "the broker is away"
+        assert await ask(edge, 3) == 200
+        await spooled(edge)
+        edge.log.unreachable = None
+        assert sessions(await edge.wait_for_calls(1)) == [3]
+        await until(lambda: told("torn") == before + 1)
 
 
 async def _post(edge: EdgeSurface, headers: dict[str, str]) -> None:

@@ -65,16 +65,18 @@ class Spool:
     def create(cls, root: Path, bytes_max: int, segment_bytes: int = SEGMENT_BYTES) -> Self:
         """Raises OSError."""
         directory = root / secrets.token_hex(8)
-        directory.mkdir(parents=True)
-        lock = _locked(directory)
+        unlocked = root / f".{directory.name}"  # under a name that nobody adopts
+        unlocked.mkdir(parents=True)
+        lock = _locked(unlocked)
         assert lock is not None, "nobody else knows of it"
+        unlocked.rename(directory)
         return cls(directory, lock, bytes_max, segment_bytes)
 
     @classmethod
     def adopt(cls, root: Path, bytes_max: int) -> list[Self]:
         """All under `root` whose owners are gone, oldest first. Raises OSError."""
         found = []
-        for directory in sorted(filter(Path.is_dir, root.glob("*")), key=lambda path: path.stat().st_mtime):
+        for directory in sorted(filter(Path.is_dir, root.glob("[!.]*")), key=lambda path: path.stat().st_mtime):
             lock = _locked(directory)
             if lock is not None:
                 found.append(cls(directory, lock, bytes_max))

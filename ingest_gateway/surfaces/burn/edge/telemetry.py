@@ -200,8 +200,8 @@ class TelemetryOut:
             rounds += 1
             try:
                 await self._drain()
-            except OSError as error:
-                event(log, "edge.spool_failed", logging.ERROR, error=str(error))
+            except Exception:  # whatever it is, the next round is due
+                log.exception("edge.spool_failed")
             await asyncio.sleep(DRAIN_APART_SECONDS)
 
     async def _drain(self) -> None:
@@ -228,7 +228,7 @@ class TelemetryOut:
                     metrics.EDGE_TELEMETRY.labels("torn").inc()
                     event(log, "edge.spool_torn", logging.WARNING, segment=str(segment.path.name), bytes=torn)
                 return True
-            if not await self._send_all([self._attributed(_DECODE(entry)) for _end, entry in taken]):
+            if not await self._send_all([self._attributed(_read(entry)) for _end, entry in taken]):
                 return False
             segment.sent_bytes = taken[-1][0]
 
@@ -244,9 +244,9 @@ class TelemetryOut:
         metrics.EDGE_TELEMETRY.labels("sent_later").inc(len(futures))
         return True
 
-    def _attributed(self, entry: Entry) -> Entry | None:
+    def _attributed(self, entry: Entry | None) -> Entry | None:
         """With its organization; None where nobody knows its key."""
-        if entry.workspace:
+        if entry is None or entry.workspace:
             return entry
         key = self._control.view.keys_by_hash.get(entry.key_hash)
         if key is None:
@@ -256,3 +256,13 @@ class TelemetryOut:
         calls = msgspec.msgpack.decode(entry.payload, type=Calls).calls
         named = Calls(calls=[msgspec.structs.replace(call, key_id=key.id) for call in calls])
         return Entry(entry.id, entry.kind, key.workspace, "", encode_payload(named))
+
+
+def _read(entry: bytes) -> Entry | None:
+    """None for what no version of this wrote; it is counted with what was torn."""
+    try:
+        return _DECODE(entry)
+    except msgspec.MsgspecError as error:
+        metrics.EDGE_TELEMETRY.labels("torn").inc()
+        event(log, "edge.spool_unreadable", logging.ERROR, reason=str(error))
+        return None
