@@ -42,6 +42,7 @@ TABLE = "seen"
 KEPT_SECONDS = 26 * 3_600  # a key's 24 hours and a margin; its life is decided by the log's time, not by this
 UNKNOWN_SECONDS = 1.0
 
+_MOVED = str(Topic.ADMISSION)  # asked of every record: a member of an enumeration takes longer to find
 _encode_seen = msgspec.msgpack.Encoder().encode
 _decode_seen = msgspec.msgpack.Decoder(Seen).decode
 
@@ -127,7 +128,7 @@ class Admission:
         """None where something must be asked for first: the stream, or a registry for its schema."""
         first = record
         try:
-            if record.topic == Topic.ADMISSION:
+            if record.topic == _MOVED:
                 first = self._first_written(record)
             place = self._places.get((first.topic, first.partition))
             if place is None or (self._registered is not None and self._registered.ids.is_new(first.value)):
@@ -142,7 +143,7 @@ class Admission:
         """After asking for what there was to ask for."""
         first = record
         try:
-            first = self._first_written(record) if record.topic == Topic.ADMISSION else record
+            first = self._first_written(record) if record.topic == _MOVED else record
             if self._registered is not None and self._registered.ids.is_new(first.value):
                 await self._registered.ids.learn(first.value)
             place = self._places.get((first.topic, first.partition)) or await self._find(first)

@@ -49,6 +49,7 @@ class Place(NamedTuple):
     partition: int
     scope: KeyScope
     decision_heads: dict[str, bytes]
+    verdict_head: bytes
     owner_field: bytes
     routes_field: bytes
     routes: list[str] | None
@@ -72,6 +73,7 @@ def place_of(topic: StreamTopic, stream: Stream, partition: int) -> Place:
         partition,
         KeyScope(topic.workspace, topic.environment, surface_of(topic.stream)),
         {outcome: DECISION.prefix + _OUTCOME_FIELD[outcome] + source_field for outcome in _OUTCOMES},
+        VERDICT.prefix + _CORRELATION_LENGTH,
         string(topic.workspace) + string(topic.environment) + string(topic.stream),
         _routes_field(stream.default_routes),
         None if topic.stream in SYSTEM_STREAMS else stream.default_routes,
@@ -88,8 +90,7 @@ def effects_of(decided: Decided, place: Place, record: Record, event: ReadEvent)
         id_field = event.pieces.id_field if entry.event_id == event.pieces.event_id else string(entry.event_id)
         value = b"".join(
             (
-                VERDICT.prefix,
-                _CORRELATION_LENGTH,
+                place.verdict_head,
                 reply.correlation,
                 _OUTCOME_FIELD[outcome],
                 id_field,

@@ -162,7 +162,8 @@ class TableView:
     def prefetch(self, keys: list[bytes]) -> None:
         """Asks the database for all of these at once, for `get`."""
         if keys:
-            self._known = dict(zip(keys, self._partition.get_many(keys), strict=True)) | self._changes
+            self._known.update(zip(keys, self._partition.get_many(keys), strict=True))
+            self._known.update(self._changes)
 
     def get(self, key: bytes) -> bytes | None:
         try:
