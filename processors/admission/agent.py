@@ -112,7 +112,7 @@ class Admission:
         with a record stays its own trouble (RELIABILITY F18). A table or an outbox that fails is nobody's own: that
         raises, and the process stops with it.
         """
-        work = self._runtime.begin(batch)
+        work = self._runtime.begin(batch, eager=True)
         turn = Turn(work, work.table(TABLE))
         readings: list[Reading | Unread] = []
         for record in batch.records:

@@ -1,4 +1,8 @@
-"""All that a batch causes leaves through here: one idempotent librdkafka producer a process, confirmed batch by batch.
+"""All that a batch causes leaves through here: idempotent librdkafka producers, confirmed batch by batch.
+
+One waits a millisecond for more, so that the batches of many partitions share their requests. Where nothing else is
+under way there is nothing to wait for: an eager batch then goes through another that sends at once. That takes 2 of 9
+ms off a lone verdict's way; always done, it costs a busy broker more requests than it saves time.
 
 `OutboxBatch.confirmed()` returns once the broker has every record of the batch (acks=all), or raises OutboxFailed:
 then nothing of the batch counts as done, its offsets stay unconfirmed, and the process restarts and reads it again.
@@ -15,6 +19,7 @@ from operations.kafka_clients import producer_config
 from processors.runtime import metrics
 
 QUEUE_MESSAGES_MAX = 500_000
+LINGER_MS = 1
 FULL_WAIT_SECONDS = 0.002
 FULL_WAIT_SECONDS_MAX = 60.0
 TAKEN_AT_ONCE = 1_000
@@ -27,10 +32,11 @@ class OutboxFailed(Exception):
 class OutboxBatch:
     """Records of one unit of work. Counting needs no lock: one thread adds (the loop), one counts down (the poller)."""
 
-    __slots__ = ("_done", "_error", "_outbox", "_sent", "_target", "_waiter", "changelog_end")
+    __slots__ = ("_done", "_error", "_outbox", "_producer", "_sent", "_target", "_waiter", "changelog_end")
 
-    def __init__(self, outbox: "Outbox") -> None:
+    def __init__(self, outbox: "Outbox", producer: Producer) -> None:
         self._outbox = outbox
+        self._producer = producer
         self._sent = self._done = 0
         self._target: int | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -53,7 +59,7 @@ class OutboxBatch:
         if headers:
             options["headers"] = headers
         report = self._changelog_delivered if is_changelog else self._delivered
-        self._outbox.produce(topic, value, key, report, options)
+        self._outbox.produce(self._producer, topic, value, key, report, options)
         self._sent += 1  # not before: a record that was not taken is never reported
 
     def produce_many(self, topic: str, messages: list[dict[str, Any]]) -> None:
@@ -69,7 +75,7 @@ class OutboxBatch:
     def _produce_all(self, topic: str, messages: list[dict[str, Any]], options: dict[str, Any]) -> None:
         for start in range(0, len(messages), TAKEN_AT_ONCE):
             some = messages[start : start + TAKEN_AT_ONCE]
-            self._outbox.produce_many(topic, some, self._delivered, options)
+            self._outbox.produce_many(self._producer, topic, some, self._delivered, options)
             self._sent += len(some)
 
     async def confirmed(self) -> None:
@@ -101,24 +107,49 @@ class OutboxBatch:
 
 
 class Outbox:
-    def __init__(self, bootstrap: str, *, linger_ms: float = 1) -> None:
-        config = producer_config(bootstrap, linger_ms=linger_ms, queue_messages_max=QUEUE_MESSAGES_MAX)
-        self._producer = Producer(config | {"partitioner": "murmur2_random", "queue.buffering.max.kbytes": 512 * 1024})
-        metrics.OUTBOX_WAITING.set_function(self.waiting)
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
         self._loop = asyncio.get_running_loop()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._poll, name="outbox", daemon=True)
-        self._thread.start()
+        self._producers: list[Producer] = []
+        self._threads: list[threading.Thread] = []
+        self._shared = self._start(LINGER_MS)
+        self._prompt: Producer | None = None
+        metrics.OUTBOX_WAITING.set_function(self.waiting)
 
-    def batch(self) -> OutboxBatch:
-        return OutboxBatch(self)
+    def batch(self, *, eager: bool = False) -> OutboxBatch:
+        """`eager`: its records leave at once if nothing else is under way. For who awaits one batch of a partition
+        before the next: what goes different ways keeps no order.
+        """
+        if not eager or self.waiting():
+            return OutboxBatch(self, self._shared)
+        if self._prompt is None:
+            self._prompt = self._start(linger_ms=0)
+        return OutboxBatch(self, self._prompt)
 
-    def produce(self, topic: str, value: bytes | None, key: bytes | None, report: Any, options: dict[str, Any]) -> None:
+    def _start(self, linger_ms: float) -> Producer:
+        config = producer_config(self._bootstrap, linger_ms=linger_ms, queue_messages_max=QUEUE_MESSAGES_MAX)
+        producer = Producer(config | {"partitioner": "murmur2_random", "queue.buffering.max.kbytes": 512 * 1024})
+        self._producers.append(producer)
+        thread = threading.Thread(target=self._poll, args=(producer,), name="outbox", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+        return producer
+
+    def produce(
+        self,
+        producer: Producer,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        report: Any,
+        options: dict[str, Any],
+    ) -> None:
         """Waits for room when librdkafka's queue is full: a batch's output is never half dropped (RELIABILITY F8)."""
         deadline = 0.0
         while True:
             try:
-                self._producer.produce(topic, value, key, on_delivery=report, **options)
+                producer.produce(topic, value, key, on_delivery=report, **options)
                 return
             except BufferError:
                 now = time.monotonic()
@@ -130,18 +161,20 @@ class Outbox:
             except KafkaException as error:
                 raise OutboxFailed(f"{topic}: {error}") from error
 
-    def produce_many(self, topic: str, messages: list[dict[str, Any]], report: Any, options: dict[str, Any]) -> None:
+    def produce_many(
+        self, producer: Producer, topic: str, messages: list[dict[str, Any]], report: Any, options: dict[str, Any]
+    ) -> None:
         """Hands them over in one call, or, where the local queue is nearly full, one by one, waiting for room. A
         partition is one of the options: confluent-kafka says that a message may name its own, but it sends it wherever
         its key leads. All are taken, or OutboxFailed is raised.
         """
-        if len(self._producer) + len(messages) < QUEUE_MESSAGES_MAX:
-            taken = self._producer.produce_batch(topic, messages, on_delivery=report, **options)
+        if len(producer) + len(messages) < QUEUE_MESSAGES_MAX:
+            taken = producer.produce_batch(topic, messages, on_delivery=report, **options)
             if taken == len(messages):
                 return
             messages = [message for message in messages if "_error" in message]
         for message in messages:
-            self.produce(topic, message.get("value"), message.get("key"), report, options)
+            self.produce(producer, topic, message.get("value"), message.get("key"), report, options)
 
     def wake(self, waiter: asyncio.Future[None] | None) -> None:
         if waiter is not None:
@@ -151,16 +184,18 @@ class Outbox:
                 return  # the loop is closed: nobody waits any more
 
     def waiting(self) -> int:
-        return len(self._producer)
+        return sum(map(len, self._producers))
 
     async def stop(self) -> None:
-        await asyncio.to_thread(self._producer.flush, 8)
+        for producer in self._producers:
+            await asyncio.to_thread(producer.flush, 8)
         self._stopping.set()
-        await asyncio.to_thread(self._thread.join, 5)
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join, 5)
 
-    def _poll(self) -> None:
+    def _poll(self, producer: Producer) -> None:
         while not self._stopping.is_set():
-            self._producer.poll(0.1)
+            producer.poll(0.1)
 
 
 def _resolve(waiter: asyncio.Future[None]) -> None:

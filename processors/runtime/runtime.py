@@ -165,14 +165,16 @@ class Runtime:
     def consumer(self) -> Consumer:
         return cast(Consumer, self.app.consumer)
 
-    def begin(self, batch: Batch) -> Work:
-        return self.begin_at(batch.tp.partition)
+    def begin(self, batch: Batch, *, eager: bool = False) -> Work:
+        """`eager`: see `Outbox.batch`."""
+        return self.begin_at(batch.tp.partition, eager=eager)
 
-    def begin_at(self, partition: int) -> Work:
+    def begin_at(self, partition: int, *, eager: bool = False) -> Work:
         """A unit of work beside batches. At any time at most one of a partition may change tables: a later one that is
         confirmed first would move the table's position past the earlier one's changes.
         """
-        return Work(self.group, self.outbox.batch(), self.tables.opened(partition), partition, self.consumer.lease)
+        out = self.outbox.batch(eager=eager)
+        return Work(self.group, out, self.tables.opened(partition), partition, self.consumer.lease)
 
     def confirm(self, tp: TP, next_offset: int) -> None:
         if self.owned(tp):

@@ -52,6 +52,20 @@ async def test_in_bulk_all_go_to_the_partition_that_is_named_in_order(kafka: str
     }
 
 
+async def test_eager_batches_are_confirmed_as_others_are(kafka: str, topic: str, outbox: Outbox) -> None:
+    """While one is under way the next waits for company; each has its own records confirmed."""
+    alone, beside = outbox.batch(eager=True), outbox.batch(eager=True)
+    alone.produce(topic, b"alone", partition=0, is_changelog=True)
+    late = outbox.batch(eager=True)
+    for batch in (beside, late):
+        batch.produce_values(topic, 1, [b"beside"] * 3)
+    for batch in (late, beside, alone):
+        await batch.confirmed()
+    assert outbox.waiting() == 0
+    assert alone.changelog_end == {topic: 1}
+    assert values(kafka, topic, 7) == {0: [b"alone"], 1: [b"beside"] * 6}
+
+
 async def test_in_bulk_and_alone_a_key_leads_to_the_same_partition(kafka: str, topic: str, outbox: Outbox) -> None:
     keys = [uuid.uuid4().hex.encode() for _ in range(20)]
     batch = outbox.batch()

@@ -122,7 +122,7 @@ class Rig:
     def _take_handler(self, _name: str, _topics: Sequence[str], handler: Any, **_how: Any) -> None:
         self._handler: Callable[[Batch], Coroutine[Any, Any, None]] = handler
 
-    def _begin(self, batch: Batch) -> Work:
+    def _begin(self, batch: Batch, *, eager: bool = False) -> Work:
         views = {name: TableView(table, TOPIC_ID) for name, table in self._tables.items()}
         out = cast(OutboxBatch, Out(self.sent, self._ends))
         return Work("test", out, views, batch.tp.partition, self._lease)
