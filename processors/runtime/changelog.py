@@ -8,6 +8,7 @@ table's directory).
 
 import base64
 import logging
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -25,6 +26,11 @@ from processors.runtime.table import STAMP_KEY, Position, TablePartition, TableR
 
 log = logging.getLogger(__name__)
 READ_RECORDS_MAX = 2_000
+READ_PACKED_MAX = 2  # of up to 512 KiB each: some thousand entries
+_APPLYING = threading.Semaphore(1)
+"""RocksDB's Python binding keeps the interpreter's lock while it writes. Partitions that wrote side by side, in large
+steps, kept the group's heartbeat from it for longer than the session: the worker lost its lease as it recovered.
+"""
 STALLED_SECONDS = 60.0
 STALE_MS = 23 * 3_600_000  # below delete.retention.ms, which is 24 h
 ACCEPTED_SECONDS = 600.0
@@ -214,29 +220,46 @@ def _apply_until(
     """Reads from `start` to `high`. What is written is always a whole prefix of the changelog, or has its gap told."""
     applied, position = 0, start.offset
     moved_at = time.monotonic()
+    at_once = READ_PACKED_MAX if table.spec.is_packed else READ_RECORDS_MAX
     while position < high:
-        changes: dict[bytes, bytes | None] = {}
-        next_offset = read_to_ms = 0
-        for message in consumer.consume(READ_RECORDS_MAX, 0.1):
-            error = message.error()
-            if error is None:
-                applied += _take(changes, table.spec, message)
-                next_offset = (message.offset() or 0) + 1
-                read_to_ms = message.timestamp()[1]
-            elif error.code() == KafkaError._PARTITION_EOF:
-                next_offset = max(next_offset, message.offset() or 0)
-            elif not error.retriable():
-                raise KafkaException(error)
+        messages = consumer.consume(at_once, 0.1)
+        next_offset = max((_behind(message) for message in messages), default=0)
         if next_offset:
             low, _high = consumer.get_watermark_offsets(start, timeout=15)  # after reading: nothing was gone by then
             if low > position:
                 _tell_what_is_gone(table, start.partition, position, low)
-            table.write(changes, next_offset, changelog.topic_id, None if next_offset >= high else read_to_ms or None)
-            changelog.note(len(changes))
+            with _APPLYING:
+                read = _apply(table, messages, next_offset, changelog.topic_id, is_complete=next_offset >= high)
+            changelog.note(read)
+            applied += read
             position, moved_at = next_offset, time.monotonic()
         elif time.monotonic() - moved_at > STALLED_SECONDS:
             raise TableRefused(f"table {table.spec.name}: its changelog gave nothing for {STALLED_SECONDS} s")
     return applied
+
+
+def _behind(message: Message) -> int:
+    """The offset that is reached with it; 0 for an error that passes. Raises KafkaException for one that does not."""
+    error = message.error()
+    if error is None:
+        return (message.offset() or 0) + 1
+    if error.code() == KafkaError._PARTITION_EOF:
+        return message.offset() or 0
+    if not error.retriable():
+        raise KafkaException(error)
+    return 0
+
+
+def _apply(
+    table: TablePartition, messages: list[Message], next_offset: int, topic_id: bytes, *, is_complete: bool
+) -> int:
+    """Returns how many entries that were."""
+    changes: dict[bytes, bytes | None] = {}
+    records = [message for message in messages if message.error() is None]
+    read = sum([_take(changes, table.spec, record) for record in records])
+    read_to_ms = records[-1].timestamp()[1] if records else 0
+    table.write(changes, next_offset, topic_id, None if is_complete else read_to_ms or None)
+    return read
 
 
 def _take(changes: dict[bytes, bytes | None], spec: TableSpec, message: Message) -> int:

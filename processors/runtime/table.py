@@ -130,11 +130,12 @@ class TablePartition:
         """
         written_ms = time.time_ns() // 1_000_000 if complete_ms is None else complete_ms
         batch = WriteBatch(raw_mode=True)
+        put = batch.put
         for key, value in changes.items():
             if value is None:
                 batch.delete(KEY_PREFIX + key)
             else:
-                batch.put(KEY_PREFIX + key, value)
+                put(KEY_PREFIX + key, value)
         batch.put(META_KEY, _META.pack(next_offset, topic_id, written_ms))
         self._db.write(batch, self._write_options)
 
