@@ -54,6 +54,7 @@ def main() -> int:
     parser.add_argument("--deliveries", type=int, default=20_000, help="for the throughput (20000)")
     parser.add_argument("--rate", type=float, default=140.0, help="a second, over the good endpoints (140)")
     parser.add_argument("--seconds", type=float, default=8.0, help="of each run at a steady rate (8)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of each kind at a steady rate ({ROUNDS})")
     parser.add_argument("--only", choices=("throughput", "isolation", "waiting"), help="one part alone")
     asked = parser.parse_args()
     load = os.getloadavg()[0]
@@ -61,7 +62,7 @@ def main() -> int:
         home = Path(directory)
         parts: dict[str, Callable[[], dict[str, Any]]] = {
             "throughput": lambda: throughput(kafka, home, asked.deliveries),
-            "isolation": lambda: isolation(kafka, home, asked.rate, asked.seconds),
+            "isolation": lambda: isolation(kafka, home, asked.rate, asked.seconds, asked.rounds),
             "waiting": lambda: waiting(kafka, home),
         }
         found = {name: part() for name, part in parts.items() if asked.only in (None, name)}
@@ -115,13 +116,13 @@ async def bare_client(url: str, count: int) -> tuple[float, float]:
         return time.monotonic() - began, time.process_time() - cpu
 
 
-def isolation(kafka: str, home: Path, rate: float, seconds: float) -> dict[str, Any]:
+def isolation(kafka: str, home: Path, rate: float, seconds: float, rounds: int) -> dict[str, Any]:
     """Rounds by turns, since a machine has other things to do; of each kind the one with the middle p99 counts."""
     runs: dict[str, list[Figures]] = {kind: [] for kind in (ALONE, BESIDE_BAD, BESIDE_GOOD)}
-    for number in range(ROUNDS):
+    for number in range(rounds):
         for kind, figures in runs.items():
             figures.append(steady(kafka, home / f"{kind}{number}", rate, seconds, kind))
-    middle = {kind: sorted(figures, key=lambda run: run.p99_ms)[ROUNDS // 2] for kind, figures in runs.items()}
+    middle = {kind: sorted(figures, key=lambda run: run.p99_ms)[rounds // 2] for kind, figures in runs.items()}
     ratio, of_load = (middle[kind].p99_ms / middle[ALONE].p99_ms for kind in (BESIDE_BAD, BESIDE_GOOD))
     return {
         **{kind: figures.as_json() for kind, figures in middle.items()},
