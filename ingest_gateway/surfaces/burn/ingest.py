@@ -1,7 +1,8 @@
 """`POST /api/ingest`: calls of models onto the log, answered with how the organization stands after them.
 
 An item that does not fit is named and counted and spoils no other. The calls are safe before there is an answer; the
-guardrails' verdict on these very calls is waited for, and said to be unknown where none comes in time.
+guardrails' verdict on these very calls is waited for. Where none comes in time the answer tells what this gateway knows
+of the organization, under `Atlas-Decision: pending`: the document has `ok` and `suspended` only (B-015).
 """
 
 import hashlib
@@ -14,6 +15,7 @@ from aiohttp import web
 
 from ingest_gateway.http.bodies import content_type, read_body
 from ingest_gateway.http.faults import FaultKind, Refused
+from ingest_gateway.http.guard import ANSWER_HEADERS
 from ingest_gateway.identity.principals import Principal
 from ingest_gateway.log.event_log import LogBusy, LogUnavailable
 from ingest_gateway.services import SERVICES, Services
@@ -29,9 +31,10 @@ from ingest_gateway.surfaces.burn.forms import (
     call_of,
     read_calls,
 )
+from ingest_gateway.surfaces.events.answers import DECISION_HEADER, DECISION_PENDING
 from schemas.burn import CALLS_A_RECORD_MAX, Calls, ModelCall, Standing
 
-OK, SUSPENDED, UNKNOWN = "ok", "suspended", "unknown"
+OK, SUSPENDED = "ok", "suspended"
 _standing = msgspec.json.Decoder(Standing).decode
 
 
@@ -69,7 +72,8 @@ async def tell(request: web.Request, calls: Sequence[ModelCall]) -> str:
     except LogUnavailable:
         raise NOT_CONFIRMED.refused() from None
     if verdict is None:
-        return _seen(services, principal.workspace, UNKNOWN)
+        request[ANSWER_HEADERS] = {**request.get(ANSWER_HEADERS, {}), DECISION_HEADER: DECISION_PENDING}
+        return _seen(services, principal.workspace, OK)
     state = _standing(verdict.body).state
     if state == SUSPENDED and _seen(services, principal.workspace, OK) == OK:
         await services.control.catch_up()  # so that the next call here meets the flag

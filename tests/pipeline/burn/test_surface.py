@@ -189,8 +189,9 @@ async def test_where_nobody_decides_the_answer_says_so(
         return append(topic, key, value, [one for one in headers if one[0] != REPLY_HEADER])
 
     monkeypatch.setattr(events, "append", unanswered)
-    told = await organization.ingest(example())
-    assert told == {"accepted": 1, "rejected": 0, "guardrail_status": "unknown"}
+    told = await organization.ask("POST", "/api/ingest", example())
+    assert told.json == {"accepted": 1, "rejected": 0, "guardrail_status": "ok"}
+    assert told.headers["Atlas-Decision"] == "pending"
 
 
 async def test_a_policy_is_tried_on_what_was(
