@@ -31,7 +31,7 @@ _WRITER_PRAGMAS = (
     "synchronous=NORMAL",
     "temp_store=MEMORY",
     f"cache_size=-{SQLITE_CACHE_KIB}",
-    "wal_autocheckpoint=4000",
+    "wal_autocheckpoint=16000",
 )
 _WRITER_OPTIONS = (
     "-c synchronous_commit=off -c plan_cache_mode=force_custom_plan"

@@ -74,6 +74,10 @@ def long_at(value: bytes, at: int) -> tuple[int, int]:
 
 def strings_at(value: bytes, at: int) -> tuple[list[str], int]:
     """An array of strings, and where it ends."""
+    if value[at] == 2 and not value[at + 1] & 129:  # one item, of less than 64 bytes
+        end = at + 2 + (value[at + 1] >> 1)
+        if value[end] == 0:
+            return [value[at + 2 : end].decode()], end + 1
     found: list[str] = []
     while True:
         count, at = long_at(value, at)
@@ -105,17 +109,21 @@ def read(v, p):
 """
 _LENGTH = """
 b = v[p]
-if b & 129:
-    b, p = long_at(v, p)
-    if b < 0: raise Malformed("a negative length")
-else:
+if not b & 129:
     b >>= 1; p += 1
+elif b > 127 and (c := v[p + 1]) < 128 and not b & 1:
+    b = (b & 127 | c << 7) >> 1; p += 2
+else:
+    b, p = long_at(v, p)
+    if b < 0: raise Malformed('a negative length')
 e = p + b
 """
 _LONG = """
 b = v[p]
 if b < 128:
     {name} = (b >> 1) ^ -(b & 1); p += 1
+elif (c := v[p + 1]) < 128:
+    b = b & 127 | c << 7; {name} = (b >> 1) ^ -(b & 1); p += 2
 else:
     {name}, p = long_at(v, p)
 """

@@ -74,12 +74,19 @@ class Projection:
         return self._store.positions()
 
     async def handle(self, batch: Batch) -> None:
-        """Returns once the batch is in the read model."""
+        """Returns once the batch waits for its transaction: while one runs, the next batches are made into rows.
+
+        What the group commits by that is ahead of the read model, and never asked for: reading begins at `positions`.
+        """
         changes = project(batch.records)
         if changes.unreadable:
             reasons = {unreadable.record.offset: unreadable.why for unreadable in changes.unreadable}
             await self._set_aside(batch, "unreadable", reasons)
-        await self._transactions.add(batch, changes)
+        (await self._transactions.put(batch, changes)).add_done_callback(self._end_if_failed)
+
+    def _end_if_failed(self, written: "asyncio.Future[None]") -> None:
+        if not written.cancelled() and (error := written.exception()) is not None:
+            self._runtime.fail(error)
 
     async def _write(self, group: Sequence[Pending]) -> None:
         started = time.monotonic()

@@ -13,6 +13,7 @@ from processors.projection.changes import Changes
 from processors.runtime.batches import Batch
 
 RECORDS_MAX = 20_000
+AHEAD_RECORDS_MAX = 20_000
 GATHER_SECONDS = 0.002
 INTERVAL_SECONDS = 0.02
 
@@ -35,17 +36,25 @@ class Transactions:
         self._records = 0
         self._arrived = asyncio.Event()
         self._enough = asyncio.Event()
+        self._room = asyncio.Event()
         self._began_at = 0.0
 
     async def add(self, batch: Batch, changes: Changes) -> None:
         """Returns once the batch is in the read model; raises what `write` raised."""
-        written = asyncio.get_running_loop().create_future()
+        await (await self.put(batch, changes))
+
+    async def put(self, batch: Batch, changes: Changes) -> "asyncio.Future[None]":
+        """Returns once there is room for it behind the transaction that runs; the future tells how it went."""
+        while self._records >= AHEAD_RECORDS_MAX:
+            self._room.clear()
+            await self._room.wait()
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(Pending(batch, changes, written))
         self._records += len(batch)
         self._arrived.set()
         if self._records >= RECORDS_MAX:
             self._enough.set()
-        await written
+        return written
 
     async def run(self) -> None:
         while True:
@@ -77,6 +86,7 @@ class Transactions:
             group.append(self._waiting.popleft())
             records += len(group[-1].batch)
         self._records -= records
+        self._room.set()
         if not self._waiting:
             self._arrived.clear()
         if self._records < RECORDS_MAX:

@@ -105,3 +105,18 @@ async def test_who_stops_waiting_harms_nobody() -> None:
         recorder.free.set()
         await stays
     assert gone.cancelled()
+
+
+async def test_what_is_made_into_rows_ahead_of_the_transaction_that_runs_is_bounded() -> None:
+    recorder = Recorder()
+    recorder.free.clear()
+    with running(recorder) as transactions:
+        first = await transactions.put(*a_batch(1, 0))
+        await recorder.began.wait()
+        ahead = await transactions.put(*a_batch(20_000, 1))
+        waiting = asyncio.ensure_future(transactions.put(*a_batch(1, 2)))
+        await asyncio.sleep(0)
+        assert (first.done(), ahead.done(), waiting.done()) == (False, False, False)
+        recorder.free.set()
+        await asyncio.gather(first, ahead, await waiting)
+    assert recorder.sizes == [[1], [20_000], [1]]
