@@ -15,7 +15,7 @@ import psutil
 from confluent_kafka import Producer
 
 from bench.admission.filling import fill
-from bench.admission.world import World, running, wait_for
+from bench.admission.world import World, running, wait_for, wait_until_ready
 from operations.kafka_clients import producer_config
 from operations.topic_admin import ensure_topics
 from processors.admission.agent import KEPT_SECONDS, TABLE
@@ -92,7 +92,7 @@ def entries(keys: int) -> Iterator[dict[bytes, bytes | None]]:
 def ready_after(worker: Worker) -> float:
     """Seconds from the process's start until it says that it is ready."""
     began = psutil.Process(worker.pid).create_time()
-    wait_for(lambda: worker.missing() == {}, LIMIT_SECONDS, "to be ready", every_seconds=0.05)
+    wait_until_ready(worker, LIMIT_SECONDS)
     return round(time.time() - began, 2)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 
 from deploy.local.broker import Broker
+from deploy.local.spawn import last_lines
 from operations.settings import ensure_master_key
 from schemas.seal import Sealer
 from tests.support.kafka_topics import ensure_base_topics
@@ -57,6 +58,17 @@ def a_world(directory: Path, heap_mb: int = BROKER_HEAP_MB) -> Iterator[World]:
         yield World(broker.bootstrap, broker.pid, directory, master_key)
     finally:
         broker.kill()
+
+
+def wait_until_ready(worker: Worker, seconds: float) -> None:
+    """Raises TookTooLong, at once with its last words where the process ended."""
+
+    def ready() -> bool:
+        if not worker.runs:
+            raise TookTooLong("the worker ended: " + " ".join(last_lines(worker.log, 2)))
+        return worker.missing() == {}
+
+    wait_for(ready, seconds, "to be ready", every_seconds=0.05)
 
 
 @contextmanager
