@@ -18,6 +18,7 @@ from schemas.ids import WORKSPACE, short_id
 from schemas.tenants import org_of
 from tests.support.work_installation import PATIENCE, WorkInstallation, an_installation
 
+LINE_BYTES_MAX = 4 * 1024 * 1024  # of a server-sent event
 PROCESSES = ("control", "projection", "admission", "delivery")
 
 
@@ -134,5 +135,6 @@ async def a_spine(installed: WorkInstallation, **env: str) -> AsyncIterator[Spin
         await clients.ready()
         workspace = short_id(WORKSPACE)
         made = await ask_for_workspace(clients, installed.master_key, workspace, "Test")
-        async with serving(settings, clients, [SPINE]) as ports, aiohttp.ClientSession() as session:
+        session = aiohttp.ClientSession(read_bufsize=LINE_BYTES_MAX)
+        async with serving(settings, clients, [SPINE]) as ports, session:
             yield Spine(f"http://127.0.0.1:{ports['spine']}", workspace, made["spine_key"], session, clients, settings)

@@ -21,6 +21,8 @@ from schemas.read_model import AttemptRow
 from schemas.times import rfc3339
 
 PARALLEL_PAYLOADS = 200
+PAYLOAD_BYTES_MAX = 16 * 1024 * 1024
+Linked = tuple[Row[Any], list[AttemptRow]]
 
 
 async def get_correlation(request: web.Request) -> web.Response:
@@ -34,16 +36,27 @@ async def get_correlation(request: web.Request) -> web.Response:
         raise READ_MODEL_BEHIND.refused() from None
     if not chain:
         raise NOT_FOUND.refused("There is no event with this correlation id.")
-    rows = [row for row, _ in chain]
+    shown = newest_that_fit(chain)
+    rows = [row for row, _ in shown]
     payloads: list[bytes] = []
     for begin in range(0, len(rows), PARALLEL_PAYLOADS):
         payloads += await read_payloads(services, rows[begin : begin + PARALLEL_PAYLOADS])
     events = [
         event_view(row, principal.workspace, data) | {"deliveries": deliveries_of(row, attempts)}
-        for (row, attempts), data in zip(chain, payloads, strict=True)
+        for (row, attempts), data in zip(shown, payloads, strict=True)
     ]
-    view = {"correlationId": correlation_id, "events": events, "complete": len(events) < CHAIN_MAX}
+    view = {"correlationId": correlation_id, "events": events, "complete": len(events) == len(chain) < CHAIN_MAX}
     return json_response(view)
+
+
+def newest_that_fit(chain: Sequence[Linked]) -> Sequence[Linked]:
+    """An answer is put together in memory, so its payloads are bounded; the newest are shown in any case."""
+    size_bytes = 0
+    for index in range(len(chain) - 1, -1, -1):
+        size_bytes += chain[index][0].data_bytes
+        if size_bytes > PAYLOAD_BYTES_MAX and index < len(chain) - 1:
+            return chain[index + 1 :]
+    return chain
 
 
 def deliveries_of(row: Row[Any], attempts: Sequence[AttemptRow]) -> list[dict[str, Any]]:

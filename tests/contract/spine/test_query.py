@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from ingest_gateway.read_model import spine_pages
+from ingest_gateway.surfaces.spine import correlations
 from operations.read_model_engine import writer_engine
 from tests.support.spine_surface import ORG, SpineSurface
 
@@ -172,6 +173,16 @@ async def test_a_chain_is_in_order_with_who_reacted(spine: SpineSurface) -> None
     assert [event["type"] for event in chain["events"]] == ["code.commit", "lead.scored", "contract.created"]
     queued = {"subscriptionId": made.json["subscriptionId"], "status": "queued", "attempts": 0}
     assert [event["deliveries"] for event in chain["events"]] == [[], [queued], []]
+
+
+async def test_a_chain_that_is_too_large_for_one_answer_is_shown_from_its_newest(
+    spine: SpineSurface, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(correlations, "PAYLOAD_BYTES_MAX", 60)  # each has some 25
+    for number in range(5):
+        await publish(spine, f"code.n{number}", correlationId="c1")
+    chain = (await spine.request("GET", "/v1/events/correlations/c1")).json
+    assert [event["type"] for event in chain["events"]] == ["code.n3", "code.n4"] and not chain["complete"]
 
 
 @pytest.mark.requirement("S-015")
