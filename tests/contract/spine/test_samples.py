@@ -1,4 +1,4 @@
-"""Code samples under Node: the document's two, as they stand, and our own, against a run of everything.
+"""Code samples under Node: the document's two, as they stand, and our own, against the surface.
 
 The document's are read from where the documents lie, when they are there. Their edits are the ones that DECISIONS name
 (Samples of the documents): base URL, key and the org's id. The line numbers at the start of each line are not part of
@@ -13,10 +13,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from yarl import URL
 
-from tests.pipeline.spine.test_story import matched, requests
-from tests.support.receiver import Receiver
-from tests.support.spine_installation import Spine
+from processors.delivery.http_client import Endpoint, Post, Style, signed_headers
+from processors.delivery.subscribed import content_for
+from schemas.signatures import callers_standard_key
+from tests.support.spine_surface import ORG, WORKSPACE, SpineSurface
 
 SEEDS = sorted((Path(__file__).parents[4] / "shared" / "seeds").glob("002_*.txt"))
 OURS = Path(__file__).parents[2] / "clients" / "spine"
@@ -50,13 +52,10 @@ def sample(first: str, last: str) -> str:
 
 
 @pytest.mark.requirement("S-002", "S-011", "S-012", "X-38")
-async def test_the_documents_publish_sample_runs_as_it_stands(spine: Spine, tmp_path: Path) -> None:
+async def test_the_documents_publish_sample_runs_as_it_stands(spine: SpineSurface, tmp_path: Path) -> None:
     code = sample("const response = await fetch('https://api.your-domain.com/v1/events', {", "await response.json();")
-    for written, meant in (
-        ("https://api.your-domain.com", spine.url),
-        ("YOUR_API_KEY", spine.key),
-        ("org_xyz", spine.org),
-    ):
+    edits = (("https://api.your-domain.com", spine.url), ("YOUR_API_KEY", spine.tokens["live"]), ("org_xyz", ORG))
+    for written, meant in edits:
         assert code.count(written) == 1
         code = code.replace(written, meant)
     script = tmp_path / "publish-event.mjs"
@@ -66,29 +65,33 @@ async def test_the_documents_publish_sample_runs_as_it_stands(spine: Spine, tmp_
 
 
 @pytest.mark.requirement("S-035", "X-40")
-async def test_the_documents_verify_sample_accepts_what_is_delivered(
-    spine: Spine, receiver: Receiver, tmp_path: Path
-) -> None:
+async def test_the_documents_verify_sample_accepts_what_is_delivered(spine: SpineSurface, tmp_path: Path) -> None:
     code = sample("import crypto from 'crypto';", "12}")
     assert "function verifySignature(body: string, header: string, secret: string): boolean {" in code
     script = tmp_path / "verify.mjs"
     call = "verifySignature(fs.readFileSync(0, 'utf8'), process.env.SIGNATURE, process.env.SECRET)"
     script.write_text(f"import fs from 'fs';\n{re.sub(r': (string|boolean)', '', code)}\nconsole.log({call});\n")
-    await spine.subscribe(receiver.url + "/hook", "code.*", secret=SECRET)
-    await matched(spine, "code.analysis.complete", 1)
-    (sent, *_) = await requests(receiver, 1)
-    signature = sent.headers["x-signature"]
-    assert await node(str(script), stdin=sent.body, SIGNATURE=signature, SECRET=SECRET) == "true\n"
-    assert await node(str(script), stdin=sent.body + b" ", SIGNATURE=signature, SECRET=SECRET) == "false\n"
+    body, signature = await delivered(spine)
+    assert await node(str(script), stdin=body, SIGNATURE=signature, SECRET=SECRET) == "true\n"
+    assert await node(str(script), stdin=body + b" ", SIGNATURE=signature, SECRET=SECRET) == "false\n"
 
 
 @pytest.mark.requirement("S-004", "S-035")
-async def test_our_own_samples_run(spine: Spine, receiver: Receiver) -> None:
-    await spine.subscribe(receiver.url + "/hook", "code.*", secret=SECRET)
-    await matched(spine, "code.probe", 1)
-    published = json.loads(await node(str(OURS / "publish.mjs"), ATLAS_URL=spine.url, ATLAS_KEY=spine.key))
+async def test_our_own_samples_run(spine: SpineSurface) -> None:
+    body, signature = await delivered(spine)
+    key = spine.tokens["live"]
+    published = json.loads(await node(str(OURS / "publish.mjs"), ATLAS_URL=spine.url, ATLAS_KEY=key))
     assert published["workflowsTriggered"] == 1
-    found = [one for one in await requests(receiver, 2) if published["eventId"].encode() in one.body]
-    verify = str(OURS / "verify.mjs")
-    for signature, is_genuine in ((found[0].headers["x-signature"], "true\n"), ("sha256=00", "false\n")):
-        assert await node(verify, stdin=found[0].body, SIGNATURE=signature, SECRET=SECRET) == is_genuine
+    for given, is_genuine in ((signature, "true\n"), ("sha256=00", "false\n")):
+        assert await node(str(OURS / "verify.mjs"), stdin=body, SIGNATURE=given, SECRET=SECRET) == is_genuine
+
+
+async def delivered(spine: SpineSurface) -> tuple[bytes, str]:
+    """Body and `X-Signature` of what delivery sends to a subscription for an event."""
+    subscription = {"eventTypes": ["code.*"], "webhookUrl": "https://acme.example.com/", "secret": SECRET}
+    await spine.request("POST", "/v1/events/subscriptions", json.dumps(subscription).encode())
+    await spine.publish(b'{"type":"code.probe","source":"tests","data":{"note":"caf\xc3\xa9"}}')
+    (target,) = spine.control.view.subscriptions_of(WORKSPACE, "live", "spine")
+    body = content_for(target, spine.deliveries[-1]).body
+    endpoint = Endpoint(URL(target.url), SECRET, callers_standard_key(SECRET), style=Style.SPINE)
+    return body, signed_headers(endpoint, Post("dlv_1", 1, body), 1)["X-Signature"]
