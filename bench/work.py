@@ -57,11 +57,9 @@ def run(home: Path, rate: float, seconds: float) -> tuple[list[int], int, list[i
     """Nanoseconds of each POST after the warm-up, how many were refused, and of the bare pair."""
     with an_installation(home, ("control", "projection")) as installation:
         port = free_port()
-        env = {**installation.environment, "ATLAS_SURFACES": "work", "ATLAS_WORK_PORT": str(port)}
-        del env["ATLAS_HOME"], env["ATLAS_KAFKA"]
-        gateway = GatewayProcess(
-            installation.broker.bootstrap, home, ATLAS_RATE_LIMITS="off", ATLAS_LOG_LEVEL="WARNING", **env
-        )
+        gateway = GatewayProcess(installation.broker.bootstrap, home)
+        work = {"ATLAS_SURFACES": "work", "ATLAS_WORK_PORT": str(port)}
+        gateway.set(**installation.environment, **work, ATLAS_RATE_LIMITS="off", ATLAS_LOG_LEVEL="WARNING")
         gateway.start_until_ready()
         try:
             settings = Settings.from_env(installation.environment)

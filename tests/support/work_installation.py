@@ -107,11 +107,14 @@ class WorkInstallation:
     environment: dict[str, str]
 
     def settings(self, **env: str) -> Settings:
-        return Settings.from_env({**self.environment, "ATLAS_WORK_PORT": "0", "ATLAS_METRICS_PORT": "0", **env})
+        free = {f"ATLAS_{name}_PORT": "0" for name in ("EVENTS", "WORK", "SPINE", "BURN", "METRICS")}
+        return Settings.from_env({**self.environment, **free, **env})
 
     @asynccontextmanager
     async def surface(self, surfaces: Sequence[Surface] = (WORK,), **env: str) -> AsyncIterator[WorkSurface]:
-        """A gateway with a new workspace; requests are not counted unless `ATLAS_RATE_LIMITS` says on."""
+        """A gateway with a new workspace; requests are not counted unless `ATLAS_RATE_LIMITS` says on. `url`: that of
+        the first surface.
+        """
         settings = self.settings(**{"ATLAS_RATE_LIMITS": "off", **PATIENCE, **SESSIONS, **env})
         async with log_clients(settings) as clients:
             await clients.ready()
@@ -119,7 +122,7 @@ class WorkInstallation:
             made = await ask_for_workspace(clients, self.master_key, workspace, "Test")
             keys = {name.removesuffix("_key"): token for name, token in made.items() if name.endswith("_key")}
             async with serving(settings, clients, surfaces) as ports, aiohttp.ClientSession() as session:
-                url = f"http://127.0.0.1:{ports['work']}"
+                url = f"http://127.0.0.1:{ports[surfaces[0].name]}"
                 yield WorkSurface(url, workspace, keys, session, clients, settings)
 
 
