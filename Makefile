@@ -88,8 +88,8 @@ bench-work: broker ## Creating a task, its verdict included, at 100 a second
 clients: ## Other people's programs for tests: newman and Redocly's linter (needs Node and npm)
 	@cd tests/clients && npm ci --no-audit --no-fund --ignore-scripts
 
-fuzz: broker ## Schemathesis against the APIs, long (ATLAS_FUZZ_EXAMPLES)
-	@ATLAS_FUZZ_EXAMPLES=$${ATLAS_FUZZ_EXAMPLES:-200} $(PYTHON) -m pytest -n 0 tests/contract/work/test_fuzz.py
+fuzz: broker ## Schemathesis against every API, long (ATLAS_FUZZ_EXAMPLES)
+	@ATLAS_FUZZ_SURFACES=work,events,spine,burn ATLAS_FUZZ_EXAMPLES=$${ATLAS_FUZZ_EXAMPLES:-200} $(PYTHON) -m pytest -n 0 --timeout 1800 tests/contract/work/test_fuzz.py
 
 lock: $(READY) ## Write requirements.lock anew from pyproject.toml
 	@$(VENV)/bin/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
