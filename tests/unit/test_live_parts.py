@@ -1,0 +1,138 @@
+"""Live streams without a broker: records joined with decisions, bounded queues, ids that name a place on the log."""
+
+import orjson
+import pytest
+
+from ingest_gateway.log.live import LATE_SECONDS, Joined, LiveEvent, topic_decided
+from ingest_gateway.surfaces.spine import channels
+from ingest_gateway.surfaces.spine.channels import Channel, Reader
+from ingest_gateway.surfaces.spine.frames import Place, PlaceInvalid, event_frame, read_place
+from operations.record_reader import Found
+from schemas.codec import EVENT
+from schemas.records import Decision
+
+TOPIC = "events.ws_a.live.spine"
+VALUE = EVENT.encode({"type": "code.a", "occurred_at": "2026-05-18T14:22:11Z", "data": b'{"a":1}'})
+
+
+def decision(offset: int, outcome: str = "admitted", partition: int = 0, kind: str = "code.a") -> Decision:
+    return Decision(
+        outcome=outcome,
+        topic=TOPIC,
+        partition=partition,
+        offset=offset,
+        received_ms=1_000 + offset,
+        event_id="evt_01HX9YS3K4P2QV8M1R7Z6N0WJ1",
+        type=kind,
+        actor=b'{"id":"ci"}',
+    )
+
+
+def offsets(events: list[LiveEvent]) -> list[int]:
+    return [one.decision.offset for one in events]
+
+
+def test_what_was_admitted_comes_in_order_whichever_half_is_first() -> None:
+    joined = Joined()
+    joined.record((TOPIC, 0), 0, VALUE, ())
+    joined.decided(decision(0), 0.0)
+    joined.decided(decision(1), 0.0)  # before its record
+    joined.record((TOPIC, 0), 2, VALUE, ())
+    joined.decided(decision(2), 0.0)
+    assert offsets(joined.take(0.1)) == [0]
+    joined.record((TOPIC, 0), 1, VALUE, ())
+    assert offsets(joined.take(0.2)) == [1, 2]
+
+
+def test_replays_and_conflicts_are_no_events() -> None:
+    joined = Joined()
+    for offset, outcome in enumerate(("admitted", "replay", "conflict", "refused", "admitted")):
+        joined.record((TOPIC, 0), offset, VALUE, ())
+        joined.decided(decision(offset, outcome), 0.0)
+    assert offsets(joined.take(0.0)) == [0, 4]
+
+
+def test_memory_is_bounded_and_what_was_let_go_is_to_be_read_back() -> None:
+    joined = Joined(kept_bytes_max=3 * len(VALUE))
+    for offset in range(10):
+        joined.record((TOPIC, 0), offset, VALUE, ())
+    for offset in range(10):
+        joined.decided(decision(offset), 0.0)
+    assert joined.take(LATE_SECONDS / 2) == [], "the first ones are waited for a little"
+    events = joined.take(LATE_SECONDS)
+    assert offsets(events) == list(range(10))
+    assert [one.value is None for one in events] == [True] * 7 + [False] * 3
+
+
+def test_the_topic_of_a_decision_is_read_without_the_rest() -> None:
+    assert topic_decided(decision(7).encode()) == TOPIC.encode()
+
+
+async def test_what_has_to_be_read_back_keeps_its_place() -> None:
+    read: list[int] = []
+
+    async def read_back(position: tuple[str, int, int]) -> Found:
+        read.append(position[2])
+        return Found(VALUE)
+
+    channel, reader = Channel(TOPIC, "ws_a", read_back), Reader([], lambda: None)
+    channel.readers.add(reader)
+    channel.admitted([LiveEvent(decision(0), VALUE, ()), LiveEvent(decision(1), None, ())])
+    channel.admitted([LiveEvent(decision(2), VALUE, ())])
+    assert channel._reading is not None
+    await channel._reading
+    told = reader.take().decode().split("\n\n")[:-1]
+    assert read == [1] and len(told) == 3
+    places = [read_place(one.splitlines()[0].removeprefix("id: ")) for one in told]
+    assert [place.offsets for place in places] == [[1], [2], [3]]
+
+
+async def test_a_full_queue_drops_its_reader_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channels, "QUEUED_FRAMES_MAX", 5)
+
+    async def read_back(position: tuple[str, int, int]) -> None:
+        raise AssertionError(position)
+
+    cut: list[str] = []
+    slow, quick = Reader([], lambda: cut.append("slow")), Reader([], lambda: cut.append("quick"))
+    picky = Reader(["lead.*"], lambda: cut.append("picky"))
+    channel = Channel(TOPIC, "ws_a", read_back)
+    channel.readers |= {slow, quick, picky}
+    for offset in range(20):
+        channel.admitted([LiveEvent(decision(offset), VALUE, ())])
+        assert quick.take()
+    assert cut == ["slow"] and slow.dropped and not slow.take()
+    assert not picky.take() and not picky.dropped
+
+
+def test_a_reader_that_went_on_gets_nothing_twice() -> None:
+    reader = Reader([], lambda: None)
+    reader.after = Place(1, [3, 0])
+    places = ((0, 2), (0, 3), (1, 0))
+    reader.offer([channels.Told("a.b", *place, b"%d/%d " % place) for place in places])
+    assert reader.take() == b"0/3 1/0 "
+
+
+def test_an_id_names_a_place_and_moves_forward_only() -> None:
+    place = Place.at({0: 5, 2: 7}, 10)
+    assert place.offsets == [5, 0, 7]
+    place.pass_event(12, 2, 9)
+    place.pass_event(11, 2, 3)
+    place.pass_event(11, 4, 0)
+    assert (place.received_ms, place.offsets) == (12, [5, 0, 10, 0, 1])
+    assert read_place(place.encode()) == place
+    assert place.is_behind(Place(0, [5, 0, 8])) and not place.is_behind(Place(0, [6]))
+
+
+NO_IDS = ("", "nonsense!", "AAAA", Place(-1, []).encode(), Place(1, [-1]).encode(), "x" * 5_000)
+
+
+@pytest.mark.parametrize("text", NO_IDS)
+def test_what_is_no_id(text: str) -> None:
+    with pytest.raises(PlaceInvalid):
+        read_place(text)
+
+
+def test_line_ends_in_the_data_are_lines_of_the_frame() -> None:
+    frame = event_frame("i", "a.b", {"data": orjson.Fragment(b'{\r\n"a":\n1}')})
+    assert frame == b'id: i\nevent: a.b\ndata: {"data":{\ndata: "a":\ndata: 1}}\n\n'
