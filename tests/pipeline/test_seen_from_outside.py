@@ -33,6 +33,15 @@ PAYLOAD = "payload-of-a-customer"
 STREAM = "orders-seen"
 ROUTES = ["wf_good", "wf_bad"]
 ROUNDS_MAX = 40
+COMPLETION = json.dumps(
+    {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "model": "gpt-4o",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": PAYLOAD}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12},
+    }
+).encode()
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("seen from outside")]
 
@@ -47,11 +56,13 @@ class Watched:
         self.api = EventsApi(self.dev["url"], self.dev["live_key"])
         self.answers: list[Answer] = []
         self.secrets = {SECRET, PAYLOAD, self.dev["live_key"], self.dev["test_key"], self.dev["publishable_key"]}
+        self.secrets.add(atlas.dev["burn"]["key"])
         self.secrets.add((atlas.home / "master.key").read_text().strip())
         self.rounds = 0
 
     def prepare(self) -> None:
         self.receiver.script("/bad", answer(503, SECRET.encode()))
+        self.receiver.script("/v1/chat/completions", answer(200, COMPLETION, "Content-Type: application/json"))
         for workflow in ROUTES:
             url = f"{self.receiver.url}/{workflow.removeprefix('wf_')}?token={SECRET}"
             made = self._post(201, "/v1/workflows", {"id": workflow, "name": workflow, "url": url})
@@ -65,6 +76,7 @@ class Watched:
         self._send_good_events()
         self._send_bad_requests()
         self._send_to_kafka()
+        self._ask_a_model()
         self._post(201, "/v1/event-streams", {"name": f"seen-{self.rounds}"})
 
     def process(self, name: str, path: str) -> Answer:
@@ -101,6 +113,13 @@ class Watched:
             producer.produce(topic, json.dumps(self._event()).encode(), f"{uuid.uuid4()}".encode(), partition)
         assert producer.flush(30) == 0
 
+    def _ask_a_model(self) -> None:
+        """Through the edge proxy; the provider is this test's own receiver."""
+        burn = self.atlas.dev["burn"]
+        question = {"model": "gpt-4o", "messages": [{"role": "user", "content": f"{PAYLOAD} {uuid.uuid4()}"}]}
+        edge = EventsApi(burn["edge_url"], f"sk-{SECRET}")
+        self._keep(200, edge.post("/openai/v1/chat/completions", question, AtlasBurn_API_Key=burn["key"]))
+
     def _event(self, **changes: Any) -> dict[str, Any]:
         data = {"number": str(uuid.uuid4()), "card": PAYLOAD, "token": SECRET}
         actor = {"type": "user", "id": "usr_1", "user_agent": f"\r\n\x1b[31m{SECRET}"}
@@ -118,11 +137,14 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    with Receiver() as receiver, System(tmp_path_factory.mktemp("seen"), free_port_base()) as atlas:
-        run = Watched(atlas, receiver)
-        run.prepare()
-        run.send_a_round()
-        yield run
+    with Receiver() as receiver:
+        providers = json.dumps({"openai": f"{receiver.url}/v1"})
+        env = {"ATLAS_EDGE_PROVIDERS": providers}
+        with System(tmp_path_factory.mktemp("seen"), free_port_base(), env) as atlas:
+            run = Watched(atlas, receiver)
+            run.prepare()
+            run.send_a_round()
+            yield run
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +183,8 @@ def test_every_answer_is_found_in_the_gateways_log_by_its_request_id(watched: Wa
     by_id = {line["request_id"]: line for line in lines if line["message"] == "request.answered"}
     assert watched.answers
     for answered in watched.answers:
-        line = by_id[answered.headers["X-Request-Id"]]
+        own_name = "AtlasBurn-Request-Id" if "AtlasBurn-Request-Id" in answered.headers else "X-Request-Id"
+        line = by_id[answered.headers[own_name]]
         assert line["status"] == answered.status and line["surface"] == "events"
         if line["operation"] == "publish_event" and answered.status == 202:
             assert line["event_id"] == answered.json["id"] and line["workspace"] == watched.dev["workspace_id"]

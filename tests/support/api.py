@@ -5,6 +5,7 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from email.message import Message
 from typing import Any
 
 RETRY_SECONDS = 0.2
@@ -13,7 +14,8 @@ RETRY_SECONDS = 0.2
 @dataclass(frozen=True)
 class Answer:
     status: int
-    headers: dict[str, str]
+    headers: Message
+    """Names in any case."""
     body: bytes
 
     @property
@@ -36,9 +38,9 @@ class EventsApi:
             request.add_header(name.replace("_", "-"), value)
         try:
             with urllib.request.urlopen(request, timeout=15) as answer:
-                return Answer(answer.status, dict(answer.headers), answer.read())
+                return Answer(answer.status, answer.headers, answer.read())
         except urllib.error.HTTPError as error:
-            return Answer(error.code, dict(error.headers), error.read())
+            return Answer(error.code, error.headers, error.read())
 
     def post(self, path: str, body: object, **headers: str) -> Answer:
         return self.call("POST", path, json.dumps(body).encode(), **headers)
