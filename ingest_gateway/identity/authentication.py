@@ -86,8 +86,8 @@ class Authenticator:
         return request.headers.get(self._presentation.header) in self._known
 
     async def await_news_of(self, request: web.Request) -> None:
-        """For a key that isn't known here: reads `control` to its end once, as the view may be seconds old, or the
-        identity provider's keys. Not for an address that has failed too often."""
+        """For a key or a session's workspace that isn't known here: reads `control` to its end once, as the view may be
+        seconds old; or the identity provider's keys. Not for an address that has failed too often."""
         written = request.headers.getall(self._presentation.header, ())
         if len(written) != 1 or written[0] in self._known:
             return
@@ -99,6 +99,9 @@ class Authenticator:
                 await self._catch_up()
         elif self._sessions is not None and credential.session is not None:
             await self._sessions.await_news_of(credential.session)
+            found = self._sessions.principal(credential.session)
+            if found is not None and found.workspace not in self._view.workspaces:
+                await self._catch_up()
 
     def _find(self, written: str) -> Principal | None:
         known = self._known.get(written)

@@ -5,6 +5,7 @@ import re
 import time
 from typing import cast
 
+import jwt
 import pytest
 from aiohttp import web
 from multidict import CIMultiDict
@@ -15,11 +16,20 @@ from ingest_gateway.identity.authentication import Authenticator, SharedCatchUp,
 from ingest_gateway.identity.credentials import bare
 from ingest_gateway.identity.failures import FailedAttempts
 from ingest_gateway.identity.last_used import LastUsed
-from ingest_gateway.identity.principals import EVENTS_KINDS, EVENTS_READ, EVENTS_WRITE, SCOPES_OF_KIND, STREAMS_WRITE
+from ingest_gateway.identity.principals import (
+    EVENTS_KINDS,
+    EVENTS_READ,
+    EVENTS_WRITE,
+    SCOPES_OF_KIND,
+    SESSION,
+    STREAMS_WRITE,
+)
+from ingest_gateway.identity.session_keys import SharedSecret
+from ingest_gateway.identity.sessions import Sessions
 from operations.control_reader import ControlReader
 from schemas.commands import TouchKeys
 from schemas.control_view import ControlView
-from schemas.entities import Key, KeyKind
+from schemas.entities import Key, KeyKind, State, Workspace
 from schemas.tokens import TOKEN as TOKEN_FORM
 from schemas.tokens import TokenHasher, mint_token
 
@@ -33,7 +43,7 @@ class Control:
 
     def __init__(self) -> None:
         self.view = ControlView()
-        self.coming: list[Key] = []
+        self.coming: list[State] = []
         self.reads = 0
 
     async def catch_up(self) -> bool:
@@ -43,7 +53,7 @@ class Control:
             self.put(self.coming.pop())
         return True
 
-    def put(self, key: Key, version: int = 1) -> None:
+    def put(self, key: State, version: int = 1) -> None:
         entity = key.to_entity(version)
         self.view.apply(entity.key, entity.encode())
 
@@ -170,6 +180,21 @@ async def test_a_key_made_a_moment_ago_is_read_about_first(authenticate: Authent
     assert authenticate(request).key_id == "key_new"
     await authenticate.await_news_of(a_request(f"Bearer {TOKEN}"))
     await authenticate.await_news_of(a_request("Bearer nonsense"))
+    assert control.reads == 1
+
+
+async def test_a_session_of_a_workspace_made_a_moment_ago_is_read_about_first(control: Control) -> None:
+    secret = b"0123456789abcdef" * 4
+    claims = {"iss": "id", "aud": "atlas", "exp": int(time.time()) + 600, "sub": "usr_1", "workspace": "ws_new"}
+    sessions = Sessions(SharedSecret(secret), issuer="id", audience="atlas")
+    authenticate = Authenticator(
+        cast(ControlReader, control), HASHER, kinds=EVENTS_KINDS | {SESSION}, sessions=sessions
+    )
+    control.coming.append(Workspace(id="ws_new", workspace="ws_new", created_ms=1, name="New"))
+    request = a_request(f"Bearer {jwt.encode(claims, secret, algorithm='HS256')}")
+    await authenticate.await_news_of(request)
+    assert authenticate(request).workspace == "ws_new"
+    await authenticate.await_news_of(request)
     assert control.reads == 1
 
 
