@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, create_engine, select, text
 
 from operations.read_model_engine import reader_engine, writer_engine
 from processors.projection.changes import Changes, LogRecord
@@ -286,9 +286,11 @@ def test_a_locked_database_takes_nothing_and_the_same_batch_later(tmp_path: Path
 
 @pytest.mark.requirement("F50")
 def test_a_restarted_server_is_away_and_then_there(postgresql_server: "Server") -> None:
-    store = Store(writer_engine(postgresql_server.new_database()))
+    address = postgresql_server.new_database()
+    store = Store(writer_engine(address))
     store.prepare()
     store.apply([project(decided(a_decision(1)))])
+    _on_disk(address)
     postgresql_server.stop()
     try:
         with pytest.raises(DatabaseAway):
@@ -298,6 +300,14 @@ def test_a_restarted_server_is_away_and_then_there(postgresql_server: "Server") 
     store.apply([project(decided(a_decision(2), first_offset=1))])
     assert store.positions() == {("decisions", 3): 2}
     store.close()
+
+
+def _on_disk(address: str) -> None:
+    """Our writer does not wait for the disk; a checkpoint does."""
+    engine = create_engine(address)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CHECKPOINT")
+    engine.dispose()
 
 
 def _impatient(engine: Engine) -> Engine:
