@@ -10,7 +10,8 @@ from ingest_gateway.log.event_log import LogBusy, LogUnavailable
 from ingest_gateway.log.telemetry import TelemetryClient, Teller
 from ingest_gateway.log.verdicts import VerdictLate
 from ingest_gateway.services import SERVICES
-from ingest_gateway.surfaces.burn.faults import BUSY, NO_VERDICT, OTHER_ORGANIZATION, refused_by
+from ingest_gateway.surfaces.burn.faults import NO_VERDICT, OTHER_ORGANIZATION
+from ingest_gateway.surfaces.faults import BUSY, refused_by
 from schemas.burn import Form
 from schemas.commands import DONE
 from schemas.event_fields import NO_KEY, key_from_header

@@ -12,10 +12,10 @@ from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.read_model.breach_pages import BreachFilter
 from ingest_gateway.read_model.cursors import CursorInvalid, Cursors
 from ingest_gateway.services import SERVICES, Services
-from ingest_gateway.surfaces.burn.faults import READ_MODEL_BEHIND
 from ingest_gateway.surfaces.burn.ingest import json_response
 from ingest_gateway.surfaces.burn.views import breach_view
 from ingest_gateway.surfaces.events.parameters import LIMIT_DEFAULT, LIMIT_MAX, invalid, now_ms, time_range
+from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
 from schemas.guardrail_policy import Layer
 from schemas.topics import Topic
 

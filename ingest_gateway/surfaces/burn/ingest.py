@@ -20,7 +20,7 @@ from ingest_gateway.identity.principals import Principal
 from ingest_gateway.log.event_log import LogBusy, LogUnavailable
 from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.burn.asking import TELEMETRY, idempotency_key, teller_of
-from ingest_gateway.surfaces.burn.faults import BUSY, NOT_CONFIRMED
+from ingest_gateway.surfaces.burn.faults import NOT_CONFIRMED
 from ingest_gateway.surfaces.burn.forms import (
     BEFORE_1970,
     BODY_BYTES_MAX,
@@ -32,6 +32,7 @@ from ingest_gateway.surfaces.burn.forms import (
     read_calls,
 )
 from ingest_gateway.surfaces.events.answers import DECISION_HEADER, DECISION_PENDING
+from ingest_gateway.surfaces.faults import BUSY
 from schemas.burn import CALLS_A_RECORD_MAX, Calls, ModelCall, Standing
 
 OK, SUSPENDED = "ok", "suspended"

@@ -16,8 +16,8 @@ from ingest_gateway.read_model.cursors import CursorInvalid, Cursors
 from ingest_gateway.read_model.views import audit_item
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.events.entity_commands import caller, json_response
-from ingest_gateway.surfaces.events.faults import READ_MODEL_BEHIND
 from ingest_gateway.surfaces.events.parameters import LIMIT_DEFAULT, LIMIT_MAX, invalid, now_ms, time_range
+from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
 from schemas.topics import Topic
 
 PARAMETERS = ("actor", "action", "from", "to", "limit", "cursor")

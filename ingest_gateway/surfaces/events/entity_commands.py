@@ -21,7 +21,8 @@ from ingest_gateway.log.event_log import Appended, LogBusy, LogUnavailable
 from ingest_gateway.log.verdicts import VerdictLate
 from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.events.answers import POSITION, position_of
-from ingest_gateway.surfaces.events.faults import BUSY, NOT_CONFIRMED, refused_by
+from ingest_gateway.surfaces.events.faults import NOT_CONFIRMED
+from ingest_gateway.surfaces.faults import BUSY, refused_by
 from schemas.commands import DONE, Payload, new_command
 from schemas.event_fields import NO_KEY, key_from_header
 from schemas.records import Verdict

@@ -6,11 +6,17 @@ Sources: seeds/000 (Create an event stream); DECISIONS A-018 to A-026; RELIABILI
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 from msgspec import UNSET
 
-from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
+from ingest_gateway.surfaces.forms import (
+    DESCRIPTION_CHARACTERS_MAX,
+    NAME_CHARACTERS_MAX,
+    Form,
+    expected,
+    target_fault,
+    text_fault,
+)
 from schemas.commands import (
     RETENTION_DAYS_DEFAULT,
     RETENTION_DAYS_MAX,
@@ -20,53 +26,17 @@ from schemas.commands import (
     UpdateStream,
 )
 from schemas.entities import Ordering
-from schemas.event_fields import NO_STREAM, REQUIRED, UNKNOWN, is_stream_name, shown
-from schemas.strict_json import JsonFault, parse_object
-from schemas.targets import TargetForbidden, parse_target
+from schemas.event_fields import NO_STREAM, is_stream_name
+from schemas.targets import parse_target
 
-DESCRIPTION_CHARACTERS_MAX = 1_000
-NAME_CHARACTERS_MAX = 200
 DEFAULT_ROUTES_MAX = 50
 NO_WORKFLOW_ID = "A workflow's id is wf_ and 1 to 64 characters of A-Z, a-z, 0-9 and the underscore."
 
 _WORKFLOW_ID = re.compile(r"wf_[A-Za-z0-9_]{1,64}")
-_KINDS = {type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array"}
 _STREAM_FIELDS = frozenset({"name", "description", "retention_days", "default_routes"})
 _STREAM_CHANGES = _STREAM_FIELDS - {"name"}
 _WORKFLOW_FIELDS = frozenset({"id", "kind", "name", "url", "topic", "ordering"})
 _WORKFLOW_KINDS = ("http", "kafka")
-
-
-class Form:
-    """One body's members. Each reading notes what is wrong with it; `raise_faults` tells them all."""
-
-    def __init__(self, body: bytes, known: frozenset[str]) -> None:
-        """Raises Refused where the body is not one JSON object."""
-        try:
-            self.values: dict[str, Any] = parse_object(body).values
-        except JsonFault as fault:
-            raise _invalid([FieldFault(fault.path or "body", fault.message)]) from None
-        self.faults = [FieldFault(shown(name), UNKNOWN) for name in self.values if name not in known]
-
-    def refuse(self, field: str, message: str) -> None:
-        self.faults.append(FieldFault(field, message))
-
-    def raise_faults(self) -> None:
-        if self.faults:
-            raise _invalid(self.faults)
-
-    def string(self, field: str, fault_of: Callable[[str], str | None], *, required: bool = True) -> str | None:
-        """A string that `fault_of` has nothing to say against; None for null and for what is absent."""
-        value = self.values.get(field)
-        if value is None:
-            if required:
-                self.refuse(field, REQUIRED)
-            return None
-        fault = fault_of(value) if type(value) is str else expected("a string", value)
-        if fault is None:
-            return value  # type: ignore[no-any-return]
-        self.refuse(field, fault)
-        return None
 
 
 def read_new_stream(body: bytes) -> CreateStream:
@@ -188,33 +158,3 @@ def _topic_fault(prefix: str) -> Callable[[str], str | None]:
 
 def is_workflow_id(text: str) -> bool:
     return _WORKFLOW_ID.fullmatch(text) is not None
-
-
-def text_fault(characters_max: int, *, least: int = 0) -> Callable[[str], str | None]:
-    def fault_of(text: str) -> str | None:
-        if len(text) > characters_max:
-            return f"The text has {len(text)} characters; {characters_max} are allowed."
-        if len(text.strip()) < least:
-            return "The text must not be empty."
-        return "The text must not contain the character U+0000." if "\x00" in text else None
-
-    return fault_of
-
-
-def target_fault(allow_private: bool) -> Callable[[str], str | None]:
-    def fault_of(text: str) -> str | None:
-        try:
-            target = parse_target(text, allow_private)
-        except TargetForbidden as forbidden:
-            return f"Not a URL that events can be sent to: {forbidden}."
-        return None if target.scheme == "https" or allow_private else "The scheme must be https."
-
-    return fault_of
-
-
-def expected(what: str, value: object) -> str:
-    return f"Expected {what}, not {_KINDS.get(type(value), 'an object')}."
-
-
-def _invalid(faults: list[FieldFault]) -> Refused:
-    return Refused(FaultKind.INVALID_FIELDS, fields=faults)

@@ -14,7 +14,7 @@ from ingest_gateway.read_model.event_pages import EventFilter, Place, decode_pla
 from ingest_gateway.read_model.views import event_item
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.events.entity_commands import caller, json_response
-from ingest_gateway.surfaces.events.faults import READ_MODEL_BEHIND, STREAM_NOT_FOUND
+from ingest_gateway.surfaces.events.faults import STREAM_NOT_FOUND
 from ingest_gateway.surfaces.events.parameters import (
     LIMIT_DEFAULT,
     LIMIT_MAX,
@@ -25,6 +25,7 @@ from ingest_gateway.surfaces.events.parameters import (
     time_range,
 )
 from ingest_gateway.surfaces.events.reads import wait_for_writes
+from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
 from schemas.event_status import Status
 from schemas.ids import EVENT, is_id
 

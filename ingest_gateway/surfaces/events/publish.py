@@ -18,14 +18,8 @@ from ingest_gateway.log.event_log import Appended, LogBusy, LogUnavailable
 from ingest_gateway.log.verdicts import Expected, VerdictLate
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.events.answers import Shown, accepted
-from ingest_gateway.surfaces.events.faults import (
-    BUSY,
-    DUPLICATE_EVENT,
-    INVALID_EVENT,
-    NOT_CONFIRMED,
-    STREAM_NOT_FOUND,
-    refused_by,
-)
+from ingest_gateway.surfaces.events.faults import DUPLICATE_EVENT, INVALID_EVENT, NOT_CONFIRMED, STREAM_NOT_FOUND
+from ingest_gateway.surfaces.faults import BUSY, refused_by
 from schemas.entities import Stream
 from schemas.event_avro import encode_event
 from schemas.event_rules import SURFACE, EventFields, EventInvalid, event_id, payload_hash

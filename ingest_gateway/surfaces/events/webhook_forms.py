@@ -3,25 +3,15 @@
 All faults at once. Sources: seeds/000 (Webhooks); DECISIONS A-055, A-056, A-068.
 """
 
-from collections.abc import Callable
-
-from ingest_gateway.surfaces.events.entity_forms import (
-    DESCRIPTION_CHARACTERS_MAX,
-    NO_WORKFLOW_ID,
-    Form,
-    expected,
-    is_workflow_id,
-    target_fault,
-    text_fault,
-)
+from ingest_gateway.surfaces.events.entity_forms import NO_WORKFLOW_ID, is_workflow_id
+from ingest_gateway.surfaces.forms import DESCRIPTION_CHARACTERS_MAX, Form, target_fault, text_fault
 from schemas.commands import (
-    OVERLAP_SECONDS_DEFAULT,
     OVERLAP_SECONDS_MAX,
     CreateWebhookEndpoint,
     RotateSecret,
     StartReplay,
 )
-from schemas.event_fields import NO_STREAM, NO_TYPE, is_stream_name, is_type, time_ms
+from schemas.event_fields import NO_STREAM, NO_TYPE, is_stream_name, is_type
 from schemas.event_status import Status
 from schemas.targets import parse_target
 from schemas.webhooks import WebhookType
@@ -32,7 +22,6 @@ NO_SPAN = "The time must lie after `from`."
 NO_OVERLAP = f"The old secret may be used for 0 to {OVERLAP_SECONDS_MAX} seconds more."
 NO_WEBHOOK_TYPE = f"The types of webhooks are {', '.join(WebhookType)}."
 NO_STATUS = f"An event's status is one of {', '.join(Status)}."
-TWICE = "The entry stands twice."
 _ENDPOINT_FIELDS = frozenset({"url", "events", "description"})
 _REPLAY_FIELDS = frozenset({"stream", "from", "to", "status", "type", "workflows"})
 
@@ -42,7 +31,7 @@ def read_new_endpoint(body: bytes, *, allow_private: bool) -> CreateWebhookEndpo
     form = Form(body, _ENDPOINT_FIELDS)
     url = form.string("url", target_fault(allow_private))
     known = frozenset(WebhookType)
-    events = _texts(form, "events", lambda text: None if text in known else NO_WEBHOOK_TYPE)
+    events = form.texts("events", WORKFLOWS_MAX, lambda text: None if text in known else NO_WEBHOOK_TYPE)
     description = form.string("description", text_fault(DESCRIPTION_CHARACTERS_MAX), required=False)
     form.raise_faults()
     target = parse_target(url or "", allow_private)
@@ -52,15 +41,9 @@ def read_new_endpoint(body: bytes, *, allow_private: bool) -> CreateWebhookEndpo
 def read_secret_rotation(target_id: str, body: bytes) -> RotateSecret:
     """The body of POST …/rotate-secret, which may be empty."""
     form = Form(body or b"{}", frozenset({"overlap_seconds"}))
-    value = form.values.get("overlap_seconds")
-    if value is None:
-        value = OVERLAP_SECONDS_DEFAULT
-    elif type(value) is not int:
-        form.refuse("overlap_seconds", expected("a whole number of seconds", value))
-    elif not 0 <= value <= OVERLAP_SECONDS_MAX:
-        form.refuse("overlap_seconds", NO_OVERLAP)
+    overlap_seconds = form.overlap_seconds("overlap_seconds", NO_OVERLAP)
     form.raise_faults()
-    return RotateSecret(id=target_id, overlap_seconds=value)
+    return RotateSecret(id=target_id, overlap_seconds=overlap_seconds)
 
 
 def read_event_replay(event_id: str, body: bytes) -> StartReplay:
@@ -75,8 +58,8 @@ def read_replay(body: bytes, now_ms: int) -> StartReplay:
     """The body of POST /v1/replays. `to` left out: now."""
     form = Form(body, _REPLAY_FIELDS)
     stream = form.string("stream", lambda text: None if is_stream_name(text) else NO_STREAM)
-    from_ms = _time_ms(form, "from", required=True)
-    to_ms = _time_ms(form, "to", required=False)
+    from_ms = form.time_ms("from", NO_TIME, required=True)
+    to_ms = form.time_ms("to", NO_TIME)
     to_ms = now_ms if to_ms is None else to_ms
     if from_ms is not None and to_ms <= from_ms:
         form.refuse("to" if "to" in form.values else "from", NO_SPAN)
@@ -95,29 +78,4 @@ def read_replay(body: bytes, now_ms: int) -> StartReplay:
 
 
 def _workflows(form: Form) -> list[str]:
-    return _texts(form, "workflows", lambda text: None if is_workflow_id(text) else NO_WORKFLOW_ID)
-
-
-def _time_ms(form: Form, field: str, *, required: bool) -> int | None:
-    text = form.string(field, lambda text: NO_TIME if time_ms(text) is None else None, required=required)
-    return None if text is None else time_ms(text)
-
-
-def _texts(form: Form, field: str, fault_of: Callable[[str], str | None]) -> list[str]:
-    """An array of different texts; empty for null and for what is absent."""
-    value = form.values.get(field)
-    if value is None:
-        return []
-    if type(value) is not list:
-        form.refuse(field, expected("an array of texts", value))
-        return []
-    if len(value) > WORKFLOWS_MAX:
-        form.refuse(field, f"The array has {len(value)} entries; {WORKFLOWS_MAX} are allowed.")
-        return []
-    for index, entry in enumerate(value):
-        fault = fault_of(entry) if type(entry) is str else expected("a text", entry)
-        if fault is None and entry in value[:index]:
-            fault = TWICE
-        if fault is not None:
-            form.refuse(f"{field}[{index}]", fault)
-    return value
+    return form.texts("workflows", WORKFLOWS_MAX, lambda text: None if is_workflow_id(text) else NO_WORKFLOW_ID)

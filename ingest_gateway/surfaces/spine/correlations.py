@@ -14,7 +14,8 @@ from ingest_gateway.read_model.spine_pages import CHAIN_MAX
 from ingest_gateway.read_model.stored import RouteState
 from ingest_gateway.surfaces.events.entity_commands import caller, json_response
 from ingest_gateway.surfaces.events.reads import wait_for_writes
-from ingest_gateway.surfaces.spine.faults import NOT_FOUND, READ_MODEL_BEHIND
+from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
+from ingest_gateway.surfaces.spine.faults import NOT_FOUND
 from ingest_gateway.surfaces.spine.query import event_view, read_payloads
 from schemas.ids import SPINE_SUBSCRIPTION
 from schemas.read_model import AttemptRow

@@ -4,40 +4,14 @@ Every error is `{"error": {"code", "message", "field"}}`; `field` is null where 
 the first is told: what is missing, then the type, then the others in the body's order.
 """
 
-import orjson
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from ingest_gateway.http.faults import Fault, FaultKind, FieldFault, Refused
+from ingest_gateway.surfaces.faults import RETRY, USUAL_CODES, answered
 from schemas.event_fields import REQUIRED
 from schemas.event_rules import EventInvalid
 
-RETRY_AFTER_SECONDS = "1"
-_RETRY: dict[str, str] = {hdrs.RETRY_AFTER: RETRY_AFTER_SECONDS}
-
-CODES: dict[FaultKind, str] = {
-    FaultKind.MALFORMED_REQUEST: "invalid_request",
-    FaultKind.INVALID_FIELDS: "invalid_request",
-    FaultKind.UNAUTHENTICATED: "unauthorized",
-    FaultKind.FORBIDDEN: "forbidden",
-    FaultKind.ADDRESS_BLOCKED: "forbidden",
-    FaultKind.NOT_FOUND: "not_found",
-    FaultKind.METHOD_NOT_ALLOWED: "method_not_allowed",
-    FaultKind.NOT_ACCEPTABLE: "not_acceptable",
-    FaultKind.REQUEST_TIMEOUT: "request_timeout",
-    FaultKind.CONFLICT: "conflict",
-    FaultKind.GONE: "gone",
-    FaultKind.PRECONDITION_FAILED: "precondition_failed",
-    FaultKind.BODY_TOO_LARGE: "payload_too_large",
-    FaultKind.UNSUPPORTED_MEDIA_TYPE: "unsupported_media_type",
-    FaultKind.EXPECTATION_FAILED: "expectation_failed",
-    FaultKind.MISDIRECTED: "misdirected_request",
-    FaultKind.UNPROCESSABLE: "invalid_request",
-    FaultKind.PRECONDITION_REQUIRED: "precondition_required",
-    FaultKind.RATE_LIMITED: "rate_limit_exceeded",
-    FaultKind.INTERNAL: "internal_error",
-    FaultKind.UNAVAILABLE: "unavailable",
-}
-"""For a fault that names no code of its own."""
+CODES = USUAL_CODES | {FaultKind.ADDRESS_BLOCKED: "forbidden"}
 
 SHOWN_AS = {"subscription_not_found": "not_found"}
 """Codes of the control agent that are called otherwise here (DECISIONS S-032)."""
@@ -54,32 +28,13 @@ DUPLICATE_EVENT = Fault(
     FaultKind.CONFLICT, "duplicate_event", "The idempotency key was used with another event in the last 24 hours."
 )
 NOT_CONFIRMED = Fault(
-    FaultKind.UNAVAILABLE, "unavailable", "Not confirmed as stored. Send it again with the same key.", headers=_RETRY
-)
-BUSY = Fault(
-    FaultKind.UNAVAILABLE,
-    "unavailable",
-    "Too much is under way. Nothing was stored; please send it again.",
-    headers=_RETRY,
-)
-READ_MODEL_BEHIND = Fault(
-    FaultKind.UNAVAILABLE, "read_model_behind", "The answer is not up to date yet. Please ask again.", headers=_RETRY
+    FaultKind.UNAVAILABLE, "unavailable", "Not confirmed as stored. Send it again with the same key.", headers=RETRY
 )
 
 
 def render(refused: Refused, request_id: str) -> web.Response:
     """The surface's `Renderer`."""
-    response = web.Response(
-        body=orjson.dumps({"error": error_of(refused)}),
-        status=refused.status,
-        content_type="application/json",
-        headers=dict(refused.headers),
-    )
-    if refused.kind is FaultKind.UNAUTHENTICATED:
-        response.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
-    elif refused.kind is FaultKind.UNAVAILABLE:
-        response.headers.setdefault(hdrs.RETRY_AFTER, RETRY_AFTER_SECONDS)
-    return response
+    return answered(refused, {"error": error_of(refused)})
 
 
 def error_of(refused: Refused) -> dict[str, str | None]:

@@ -17,9 +17,9 @@ from ingest_gateway.log.event_log import Appended, LogBusy, LogUnavailable
 from ingest_gateway.log.system_streams import SystemStreams
 from ingest_gateway.log.verdicts import Expected, VerdictLate
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.events.faults import refused_by
+from ingest_gateway.surfaces.faults import BUSY, refused_by
 from ingest_gateway.surfaces.spine.event_types import check_by_catalog
-from ingest_gateway.surfaces.spine.faults import BUSY, DUPLICATE_EVENT, FORBIDDEN_ORG, NOT_CONFIRMED
+from ingest_gateway.surfaces.spine.faults import DUPLICATE_EVENT, FORBIDDEN_ORG, NOT_CONFIRMED
 from schemas.entities import Stream
 from schemas.ids import time_of
 from schemas.records import Verdict

@@ -21,7 +21,8 @@ from ingest_gateway.services import Services
 from ingest_gateway.surfaces.events.entity_commands import caller, json_response
 from ingest_gateway.surfaces.events.parameters import time_range
 from ingest_gateway.surfaces.events.reads import wait_for_writes
-from ingest_gateway.surfaces.spine.faults import FORBIDDEN_ORG, READ_MODEL_BEHIND, invalid
+from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
+from ingest_gateway.surfaces.spine.faults import FORBIDDEN_ORG, invalid
 from schemas.ids import time_of
 from schemas.patterns import NO_PATTERN, is_pattern
 from schemas.spine_events import METADATA_VALUE_CHARACTERS_MAX as CORRELATION_CHARACTERS_MAX

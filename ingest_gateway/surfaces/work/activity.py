@@ -14,8 +14,8 @@ from ingest_gateway.identity.principals import AUDIT_READ
 from ingest_gateway.log.event_log import LogUnavailable
 from ingest_gateway.read_model.audit_pages import AuditFilter
 from ingest_gateway.services import Services
+from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
 from ingest_gateway.surfaces.work.commands import caller
-from ingest_gateway.surfaces.work.faults import READ_MODEL_BEHIND
 from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages, asked
 from schemas.times import rfc3339
 from schemas.topics import Topic

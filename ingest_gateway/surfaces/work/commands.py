@@ -24,7 +24,8 @@ from ingest_gateway.log.verdicts import VerdictLate
 from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.events.answers import POSITION, position_of
 from ingest_gateway.surfaces.events.entity_commands import LOOK_FIRST, SAFE_TO_REPEAT, idempotency_key, route_of
-from ingest_gateway.surfaces.work.faults import BUSY, NOT_CONFIRMED, refused_by
+from ingest_gateway.surfaces.faults import BUSY, refused_by
+from ingest_gateway.surfaces.work.faults import NOT_CONFIRMED
 from ingest_gateway.surfaces.work.shown import shown
 from ingest_gateway.surfaces.work.writes import WRITES
 from schemas.commands import DONE, REFUSED, Payload, new_command

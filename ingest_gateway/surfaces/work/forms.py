@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from msgspec import UNSET, UnsetType
 
-from ingest_gateway.surfaces.events.entity_forms import Form, expected, text_fault
+from ingest_gateway.surfaces.forms import TWICE, Form, expected, text_fault
 from schemas.event_fields import REQUIRED, time_ms
 from schemas.ids import is_id
 from schemas.work import (
@@ -30,7 +30,6 @@ NO_PROJECT_ID = "A project's id is prj_ and 26 characters."
 NO_TASK_ID = "A task's id is tsk_ and 26 characters."
 NO_TIME = "Expected an existing date and time with its zone as in RFC 3339, such as 2026-05-01T17:00:00Z."
 FIXED_PROJECT = "A task can't move to another project."
-TWICE = "The entry stands twice."
 TASK_FIELDS = frozenset(
     {"projectId", "title", "description", "priority", "status", "dueOn", "assigneeId", "dependsOn"},
 )

@@ -4,10 +4,8 @@ from typing import Any
 
 from msgspec import UNSET
 
-from ingest_gateway.surfaces.events.entity_forms import Form, expected, target_fault, text_fault
-from ingest_gateway.surfaces.work.forms import TWICE
+from ingest_gateway.surfaces.forms import DESCRIPTION_CHARACTERS_MAX, TWICE, Form, expected, target_fault, text_fault
 from schemas.commands import (
-    OVERLAP_SECONDS_DEFAULT,
     OVERLAP_SECONDS_MAX,
     CreateSubscription,
     RotateSecret,
@@ -17,7 +15,6 @@ from schemas.entities import SubscriptionSurface
 from schemas.targets import parse_target
 from schemas.work import TEST, WorkEvent
 
-DESCRIPTION_CHARACTERS_MAX = 1_000
 EVENTS = (*WorkEvent, TEST)
 NO_EVENT = f"The events are {', '.join(EVENTS)}."
 NO_EVENTS = "A webhook needs one event or more."
@@ -58,15 +55,9 @@ def read_webhook_changes(webhook_id: str, body: bytes, *, allow_private: bool) -
 def read_secret_rotation(webhook_id: str, body: bytes) -> RotateSecret:
     """The body of POST /v1/webhooks/{webhook}/rotate-secret, which may be empty."""
     form = Form(body or b"{}", frozenset({"overlapSeconds"}))
-    value = form.values.get("overlapSeconds")
-    if value is None:
-        value = OVERLAP_SECONDS_DEFAULT
-    elif type(value) is not int:
-        form.refuse("overlapSeconds", expected("a whole number of seconds", value))
-    elif not 0 <= value <= OVERLAP_SECONDS_MAX:
-        form.refuse("overlapSeconds", NO_OVERLAP)
+    overlap_seconds = form.overlap_seconds("overlapSeconds", NO_OVERLAP)
     form.raise_faults()
-    return RotateSecret(id=webhook_id, overlap_seconds=value)
+    return RotateSecret(id=webhook_id, overlap_seconds=overlap_seconds)
 
 
 def _events(form: Form) -> list[str]:

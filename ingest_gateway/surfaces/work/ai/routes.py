@@ -14,7 +14,7 @@ from ingest_gateway.http.guard import REQUEST_ID
 from ingest_gateway.identity.principals import AI_USE, Principal
 from ingest_gateway.read_model.work_pages import TaskFilter
 from ingest_gateway.services import SERVICES, Services
-from ingest_gateway.surfaces.events.entity_forms import Form, text_fault
+from ingest_gateway.surfaces.forms import Form, text_fault
 from ingest_gateway.surfaces.work.ai.model import Model, Said
 from ingest_gateway.surfaces.work.ai.plans import (
     PLAN,

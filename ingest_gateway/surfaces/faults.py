@@ -1,0 +1,79 @@
+"""What the surfaces' errors have in common: usual codes, usual faults, a refusal of an agent, the answer around it.
+
+Each surface's `faults.py` says where its document has it otherwise, and alone writes the error's own form.
+"""
+
+from typing import Any
+
+import orjson
+from aiohttp import hdrs, web
+
+from ingest_gateway.http.faults import Fault, FaultKind, FieldFault, Refused, kind_of
+from schemas.commands import decode_fault
+from schemas.records import Verdict
+
+RETRY_AFTER_SECONDS = "1"
+RETRY: dict[str, str] = {hdrs.RETRY_AFTER: RETRY_AFTER_SECONDS}
+JSON = "application/json"
+
+USUAL_CODES: dict[FaultKind, str] = {
+    FaultKind.MALFORMED_REQUEST: "invalid_request",
+    FaultKind.INVALID_FIELDS: "invalid_request",
+    FaultKind.UNAUTHENTICATED: "unauthorized",
+    FaultKind.FORBIDDEN: "forbidden",
+    FaultKind.ADDRESS_BLOCKED: "address_blocked",
+    FaultKind.NOT_FOUND: "not_found",
+    FaultKind.METHOD_NOT_ALLOWED: "method_not_allowed",
+    FaultKind.NOT_ACCEPTABLE: "not_acceptable",
+    FaultKind.REQUEST_TIMEOUT: "request_timeout",
+    FaultKind.CONFLICT: "conflict",
+    FaultKind.GONE: "gone",
+    FaultKind.PRECONDITION_FAILED: "precondition_failed",
+    FaultKind.BODY_TOO_LARGE: "payload_too_large",
+    FaultKind.UNSUPPORTED_MEDIA_TYPE: "unsupported_media_type",
+    FaultKind.EXPECTATION_FAILED: "expectation_failed",
+    FaultKind.MISDIRECTED: "misdirected_request",
+    FaultKind.UNPROCESSABLE: "invalid_request",
+    FaultKind.PRECONDITION_REQUIRED: "precondition_required",
+    FaultKind.RATE_LIMITED: "rate_limit_exceeded",
+    FaultKind.INTERNAL: "internal_error",
+    FaultKind.UNAVAILABLE: "unavailable",
+}
+"""For a fault that names no code of its own; every kind has one."""
+
+BUSY = Fault(
+    FaultKind.UNAVAILABLE,
+    "unavailable",
+    "Too much is under way. Nothing was stored; please send it again.",
+    headers=RETRY,
+)
+READ_MODEL_BEHIND = Fault(
+    FaultKind.UNAVAILABLE, "read_model_behind", "The answer is not up to date yet. Please ask again.", headers=RETRY
+)
+
+
+def answered(
+    refused: Refused, body: dict[str, Any], *, content_type: str = JSON, challenge: str | None = "Bearer"
+) -> web.Response:
+    """The answer around a surface's error object. `challenge`: how to authenticate, where the document says so."""
+    response = web.Response(
+        body=orjson.dumps(body), status=refused.status, content_type=content_type, headers=dict(refused.headers)
+    )
+    if refused.kind is FaultKind.UNAUTHENTICATED and challenge is not None:
+        response.headers[hdrs.WWW_AUTHENTICATE] = challenge
+    elif refused.kind is FaultKind.UNAVAILABLE:
+        response.headers.setdefault(hdrs.RETRY_AFTER, RETRY_AFTER_SECONDS)
+    return response
+
+
+def refused_by(verdict: Verdict) -> Refused:
+    """What an agent's refusal means to the caller: its status, code, words and facts."""
+    if not verdict.body:
+        return Refused(kind_of(verdict.status or 500))
+    fault = decode_fault(verdict.body)
+    fields = [FieldFault(error.field, error.message) for error in fault.details.get("errors", [])]
+    return Refused(kind_of(verdict.status), fault.message, code=fault.code, fields=fields, details=fault.facts)
+
+
+def field_errors(refused: Refused) -> list[dict[str, str]]:
+    return [{"field": fault.field, "message": fault.message} for fault in refused.fields]
