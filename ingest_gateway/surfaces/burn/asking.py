@@ -3,7 +3,6 @@
 from aiohttp import web
 
 from ingest_gateway.http.addresses import address_of
-from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
 from ingest_gateway.http.guard import REQUEST_ID
 from ingest_gateway.identity.principals import Principal
 from ingest_gateway.log.event_log import LogBusy, LogUnavailable
@@ -12,22 +11,17 @@ from ingest_gateway.log.verdicts import VerdictLate
 from ingest_gateway.services import SERVICES
 from ingest_gateway.surfaces.burn.faults import NO_VERDICT, OTHER_ORGANIZATION
 from ingest_gateway.surfaces.faults import BUSY, refused_by
+from ingest_gateway.surfaces.requests import route_of
 from schemas.burn import Form
 from schemas.commands import DONE
-from schemas.event_fields import NO_KEY, key_from_header
 from schemas.records import Verdict
 from schemas.tenants import org_of
 
 TELEMETRY = web.AppKey("telemetry", TelemetryClient)
-IDEMPOTENCY_KEY = "Idempotency-Key"
 
 
 def teller_of(request: web.Request, principal: Principal) -> Teller:
-    resource = request.match_info.route.resource
-    path = request.path if resource is None else resource.canonical
-    return Teller(
-        principal.workspace, principal.key_id, f"{request.method} {path}", request[REQUEST_ID], address_of(request)
-    )
+    return Teller(principal.workspace, principal.key_id, route_of(request), request[REQUEST_ID], address_of(request))
 
 
 async def ask(request: web.Request, form: Form) -> Verdict:
@@ -49,14 +43,3 @@ def check_organization(principal: Principal, written: str | None) -> None:
     """An org in a body that is not the key's own: 403 (X-12)."""
     if written is not None and written not in (principal.workspace, org_of(principal.workspace)):
         raise OTHER_ORGANIZATION.refused()
-
-
-def idempotency_key(request: web.Request) -> str | None:
-    """The header's key, bare or in quotes."""
-    written = request.headers.get(IDEMPOTENCY_KEY)
-    if written is None:
-        return None
-    key = key_from_header(written)
-    if key is None:
-        raise Refused(FaultKind.INVALID_FIELDS, fields=[FieldFault(IDEMPOTENCY_KEY, NO_KEY)])
-    return key

@@ -7,17 +7,16 @@ from aiohttp import web
 
 from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query, whole_number
-from ingest_gateway.log.event_log import LogUnavailable
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.read_model.breach_pages import BreachFilter
 from ingest_gateway.read_model.cursors import CursorInvalid, Cursors
-from ingest_gateway.services import SERVICES, Services
-from ingest_gateway.surfaces.burn.ingest import json_response
+from ingest_gateway.services import SERVICES
+from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.burn.views import breach_view
 from ingest_gateway.surfaces.events.parameters import LIMIT_DEFAULT, LIMIT_MAX, invalid, now_ms, time_range
 from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
+from ingest_gateway.surfaces.ledgers import audit_passed
 from schemas.guardrail_policy import Layer
-from schemas.topics import Topic
 
 PARAMETERS = ("layer", "from", "to", "limit", "cursor")
 LAYERS = ", ".join(Layer)
@@ -34,7 +33,7 @@ async def list_breaches(request: web.Request) -> web.Response:
     chosen = BreachFilter(layer, *time_range(parameters))
     cursors, bound_to = Cursors(services.settings.master_key), chosen.bound_to(workspace)
     before = _before(cursors, bound_to, parameters.get("cursor"))
-    await _wait(services)
+    await audit_passed(services)
     try:
         page = await services.reads.breach_page(workspace, chosen, before, limit)
     except ReadModelUnavailable:
@@ -58,15 +57,6 @@ def _before(cursors: Cursors, bound_to: bytes, cursor: str | None) -> str | None
         return cursors.open(bound_to, cursor, now_ms()).decode()
     except CursorInvalid as error:
         raise invalid(FieldFault("cursor", str(error))) from None
-
-
-async def _wait(services: Services) -> None:
-    try:
-        ends = await services.events.ends(Topic.AUDIT)
-    except LogUnavailable:
-        raise READ_MODEL_BEHIND.refused() from None
-    if not await services.reads.wait_until_passed(ends, services.settings.read_timeout_seconds):
-        raise READ_MODEL_BEHIND.refused()
 
 
 ROUTES = (web.get("/api/guardrails/breaches", list_breaches, name="list_breaches"),)

@@ -9,8 +9,8 @@ from aiohttp import web
 
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.services import SERVICES
+from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.burn.asking import ask
-from ingest_gateway.surfaces.burn.ingest import json_response
 from ingest_gateway.surfaces.burn.views import usd
 from schemas.burn import Account, Ask
 from schemas.times import rfc3339

@@ -19,7 +19,8 @@ from ingest_gateway.http.guard import ANSWER_HEADERS
 from ingest_gateway.identity.principals import Principal
 from ingest_gateway.log.event_log import LogBusy, LogUnavailable
 from ingest_gateway.services import SERVICES, Services
-from ingest_gateway.surfaces.burn.asking import TELEMETRY, idempotency_key, teller_of
+from ingest_gateway.surfaces.answers import DECISION_HEADER, DECISION_PENDING, json_response
+from ingest_gateway.surfaces.burn.asking import TELEMETRY, teller_of
 from ingest_gateway.surfaces.burn.faults import NOT_CONFIRMED
 from ingest_gateway.surfaces.burn.forms import (
     BEFORE_1970,
@@ -31,8 +32,8 @@ from ingest_gateway.surfaces.burn.forms import (
     call_of,
     read_calls,
 )
-from ingest_gateway.surfaces.events.answers import DECISION_HEADER, DECISION_PENDING
 from ingest_gateway.surfaces.faults import BUSY
+from ingest_gateway.surfaces.requests import idempotency_key
 from schemas.burn import CALLS_A_RECORD_MAX, Calls, ModelCall, Standing
 
 OK, SUSPENDED = "ok", "suspended"
@@ -85,10 +86,6 @@ def answer(accepted: int, rejected: Sequence[Rejected], status: str) -> dict[str
     """The document's three members; `errors` beside them where there are any."""
     told = {"accepted": accepted, "rejected": len(rejected), "guardrail_status": status}
     return told | {"errors": rejected} if rejected else told
-
-
-def json_response(view: Any, status: int = 200) -> web.Response:
-    return web.Response(body=msgspec.json.encode(view), status=status, content_type="application/json")
 
 
 def _priced(

@@ -20,8 +20,8 @@ from ingest_gateway.surfaces.events import (
     webhook_endpoints,
     workflows,
 )
-from ingest_gateway.surfaces.events.answers import add_position
 from ingest_gateway.surfaces.events.faults import render
+from ingest_gateway.surfaces.positions import add_position
 from ingest_gateway.surfaces.surface import Surface
 
 ROUTES = (

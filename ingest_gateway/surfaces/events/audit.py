@@ -9,16 +9,15 @@ from aiohttp import web
 from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.identity.principals import AUDIT_READ
-from ingest_gateway.log.event_log import LogUnavailable
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.read_model.audit_pages import AuditFilter
 from ingest_gateway.read_model.cursors import CursorInvalid, Cursors
 from ingest_gateway.read_model.views import audit_item
-from ingest_gateway.services import Services
-from ingest_gateway.surfaces.events.entity_commands import caller, json_response
+from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.events.parameters import LIMIT_DEFAULT, LIMIT_MAX, invalid, now_ms, time_range
 from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
-from schemas.topics import Topic
+from ingest_gateway.surfaces.ledgers import audit_passed
+from ingest_gateway.surfaces.requests import caller
 
 PARAMETERS = ("actor", "action", "from", "to", "limit", "cursor")
 
@@ -32,7 +31,7 @@ async def list_audit(request: web.Request) -> web.Response:
     scope = principal.workspace, principal.environment
     cursors, bound_to = Cursors(services.settings.master_key), chosen.bound_to(*scope)
     after = _after(cursors, bound_to, parameters.get("cursor"))
-    await _wait(services)
+    await audit_passed(services)
     try:
         page = await services.reads.audit_page(*scope, chosen, after, limit)
     except ReadModelUnavailable:
@@ -56,15 +55,6 @@ def _after(cursors: Cursors, bound_to: bytes, cursor: str | None) -> int:
         return int.from_bytes(cursors.open(bound_to, cursor, now_ms()), "big")
     except CursorInvalid as error:
         raise invalid(FieldFault("cursor", str(error))) from None
-
-
-async def _wait(services: Services) -> None:
-    try:
-        ends = await services.events.ends(Topic.AUDIT)
-    except LogUnavailable:
-        raise READ_MODEL_BEHIND.refused() from None
-    if not await services.reads.wait_until_passed(ends, services.settings.read_timeout_seconds):
-        raise READ_MODEL_BEHIND.refused()
 
 
 ROUTES = (web.get("/v1/audit", list_audit, name="list_audit"),)

@@ -21,7 +21,6 @@ from ingest_gateway.http.queries import read_query
 from ingest_gateway.http.request_log import note
 from ingest_gateway.identity.principals import EVENTS_WRITE
 from ingest_gateway.metrics import EVENTS_PUBLISHED
-from ingest_gateway.surfaces.events.entity_commands import caller, idempotency_key
 from ingest_gateway.surfaces.events.envelope import batch_items
 from ingest_gateway.surfaces.events.faults import INVALID_BATCH, error_of
 from ingest_gateway.surfaces.events.publish import (
@@ -34,6 +33,7 @@ from ingest_gateway.surfaces.events.publish import (
     refuse_a_delivery,
 )
 from ingest_gateway.surfaces.faults import BUSY
+from ingest_gateway.surfaces.requests import caller, idempotency_key
 from schemas.event_rules import EventInvalid, read_event
 from schemas.strict_json import JsonFault
 

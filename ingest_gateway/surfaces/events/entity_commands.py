@@ -6,40 +6,27 @@ with an Idempotency-Key a repeat finds what was decided, without one the command
 
 import time
 from functools import partial
-from typing import Any
 
-import orjson
 from aiohttp import web
 
 from ingest_gateway.http.addresses import address_of
 from ingest_gateway.http.bodies import content_type, read_body
-from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
 from ingest_gateway.http.guard import REQUEST_ID
-from ingest_gateway.identity.authentication import require_scope
 from ingest_gateway.identity.principals import Principal
 from ingest_gateway.log.event_log import Appended, LogBusy, LogUnavailable
 from ingest_gateway.log.verdicts import VerdictLate
-from ingest_gateway.services import SERVICES, Services
-from ingest_gateway.surfaces.events.answers import POSITION, position_of
+from ingest_gateway.services import Services
 from ingest_gateway.surfaces.events.faults import NOT_CONFIRMED
 from ingest_gateway.surfaces.faults import BUSY, refused_by
+from ingest_gateway.surfaces.positions import POSITION, position_of
+from ingest_gateway.surfaces.requests import idempotency_key, route_of
 from schemas.commands import DONE, Payload, new_command
-from schemas.event_fields import NO_KEY, key_from_header
 from schemas.records import Verdict
 
 BODY_BYTES_MAX = 256 * 1024
-IDEMPOTENCY_KEY = "Idempotency-Key"
 UNCONFIRMED = "The request was not confirmed and may have been carried out. "
 SAFE_TO_REPEAT = "Sending it again with the same Idempotency-Key is safe."
 LOOK_FIRST = "Look whether it was before sending it again, and give an Idempotency-Key."
-
-
-def caller(request: web.Request, scope: str) -> tuple[Services, Principal]:
-    """Who asks; Refused where the key is bad or does not allow this."""
-    services = request.app[SERVICES]
-    principal = services.authenticate(request)
-    require_scope(principal, scope)
-    return services, principal
 
 
 async def json_body(request: web.Request) -> bytes:
@@ -80,24 +67,3 @@ async def decide(
 
 def _note_position(request: web.Request, appended: Appended) -> None:
     request[POSITION] = position_of(appended)
-
-
-def route_of(request: web.Request) -> str:
-    """Method and path as the document writes it: `PATCH /v1/event-streams/{stream}`."""
-    resource = request.match_info.route.resource
-    return f"{request.method} {request.path if resource is None else resource.canonical}"
-
-
-def idempotency_key(request: web.Request) -> str | None:
-    """The header's key, bare or in quotes. Given twice it does not come this far."""
-    written = request.headers.get(IDEMPOTENCY_KEY)
-    if written is None:
-        return None
-    key = key_from_header(written)
-    if key is None:
-        raise Refused(FaultKind.INVALID_FIELDS, fields=[FieldFault(IDEMPOTENCY_KEY, NO_KEY)])
-    return key
-
-
-def json_response(view: dict[str, Any], status: int = 200) -> web.Response:
-    return web.Response(body=orjson.dumps(view), status=status, content_type="application/json")

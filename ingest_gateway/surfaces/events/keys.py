@@ -13,11 +13,13 @@ from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.identity.principals import ADMIN, Principal, beyond, principal_of
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.events.entity_commands import BODY_BYTES_MAX, caller, decide, json_body, json_response
+from ingest_gateway.surfaces.answers import json_response
+from ingest_gateway.surfaces.events.entity_commands import BODY_BYTES_MAX, decide, json_body
 from ingest_gateway.surfaces.events.entity_views import list_view
 from ingest_gateway.surfaces.events.faults import KEY_NOT_FOUND
 from ingest_gateway.surfaces.events.key_forms import KINDS, read_new_key, read_rotation
 from ingest_gateway.surfaces.events.key_views import key_view
+from ingest_gateway.surfaces.requests import caller
 from schemas.commands import CreateKey, RevokeKey, decode_state
 from schemas.entities import Key
 from schemas.records import Verdict

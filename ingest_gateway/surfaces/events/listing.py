@@ -13,7 +13,7 @@ from ingest_gateway.read_model.cursors import CursorInvalid, Cursors
 from ingest_gateway.read_model.event_pages import EventFilter, Place, decode_place
 from ingest_gateway.read_model.views import event_item
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.events.entity_commands import caller, json_response
+from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.events.faults import STREAM_NOT_FOUND
 from ingest_gateway.surfaces.events.parameters import (
     LIMIT_DEFAULT,
@@ -26,6 +26,7 @@ from ingest_gateway.surfaces.events.parameters import (
 )
 from ingest_gateway.surfaces.events.reads import wait_for_writes
 from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
+from ingest_gateway.surfaces.requests import caller
 from schemas.event_status import Status
 from schemas.ids import EVENT, is_id
 

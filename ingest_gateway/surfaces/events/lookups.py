@@ -13,10 +13,11 @@ from ingest_gateway.log.event_log import LogUnavailable
 from ingest_gateway.read_model import ReadModelUnavailable, StoredEvent
 from ingest_gateway.read_model.views import event_view
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.events.entity_commands import caller, json_response
+from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.events.faults import DUPLICATE_EVENT, EVENT_NOT_FOUND
 from ingest_gateway.surfaces.events.reads import wait_for_named
 from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
+from ingest_gateway.surfaces.requests import caller
 from schemas.codec import EVENT
 from schemas.ids import EVENT as EVENT_PREFIX
 from schemas.ids import is_id

@@ -11,12 +11,14 @@ from aiohttp import web
 from ingest_gateway.http.bodies import read_body
 from ingest_gateway.identity.principals import WORKFLOWS_READ, WORKFLOWS_WRITE, Principal
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.events.entity_commands import BODY_BYTES_MAX, caller, decide, json_body, json_response
+from ingest_gateway.surfaces.answers import json_response
+from ingest_gateway.surfaces.events.entity_commands import BODY_BYTES_MAX, decide, json_body
 from ingest_gateway.surfaces.events.faults import EVENT_NOT_FOUND, REPLAY_NOT_FOUND, STREAM_NOT_FOUND
 from ingest_gateway.surfaces.events.lookups import find_event
 from ingest_gateway.surfaces.events.webhook_forms import read_event_replay, read_replay
 from ingest_gateway.surfaces.events.webhook_views import replay_view
 from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
+from ingest_gateway.surfaces.requests import caller
 from schemas.commands import CancelReplay, decode_state
 from schemas.entities import Replay
 from schemas.ids import EVENT as EVENT_PREFIX

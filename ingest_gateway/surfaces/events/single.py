@@ -12,13 +12,7 @@ from ingest_gateway.http.queries import read_query
 from ingest_gateway.http.request_log import note
 from ingest_gateway.identity.principals import EVENTS_WRITE
 from ingest_gateway.metrics import EVENTS_PUBLISHED
-from ingest_gateway.surfaces.events.answers import (
-    DECISION_HEADER,
-    DECISION_PENDING,
-    POSITION_HEADER,
-    position_of,
-)
-from ingest_gateway.surfaces.events.entity_commands import IDEMPOTENCY_KEY, caller
+from ingest_gateway.surfaces.answers import DECISION_HEADER, DECISION_PENDING
 from ingest_gateway.surfaces.events.faults import INVALID_EVENT
 from ingest_gateway.surfaces.events.publish import (
     EVENT_BODY_BYTES_MAX,
@@ -29,6 +23,8 @@ from ingest_gateway.surfaces.events.publish import (
     now_ms,
     refuse_a_delivery,
 )
+from ingest_gateway.surfaces.positions import POSITION_HEADER, position_of
+from ingest_gateway.surfaces.requests import IDEMPOTENCY_KEY, caller
 from schemas.event_fields import NO_KEY, key_from_header
 from schemas.event_rules import EventFields, EventInvalid, read_event
 

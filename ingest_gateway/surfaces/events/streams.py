@@ -6,10 +6,12 @@ from ingest_gateway.http.faults import FaultKind, Refused
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.identity.principals import STREAMS_READ, STREAMS_WRITE, Principal
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.events.entity_commands import caller, decide, json_body, json_response
+from ingest_gateway.surfaces.answers import json_response
+from ingest_gateway.surfaces.events.entity_commands import decide, json_body
 from ingest_gateway.surfaces.events.entity_forms import read_new_stream, read_stream_changes
 from ingest_gateway.surfaces.events.entity_views import list_view, stream_view
 from ingest_gateway.surfaces.events.faults import STREAM_NOT_FOUND
+from ingest_gateway.surfaces.requests import caller
 from schemas.commands import DeleteStream, decode_state
 from schemas.entities import Stream
 from schemas.topics import SYSTEM_STREAMS

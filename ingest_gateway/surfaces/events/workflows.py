@@ -5,12 +5,14 @@ from aiohttp import web
 from ingest_gateway.http.bodies import read_body
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.identity.principals import WORKFLOWS_READ, WORKFLOWS_WRITE
-from ingest_gateway.surfaces.events.entity_commands import BODY_BYTES_MAX, caller, decide, json_body, json_response
+from ingest_gateway.surfaces.answers import json_response
+from ingest_gateway.surfaces.events.entity_commands import BODY_BYTES_MAX, decide, json_body
 from ingest_gateway.surfaces.events.entity_forms import read_new_workflow
 from ingest_gateway.surfaces.events.entity_views import list_view, workflow_view
 from ingest_gateway.surfaces.events.faults import WORKFLOW_NOT_FOUND
 from ingest_gateway.surfaces.events.webhook_forms import read_secret_rotation
 from ingest_gateway.surfaces.events.webhook_views import secret_view
+from ingest_gateway.surfaces.requests import caller
 from schemas.commands import DeleteWorkflow, ReactivateWorkflow, decode_state
 from schemas.entities import Workflow
 from schemas.ids import WORKFLOW

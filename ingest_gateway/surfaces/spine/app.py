@@ -9,7 +9,7 @@ from ingest_gateway.log.system_streams import SystemStreams
 from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.contract import hold_to, load_document
 from ingest_gateway.surfaces.documents.routes import add_documents
-from ingest_gateway.surfaces.events.answers import add_position
+from ingest_gateway.surfaces.positions import add_position
 from ingest_gateway.surfaces.spine import correlations, event_types, live_stream, publish, query, subscriptions
 from ingest_gateway.surfaces.spine.channels import Channels
 from ingest_gateway.surfaces.spine.faults import render

@@ -12,9 +12,10 @@ from ingest_gateway.identity.principals import EVENTS_READ
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.read_model.spine_pages import CHAIN_MAX
 from ingest_gateway.read_model.stored import RouteState
-from ingest_gateway.surfaces.events.entity_commands import caller, json_response
+from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.events.reads import wait_for_writes
 from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
+from ingest_gateway.surfaces.requests import caller
 from ingest_gateway.surfaces.spine.faults import NOT_FOUND
 from ingest_gateway.surfaces.spine.query import event_view, read_payloads
 from schemas.ids import SPINE_SUBSCRIPTION

@@ -17,9 +17,11 @@ from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.identity.principals import ADMIN, EVENTS_READ, Principal
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.events.entity_commands import caller, decide, json_body, json_response
+from ingest_gateway.surfaces.answers import json_response
+from ingest_gateway.surfaces.events.entity_commands import decide, json_body
 from ingest_gateway.surfaces.events.entity_views import rfc3339_seconds
 from ingest_gateway.surfaces.forms import DESCRIPTION_CHARACTERS_MAX, Form, text_fault
+from ingest_gateway.surfaces.requests import caller
 from ingest_gateway.surfaces.spine.faults import INVALID_EVENT_TYPE, NOT_FOUND, invalid
 from schemas.catalog import CATALOG, CatalogType
 from schemas.commands import RegisterEventType, decode_state

@@ -24,8 +24,8 @@ from ingest_gateway.log.event_log import LogBusy, LogUnavailable
 from ingest_gateway.log.verdicts import VerdictLate
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.events.entity_commands import caller
 from ingest_gateway.surfaces.faults import BUSY, READ_MODEL_BEHIND
+from ingest_gateway.surfaces.requests import caller
 from ingest_gateway.surfaces.spine.channels import Channel, Channels, Reader, live_view
 from ingest_gateway.surfaces.spine.faults import invalid
 from ingest_gateway.surfaces.spine.frames import (

@@ -10,8 +10,9 @@ from ingest_gateway.http.queries import read_query
 from ingest_gateway.http.request_log import note
 from ingest_gateway.identity.principals import EVENTS_WRITE
 from ingest_gateway.metrics import EVENTS_PUBLISHED
-from ingest_gateway.surfaces.events.answers import DECISION_HEADER, DECISION_PENDING, POSITION_HEADER, position_of
-from ingest_gateway.surfaces.events.entity_commands import caller, idempotency_key, json_response
+from ingest_gateway.surfaces.answers import DECISION_HEADER, DECISION_PENDING, json_response
+from ingest_gateway.surfaces.positions import POSITION_HEADER, position_of
+from ingest_gateway.surfaces.requests import caller, idempotency_key
 from ingest_gateway.surfaces.spine.faults import error_of, invalid_event
 from ingest_gateway.surfaces.spine.publishing import SYSTEM_STREAM, Published, Publisher, Sent
 from schemas.cloudevents import (

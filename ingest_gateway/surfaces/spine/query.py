@@ -18,10 +18,11 @@ from ingest_gateway.log.event_log import LogUnavailable
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.read_model.spine_pages import OFFSET_MAX, SpineFilter
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.events.entity_commands import caller, json_response
+from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.events.parameters import time_range
 from ingest_gateway.surfaces.events.reads import wait_for_writes
 from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
+from ingest_gateway.surfaces.requests import caller
 from ingest_gateway.surfaces.spine.faults import FORBIDDEN_ORG, invalid
 from schemas.ids import time_of
 from schemas.patterns import NO_PATTERN, is_pattern

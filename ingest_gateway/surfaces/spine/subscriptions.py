@@ -10,9 +10,11 @@ from aiohttp import web
 from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.identity.principals import EVENTS_READ, SUBSCRIPTIONS_WRITE
-from ingest_gateway.surfaces.events.entity_commands import caller, decide, json_body, json_response
+from ingest_gateway.surfaces.answers import json_response
+from ingest_gateway.surfaces.events.entity_commands import decide, json_body
 from ingest_gateway.surfaces.events.entity_views import rfc3339_seconds
 from ingest_gateway.surfaces.forms import DESCRIPTION_CHARACTERS_MAX, Form, expected, text_fault
+from ingest_gateway.surfaces.requests import caller
 from ingest_gateway.surfaces.spine.faults import INVALID_WEBHOOK_URL
 from schemas.commands import CreateSubscription, DeleteSubscription, decode_state
 from schemas.entities import PayloadFormat, Subscription, SubscriptionSurface

@@ -11,14 +11,11 @@ from sqlalchemy import Row
 
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.identity.principals import AUDIT_READ
-from ingest_gateway.log.event_log import LogUnavailable
 from ingest_gateway.read_model.audit_pages import AuditFilter
-from ingest_gateway.services import Services
-from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
-from ingest_gateway.surfaces.work.commands import caller
+from ingest_gateway.surfaces.ledgers import audit_passed
+from ingest_gateway.surfaces.requests import caller
 from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages, asked
 from schemas.times import rfc3339
-from schemas.topics import Topic
 
 
 async def list_activity(request: web.Request) -> web.Response:
@@ -29,19 +26,10 @@ async def list_activity(request: web.Request) -> web.Response:
     scope = principal.workspace, principal.environment
     pages = Pages(services, ("activity", *scope, chosen))
     after = pages.place(parameters.get("cursor")) - 1  # places begin at 0, offsets too
-    await _wait(services)
+    await audit_passed(services)
     page = await asked(services.reads.audit_page(*scope, chosen, after, limit))
     following = None if page.next_offset is None else page.next_offset + 1
     return pages.answer([_view(row) for row in page.rows], following)
-
-
-async def _wait(services: Services) -> None:
-    try:
-        ends = await services.events.ends(Topic.AUDIT)
-    except LogUnavailable:
-        raise READ_MODEL_BEHIND.refused() from None
-    if not await services.reads.wait_until_passed(ends, services.settings.read_timeout_seconds):
-        raise READ_MODEL_BEHIND.refused()
 
 
 def _view(row: Row[Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from ingest_gateway.log.system_streams import SystemStreams
 from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.contract import hold_to, load_document
 from ingest_gateway.surfaces.documents.routes import add_documents
-from ingest_gateway.surfaces.events.answers import add_position
+from ingest_gateway.surfaces.positions import add_position
 from ingest_gateway.surfaces.surface import Surface
 from ingest_gateway.surfaces.work import activity, projects, tasks, tokens, webhook_deliveries, webhooks
 from ingest_gateway.surfaces.work.ai import routes as ai

@@ -16,15 +16,15 @@ from aiohttp import web
 from ingest_gateway.http.addresses import address_of
 from ingest_gateway.http.bodies import content_type, read_body
 from ingest_gateway.http.guard import REQUEST_ID
-from ingest_gateway.identity.authentication import require_scope
 from ingest_gateway.identity.principals import Principal
 from ingest_gateway.log.event_log import Appended, LogBusy, LogUnavailable
 from ingest_gateway.log.system_streams import SystemStreams
 from ingest_gateway.log.verdicts import VerdictLate
-from ingest_gateway.services import SERVICES, Services
-from ingest_gateway.surfaces.events.answers import POSITION, position_of
-from ingest_gateway.surfaces.events.entity_commands import LOOK_FIRST, SAFE_TO_REPEAT, idempotency_key, route_of
+from ingest_gateway.services import Services
+from ingest_gateway.surfaces.events.entity_commands import LOOK_FIRST, SAFE_TO_REPEAT
 from ingest_gateway.surfaces.faults import BUSY, refused_by
+from ingest_gateway.surfaces.positions import POSITION, position_of
+from ingest_gateway.surfaces.requests import idempotency_key, route_of
 from ingest_gateway.surfaces.work.faults import NOT_CONFIRMED
 from ingest_gateway.surfaces.work.shown import shown
 from ingest_gateway.surfaces.work.writes import WRITES
@@ -35,14 +35,6 @@ from schemas.work import SURFACE
 BODY_BYTES_MAX = 1_048_576
 UNCONFIRMED: Final = "The request was not confirmed and may have been carried out. "
 STREAM: web.AppKey[SystemStreams] = web.AppKey("work_stream", SystemStreams)
-
-
-def caller(request: web.Request, scope: str) -> tuple[Services, Principal]:
-    """Who asks; Refused where the credential is bad or does not allow this."""
-    services = request.app[SERVICES]
-    principal = services.authenticate(request)
-    require_scope(principal, scope)
-    return services, principal
 
 
 async def json_body(request: web.Request) -> bytes:

@@ -5,7 +5,8 @@ from aiohttp import web
 
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.identity.principals import PROJECTS_READ, PROJECTS_WRITE
-from ingest_gateway.surfaces.work.commands import answer, caller, item_decided, json_body
+from ingest_gateway.surfaces.requests import caller
+from ingest_gateway.surfaces.work.commands import answer, item_decided, json_body
 from ingest_gateway.surfaces.work.faults import PROJECT_NOT_FOUND
 from ingest_gateway.surfaces.work.forms import read_new_project, read_project_changes
 from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages, asked, wait_for_writes

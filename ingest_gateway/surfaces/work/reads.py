@@ -16,9 +16,9 @@ from ingest_gateway.identity.principals import Principal
 from ingest_gateway.read_model import Position, ReadModelUnavailable
 from ingest_gateway.read_model.cursors import CursorInvalid, Cursors
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.events.answers import position_from
 from ingest_gateway.surfaces.events.reads import AFTER_HEADER, POSITIONS_MAX
 from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
+from ingest_gateway.surfaces.positions import position_from
 from ingest_gateway.surfaces.work.faults import invalid
 from ingest_gateway.surfaces.work.writes import WRITES
 from schemas.topics import Topic

@@ -7,7 +7,8 @@ from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.identity.principals import TASKS_READ, TASKS_WRITE
 from ingest_gateway.read_model.work_pages import TaskFilter
-from ingest_gateway.surfaces.work.commands import answer, caller, item_decided, json_body
+from ingest_gateway.surfaces.requests import caller
+from ingest_gateway.surfaces.work.commands import answer, item_decided, json_body
 from ingest_gateway.surfaces.work.faults import TASK_NOT_FOUND, invalid
 from ingest_gateway.surfaces.work.forms import NO_TIME, read_new_task, read_task_changes
 from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages, asked, wait_for_writes

@@ -14,7 +14,7 @@ import pytest
 from ingest_gateway.log.bootstrap import ask_for_workspace
 from ingest_gateway.log.event_log import Appended
 from ingest_gateway.surfaces.contract import load_document, operations_of
-from ingest_gateway.surfaces.events.answers import position_of
+from ingest_gateway.surfaces.positions import position_of
 from processors.projection.decide import project
 from schemas.ids import WORKSPACE, short_id
 from schemas.topics import Topic, stream_topic

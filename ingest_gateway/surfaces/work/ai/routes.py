@@ -15,6 +15,7 @@ from ingest_gateway.identity.principals import AI_USE, Principal
 from ingest_gateway.read_model.work_pages import TaskFilter
 from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.forms import Form, text_fault
+from ingest_gateway.surfaces.requests import caller
 from ingest_gateway.surfaces.work.ai.model import Model, Said
 from ingest_gateway.surfaces.work.ai.plans import (
     PLAN,
@@ -27,7 +28,7 @@ from ingest_gateway.surfaces.work.ai.plans import (
     summary_request,
 )
 from ingest_gateway.surfaces.work.ai.reservations import answered_once
-from ingest_gateway.surfaces.work.commands import caller, json_body
+from ingest_gateway.surfaces.work.commands import json_body
 from ingest_gateway.surfaces.work.faults import AI_NOT_CONFIGURED, AI_UNUSABLE, UNKNOWN_PROJECT
 from ingest_gateway.surfaces.work.forms import NO_PROJECT_ID
 from ingest_gateway.surfaces.work.reads import asked, wait_for_writes

@@ -1,0 +1,36 @@
+"""What every surface asks of a request in the same way: who asks, its key, its route."""
+
+from aiohttp import web
+
+from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
+from ingest_gateway.identity.authentication import require_scope
+from ingest_gateway.identity.principals import Principal
+from ingest_gateway.services import SERVICES, Services
+from schemas.event_fields import NO_KEY, key_from_header
+
+IDEMPOTENCY_KEY = "Idempotency-Key"
+
+
+def caller(request: web.Request, scope: str) -> tuple[Services, Principal]:
+    """Who asks; Refused where the credential is bad or does not allow this."""
+    services = request.app[SERVICES]
+    principal = services.authenticate(request)
+    require_scope(principal, scope)
+    return services, principal
+
+
+def route_of(request: web.Request) -> str:
+    """Method and path as the document writes it: `PATCH /v1/event-streams/{stream}`."""
+    resource = request.match_info.route.resource
+    return f"{request.method} {request.path if resource is None else resource.canonical}"
+
+
+def idempotency_key(request: web.Request) -> str | None:
+    """The header's key, bare or in quotes. Given twice it does not come this far."""
+    written = request.headers.get(IDEMPOTENCY_KEY)
+    if written is None:
+        return None
+    key = key_from_header(written)
+    if key is None:
+        raise Refused(FaultKind.INVALID_FIELDS, fields=[FieldFault(IDEMPOTENCY_KEY, NO_KEY)])
+    return key
