@@ -98,16 +98,20 @@ def items(text: bytes | msgspec.Raw, path: str | None = None) -> list[msgspec.Ra
 
 def _is_too_deep(document: Any) -> bool:
     level = [document]
-    for _ in range(DEPTH_MAX):
+    for _ in range(DEPTH_MAX - 1):
         level = [
             value
             for container in level
             for value in (container.values() if type(container) is dict else container)
-            if type(value) in _CONTAINERS
+            if value and type(value) in _CONTAINERS  # an empty one leads no deeper; there may be 87,000 of them
         ]
         if not level:
             return False
-    return True
+    return any(
+        type(value) in _CONTAINERS
+        for container in level
+        for value in (container.values() if type(container) is dict else container)
+    )
 
 
 class _Pairs(list[tuple[str, Any]]):
