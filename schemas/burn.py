@@ -170,7 +170,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CapUse(msgspec.Struct, frozen=True, kw_only=True):
-    """How a cap stands in its present period."""
+    """How a cap stands in its present period. `warned_percent`: 50, 80 or 100 where so much of it was told."""
 
     cap: str
     scope: Scope
@@ -179,6 +179,7 @@ class CapUse(msgspec.Struct, frozen=True, kw_only=True):
     reserved_nano: int
     soft_nano: int | None
     hard_nano: int | None
+    warned_percent: int = 0
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from schemas.codec import Undecodable
 from schemas.entities import Key, KeyKind, Ordering, Workspace
+from schemas.guardrail_events import BudgetWarning
 from schemas.guardrail_policy import Guarded, GuardrailPolicy, Scope
 from schemas.ids import COMMAND, random_id
 from schemas.limits import PER_MINUTE_MAX
@@ -276,11 +277,20 @@ class Suspend(Payload, frozen=True, kw_only=True):
 
 
 class Unsuspend(Payload, frozen=True, kw_only=True):
-    """The guardrails to the control agent: these flags are gone."""
+    """The guardrails to the control agent: these flags are gone; `stood` are those of them that there were."""
 
     kind: ClassVar[str] = "guardrail.resume"
     reason: str
     guarded: list[Guarded]
+    stood: list[Guarded] = []
+    answer: bytes = b""
+
+
+class Warn(Payload, frozen=True, kw_only=True):
+    """The guardrails to the control agent: so much of these caps is spent, which the organization is to be told."""
+
+    kind: ClassVar[str] = "guardrail.warn"
+    warnings: list[BudgetWarning]
     answer: bytes = b""
 
 
@@ -365,6 +375,7 @@ PAYLOADS: dict[str, type[Payload]] = {
         ClearLimit,
         Suspend,
         Unsuspend,
+        Warn,
         ReplacePolicy,
         StreamCreated,
         StreamAltered,

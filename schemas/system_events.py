@@ -16,7 +16,7 @@ from schemas.topics import stream_topic
 
 
 class SystemEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """`data`: a JSON object. `stream` names the surface as well."""
+    """`data`: a JSON object; `actor`: another, if any. `stream` names the surface as well."""
 
     workspace: str
     environment: str
@@ -24,6 +24,7 @@ class SystemEvent(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     occurred_ms: int
     data: bytes
+    actor: bytes | None = None
 
 
 class SealedRecord(NamedTuple):
@@ -53,6 +54,7 @@ def sealed_record(event: SystemEvent, sealer: Sealer) -> SealedRecord:
         occurred_at=rfc3339(event.occurred_ms),
         occurred_ms=event.occurred_ms,
         data=event.data,
+        actor=event.actor,
     )
     digest = payload_hash(fields)
     identifier = event_id(event.workspace, event.environment, event.stream, fields, digest)

@@ -4,7 +4,8 @@
 2. calls a second of the gateway's own processor time, as fast as 32 callers go;
 3. memory of 500 open streams;
 4. 256 calls at once on a strict budget that fits 100: how many go upstream;
-5. LiteLLM's proxy under 1 (at a rate that it can carry, beside ours at the same), 2 and 4 (its provider budget).
+5. LiteLLM's proxy under 1 (at a rate that it can carry, beside ours at the same), 2 and 4 (a provider's budget and a
+   key's).
 Figures are printed and kept in bench/results/edge.json.
 """
 
@@ -141,31 +142,41 @@ def strict(running: World) -> dict[str, Any]:
         async with load.client() as session:
             return await load.all_at_once(session, running.proxied, CALLS_AT_ONCE, 500)
 
-    statuses = run(measure())
+    before_usd = running.status()["spend"]["month_usd"]
+    first = run(measure())
     upstream = running.upstream_calls()
+    spent_usd = _settled_usd(running) - before_usd
+    again = run(measure())
+    in_all = running.upstream_calls()
     running.set_policy()
-    over = upstream - FIT
     print(
-        f"edge: {CALLS_AT_ONCE} at once on a strict budget for {FIT}: {upstream} upstream, over by {over}; "
-        f"{dict(statuses)}",
+        f"edge: {CALLS_AT_ONCE} at once on a strict budget for {FIT}: {upstream} upstream, over by {upstream - FIT}; "
+        f"{dict(first)}; {CALLS_AT_ONCE} once more: {in_all} in all; {dict(again)}\n"
+        f"      spent {upstream * COST_NANO / 1e9:.6f} USD; it says: {spent_usd:.6f}",
         flush=True,
     )
-    return {"upstream": upstream, "over": over, "statuses": dict(statuses)}
+    statuses = {"statuses": dict(first), "again": dict(again)}
+    return {"upstream": upstream, "over": upstream - FIT, "in_all": in_all, "says_usd": spent_usd, **statuses}
 
 
 def _room(running: World) -> float:
     """What was spent this month, and so many calls more, and half a call."""
+    return _settled_usd(running) + (FIT + 0.5) * COST_NANO / 1e9
+
+
+def _settled_usd(running: World) -> float:
+    """This month's, once it changes no more."""
     deadline = time.monotonic() + 30
     spent = -1.0
     while (now := running.status()["spend"]["month_usd"]) != spent and time.monotonic() < deadline:
         spent = now
         time.sleep(1.0)
-    return float(spent + (FIT + 0.5) * COST_NANO / 1e9)
+    return float(spent)
 
 
 def beside_litellm(running: World, python: Path, directory: Path, seconds: float, count: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    with litellm_peer.proxy(python, directory, running.stub, budget_usd=None) as peer:
+    with litellm_peer.proxy(python, directory, running.stub) as peer:
 
         async def measure() -> list[list[int]]:
             async with load.client() as session:
@@ -177,25 +188,39 @@ def beside_litellm(running: World, python: Path, directory: Path, seconds: float
         rate, wall = _of_a_core(peer.process, peer.way, max(200, count // 10))
         print(f"litellm: {rate:,.0f} calls a second of a core, {wall:,.0f} a second", flush=True)
         found |= {"a_core": rate, "a_second": wall}
-    running.forget_calls()
-    with litellm_peer.proxy(python, directory, running.stub, budget_usd=FIT * COST_NANO / 1e9) as peer:
-
-        async def rush() -> Any:
-            async with load.client() as session:
-                first = await load.all_at_once(session, peer.way, CALLS_AT_ONCE, 0)
-                await asyncio.sleep(2)
-                return first, await load.all_at_once(session, peer.way, CALLS_AT_ONCE, 0)
-
-        statuses, after = run(rush())
-        upstream = running.upstream_calls()
-        over = upstream - FIT
-        print(
-            f"litellm: {CALLS_AT_ONCE} at once, and again, on a provider budget for {FIT}: {upstream} upstream, "
-            f"over by {over}; {dict(statuses)}, then {dict(after)}",
-            flush=True,
-        )
-        found |= {"upstream": upstream, "over": over, "statuses": dict(statuses), "again": dict(after)}
+    for budget in litellm_peer.Budget:
+        with litellm_peer.proxy(python, directory, running.stub, budget, (FIT + 0.5) * COST_NANO / 1e9) as peer:
+            found[f"{budget}_budget"] = _rush(running, peer.way, budget)
     return found
+
+
+def _rush(running: World, way: load.Way, budget: str) -> dict[str, Any]:
+    """As `strict` does it, and once more when all has settled; then it says itself what it has counted."""
+    running.forget_calls()
+
+    async def wave() -> Any:
+        async with load.client() as session:
+            return await load.all_at_once(session, way, CALLS_AT_ONCE, 500)
+
+    async def asked() -> str:
+        async with load.client() as session, session.post(way.url, json=load.small_body(), headers=way.headers) as one:
+            return f"{one.status} {await one.text()}"
+
+    first = run(wave())
+    at_first = running.upstream_calls()
+    time.sleep(3)
+    again = run(wave())
+    time.sleep(3)
+    upstream = running.upstream_calls()
+    last = run(asked())
+    print(
+        f"litellm: {CALLS_AT_ONCE} at once on a {budget}'s budget for {FIT}: {at_first} upstream, over by "
+        f"{at_first - FIT}; {dict(first)}; {CALLS_AT_ONCE} once more: {upstream} in all; {dict(again)}\n"
+        f"         spent {upstream * COST_NANO / 1e9:.6f} USD; it says: {last[:300]}",
+        flush=True,
+    )
+    statuses = {"statuses": dict(first), "again": dict(again)}
+    return {"upstream": at_first, "over": at_first - FIT, "in_all": upstream, "says": last, **statuses}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,10 @@
 """LiteLLM's proxy, for comparison: no dependency of Atlas, so its packages, each with its hash, go into an environment
-of its own under .cache. It runs without a database; the budget that it can hold then is the provider's
-(`provider_budget_config`).
+of its own under .cache.
+
+It runs without a database: its client for one needs Prisma's engine, a program that no package index has. Two of its
+budgets work so: the provider's (`provider_budget_config`), and a key's, which a `custom_auth` of the bench gives each
+key; with `custom_auth_run_common_checks` that is the very check, and since 2026 the reservation, that a key out of its
+database gets.
 """
 
 import hashlib
@@ -12,6 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,15 +33,32 @@ CONFIG = """\
 model_list:
   - model_name: gpt-4o
     litellm_params: {{model: openai/gpt-4o, api_base: "{stub}/v1", api_key: sk-bench}}
-general_settings: {{master_key: {master}}}
 litellm_settings: {{telemetry: false, num_retries: 0, set_verbose: false}}
 """
-BUDGET = """\
+MASTER_KEY = f"general_settings: {{master_key: {MASTER}}}\n"
+PROVIDERS_BUDGET = """\
 router_settings:
   num_retries: 0
   provider_budget_config:
     openai: {{budget_limit: {usd:.9f}, time_period: 1d}}
 """
+KEYS_BUDGET = f"""\
+general_settings: {{master_key: {MASTER}, custom_auth: budgeted.authenticate, custom_auth_run_common_checks: true}}
+"""
+CUSTOM_AUTH = """\
+from litellm.proxy._types import UserAPIKeyAuth
+
+
+async def authenticate(request, api_key):
+    return UserAPIKeyAuth(api_key=api_key, max_budget={usd:.9f})
+"""
+
+
+class Budget(StrEnum):
+    """Which of its budgets is to hold."""
+
+    PROVIDER = "provider"
+    KEY = "key"
 
 
 class Peer(NamedTuple):
@@ -64,13 +86,17 @@ def installed() -> Path | None:
 
 
 @contextmanager
-def proxy(python: Path, directory: Path, stub: str, budget_usd: float | None) -> Iterator[Peer]:
+def proxy(
+    python: Path, directory: Path, stub: str, budget: Budget | None = None, budget_usd: float = 0.0
+) -> Iterator[Peer]:
     """Its proxy with one worker, ready; its log stands in `directory`."""
     port = free_port()
     config = directory / f"litellm-{port}.yaml"
-    config.write_text(
-        CONFIG.format(stub=stub, master=MASTER) + ("" if budget_usd is None else BUDGET.format(usd=budget_usd))
-    )
+    more = KEYS_BUDGET if budget is Budget.KEY else MASTER_KEY
+    if budget is Budget.PROVIDER:
+        more += PROVIDERS_BUDGET.format(usd=budget_usd)
+    config.write_text(CONFIG.format(stub=stub) + more)
+    (directory / "budgeted.py").write_text(CUSTOM_AUTH.format(usd=budget_usd))
     command = [str(python.with_name("litellm")), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
     env = {
         "PATH": os.environ["PATH"],

@@ -358,6 +358,12 @@ ROWS: dict[str, list[Graph]] = {
             [rate("atlas_guardrail_trips_total", "layer, mode")],
         ),
         Graph(
+            "Budget warnings",
+            "Caps of which half, four fifths or all was spent, a second.",
+            "short",
+            [rate("atlas_guardrail_budget_warnings_total", "percent")],
+        ),
+        Graph(
             "Reservations",
             "Asked of strict budgets a second, by answer.",
             "short",

@@ -60,6 +60,7 @@ from schemas.commands import (
     Unsuspend,
     UpdateStream,
     UpdateSubscription,
+    Warn,
     payload_hash,
 )
 from schemas.ids import derived_id
@@ -265,9 +266,11 @@ def _decided(facts: Facts, asked: Asked, token_hash: TokenHash) -> Done:
         case CreateProject() | UpdateProject() | CreateTask() | UpdateTask() | DeleteTask():
             return work.decide(facts, asked, payload)
         case Suspend():
-            return guardrails.suspend(asked, payload)
+            return guardrails.suspend(facts, asked, payload)
         case Unsuspend():
-            return guardrails.resume(asked, payload)
+            return guardrails.resume(facts, asked, payload)
+        case Warn():
+            return guardrails.warn(facts, asked, payload)
         case ReplacePolicy():
             return guardrails.replace_policy(asked, payload)
         case _:

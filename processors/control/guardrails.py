@@ -4,12 +4,18 @@ What is decided here is nothing: the order of an organization's changes is that 
 for each by one command.
 """
 
-from processors.control.values import Asked, Changes, Done
-from schemas.commands import ReplacePolicy, Suspend, Unsuspend
-from schemas.entities import KillFlag, Policy
+from collections.abc import Iterable
+
+from processors.control.values import Asked, Changes, Done, Facts
+from schemas.commands import ReplacePolicy, Suspend, Unsuspend, Warn
+from schemas.entities import KillFlag, Policy, StreamStatus
+from schemas.guardrail_events import LIVE, resumed, suspended, warned
+from schemas.guardrail_policy import Layer
+from schemas.spine_events import STREAM
+from schemas.system_events import SystemEvent
 
 
-def suspend(asked: Asked, payload: Suspend) -> Done:
+def suspend(facts: Facts, asked: Asked, payload: Suspend) -> Done:
     flag = KillFlag(
         id=asked.command.workspace,
         workspace=asked.command.workspace,
@@ -21,21 +27,27 @@ def suspend(asked: Asked, payload: Suspend) -> Done:
         scope_id=payload.scope_id,
         set_by=payload.set_by,
     )
-    return Done(200, Changes(put=(flag.to_entity(asked.version),)), f"kill_flag/{flag.entity_id}", payload.answer)
+    changes = Changes(put=(flag.to_entity(asked.version),), events=_told(facts, asked, [suspended(flag)]))
+    return Done(200, changes, f"kill_flag/{flag.entity_id}", payload.answer)
 
 
-def resume(asked: Asked, payload: Unsuspend) -> Done:
+def resume(facts: Facts, asked: Asked, payload: Unsuspend) -> Done:
     workspace = asked.command.workspace
     flags = [
         KillFlag(id=workspace, workspace=workspace, created_ms=0, layer="", reason="", scope=scope, scope_id=scope_id)
         for scope, scope_id in payload.guarded
     ]
-    return Done(
-        200,
-        Changes(gone=tuple(flag.to_entity(asked.version) for flag in flags)),
-        f"kill_flag/{workspace}",
-        payload.answer,
-    )
+    events = [resumed(workspace, asked.append_ms, guarded, payload.reason) for guarded in payload.stood]
+    gone = tuple(flag.to_entity(asked.version) for flag in flags)
+    changes = Changes(gone=gone, events=_told(facts, asked, events))
+    return Done(200, changes, f"kill_flag/{workspace}", payload.answer)
+
+
+def warn(facts: Facts, asked: Asked, payload: Warn) -> Done:
+    workspace = asked.command.workspace
+    events = [warned(workspace, asked.append_ms, warning) for warning in payload.warnings]
+    changes = Changes(events=_told(facts, asked, events))
+    return Done(200, changes, f"layer/{Layer.FINANCIAL_LIMITS}", payload.answer)
 
 
 def replace_policy(asked: Asked, payload: ReplacePolicy) -> Done:
@@ -44,3 +56,9 @@ def replace_policy(asked: Asked, payload: ReplacePolicy) -> Done:
         id=workspace, workspace=workspace, created_ms=asked.append_ms, policy=payload.policy, version=payload.version
     )
     return Done(200, Changes(put=(policy.to_entity(asked.version),)), f"policy/{workspace}", payload.answer)
+
+
+def _told(facts: Facts, asked: Asked, events: Iterable[SystemEvent]) -> tuple[SystemEvent, ...]:
+    """On the organization's spine; none where it has no spine, so that nobody could be told."""
+    stream = facts.stream_named(asked.command.workspace, LIVE, STREAM)
+    return tuple(events) if stream is not None and stream.status is StreamStatus.ACTIVE else ()

@@ -92,9 +92,18 @@ def note(effects: Iterable[Effects]) -> None:
             metrics.CALLS.labels("in_time").inc(one.calls - one.late)
             metrics.CALLS.labels("late").inc(one.late)
             metrics.DUPLICATES.inc(one.duplicates)
-        for trip in one.trips:
+        for trip, audit in zip(one.trips, one.audits, strict=True):
             metrics.TRIPS.labels(trip.layer, trip.mode).inc()
-            event(log, "guardrail.tripped", layer=trip.layer, mode=trip.mode, reason=trip.found.reason)
+            if trip.warning is not None:
+                metrics.WARNINGS.labels(str(trip.warning.percent)).inc()
+            event(
+                log,
+                "guardrail.tripped",
+                workspace=audit.workspace,
+                layer=trip.layer,
+                mode=trip.mode,
+                reason=trip.found.reason,
+            )
 
 
 def declare(runtime: Runtime) -> None:

@@ -12,7 +12,9 @@ from processors.guardrails.money import number_of, spent_in
 from processors.guardrails.state import GuardState
 from processors.guardrails.values import Organization, Refused, Reservation, Trip
 from schemas.burn import Budget, CapUse, Reserve
+from schemas.guardrail_events import BudgetWarning
 from schemas.guardrail_policy import (
+    CAPS_MAX,
     NANO_PER_USD,
     ORGANIZATION,
     Cap,
@@ -28,6 +30,7 @@ from schemas.guardrail_policy import (
 NOTICES_PERCENT = (50, 80, 100)  # B-033
 HARD_TOLD = 1_000
 RESERVATIONS_MAX = 10_000
+PARTS_WARNED_MAX = 100
 EACH = "*"
 
 
@@ -86,26 +89,56 @@ class Budgets:
             and (self._mode is Mode.ENFORCE or self._is_new(counted, HARD_TOLD))
         ):
             reason = f"Budget Exceeded: {spent / NANO_PER_USD:.2f} of {cap.hard_usd:.2f} USD {counted.words}"
-            yield self._trip(counted, reason, spent, hard_nano, self._mode)
+            yield self._trip(counted, reason, spent, hard_nano, self._mode, NOTICES_PERCENT[-1])
         elif cap.soft_usd is not None:
             soft_nano = nano(cap.soft_usd)
             percent = max((step for step in NOTICES_PERCENT if spent * 100 >= soft_nano * step), default=0)
             if percent and self._is_new(counted, percent):
                 reason = f"{percent} % of {cap.soft_usd:.2f} USD {counted.words}"
-                yield self._trip(counted, reason, spent, soft_nano, Mode.WARN)
+                yield self._trip(counted, reason, spent, soft_nano, Mode.WARN, percent)
 
-    def _trip(self, counted: Counted, reason: str, spent: int, threshold: int, mode: Mode) -> Trip:
+    @staticmethod
+    def _trip(counted: Counted, reason: str, spent: int, threshold: int, mode: Mode, percent: int) -> Trip:
         observed, limit = spent / NANO_PER_USD, threshold / NANO_PER_USD
-        return Trip(Found(Layer.FINANCIAL_LIMITS, reason, observed, limit, guarded=counted.guarded), mode)
+        warning = BudgetWarning(
+            cap=counted.cap.name,
+            period=counted.cap.period,
+            scope=counted.guarded.scope,
+            scope_id=counted.guarded.id,
+            percent=percent,
+            spent_usd=observed,
+            limit_usd=limit,
+            reason=reason,
+        )
+        found = Found(Layer.FINANCIAL_LIMITS, reason, observed, limit, guarded=counted.guarded)
+        return Trip(found, mode, warning=warning if mode is Mode.WARN else None)
 
     def _is_new(self, counted: Counted, percent: int) -> bool:
         """Whether this, or more, was not said of the cap in its present period; it is now."""
-        number = number_of(counted.cap.period, self._now_ms)
-        told, last = self._organization.notices.get(counted.name, (0, 0))
-        if told == number and last >= percent:
-            return False
-        self._organization.notices[counted.name] = number, percent
-        return True
+        notices, number = self._notices_of(counted.guarded), number_of(counted.cap.period, self._now_ms)
+        told, last = notices.pop(counted.name, (0, 0))
+        is_new = told != number or last < percent
+        notices[counted.name] = (number, percent) if is_new else (told, last)
+        if is_new:
+            while len(notices) > CAPS_MAX:  # of caps that the policy has no more
+                del notices[next(iter(notices))]
+            self._remember(counted.guarded)
+        return is_new
+
+    def _notices_of(self, guarded: Guarded) -> dict[str, tuple[int, int]]:
+        """By cap. Those of a part lie beside its spend: there may be as many parts as users."""
+        if guarded.scope is Scope.ORG:
+            return self._organization.notices
+        return self._state.spent(self._workspace, guarded).notices
+
+    def _remember(self, guarded: Guarded) -> None:
+        if guarded.scope is not Scope.ORG:
+            others = [one for one in self._organization.warned if one != guarded]
+            self._organization.warned = [*others, guarded][-PARTS_WARNED_MAX:]
+
+    def _warned_percent(self, counted: Counted) -> int:
+        number, percent = self._notices_of(counted.guarded).get(counted.name, (0, 0))
+        return min(percent, NOTICES_PERCENT[-1]) if number == number_of(counted.cap.period, self._now_ms) else 0
 
     # Looking
 
@@ -120,8 +153,9 @@ class Budgets:
         return sum(one.cost_nano for one in held if guarded.scope is Scope.ORG or guarded in _parts(one))
 
     def uses(self) -> list[CapUse]:
-        """Of caps that name what they count."""
+        """Of caps that name what they count; of those for each, the parts that were warned of last."""
         named = [Guarded(cap.scope, cap.id) for cap in self._caps if cap.scope is not Scope.ORG and cap.id != EACH]
+        parts = dict.fromkeys((*named, *self._organization.warned))
         return [
             CapUse(
                 cap=counted.cap.name,
@@ -131,8 +165,10 @@ class Budgets:
                 reserved_nano=self.reserved(counted.guarded),
                 soft_nano=None if counted.cap.soft_usd is None else nano(counted.cap.soft_usd),
                 hard_nano=None if counted.cap.hard_usd is None else nano(counted.cap.hard_usd),
+                warned_percent=self._warned_percent(counted),
             )
-            for counted in counted_by(self._caps, named)
+            for counted in counted_by(self._caps, parts)
+            if counted.guarded in (ORGANIZATION, *named) or self._warned_percent(counted)
         ]
 
     def daily_hard_nano(self) -> int | None:

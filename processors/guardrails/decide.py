@@ -223,7 +223,8 @@ class Deciding:
             if flag.layer == Layer.FINANCIAL_LIMITS:
                 self._budgets.forgive(Guarded(flag.scope, flag.scope_id))
         guarded = {Guarded(flag.scope, flag.scope_id): None for flag in gone} | {wanted or ORGANIZATION: None}
-        return Told(body=self._standing(()), resumed=tuple(guarded), reason=asked.reason)
+        stood = tuple(Guarded(flag.scope, flag.scope_id) for flag in gone if flag.holds(self._now_ms))
+        return Told(body=self._standing(()), resumed=tuple(guarded), stood=stood, reason=asked.reason)
 
     def _standing(self, trips: Iterable[Trip], duplicates: int = 0) -> bytes:
         trips = list(trips)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from processors.guardrails.values import Effects, Refused, Trip
-from schemas.commands import DONE, REFUSED, FaultBody, Payload, ReplacePolicy, Suspend, Unsuspend
+from schemas.commands import DONE, REFUSED, FaultBody, Payload, ReplacePolicy, Suspend, Unsuspend, Warn
 from schemas.entities import KillFlag
 from schemas.guardrail_breaches import NOTICE, TRIP, Breach, CallSeen
 from schemas.guardrail_policy import Guarded, GuardrailPolicy, Mode
@@ -34,6 +34,7 @@ class Told:
     flags: tuple[KillFlag, ...] = ()
     by_hand: bool = False
     resumed: tuple[Guarded, ...] = ()
+    stood: tuple[Guarded, ...] = ()
     reason: str = ""
     policy: GuardrailPolicy | None = None
     policy_version: int = 0
@@ -62,8 +63,10 @@ def _payloads(told: Told) -> list[Payload]:
     if told.policy is not None:
         return [ReplacePolicy(policy=told.policy, version=told.policy_version, answer=told.body)]
     if told.resumed:
-        return [Unsuspend(reason=told.reason, guarded=list(told.resumed), answer=told.body)]
-    return [
+        return [Unsuspend(reason=told.reason, guarded=list(told.resumed), stood=list(told.stood), answer=told.body)]
+    warnings = [trip.warning for trip in told.trips if trip.warning is not None]
+    warn: list[Payload] = [Warn(warnings=warnings, answer=told.body)] if warnings else []
+    return warn + [
         Suspend(
             layer=flag.layer,
             reason=flag.reason,

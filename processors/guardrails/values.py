@@ -9,6 +9,7 @@ import msgspec
 
 from processors.guardrails.layers.found import Found, Seen
 from schemas.entities import KillFlag
+from schemas.guardrail_events import BudgetWarning
 from schemas.guardrail_policy import Guarded, GuardrailPolicy, Layer, Mode
 from schemas.records import Audit, Command, Verdict
 
@@ -17,11 +18,15 @@ DAYS_KEPT = 100
 
 
 class Spent(msgspec.Struct, array_like=True, gc=False):
-    """Billionths of a dollar by hour, day and month (numbered since the epoch, UTC); the newest few of each."""
+    """Billionths of a dollar by hour, day and month (numbered since the epoch, UTC); the newest few of each.
+
+    `notices`: of a part that caps count beside the organization, as the organization's own.
+    """
 
     hours: dict[int, int] = {}
     days: dict[int, int] = {}
     months: dict[int, int] = {}
+    notices: dict[str, tuple[int, int]] = {}
 
 
 class Reservation(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -38,7 +43,7 @@ class Organization(msgspec.Struct, array_like=True):
 
     `notices`: what was told of a cap, by its name, as its period's number and the percentage. `forgiven`: what a cap
     does not count after a resume, likewise. `cleared_ms`: up to when a layer counts nothing. `muted_ms`: until when a
-    layer that only warns says no more of the organization.
+    layer that only warns says no more of the organization. `warned`: the parts that caps warned of last.
     """
 
     offset: int = -1
@@ -53,6 +58,7 @@ class Organization(msgspec.Struct, array_like=True):
     muted_ms: dict[str, int] = {}
     reservations: dict[str, Reservation] = {}
     resumes: int = 0
+    warned: list[Guarded] = []
 
 
 class Lane(msgspec.Struct, array_like=True):
@@ -78,13 +84,14 @@ class KeyWindow(msgspec.Struct, array_like=True):
 
 @dataclass(frozen=True)
 class Trip:
-    """A layer that tripped: what it found, on whose calls, and in which mode."""
+    """A layer that tripped: what it found, on whose calls, in which mode; `warning`: of a cap that does not suspend."""
 
     found: Found
     mode: Mode
     key_id: str = ""
     session_id: str = ""
     fingerprint: str = ""
+    warning: BudgetWarning | None = None
 
     @property
     def layer(self) -> Layer:

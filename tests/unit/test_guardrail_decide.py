@@ -8,14 +8,16 @@ import pytest
 
 from processors.guardrails.values import Effects
 from schemas.burn import Calls, Enforce, Reserve, Resume, SetPolicy, Settle
-from schemas.commands import ReplacePolicy, Suspend, Unsuspend, decode_payload
+from schemas.commands import ReplacePolicy, Suspend, Unsuspend, Warn, decode_payload
 from schemas.guardrail_breaches import decode_breach
 from schemas.guardrail_policy import (
+    DEFAULT_POLICY,
     Burst,
     Cap,
     DumbLoop,
     FinancialLimits,
     GuardrailPolicy,
+    Layer,
     Mode,
     Period,
     PingPong,
@@ -149,6 +151,25 @@ class TestALoop:
 
 
 class TestFlags:
+    @pytest.mark.requirement("B-032")
+    def test_five_layers_stop_by_themselves_in_the_documents_order(self) -> None:
+        written = msgspec.to_builtins(DEFAULT_POLICY)
+        modes = {name: layer["mode"] for name, layer in written.items() if isinstance(layer, dict)}
+        assert [name for name, mode in modes.items() if mode == "enforce"] == [
+            "financial_limits",
+            "dumb_loop",
+            "smart_loop",
+            "burst",
+            "premium_concentration",
+        ]
+        assert [layer.removesuffix("_detector") for layer in Layer] == list(modes)
+
+    @pytest.mark.requirement("B-035")
+    def test_where_fingerprints_drift_between_routes_the_burst_is_still_found(self) -> None:
+        drifting = [a_call(n * 0.02, fingerprint=f"{LOOP}{n % 2}{n}") for n in range(700)]
+        assert layers_of(Guarded().calls(drifting)) == ["burst_detector"]
+
+    @pytest.mark.requirement("B-040")
     def test_of_several_layers_the_first_is_named_and_all_are_in_the_ledger(self) -> None:
         policy = GuardrailPolicy(burst=Burst(per_minute=3), ping_pong=PingPong(mode=Mode.ENFORCE))
         effects = Guarded(policy).calls(loop())
@@ -216,6 +237,37 @@ class TestMoney:
         reasons = [trip.found.reason.partition(" of")[0] for trips in told for trip in trips]
         assert reasons == ["50 %", "80 %", "100 %"]
         assert guarded.account(20).standing.state == "ok"
+
+    @pytest.mark.requirement("B-033")
+    def test_a_warning_is_told_where_somebody_notices(self) -> None:
+        guarded = Guarded(capped(Cap(period=Period.DAY, soft_usd=10, hard_usd=11)))
+        effects = guarded.calls([a_call(0, usd=8.5)])
+        told = decode_payload(effects.commands[0])
+        assert isinstance(told, Warn)
+        assert [(one.cap, one.percent, one.spent_usd, one.limit_usd) for one in told.warnings] == [
+            ("day org", 80, 8.5, 10)
+        ]
+        assert standing_of(effects).state == "ok", "who waits is answered by that command"
+        assert [cap.warned_percent for cap in guarded.account(1).caps] == [80]
+        assert not guarded.calls([a_call(2, usd=1)]).commands
+        both = guarded.calls([a_call(3, usd=2)]).commands
+        assert [decode_payload(command).kind for command in both] == ["guardrail.suspend"]
+        assert [cap.warned_percent for cap in guarded.account(DAY).caps] == [0]
+
+    def test_a_hard_cap_that_only_warns_does_so_once(self) -> None:
+        limits = FinancialLimits(mode=Mode.WARN, caps=[Cap(period=Period.DAY, hard_usd=1)])
+        guarded = Guarded(GuardrailPolicy(financial_limits=limits))
+        told = [guarded.calls([a_call(n, usd=1)]).trips for n in range(3)]
+        assert [[trip.warning.percent for trip in trips if trip.warning] for trips in told] == [[100], [], []]
+
+    def test_of_a_cap_for_each_user_the_status_shows_who_was_warned(self) -> None:
+        guarded = Guarded(capped(Cap(period=Period.DAY, scope=Scope.USER, soft_usd=1)))
+        for n in range(300):
+            guarded.calls([a_call(n, usd=0.6 if n % 2 else 0.1, user=f"user/{n}")])
+        caps = guarded.account(400).caps
+        assert [(cap.id, cap.warned_percent) for cap in caps] == [(f"user/{n}", 50) for n in range(101, 300, 2)]
+        assert not guarded.calls([a_call(401, usd=0.1, user="user/1")]).trips, "what was told is kept beside its spend"
+        assert guarded.calls([a_call(402, usd=0.2, user="user/1")]).trips
 
     def test_a_cap_that_was_passed_begins_anew_after_a_resume(self) -> None:
         guarded = Guarded(capped(Cap(period=Period.DAY, hard_usd=10)))
@@ -334,6 +386,7 @@ class TestTheSameAgain:
 
 
 class TestPolicy:
+    @pytest.mark.requirement("B-039")
     def test_it_goes_to_control_and_counts_from_then_on(self) -> None:
         guarded = Guarded()
         policy = GuardrailPolicy(dumb_loop=DumbLoop(repeats=2), smart_loop=SmartLoop(mode=Mode.OFF))

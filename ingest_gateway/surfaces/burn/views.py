@@ -45,6 +45,7 @@ def account_view(org_id: str, account: Account, policy: GuardrailPolicy) -> dict
             "usd_per_minute": usd(sum(account.minutes_nano[-15:])) / 15,
         },
         "caps": [cap_view(use) for use in account.caps],
+        "warnings": [warning_view(use) for use in account.caps if use.warned_percent],
         "reservations": {"count": account.reservations, "usd": usd(account.reserved_nano)},
     }
 
@@ -58,6 +59,20 @@ def cap_view(use: CapUse) -> dict[str, Any]:
         "reserved_usd": usd(use.reserved_nano),
         "soft_usd": None if use.soft_nano is None else usd(use.soft_nano),
         "hard_usd": None if use.hard_nano is None else usd(use.hard_nano),
+        "warned_percent": use.warned_percent or None,
+    }
+
+
+def warning_view(use: CapUse) -> dict[str, Any]:
+    """Of a cap of which half, four fifths or all is spent in its present period."""
+    limit_nano = use.hard_nano if use.soft_nano is None else use.soft_nano
+    return {
+        "cap": use.cap,
+        "scope": use.scope,
+        "id": use.id or None,
+        "percent": use.warned_percent,
+        "spent_usd": usd(use.spent_nano),
+        "limit_usd": usd(limit_nano or 0),
     }
 
 

@@ -20,11 +20,9 @@ from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
 from ingest_gateway.http.guard import ANSWER_HEADERS, REQUEST_ID, X_REQUEST_ID
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.identity.principals import EVENTS_READ, SESSION, Principal
-from ingest_gateway.log.event_log import LogBusy, LogUnavailable
-from ingest_gateway.log.verdicts import VerdictLate
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.faults import BUSY, READ_MODEL_BEHIND
+from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
 from ingest_gateway.surfaces.requests import caller
 from ingest_gateway.surfaces.spine.channels import Channel, Channels, Reader, live_view
 from ingest_gateway.surfaces.spine.faults import invalid
@@ -37,7 +35,7 @@ from ingest_gateway.surfaces.spine.frames import (
     place_frame,
     read_place,
 )
-from ingest_gateway.surfaces.spine.publishing import NOT_READY, SYSTEM_STREAM
+from ingest_gateway.surfaces.spine.publishing import SYSTEM_STREAM, spine_of
 from ingest_gateway.surfaces.spine.query import is_type_filter, read_payloads
 from schemas.patterns import NO_PATTERN, PATTERNS_MAX
 from schemas.topics import Topic
@@ -192,11 +190,7 @@ async def _begun(request: web.Request) -> web.StreamResponse:
 
 
 async def _topic(request: web.Request, services: Services, principal: Principal) -> str:
-    try:
-        stream = await request.app[SYSTEM_STREAM].ensure(principal.workspace, principal.environment)
-    except (LogBusy, LogUnavailable, VerdictLate):
-        raise BUSY.refused(NOT_READY) from None
-    return stream.topic
+    return (await spine_of(request.app[SYSTEM_STREAM], principal)).topic
 
 
 def _patterns(parameters: dict[str, str]) -> list[str]:

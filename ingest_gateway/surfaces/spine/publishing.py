@@ -65,7 +65,7 @@ class Publisher:
         if event.org is not None and not is_own_org(event.org, self._principal.workspace):
             raise FORBIDDEN_ORG.refused(fields=[FieldFault("metadata.orgId", OTHER_ORG)])
         check_by_catalog(self._services, self._principal, event)
-        stream = await self._stream()
+        stream = await spine_of(self._streams, self._principal)
         return self._send(stream, event, key)
 
     async def settle(self, sent: Sent) -> Published:
@@ -82,12 +82,6 @@ class Publisher:
                 raise NOT_CONFIRMED.refused() from None
             return Published(_view(sent, sent.event_id, self._triggered(sent)), appended, pending=True)
         return Published(_decided(sent, verdict), appended)
-
-    async def _stream(self) -> Stream:
-        try:
-            return await self._streams.ensure(self._principal.workspace, self._principal.environment)
-        except (LogBusy, LogUnavailable, VerdictLate):
-            raise BUSY.refused(NOT_READY) from None
 
     def _send(self, stream: Stream, event: SpineEvent, key: str | None) -> Sent:
         services, principal = self._services, self._principal
@@ -124,6 +118,14 @@ class Publisher:
         stream = self._streams.known(principal.workspace, principal.environment)
         routes = [] if stream is None else stream.default_routes
         return len(routes) + len(view.subscribed(principal.workspace, principal.environment, STREAM, sent.event.type))
+
+
+async def spine_of(streams: SystemStreams, principal: Principal) -> Stream:
+    """The organization's spine, made if this is its first use. Raises Refused: unavailable."""
+    try:
+        return await streams.ensure(principal.workspace, principal.environment)
+    except (LogBusy, LogUnavailable, VerdictLate):
+        raise BUSY.refused(NOT_READY) from None
 
 
 def _decided(sent: Sent, verdict: Verdict) -> dict[str, Any]:

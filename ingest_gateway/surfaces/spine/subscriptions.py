@@ -16,6 +16,7 @@ from ingest_gateway.surfaces.events.entity_views import rfc3339_seconds
 from ingest_gateway.surfaces.forms import DESCRIPTION_CHARACTERS_MAX, Form, expected, text_fault
 from ingest_gateway.surfaces.requests import caller
 from ingest_gateway.surfaces.spine.faults import INVALID_WEBHOOK_URL
+from ingest_gateway.surfaces.spine.publishing import SYSTEM_STREAM, spine_of
 from schemas.commands import CreateSubscription, DeleteSubscription, decode_state
 from schemas.entities import PayloadFormat, Subscription, SubscriptionSurface
 from schemas.event_fields import REQUIRED
@@ -39,6 +40,7 @@ async def create_subscription(request: web.Request) -> web.Response:
     read_query(request, ())
     settings = services.settings
     form, secret = read_subscription(await json_body(request), allow_private=settings.allow_private_targets)
+    await spine_of(request.app[SYSTEM_STREAM], principal)  # events of Atlas's own are written where there is one
     sealed = SecretBox(settings.master_key).seal(secret, principal.workspace, principal.environment)
     payload = CreateSubscription(surface=SURFACE, sealed_secret=sealed, **form)
     verdict = await decide(request, services, principal, payload, surface=SURFACE)

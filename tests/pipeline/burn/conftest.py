@@ -28,6 +28,7 @@ from processors.projection.store import Store
 from schemas.ids import WORKSPACE, short_id
 from schemas.tenants import org_of
 from tests.support.kafka_topics import ensure_base_topics
+from tests.support.kv_stub import TOKEN, KvStub, kv_stub
 from tests.support.ports import free_port
 from tests.support.processor import Processor
 
@@ -39,6 +40,8 @@ class Installation:
     kafka: str
     home: Path
     env: dict[str, str]
+    kv: KvStub
+    """Where the control process mirrors flags and keys."""
     control: Processor
     """May be killed and started again by a test of this folder, which runs alone in its worker."""
 
@@ -54,12 +57,14 @@ def installation() -> Iterator[Installation]:
     store.prepare()
     store.close()
     env = {"ATLAS_MASTER_KEY": secrets.token_hex(32), "DATABASE_URL": database}
-    control = Processor("control", broker.bootstrap, home, **env).start()
-    projection = Processor("projection", broker.bootstrap, home, **env).start()
-    yield Installation(broker.bootstrap, home, env, control)
-    projection.kill()
-    control.kill()
-    broker.kill()
+    with kv_stub() as kv:
+        mirrored = {"CF_ACCOUNT_ID": "acc", "CF_KV_NAMESPACE_ID": "ns", "CF_API_TOKEN": TOKEN, "CF_API_URL": kv.url}
+        control = Processor("control", broker.bootstrap, home, **env, **mirrored).start()
+        projection = Processor("projection", broker.bootstrap, home, **env).start()
+        yield Installation(broker.bootstrap, home, env, kv, control)
+        projection.kill()
+        control.kill()
+        broker.kill()
     shutil.rmtree(home)
 
 

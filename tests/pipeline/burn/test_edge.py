@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from schemas.tokens import TokenHasher
 from tests.pipeline.burn.conftest import Installation, Organization
 from tests.support.gateway_process import GatewayProcess
 from tests.support.ports import free_port
@@ -82,7 +83,7 @@ async def set_policy(organization: Organization, **policy: Any) -> None:
     assert answer.status == 200, answer.body
 
 
-@pytest.mark.requirement("B-016", "B-030", "B-033", "B-042")
+@pytest.mark.requirement("B-016", "B-027", "B-029", "B-030", "B-042")
 async def test_the_fourth_identical_call_is_the_last(
     installation: Installation, organization: Organization, stub: ProviderStub, tmp_path: Path
 ) -> None:
@@ -90,14 +91,24 @@ async def test_the_fourth_identical_call_is_the_last(
     gateway = Gateway(installation, tmp_path / "gateway", stub)
     gateway.start_until_ready()
     try:
+        installation.kv.refusals = [(500, None), (429, "1")]
         assert [await ask(organization, gateway, "again") for _ in range(4)] == [200] * 4
         await comes(lambda: ask(organization, gateway, f"another question {len(stub.calls)}"), 429)
         assert len(stub.calls) < 30
         status = await account(organization)
         assert (status["status"], status["flag"]["layer"]) == ("suspended", "dumb_loop_detector")
+        mirrored = f"guardrail:{organization.id}"
+        await until(lambda: mirrored in installation.kv.values)
+        assert b"dumb_loop_detector" in installation.kv.values[mirrored][0]
+        assert installation.kv.refusals == []
+        assert installation.control.metric('atlas_kv_mirror_writes_total{outcome="failed"}') >= 2
+        await until(lambda: installation.control.metric("atlas_kv_mirror_lag_seconds") == 0)
         resume = {"org_id": organization.id, "reason": "manual_resume"}
         await organization.ask("DELETE", "/api/guardrails/enforce", resume)
         await comes(lambda: ask(organization, gateway, f"and another {len(stub.calls)}"), 200)
+        await until(lambda: mirrored not in installation.kv.values)
+        hashed = TokenHasher(bytes.fromhex(installation.env["ATLAS_MASTER_KEY"])).hash(organization.key)
+        assert f"key:{hashed}" in installation.kv.values, "an edge worker knows the key"
     finally:
         gateway.kill()
 

@@ -5,10 +5,18 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
+from ingest_gateway.log.system_streams import SystemStreams
+from schemas.codec import EVENT
+from schemas.records import Audit
+from schemas.seal import SEAL_HEADER, Sealer
+from schemas.spine_events import STREAM, source_of
 from schemas.times import rfc3339
+from schemas.topics import Topic
 from tests.pipeline.burn.conftest import Installation, Organization
+from tests.support.kafka_topics import read_all
 
 FINGERPRINT = "sha256:" + "b9c1" * 16
 
@@ -31,7 +39,7 @@ def example(**changes: Any) -> dict[str, Any]:
     return event | changes
 
 
-@pytest.mark.requirement("B-004", "B-015", "B-016", "B-023", "B-030", "B-050", "B-053")
+@pytest.mark.requirement("B-002", "B-004", "B-015", "B-016", "B-023", "B-028", "B-030", "B-050", "B-053", "B-083")
 async def test_the_fourth_identical_call_suspends_everywhere_until_it_is_resumed(organization: Organization) -> None:
     told = [await organization.ingest(example()) for _ in range(4)]
     assert told == [{"accepted": 1, "rejected": 0, "guardrail_status": status} for status in ["ok"] * 3 + ["suspended"]]
@@ -69,7 +77,7 @@ async def test_the_fourth_identical_call_suspends_everywhere_until_it_is_resumed
     assert len(ledger["data"][0]["calls"]) == 4
 
 
-@pytest.mark.requirement("B-019", "B-025", "B-026")
+@pytest.mark.requirement("B-019", "B-021", "B-025", "B-026", "B-028")
 async def test_a_flag_by_hand(organization: Organization) -> None:
     body = {
         "org_id": organization.id,
@@ -94,7 +102,7 @@ async def test_a_flag_by_hand(organization: Organization) -> None:
     assert (await organization.ingest(example(fingerprint="f")))["guardrail_status"] == "ok"
 
 
-@pytest.mark.requirement("B-033")
+@pytest.mark.requirement("B-033", "B-039")
 async def test_a_policy_counts_from_its_answer_on(organization: Organization) -> None:
     policy = {"financial_limits": {"caps": [{"period": "month", "soft_usd": 1, "hard_usd": 2}]}}
     put = await organization.ask("PUT", "/api/guardrails/policy", policy)
@@ -111,6 +119,52 @@ async def test_a_policy_counts_from_its_answer_on(organization: Organization) ->
     assert [(cap["kind"], cap["probability"]) for cap in forecast["caps"]] == [("soft", 1.0), ("hard", 1.0)]
 
 
+@pytest.mark.requirement("B-033", "B-090")
+async def test_the_spine_tells_of_warnings_flags_and_resumes(
+    installation: Installation, organization: Organization
+) -> None:
+    """As sealed events, which admission takes; so whoever subscribes to `budget.*` has them at a webhook."""
+    clients = organization.clients[0]
+    spine = await SystemStreams(STREAM, clients.control, clients.commands, timeout_seconds=30).ensure(
+        organization.workspace, "live"
+    )
+    caps = [{"period": "day", "soft_usd": 1, "hard_usd": 2}]
+    await organization.ask("PUT", "/api/guardrails/policy", {"financial_limits": {"caps": caps}})
+    for usd, status in ((0.4, "ok"), (0.45, "ok"), (1.5, "suspended")):
+        assert (await organization.ingest(example(cost_usd=usd)))["guardrail_status"] == status
+    warned = (await organization.ask("GET", "/api/guardrails/status")).json["warnings"]
+    assert [(one["cap"], one["percent"], one["limit_usd"]) for one in warned] == [("day org", 80, 1)]
+    for _ in range(2):
+        await organization.ask("DELETE", "/api/guardrails/enforce", {"org_id": organization.id, "reason": "seen to"})
+
+    sealer = Sealer(bytes.fromhex(installation.env["ATLAS_MASTER_KEY"]))
+    told = []
+    async with asyncio.timeout(30):
+        while len(told) < 3:
+            told = await asyncio.to_thread(read_all, installation.kafka, spine.topic)
+    assert all(sealer.open(spine.topic, dict(one.headers)[SEAL_HEADER], one.value or b"") for one in told)
+    events = sorted((EVENT.decode(one.value) for one in told), key=lambda event: event["occurred_at"])
+    assert [event["type"] for event in events] == ["budget.warning", "guardrail.suspended", "guardrail.resumed"]
+    warning, flag, resumed = (msgspec.json.decode(event["data"]) for event in events)
+    assert (warning["percent"], warning["spentUsd"], warning["limitUsd"], warning["scope"]) == (80, 0.85, 1, "org")
+    assert (flag["layer"], flag["setBy"]) == ("financial_limits", "guardrails")
+    assert resumed["reason"] == "seen to"
+    assert {source_of(event["actor"]) for event in events} == {"atlasburn.guardrails"}
+
+    audit = await asyncio.to_thread(read_all, installation.kafka, Topic.AUDIT)
+    mine = [one for stored in audit if (one := Audit.decode(stored.value)).workspace == organization.workspace]
+    by_guardrails = {one.action: one.actor == "guardrails" for one in mine if one.action.startswith("guardrail.")}
+    assert by_guardrails == {
+        "guardrail.policy": False,
+        "guardrail.notice": True,
+        "guardrail.warn": True,
+        "guardrail.trip": True,
+        "guardrail.suspend": True,
+        "guardrail.resume": False,
+    }
+
+
+@pytest.mark.requirement("B-079")
 async def test_calls_count_once_however_often_they_are_sent(organization: Organization) -> None:
     for gateway in (0, 1, 0):
         told = await organization.ingest(example(event_id="e-1"), example(event_id="e-2"), at=gateway)

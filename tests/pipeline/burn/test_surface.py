@@ -65,7 +65,7 @@ async def test_ten_thousand_calls_and_not_one_more(organization: Organization) -
     assert (await organization.ask("POST", "/api/ingest", b"[" + b" " * 5_300_000 + b"]")).status == 413
 
 
-@pytest.mark.requirement("B-018", "B-003", "B-020")
+@pytest.mark.requirement("B-018", "B-003", "B-020", "B-080")
 async def test_who_may_not(organization: Organization) -> None:
     for key in (None, "abn_" + "a" * 20, "nothing", "atlas_live_sk_" + "0" * 32):
         headers = {} if key is None else {"AtlasBurn-API-Key": key}
@@ -177,6 +177,7 @@ async def test_of_256_that_reserve_at_once_as_many_go_as_fit(organization: Organ
     assert status["caps"][0]["reserved_usd"] == pytest.approx(0.7)
 
 
+@pytest.mark.requirement("B-085")
 @pytest.mark.parametrize("verdict_seconds", [0.3])
 async def test_where_nobody_decides_the_answer_says_so(
     organization: Organization, monkeypatch: pytest.MonkeyPatch
