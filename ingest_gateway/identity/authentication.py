@@ -70,8 +70,9 @@ class Authenticator:
         known: Principal | None = request.get(PRINCIPAL)
         if known is not None:
             return known
-        written = request.headers.getall(self._presentation.header, ())
-        principal = self._find(written[0]) if len(written) == 1 else None
+        presentation = self._presentation.of(request)
+        written = request.headers.getall(presentation.header, ())
+        principal = self._find(written[0], presentation) if len(written) == 1 else None
         if principal is None:
             raise self._failed(request, bool(written))
         request[PRINCIPAL] = principal
@@ -83,15 +84,16 @@ class Authenticator:
 
     def knows(self, request: web.Request) -> bool:
         """Its key was seen before, good or not by now: there is nothing to wait for."""
-        return request.headers.get(self._presentation.header) in self._known
+        return request.headers.get(self._presentation.of(request).header) in self._known
 
     async def await_news_of(self, request: web.Request) -> None:
         """For a key or a session's workspace that isn't known here: reads `control` to its end once, as the view may be
         seconds old; or the identity provider's keys. Not for an address that has failed too often."""
-        written = request.headers.getall(self._presentation.header, ())
+        presentation = self._presentation.of(request)
+        written = request.headers.getall(presentation.header, ())
         if len(written) != 1 or written[0] in self._known:
             return
-        credential = self._presentation.read(written[0])
+        credential = presentation.read(written[0])
         if credential is None or self._wait_seconds(request) > 0:
             return
         if credential.token is not None:
@@ -103,24 +105,24 @@ class Authenticator:
             if found is not None and found.workspace not in self._view.workspaces:
                 await self._catch_up()
 
-    def _find(self, written: str) -> Principal | None:
+    def _find(self, written: str, presentation: Presentation) -> Principal | None:
         known = self._known.get(written)
         if known is not None:
             key, principal = known
             if self._view.keys_by_hash.get(key.token_hash) is key and self._lasts(principal):
                 return principal
             del self._known[written]
-        credential = self._presentation.read(written)
+        credential = presentation.read(written)
         if credential is None:
             return None
         if credential.token is not None:
-            return self._key_principal(credential.token, written)
+            return self._key_principal(credential.token, written, presentation)
         if self._sessions is None or credential.session is None:
             return None
         found = self._sessions.principal(credential.session)
         return found if found is not None and found.workspace in self._view.workspaces else None
 
-    def _key_principal(self, token: str, written: str) -> Principal | None:
+    def _key_principal(self, token: str, written: str, presentation: Presentation) -> Principal | None:
         """Good ones are remembered as they are usually written, so that no caller can have many spellings kept."""
         key = self._key(token)
         if key is None or key.revoked_ms is not None or key.key_kind not in self._kinds:
@@ -128,7 +130,7 @@ class Authenticator:
         principal = principal_of(key)
         if not self._lasts(principal):
             return None
-        if written == self._presentation.usual(token):
+        if written == presentation.usual(token):
             if len(self._known) >= KNOWN_MAX:
                 self._known.clear()
             self._known[written] = (key, principal)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from aiohttp import hdrs
+from aiohttp import hdrs, web
 
 from schemas.tokens import TOKEN
 
@@ -23,12 +23,18 @@ class Credential(NamedTuple):
 class Presentation(NamedTuple):
     """How a surface's callers present themselves: in which header, which must be there once, and in what form.
 
-    `read` gives None for what has not that form; `usual` writes a token as nearly all clients do.
+    `read` gives None for what has not that form; `usual` writes a token as nearly all clients do. A request without the
+    header that `bearer_for` is true of may present itself as a bearer.
     """
 
     header: str
     read: Callable[[str], Credential | None]
     usual: Callable[[str], str]
+    bearer_for: Callable[[web.Request], bool] = lambda request: False
+
+    def of(self, request: web.Request) -> "Presentation":
+        """How this request is looked at."""
+        return BEARER if self.header not in request.headers and self.bearer_for(request) else self
 
 
 def _read_bearer(written: str) -> Credential | None:
@@ -46,6 +52,6 @@ def _read_bare(written: str) -> Credential | None:
 BEARER = Presentation(hdrs.AUTHORIZATION, _read_bearer, "Bearer {}".format)
 
 
-def bare(header: str) -> Presentation:
+def bare(header: str, bearer_for: Callable[[web.Request], bool] = lambda request: False) -> Presentation:
     """The token and nothing else in a header of that name."""
-    return Presentation(header, _read_bare, str)
+    return Presentation(header, _read_bare, str, bearer_for)

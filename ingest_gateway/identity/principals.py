@@ -48,6 +48,7 @@ SCOPES_OF_KIND[SESSION] = frozenset({TOKENS_READ, TOKENS_WRITE}).union(*SCOPES_O
 EVENTS_KINDS: frozenset[str] = frozenset({KeyKind.SECRET, KeyKind.PUBLISHABLE, SESSION})
 WORK_KINDS: frozenset[str] = frozenset({KeyKind.ACCESS_TOKEN, SESSION})
 SPINE_KINDS: frozenset[str] = frozenset({KeyKind.SPINE, SESSION})
+BURN_KINDS: frozenset[str] = frozenset({KeyKind.ORG, SESSION})
 
 
 @dataclass(frozen=True, slots=True)

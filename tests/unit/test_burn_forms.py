@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ingest_gateway.surfaces.burn.forms import Unreadable, call_of, read_calls
-from schemas.burn import Price
+from schemas.burn import Price, UsageFrom
 from schemas.fingerprints import fingerprint
 from schemas.prices import FALLBACK, MODELS, cost_of, is_premium, rates_of
 
@@ -85,6 +85,76 @@ def test_a_bad_item_is_named_and_spoils_no_other(change: dict[str, Any], field: 
     fit, rejected = read_calls(json.dumps({"events": items}).encode())
     assert [index for index, _ in fit] == [0, 2]
     assert [(fault.index, fault.field) for fault in rejected] == [(1, field)]
+
+
+PUBLISHED = {
+    "eventId": "evt-1",
+    "timestamp": "2026-05-18T12:34:56.789Z",
+    "model": "gpt-4o-mini",
+    "featureId": "answers",
+    "latency": 612,
+    "usage": {"prompt_tokens": 142, "completion_tokens": 318},
+}
+
+
+@pytest.mark.requirement("B-070", "X-55")
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, {"project": "support-bot"}),
+        ({"timestamp": 1_779_107_696_789}, {}),
+        ({"estimated": True}, {"usage": UsageFrom.ESTIMATED}),
+        ({"apiCallType": "chat", "retryCount": 2}, {"endpoint": "chat", "retry_count": 2}),
+        ({"usage": {"prompt_tokens": 142, "completion_tokens": 318, "total_tokens": 460}}, {}),
+    ],
+)
+def test_the_published_clients_spelling(change: dict[str, Any], expected: dict[str, Any]) -> None:
+    body = {"apiKey": "abn_of_the_body", "projectId": "support-bot", "events": [PUBLISHED | change, EXAMPLE]}
+    (_, first), (_, second) = read_calls(json.dumps(body).encode())[0]
+    call, documents = call_of(first, "key_1"), call_of(second, "key_1")
+    assert call is not None and documents is not None
+    assert (call.ts_ms, call.model, call.tokens_in, call.tokens_out) == (NOW_MS, "gpt-4o-mini", 142, 318)
+    assert (call.latency_ms, call.event_id, call.key_id) == (612, "evt-1", "key_1")
+    assert call.cost_nano == cost_of("gpt-4o-mini", 142, 318).nano
+    assert {name: getattr(call, name) for name in expected} == expected
+    assert documents.fingerprint == "sha256:b9c1...", "both spellings may stand in one body"
+
+
+# (change, field that is named)
+@pytest.mark.requirement("B-070", "B-017")
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"eventId": ABSENT}, "eventId"),
+        ({"timestamp": ABSENT}, "timestamp"),
+        ({"timestamp": -1}, "timestamp"),
+        ({"timestamp": "yesterday"}, "timestamp"),
+        ({"usage": ABSENT}, "usage"),
+        ({"usage": {"prompt_tokens": -1}}, "usage.prompt_tokens"),
+        ({"model": ""}, "model"),
+    ],
+)
+def test_a_bad_item_of_the_published_client(change: dict[str, Any], field: str) -> None:
+    item = {name: value for name, value in (PUBLISHED | change).items() if value is not ABSENT}
+    fit, rejected = read_calls(json.dumps({"events": [item, PUBLISHED]}).encode())
+    assert [index for index, _ in fit] == [1]
+    assert [(fault.index, fault.field) for fault in rejected] == [(0, field)]
+
+
+@pytest.mark.requirement("B-075")
+@pytest.mark.parametrize(
+    "item",
+    [
+        PUBLISHED | {"apiCallType": "verification"},
+        PUBLISHED | {"model": "verification-pulse"},
+        EXAMPLE | {"model": "verification-pulse", "cost_usd": 0.00001},
+    ],
+)
+def test_a_verification_is_marked_and_costs_nothing(item: dict[str, Any]) -> None:
+    [(_, new)], _ = read_calls(json.dumps([item]).encode())
+    call = call_of(new, "key_1")
+    assert call is not None
+    assert (call.model, call.cost_nano) == ("verification-pulse", 0)
 
 
 def test_what_is_not_known_is_passed_over_and_null_is_as_absent() -> None:

@@ -63,6 +63,7 @@ def test_every_error_code_in_the_document_is_one_that_is_answered() -> None:
 
 
 # The policy's schema and its form in code agree: (policy, fits)
+@pytest.mark.requirement("B-081")
 @pytest.mark.parametrize(
     ("policy", "is_one"),
     [
@@ -74,6 +75,7 @@ def test_every_error_code_in_the_document_is_one_that_is_answered() -> None:
         ({"burst": {"per_minutes": 10}}, False),
         ({"brust": {}}, False),
         ({"dumb_loop": {"repeats": 1}}, False),
+        *(({"dumb_loop": {"mode": mode}}, True) for mode in ("off", "warn", "enforce")),
         ({"dumb_loop": {"mode": "kill"}}, False),
         ({"smart_loop": {"fit_min": 1.1}}, False),
         ({"premium_concentration": {"spend_usd_min": 0}}, False),

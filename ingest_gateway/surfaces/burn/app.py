@@ -6,9 +6,10 @@ from aiohttp import web
 
 from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.identity.credentials import bare
+from ingest_gateway.identity.principals import BURN_KINDS
 from ingest_gateway.log.telemetry import TelemetryClient
 from ingest_gateway.services import SERVICES, Services
-from ingest_gateway.surfaces.burn import breaches, forecast, guardrails, traces
+from ingest_gateway.surfaces.burn import breaches, forecast, gate, guardrails, traces
 from ingest_gateway.surfaces.burn.asking import TELEMETRY
 from ingest_gateway.surfaces.burn.edge.app import add_edge, is_edge
 from ingest_gateway.surfaces.burn.faults import NOT_READY, render
@@ -16,12 +17,13 @@ from ingest_gateway.surfaces.burn.ingest import ingest
 from ingest_gateway.surfaces.contract import hold_to, load_document
 from ingest_gateway.surfaces.documents.routes import add_documents
 from ingest_gateway.surfaces.surface import Surface
-from schemas.entities import KeyKind
 
 HEADER = "AtlasBurn-API-Key"
-PRESENTATION = bare(HEADER)
+PRESENTATION = bare(HEADER, lambda request: not is_edge(request))
+"""At the edge `Authorization` is the provider's."""
 ROUTES = (
     web.post("/api/ingest", ingest, name="ingest"),
+    *gate.ROUTES,
     *guardrails.ROUTES,
     *breaches.ROUTES,
     *forecast.ROUTES,
@@ -65,4 +67,4 @@ def _once_ready(services: Services) -> Callable[..., Awaitable[web.StreamRespons
     return middleware
 
 
-BURN = Surface("burn", make_app, render, frozenset({KeyKind.ORG}), PRESENTATION, fails_open=True)
+BURN = Surface("burn", make_app, render, BURN_KINDS, PRESENTATION, fails_open=True)

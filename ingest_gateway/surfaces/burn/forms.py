@@ -3,12 +3,10 @@
 Members that are not known here are passed over: clients of several versions report, and their spend must count.
 """
 
-from datetime import datetime
-from typing import Annotated
-
 import msgspec
-from msgspec import Meta
 
+from ingest_gateway.surfaces.burn.new_calls import VERIFICATION_MODEL, NewCall
+from ingest_gateway.surfaces.burn.published import is_published, project_of, read_published
 from schemas.burn import ModelCall, Price, Source, UsageFrom
 from schemas.guardrail_policy import NANO_PER_USD
 from schemas.prices import cost_of
@@ -16,40 +14,6 @@ from schemas.prices import cost_of
 CALLS_MAX = 10_000  # X-56
 BODY_BYTES_MAX = 5 * 1024 * 1024
 BEFORE_1970 = "Must not be before 1970."
-
-Time = Annotated[datetime, Meta(tz=True)]
-Text = Annotated[str, Meta(max_length=200)]
-Named = Annotated[str, Meta(min_length=1, max_length=200)]
-Tokens = Annotated[int, Meta(ge=0, le=1_000_000_000)]
-Status = Annotated[int, Meta(ge=0, le=599)]
-CostUsd = Annotated[float, Meta(ge=0, le=1_000_000)]
-Milliseconds = Annotated[float, Meta(ge=0, le=1e12)]
-RetryCount = Annotated[int, Meta(ge=0, le=1_000_000)]
-
-
-class NewCall(msgspec.Struct, gc=False):
-    """Required are those without a default. `status` 0: no answer came."""
-
-    ts: Time
-    provider: Named
-    model: Named
-    status: Status
-    tokens_in: Tokens
-    tokens_out: Tokens
-    fingerprint: Named
-    endpoint: Text | None = None
-    cost_usd: CostUsd | None = None
-    latency_ms: Milliseconds | None = None
-    stream: bool | None = None
-    cached_tokens: Tokens | None = None
-    event_id: Text | None = None
-    session_id: Text | None = None
-    key_id: Text | None = None
-    project: Text | None = None
-    user: Text | None = None
-    retry_count: RetryCount | None = None
-    trace_id: Text | None = None
-    estimated: bool | None = None
 
 
 class NewCalls(msgspec.Struct):
@@ -89,7 +53,7 @@ def read_calls(body: bytes) -> tuple[list[tuple[int, NewCall]], list[Rejected]]:
     except RecursionError:
         raise Unreadable("The body is nested too deeply.") from None
     except msgspec.ValidationError:
-        return _one_by_one(_items(body))
+        return _one_by_one(_items(body), body)
     except msgspec.DecodeError as error:
         raise Unreadable(f"The body is not valid JSON: {error}.") from None
 
@@ -109,12 +73,13 @@ def _items(body: bytes) -> list[msgspec.Raw]:
         raise Unreadable(f'The body must be an event, {{"events": […]}} or an array of events: {error}.') from None
 
 
-def _one_by_one(items: list[msgspec.Raw]) -> tuple[list[tuple[int, NewCall]], list[Rejected]]:
+def _one_by_one(items: list[msgspec.Raw], body: bytes) -> tuple[list[tuple[int, NewCall]], list[Rejected]]:
     fit: list[tuple[int, NewCall]] = []
     rejected: list[Rejected] = []
+    project = project_of(body)
     for index, item in enumerate(items):
         try:
-            fit.append((index, _one(item)))
+            fit.append((index, read_published(item, project) if is_published(item) else _one(item)))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             message, _, path = str(error).partition(" - at `$")
             rejected.append(Rejected(index, path.rstrip("`").lstrip(".") or _named_in(message), message))
@@ -132,7 +97,9 @@ def call_of(new: NewCall, key_id: str, event_id: str = "", source: Source = Sour
     if ts_ms < 0:
         return None
     cached = new.cached_tokens or 0
-    if new.cost_usd is not None:
+    if new.model == VERIFICATION_MODEL:
+        cost_nano, price = 0, Price.GIVEN  # a client that tries its connection spends nothing (B-075)
+    elif new.cost_usd is not None:
         cost_nano, price = round(new.cost_usd * NANO_PER_USD), Price.GIVEN
     else:
         cost_nano, price = cost_of(new.model, new.tokens_in, new.tokens_out, cached)

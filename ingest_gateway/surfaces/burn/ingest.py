@@ -26,12 +26,12 @@ from ingest_gateway.surfaces.burn.forms import (
     BEFORE_1970,
     BODY_BYTES_MAX,
     CALLS_MAX,
-    NewCall,
     Rejected,
     Unreadable,
     call_of,
     read_calls,
 )
+from ingest_gateway.surfaces.burn.new_calls import NewCall
 from ingest_gateway.surfaces.faults import BUSY
 from ingest_gateway.surfaces.requests import idempotency_key
 from schemas.burn import CALLS_A_RECORD_MAX, Calls, ModelCall, Standing

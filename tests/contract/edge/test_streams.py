@@ -18,7 +18,7 @@ def frame(word: str) -> bytes:
     return b'data: {"choices":[{"delta":{"content":"' + word.encode() + b'"}}],"model":"gpt-4o"}\n\n'
 
 
-@pytest.mark.requirement("B-042", "L5")
+@pytest.mark.requirement("B-042", "B-055", "L5")
 @pytest.mark.parametrize(
     ("pieces", "tokens_out"),
     [

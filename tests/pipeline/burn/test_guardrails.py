@@ -102,6 +102,22 @@ async def test_a_flag_by_hand(organization: Organization) -> None:
     assert (await organization.ingest(example(fingerprint="f")))["guardrail_status"] == "ok"
 
 
+@pytest.mark.requirement("B-051", "B-052", "X-50")
+async def test_the_console_suspends_and_resumes_by_the_same_operations(organization: Organization) -> None:
+    """With a session in the place of the key; who did it stands in the flag."""
+    body = {"org_id": organization.id, "action": "suspend", "layer": "manual", "reason": "a look"}
+    pushed = await organization.ask_from_the_console("POST", "/api/guardrails/enforce", body)
+    assert (pushed.status, pushed.json["state"]) == (200, "suspended")
+    status = (await organization.ask_from_the_console("GET", "/api/guardrails/status")).json
+    assert (status["status"], status["flag"]["set_by"]) == ("suspended", "user:ann")
+    assert (await organization.ingest(example()))["guardrail_status"] == "suspended"
+    cleared = {"org_id": organization.id, "reason": "manual_resume"}
+    assert (await organization.ask_from_the_console("DELETE", "/api/guardrails/enforce", cleared)).status == 200
+    assert (await organization.ingest(example()))["guardrail_status"] == "ok"
+    other = await organization.ask_from_the_console("DELETE", "/api/guardrails/enforce", cleared | {"org_id": "org_x"})
+    assert other.status == 403
+
+
 @pytest.mark.requirement("B-033", "B-039")
 async def test_a_policy_counts_from_its_answer_on(organization: Organization) -> None:
     policy = {"financial_limits": {"caps": [{"period": "month", "soft_usd": 1, "hard_usd": 2}]}}

@@ -218,6 +218,7 @@ async def test_a_policy_is_tried_on_what_was(
     assert (refused.exit_code, "repeat" in refused.output) == (1, True)
 
 
+@pytest.mark.requirement("B-055")
 async def test_pages_of_the_ledger(organization: Organization) -> None:
     policy = {"financial_limits": {"caps": [{"period": "day", "soft_usd": 10}, {"period": "month", "soft_usd": 10}]}}
     assert (await organization.ask("PUT", "/api/guardrails/policy", policy)).status == 200
@@ -235,3 +236,5 @@ async def test_pages_of_the_ledger(organization: Organization) -> None:
     assert (await organization.ask("GET", "/api/guardrails/breaches?cursor=cur_x")).status == 400
     later = (await organization.ask("GET", f"/api/guardrails/breaches?from={rfc3339(now_ms() + 60_000)}")).json
     assert later["data"] == []
+    for method in ("POST", "PUT", "DELETE"):
+        assert (await organization.ask(method, "/api/guardrails/breaches", {})).status == 405, "it only grows"

@@ -1,0 +1,58 @@
+"""`POST /api/gate`: whether a call may be made, for clients that ask before each (B-063, B-069, B-084).
+
+It is answered from this gateway's view of `control` and waits for nothing, so it is as fast as a call to the proxy's
+own check. A client lets pass what it gets no answer to; so does what is not suspended.
+"""
+
+import time
+from typing import Annotated, Any
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from ingest_gateway.http.bodies import content_type, read_body
+from ingest_gateway.http.faults import FaultKind, Refused
+from ingest_gateway.services import SERVICES
+from ingest_gateway.surfaces.answers import json_response
+from ingest_gateway.surfaces.burn.ingest import SUSPENDED
+from schemas.entities import KillFlag
+from schemas.guardrail_policy import Guarded, Scope
+from schemas.strict_json import JsonFault, decode_object
+
+BODY_BYTES_MAX = 16 * 1024
+ACTIVE = "active"
+Text = Annotated[str, Meta(max_length=200)]
+
+
+class GateAsked(msgspec.Struct, frozen=True):
+    """Other members are passed over."""
+
+    projectId: Text | None = None
+    featureId: Text | None = None
+
+
+_asked = msgspec.json.Decoder(GateAsked)
+
+
+async def gate(request: web.Request) -> web.Response:
+    services = request.app[SERVICES]
+    principal = services.authenticate(request)
+    content_type(request, "application/json")
+    try:
+        asked = decode_object(await read_body(request, BODY_BYTES_MAX), _asked)
+    except JsonFault as fault:
+        raise Refused(FaultKind.INVALID_FIELDS, fault.message) from None
+    project = asked.projectId or asked.featureId  # as `ingest` takes them
+    parts = [Guarded(Scope.KEY, principal.key_id)] + ([Guarded(Scope.PROJECT, project)] if project else [])
+    flag = services.control.view.suspension(principal.workspace, time.time_ns() // 1_000_000, parts)
+    return json_response(gate_view(flag))
+
+
+def gate_view(flag: KillFlag | None) -> dict[str, Any]:
+    if flag is None:
+        return {"blocked": False, "status": ACTIVE}
+    return {"blocked": True, "status": SUSPENDED, "reason": flag.layer, "message": flag.reason}
+
+
+ROUTES = (web.post("/api/gate", gate, name="gate"),)

@@ -1,0 +1,43 @@
+"""A model call as the document spells it: its fields and their bounds. Source: seeds/003, DECISIONS B-014."""
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+VERIFICATION_MODEL = "verification-pulse"
+"""What a client that tries its connection tells of: counted as a call, never as spend (B-075)."""
+Time = Annotated[datetime, Meta(tz=True)]
+Text = Annotated[str, Meta(max_length=200)]
+Named = Annotated[str, Meta(min_length=1, max_length=200)]
+Tokens = Annotated[int, Meta(ge=0, le=1_000_000_000)]
+Status = Annotated[int, Meta(ge=0, le=599)]
+CostUsd = Annotated[float, Meta(ge=0, le=1_000_000)]
+Milliseconds = Annotated[float, Meta(ge=0, le=1e12)]
+RetryCount = Annotated[int, Meta(ge=0, le=1_000_000)]
+
+
+class NewCall(msgspec.Struct, gc=False):
+    """Required are those without a default. `status` 0: no answer came."""
+
+    ts: Time
+    provider: Named
+    model: Named
+    status: Status
+    tokens_in: Tokens
+    tokens_out: Tokens
+    fingerprint: Named
+    endpoint: Text | None = None
+    cost_usd: CostUsd | None = None
+    latency_ms: Milliseconds | None = None
+    stream: bool | None = None
+    cached_tokens: Tokens | None = None
+    event_id: Text | None = None
+    session_id: Text | None = None
+    key_id: Text | None = None
+    project: Text | None = None
+    user: Text | None = None
+    retry_count: RetryCount | None = None
+    trace_id: Text | None = None
+    estimated: bool | None = None
