@@ -10,7 +10,7 @@ CODE := bench cli deploy ingest_gateway operations processors schemas tests
 .PHONY: bench-spine bench-work clients fuzz
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 
 setup: $(READY) ## Virtual environment and packages (nothing to do while requirements.lock stands)
 	@:

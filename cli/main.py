@@ -1,23 +1,29 @@
 """The `atlas` command. Each group of commands is a file of its own beside this one, listed here."""
 
+import logging
+
 import click
 
-from cli import edge, export, guardrails, keys, limits, read_model, run, tables, workspaces
+from cli import dead_letters, edge, export, guardrails, keys, limits, listen, read_model, run, tables, workspaces
+from operations.kafka_clients import LIBRDKAFKA_LOG
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Atlas: an event platform on a Kafka log."""
+    LIBRDKAFKA_LOG.addHandler(logging.NullHandler())  # what fails is told once, by the command
 
 
 for command in (
     *run.COMMANDS,
+    *listen.COMMANDS,
     *limits.COMMANDS,
     *tables.COMMANDS,
     *workspaces.COMMANDS,
     *keys.COMMANDS,
     *read_model.COMMANDS,
     *export.COMMANDS,
+    *dead_letters.COMMANDS,
     *edge.COMMANDS,
     *guardrails.COMMANDS,
 ):

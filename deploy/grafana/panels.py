@@ -76,7 +76,7 @@ STATS = [
         "Processes not ready",
         "Processes whose /readyz says no, and targets that don't answer.",
         "none",
-        'count(atlas_ready == 0) or count(up{job="atlas"} == 0) or vector(0)',
+        'count(atlas_ready{job="atlas"} == 0 or up{job="atlas"} == 0) or vector(0)',
         red=1,
     ),
     Stat(

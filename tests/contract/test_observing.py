@@ -1,5 +1,6 @@
 """What is shipped for those who watch Atlas: Prometheus takes it, it names metrics that exist, its alerts fire."""
 
+import re
 import shutil
 import subprocess
 from itertools import combinations
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
+from cli.main import main
 from deploy.grafana.dashboard import text
 from deploy.local.scraping import write_scraping
 from tests.support import dashboard
+from tests.traceability.catalogue import ROOT
 
 PROMTOOL = shutil.which("promtool")
 ALERT_TESTS = Path(__file__).with_name("alerts.test.yml")
@@ -44,6 +47,13 @@ def test_every_alert_is_shown_to_fire_and_says_where_to_look() -> None:
         assert any(name in value for value in shown), f"{name} is nowhere shown to fire"
         assert rule["labels"]["severity"] in ("page", "warn")
         assert rule["annotations"].keys() == {"summary", "look"}
+
+
+def test_the_page_for_those_who_are_called_names_every_alert_and_only_commands_that_exist() -> None:
+    page = (ROOT / "docs" / "observing.md").read_text(encoding="utf-8")
+    assert not [name for name in dashboard.alerts() if name not in page]
+    named = set(re.findall(r"`atlas ([a-z-]+)", page))
+    assert {"status", "dead-letters", "verify"} <= named <= set(main.commands)
 
 
 def test_dashboard_and_alerts_name_metrics_that_exist() -> None:
