@@ -35,7 +35,7 @@ test-slow: broker ## The tests that take minutes: kills, restarts, rebuilds, eve
 test-unit: $(READY) ## The tests that need no broker, in seconds
 	@$(PYTHON) -m pytest -n 2 tests/unit
 
-chaos: broker ## Kill admission 50 times at random moments under load and check the books (CHAOS_ROUNDS, CHAOS_SEED)
+chaos: broker ## Kill admission 50 times, then broker, gateway and processors in turn, under load; check the books (CHAOS_ROUNDS, CHAOS_SEED)
 	@CHAOS_ROUNDS=$${CHAOS_ROUNDS:-50} $(PYTHON) -m pytest -n 0 tests/chaos
 
 lint: $(READY) ## ruff (style, format) and mypy (types)

@@ -19,7 +19,7 @@ from schemas.networks import Network, read_network
 DEFAULT_KAFKA_PORT = 9092
 DEFAULT_SURFACE_PORT = 8080
 DEFAULT_OPERATIONS_PORT = 9100
-SURFACES = ("events", "work", "spine", "burn", "console")
+SURFACES = ("events", "work", "spine", "burn")
 CATALOGS = ("open", "strict")
 PROCESSES = ("gateway", "admission", "control", "delivery", "projection", "lifecycle")
 SECRET_FIELDS = frozenset({"master_key", "database_url", "schema_registry_url", "jwt_secret", "cloudflare", "llm"})
@@ -227,7 +227,8 @@ def _integer(
 
 def _surfaces(env: Mapping[str, str], faults: list[str]) -> tuple[str, ...]:
     """Names with commas between; without, all that there are."""
-    written = tuple(filter(None, (name.strip() for name in env.get("ATLAS_SURFACES", "").split(","))))
+    names = (name.strip() for name in env.get("ATLAS_SURFACES", "").split(","))
+    written = tuple(dict.fromkeys(filter(None, names)))  # each once: it has one port
     unknown = [name for name in written if name not in SURFACES]
     if unknown:
         faults.append(f"ATLAS_SURFACES names {', '.join(unknown)}; there are {', '.join(SURFACES)}")

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-import psutil
 import pytest
 
 from bench.system import System
@@ -19,19 +18,10 @@ from tests.support.api import EventsApi
 from tests.support.payloads import github_webhooks, made_webhooks
 from tests.support.ports import free_port_base
 from tests.support.receiver import Receiver, Request
+from tests.support.victims import VICTIMS, kill
 
 OCCURRED_AT = "2026-05-18T14:22:11Z"
 STREAM = "webhooks"
-VICTIMS = {
-    "gateway": "ingest_gateway",
-    "admission": "processors admission",
-    "control": "processors control",
-    "delivery": "processors delivery",
-    "projection": "processors projection",
-    "lifecycle": "processors lifecycle",
-    "broker": "kafka.Kafka",
-}
-
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -123,29 +113,14 @@ def test_what_was_accepted_survives_a_kill_of_anyone_right_after(tmp_path: Path)
     with Receiver() as receiver, System(tmp_path / "home", free_port_base()) as atlas:
         api = prepare(atlas, receiver)
         ids: dict[str, str] = {}
-        for victim, command in VICTIMS.items():
+        for victim in VICTIMS:
             for number in range(5):
                 name = f"{victim}-{number}"
                 body = an_event(name, "order.fulfilled", '{"total_cents": 4299}')
                 ids[name] = api.post_until(202, "/v1/events", body, Idempotency_Key=name).json["id"]
-            kill(atlas, command)
+            kill(atlas, victim)
         for name, event_id in ids.items():
             event = api.wait_for_status(event_id, "delivered", give_up_seconds=90)
             assert [attempt["status"] for attempt in event["attempts"]] == ["delivered"], name
         arrived = delivered_by_name(receiver.requests)
         assert {name: event.id for name, event in arrived.items()} == ids
-
-
-def kill(atlas: System, command: str) -> None:
-    """kill -9 of the one process of this installation whose command line has these words."""
-    victims = [p for p in psutil.Process(atlas.pid).children(recursive=True) if command in command_line(p)]
-    assert len(victims) == 1, victims
-    victims[0].kill()
-
-
-def command_line(process: psutil.Process) -> str:
-    """Empty for one that has just ended."""
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""

@@ -2,7 +2,6 @@
 
 import json
 
-import psutil
 import pytest
 
 from bench.system import System
@@ -10,6 +9,7 @@ from deploy.local.spawn import wait_until
 from tests.pipeline.lifecycle.conftest import WAIT_SECONDS, Tenant
 from tests.support.receiver import Receiver, answer
 from tests.support.verifying import NODE, verifies_by_library, verifies_in_node
+from tests.support.victims import kill
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("outcomes told")]
 
@@ -173,7 +173,7 @@ def test_a_kill_of_the_process_that_tells_and_replays_leaves_nothing_out(
         tenant.api.wait_for_status(event_id, "delivered")
     replay = tenant.post(202, "/v1/replays", {"stream": tenant.name, "from": "2020-01-01T00:00:00Z"})
     assert wait_until(lambda: len(tenant.requests("one")) > len(ids), WAIT_SECONDS)
-    kill(installation[0], "processors lifecycle")
+    kill(installation[0], "lifecycle")
     ids += [tenant.send(number) for number in range(100, 110)]
     path = f"/v1/replays/{replay['id']}"
     assert wait_until(lambda: tenant.get(path).json["status"] == "completed", WAIT_SECONDS)
@@ -183,10 +183,3 @@ def test_a_kill_of_the_process_that_tells_and_replays_leaves_nothing_out(
     for event_id in ids:  # what was told and not yet confirmed is told again: the same webhook, under the same id
         (body,) = {json.dumps(body) for body in tenant.told(event_id)}
         assert json.loads(body)["data"]["attempt"] == 1
-
-
-def kill(atlas: System, command: str) -> None:
-    """kill -9 of the one process of this installation whose command line has these words."""
-    children = psutil.Process(atlas.pid).children(recursive=True)
-    (victim,) = [process for process in children if command in " ".join(process.cmdline())]
-    victim.kill()

@@ -1,0 +1,129 @@
+"""The whole installation under load over HTTP while the broker, the gateway and processors are killed, again and again.
+
+Clients do what clients do: they send again until they have a 202, with their key or with the same content. A checker
+with books of its own then asks whether all that was acknowledged is one event, one delivery, and nothing else is.
+`CHAOS_ROUNDS` and `CHAOS_SEED` as in test_kills.py.
+"""
+
+import json
+import random
+import threading
+import time
+from collections import defaultdict
+from http.client import HTTPException
+from pathlib import Path
+
+import pytest
+
+from bench.system import System
+from deploy.local.spawn import wait_until
+from tests.chaos.test_kills import ROUNDS, SEED
+from tests.support.api import RETRY_SECONDS, EventsApi
+from tests.support.ports import free_port_base
+from tests.support.receiver import Receiver, Request
+from tests.support.victims import VICTIMS, kill
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600 + 60 * ROUNDS)]
+
+SENDERS = 4
+PAUSE_SECONDS = 0.05
+KILLS = max(3, ROUNDS // 10)
+GO_ON_SECONDS = 90.0
+UNDELIVERED = ("accepted", "processing", "retried", "failed")
+
+
+class Books:
+    """What was sent, and the id that each event was acknowledged with; what was `unanswered` may be stored or not."""
+
+    def __init__(self, api: EventsApi) -> None:
+        self.ids: dict[str, str] = {}
+        self.unanswered: dict[str, int] = defaultdict(int)
+        self.faults: list[str] = []
+        self._api = api
+        self._ended = threading.Event()
+        self._senders = [threading.Thread(target=self._send, args=(number,)) for number in range(SENDERS)]
+        for sender in self._senders:
+            sender.start()
+
+    def close(self) -> None:
+        self._ended.set()
+        for sender in self._senders:
+            sender.join()
+
+    def _send(self, sender: int) -> None:
+        number = 0
+        while not self._ended.is_set():
+            self._send_one(f"{sender}-{number}", with_key=number % 2 == 0)
+            number += 1
+            time.sleep(PAUSE_SECONDS)
+
+    def _send_one(self, name: str, with_key: bool) -> None:
+        """Until it is acknowledged, however long that takes."""
+        event = {"stream": "orders", "type": "order.paid", "occurred_at": "2026-05-18T14:22:11Z", "data": {"n": name}}
+        headers = {"Idempotency_Key": name} if with_key else {}
+        while True:
+            try:
+                answer = self._api.post("/v1/events", event, **headers)
+            except (OSError, HTTPException):  # cut off, or never reached
+                self.unanswered[name] += 1
+            else:
+                if answer.status == 202:
+                    self.ids[name] = answer.json["id"]
+                    return
+                if answer.status != 503:
+                    self.faults.append(f"{name}: {answer.status} {answer.body!r}")
+                    return
+                self.unanswered[name] += 1  # it may be stored all the same
+            time.sleep(RETRY_SECONDS)
+
+
+@pytest.mark.requirement("F1", "F34", "A-002", "A-004")
+def test_everything_acknowledged_is_delivered_whoever_is_killed(tmp_path: Path) -> None:
+    chance = random.Random(SEED)
+    processors = [name for name in VICTIMS if name not in ("broker", "gateway")]
+    with Receiver() as receiver, System(tmp_path / "home", free_port_base()) as atlas:
+        api = EventsApi(atlas.dev["events"]["url"], atlas.dev["events"]["live_key"])
+        api.post("/v1/workflows", {"id": "wf_all", "name": "All", "url": receiver.url + "/hook"})
+        api.post("/v1/event-streams", {"name": "orders", "default_routes": ["wf_all"]})
+        books = Books(api)
+        try:
+            for _ in range(KILLS):
+                for victim in ("broker", "gateway", chance.choice(processors)):
+                    acknowledged = len(books.ids)
+                    assert wait_until(lambda: len(books.ids) >= acknowledged + 20, GO_ON_SECONDS), "nobody came back"  # noqa: B023
+                    time.sleep(chance.uniform(0, 1))
+                    kill(atlas, victim)
+            acknowledged = len(books.ids)
+            assert wait_until(lambda: len(books.ids) >= acknowledged + 20, GO_ON_SECONDS), "nobody came back"
+        finally:
+            books.close()
+        assert not books.faults
+        assert wait_until(lambda: not undelivered(api), GO_ON_SECONDS), undelivered(api)
+        check(books, receiver.requests)
+
+
+def undelivered(api: EventsApi) -> list[str]:
+    """Some of the events that stand anywhere but at `delivered`, with where."""
+    found = []
+    for status in UNDELIVERED:
+        answer = api.call("GET", f"/v1/events?stream=orders&status={status}&limit=5")
+        assert answer.status in (200, 503), answer.body
+        found += [f"{answer.status}"] if answer.status == 503 else [f"{e['id']} {status}" for e in answer.json["data"]]
+    return found
+
+
+def check(books: Books, arrived: list[Request]) -> None:
+    names: dict[str, set[str]] = defaultdict(set)
+    deliveries: dict[str, set[str]] = defaultdict(set)
+    for request in arrived:
+        event = json.loads(request.body)
+        names[event["id"]].add(event["data"]["n"])
+        deliveries[event["id"]].add(request.headers["x-atlas-delivery"])
+    assert len(set(books.ids.values())) == len(books.ids), "each event has an id of its own"
+    assert names == {event_id: {name} for name, event_id in books.ids.items()}, "all that was sent, and nothing else"
+    assert {len(one) for one in deliveries.values()} == {1}, "each is one delivery, however often it was sent"
+    in_doubt = sum(name in books.unanswered for name in books.ids)
+    again = len(arrived) - len(books.ids)
+    figures = f"{len(books.ids)} events, {in_doubt} of them in doubt on the way, {again} attempts made twice"
+    print(f"{3 * KILLS} kills (seed {SEED}): {figures}")
+    assert in_doubt, "no kill met a request: nothing was shown"
