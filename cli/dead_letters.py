@@ -1,4 +1,4 @@
-"""`atlas dead-letters`: what was set aside, the newest last, as JSON lines: where each record stood and why it is there.
+"""`atlas dead-letters`: what was set aside, the newest last, as JSON lines: where each record stood, and why.
 
 A record's own content can hold anything, so it is shown only when asked for.
 """
