@@ -20,7 +20,7 @@ SETTINGS = {
     "ATLAS_PARTITIONS": "Partitions of every partitioned topic, fixed when the installation is made.",
     "DATABASE_URL": "Where the read model stands, as SQLAlchemy writes it.",
     "ATLAS_HOST": "The address that surfaces and operations ports listen on.",
-    "ATLAS_METRICS_PORT": "The operations port: gateway 9100, admission, control, delivery, projection, lifecycle 9105.",
+    "ATLAS_METRICS_PORT": "Operations port: gateway 9100, admission, control, delivery, projection, lifecycle 9105.",
     "ATLAS_SURFACES": "Which surfaces a gateway process serves (`events,burn`); without, all.",
     "ATLAS_EVENTS_PORT": "The events surface's port.",
     "ATLAS_WORK_PORT": "The work surface's port.",
