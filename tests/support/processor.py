@@ -7,7 +7,7 @@ import urllib.request
 from pathlib import Path
 
 from deploy.local.child import http_not_ready
-from deploy.local.spawn import end_now, last_lines, signal_group, spawn, wait_until
+from deploy.local.spawn import end, end_now, last_lines, signal_group, spawn, wait_until
 from operations.settings import ensure_master_key
 from tests.support.ports import free_port
 
@@ -48,6 +48,11 @@ class Processor:
     def kill(self) -> None:
         """As kill -9."""
         end_now(self._process)
+
+    def leave(self, patience_seconds: float = 2.0) -> None:
+        """Gone, and out of its group where it can be, so that the next process needn't wait for its session to end."""
+        self.resume()
+        end(self._process, patience_seconds)
 
     def pause(self) -> None:
         signal_group(self._process, signal.SIGSTOP)

@@ -50,7 +50,7 @@ def start(broker: str, home: Path) -> Iterator[Callable[..., Processor]]:
 
     yield one
     for processor in started:
-        processor.kill()
+        processor.leave()
 
 
 @pytest.fixture
