@@ -111,6 +111,7 @@ class Writer:
             {
                 "bootstrap.servers": stream.bootstrap,
                 "linger.ms": 5,
+                "enable.idempotence": True,  # so that the order on the log is the order of sending, repeats or not
                 "partitioner": "murmur2_random",
                 "message.max.bytes": MESSAGE_BYTES_MAX,
                 **config,
