@@ -5,7 +5,7 @@ A secret never stands here: keys are hashes, signing secrets are derived from th
 """
 
 from enum import StrEnum
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import msgspec
 
@@ -308,7 +308,3 @@ def state_of(entity: Entity) -> State | None:
         return None if kind is None else kind.of(entity)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Undecodable(f"the state is no {entity.kind}: {error}") from error
-
-
-def to_json(state: State) -> dict[str, Any]:
-    return msgspec.to_builtins(state)  # type: ignore[no-any-return]

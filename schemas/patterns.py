@@ -97,7 +97,3 @@ class PatternTrie:
             places = reached
         owners = {owner for node in places for owner in node.owners}
         return tuple(sorted(owners)) if owners else ()
-
-
-def matches(pattern: str, event_type: str) -> bool:
-    return bool(PatternTrie([(pattern, "")]).match(event_type))

@@ -3,7 +3,7 @@
 `encode()` gives the topic's bytes, `decode(value)` the record or Undecodable. Field meanings stand in the .avsc files.
 """
 
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import msgspec
 
@@ -192,7 +192,3 @@ RECORDS: tuple[type[Record], ...] = (
     *(Decision, Verdict, Command, Entity, Delivery, Outcome, DeadLetter, Audit),
     *(Usage, Shares, Telemetry),
 )
-
-
-def fields_of(record: Record) -> dict[str, Any]:
-    return msgspec.structs.asdict(record)

@@ -16,7 +16,6 @@ from schemas.times import rfc3339
 SURFACE = "work"
 STREAM = "work"
 """The system stream that has an event of every change."""
-STREAM_RETENTION_DAYS = 30
 PROJECT, TASK = "prj_", "tsk_"
 NAME_CHARACTERS_MAX, TITLE_CHARACTERS_MAX, DESCRIPTION_CHARACTERS_MAX = 200, 500, 20_000
 ASSIGNEE_CHARACTERS_MAX = 128

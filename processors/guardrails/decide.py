@@ -209,7 +209,7 @@ class Deciding:
         flag = self._flag(guarded, asked.layer, asked.reason, ttl_seconds, self._asked.record.actor)
         self._put_up(flag)
         body = msgspec.json.encode(Standing(state="suspended", flag=flag))
-        return Told(body=body, flags=(flag,), by_hand=True)
+        return Told(body=body, flags=(flag,))
 
     def _resume(self, asked: Resume) -> Told:
         wanted = None if asked.scope is None else Guarded(asked.scope, asked.scope_id)

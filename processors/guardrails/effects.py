@@ -32,7 +32,6 @@ class Told:
     body: bytes = b""
     refused: Refused | None = None
     flags: tuple[KillFlag, ...] = ()
-    by_hand: bool = False
     resumed: tuple[Guarded, ...] = ()
     stood: tuple[Guarded, ...] = ()
     reason: str = ""
