@@ -9,6 +9,7 @@ databases' statistics say: joined freely, each id costs a look at all attempts w
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, text
@@ -40,7 +41,12 @@ _SET = {
     "sqlite": f"UPDATE events SET status = :status WHERE id {AMONG_IDS['sqlite']}",
     "postgresql": f"UPDATE events SET status = :status WHERE ctid = ANY(ARRAY(SELECT place FROM {_BY_KEY}))",
 }
-_ID, _RECEIVED, _ROUTES, _STATUS = map(EventRow._fields.index, ("id", "received_ms", "routes", "status"))
+_ID, _RECEIVED, _ROUTES, _STATUS, _SCOPE = map(
+    EventRow._fields.index, ("id", "received_ms", "routes", "status", "scope")
+)
+assert EventRow._fields[_STATUS + 1 :] == ("scope", "number"), "`settled` writes them last"
+    "`settled` writes it"
+)
 _EVENT_ID, _OF_MS, _OFFSET = map(AttemptRow._fields.index, ("event_id", "received_ms", "log_offset"))
 _DELIVERY, _ATTEMPT = map(AttemptRow._fields.index, ("delivery_id", "attempt"))
 _WORKFLOW, _REPLAY, _STATE = map(AttemptRow._fields.index, ("workflow_id", "replay", "status"))
@@ -60,25 +66,26 @@ class Statuses:
         self._dialect = dialect
         self._stored, self._shown, self._set = (text(by_dialect[dialect]) for by_dialect in (_STORED, _SHOWN, _SET))
 
-    def settled(self, connection: Connection, events: list[Row], attempts: Sequence[Row]) -> tuple[list[Row], set[str]]:
-        """The events as these attempts and stored ones make them; asked before the transaction writes either.
+    def settled(
+        self, connection: Connection, events: list[Row], attempts: Sequence[Row], first_number: int
+    ) -> tuple[list[Row], set[str]]:
+        """The events as these attempts and stored ones make them, numbered on; asked before the transaction writes.
 
         And the ids of events whose status must be looked at again when all is written: those that are not among these
         events, or may have been admitted once more.
         """
-        arriving: dict[str, list[Row]] = defaultdict(list)
-        for attempt in attempts:
-            arriving[attempt[_EVENT_ID]].append(attempt)
         found = self._states(connection, {event[_ID] for event in events})
+        arriving = _by_event(attempts)
         done = []
-        for event in events:
-            event_id = event[_ID]
-            of_event, states = arriving.get(event_id), found.get(event_id)
-            if of_event is not None or states is not None:
-                status = _status(event[_ROUTES], event[_RECEIVED], _merged(states, of_event or ()))
-                if status != event[_STATUS]:
-                    event = (*event[:_STATUS], status, *event[_STATUS + 1 :])
-            done.append(event)
+        for number, event in enumerate(events, first_number):
+            event_id, received_ms, status = event[_ID], event[_RECEIVED], event[_STATUS]
+            of_event = arriving.get(event_id)
+            if event_id in found or type(of_event) is list:
+                status = _status(event[_ROUTES], received_ms, _merged(found.get(event_id), of_event))
+            elif of_event is not None and of_event[_OF_MS] in (0, received_ms):
+                state = of_event[_WORKFLOW], of_event[_REPLAY], of_event[_ATTEMPT], of_event[_STATE]
+                status = _status_of(event[_ROUTES], (state,))
+            done.append((*event[:_STATUS], status, event[_SCOPE], number))
         admitted = {event[_ID]: event[_RECEIVED] for event in events}
         again = {attempt[_EVENT_ID] for attempt in attempts if attempt[_OF_MS] != admitted.get(attempt[_EVENT_ID])}
         return done, again
@@ -111,10 +118,21 @@ class Statuses:
         return found
 
 
-def _merged(stored: States | None, attempts: Sequence[Row]) -> States:
-    """Of two records about one attempt the later counts."""
+def _by_event(attempts: Sequence[Row]) -> dict[str, Any]:
+    """The attempt of each event, where there is one; of several a list."""
+    found: dict[str, Any] = {attempt[_EVENT_ID]: attempt for attempt in attempts}
+    if len(found) < len(attempts):
+        lists: dict[str, list[Row]] = defaultdict(list)
+        for attempt in attempts:
+            lists[attempt[_EVENT_ID]].append(attempt)
+        found |= {event_id: several for event_id, several in lists.items() if len(several) > 1}
+    return found
+
+
+def _merged(stored: States | None, attempts: Any) -> States:
+    """With a row, a list of rows or nothing. Of two records about one attempt the later counts."""
     states = {} if stored is None else stored
-    for row in attempts:
+    for row in attempts if type(attempts) is list else (() if attempts is None else (attempts,)):
         key = row[_DELIVERY], row[_ATTEMPT]
         before = states.get(key)
         if before is None or before[0] <= row[_OFFSET]:

@@ -172,9 +172,8 @@ class Store:
             changes.rows[source_positions] = list(changes.sources.values())
             changes.rows[log_positions] = [changes.position]
         rows = {table: [row for changes in group for row in changes.rows.get(table, ())] for table in self._upserts}
-        rows[events], again = self._statuses.settled(connection, rows[events], rows[attempts])
-        first = number << NUMBER_BITS
-        rows[events] = [(*row[:-1], first + place) for place, row in enumerate(rows[events])]
+        settled = self._statuses.settled(connection, rows[events], rows[attempts], number << NUMBER_BITS)
+        rows[events], again = settled
         for table, upsert in self._upserts.items():
             upsert.put(connection, rows[table], [gone for changes in group for gone in changes.gone.get(table, ())])
         self._statuses.refresh(connection, again)

@@ -78,10 +78,12 @@ class Upsert:
         key_of_row, order = self._key, self._order
         return [row for row in rows if (left := newest.get(key_of_row(row))) is None or row[order] > left.newest]
 
-    def _newest(self, rows: Iterable[Row], order: int) -> list[Row]:
+    def _newest(self, rows: list[Row], order: int) -> list[Row]:
         """One row a key: PostgreSQL refuses a statement that would set a row twice."""
-        newest: dict[Any, Row] = {}
         key_of_row = self._key
+        if len(set(map(key_of_row, rows))) == len(rows):
+            return rows
+        newest: dict[Any, Row] = {}
         for row in rows:
             key = key_of_row(row)
             before = newest.get(key)

@@ -22,12 +22,14 @@ The topic has as many partitions as all others (`schemas/topics.py`). Beside rec
 """
 
 from processors.projection.changes import Projector, each
+from processors.projection.columns import together
 from processors.projection.projectors import attempts, audit, entities, events, items
+from schemas.codec import DECISION, OUTCOME
 from schemas.topics import Topic
 
 PROJECTORS: dict[Topic, Projector] = {
-    Topic.DECISIONS: each(events.apply),
-    Topic.OUTCOMES: each(attempts.apply),
+    Topic.DECISIONS: together(DECISION, events.BY_COLUMNS, events.apply),
+    Topic.OUTCOMES: together(OUTCOME, attempts.BY_COLUMNS, attempts.apply),
     Topic.AUDIT: each(audit.apply),
     Topic.CONTROL: each(entities.apply),
     Topic.ITEMS: each(items.apply),

@@ -1,13 +1,19 @@
 """`decisions`: an admitted event is a row, with one more for each key of its metadata; so is an id that lost. Pure.
 
-A hot path: rows are put together in one go, and what repeats (topics, routes, metadata) is worked out once.
+A hot path: rows are put together in one go, and what repeats (topics, routes, metadata) is worked out once. Many
+records are taken together (columns.py); `apply` says the same of each.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 import msgspec
 
 from processors.projection.changes import KEY_CHARACTERS_MAX, Changes, LogRecord, json_text, key_text, plain_text
+from processors.projection.columns import ByColumns, documents
+from schemas.avro_columns import Columns
+from schemas.avro_reader import strings_at
 from schemas.codec import DECISION
 from schemas.event_status import status_at_first
 from schemas.read_model import SourcePosition, event_conflicts, events, events_metadata, scope_of, term_of
@@ -58,12 +64,91 @@ def apply(changes: Changes, record: LogRecord) -> None:
                 (term, received_ms, event_id) for term in found(workspace, environment, metadata)
             ]
         if source.stream == SPINE:
-            changes.rows[events_metadata].append((_source(workspace, environment, actor), received_ms, event_id))
+            source_term = _source(workspace, environment, json_text(actor))
+            changes.rows[events_metadata].append((source_term, received_ms, event_id))
     elif outcome == "conflict":
         conflict = workspace, environment, event_id, key_text(original_id), received_ms
         changes.rows[event_conflicts].append(conflict)
     if not direct and partition == record.partition:
         _pass_source(changes.sources, (topic, partition), plain_text(topic_id), offset + 1, record.offset)
+
+
+class _Head(NamedTuple):
+    """What a decision begins with, where it admits an event of a stream."""
+
+    workspace: str
+    environment: str
+    stream: str
+    scope: int
+    topic: str
+    topic_id: str
+
+
+def _usual(columns: Columns) -> list[bool]:
+    """Events that were admitted."""
+    heads = map(_head, columns.encoded("outcome", "topic_id"))
+    return [
+        head is not None and event_id != "" and len(event_id) <= KEY_CHARACTERS_MAX
+        for head, event_id in zip(heads, columns.texts("event_id"), strict=True)
+    ]
+
+
+def _add(changes: Changes, columns: Columns, records: Sequence[LogRecord]) -> None:
+    heads: list[Any] = list(map(_head, columns.encoded("outcome", "topic_id")))
+    workspaces, environments, streams, scopes, topics, topic_ids = zip(*heads, strict=True)
+    ids, received = columns.texts("event_id"), columns.numbers("received_ms")
+    partitions, offsets = columns.numbers("partition"), columns.numbers("offset")
+    metadata, actors = columns.maybe_bytes("metadata"), documents(columns.maybe_bytes("actor"))
+    routed, statuses = zip(*map(_encoded_routes, columns.encoded("routes", "routes")), strict=True)
+    # fmt: off
+    changes.rows[events] += zip(
+        workspaces, environments, ids, streams, columns.texts("type"), received, columns.texts("occurred_at"),
+        columns.maybe_texts("idempotency_key"), actors, documents(metadata), routed, columns.numbers("data_bytes"),
+        topics, topic_ids, partitions, offsets, statuses, scopes, [0] * len(ids),
+        strict=True,
+    )
+    # fmt: on
+    changes.rows[events_metadata] += _all_terms(heads, metadata, received, ids, actors)
+    direct = columns.numbers("direct")
+    for head, partition, offset, is_direct, record in zip(heads, partitions, offsets, direct, records, strict=True):
+        if not is_direct and partition == record.partition:
+            _pass_source(changes.sources, (head.topic, partition), head.topic_id, offset + 1, record.offset)
+
+
+BY_COLUMNS = ByColumns(_usual, _add)
+
+
+@lru_cache(maxsize=4_096)
+def _head(encoded: str) -> _Head | None:
+    """Of the fields `outcome` to `topic_id` as they stand in the record, as Latin-1; None for all but admissions."""
+    (outcome, topic, topic_id), _ = strings_at(b"\x06" + encoded.encode("latin-1") + b"\x00", 0)
+    source = _stream_topic(topic)
+    if outcome != "admitted" or source is None:
+        return None
+    scope = scope_of(source.workspace, source.environment)
+    return _Head(source.workspace, source.environment, source.stream, scope, topic, topic_id)
+
+
+@lru_cache(maxsize=4_096)
+def _encoded_routes(encoded: str) -> tuple[str, str]:
+    """As the array stands in the record, as Latin-1."""
+    return _routes(tuple(strings_at(encoded.encode("latin-1"), 0)[0]))
+
+
+def _all_terms(
+    heads: Sequence[_Head],
+    metadata: Sequence[bytes | None],
+    received: Sequence[int],
+    ids: Sequence[str],
+    actors: Iterable[str | None],
+) -> Iterator[tuple[int, int, str]]:
+    for head, document, received_ms, event_id, actor in zip(heads, metadata, received, ids, actors, strict=True):
+        if document is not None:
+            found = _terms if len(document) <= METADATA_REMEMBERED_BYTES else _terms.__wrapped__
+            for term in found(head.workspace, head.environment, document):
+                yield term, received_ms, event_id
+        if head.stream == SPINE:
+            yield _source(head.workspace, head.environment, actor), received_ms, event_id
 
 
 @lru_cache(maxsize=4_096)
@@ -83,9 +168,9 @@ def _terms(workspace: str, environment: str, metadata: bytes) -> tuple[int, ...]
     return tuple(term_of(workspace, environment, key, value) for key, value in searchable(json_text(metadata) or "{}"))
 
 
-def _source(workspace: str, environment: str, actor: bytes | None) -> int:
+def _source(workspace: str, environment: str, actor: str | None) -> int:
     """By which the spine's events are found, beside their metadata."""
-    source = plain_text(source_of(json_text(actor)))[:METADATA_VALUE_CHARACTERS_MAX]
+    source = plain_text(source_of(actor))[:METADATA_VALUE_CHARACTERS_MAX]
     return term_of(workspace, environment, SOURCE_TERM, source)
 
 
@@ -121,8 +206,11 @@ def _pass_source(
     A record decided once more (its worker was restarted) takes nothing back; a topic made anew starts anew.
     """
     before = sources.get(key)
-    if before is not None and before.topic_id == topic_id:
-        next_offset = max(next_offset, before.next_offset)
+    if before is not None:
+        if before.topic_id == topic_id:
+            next_offset, log_offset = max(next_offset, before.next_offset), max(log_offset, before.log_offset)
+        elif before.log_offset > log_offset:
+            return
     sources[key] = SourcePosition(*key, topic_id, next_offset, log_offset)
 
 
