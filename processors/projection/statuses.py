@@ -45,8 +45,6 @@ _ID, _RECEIVED, _ROUTES, _STATUS, _SCOPE = map(
     EventRow._fields.index, ("id", "received_ms", "routes", "status", "scope")
 )
 assert EventRow._fields[_STATUS + 1 :] == ("scope", "number"), "`settled` writes them last"
-    "`settled` writes it"
-)
 _EVENT_ID, _OF_MS, _OFFSET = map(AttemptRow._fields.index, ("event_id", "received_ms", "log_offset"))
 _DELIVERY, _ATTEMPT = map(AttemptRow._fields.index, ("delivery_id", "attempt"))
 _WORKFLOW, _REPLAY, _STATE = map(AttemptRow._fields.index, ("workflow_id", "replay", "status"))
