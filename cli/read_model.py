@@ -11,8 +11,8 @@ from operations.settings import Settings, SettingsInvalid
 @click.command()
 def rebuild() -> None:
     """Make the read model anew from the log, beside the live one, and put it in its place."""
+    from processors.projection.log_batches import RebuildFailed
     from processors.projection.rebuild import rebuild as run_rebuild
-    from processors.projection.replay import RebuildFailed
     from processors.projection.store import DatabaseAway
 
     settings = _settings()
@@ -27,7 +27,7 @@ def rebuild() -> None:
 @click.command()
 def verify() -> None:
     """Compare the read model with one made anew from the log, and print what differs; 0 when nothing does."""
-    from processors.projection.replay import RebuildFailed
+    from processors.projection.log_batches import RebuildFailed
     from processors.projection.store import DatabaseAway
     from processors.projection.verify import verify as run_verify
 

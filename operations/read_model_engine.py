@@ -12,6 +12,7 @@ the file's name, and is replaced in one step. (A file can't be replaced under it
 taken for the new one's.) Readers follow within their next question; the writer asks `is_current` in each transaction.
 """
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from operations.settings import SettingsInvalid
 SQLITE_BUSY_MS = 1_000
 SQLITE_CACHE_KIB = 65_536
 CONNECT_TIMEOUT_SECONDS = 3
+INDEXING_MEMORY = "256MB"
 NAMED = "atlas_named"
 _WRITER_PRAGMAS = (
     "journal_mode=WAL",
@@ -33,6 +35,14 @@ _WRITER_PRAGMAS = (
     f"cache_size=-{SQLITE_CACHE_KIB}",
     "wal_autocheckpoint=16000",
 )
+_BULK_PRAGMAS = (
+    "journal_mode=MEMORY",
+    "synchronous=OFF",
+    "temp_store=MEMORY",
+    f"cache_size=-{4 * SQLITE_CACHE_KIB}",
+    "locking_mode=EXCLUSIVE",
+)
+"""For a file that nobody else has opened yet, and that is worth nothing before it is whole (`settle_bulk`)."""
 _WRITER_OPTIONS = (
     "-c synchronous_commit=off -c plan_cache_mode=force_custom_plan"
     " -c enable_seqscan=off -c enable_bitmapscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
@@ -58,11 +68,14 @@ def writer_engine(database_url: str) -> Engine:
 
 def schema_writer(database_url: str, schema: str) -> Engine:
     """The writer of a PostgreSQL schema that is not the live one's."""
-    return _postgresql(_checked(database_url), connections=1, options=f"{_WRITER_OPTIONS} -c search_path={schema}")
+    options = f"{_WRITER_OPTIONS} -c maintenance_work_mem={INDEXING_MEMORY} -c search_path={schema}"
+    return _postgresql(_checked(database_url), connections=1, options=options)
 
 
-def sqlite_writer(file: Path, *, named: Path | None = None) -> Engine:
-    """The writer of this very file; `named`: what DATABASE_URL says, where that matters."""
+def sqlite_writer(file: Path, *, named: Path | None = None, bulk: bool = False) -> Engine:
+    """The writer of this very file; `named`: what DATABASE_URL says, where that matters. `bulk`: nobody else opens it,
+    and nothing of it is on disk before `settle_bulk`.
+    """
     engine = create_engine(
         URL.create("sqlite", database=str(file)),
         pool_size=1,
@@ -70,8 +83,14 @@ def sqlite_writer(file: Path, *, named: Path | None = None) -> Engine:
         connect_args=_sqlite_arguments(),
         execution_options={NAMED: str(named or file)},
     )
-    _prepare_sqlite(engine, _WRITER_PRAGMAS, begin="BEGIN IMMEDIATE")
+    _prepare_sqlite(engine, _BULK_PRAGMAS if bulk else _WRITER_PRAGMAS, begin="BEGIN IMMEDIATE")
     return engine
+
+
+def settle_bulk(file: Path) -> None:
+    """Puts on disk what a `bulk` writer, which is closed by now, has left to the operating system."""
+    with file.open("rb+") as written:
+        os.fsync(written.fileno())
 
 
 def is_current(engine: Engine) -> bool:

@@ -37,6 +37,7 @@ AGENT = "projection"
 BACKOFF_FIRST_SECONDS = 0.05
 BACKOFF_MAX_SECONDS = 2.0
 SWEEP_SECONDS = 10.0
+AT_ONCE_BYTES = 128 * 1024
 SLICE_PAUSE_SECONDS = 0.01
 RECEIVED_MS = EventRow._fields.index("received_ms")
 AWAY = "the database does not take transactions"
@@ -60,6 +61,7 @@ class Projection:
         self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
         self._runtime.agent(AGENT, list(PROJECTORS), self.handle)
         self._runtime.start_from(self.positions)
+        self._runtime.read_side_by_side(AT_ONCE_BYTES)
         self._runtime.readiness.require("read_model", lambda: self._missing)
 
     async def positions(self, tps: set[TP]) -> Mapping[TP, int | None]:

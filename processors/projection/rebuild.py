@@ -29,10 +29,12 @@ from operations.read_model_engine import (
     pointer_to,
     present_file,
     schema_writer,
+    settle_bulk,
     sqlite_writer,
     writer_engine,
 )
-from processors.projection.replay import FETCH_RECORDS, FETCH_SECONDS, RebuildFailed, ends_of, replay
+from processors.projection.log_batches import FETCH_RECORDS, FETCH_SECONDS, RebuildFailed
+from processors.projection.replay import ends_of, replay
 from processors.projection.retention import StreamKey, expiring, kept_days
 from processors.projection.store import Store
 from schemas.codec import Undecodable
@@ -55,9 +57,12 @@ class Rebuilt(NamedTuple):
 
 @dataclass
 class Beside:
-    """A read model that is being made beside the live one. `take_place` is called while the live one is held."""
+    """A read model that is being made beside the live one. `settle` is called once it is filled: from then on what is
+    written to it is safe as in the live one. `take_place` is called while the live one is held.
+    """
 
     store: Store
+    settle: Callable[[], None]
     take_place: Callable[[Connection], None]
     after: Callable[[], None]
     discard: Callable[[], None]
@@ -68,7 +73,7 @@ def rebuild(database_url: str, bootstrap: str, step: Step = lambda step: None) -
     """Raises RebuildFailed, DatabaseAway."""
     started = time.monotonic()
     with beside_live(database_url, step) as beside:
-        records = fill(beside.store, bootstrap, step)
+        records = fill(beside, bootstrap, step)
         with held(database_url, step) as live:
             records += replay(bootstrap, beside.store, positions(live))
             beside.store.count_from(live.execute(select(read_model_state.c.transactions)).scalar_one())
@@ -81,8 +86,9 @@ def rebuild(database_url: str, bootstrap: str, step: Step = lambda step: None) -
     return Rebuilt(records, time.monotonic() - started)
 
 
-def fill(store: Store, bootstrap: str, step: Step = lambda step: None) -> int:
+def fill(beside: Beside, bootstrap: str, step: Step = lambda step: None) -> int:
     """From the log's beginning to its present end, without what streams keep no longer; the records read."""
+    store = beside.store
     step("read")
     store.drop_indexes()
     records = replay(bootstrap, store, ends_of(bootstrap))
@@ -90,6 +96,7 @@ def fill(store: Store, bootstrap: str, step: Step = lambda step: None) -> int:
     store.make_indexes()
     step("expire")
     sweep(store, kept_days(_control(bootstrap).streams.values()), time.time_ns() // 1_000_000)
+    beside.settle()
     return records
 
 
@@ -146,11 +153,17 @@ def _sqlite_beside(named: str) -> Beside:
     _remove_others(named)
     generation = uuid.uuid4().hex[:12]
     file = generation_file(named, generation)
-    store = Store(sqlite_writer(file))
+    store = Store(sqlite_writer(file, bulk=True))
+
+    def settle() -> None:
+        store.close()
+        settle_bulk(file)
+        beside.store = Store(sqlite_writer(file))
+        beside.store.prepare()
 
     def take_place(_live: Connection) -> None:
         """All of it is in the file itself, before its name is given out."""
-        store.close()
+        beside.store.close()
         arriving = Path(f"{pointer_to(named)}.arriving")
         arriving.write_text(generation)
         arriving.replace(pointer_to(named))
@@ -159,7 +172,8 @@ def _sqlite_beside(named: str) -> Beside:
         time.sleep(READERS_FOLLOW_SECONDS)
         _remove_others(named)
 
-    return Beside(store, take_place, after, lambda: _remove_others(named), lambda: sqlite_writer(file))
+    beside = Beside(store, settle, take_place, after, lambda: _remove_others(named), lambda: sqlite_writer(file))
+    return beside
 
 
 def _remove_others(named: str) -> None:
@@ -183,6 +197,7 @@ def _postgresql_beside(database_url: str) -> Beside:
     drop((NEW_SCHEMA, OLD_SCHEMA))
     with engine.begin() as connection:
         connection.execute(text(f"CREATE SCHEMA {NEW_SCHEMA}"))
+    engine.dispose()
 
     def take_place(live: Connection) -> None:
         schema = live.execute(text("SELECT quote_ident(current_schema())")).scalar_one()
@@ -198,7 +213,8 @@ def _postgresql_beside(database_url: str) -> Beside:
     def new() -> Engine:
         return schema_writer(database_url, NEW_SCHEMA)
 
-    return Beside(Store(new()), take_place, after, after, new)
+    store = Store(new())
+    return Beside(store, lambda: None, take_place, after, after, new)
 
 
 def positions(connection: Connection) -> dict[tuple[str, int], int]:

@@ -2,15 +2,23 @@
 
 After a pause the first arrival waits 2 ms for company; under steady load a transaction begins at most every 20 ms, or
 as soon as 20,000 records wait. (A commit costs about a millisecond of processor time whatever is in it.)
+
+Where more waits than one transaction takes, what was written to the log first comes first, and outcomes before the
+decisions of their time: an event that finds its attempts is written once, with its status, where one that comes before
+them is written, and then changed with all its indexes. Batches of one partition keep their order.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
+
+from faust.types import TP
 
 from processors.projection.changes import Changes
 from processors.runtime.batches import Batch
+from schemas.topics import Topic
 
 RECORDS_MAX = 20_000
 AHEAD_RECORDS_MAX = 20_000
@@ -26,13 +34,18 @@ class Pending:
     changes: Changes
     written: "asyncio.Future[None]"
 
+    @property
+    def turn_ms(self) -> int:
+        """By the log's time, when it is this batch's turn."""
+        return self.batch.records[0 if self.batch.tp.topic == Topic.OUTCOMES else -1].timestamp
+
 
 class Transactions:
     """`add` from any task of the loop, while one task runs `run`."""
 
     def __init__(self, write: Callable[[Sequence[Pending]], Awaitable[None]]) -> None:
         self._write = write
-        self._waiting: deque[Pending] = deque()
+        self._waiting: dict[TP, deque[Pending]] = {}
         self._records = 0
         self._arrived = asyncio.Event()
         self._enough = asyncio.Event()
@@ -49,7 +62,7 @@ class Transactions:
             self._room.clear()
             await self._room.wait()
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(Pending(batch, changes, written))
+        self._waiting.setdefault(batch.tp, deque()).append(Pending(batch, changes, written))
         self._records += len(batch)
         self._arrived.set()
         if self._records >= RECORDS_MAX:
@@ -80,11 +93,17 @@ class Transactions:
 
     def _take(self) -> list[Pending]:
         """Whole batches, up to 20,000 records in all; at least one."""
-        group = [self._waiting.popleft()]
-        records = len(group[0].batch)
-        while self._waiting and records + len(self._waiting[0].batch) <= RECORDS_MAX:
-            group.append(self._waiting.popleft())
-            records += len(group[-1].batch)
+        group: list[Pending] = []
+        records = 0
+        while self._waiting:
+            first = min((waiting[0] for waiting in self._waiting.values()), key=attrgetter("turn_ms"))
+            if group and records + len(first.batch) > RECORDS_MAX:
+                break
+            group.append(first)
+            records += len(first.batch)
+            self._waiting[first.batch.tp].popleft()
+            if not self._waiting[first.batch.tp]:
+                del self._waiting[first.batch.tp]
         self._records -= records
         self._room.set()
         if not self._waiting:

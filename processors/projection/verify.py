@@ -31,7 +31,7 @@ def verify(database_url: str, bootstrap: str, step: Step = lambda step: None) ->
     """The first hundred. Raises RebuildFailed, DatabaseAway."""
     reader = Reader(database_url, 1)
     with beside_live(database_url, step) as beside:
-        fill(beside.store, bootstrap, step)
+        fill(beside, bootstrap, step)
         live = reader.connect().execution_options()
         if live.dialect.name == "postgresql":
             live = live.execution_options(isolation_level="REPEATABLE READ")

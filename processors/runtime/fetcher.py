@@ -37,6 +37,7 @@ POLL_SECONDS = 0.05
 LAG_EVERY_SECONDS = 1.0
 LAG_EVERY_SECONDS_AT_FIRST = 0.1  # until all partitions were read to their ends
 FETCH_WAIT_MS = 100  # new partitions wait for the fetch under way, then for one that has few of them yet
+FETCH_BYTES = "fetch.message.max.bytes"
 ASKED_FOR_MAX = 8
 ASK_SECONDS = 1.0
 ASKED_ENDS_MAX = 100  # a look, each a millisecond
@@ -55,9 +56,11 @@ NOT_FETCHED = 2**63
 class Fetcher:
     """All methods but `_run` and what it calls are for the event loop's thread."""
 
-    def __init__(self, bootstrap: str, group: str) -> None:
+    def __init__(self, bootstrap: str, group: str, at_once_bytes: int | None = None) -> None:
+        """`at_once_bytes`: about how much of one partition is fetched before the others have their turn."""
         config = reader_config(bootstrap, f"{group}-fetch")
-        self._consumer = Consumer(config | {"queued.max.messages.kbytes": 32_768, "fetch.wait.max.ms": FETCH_WAIT_MS})
+        config |= {"queued.max.messages.kbytes": 32_768, "fetch.wait.max.ms": FETCH_WAIT_MS}
+        self._consumer = Consumer(config | ({} if at_once_bytes is None else {FETCH_BYTES: at_once_bytes}))
         self._loop = asyncio.get_running_loop()
         self._epoch = 0
         self._offered = 0  # weight; written by the fetcher's thread only

@@ -159,6 +159,12 @@ class Runtime:
         """
         self.consumer.start_from = positions
 
+    def read_side_by_side(self, at_once_bytes: int) -> None:
+        """Of each partition about this much is fetched at once, so that what was written at a time is read at a time:
+        for agents that put together what stands on several topics.
+        """
+        self.consumer.at_once_bytes = at_once_bytes
+
     # Running
 
     @property

@@ -98,6 +98,7 @@ class Consumer(driver.Consumer):
     fetcher: Fetcher | None = None
     on_draining: Callable[[], Awaitable[None]] | None = None
     start_from: Callable[[set[TP]], Awaitable[Mapping[TP, int | None]]] | None = None
+    at_once_bytes: int | None = None
     unsettled_since: float | None = None
     """By the monotonic clock: since when this member waits for the end of a rebalance; None while it does not."""
 
@@ -113,7 +114,7 @@ class Consumer(driver.Consumer):
         self._confirmed: dict[TP, int] = {}
         self._draining = False
         self.unsettled_since = time.monotonic()
-        self.fetcher = Fetcher(_bootstrap(self.app), self.app.conf.id)
+        self.fetcher = Fetcher(_bootstrap(self.app), self.app.conf.id, self.at_once_bytes)
 
     async def on_stop(self) -> None:
         await super().on_stop()

@@ -14,6 +14,7 @@ from sqlalchemy import Table
 
 from schemas.read_model.audit import AuditRow, audit_log
 from schemas.read_model.breaches import BreachRow, guardrail_breaches
+from schemas.read_model.calls import CallRow, model_calls
 from schemas.read_model.entities import EntityRow, entities
 from schemas.read_model.events import (
     NUMBER_BITS,
@@ -51,6 +52,7 @@ __all__ = [
     "AttemptRow",
     "AuditRow",
     "BreachRow",
+    "CallRow",
     "ConflictRow",
     "EntityRow",
     "EventRow",
@@ -72,6 +74,7 @@ __all__ = [
     "key_of",
     "log_positions",
     "metadata",
+    "model_calls",
     "projects",
     "read_model_state",
     "rules_of",
@@ -89,6 +92,7 @@ ROWS: dict[Table, type[NamedTuple]] = {
     event_conflicts: ConflictRow,
     audit_log: AuditRow,
     guardrail_breaches: BreachRow,
+    model_calls: CallRow,
     entities: EntityRow,
     projects: ProjectRow,
     tasks: TaskRow,

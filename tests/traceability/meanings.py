@@ -119,7 +119,7 @@ TOPICS = {
     "burn.telemetry": TopicMeaning(
         "workspace",
         "Telemetry",
-        "Model calls, and all else that changes an organization's guardrails; decided by control.",
+        "Model calls, and all else that changes an organization's guardrails; decided by control, read by projection.",
     ),
     "deliveries": TopicMeaning("endpoint", "Delivery", "Deliveries to make; written by admission, read by delivery."),
     "outcomes": TopicMeaning("event", "Outcome", "What each attempt came to; read by projection."),

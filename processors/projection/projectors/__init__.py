@@ -23,7 +23,7 @@ The topic has as many partitions as all others (`schemas/topics.py`). Beside rec
 
 from processors.projection.changes import Projector, each
 from processors.projection.columns import together
-from processors.projection.projectors import attempts, audit, entities, events, items
+from processors.projection.projectors import attempts, audit, calls, entities, events, items
 from schemas.codec import DECISION, OUTCOME
 from schemas.topics import Topic
 
@@ -33,4 +33,5 @@ PROJECTORS: dict[Topic, Projector] = {
     Topic.AUDIT: each(audit.apply),
     Topic.CONTROL: each(entities.apply),
     Topic.ITEMS: each(items.apply),
+    Topic.BURN_TELEMETRY: each(calls.apply),
 }

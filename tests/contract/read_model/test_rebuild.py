@@ -14,6 +14,7 @@ from ingest_gateway.read_model import ReadModel
 from ingest_gateway.read_model.event_pages import EventFilter
 from operations.kafka_clients import producer_config
 from operations.read_model_engine import Reader, writer_engine
+from processors.projection import replay as replay_module
 from processors.projection.decide import project
 from processors.projection.rebuild import rebuild
 from processors.projection.replay import ends_of, replay
@@ -82,6 +83,18 @@ def test_the_rebuilt_one_takes_its_place_whole_and_the_writer_notices(log: str, 
     again.apply([project(decided(a_decision(9_999), first_offset=10_000))])
     assert len(contents(database_url)["events"]) == EVENTS + 1
     again.close()
+
+
+@pytest.mark.requirement("F52")
+def test_what_other_processes_read_is_the_same(
+    log: str, live: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a log that is long."""
+    before = contents(database_url)
+    monkeypatch.setattr(replay_module, "MANY_RECORDS", 0)
+    assert rebuild(database_url, log).records == 2 * EVENTS + 2
+    assert contents(database_url) == before
+    assert verify(database_url, log) == []
 
 
 @pytest.mark.requirement("F52", "A-085")

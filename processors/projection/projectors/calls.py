@@ -1,0 +1,58 @@
+"""`burn.telemetry`: each call of a model is one row, whether it was told of or settles a reservation. Pure.
+
+All else on the topic (reservations, flags, policies, questions) changes nothing here.
+"""
+
+from processors.projection.changes import Changes, LogRecord, key_text, plain_text
+from schemas.burn import Calls, ModelCall, Settle, decode_payload
+from schemas.read_model import CallRow, model_calls
+from schemas.records import Telemetry
+
+BIGGEST = 2**63 - 1
+
+
+def apply(changes: Changes, record: LogRecord) -> None:
+    told = Telemetry.decode(record.value)
+    if told.kind not in (Calls.kind, Settle.kind):
+        return
+    workspace, telling = key_text(told.workspace), key_text(told.id)
+    payload = decode_payload(told)
+    calls = payload.calls if isinstance(payload, Calls) else [payload.call] if isinstance(payload, Settle) else []
+    rows = [
+        _row(workspace, f"{telling}/{place}", call, record.offset)
+        for place, call in enumerate(calls)
+        if call is not None
+    ]
+    changes.rows[model_calls] += rows
+
+
+def _row(workspace: str, place: str, call: ModelCall, offset: int) -> CallRow:
+    row = CallRow(
+        workspace=workspace,
+        id=key_text(call.event_id or place),
+        log_offset=offset,
+        at_ms=call.ts_ms,
+        provider=plain_text(call.provider),
+        model=plain_text(call.model),
+        endpoint=plain_text(call.endpoint),
+        status=call.status,
+        latency_ms=call.latency_ms,
+        streamed=int(call.stream),
+        tokens_in=call.tokens_in,
+        tokens_out=call.tokens_out,
+        cached_tokens=call.cached_tokens,
+        usage=call.usage,
+        cost_nano=call.cost_nano,
+        price=call.price,
+        source=call.source,
+        key_id=plain_text(call.key_id),
+        project=plain_text(call.project),
+        user_id=plain_text(call.user),
+        session_id=plain_text(call.session_id),
+        trace_id=plain_text(call.trace_id),
+        fingerprint=plain_text(call.fingerprint),
+        retry_count=call.retry_count,
+    )
+    if max(value for value in row if isinstance(value, int)) > BIGGEST:
+        raise ValueError("a call's number has more than 63 bits")
+    return row

@@ -1,0 +1,59 @@
+"""Calls of models, as the burn surface was told of them."""
+
+from typing import NamedTuple
+
+from sqlalchemy import BigInteger, Column, Index, Table, Text
+
+from schemas.read_model.tables import Rules, metadata
+
+CALLS_KEPT_DAYS = 100
+"""As long as the topic `burn.telemetry` keeps its records."""
+
+
+class CallRow(NamedTuple):
+    """One model call (schemas.burn.ModelCall): what it cost, whose it was, how it went.
+
+    `id`: the caller's own `event_id`; without one the telemetry record's id and the call's place in it. A call that was
+    told of again is one row, as it was told first. `at_ms`: when it was made, as the caller says. `cost_nano`:
+    billionths of a US dollar.
+    """
+
+    workspace: str
+    id: str
+    log_offset: int
+    at_ms: int
+    provider: str
+    model: str
+    endpoint: str
+    status: int
+    latency_ms: int
+    streamed: int
+    tokens_in: int
+    tokens_out: int
+    cached_tokens: int
+    usage: int  # schemas.burn.UsageFrom
+    cost_nano: int
+    price: int  # schemas.burn.Price
+    source: int  # schemas.burn.Source
+    key_id: str
+    project: str
+    user_id: str
+    session_id: str
+    trace_id: str
+    fingerprint: str
+    retry_count: int
+
+
+_NUMBERS = frozenset(name for name, kind in CallRow.__annotations__.items() if kind is int)
+
+model_calls = Table(
+    "model_calls",
+    metadata,
+    Column("workspace", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    *(Column(name, BigInteger if name in _NUMBERS else Text, nullable=False) for name in CallRow._fields[2:]),
+    Index("ix_model_calls_order", "workspace", "at_ms"),
+    Index("ix_model_calls_at", "at_ms"),
+    info={"rules": Rules(time="at_ms", kept_days=CALLS_KEPT_DAYS)},
+    sqlite_with_rowid=False,
+)
