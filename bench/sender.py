@@ -41,6 +41,36 @@ async def send_steadily(surface: Mapping[str, Any], stream: str, rate: float, se
     return [task.result() for task in tasks]
 
 
+async def send_batches(surface: Mapping[str, Any], stream: str, rate: float, seconds: float, size: int) -> list[Sent]:
+    """The same rate of events by the batch route, `size` in a request; times are the request's. Returns when all are
+    answered.
+    """
+    headers = {"Authorization": f"Bearer {surface['live_key']}", "Content-Type": "application/json"}
+    url = f"{surface['url']}/v1/events/batch"
+    interval_ns = round(1e9 * size / rate)
+    first_ns = time.monotonic_ns() + interval_ns
+    async with aiohttp.ClientSession(headers=headers) as session, asyncio.TaskGroup() as group:
+        tasks = []
+        for number in range(round(rate * seconds / size)):
+            due_ns = first_ns + number * interval_ns
+            await asyncio.sleep(max(0.0, (due_ns - time.monotonic_ns()) / 1e9))
+            events = [an_order(stream, number * size + place) for place in range(size)]
+            tasks.append(group.create_task(_send_batch(session, url, events, due_ns)))
+    return [sent for task in tasks for sent in task.result()]
+
+
+async def _send_batch(session: aiohttp.ClientSession, url: str, events: list[bytes], due_ns: int) -> list[Sent]:
+    try:
+        async with session.post(url, data=b'{"events":[' + b",".join(events) + b"]}") as answer:
+            body, answered_ns = await answer.read(), time.monotonic_ns()
+            results = json.loads(body)["results"] if answer.status == 200 else []
+    except aiohttp.ClientError:
+        answered_ns, results = time.monotonic_ns(), []
+    told = [(result["status"], result.get("event", {}).get("id", "")) for result in results]
+    told += [(0, "")] * (len(events) - len(told))
+    return [Sent(False, due_ns, answered_ns, status, event_id) for status, event_id in told]
+
+
 async def _send(session: aiohttp.ClientSession, url: str, stream: str, number: int, due_ns: int) -> Sent:
     keyed = number % 2 == 0
     headers = {"Idempotency-Key": str(uuid.uuid4())} if keyed else None

@@ -49,9 +49,9 @@ def main() -> int:
     for part, database, found in run(asked):
         rows += rows_of(part, database, found)
         save(part, database, found)
-    print(f"\n{'':<44} {'figure':>24}  goal")
+    print(f"\n{'':<58} {'figure':>22}  goal")
     for label, figure, goal, met in rows:
-        print(f"{label:<44} {figure:>24}  {goal}{'' if met is None else ': met' if met else ': MISSED'}")
+        print(f"{label:<58} {figure:>22}  {goal}{'' if met is None else ': met' if met else ': MISSED'}")
     return 0 if all(met is not False for *_, met in rows) else 1
 
 
@@ -110,10 +110,7 @@ def rows_of(part: str, database: str, found: dict[str, Any]) -> list[Row]:
             (f"rebuild, {database}", f"{rebuilt} events/s", goals[1], rebuilt >= REBUILD_GOAL),
         ]
     if part == "visible":
-        times = found["accepted_to_visible"]
-        figure = f"p50 {times['p50_ms']:.0f}, p99 {times['p99_ms']:.0f} ms"
-        met = times["p50_ms"] <= VISIBLE_P50_MS and times["p99_ms"] <= VISIBLE_P99_MS and not found["not_seen"]
-        return [(f"accepted → visible, {database}", figure, f"p50 ≤ {VISIBLE_P50_MS:g}, p99 ≤ {VISIBLE_P99_MS:g}", met)]
+        return [_row_of_way(way, database, found) for way in visible.WAYS]
     print(f"{'':<20} {ROW_HEAD}")
     rows: list[Row] = []
     for question, figures in found["figures"].items():
@@ -122,6 +119,16 @@ def rows_of(part: str, database: str, found: dict[str, Any]) -> list[Row]:
         label, figure = f"{question} of {found['held']}, {database}", f"p99 {figures['p99_ms']:.1f} ms"
         rows.append((label, figure, "" if goal is None else f"≤ {goal:g}", goal and figures["p99_ms"] <= goal))
     return rows
+
+
+def _row_of_way(way: str, database: str, found: dict[str, Any]) -> Row:
+    of_way = found[way]
+    times = of_way["accepted_to_visible"]
+    figure = f"p50 {times['p50_ms']:.0f}, p99 {times['p99_ms']:.0f} ms"
+    lost = of_way["not_seen"] or of_way["not_accepted"]
+    met = times["p50_ms"] <= VISIBLE_P50_MS and times["p99_ms"] <= VISIBLE_P99_MS and not lost
+    goal = f"p50 ≤ {VISIBLE_P50_MS:g}, p99 ≤ {VISIBLE_P99_MS:g}"
+    return f"accepted → visible at {found['rate']:g}/s, {way}, {database}", figure, goal, met
 
 
 def save(part: str, database: str, found: dict[str, Any]) -> None:

@@ -159,11 +159,12 @@ def delete_aged(connection: Connection, table: Table, now_ms: int) -> int:
     return connection.execute(delete(table).where(key.in_(old.limit(SLICE_ROWS)))).rowcount
 
 
-_OLD = text(
+OLD_EVENTS = (
     "SELECT id, metadata, received_ms FROM events WHERE scope = :scope AND stream = :stream"
     " AND received_ms < :before_ms AND workspace = :workspace AND environment = :environment"
     " ORDER BY received_ms LIMIT :most"
 )
+_OLD = text(OLD_EVENTS)
 _METADATA = text("DELETE FROM events_metadata WHERE term = :term AND received_ms = :received_ms AND id = :id")
 _NEXT_STREAM = text(
     "SELECT scope, workspace, environment, stream FROM events WHERE (scope, stream) > (:scope, :stream)"

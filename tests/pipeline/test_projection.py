@@ -52,16 +52,30 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def projection(broker: str, tmp_path: Path) -> Iterator[Worker]:
-    worker = Worker("projection", broker, tmp_path)
+def projection(broker: str, database_url: str, tmp_path: Path) -> Iterator[Worker]:
+    worker = Worker("projection", broker, tmp_path, DATABASE_URL=database_url)
     worker.start_until_ready()
     yield worker
     worker.stop()
 
 
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'read-model.sqlite'}"
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """SQLite's, where a test does not ask for PostgreSQL's."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield f"sqlite:///{tmp_path / 'read-model.sqlite'}"
+        return
+    pytest.importorskip("psycopg", reason="psycopg, the driver for PostgreSQL, is not installed here")
+    from tests.support import postgresql
+
+    programs = postgresql.binaries()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed here (Debian: apt-get install postgresql)")
+    server = postgresql.Server(programs)
+    server.start()
+    yield server.new_database()
+    server.stop()
+    server.remove()
 
 
 def append(bootstrap: str, seed: int, count: int) -> None:
@@ -131,10 +145,11 @@ def has_more(database_url: str, events: int) -> bool:
 
 
 @pytest.mark.requirement("F49")
+@pytest.mark.parametrize(("database_url", "seed"), [("sqlite", 1), ("postgresql", 8)], indirect=["database_url"])
 def test_killed_again_and_again_under_load_it_leaves_no_gap_and_no_double(
-    broker: str, projection: Worker, database_url: str, tmp_path: Path
+    broker: str, projection: Worker, database_url: str, seed: int, tmp_path: Path
 ) -> None:
-    load = threading.Thread(target=append, args=[broker, 1, KILLS * RECORDS_A_KILL])
+    load = threading.Thread(target=append, args=[broker, seed, KILLS * RECORDS_A_KILL])
     load.start()
     chance = random.Random(7)
     for _ in range(KILLS):

@@ -1,14 +1,17 @@
 """What streams keep no longer leaves the read model in slices, with all that belongs to it and nothing else."""
 
+import re
+
 import msgspec
 import pytest
-from sqlalchemy import Table
+from sqlalchemy import Table, text
 
+from operations.read_model_engine import writer_engine
 from processors.projection.decide import project
-from processors.projection.retention import SLICE_EVENTS, SLICE_ROWS, START, Expiring, expiring, kept_days
+from processors.projection.retention import OLD_EVENTS, SLICE_EVENTS, SLICE_ROWS, START, Expiring, expiring, kept_days
 from processors.projection.store import Store
 from schemas.entities import Stream
-from schemas.read_model import audit_log, event_conflicts
+from schemas.read_model import audit_log, event_conflicts, scope_of
 from schemas.topics import DAY_MS, stream_topic
 from tests.contract.read_model.test_store import contents
 from tests.support.log_records import (
@@ -122,3 +125,19 @@ def test_metadata_of_an_earlier_admission_goes(store: Store, database_url: str) 
     assert len(contents(database_url)["events_metadata"]) == 2
     walk(store, RECEIVED_MS + 4 * DAY_MS)
     assert [row[1] for row in contents(database_url)["events_metadata"]] == [RECEIVED_MS + DAY_MS]
+
+
+@pytest.mark.requirement("A-020")
+def test_a_slice_is_found_by_an_index_so_its_lock_is_short_however_many_events_there_are(
+    store: Store, database_url: str
+) -> None:
+    fill(store, range(2_000), received_ms=RECEIVED_MS)
+    asked = expiring((WORKSPACE, "live", "orders"), 5, RECEIVED_MS)._asdict()
+    asked |= {"scope": scope_of(WORKSPACE, "live"), "most": SLICE_EVENTS}
+    engine = writer_engine(database_url)
+    explain = "EXPLAIN QUERY PLAN" if engine.dialect.name == "sqlite" else "EXPLAIN"
+    with engine.connect() as connection:
+        plan = "\n".join(str(row) for row in connection.execute(text(f"{explain} {OLD_EVENTS}"), asked))
+    engine.dispose()
+    assert "ix_events_stream" in plan
+    assert not re.search(r"\b(SCAN events|Seq Scan|Sort|TEMP B-TREE)\b", plan), plan
