@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from bench.figures import Figures, figures_of
 from bench.sender import Sent
@@ -57,18 +57,23 @@ def hops_of(bootstrap: str, sent: Iterable[Sent], arrivals: Mapping[str, int]) -
 def read_stamps(bootstrap: str) -> dict[str, Stamps]:
     """What the log says of each event, by its id."""
     stamps: dict[str, Stamps] = {}
-    for value, at_ns in _records(bootstrap, Topic.DELIVERIES):
-        delivery = Delivery.decode(value)
+    for message in records_of(bootstrap, Topic.DELIVERIES):
+        delivery, at_ns = Delivery.decode(message.value() or b""), appended_ns(message)
         stamp = stamps.setdefault(delivery.event_id, Stamps())
         stamp.appended_ns, stamp.routed_ns = delivery.received_ms * MILLISECOND_NS, at_ns
-    for value, _at_ns in _records(bootstrap, Topic.OUTCOMES):
-        outcome = Outcome.decode(value)
+    for message in records_of(bootstrap, Topic.OUTCOMES):
+        outcome = Outcome.decode(message.value() or b"")
         stamps.setdefault(outcome.event_id, Stamps()).started_ns = outcome.started_ms * MILLISECOND_NS
     return stamps
 
 
-def _records(bootstrap: str, topic: str) -> Iterator[tuple[bytes, int]]:
-    """Value and append time of every record that the topic has now."""
+def appended_ns(message: Message) -> int:
+    """The broker's append time."""
+    return message.timestamp()[1] * MILLISECOND_NS
+
+
+def records_of(bootstrap: str, topic: str) -> Iterator[Message]:
+    """Every record that the topic has now."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "bench-hops", "enable.auto.commit": False})
     metadata = consumer.list_topics(topic, timeout=READ_SECONDS).topics[topic]
     ends = {
@@ -79,7 +84,7 @@ def _records(bootstrap: str, topic: str) -> Iterator[tuple[bytes, int]]:
     consumer.assign([TopicPartition(topic, partition, 0) for partition in unread])
     while unread and (message := consumer.poll(READ_SECONDS)) is not None:
         if message.error() is None:
-            yield message.value() or b"", message.timestamp()[1] * MILLISECOND_NS
+            yield message
             if (message.offset() or 0) + 1 >= ends[message.partition() or 0]:
                 unread.discard(message.partition() or 0)
     consumer.close()

@@ -23,7 +23,7 @@ from processors.guardrails import agent as guardrails
 from processors.kv_mirror.mirror import KvMirror
 from processors.rates import agent as rates
 from processors.runtime.batches import Batch, Record
-from processors.runtime.outbox import OutboxFailed
+from processors.runtime.outbox import OutboxBatch, OutboxFailed
 from processors.runtime.runtime import Runtime
 from processors.runtime.work import Work
 from schemas.codec import Undecodable
@@ -51,8 +51,8 @@ class ControlAgent:
         self._resumed: set[int] = set()
         self._nudges: set[asyncio.Task[None]] = set()
 
-    async def handle(self, batch: Batch) -> None:
-        work = self._runtime.begin(batch)
+    async def handle(self, batch: Batch) -> OutboxBatch | None:
+        work = self._runtime.begin(batch, eager=True)
         state = ControlState(work.table(TABLE))
         state.sweep(batch.records[0].timestamp)
         effects = [self._one(work, state, record) for record in batch.records]
@@ -60,9 +60,10 @@ class ControlAgent:
             passed = passed_entity(batch.records[-1].offset + 1)
             work.produce(Topic.ITEMS, passed.encode(), key=passed.key, partition=batch.tp.partition)
         await work.commit()
-        await self._tell(effects)
+        told = self._tell(effects)
         if batch.tp.partition in self._assigned:
             self._take_up(batch.tp.partition, state, effects)
+        return told
 
     def _one(self, work: Work, state: ControlState, record: Record) -> Effects:
         try:
@@ -83,13 +84,17 @@ class ControlAgent:
         note(asked, effects)
         return replace(effects, of_work=asked.command.surface == WORK)
 
-    async def _tell(self, effects: list[Effects]) -> None:
-        """Verdicts go out once `control` has what they tell of: who gets one may look for it there at once."""
-        out = self._runtime.outbox.batch()
-        for one in effects:
-            for partition, verdict in one.verdicts:
-                out.produce(Topic.VERDICTS, verdict.encode(), partition=partition)
-        await out.confirmed()
+    def _tell(self, effects: list[Effects]) -> OutboxBatch | None:
+        """Verdicts go out once `control` has what they tell of: who gets one may look for it there at once. The next
+        batch needs them for nothing, so it does not wait for them.
+        """
+        verdicts = [one for effect in effects for one in effect.verdicts]
+        if not verdicts:
+            return None
+        out = self._runtime.outbox.batch(eager=True)
+        for partition, verdict in verdicts:
+            out.produce(Topic.VERDICTS, verdict.encode(), partition=partition)
+        return out
 
     def _take_up(self, partition: int, state: ControlState, effects: list[Effects]) -> None:
         if partition not in self._resumed:

@@ -3,9 +3,10 @@
 `agent` registers a handler of whole batches. Batches of one partition run one after the other, those of different
 partitions as concurrent tasks; with `takes_turns`, for agents whose topics share a table, those of one partition number
 run in turns whatever their topics (turns.py). What a handler must do is small: isolate each record's errors (dead
-letters), produce through its `Work`, and `await work.commit()`; the runtime then confirms the batch. An exception that
-leaves a handler is a failure of the infrastructure: the process stops with it, unconfirmed, and is started again.
-Nothing is acked because something raised.
+letters), produce through its `Work`, and `await work.commit()`; the runtime then confirms the batch. What a handler
+tells after its commit it may return unconfirmed (`Told`): the partition's next batch begins, and this one is confirmed
+once the broker has all of it. An exception that leaves a handler is a failure of the infrastructure: the process stops
+with it, unconfirmed, and is started again. Nothing is acked because something raised.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ from operations.settings import Settings
 from operations.topic_admin import PartitionsChanged
 from processors.runtime import metrics
 from processors.runtime.batches import Batch, joined
-from processors.runtime.outbox import Outbox
+from processors.runtime.outbox import Outbox, OutboxBatch
 from processors.runtime.table import TableSpec
 from processors.runtime.tables import Tables
 from processors.runtime.transport import Consumer
@@ -38,7 +39,8 @@ from processors.runtime.work import Work
 from schemas.control_view import ControlView
 
 log = logging.getLogger(__name__)
-Handler = Callable[[Batch], Awaitable[None]]
+Told = OutboxBatch | None
+Handler = Callable[[Batch], Awaitable[Told]]
 PartitionsCallback = Callable[[set[TP]], Awaitable[None]]
 SESSION_TIMEOUT_SECONDS = 6.0
 COMMIT_INTERVAL_SECONDS = 0.5
@@ -260,6 +262,7 @@ class Runtime:
         mine = [batch for batch in batches if self._owns(batch)]
         if not mine or self.failed.done():
             return
+        place = name, mine[0].tp.partition
         try:
             await self.control.caught_up()
             await self.tables.open(mine[0].tp.partition)
@@ -267,19 +270,33 @@ class Runtime:
             if not mine:
                 return
             with self._noted(name, mine) if confirm else nullcontext():
-                await handle(joined(mine))
+                told = await handle(joined(mine))
+                await self.consumer.telling.over(place)
         except Exception as error:
-            batch = mine[0]
-            event(log, "agent.failed", logging.ERROR, agent=name, topic=batch.tp.topic, offset=batch.first_offset)
-            self.fail(error)
+            self._failed(name, mine, error)
             return
+        finish = partial(self._finished, mine, confirm)
+        if told is None:
+            finish()
+        else:
+            confirmed = self._confirmed(name, mine, told)
+            self.consumer.telling.begin(place, confirmed, finish, partial(self._failed, name, mine))
         for batch in mine:
-            self._handled(batch, confirm)
+            self._release(batch)
         records = sum(len(batch) for batch in mine)
         self.handled_records += 0 if mine[0].tp.topic in self.unwatched else records
         metrics.RECORDS.labels(name).inc(records)
         metrics.BATCH_RECORDS.labels(name).observe(records)
         metrics.BATCH_SECONDS.labels(name).observe(asyncio.get_running_loop().time() - started)
+
+    async def _confirmed(self, name: str, batches: list[Batch], told: OutboxBatch) -> None:
+        with self._noted(name, batches):
+            await told.confirmed()
+
+    def _failed(self, name: str, batches: list[Batch], error: Exception) -> None:
+        first = batches[0]
+        event(log, "agent.failed", logging.ERROR, agent=name, topic=first.tp.topic, offset=first.first_offset)
+        self.fail(error)
 
     @contextmanager
     def _noted(self, name: str, batches: list[Batch]) -> Iterator[None]:
@@ -292,12 +309,17 @@ class Runtime:
         finally:
             del self._calls[id(call)]
 
-    def _handled(self, batch: Batch, confirm: bool) -> None:
-        fetcher = self.consumer.fetcher
-        if fetcher is not None and fetcher.owns(batch):
-            if confirm:
+    def _finished(self, batches: list[Batch], confirm: bool) -> None:
+        """Nothing after a failure: what failed may stand before these."""
+        if not confirm or self.failed.done():
+            return
+        for batch in batches:
+            if self._owns(batch):
                 self.consumer.confirm(batch.tp, batch.next_offset)
-            fetcher.release(batch)
+
+    def _release(self, batch: Batch) -> None:
+        if self._owns(batch):
+            self.consumer.release(batch)
 
     def _owns(self, batch: Batch) -> bool:
         fetcher = self.consumer.fetcher

@@ -26,6 +26,7 @@ from processors.runtime.assignor import CopartitionAssignor
 from processors.runtime.batches import Batch, BatchMessage
 from processors.runtime.fetcher import Fetcher
 from processors.runtime.lease import Lease
+from processors.runtime.telling import Telling
 
 log = logging.getLogger(__name__)
 FINISH_SECONDS_MAX = 8.0
@@ -108,6 +109,7 @@ class Consumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.lease = Lease(self.app.conf.broker_session_timeout)
+        self.telling = Telling()
 
     async def on_start(self) -> None:
         await super().on_start()
@@ -176,14 +178,17 @@ class Consumer(driver.Consumer):
         if self.on_draining is not None:
             await self.on_draining()
         deadline = self.loop.time() + FINISH_SECONDS_MAX
-        while self.fetcher.in_flight() and self.loop.time() < deadline:  # noqa: ASYNC110 — bounded, and rare
+        while self._unfinished() and self.loop.time() < deadline:  # noqa: ASYNC110 — bounded, and rare
             await asyncio.sleep(0.005)
-        if self.fetcher.in_flight():
-            event(log, "rebalance.unfinished", logging.WARNING, batches=self.fetcher.in_flight())
+        if self._unfinished():
+            event(log, "rebalance.unfinished", logging.WARNING, batches=self._unfinished())
         await self.maybe_wait_for_commit_to_finish()  # one that runs already has older offsets, and Faust adds none
         await super().commit_and_end_transactions()
         self._confirmed.clear()
         self.fetcher.unassign()
+
+    def _unfinished(self) -> int:
+        return len(self.telling) + (0 if self.fetcher is None else self.fetcher.in_flight())
 
     def ack(self, message: Any) -> bool:
         """Faust's acks decide nothing here; see `confirm`."""

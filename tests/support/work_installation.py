@@ -106,6 +106,11 @@ class WorkInstallation:
     processors: dict[str, Processor]
     environment: dict[str, str]
 
+    def pids(self) -> dict[str, int]:
+        """Of the broker and the processes, by name."""
+        assert self.broker.pid is not None
+        return {"broker": self.broker.pid} | {group: processor.pid for group, processor in self.processors.items()}
+
     def settings(self, **env: str) -> Settings:
         free = {f"ATLAS_{name}_PORT": "0" for name in ("EVENTS", "WORK", "SPINE", "BURN", "METRICS")}
         return Settings.from_env({**self.environment, **free, **env})

@@ -30,6 +30,15 @@ def test_events_get_8_retries_over_22_to_27_hours(delivery_id: str) -> None:
     assert 22.35 * HOUR_MS <= times[-1] <= 26.85 * HOUR_MS
 
 
+@pytest.mark.requirement("W-055")
+@given(st.text(min_size=1, max_size=30))
+def test_works_retries_begin_after_a_second_and_come_to_an_hour(delivery_id: str) -> None:
+    rungs_seconds = (1, 5, 25, 120, 600, *[3_600] * 18)
+    times = due_times(LADDERS[EndpointClass.WORK], delivery_id)
+    for pause_ms, rung in zip((b - a for a, b in zip([0, *times], times, strict=False)), rungs_seconds, strict=False):
+        assert rung * 1_000 <= pause_ms <= rung * 1_200
+
+
 @pytest.mark.requirement("W-055", "X-29")
 @given(st.text(min_size=1, max_size=30), st.integers(0, 5_000))
 def test_works_last_rung_repeats_until_24_hours_are_over(delivery_id: str, attempt_ms: int) -> None:

@@ -1,4 +1,4 @@
-"""Small parts of the runtime: turns, progress, dead letters, joined batches, sparse log lines."""
+"""Small parts of the runtime: turns, telling, progress, dead letters, joined batches, sparse log lines."""
 
 import asyncio
 import logging
@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from operations.logs import Sparse
 from processors.runtime.batches import Batch, Record, joined
+from processors.runtime.outbox import OutboxFailed
+from processors.runtime.telling import Telling
 from processors.runtime.turns import TURN_RECORDS_MAX, Turns
 from processors.runtime.watchdog import Progress
 from processors.runtime.work import DEAD_VALUE_BYTES_MAX, dead_letter_of
@@ -185,3 +187,36 @@ def test_what_strangers_cause_is_logged_once_a_second_a_kind_and_counted(caplog:
         {"offset": 30, "suppressed": 9},
         {"offset": 99},
     ]
+
+
+class Told:
+    """What a handler told, until the test says what became of it."""
+
+    def __init__(self, telling: Telling, place: object) -> None:
+        self.confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.heard: list[object] = []
+        telling.begin(place, self.confirmed, lambda: self.heard.append("finished"), self.heard.append)
+
+
+@pytest.mark.requirement("F18", "F20")
+async def test_a_batch_is_finished_when_what_was_told_is_confirmed_and_not_before_the_one_before_it() -> None:
+    telling = Telling()
+    first, elsewhere = Told(telling, ("control", 1)), Told(telling, ("control", 2))
+    next_batch = asyncio.create_task(telling.over(("control", 1)))
+    await settle()
+    assert (len(telling), first.heard, next_batch.done()) == (2, [], False)
+    elsewhere.confirmed.set_result(None)
+    await settle()
+    assert (len(telling), elsewhere.heard, next_batch.done()) == (1, ["finished"], False)
+    first.confirmed.set_result(None)
+    await next_batch
+    assert (len(telling), first.heard) == (0, ["finished"])
+
+
+@pytest.mark.requirement("F18")
+async def test_a_batch_whose_verdicts_are_lost_is_not_finished() -> None:
+    telling, lost = Telling(), OutboxFailed("verdicts: gone")
+    told = Told(telling, ("control", 1))
+    told.confirmed.set_exception(lost)
+    await telling.over(("control", 1))
+    assert (len(telling), told.heard) == (0, [lost])

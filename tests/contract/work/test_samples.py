@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.work.test_documents import told
+from tests.support.programs import told
 from tests.support.work_installation import WorkSurface
 
 SEEDS = sorted((Path(__file__).parents[4] / "shared" / "seeds").glob("001_*.txt"))

@@ -1,0 +1,44 @@
+"""What agents told after a batch's commit, on its way to the broker while the next batch is handled already.
+
+A batch's table stands and its records are confirmed; only who asked is still to hear of it. The next batch needs none
+of that, so it is not held up: that takes one trip to the broker out of each. The batch itself is finished only when the
+broker has what was told: read again after a crash, it is told again. One a place at a time, and in order, so that no
+offset is confirmed past what was not told.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable
+
+
+class Telling:
+    """A place is a partition of an agent that has one topic, or whose topics take turns."""
+
+    def __init__(self) -> None:
+        self._under_way: dict[Hashable, asyncio.Task[None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._under_way)
+
+    async def over(self, place: Hashable) -> None:
+        """Returns when nothing told at the place is under way, whether it came through or failed."""
+        telling = self._under_way.get(place)
+        if telling is not None:
+            await telling
+
+    def begin(
+        self, place: Hashable, confirmed: Awaitable[None], finish: Callable[[], None], fail: Callable[[Exception], None]
+    ) -> None:
+        """`finish` is called once `confirmed` returns, `fail` with what it raises. The place's earlier one is over."""
+
+        async def tell() -> None:
+            try:
+                await confirmed
+            except Exception as error:
+                fail(error)
+            else:
+                finish()
+            finally:
+                del self._under_way[place]
+
+        assert place not in self._under_way, place
+        self._under_way[place] = asyncio.get_running_loop().create_task(tell())
