@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from ingest_gateway.surfaces.contract import load_document
-from ingest_gateway.surfaces.documents.postman import collection, environment, operations_of
+from ingest_gateway.surfaces.documents.operations import operations_of
+from ingest_gateway.surfaces.documents.postman import CLEAN_UP, collection, environment
 
 SURFACES = [
     path.name.removesuffix(".yaml")
@@ -31,7 +32,8 @@ def test_each_operation_is_a_request_in_the_folder_of_its_tag(surface: str) -> N
     document = load_document(surface)
     made = collection(document, surface)
     assert made["info"]["schema"].endswith("v2.1.0/collection.json")
-    assert [folder["name"] for folder in made["item"]] == [tag["name"] for tag in document["tags"]]
+    folders = [folder["name"] for folder in made["item"]]
+    assert [name for name in folders if name != CLEAN_UP] == [tag["name"] for tag in document["tags"]]
     names = sorted(item["name"] for item in requests_in(made))
     assert names == sorted(one.node["summary"] for one in operations_of(document))
     for item in requests_in(made):
@@ -62,6 +64,26 @@ def test_creates_are_safe_to_retry_out_of_the_box() -> None:
         assert keys == (["{{idempotencyKey}}"] if item["request"]["method"] == "POST" else [])
     create = next(item for item in requests_in(made) if item["name"] == "Create a task")
     assert json.loads(create["request"]["body"]["raw"])["projectId"] == "{{project}}"
+
+
+@pytest.mark.requirement("W-004", "W-022")
+def test_a_collection_runs_from_top_to_bottom() -> None:
+    """Names are picked, ids remembered, and what later folders need is deleted last."""
+    document = load_document("events")
+    made = collection(document, "events")
+    folders = {folder["name"]: [item["name"] for item in folder["item"]] for folder in made["item"]}
+    assert list(folders)[-1] == CLEAN_UP and folders[CLEAN_UP] == ["Delete a stream", "Delete a workflow"]
+    requests = {item["name"]: item for item in requests_in(made)}
+    scripts = {
+        (name, event["listen"]): "".join(event["script"]["exec"])
+        for name, item in requests.items()
+        for event in item["event"]
+    }
+    assert "pm.environment.set('stream', 'orders-prod' + Date.now())" in scripts["Create a stream", "prerequest"]
+    assert "pm.environment.set('event_id', pm.response.json().id)" in scripts["Send an event", "test"]
+    assert "pm.environment.unset('stream')" in scripts["Delete a stream", "test"]
+    sent = [json.loads(requests[name]["request"]["body"]["raw"]) for name in ("Create a stream", "Send an event")]
+    assert (sent[0]["name"], sent[1]["stream"]) == ("{{stream}}", "{{stream}}")
 
 
 @pytest.mark.requirement("W-002", "W-003")

@@ -1,26 +1,31 @@
 """The Postman v2.1 collection and environment of an OpenAPI document. Pure.
 
-Requests are grouped by tag, in the document's order with deletions last, so that the collection can be run from top to
-bottom (`newman run`): what a request makes or lists is remembered under the name of the path parameter that takes it.
-Bodies and answers are the document's examples; a text in a body that is a path parameter's example becomes its
-variable. Sources: W-004 to W-006.
+Requests are grouped by tag, in the document's order, so that the collection can be run from top to bottom (`newman
+run`): what is made by PUT is made before it is asked for, and deletions come last in their folder; those of what a
+later folder needs stand in a last one, `Clean up`. Bodies and answers are the document's examples, with variables in
+them (variables.py). Sources: W-004 to W-006.
 """
 
 import json
 import uuid
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
-from typing import Any, NamedTuple
 
-Document = Mapping[str, Any]
-Json = dict[str, Any]
+from ingest_gateway.surfaces.documents.operations import (
+    Document,
+    Json,
+    Operation,
+    example_in,
+    operations_of,
+    resolved,
+)
+from ingest_gateway.surfaces.documents.variables import Variables
+
 SCHEMA = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
-METHODS = ("get", "post", "put", "patch", "delete")
 API_KEY, IDEMPOTENCY_KEY = "apiKey", "idempotencyKey"
+CLEAN_UP = "Clean up"
 SWITCH = "x-postman-unless-blank"
 """On an operation: the environment's variable without which its request is skipped in a run."""
-REMEMBER = "x-postman-remember"
-"""On an operation: variables, and the member of its answer that each is set to."""
 # A key that is given stands; else each request gets one of its own.
 FILL_KEY = [
     "if (!pm.environment.get('idempotencyKey')) {",
@@ -29,17 +34,10 @@ FILL_KEY = [
 ]
 
 
-class Operation(NamedTuple):
-    """One operation. `parameters` are resolved, those of its path among them."""
-
-    path: str
-    method: str
-    node: Json
-    parameters: list[Json]
-
-
 def collection(document: Document, name: str) -> Json:
     operations = list(operations_of(document))
+    variables = Variables(document, operations)
+    folders = [_folder(document, tag, operations, variables) for tag in document["tags"]]
     return {
         "info": {
             "_postman_id": str(uuid.uuid5(uuid.NAMESPACE_URL, name)),
@@ -50,13 +48,14 @@ def collection(document: Document, name: str) -> Json:
         },
         "auth": _auth(document, document["security"], API_KEY),
         "event": [_script("prerequest", FILL_KEY)],
-        "item": [_folder(document, tag, operations) for tag in document["tags"]],
+        "item": [*folders, *_clean_up(folders)],
     }
 
 
 def environment(document: Document, name: str, base_url: str, switches: Mapping[str, str]) -> Json:
     """`switches`: further variables and their values."""
-    made = sorted({parameter["name"] for one in operations_of(document) for parameter in _path_parameters(one)})
+    operations = list(operations_of(document))
+    named = {one.node[SWITCH]: "" for one in operations if SWITCH in one.node}
     tokens = [API_KEY, *_other_tokens(document)]
     return {
         "id": str(uuid.uuid5(uuid.NAMESPACE_URL, name + "/environment")),
@@ -65,49 +64,49 @@ def environment(document: Document, name: str, base_url: str, switches: Mapping[
             _variable("baseUrl", base_url),
             *(_variable(token, "", "secret") for token in tokens),
             _variable(IDEMPOTENCY_KEY, ""),
-            *(_variable(*switch) for switch in switches.items()),
-            *(_variable(parameter, "") for parameter in made),
+            *(_variable(*switch) for switch in (named | dict(switches)).items()),
+            *(_variable(*value) for value in Variables(document, operations).values().items()),
         ],
         "_postman_variable_scope": "environment",
     }
 
 
-def operations_of(document: Document) -> Iterator[Operation]:
-    for path, item in document["paths"].items():
-        for method in item:
-            if method in METHODS:
-                written = [*item.get("parameters", ()), *item[method].get("parameters", ())]
-                yield Operation(path, method, item[method], [resolved(document, one) for one in written])
-
-
-def resolved(document: Document, node: Json) -> Json:
-    """What its `$ref` leads to, if it has one."""
-    while "$ref" in node:
-        target: Any = document
-        for step in node["$ref"].removeprefix("#/").split("/"):
-            target = target[step]
-        node = target
-    return node
-
-
-def _folder(document: Document, tag: Json, operations: list[Operation]) -> Json:
-    mine = [one for one in operations if tag["name"] in one.node.get("tags", ())]
-    mine.sort(key=lambda one: one.method == "delete")
-    items = [_item(document, one, operations) for one in mine]
+def _folder(document: Document, tag: Json, operations: list[Operation], variables: Variables) -> Json:
+    mine = sorted((one for one in operations if tag["name"] in one.node.get("tags", ())), key=_turn)
+    items = [_item(document, one, variables) for one in mine]
     return {"name": tag["name"], "description": tag.get("description", ""), "item": items}
 
 
-def _item(document: Document, one: Operation, operations: list[Operation]) -> Json:
-    request = _request(document, one, operations)
+def _turn(one: Operation) -> int:
+    """In its folder."""
+    if one.method == "delete":
+        return 2
+    return 0 if one.method == "put" and "201" in one.node["responses"] else 1
+
+
+def _clean_up(folders: list[Json]) -> Iterator[Json]:
+    """Takes the deletions of what later folders need out of their own, and gives them as a folder, newest first."""
+    late: list[Json] = []
+    for place, folder in enumerate(folders):
+        below = json.dumps(folders[place + 1 :])
+        for item in [item for item in folder["item"] if item["request"]["method"] == "DELETE"]:
+            needed = item["request"]["url"]["path"][-1]
+            if needed.startswith(":") and f"{{{{{needed[1:]}}}}}" in below:
+                folder["item"].remove(item)
+                late.insert(0, item)
+    if late:
+        yield {"name": CLEAN_UP, "description": "Deletes what the requests above were about.", "item": late}
+
+
+def _item(document: Document, one: Operation, variables: Variables) -> Json:
+    request = _request(one, variables)
     events = []
     token = token_of(document, one.node)
     needed = [name for name in (token if token != API_KEY else "", one.node.get(SWITCH, "")) if name]
-    if needed:
-        lines = [f"if (!pm.environment.get('{name}')) {{ pm.execution.skipRequest(); }}" for name in needed]
-        events.append(_script("prerequest", lines))
-    capture = _capture(one, operations)
-    if capture:
-        events.append(_script("test", capture))
+    skips = [f"if (!pm.environment.get('{name}')) {{ pm.execution.skipRequest(); }}" for name in needed]
+    for moment, lines in (("prerequest", skips + variables.script_before(one)), ("test", variables.script_after(one))):
+        if lines:
+            events.append(_script(moment, lines))
     if token != API_KEY:
         request["auth"] = _auth(document, one.node["security"], token)
     return {
@@ -118,7 +117,7 @@ def _item(document: Document, one: Operation, operations: list[Operation]) -> Js
     }
 
 
-def _request(document: Document, one: Operation, operations: list[Operation]) -> Json:
+def _request(one: Operation, variables: Variables) -> Json:
     headers = [
         {"key": parameter["name"], "value": "{{idempotencyKey}}"}
         if parameter["name"] == "Idempotency-Key"
@@ -132,10 +131,9 @@ def _request(document: Document, one: Operation, operations: list[Operation]) ->
         "url": _url(one),
         "description": one.node.get("description", ""),
     }
-    body = _example(one.node.get("requestBody", {}).get("content", {}))
-    if body is not None:
+    if one.body is not None:
         headers.insert(0, {"key": "Content-Type", "value": "application/json"})
-        raw = json.dumps(_with_variables(body, _variables(operations)), indent=2, ensure_ascii=False)
+        raw = json.dumps(variables.put_in(one.body), indent=2, ensure_ascii=False)
         request["body"] = {"mode": "raw", "raw": raw, "options": {"raw": {"language": "json"}}}
     return request
 
@@ -162,7 +160,7 @@ def _url(one: Operation) -> Json:
             "value": f"{{{{{parameter['name']}}}}}",
             "description": parameter.get("description", ""),
         }
-        for parameter in _path_parameters(one)
+        for parameter in one.in_path
     ]
     return url | {"variable": variables} if variables else url
 
@@ -173,7 +171,7 @@ def _responses(document: Document, one: Operation, request: Json) -> Iterator[Js
         if not status.startswith("2"):
             continue
         response = resolved(document, written)
-        example = _example(response.get("content", {}))
+        example = example_in(response.get("content", {}))
         kinds = list(response.get("content", {}))
         yield {
             "name": response["description"],
@@ -184,56 +182,6 @@ def _responses(document: Document, one: Operation, request: Json) -> Iterator[Js
             "header": [{"key": "Content-Type", "value": kind} for kind in kinds[:1]],
             "body": "" if example is None else json.dumps(example, indent=2, ensure_ascii=False),
         }
-
-
-def _capture(one: Operation, operations: list[Operation]) -> list[str]:
-    """Remembers the id of what was made, or what the document says, for the paths below."""
-    if REMEMBER in one.node:
-        return [
-            f"if (pm.response.code < 300) {{ pm.environment.set('{name}', pm.response.json().{member}); }}"
-            for name, member in one.node[REMEMBER].items()
-        ]
-    names = {below for other in operations if (below := _step_below(one.path, other.path)) is not None}
-    if not names or one.method != "post":
-        return []
-    (name,) = names
-    return [f"if (pm.response.code < 300) {{ pm.environment.set('{name}', pm.response.json().id); }}"]
-
-
-def _step_below(path: str, other: str) -> str | None:
-    """The parameter right behind the path."""
-    rest = other.removeprefix(path + "/")
-    first = rest.split("/")[0]
-    return first[1:-1] if rest != other and first.startswith("{") else None
-
-
-def _variables(operations: list[Operation]) -> dict[str, str]:
-    """Path parameters by their examples."""
-    return {
-        parameter["example"]: parameter["name"]
-        for one in operations
-        for parameter in _path_parameters(one)
-        if "example" in parameter
-    }
-
-
-def _with_variables(value: Any, variables: dict[str, str]) -> Any:
-    if isinstance(value, dict):
-        return {name: _with_variables(entry, variables) for name, entry in value.items()}
-    if isinstance(value, list):
-        return [_with_variables(entry, variables) for entry in value]
-    return f"{{{{{variables[value]}}}}}" if isinstance(value, str) and value in variables else value
-
-
-def _path_parameters(one: Operation) -> list[Json]:
-    return [parameter for parameter in one.parameters if parameter["in"] == "path"]
-
-
-def _example(content: Json) -> Any:
-    for kind, media in content.items():
-        if kind.endswith("json"):
-            return media.get("example")
-    return None
 
 
 def token_of(document: Document, node: Json) -> str:
