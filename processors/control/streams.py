@@ -118,7 +118,12 @@ def _name_is_free(facts: Facts, asked: Asked, name: str) -> None:
     command = asked.command
     if name in SYSTEM_STREAMS and command.surface != name:
         raise Refused(409, "stream_exists", f"The name {name} is reserved.")
-    if facts.stream_named(command.workspace, command.environment, name) is not None:
+    taken = facts.stream_named(command.workspace, command.environment, name)
+    if taken is not None and taken.status is StreamStatus.DELETED:
+        gone = f"A stream named {name} was deleted in {command.environment}."
+        when = f"The name is free once its events are gone, {taken.retention_days} days later."
+        raise Refused(409, "stream_exists", f"{gone} {when}")
+    if taken is not None:
         raise Refused(409, "stream_exists", f"A stream named {name} exists in {command.environment}.")
     if name not in SYSTEM_STREAMS and facts.streams_counted(command.workspace) >= STREAMS_PER_WORKSPACE_MAX:
         message = f"The workspace has {STREAMS_PER_WORKSPACE_MAX} streams, which is as many as it may have."

@@ -35,12 +35,12 @@ class Variables:
         self._stand_for: Json = document.get(STAND_FOR, {})
         self._by_text = {text: name for name, text in (self._examples | self._stand_for).items()}
         made = [name for one in operations for name in self._made_by(one)]
-        self._set_by_answers = {*made, *(name for one in operations for name in one.node.get(REMEMBER, {}))}
+        self._set_in_a_run = {*made, *(name for one in operations for name in one.node.get(REMEMBER, {}))}
 
     def values(self) -> dict[str, str]:
         """What each begins as."""
         blank = dict.fromkeys((*self._names(), *self._stand_for), "")
-        return blank | {name: text for name, text in self._examples.items() if name not in self._set_by_answers}
+        return blank | {name: text for name, text in self._examples.items() if name not in self._set_in_a_run}
 
     def put_in(self, value: Any) -> Any:
         """The value with variables in place of the texts that they stand for."""
