@@ -21,7 +21,7 @@ from ingest_gateway.http.queries import read_query
 from ingest_gateway.http.request_log import note
 from ingest_gateway.identity.principals import EVENTS_WRITE
 from ingest_gateway.metrics import EVENTS_PUBLISHED
-from ingest_gateway.surfaces.events.envelope import batch_items
+from ingest_gateway.surfaces.events.envelope import BATCH_EVENTS_MAX, TOO_MANY, batch_items
 from ingest_gateway.surfaces.events.faults import INVALID_BATCH, error_of
 from ingest_gateway.surfaces.events.publish import (
     EVENT_BODY_BYTES_MAX,
@@ -39,12 +39,10 @@ from schemas.strict_json import JsonFault
 
 JSON, NDJSON = "application/json", "application/x-ndjson"
 BATCH_BYTES_MAX = 32 * 1024 * 1024
-BATCH_EVENTS_MAX = 10_000
 TURN_ITEMS = 256  # settled before other requests have their turn
 ITEM_COST_BYTES = 500  # what an item costs beside its bytes
 
 NONE = "A batch has at least one event."
-TOO_MANY = f"A batch has at most {BATCH_EVENTS_MAX} events."
 
 _ACCEPTED = EVENTS_PUBLISHED.labels("batch", "accepted")
 _REJECTED = EVENTS_PUBLISHED.labels("batch", "rejected")
@@ -167,8 +165,6 @@ def _items(body: bytes) -> list[msgspec.Raw]:
         raise _invalid_batch(fault.message, fault.path or "body") from None
     if not items:
         raise _invalid_batch(NONE)
-    if len(items) > BATCH_EVENTS_MAX:
-        raise _invalid_batch(TOO_MANY)
     return items
 
 

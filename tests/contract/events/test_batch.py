@@ -1,11 +1,14 @@
 """`POST /v1/events/batch`: one result an item, in order; a bad item spoils no other; what is wrong with the whole."""
 
 import asyncio
+import tracemalloc
 from typing import Any
 
 import pytest
 
-from ingest_gateway.surfaces.events.batch import BATCH_BYTES_MAX, BATCH_EVENTS_MAX
+from ingest_gateway.surfaces.events.batch import BATCH_BYTES_MAX
+from ingest_gateway.surfaces.events.envelope import BATCH_EVENTS_MAX, TOO_MANY, batch_items
+from schemas.strict_json import JsonFault
 from tests.support.events import a_body, a_body_with
 from tests.support.events_surface import Surface
 
@@ -116,6 +119,27 @@ async def test_one_more_in_json_is_refused_before_any_is_sent(surface: Surface) 
     answer = await surface.publish_batch(as_json(*numbered(BATCH_EVENTS_MAX + 1)))
     assert (answer.status, answer.code, answer.fields) == (400, "invalid_request", ["events"])
     assert surface.log.records == []
+
+
+@pytest.mark.requirement("J18", "J13")
+def test_millions_of_items_are_given_up_at_the_first_too_many() -> None:
+    """As items of a list they would be hundreds of megabytes before anyone counted them."""
+    body = b'{"events":[%b{}]}' % (b"[]," * 3_000_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(JsonFault, match=TOO_MANY):
+            batch_items(body)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 10_000_000
+
+
+@pytest.mark.requirement("J18")
+@pytest.mark.parametrize("count", [1, 9_999, 10_000])
+def test_commas_inside_of_events_count_for_nothing(count: int) -> None:
+    items = [b'{"data":[1,2,3,4]}'] * count
+    assert [bytes(item) for item in batch_items(b'{"events":[%b]}' % b" ,\n".join(items))] == items
 
 
 @pytest.mark.requirement("J18")

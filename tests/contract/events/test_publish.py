@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ingest_gateway.log.event_log import LogBusy
+from ingest_gateway.surfaces.events import publish, single
 from schemas.codec import EVENT
 from schemas.ids import is_id
 from schemas.replies import REPLY_HEADER, decode_reply
@@ -269,6 +270,32 @@ async def test_what_is_not_json_is_told_of_the_body(surface: Surface, body: byte
 async def test_parameters_in_the_address_are_not_known(surface: Surface) -> None:
     answer = await surface.request("POST", "/v1/events?dry_run=1", a_body())
     assert (answer.status, answer.code) == (400, "invalid_request")
+
+
+@pytest.mark.requirement("J13")
+async def test_others_have_their_turn_while_a_large_event_is_worked_on(
+    surface: Surface, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading it and hashing it take up to 20 ms each, so they are two turns of the loop and not one."""
+    seen: list[str] = []
+
+    def noted(module: object, name: str) -> None:
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *given, **named: seen.append(name) or real(*given, **named))
+
+    async def another() -> None:
+        while True:
+            seen.append("another")
+            await asyncio.sleep(0)
+
+    noted(single, "read_event")
+    noted(publish, "payload_hash")
+    other = asyncio.create_task(another())
+    try:
+        assert (await surface.publish(a_body(data={"a": [[]] * 80_000}))).status == 202
+    finally:
+        other.cancel()
+    assert "another" in seen[seen.index("read_event") : seen.index("payload_hash")]
 
 
 class TestLateness:
