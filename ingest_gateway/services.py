@@ -1,12 +1,11 @@
 """What the handlers of every surface work with, made once by `__main__` and reached by `request.app[SERVICES]`."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from ingest_gateway.identity.principals import Principal
+from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.limits.enforcement import RateLimits
 from ingest_gateway.log.commands import CommandClient
 from ingest_gateway.log.event_log import EventLog
@@ -26,8 +25,8 @@ class Services:
     verdicts: VerdictWaiter
     commands: CommandClient
     control: ControlReader
-    authenticate: Callable[[web.Request], Principal]
-    """Who calls. Raises Refused (UNAUTHENTICATED)."""
+    authenticate: Authenticator
+    """Who calls; the surface's own."""
     reads: "ReadModel"
     sealer: Sealer
     limits: RateLimits | None = None

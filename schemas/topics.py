@@ -12,7 +12,8 @@ VERDICT_PARTITIONS = 64
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 DAY_MS = 86_400_000
 SHORT_DAYS = 10 / 1440
-ENVIRONMENTS = ("live", "test")
+LIVE, TEST = "live", "test"
+ENVIRONMENTS = (LIVE, TEST)
 SYSTEM_STREAMS = frozenset({"spine", "work"})
 """Streams of the other surfaces, each named like its own: made when first needed, written to by that surface alone."""
 ROUTES = "routes"

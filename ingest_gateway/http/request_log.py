@@ -5,6 +5,7 @@ It holds nothing of the body, of the query or of a header but the user agent, si
 """
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -16,6 +17,8 @@ from operations.logs import event
 log = logging.getLogger("atlas.http")
 USER_AGENT_SHOWN_MAX = 200
 
+CALLER: web.RequestKey[Mapping[str, str]] = web.RequestKey("caller", Mapping)
+"""What the line says of who asks, once that is known."""
 _NOTES: web.RequestKey[dict[str, Any]] = web.RequestKey("notes", dict)
 
 
@@ -53,6 +56,7 @@ def log_request(
     }
     if refused is not None:
         facts["fault"] = refused.code or refused.kind.name.lower()
+    facts.update(request.get(CALLER, ()))
     facts.update(request.get(_NOTES, ()))
     event(log, "request.answered", level, **facts)
 

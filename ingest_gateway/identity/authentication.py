@@ -2,21 +2,22 @@
 
 A key's token is looked up by its keyed hash in the view of `control`; the raw token is compared with nothing. Those
 that were found good are remembered, and hold as long as the view has the very same key: a revocation counts as soon as
-the view has it. Whatever is wrong with a credential (unknown, revoked, expired, of another environment or surface) the
-answer is the same (RELIABILITY A1, A2). Only a good one learns more: that it may not be used from this address or
-origin.
+the view has it. Whatever is wrong with a credential (unknown, revoked, expired, of another surface) the answer is the
+same (RELIABILITY A1, A2). Only a good one learns more: that it may not be used from this address or origin, or that its
+environment is not served.
 """
 
 import asyncio
 import hmac
 import time
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 from aiohttp import hdrs, web
 
 from ingest_gateway.http.addresses import address_of
 from ingest_gateway.http.faults import FaultKind, Refused
-from ingest_gateway.http.request_log import note
+from ingest_gateway.http.request_log import CALLER
 from ingest_gateway.identity.credentials import BEARER, Presentation
 from ingest_gateway.identity.failures import FailedAttempts
 from ingest_gateway.identity.last_used import LastUsed
@@ -26,20 +27,32 @@ from ingest_gateway.metrics import AUTHENTICATION_FAILURES
 from operations.control_reader import ControlReader
 from schemas.entities import Key
 from schemas.tokens import TokenHasher
+from schemas.topics import ENVIRONMENTS
 
 KNOWN_MAX = 10_000
 CATCH_UPS_APART_SECONDS = 0.2
 OTHER_ORIGIN = "The key may not be used by pages of this origin."
+OTHER_ENVIRONMENT = "The key is of the environment {}, which is not served here."
+NOT_READY = "The gateway has just started. Please send it again."
 
 PRINCIPAL: web.RequestKey[Principal] = web.RequestKey("principal", Principal)
 _REFUSED, _LIMITED, _BLOCKED = (AUTHENTICATION_FAILURES.labels(answer) for answer in ("401", "429", "403"))
 
 
-class Authenticator:
-    """One surface's: `kinds` are the credentials that it takes, and `presentation` is how.
+class Known(NamedTuple):
+    """A key that was found good. `anywhere`: it may be used wherever it is known."""
 
-    Called with a request it gives the principal or raises Refused; `await_news_of` is for credentials whose keys it
-    does not know. `used`, `failures` and `sessions` may be shared by surfaces.
+    key: Key
+    principal: Principal
+    anywhere: bool
+
+
+class Authenticator:
+    """One surface's: `kinds` are the credentials that it takes, `presentation` is how, `environments` are those served.
+
+    `known` costs next to nothing and answers for nearly all requests; `find` for the others, and raises Refused
+    (UNAUTHENTICATED, ADDRESS_BLOCKED, FORBIDDEN, RATE_LIMITED; the codes are the surface's). Called with a request it
+    gives the principal without waiting for anything. `used`, `failures` and `sessions` may be shared by surfaces.
     """
 
     def __init__(
@@ -49,24 +62,49 @@ class Authenticator:
         *,
         kinds: frozenset[str] = EVENTS_KINDS,
         presentation: Presentation = BEARER,
+        environments: frozenset[str] = frozenset(ENVIRONMENTS),
         sessions: Sessions | None = None,
         used: LastUsed | None = None,
         failures: FailedAttempts | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._control = control
         self._view = control.view
         self._hash = hasher.hash
         self._kinds = kinds
         self._presentation = presentation
+        self._environments = environments
         self._sessions = sessions if SESSION in kinds else None
         self._used = LastUsed() if used is None else used
         self._failures = FailedAttempts() if failures is None else failures
         self._clock = clock
-        self._known: dict[str, tuple[Key, Principal]] = {}
+        self._known: dict[str, Known] = {}
         self._catch_up = SharedCatchUp(control.catch_up)
 
+    def known(self, request: web.Request) -> Principal | None:
+        """Who asks, where the same was found good before and still is; None: `find` has to look. In the surface's own
+        header; whoever uses another way to present himself is found each time.
+        """
+        known = self._known.get(request.headers.get(self._presentation.header, ""))
+        if known is None:
+            return None
+        key, principal, anywhere = known
+        if not anywhere or self._view.keys_by_hash.get(key.token_hash) is not key or not self._lasts(principal):
+            return None
+        request[PRINCIPAL] = principal
+        request[CALLER] = principal.told
+        self._used.note(principal.workspace, principal.key_id)
+        return principal
+
+    async def find(self, request: web.Request) -> Principal:
+        """Reads `control` first, where it has to. Raises Refused; UNAVAILABLE while no key was ever read."""
+        if not self._control.ready:
+            raise Refused(FaultKind.UNAVAILABLE, NOT_READY)
+        await self.await_news_of(request)
+        return self(request)
+
     def __call__(self, request: web.Request) -> Principal:
-        """Raises Refused (UNAUTHENTICATED, ADDRESS_BLOCKED, FORBIDDEN, RATE_LIMITED); the codes are the surface's."""
+        """The request's principal, the same however often it is asked for. Raises Refused."""
         known: Principal | None = request.get(PRINCIPAL)
         if known is not None:
             return known
@@ -76,15 +114,11 @@ class Authenticator:
         if principal is None:
             raise self._failed(request, bool(written))
         request[PRINCIPAL] = principal
-        note(request, workspace=principal.workspace, environment=principal.environment, key_id=principal.key_id)
-        _check_place(request, principal)
+        request[CALLER] = principal.told
+        self._check_place(request, principal)
         if principal.kind != SESSION:
             self._used.note(principal.workspace, principal.key_id)
         return principal
-
-    def knows(self, request: web.Request) -> bool:
-        """Its key was seen before, good or not by now: there is nothing to wait for."""
-        return request.headers.get(self._presentation.of(request).header) in self._known
 
     async def await_news_of(self, request: web.Request) -> None:
         """For a key or a session's workspace that isn't known here: reads `control` to its end once, as the view may be
@@ -108,9 +142,8 @@ class Authenticator:
     def _find(self, written: str, presentation: Presentation) -> Principal | None:
         known = self._known.get(written)
         if known is not None:
-            key, principal = known
-            if self._view.keys_by_hash.get(key.token_hash) is key and self._lasts(principal):
-                return principal
+            if self._view.keys_by_hash.get(known.key.token_hash) is known.key and self._lasts(known.principal):
+                return known.principal
             del self._known[written]
         credential = presentation.read(written)
         if credential is None:
@@ -133,7 +166,7 @@ class Authenticator:
         if written == presentation.usual(token):
             if len(self._known) >= KNOWN_MAX:
                 self._known.clear()
-            self._known[written] = (key, principal)
+            self._known[written] = Known(key, principal, self._is_free(principal))
         return principal
 
     def _lasts(self, principal: Principal) -> bool:
@@ -164,31 +197,23 @@ class Authenticator:
     def _wait_seconds(self, request: web.Request) -> float:
         return self._failures.wait_seconds(address_of(request), time.monotonic())
 
+    def _is_free(self, principal: Principal) -> bool:
+        """There is nothing for `_check_place` to look at."""
+        return not principal.networks and not principal.origins and principal.environment in self._environments
 
-def _check_place(request: web.Request, principal: Principal) -> None:
-    """Raises Refused where a good credential is used from elsewhere than it may be."""
-    if principal.networks and not principal.may_come_from(address_of(request)):
-        _BLOCKED.inc()
-        raise Refused(FaultKind.ADDRESS_BLOCKED)
-    if principal.origins:
-        origin = request.headers.get(hdrs.ORIGIN)
-        if origin is not None and origin not in principal.origins:
+    def _check_place(self, request: web.Request, principal: Principal) -> None:
+        """Raises Refused where a good credential is used from elsewhere than it may be, or for what is not there."""
+        if principal.networks and not principal.may_come_from(address_of(request)):
             _BLOCKED.inc()
-            raise Refused(FaultKind.FORBIDDEN, OTHER_ORIGIN)
-
-
-def key_news(authenticator: Authenticator) -> Callable[..., Awaitable[web.StreamResponse]]:
-    """Middleware that stands before whatever calls the authenticator."""
-
-    @web.middleware
-    async def middleware(
-        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
-        if not authenticator.knows(request):
-            await authenticator.await_news_of(request)
-        return await handler(request)
-
-    return middleware
+            raise Refused(FaultKind.ADDRESS_BLOCKED)
+        if principal.origins:
+            origin = request.headers.get(hdrs.ORIGIN)
+            if origin is not None and origin not in principal.origins:
+                _BLOCKED.inc()
+                raise Refused(FaultKind.FORBIDDEN, OTHER_ORIGIN)
+        if principal.environment not in self._environments:
+            _BLOCKED.inc()
+            raise Refused(FaultKind.FORBIDDEN, OTHER_ENVIRONMENT.format(principal.environment))
 
 
 def require_scope(principal: Principal, scope: str) -> None:

@@ -4,8 +4,8 @@ Finding one is authentication.py's work. A surface says which kinds of credentia
 needs which scope (its OpenAPI document).
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
@@ -68,6 +68,12 @@ class Principal:
     networks: tuple[Network, ...] = ()
     origins: frozenset[str] = frozenset()
     ends_ms: int | None = None
+    told: Mapping[str, str] = field(init=False, repr=False, compare=False)
+    """What the log's line of a request says of it."""
+
+    def __post_init__(self) -> None:
+        told = {"workspace": self.workspace, "environment": self.environment, "key_id": self.key_id}
+        object.__setattr__(self, "told", told)
 
     def may_use_stream(self, name: str) -> bool:
         return name in self.streams or (not self.streams and self.kind != KeyKind.PUBLISHABLE)

@@ -69,16 +69,20 @@ class RateLimits:
 
 
 def headers_of(entry: Entry, unix_ns: int) -> Mapping[str, str]:
-    """After a request was counted at `unix_ns`."""
+    """After a request was counted at `unix_ns`. Those of the request before, where they say the same."""
     bucket = entry.bucket
-    remaining, empty_ns = str(bucket.remaining), bucket.empty_ns
-    return {
-        LIMIT: entry.limit_text,
-        REMAINING: remaining,
-        RESET: str(-(-(unix_ns + empty_ns) // NS_PER_SECOND)),
-        POLICY: entry.policy_text,
-        STATE: f'"{entry.place[2].name}";r={remaining};t={-(-empty_ns // NS_PER_SECOND)}',
-    }
+    remaining, empty_ns = bucket.remaining, bucket.empty_ns
+    shown = remaining, -(-(unix_ns + empty_ns) // NS_PER_SECOND), -(-empty_ns // NS_PER_SECOND), entry.policy_text
+    if shown != entry.shown:
+        entry.shown = shown
+        entry.headers = {
+            LIMIT: entry.limit_text,
+            REMAINING: str(remaining),
+            RESET: str(shown[1]),
+            POLICY: entry.policy_text,
+            STATE: f'"{entry.place[2].name}";r={remaining};t={shown[2]}',
+        }
+    return entry.headers
 
 
 def refusal(entry: Entry, workspace: str) -> Refused:

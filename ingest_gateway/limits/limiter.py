@@ -5,7 +5,7 @@ A deal names the room for this gateway and the count of accepted requests it was
 goes off it. So the rooms of all gateways add up to what is left in the bucket, whatever is under way (docs/decisions).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from ingest_gateway.limits.buckets import NS_PER_SECOND, Bucket, Terms
@@ -31,16 +31,18 @@ class Deal(NamedTuple):
 
 
 class Entry:
-    """A bucket, and what was told of it."""
+    """A bucket, and what was told of it; `shown`: what of it `headers` say."""
 
     __slots__ = (
         "accepted_told",
         "bucket",
+        "headers",
         "limit_text",
         "name",
         "place",
         "policy_text",
         "refused_told",
+        "shown",
         "told_ns",
         "used",
         "version",
@@ -54,6 +56,8 @@ class Entry:
         self.used = False
         self.accepted_told = self.refused_told = 0
         self.told_ns = now_ns
+        self.shown: tuple[int, int, int, str] | None = None
+        self.headers: Mapping[str, str] = {}
         self.describe()
 
     def describe(self) -> None:

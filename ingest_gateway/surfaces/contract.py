@@ -1,5 +1,6 @@
 """Holds a surface to its OpenAPI document (schemas/openapi): its routes are the document's operations, no more and no
-fewer; an operation's rate class and the scopes that it requires there hold here. A surface that differs does not start.
+fewer; an operation's rate class and the scopes that it requires there hold here. A surface that differs, or has an
+operation that no credential of the document may use, does not start.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -28,13 +29,14 @@ class ContractBroken(Exception):
 class Operation:
     """One operation of the document. `scopes`, `rate_class` None: the document does not say (a fault).
 
-    `cors`: pages of other origins may call it (surfaces/cors.py).
+    `cors`: pages of other origins may call it (surfaces/cors.py). `schemes`: its security schemes.
     """
 
     name: str
     scopes: tuple[str, ...] | None
     rate_class: RateClass | None = None
     cors: bool = False
+    schemes: tuple[str, ...] = ()
 
 
 def operations_of(document: Mapping[str, Any]) -> dict[tuple[str, str], Operation]:
@@ -47,9 +49,19 @@ def operations_of(document: Mapping[str, Any]) -> dict[tuple[str, str], Operatio
             named = item[method].get("x-ratelimit-class")
             rate_class = RATE_CLASSES.get(named) or RATE_CLASSES.get(f"{surface}.{named}")
             cors = item[method].get("x-cors", False)
-            operation = Operation(item[method]["operationId"], scopes and tuple(scopes), rate_class, cors)
-            found[method.upper(), path] = operation
+            schemes = tuple(name for one in item[method].get("security", document.get("security", ())) for name in one)
+            name = item[method]["operationId"]
+            found[method.upper(), path] = Operation(name, scopes and tuple(scopes), rate_class, cors, schemes)
     return found
+
+
+def credentials_of(document: Mapping[str, Any]) -> dict[str, dict[str, frozenset[str]]]:
+    """By security scheme: the kinds of credentials that it takes (`x-credentials`), with what each may do at most."""
+    schemes = document.get("components", {}).get("securitySchemes", {})
+    return {
+        name: {kind: frozenset(scopes) for kind, scopes in scheme.get("x-credentials", {}).items()}
+        for name, scheme in schemes.items()
+    }
 
 
 @cache
@@ -61,7 +73,7 @@ def load_document(surface: str) -> dict[str, Any]:
 
 def hold_to(document: Mapping[str, Any], routes: Iterable[web.RouteDef]) -> list[web.RouteDef]:
     """The routes, each behind its operation's limits and scopes. Raises ContractBroken."""
-    operations = operations_of(document)
+    operations, credentials = operations_of(document), credentials_of(document)
     by_place = {(route.method, route.path): route for route in routes}
     broken = [f"{method} {path} is not in the document" for method, path in by_place.keys() - operations.keys()]
     for (method, path), operation in operations.items():
@@ -72,6 +84,8 @@ def hold_to(document: Mapping[str, Any], routes: Iterable[web.RouteDef]) -> list
             broken.append(f"{method} {path} is {operation.name} in the document, not {route.kwargs.get('name')}")
         if not operation.scopes:
             broken.append(f"{method} {path} has no x-required-scopes")
+        elif not _can_be_used(operation, credentials):
+            broken.append(f"{method} {path} requires scopes that no credential has")
         if operation.rate_class is None:
             broken.append(f"{method} {path} has no x-ratelimit-class that there is")
     if broken:
@@ -82,6 +96,11 @@ def hold_to(document: Mapping[str, Any], routes: Iterable[web.RouteDef]) -> list
     ]
 
 
+def _can_be_used(operation: Operation, credentials: Mapping[str, Mapping[str, frozenset[str]]]) -> bool:
+    kinds = [scopes for scheme in operation.schemes for scopes in credentials.get(scheme, {}).values()]
+    return any(scopes.issuperset(operation.scopes or ()) for scopes in kinds)
+
+
 def _behind(operation: Operation, handler: Handler) -> Handler:
     """In the order of DECISIONS: who calls, how often, whether they may; the handler then reads the body."""
     scopes, rate_class = operation.scopes or (), operation.rate_class
@@ -90,7 +109,7 @@ def _behind(operation: Operation, handler: Handler) -> Handler:
 
     async def handle(request: web.Request) -> web.StreamResponse:
         services = request.app[SERVICES]
-        principal = services.authenticate(request)
+        principal = services.authenticate.known(request) or await services.authenticate.find(request)
         if services.limits is not None:
             services.limits.spend(request, principal, rate_class)
         for scope in scopes:

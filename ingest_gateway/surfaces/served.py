@@ -66,7 +66,7 @@ async def serving(
             failures=FailedAttempts(),
         )
         chosen = [
-            (surface, services_for(authenticate=authenticator(kinds=surface.kinds, presentation=surface.presentation)))
+            (surface, services_for(authenticate=authenticator(**surface.takes)))
             for surface in surfaces
             if surface.name in settings.surfaces
         ]

@@ -15,14 +15,13 @@ from schemas.guardrail_breaches import NOTICE, TRIP, Breach, CallSeen
 from schemas.guardrail_policy import Guarded, GuardrailPolicy, Mode
 from schemas.ids import COMMAND, derived_id
 from schemas.records import Audit, Command, Verdict
-from schemas.topics import ENVIRONMENTS
+from schemas.topics import LIVE
 
 if TYPE_CHECKING:
     from processors.guardrails.decide import Asked
 
 AUDIT = "aud_"
 GUARDRAILS = "guardrails"
-LIVE = ENVIRONMENTS[0]
 
 
 @dataclass(frozen=True)

@@ -41,10 +41,6 @@ Decide = Callable[[Telemetry, Payload], Verdict | None]
 
 
 class EdgeControl(LocalControl):
-    def __init__(self) -> None:
-        super().__init__()
-        self.ready = True
-
     def take_keys(self) -> list[Key]:
         """As if none had been read yet."""
         keys = list(self.view.keys.values())
@@ -183,7 +179,7 @@ def _services(settings: Settings, log: EdgeLog, control: EdgeControl, verdicts: 
         verdicts=verdicts,
         commands=cast(Any, Away()),
         control=reader,
-        authenticate=Authenticator(reader, hasher, kinds=BURN.kinds, presentation=BURN.presentation),
+        authenticate=Authenticator(reader, hasher, **BURN.takes),
         reads=cast(Any, Away()),
         sealer=Sealer(MASTER_KEY),
     )

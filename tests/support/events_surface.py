@@ -70,6 +70,7 @@ class LocalControl:
 
     def __init__(self) -> None:
         self.view = ControlView()
+        self.ready = True
         self.staged: list[State] = []
         self.catch_ups = 0
         self.behind_seconds = 0.0
@@ -130,6 +131,8 @@ class MemoryLog:
         self.confirms = True
         self.answers = True
         self.refuses: Exception | None = None
+        self.failed: str | None = None
+        self.unreachable: str | None = None
         self.room = 100_000
         self._rules = AdmissionRules(control.view)
         self._verdicts = verdicts

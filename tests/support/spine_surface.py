@@ -19,11 +19,9 @@ import aiohttp
 
 from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator
-from ingest_gateway.identity.principals import SPINE_KINDS
 from ingest_gateway.log.event_log import Appended, EventLog, LogUnavailable
 from ingest_gateway.read_model import ReadModel
-from ingest_gateway.surfaces.spine.app import make_app
-from ingest_gateway.surfaces.spine.faults import render
+from ingest_gateway.surfaces.spine.app import SPINE
 from operations.control_reader import ControlReader
 from operations.read_model_engine import writer_engine
 from operations.record_reader import Found
@@ -217,12 +215,12 @@ async def spine_surface(
     services.commands = cast(Any, commands)
     services.reads = ReadModel(database_url)
     services.limits = None if limits is None else limits(control.view)
-    services.authenticate = Authenticator(cast(ControlReader, control), TokenHasher(MASTER_KEY), kinds=SPINE_KINDS)
+    services.authenticate = Authenticator(cast(ControlReader, control), TokenHasher(MASTER_KEY), **SPINE.takes)
     settings = services.settings
     services.settings = dataclasses.replace(settings, allow_private_targets=allow_private, catalog=catalog)
     for workspace in (WORKSPACE, OTHER_WORKSPACE):
         await commands.submit(_workspace(workspace))
-    runner = await serve(make_app(services), "127.0.0.1", 0, surface="spine", render=render)
+    runner = await serve(SPINE.make_app(services), "127.0.0.1", 0, surface="spine", render=SPINE.render)
     try:
         async with aiohttp.ClientSession() as session:
             url = f"http://127.0.0.1:{runner.port}"

@@ -43,6 +43,7 @@ class Control:
 
     def __init__(self) -> None:
         self.view = ControlView()
+        self.ready = True
         self.coming: list[State] = []
         self.reads = 0
 

@@ -85,6 +85,12 @@ def test_the_schema_of_an_event(change: dict[str, Any], fits: bool) -> None:
     assert (not list(breaches(DOCUMENT, schema, an_event(**change)))) is fits
 
 
+CREDENTIALS: dict[str, Any] = {
+    "security": [{"key": []}],
+    "components": {"securitySchemes": {"key": {"x-credentials": {"sk": ["a:b"]}}}},
+}
+
+
 class TestRoutesAreHeldToTheDocument:
     def test_they_agree(self) -> None:
         assert len(hold_to(DOCUMENT, ROUTES)) == len(ROUTES) == len(list(operations()))
@@ -95,6 +101,11 @@ class TestRoutesAreHeldToTheDocument:
             ({"operationId": "other", "x-required-scopes": ["a:b"]}, "POST /x is other in the document, not send"),
             ({"operationId": "send"}, "POST /x has no x-required-scopes"),
             ({"operationId": "send", "x-required-scopes": []}, "POST /x has no x-required-scopes"),
+            ({"operationId": "send", "x-required-scopes": ["a:c"]}, "POST /x requires scopes that no credential has"),
+            (
+                {"operationId": "send", "x-required-scopes": ["a:b"], "security": [{"session": []}]},
+                "POST /x requires scopes that no credential has",
+            ),
             ({"operationId": "send", "x-required-scopes": ["a:b"]}, "POST /x has no x-ratelimit-class that there is"),
             (
                 {"operationId": "send", "x-required-scopes": ["a:b"], "x-ratelimit-class": "often"},
@@ -104,12 +115,12 @@ class TestRoutesAreHeldToTheDocument:
     )
     def test_an_operation_that_differs_does_not_start(self, document: dict[str, Any], message: str) -> None:
         with pytest.raises(ContractBroken, match=message):
-            hold_to({"paths": {"/x": {"post": document}}}, [web.post("/x", _handler, name="send")])
+            hold_to({**CREDENTIALS, "paths": {"/x": {"post": document}}}, [web.post("/x", _handler, name="send")])
 
     def test_a_route_or_an_operation_of_its_own_does_not_start(self) -> None:
         operation = {"operationId": "look", "x-required-scopes": ["a:b"], "x-ratelimit-class": "events"}
         with pytest.raises(ContractBroken, match="GET /y has no route; POST /x is not in the document"):
-            hold_to({"paths": {"/y": {"get": operation}}}, [web.post("/x", _handler, name="send")])
+            hold_to({**CREDENTIALS, "paths": {"/y": {"get": operation}}}, [web.post("/x", _handler, name="send")])
 
 
 async def _handler(request: web.Request) -> web.Response:

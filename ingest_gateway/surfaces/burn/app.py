@@ -1,10 +1,7 @@
 """The burn surface as an aiohttp application: its routes, held to schemas/openapi/burn.yaml."""
 
-from collections.abc import Awaitable, Callable
-
 from aiohttp import web
 
-from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.identity.credentials import bare
 from ingest_gateway.identity.principals import BURN_KINDS
 from ingest_gateway.log.telemetry import TelemetryClient
@@ -12,11 +9,12 @@ from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.burn import breaches, forecast, gate, guardrails, traces
 from ingest_gateway.surfaces.burn.asking import TELEMETRY
 from ingest_gateway.surfaces.burn.edge.app import add_edge, is_edge
-from ingest_gateway.surfaces.burn.faults import NOT_READY, render
+from ingest_gateway.surfaces.burn.faults import render
 from ingest_gateway.surfaces.burn.ingest import ingest
 from ingest_gateway.surfaces.contract import hold_to, load_document
 from ingest_gateway.surfaces.documents.routes import add_documents
 from ingest_gateway.surfaces.surface import Surface
+from schemas.topics import LIVE
 
 HEADER = "AtlasBurn-API-Key"
 PRESENTATION = bare(HEADER, lambda request: not is_edge(request))
@@ -34,7 +32,7 @@ ROUTES = (
 def make_app(services: Services) -> web.Application:
     """Served by `http.server.serve` with `faults.render`. Raises ContractBroken."""
     settings = services.settings
-    app = web.Application(middlewares=[_once_ready(services)])
+    app = web.Application()
     app[SERVICES] = services
     app[TELEMETRY] = TelemetryClient(
         services.events,
@@ -49,22 +47,12 @@ def make_app(services: Services) -> web.Application:
     return app
 
 
-def _once_ready(services: Services) -> Callable[..., Awaitable[web.StreamResponse]]:
-    """Until this gateway has read `control`, the edge proxy alone answers; from then on new keys are looked for."""
-    authenticate = services.authenticate
-
-    @web.middleware
-    async def middleware(
-        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
-        if services.control.ready:
-            if isinstance(authenticate, Authenticator):
-                await authenticate.await_news_of(request)
-        elif not is_edge(request):
-            raise NOT_READY.refused()
-        return await handler(request)
-
-    return middleware
-
-
-BURN = Surface("burn", make_app, render, BURN_KINDS, PRESENTATION, fails_open=True)
+BURN = Surface(
+    "burn",
+    make_app,
+    render,
+    kinds=BURN_KINDS,
+    presentation=PRESENTATION,
+    environments=frozenset({LIVE}),  # there is one ledger an organization (B-046)
+    fails_open=True,
+)

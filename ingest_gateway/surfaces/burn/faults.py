@@ -22,9 +22,6 @@ NO_VERDICT = Fault(
     "The guardrails did not answer in time; what was asked may still be done. Asking again does no harm.",
     headers=RETRY,
 )
-NOT_READY = Fault(
-    FaultKind.UNAVAILABLE, "unavailable", "The gateway has just started. Please send it again.", headers=RETRY
-)
 
 
 def render(refused: Refused, request_id: str) -> web.Response:

@@ -2,7 +2,6 @@
 
 from aiohttp import web
 
-from ingest_gateway.identity.authentication import Authenticator, key_news
 from ingest_gateway.identity.principals import EVENTS_KINDS
 from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.contract import hold_to, load_document
@@ -32,9 +31,7 @@ ROUTES = (
 
 def make_app(services: Services) -> web.Application:
     """Served by `http.server.serve` with `faults.render`. Raises ContractBroken."""
-    authenticate = services.authenticate
-    news = [key_news(authenticate)] if isinstance(authenticate, Authenticator) else []
-    app = web.Application(middlewares=news)
+    app = web.Application()
     app[SERVICES] = services
     app.on_response_prepare.append(add_position)
     document = load_document("events")

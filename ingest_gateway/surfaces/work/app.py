@@ -2,7 +2,6 @@
 
 from aiohttp import web
 
-from ingest_gateway.identity.authentication import Authenticator, key_news
 from ingest_gateway.identity.principals import WORK_KINDS
 from ingest_gateway.log.system_streams import SystemStreams
 from ingest_gateway.services import SERVICES, Services
@@ -25,9 +24,7 @@ ROUTES = (
 
 def make_app(services: Services) -> web.Application:
     """Served by `http.server.serve` with `faults.render`. Raises ContractBroken."""
-    authenticate = services.authenticate
-    news = [key_news(authenticate)] if isinstance(authenticate, Authenticator) else []
-    app = web.Application(middlewares=news)
+    app = web.Application()
     app[SERVICES] = services
     app[WRITES] = Writes()
     timeout_seconds = services.settings.verdict_timeout_seconds

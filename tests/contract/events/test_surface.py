@@ -1,64 +1,20 @@
-"""What holds for every operation of the events surface: scopes, error bodies, answers that fit the document."""
+"""What holds for every operation of the events surface: error bodies and answers that fit the document."""
 
-import re
 from typing import Any
 
 import pytest
 
-from ingest_gateway.surfaces.contract import load_document, operations_of
+from ingest_gateway.surfaces.contract import load_document
 from schemas.ids import is_id
 from tests.support.events import a_body
 from tests.support.events_surface import Surface
 from tests.support.openapi import breaches
 
 DOCUMENT = load_document("events")
-OPERATIONS = operations_of(DOCUMENT)
-SENDING = {("POST", "/v1/events"), ("POST", "/v1/events/batch")}
-ALL_SCOPES = {scope for operation in OPERATIONS.values() for scope in operation.scopes or ()}
-
-
-IDS = {
-    "stream": "orders-prod",
-    "workflow": "wf_billing",
-    "event_id": "evt_01JVHQJ8WRD5X7K2M9P4T6V0BN",
-    "key": "key_01JVHQJ8WRD5X7K2M9P4T6V0BN",
-}
-
-
-def address(path: str) -> str:
-    """The path with ids in it, of things that may not be there."""
-    return re.sub(r"\{(\w+)\}", lambda place: IDS.get(place[1], "unknown_01JVHQJ8WRD5X7K2M9P4T6V0BN"), path)
 
 
 def schema(name: str) -> dict[str, Any]:
     return {"$ref": f"#/components/schemas/{name}"}
-
-
-@pytest.mark.requirement("A-006", "A-013")
-@pytest.mark.parametrize(("method", "path"), OPERATIONS)
-async def test_every_operation_needs_a_key(surface: Surface, method: str, path: str) -> None:
-    answer = await surface.request(method, address(path), key=None)
-    assert (answer.status, answer.code) == (401, "authentication_failed")
-
-
-@pytest.mark.parametrize(("method", "path"), OPERATIONS)
-async def test_every_operation_needs_its_scope_and_no_other(surface: Surface, method: str, path: str) -> None:
-    """What follows the scope differs (400, 404, 503 here), and is none of this test's business."""
-    needed = set(OPERATIONS[method, path].scopes or ())
-    surface.add_key("with", scopes=needed)
-    surface.add_key("without", scopes=ALL_SCOPES - needed)
-    refused = await surface.request(method, address(path), b"{}", key="without")
-    assert (refused.status, refused.code) == (403, "forbidden")
-    assert (await surface.request(method, address(path), b"{}", key="with")).status not in (401, 403, 500)
-
-
-@pytest.mark.requirement("A-012")
-@pytest.mark.parametrize(
-    ("method", "path"), [place for place in OPERATIONS if OPERATIONS[place].scopes != ("events:write",)]
-)
-async def test_a_publishable_key_may_only_send(surface: Surface, method: str, path: str) -> None:
-    answer = await surface.request(method, address(path), b"{}", key="publishable")
-    assert (answer.status, answer.code) == (403, "forbidden")
 
 
 # (method, path, headers, body, status, code)

@@ -2,9 +2,6 @@
 
 import pytest
 
-from ingest_gateway.identity.principals import SCOPES_OF_KIND
-from ingest_gateway.surfaces.contract import load_document, operations_of
-from schemas.entities import KeyKind
 from tests.support.work_installation import WorkSurface
 
 NEW = {"name": "Reporting", "scopes": ["tasks:read"]}
@@ -84,17 +81,3 @@ async def test_keys_of_other_surfaces_are_not_here(work: WorkSurface) -> None:
     for method in ("GET", "DELETE"):
         answer = await work.ask(method, f"/v1/tokens/{live.id}", key="session")
         assert (answer.status, answer.code) == (404, "token_not_found")
-
-
-@pytest.mark.requirement("W-003", "W-017", "W-027", "X-30", "A4")
-async def test_every_operation_with_every_scope(work: WorkSurface) -> None:
-    """The operations come from the document, so a new one is in the matrix by itself."""
-    document = load_document("work")
-    for scope in sorted(SCOPES_OF_KIND[KeyKind.ACCESS_TOKEN]):
-        work.keys["one"] = (await work.made("/v1/tokens", {"name": scope, "scopes": [scope]}, key="session"))["token"]
-        for (method, path), operation in operations_of(document).items():
-            where, body = path.replace("{", "").replace("}", ""), None if method in ("GET", "DELETE") else {}
-            answer = await work.ask(method, where, body, key="one")
-            missing = [needed for needed in operation.scopes or () if needed != scope]
-            told = answer.json.get("missingScope") if answer.status == 403 else None
-            assert told == (missing[0] if missing else None), f"{method} {path} with {scope}: {answer.status}"

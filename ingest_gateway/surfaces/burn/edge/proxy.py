@@ -80,7 +80,7 @@ class EdgeProxy:
 
     async def _decide(self, provider: Provider, request: web.Request, request_id: str) -> web.StreamResponse:
         target = _target(provider, request)
-        caller = self._caller(request)
+        caller = await self._caller(request)
         held = await hold(request)
         call = ProxiedCall(
             id=request_id,
@@ -110,10 +110,11 @@ class EdgeProxy:
                 return over
         return await self._pass(request, call, held)
 
-    def _caller(self, request: web.Request) -> Caller:
+    async def _caller(self, request: web.Request) -> Caller:
         """Raises Refused. Of a gateway that has never read `control`: whoever presents a key at all."""
         if self._control.ready:
-            principal = self._services.authenticate(request)
+            authenticate = self._services.authenticate
+            principal = authenticate.known(request) or await authenticate.find(request)
             require_scope(principal, WRITE_SCOPE)
             return Caller(principal.workspace, principal.key_id)
         written = request.headers.getall(self._presentation.header, ())

@@ -1,0 +1,154 @@
+"""What holds of every surface because its OpenAPI document says so, and that a surface whose document is silent on who
+may do what does not start.
+"""
+
+import copy
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingest_gateway.identity.principals import SCOPES_OF_KIND, SESSION
+from ingest_gateway.surfaces.burn.app import BURN
+from ingest_gateway.surfaces.burn.edge.providers import ENDPOINTS, Dialect, providers_of
+from ingest_gateway.surfaces.contract import METHODS, ContractBroken, load_document
+from ingest_gateway.surfaces.events.app import EVENTS
+from ingest_gateway.surfaces.served import ALL
+from ingest_gateway.surfaces.surface import Surface
+from schemas.entities import KeyKind
+from tests.contract.http.wire import Wire
+from tests.support.access import NOWHERE, Contract, a_key, services_of, strange
+from tests.support.events_surface import a_stream
+
+ORDINARY: dict[str, set[str]] = {
+    "events": {"events:read", "events:write"},
+    "work": {"projects:read", "projects:write", "tasks:read", "tasks:write", "ai:use"},
+    "spine": {"events:read", "events:write"},
+    "burn": set(),
+}
+"""What goes on while nobody can be sure who may (docs/decisions/0009)."""
+
+on_every_surface = pytest.mark.parametrize("surface", ALL, ids=lambda surface: surface.name)
+
+
+@on_every_surface
+def test_a_surface_takes_the_credentials_of_its_document(surface: Surface) -> None:
+    contract = Contract(surface.name)
+    assert contract.kinds.keys() == surface.kinds
+    assert contract.environments == surface.environments
+    for kind, scopes in contract.kinds.items():
+        if kind != SESSION:
+            assert scopes == SCOPES_OF_KIND[kind], kind
+    every_scope = frozenset().union(*(operation.scopes for operation in contract.operations))
+    assert contract.kinds.get(SESSION, every_scope) == every_scope
+
+
+def without(document: dict[str, Any], method: str, path: str, word: str) -> dict[str, Any]:
+    changed = copy.copy(document)
+    changed["paths"] = {**document["paths"], path: {**document["paths"][path]}}
+    changed["paths"][path][method] = {k: v for k, v in document["paths"][path][method].items() if k != word}
+    return changed
+
+
+@on_every_surface
+@pytest.mark.parametrize("word", ["x-required-scopes", "x-ratelimit-class"])
+def test_an_operation_that_does_not_say_who_may_does_not_start(
+    surface: Surface, word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = load_document(surface.name)
+    services = services_of(surface, tmp_path)
+    places = [(method, path) for path, item in document["paths"].items() for method in sorted(METHODS & item.keys())]
+    for method, path in places:
+        changed = without(document, method, path, word)
+        monkeypatch.setattr(f"ingest_gateway.surfaces.{surface.name}.app.load_document", lambda _name, d=changed: d)
+        with pytest.raises(ContractBroken, match=f"{method.upper()} {re.escape(path)} has no {word}"):
+            surface.make_app(services)
+    assert len(places) >= 9
+
+
+@on_every_surface
+def test_every_route_is_an_operation_or_open_to_all_on_purpose(surface: Surface, tmp_path: Path) -> None:
+    """Beside the operations there are the documents, the preflights of what pages may do, and the edge proxy, which has
+    a test of its own below."""
+    app = surface.make_app(services_of(surface, tmp_path))
+    operations = {(operation.method, operation.path) for operation in Contract(surface.name).operations}
+    for route in app.router.routes():
+        place = route.method, route.resource.canonical if route.resource is not None else ""
+        if place in operations or (route.method == "HEAD" and ("GET", place[1]) in operations):
+            continue
+        assert re.match(r"document_|preflight_|edge\.", route.name or ""), place
+
+
+@on_every_surface
+@pytest.mark.requirement("F39")
+async def test_what_is_refused_while_nobody_knows_who_may(surface: Surface, tmp_path: Path) -> None:
+    """The view of keys is older than the bound: what is sent and looked up goes on, all that shows or changes the setup
+    waits."""
+    async with strange(surface, tmp_path) as running, Wire(running.port) as wire:
+        kind = next(KeyKind(kind) for kind in running.contract.kinds if kind != SESSION)
+        key, token = a_key("whole", kind)
+        running.control.put(key)
+        for behind_seconds in (59.0, 61.0):
+            running.control.behind_seconds = behind_seconds
+            for one in running.contract.operations:
+                answer = await running.ask(wire, one.method, one.target, running.contract.ways[0].presented(token))
+                unsure = answer.status == 503 and b"can't be sure" in answer.body
+                may = one.scopes <= one.kinds.get(kind, frozenset())
+                assert unsure is (may and behind_seconds > 60 and not one.scopes <= ORDINARY[surface.name]), one
+                assert not unsure or answer.headers["retry-after"] == "1"
+
+
+@pytest.mark.requirement("A-038", "A3")
+async def test_a_stream_out_of_a_keys_reach_is_not_there(tmp_path: Path) -> None:
+    """Every operation on a stream, with a key that has it and one that has another."""
+    async with strange(EVENTS, tmp_path) as running, Wire(running.port) as wire:
+        running.control.put(a_stream("orders-prod"))
+        tried = 0
+        for one in running.contract.operations:
+            if "{stream}" not in one.path:
+                continue
+            tried += 1
+            for name, is_there in (("orders-prod", True), ("audit-prod", False)):
+                key, token = a_key(f"of_{name}", KeyKind.SECRET, streams=[name])
+                running.control.put(key)
+                answer = await running.ask(wire, one.method, one.target, running.contract.ways[0].presented(token))
+                absent = answer.status == 404 and answer.json["error"]["code"] == "stream_not_found"
+                assert absent is not is_there, one
+    assert tried >= 3
+
+
+# (of whom, status, code) of calls of the edge proxy
+CALLERS: list[tuple[dict[str, Any] | None, int, str]] = [
+    (None, 401, "unauthorized"),
+    ({}, 502, "upstream_unreachable"),
+    ({"scopes": ["burn:write"]}, 502, "upstream_unreachable"),
+    ({"scopes": ["burn:read"]}, 403, "forbidden"),
+    ({"environment": "test"}, 403, "forbidden"),
+    ({"revoked_ms": 1}, 401, "unauthorized"),
+    ({"expires_ms": 1}, 401, "unauthorized"),
+    ({"allowed_ips": ["127.0.0.0/8"]}, 502, "upstream_unreachable"),
+    ({"allowed_ips": ["203.0.113.0/24"]}, 403, "address_blocked"),
+    *(({"kind": kind, "streams": ["a"]}, 401, "unauthorized") for kind in KeyKind if kind is not KeyKind.ORG),
+]
+
+
+@pytest.mark.requirement("B-045", "B-046", "A2", "A3", "A4")
+async def test_every_provider_of_the_edge_proxy_with_every_key(tmp_path: Path) -> None:
+    """They are no operations of the document; who may call them is the same as who may report a call."""
+    async with strange(BURN, tmp_path) as running, Wire(running.port) as wire:
+        for number, (changes, status, code) in enumerate(CALLERS):
+            lines = []
+            if changes is not None:
+                key, token = a_key(f"edge{number}", **{"kind": KeyKind.ORG, **changes})
+                running.control.put(key)
+                lines.append(running.contract.ways[0].presented(token))
+            for provider in providers_of(json.loads(NOWHERE)).values():
+                rest = (
+                    "/models/m:generateContent"
+                    if provider.dialect is Dialect.GEMINI
+                    else min(ENDPOINTS[provider.dialect])
+                )
+                answer = await running.ask(wire, "POST", f"/{provider.name}{provider.versions[-1]}{rest}", *lines)
+                assert (answer.status, answer.json["_atlasburn"]["reason"]) == (status, code), (provider.name, changes)
