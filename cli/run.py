@@ -49,8 +49,10 @@ def config() -> None:
         settings = Settings.from_env(os.environ)
     except SettingsInvalid as invalid:
         raise click.ClickException(str(invalid)) from invalid
-    for name, value in settings.describe().items():
-        click.echo(f"{name:<26}{value}")
+    told = settings.describe()
+    width = max(map(len, told)) + 2
+    for name, value in told.items():
+        click.echo(f"{name:<{width}}{value}")
 
 
 def say(sentence: str) -> None:

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from schemas.ladders import LADDERS, EndpointClass, Ladder, LadderInvalid, read_ladders
 from schemas.limits import Overrides, OverridesInvalid, Quota, read_overrides
@@ -177,11 +178,21 @@ class Settings:
         return port
 
     def describe(self) -> dict[str, str]:
-        """Name and value of each setting, secrets masked."""
-        return {
-            field.name: "(set)" if field.name in SECRET_FIELDS else str(getattr(self, field.name))
-            for field in dataclasses.fields(self)
-        }
+        """Name and value of each setting as people write them; of a secret only whether there is one."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values["retry_ladders"] = ";".join(f"{kind}:{ladder}" for kind, ladder in self.retry_ladders.items())
+        values["ports"] = (
+            f"from {self.ports.surface(SURFACES[0])}, {self.ports.kafka}, {self.ports.operations('gateway')}"
+        )
+        return {name: _told(name, value) for name, value in values.items()}
+
+
+def _told(name: str, value: Any) -> str:
+    if value is None or value == () or value == {}:
+        return "(not set)"
+    if name in SECRET_FIELDS:
+        return "(set)"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def home_directory(env: Mapping[str, str]) -> Path:

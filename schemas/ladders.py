@@ -40,6 +40,11 @@ class Ladder:
     rungs_ms: tuple[int, ...]
     total_ms: int | None = None
 
+    def __str__(self) -> str:
+        """As it is written."""
+        rungs = ",".join(map(_written, self.rungs_ms))
+        return rungs if self.total_ms is None else f"{rungs}..{_written(self.total_ms)}"
+
     @property
     def longest_ms(self) -> int:
         """What a `Retry-After` can ask for at most."""
@@ -103,6 +108,12 @@ def read_ladder(text: str) -> Ladder:
     if len(rungs_ms) > RUNGS_MAX:
         raise LadderInvalid(f"a ladder has at most {RUNGS_MAX} rungs")
     return Ladder(rungs_ms, _duration_ms(total) if repeats else None)
+
+
+def _written(milliseconds: int) -> str:
+    """In the largest unit that it is a whole number of."""
+    unit, size = next((unit, size) for unit, size in reversed(_UNITS_MS.items()) if milliseconds % size == 0)
+    return f"{milliseconds // size}{unit}"
 
 
 def _duration_ms(text: str) -> int:

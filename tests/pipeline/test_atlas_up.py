@@ -153,6 +153,12 @@ def test_config_shows_settings_and_no_secret(tmp_path: Path) -> None:
     env = {"ATLAS_HOME": str(tmp_path), "ATLAS_MASTER_KEY": "ab" * 32, "ATLAS_PORT_BASE": "20000"}
     told = CliRunner().invoke(atlas, ["config"], env=env)
     assert told.exit_code == 0 and "127.0.0.1:20010" in told.output and "abab" not in told.output
+    values = dict(line.split(None, 1) for line in told.output.splitlines())
+    assert (values["master_key"], values["jwt_secret"], values["surfaces"]) == (
+        *("(set)", "(not set)"),
+        "events, work, spine, burn",
+    )
+    assert values["retry_ladders"] == "events:30s,1m,5m,15m,1h,3h,6h,12h;work:1s,5s,25s,2m,10m,1h..24h"
     bad = CliRunner().invoke(atlas, ["config"], env={**env, "ATLAS_PARTITIONS": "many"})
     assert bad.exit_code == 1 and "ATLAS_PARTITIONS must be a whole number" in bad.output
 

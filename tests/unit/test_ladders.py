@@ -78,7 +78,9 @@ def test_what_the_endpoint_asks_for_never_shortens_a_rung_nor_passes_the_longest
     ],
 )
 def test_a_ladder_is_read_from_text(text: str, rungs_ms: tuple[int, ...], total_ms: int | None) -> None:
-    assert read_ladder(text) == Ladder(rungs_ms, total_ms)
+    ladder = read_ladder(text)
+    assert ladder == Ladder(rungs_ms, total_ms)
+    assert read_ladder(str(ladder)) == ladder, "and is told as it is written"
 
 
 def test_a_class_that_is_not_named_keeps_its_own() -> None:
