@@ -4,7 +4,7 @@ of its own under .cache.
 It runs without a database: its client for one needs Prisma's engine, a program that no package index has. Two of its
 budgets work so: the provider's (`provider_budget_config`), and a key's, which a `custom_auth` of the bench gives each
 key; with `custom_auth_run_common_checks` that is the very check, and since 2026 the reservation, that a key out of its
-database gets.
+database gets. What settles a reservation it only sets up with a database, so the bench does as it would.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ CONFIG = """\
 model_list:
   - model_name: gpt-4o
     litellm_params: {{model: openai/gpt-4o, api_base: "{stub}/v1", api_key: sk-bench}}
-litellm_settings: {{telemetry: false, num_retries: 0, set_verbose: false}}
+litellm_settings: {{telemetry: false, num_retries: 0, set_verbose: false, callbacks: [{callbacks}]}}
 """
 MASTER_KEY = f"general_settings: {{master_key: {MASTER}}}\n"
 PROVIDERS_BUDGET = """\
@@ -47,6 +47,9 @@ general_settings: {{master_key: {MASTER}, custom_auth: budgeted.authenticate, cu
 """
 CUSTOM_AUTH = """\
 from litellm.proxy._types import UserAPIKeyAuth
+from litellm.proxy.hooks.proxy_track_cost_callback import _ProxyDBLogger
+
+settling = _ProxyDBLogger()
 
 
 async def authenticate(request, api_key):
@@ -95,7 +98,8 @@ def proxy(
     more = KEYS_BUDGET if budget is Budget.KEY else MASTER_KEY
     if budget is Budget.PROVIDER:
         more += PROVIDERS_BUDGET.format(usd=budget_usd)
-    config.write_text(CONFIG.format(stub=stub) + more)
+    callbacks = "budgeted.settling" if budget is Budget.KEY else ""
+    config.write_text(CONFIG.format(stub=stub, callbacks=callbacks) + more)
     (directory / "budgeted.py").write_text(CUSTOM_AUTH.format(usd=budget_usd))
     command = [str(python.with_name("litellm")), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
     env = {

@@ -184,7 +184,7 @@ class Authenticator:
         wait_seconds = self._failures.count(address_of(request), time.monotonic()) if anything else 0.0
         if not wait_seconds:
             _REFUSED.inc()
-            return Refused(FaultKind.UNAUTHENTICATED)
+            return Refused(FaultKind.UNAUTHENTICATED, self._presentation.hint or None)
         _LIMITED.inc()
         retry_after_ms = int(wait_seconds * 1_000) + 1
         return Refused(

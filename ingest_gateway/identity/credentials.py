@@ -24,13 +24,14 @@ class Presentation(NamedTuple):
     """How a surface's callers present themselves: in which header, which must be there once, and in what form.
 
     `read` gives None for what has not that form; `usual` writes a token as nearly all clients do. A request without the
-    header that `bearer_for` is true of may present itself as a bearer.
+    header that `bearer_for` is true of may present itself as a bearer. `hint`: what to say of one that is no good.
     """
 
     header: str
     read: Callable[[str], Credential | None]
     usual: Callable[[str], str]
     bearer_for: Callable[[web.Request], bool] = lambda request: False
+    hint: str = ""
 
     def of(self, request: web.Request) -> "Presentation":
         """How this request is looked at."""
@@ -53,5 +54,6 @@ BEARER = Presentation(hdrs.AUTHORIZATION, _read_bearer, "Bearer {}".format)
 
 
 def bare(header: str, bearer_for: Callable[[web.Request], bool] = lambda request: False) -> Presentation:
-    """The token and nothing else in a header of that name."""
-    return Presentation(header, _read_bare, str, bearer_for)
+    """The token and nothing else in a header of that name, which few expect, so answers name it."""
+    hint = f"The key is missing, malformed or revoked. Send the organization's key, as it is, in the header {header}."
+    return Presentation(header, _read_bare, str, bearer_for, hint)

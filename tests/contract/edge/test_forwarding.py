@@ -195,6 +195,7 @@ async def test_without_a_good_key_there_is_no_call(edge: EdgeSurface, key: str |
         body = await answer.json()
         assert (answer.status, body["type"], body["error"]["type"]) == (401, "error", "authentication_error")
         assert body["_atlasburn"]["blocked"] is False, "unauthenticated is no guardrail's work"
+        assert "in the header AtlasBurn-API-Key" in body["error"]["message"]
     assert edge.stub.calls == []
 
 

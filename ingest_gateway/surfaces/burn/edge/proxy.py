@@ -20,7 +20,7 @@ from ingest_gateway import metrics
 from ingest_gateway.http.addresses import address_of
 from ingest_gateway.http.connection import Connection
 from ingest_gateway.http.faults import FaultKind, Refused
-from ingest_gateway.http.guard import REQUEST_ID
+from ingest_gateway.http.guard import REQUEST_ID, SERVER_NAME
 from ingest_gateway.http.request_log import note
 from ingest_gateway.identity.authentication import require_scope
 from ingest_gateway.identity.credentials import Presentation
@@ -120,7 +120,7 @@ class EdgeProxy:
         written = request.headers.getall(self._presentation.header, ())
         credential = self._presentation.read(written[0]) if len(written) == 1 else None
         if credential is None or credential.token is None:
-            raise Refused(FaultKind.UNAUTHENTICATED)
+            raise Refused(FaultKind.UNAUTHENTICATED, self._presentation.hint or None)
         return Caller("", key_hash=self._hash(credential.token))
 
     async def _reserve(self, request: web.Request, call: ProxiedCall) -> web.Response | None:
@@ -219,6 +219,7 @@ async def _answer(
     """The provider's answer, as it comes. A short one goes in one piece."""
     headers = heads.answer_headers(upstream.headers.items(), upstream.headers.getall(hdrs.CONNECTION, ()))
     headers["AtlasBurn-Request-Id"] = call.id
+    headers.setdefault(hdrs.SERVER, SERVER_NAME)
     call.begin_answer(upstream.status, upstream.content_type, hdrs.CONTENT_ENCODING in headers)
     reader, length = call.reader, upstream.content_length
     if length is not None and length <= IN_ONE_PIECE_BYTES:
