@@ -19,22 +19,23 @@ log = logging.getLogger("atlas.identity")
 TELL_SECONDS = 60.0
 KEYS_A_RECORD_MAX = 500
 ACTOR = "gateway"
+NS_PER_MS = 1_000_000
 
 
 class LastUsed:
-    def __init__(self, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
-        self._now_ms = now_ms
-        self._used_ms: dict[tuple[str, str], int] = {}
+    def __init__(self, now_ns: Callable[[], int] = time.time_ns) -> None:
+        self._now_ns = now_ns
+        self._used_ns: dict[tuple[str, str], int] = {}
 
     def note(self, workspace: str, key_id: str) -> None:
-        self._used_ms[workspace, key_id] = self._now_ms()
+        self._used_ns[workspace, key_id] = self._now_ns()
 
     def take(self) -> Iterator[tuple[str, TouchKeys]]:
         """All that was noted since, by workspace; it is forgotten here."""
-        used_ms, self._used_ms = self._used_ms, {}
+        used_ns, self._used_ns = self._used_ns, {}
         by_workspace: dict[str, dict[str, int]] = {}
-        for (workspace, key_id), last_ms in used_ms.items():
-            by_workspace.setdefault(workspace, {})[key_id] = last_ms
+        for (workspace, key_id), last_ns in used_ns.items():
+            by_workspace.setdefault(workspace, {})[key_id] = last_ns // NS_PER_MS
         for workspace, keys in by_workspace.items():
             items = iter(keys.items())
             while some := dict(islice(items, KEYS_A_RECORD_MAX)):
@@ -43,7 +44,8 @@ class LastUsed:
     async def tell(self, events: EventLog) -> None:
         """What can't be told now is not told later: the next minute has newer times."""
         for workspace, payload in self.take():
-            command = new_command(payload, workspace=workspace, environment="live", actor=ACTOR, now_ms=self._now_ms())
+            now_ms = self._now_ns() // NS_PER_MS
+            command = new_command(payload, workspace=workspace, environment="live", actor=ACTOR, now_ms=now_ms)
             try:
                 await events.append(Topic.COMMANDS, command_key(command), command.encode(), [])
             except (LogBusy, LogUnavailable) as error:

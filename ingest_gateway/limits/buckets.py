@@ -96,20 +96,15 @@ class Bucket:
 
     # As of the last `take` or `change`
 
-    @property
-    def remaining(self) -> int:
-        """Requests that fit at once."""
-        return max(0, self._room // REQUEST)
+    def standing(self) -> tuple[int, int]:
+        """Requests that fit at once, and nanoseconds until nothing is in it any more."""
+        room = self._room
+        return (room // REQUEST if room > 0 else 0), (self._depth - room + self._hoped_growth - 1) // self._hoped_growth
 
     @property
     def retry_ns(self) -> int:
         """Until one more request fits; 0 when one does."""
         return max(0, -((self._room - REQUEST) // self._hoped_growth))
-
-    @property
-    def empty_ns(self) -> int:
-        """Until nothing is in it any more."""
-        return -((self._room - self._depth) // self._hoped_growth)
 
     def _room_at(self, now_ns: int) -> int:
         return min(self._depth, self._room + (now_ns - self._at_ns) * self._growth)

@@ -27,6 +27,7 @@ from schemas.entities import Limit, State
 from schemas.limits import ANY_WORKSPACE, RATE_CLASSES, Overrides, Quota, RateClass
 
 NS_PER_MS = 1_000_000
+ALMOST_A_SECOND = NS_PER_SECOND - 1
 GATEWAY_NAME_BYTES = 8
 # `istr`: the form by which headers are compared is made once, and not for each answer.
 LIMIT, REMAINING, RESET = (istr(f"X-RateLimit-{name}") for name in ("Limit", "Remaining", "Reset"))
@@ -70,19 +71,25 @@ class RateLimits:
 
 def headers_of(entry: Entry, unix_ns: int) -> Mapping[str, str]:
     """After a request was counted at `unix_ns`. Those of the request before, where they say the same."""
-    bucket = entry.bucket
-    remaining, empty_ns = bucket.remaining, bucket.empty_ns
-    shown = remaining, -(-(unix_ns + empty_ns) // NS_PER_SECOND), -(-empty_ns // NS_PER_SECOND), entry.policy_text
+    remaining, empty_ns = entry.bucket.standing()
+    shown = (
+        remaining,
+        (unix_ns + empty_ns + ALMOST_A_SECOND) // NS_PER_SECOND,
+        (empty_ns + ALMOST_A_SECOND) // NS_PER_SECOND,
+    )
     if shown != entry.shown:
-        entry.shown = shown
-        entry.headers = {
-            LIMIT: entry.limit_text,
-            REMAINING: str(remaining),
-            RESET: str(shown[1]),
-            POLICY: entry.policy_text,
-            STATE: f'"{entry.place[2].name}";r={remaining};t={shown[2]}',
-        }
+        entry.show(shown, _written(entry, *map(str, shown)))
     return entry.headers
+
+
+def _written(entry: Entry, remaining: str, reset: str, seconds: str) -> Mapping[str, str]:
+    return {
+        LIMIT: entry.limit_text,
+        REMAINING: remaining,
+        RESET: reset,
+        POLICY: entry.policy_text,
+        STATE: f"{entry.class_text};r={remaining};t={seconds}",
+    }
 
 
 def refusal(entry: Entry, workspace: str) -> Refused:

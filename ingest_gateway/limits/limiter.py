@@ -31,11 +31,13 @@ class Deal(NamedTuple):
 
 
 class Entry:
-    """A bucket, and what was told of it; `shown`: what of it `headers` say."""
+    """A bucket, and what was told of it. `headers` say what is `shown` of it: requests that fit, times until it is
+    empty."""
 
     __slots__ = (
         "accepted_told",
         "bucket",
+        "class_text",
         "headers",
         "limit_text",
         "name",
@@ -56,15 +58,20 @@ class Entry:
         self.used = False
         self.accepted_told = self.refused_told = 0
         self.told_ns = now_ns
-        self.shown: tuple[int, int, int, str] | None = None
+        self.shown: tuple[int, int, int] | None = None
         self.headers: Mapping[str, str] = {}
         self.describe()
 
     def describe(self) -> None:
         """What stands in answers' headers as long as the quota does."""
         quota = self.bucket.terms.quota
+        self.shown = None
         self.limit_text = str(quota.burst)
-        self.policy_text = f'"{self.place[2].name}";q={quota.burst};w={quota.window_seconds}'
+        self.class_text = f'"{self.place[2].name}"'
+        self.policy_text = f"{self.class_text};q={quota.burst};w={quota.window_seconds}"
+
+    def show(self, shown: tuple[int, int, int], headers: Mapping[str, str]) -> None:
+        self.shown, self.headers = shown, headers
 
 
 class Limiter:

@@ -366,7 +366,7 @@ class TestFailedAttempts:
 
 async def test_when_keys_were_used_is_told_once_by_workspace(control: Control) -> None:
     now_ms = [5]
-    used = LastUsed(lambda: now_ms[0])
+    used = LastUsed(lambda: now_ms[0] * 1_000_000)
     control.put(a_key())
     control.put(a_key("key_2", workspace="ws_2"))
     surface = Authenticator(cast(ControlReader, control), HASHER, used=used)
