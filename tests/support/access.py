@@ -6,11 +6,14 @@ is neither 401 nor 403 (mostly 503). What a surface takes (`Contract`) is read f
 
 import json
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, cast
+
+import jwt
 
 from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator, SharedCatchUp
@@ -56,13 +59,18 @@ class Operation:
         self.method, self.path = method, path
         self.scopes = frozenset(scopes or ())
         node = document["paths"][path][method.lower()]
-        self._document, self._node = document, node
+        self.name = node["operationId"]
+        self._document, self.node = document, node
         schemes = [name for one in node.get("security", document["security"]) for name in one]
         self.kinds = kinds_of(document, schemes)
 
+    @property
+    def parameters(self) -> list[dict[str, Any]]:
+        return [resolve(self._document, parameter) for parameter in self.node.get("parameters", ())]
+
     def response(self, status: int) -> dict[str, Any]:
         """What the document says of an answer."""
-        return resolve(self._document, self._node["responses"][str(status)])
+        return resolve(self._document, self.node["responses"][str(status)])
 
     def __repr__(self) -> str:
         return f"{self.method} {self.path}"
@@ -192,3 +200,8 @@ def a_key(name: str, kind: KeyKind, **changes: Any) -> tuple[Key, str]:
     key_id = f"key_{name}"
     token = mint_token(MASTER_KEY, kind, values["environment"], key_id)
     return Key(id=key_id, key_kind=kind, name=name, token_hash=HASHER.hash(token), **values), token
+
+
+def a_session(**claims: Any) -> str:
+    whole = {"iss": ISSUER, "aud": AUDIENCE, "sub": "usr_1", "workspace": WORKSPACE, "exp": time.time() + 600}
+    return jwt.encode({**whole, **claims}, SESSION_SECRET, algorithm="HS256")

@@ -8,7 +8,6 @@ empty body or of an absent thing is other tests' business.
 import asyncio
 import itertools
 import re
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,17 +22,15 @@ from schemas.entities import KeyKind
 from schemas.tokens import mint_token
 from tests.contract.http.wire import Answer, Wire
 from tests.support.access import (
-    AUDIENCE,
     ISSUER,
     MASTER_KEY,
     OTHER_WORKSPACE,
-    SESSION_SECRET,
-    WORKSPACE,
     Contract,
     Operation,
     Strange,
     Way,
     a_key,
+    a_session,
     strange,
 )
 from tests.support.openapi import breaches
@@ -177,11 +174,6 @@ async def test_every_operation_with_every_key(surface: Strange) -> None:
                     wrong.append((credential.name, way.header, operation, found, expected))
     assert wrong == []
     assert tried >= len(KeyKind) * 14 * len(contract.operations)
-
-
-def a_session(**claims: Any) -> str:
-    whole = {"iss": ISSUER, "aud": AUDIENCE, "sub": "usr_1", "workspace": WORKSPACE, "exp": time.time() + 600}
-    return jwt.encode({**whole, **claims}, SESSION_SECRET, algorithm="HS256")
 
 
 @on_every_surface(events=("A-006",), work=("W-012", "W-014"), spine=("S-003",), burn=("B-003",))
