@@ -11,6 +11,7 @@ Between transactions, what streams keep no longer leaves in slices (retention.py
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,8 @@ BACKOFF_FIRST_SECONDS = 0.05
 BACKOFF_MAX_SECONDS = 2.0
 SWEEP_SECONDS = 10.0
 AT_ONCE_BYTES = 128 * 1024
+SWITCH_SECONDS = 0.001
+"""The thread that writes waits this long for the interpreter after each statement, where the other makes rows."""
 SLICE_PAUSE_SECONDS = 0.01
 RECEIVED_MS = EventRow._fields.index("received_ms")
 AWAY = "the database does not take transactions"
@@ -57,6 +60,7 @@ class Projection:
         self._sweeper: asyncio.Task[None] | None = None
 
     def declare(self) -> None:
+        sys.setswitchinterval(SWITCH_SECONDS)
         self._writer = asyncio.get_running_loop().create_task(self._transactions.run())
         self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
         self._runtime.agent(AGENT, list(PROJECTORS), self.handle)

@@ -23,6 +23,7 @@ from processors.projection.packed import packed, unpacked
 AHEAD_BATCHES = 24
 LENGTH = struct.Struct("<I")
 END_SECONDS = 10.0
+SWITCH_SECONDS = 0.001  # what receives and what writes share the interpreter
 
 
 class Wanted(NamedTuple):
@@ -35,10 +36,13 @@ class Wanted(NamedTuple):
 def decoded(bootstrap: str, begun: Positions, outcomes: Positions, rest: Positions) -> Generator[LogBatch, None, None]:
     """All of both; a batch of outcomes comes before another of its time. Raises RebuildFailed."""
     processes = [Decoder(bootstrap, begun, part) if part else None for part in (outcomes, rest)]
+    before_seconds = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         first, second = (iter(()) if process is None else process.batches() for process in processes)
         yield from in_turn(first, second)
     finally:
+        sys.setswitchinterval(before_seconds)
         for process in processes:
             if process is not None:
                 process.end()
