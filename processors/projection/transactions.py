@@ -1,7 +1,7 @@
 """Gathers what concurrent batches bring into transactions: many records in one under load, at once when idle.
 
 After a pause the first arrival waits 2 ms for company; under steady load a transaction begins at most every 20 ms, or
-as soon as 20,000 records wait. (A commit costs about a millisecond of processor time whatever is in it.)
+as soon as 50,000 records wait. (A commit costs about a millisecond of processor time whatever is in it.)
 
 Where more waits than one transaction takes, what was written to the log first comes first, and outcomes before the
 decisions of their time: an event that finds its attempts is written once, with its status, where one that comes before
@@ -20,8 +20,8 @@ from processors.projection.changes import Changes
 from processors.runtime.batches import Batch
 from schemas.topics import Topic
 
-RECORDS_MAX = 20_000
-AHEAD_RECORDS_MAX = 20_000
+RECORDS_MAX = 50_000
+AHEAD_RECORDS_MAX = 50_000
 GATHER_SECONDS = 0.002
 INTERVAL_SECONDS = 0.02
 
@@ -35,9 +35,12 @@ class Pending:
     written: "asyncio.Future[None]"
 
     @property
-    def turn_ms(self) -> int:
-        """By the log's time, when it is this batch's turn."""
-        return self.batch.records[0 if self.batch.tp.topic == Topic.OUTCOMES else -1].timestamp
+    def turn(self) -> tuple[int, bool]:
+        """When it is this batch's, by the log's time in milliseconds."""
+        records = self.batch.records
+        if self.batch.tp.topic == Topic.OUTCOMES:
+            return records[0].timestamp, False
+        return records[-1].timestamp, True
 
 
 class Transactions:
@@ -92,11 +95,11 @@ class Transactions:
         self._began_at = asyncio.get_running_loop().time()
 
     def _take(self) -> list[Pending]:
-        """Whole batches, up to 20,000 records in all; at least one."""
+        """Whole batches, up to 50,000 records in all; at least one."""
         group: list[Pending] = []
         records = 0
         while self._waiting:
-            first = min((waiting[0] for waiting in self._waiting.values()), key=attrgetter("turn_ms"))
+            first = min((waiting[0] for waiting in self._waiting.values()), key=attrgetter("turn"))
             if group and records + len(first.batch) > RECORDS_MAX:
                 break
             group.append(first)

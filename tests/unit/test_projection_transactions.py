@@ -14,9 +14,11 @@ from processors.runtime.batches import Batch, Record
 from schemas.read_model import LogPosition
 
 
-def a_batch(records: int, partition: int = 0) -> tuple[Batch, Changes]:
-    rows = [Record("decisions", partition, offset, 0, None, b"", ()) for offset in range(records)]
-    return Batch(TP("decisions", partition), rows, 1), Changes(LogPosition("decisions", partition, records))
+def a_batch(
+    records: int, partition: int = 0, topic: str = "decisions", first_ms: int = 0, step_ms: int = 0
+) -> tuple[Batch, Changes]:
+    rows = [Record(topic, partition, place, first_ms + step_ms * place, None, b"", ()) for place in range(records)]
+    return Batch(TP(topic, partition), rows, 1), Changes(LogPosition(topic, partition, records))
 
 
 class Recorder:
@@ -66,20 +68,20 @@ async def test_what_comes_while_a_transaction_runs_waits_for_the_next() -> None:
     assert recorder.sizes == [[1], [2, 2]]
 
 
-async def test_a_transaction_holds_whole_batches_of_at_most_20_000_records_in_all() -> None:
+async def test_a_transaction_holds_whole_batches_of_at_most_50_000_records_in_all() -> None:
     recorder = Recorder()
     with running(recorder) as transactions:
-        sizes = [12_000, 8_000, 1, 24_000, 19_999, 1, 1]
+        sizes = [30_000, 20_000, 1, 60_000, 49_999, 1, 1]
         await asyncio.gather(*(transactions.add(*a_batch(size, place)) for place, size in enumerate(sizes)))
-    assert recorder.sizes == [[12_000, 8_000], [1], [24_000], [19_999, 1], [1]]
+    assert recorder.sizes == [[30_000, 20_000], [1], [60_000], [49_999, 1], [1]]
 
 
 async def test_enough_records_do_not_wait_for_company(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "GATHER_SECONDS", 3_600)
     recorder = Recorder()
     with running(recorder) as transactions:
-        await asyncio.gather(transactions.add(*a_batch(16_000)), transactions.add(*a_batch(4_000, 1)))
-    assert recorder.sizes == [[16_000, 4_000]]
+        await asyncio.gather(transactions.add(*a_batch(46_000)), transactions.add(*a_batch(4_000, 1)))
+    assert recorder.sizes == [[46_000, 4_000]]
 
 
 async def test_a_failure_reaches_all_of_its_transaction_and_none_of_the_next() -> None:
@@ -113,10 +115,37 @@ async def test_what_is_made_into_rows_ahead_of_the_transaction_that_runs_is_boun
     with running(recorder) as transactions:
         first = await transactions.put(*a_batch(1, 0))
         await recorder.began.wait()
-        ahead = await transactions.put(*a_batch(20_000, 1))
+        ahead = await transactions.put(*a_batch(50_000, 1))
         waiting = asyncio.ensure_future(transactions.put(*a_batch(1, 2)))
         await asyncio.sleep(0)
         assert (first.done(), ahead.done(), waiting.done()) == (False, False, False)
         recorder.free.set()
         await asyncio.gather(first, ahead, await waiting)
-    assert recorder.sizes == [[1], [20_000], [1]]
+    assert recorder.sizes == [[1], [50_000], [1]]
+
+
+async def test_by_the_logs_time_outcomes_come_before_decisions_and_each_partition_keeps_its_order() -> None:
+    recorder = Recorder()
+    recorder.free.clear()
+    order: list[tuple[str, int, int]] = []
+
+    async def write(group: Sequence[Pending]) -> None:
+        order.extend((one.batch.tp.topic, one.batch.tp.partition, one.batch.records[0].timestamp) for one in group)
+        await recorder.write(group)
+
+    transactions = Transactions(write)
+    task = asyncio.get_running_loop().create_task(transactions.run())
+    first = await transactions.put(*a_batch(1, 9))
+    await recorder.began.wait()
+    came = [("decisions", 0, 10), ("decisions", 1, 30), ("decisions", 0, 5), ("outcomes", 0, 19), ("outcomes", 1, 25)]
+    later = [
+        await transactions.put(*a_batch(10, partition, topic, first_ms=first_ms, step_ms=1))
+        for topic, partition, first_ms in came
+    ]
+    recorder.free.set()
+    await asyncio.gather(first, *later)
+    task.cancel()
+    assert order[1:] == [
+        *(("outcomes", 0, 19), ("decisions", 0, 10), ("decisions", 0, 5)),
+        *(("outcomes", 1, 25), ("decisions", 1, 30)),
+    ]
