@@ -36,6 +36,7 @@ class Columns:
         self._whole, self._text = whole, whole.decode("latin-1")
         self._places, self._numbers, self._regular = places, numbers, regular
         self.regular: list[int] = regular.tolist()
+        self._cut: dict[str, list[str]] = {}  # some are asked for twice
 
     def __len__(self) -> int:
         return len(self.regular)
@@ -46,13 +47,18 @@ class Columns:
 
     def texts(self, name: str) -> list[str]:
         """Of a string."""
-        text, (_, begins, ends) = self._text, self._places[name]
-        return [text[begin:end] for begin, end in self._each(begins, ends)]
+        if name not in self._cut:
+            text, (_, begins, ends) = self._text, self._places[name]
+            self._cut[name] = [text[begin:end] for begin, end in self._each(begins, ends)]
+        return self._cut[name]
 
     def encoded(self, first: str, last: str) -> list[str]:
         """From one field to the end of another as they stand in the records, their bytes as Latin-1."""
-        text = self._text
-        return [text[start:end] for start, end in self._each(self._places[first].start, self._places[last].end)]
+        name = f"{first}-{last}"
+        if name not in self._cut:
+            text, starts, ends = self._text, self._places[first].start, self._places[last].end
+            self._cut[name] = [text[start:end] for start, end in self._each(starts, ends)]
+        return self._cut[name]
 
     def maybe_texts(self, name: str) -> list[str | None]:
         """Of a string or null."""

@@ -4,7 +4,7 @@ A hot path: rows are put together in one go, and what repeats (topics, routes, m
 records are taken together (columns.py); `apply` says the same of each.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -59,9 +59,8 @@ def apply(changes: Changes, record: LogRecord) -> None:
         ))
         # fmt: on
         if metadata is not None:
-            found = _terms if len(metadata) <= METADATA_REMEMBERED_BYTES else _terms.__wrapped__
             changes.rows[events_metadata] += [
-                (term, received_ms, event_id) for term in found(workspace, environment, metadata)
+                (term, received_ms, event_id) for term in _remembered(workspace, environment, metadata)
             ]
         if source.stream == SPINE:
             source_term = _source(workspace, environment, json_text(actor))
@@ -108,7 +107,13 @@ def _add(changes: Changes, columns: Columns, records: Sequence[LogRecord]) -> No
         strict=True,
     )
     # fmt: on
-    changes.rows[events_metadata] += _all_terms(heads, metadata, received, ids, actors)
+    changes.rows[events_metadata] += _all_terms(heads, metadata, received, ids)
+    if SPINE in streams:
+        changes.rows[events_metadata] += [
+            (_source(head.workspace, head.environment, actor), received_ms, event_id)
+            for head, actor, received_ms, event_id in zip(heads, actors, received, ids, strict=True)
+            if head.stream == SPINE
+        ]
     direct = columns.numbers("direct")
     for head, partition, offset, is_direct, record in zip(heads, partitions, offsets, direct, records, strict=True):
         if not is_direct and partition == record.partition:
@@ -136,19 +141,17 @@ def _encoded_routes(encoded: str) -> tuple[str, str]:
 
 
 def _all_terms(
-    heads: Sequence[_Head],
-    metadata: Sequence[bytes | None],
-    received: Sequence[int],
-    ids: Sequence[str],
-    actors: Iterable[str | None],
-) -> Iterator[tuple[int, int, str]]:
-    for head, document, received_ms, event_id, actor in zip(heads, metadata, received, ids, actors, strict=True):
-        if document is not None:
-            found = _terms if len(document) <= METADATA_REMEMBERED_BYTES else _terms.__wrapped__
-            for term in found(head.workspace, head.environment, document):
-                yield term, received_ms, event_id
-        if head.stream == SPINE:
-            yield _source(head.workspace, head.environment, actor), received_ms, event_id
+    heads: Sequence[_Head], metadata: Sequence[bytes | None], received: Sequence[int], ids: Sequence[str]
+) -> list[tuple[int, int, str]]:
+    known = [
+        () if document is None else _remembered(head.workspace, head.environment, document)
+        for head, document in zip(heads, metadata, strict=True)
+    ]
+    return [
+        (term, received_ms, event_id)
+        for terms, received_ms, event_id in zip(known, received, ids, strict=True)
+        for term in terms
+    ]
 
 
 @lru_cache(maxsize=4_096)
@@ -160,6 +163,12 @@ def _stream_topic(name: str) -> StreamTopic | None:
 def _routes(routes: tuple[str, ...]) -> tuple[str, str]:
     """As JSON; and the status of an event that has these before any attempt."""
     return msgspec.json.encode(routes).decode(), str(status_at_first(routes))
+
+
+def _remembered(workspace: str, environment: str, metadata: bytes) -> tuple[int, ...]:
+    """`_terms`, of which long ones are not worth their room."""
+    found = _terms if len(metadata) <= METADATA_REMEMBERED_BYTES else _terms.__wrapped__
+    return found(workspace, environment, metadata)
 
 
 @lru_cache(maxsize=4_096)
