@@ -23,7 +23,7 @@ ACTOR = b'{"type":"user","id":"usr_8842","tenant_id":"tnt_119"}'
 OCCURRED_AT = "2026-05-18T14:22:11Z"
 EVENTS_A_MS = 20
 PARTITIONS = 8
-PRODUCED_AT_ONCE = 20_000
+STEP_EVENTS = 4_000
 
 
 def received_ms(first_ms: int, number: int) -> int:
@@ -128,21 +128,20 @@ class Records:
 
 
 def produce(bootstrap: str, events: int) -> int:
-    """Writes them evenly over the partitions; the `received_ms` of the first."""
+    """Writes them evenly over the partitions; the `received_ms` of the first. In steps, as in life: an outcome is on
+    the log after its decision, about as much later as it takes to deliver.
+    """
     first_ms = time.time_ns() // 1_000_000 - events // EVENTS_A_MS
     records = Records(first_ms)
     records.checked()
-    producer = Producer(producer_config(bootstrap, linger_ms=20, queue_messages_max=500_000))
-    for number in range(events):
-        partition = number % PARTITIONS
-        producer.produce(Topic.DECISIONS, records.decision(number), partition=partition)
-        producer.produce(Topic.OUTCOMES, records.outcome(number), partition=(partition + 3) % PARTITIONS)
-        if number % PRODUCED_AT_ONCE == 0:
-            producer.poll(0)
-            while len(producer) > 200_000:
-                producer.poll(0.05)
-    if producer.flush(60):
-        raise TimeoutError("the broker did not take all records")
+    producer = Producer(producer_config(bootstrap, linger_ms=1, queue_messages_max=500_000))
+    for first in range(0, events + STEP_EVENTS, STEP_EVENTS):
+        for number in range(first, min(events, first + STEP_EVENTS)):
+            producer.produce(Topic.DECISIONS, records.decision(number), partition=number % PARTITIONS)
+        for number in range(max(0, first - STEP_EVENTS), min(events, first)):
+            producer.produce(Topic.OUTCOMES, records.outcome(number), partition=(number + 3) % PARTITIONS)
+        if producer.flush(60):
+            raise TimeoutError("the broker did not take all records")
     return first_ms
 
 
