@@ -164,8 +164,13 @@ class Usage(Record, frozen=True, kw_only=True):
     leaving: bool = False
 
 
+SO_FAR = 0
+
+
 class Shares(Record, frozen=True, kw_only=True):
-    """Entries of the lists belong together by their place; those of a record without a bucket are empty."""
+    """Entries of the lists belong together by their place; those of a record without a bucket are empty. `dealt_ms` is
+    SO_FAR where only those gateways are named that were heard of since the dealer's start: there may be more.
+    """
 
     codec: ClassVar[Codec] = codecs.SHARES
     bucket: str

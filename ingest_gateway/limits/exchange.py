@@ -19,7 +19,7 @@ from ingest_gateway.limits.limiter import Limiter
 from operations.kafka_clients import producer_config, reader_config
 from operations.logs import event
 from schemas.codec import Undecodable
-from schemas.records import Shares, Usage
+from schemas.records import SO_FAR, Shares, Usage
 from schemas.topics import Topic
 
 log = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ class ShareExchange:
                 elif bucket:
                     self._limiter.apply(shares, now_ns)
                 else:
-                    self._limiter.note_gateways(partition, shares.gateways)
+                    self._limiter.note_gateways(partition, shares.gateways, so_far=shares.dealt_ms == SO_FAR)
             except (ValueError, IndexError) as error:  # lists of different lengths, no name of a bucket
                 event(log, "quotas.unusable", logging.ERROR, bucket=bucket, reason=str(error))
 

@@ -191,9 +191,12 @@ class Limiter:
         if self._deals.pop(bucket, None) is not None and (entry := self._entries.get(_key_of(bucket))) is not None:
             entry.version = -1
 
-    def note_gateways(self, partition: int, gateways: list[str]) -> None:
-        """Which there are, as the owner of one partition of `usage` sees it; the largest number counts."""
-        self._fleets[partition] = frozenset(gateways) | {self.gateway}
+    def note_gateways(self, partition: int, gateways: list[str], *, so_far: bool = False) -> None:
+        """Which there are, as the owner of one partition of `usage` sees it; the largest number counts. `so_far`: there
+        may be others, so those that it told before are still taken to be there.
+        """
+        before = self._fleets.get(partition, frozenset()) if so_far else frozenset()
+        self._fleets[partition] = before | frozenset(gateways) | {self.gateway}
         most = max(map(len, self._fleets.values()))
         if most != self._gateways:
             self._gateways = most

@@ -2,14 +2,15 @@
 
 Pure: all times are the log's (append times), so the same records make the same deals. Nothing of it is durable, and
 none needs to be: after a start or a rebalance nothing is dealt until every gateway had the time to be heard, while the
-last deals hold. Gateways' heartbeats, one to every partition, keep the time going.
+last deals hold. Whom it has heard so far it tells at once, so that gateways that start together share from the start.
+Gateways' heartbeats, one to every partition, keep the time going.
 """
 
 from collections.abc import Iterator
 
 from processors.rates.account import FORGET_MS, Account
 from processors.rates.decide import must_deal
-from schemas.records import Shares, Usage
+from schemas.records import SO_FAR, Shares, Usage
 
 SILENCE_MS = 3_000
 """A gateway not heard of for so long has no share any more. Heartbeats come every second."""
@@ -32,6 +33,7 @@ class Ledger:
         self._heard_ms: dict[str, int] = {}
         self._gateways: list[str] = []
         """As last told."""
+        self._told_early = 0
         self._accounts: dict[str, Account] = {}
         self._used: dict[str, Account] = {}
         """Since the last call of `dealt`."""
@@ -60,10 +62,17 @@ class Ledger:
             self._used[usage.bucket] = account
 
     def dealt(self) -> list[Dealt]:
-        """What is new since the last call. Nothing until every gateway had the time to say that it lives."""
-        if self._since_ms is None or self._now_ms - self._since_ms < HEARD_ALL_MS:
+        """What is new since the last call. Until every gateway had the time to say that it lives, that is who did."""
+        if self._since_ms is None:
             return []
+        if self._now_ms - self._since_ms < HEARD_ALL_MS:
+            return list(self._heard_so_far())
         return [*self._told_gateways(), *self._deals(), *self._swept()]  # in this order
+
+    def _heard_so_far(self) -> Iterator[Dealt]:
+        if len(self._heard_ms) > self._told_early:
+            self._told_early = len(self._heard_ms)
+            yield "", Shares(bucket="", gateways=sorted(self._heard_ms), dealt_ms=SO_FAR)
 
     def _told_gateways(self) -> Iterator[Dealt]:
         self._heard_ms = {name: at for name, at in self._heard_ms.items() if self._now_ms - at < SILENCE_MS}

@@ -15,7 +15,7 @@ from ingest_gateway.limits.exchange import HEARTBEAT_SECONDS, REPORT_SECONDS
 from ingest_gateway.limits.limiter import Limiter
 from processors.rates.ledger import Ledger
 from schemas.limits import EVENTS, Quota, RateClass
-from schemas.records import Usage
+from schemas.records import SO_FAR, Usage
 
 WORKSPACE = "ws_4F9KQ2C7Z1"
 START_MS = 1_779_114_131_482
@@ -144,7 +144,7 @@ class Fleet:
         if shares is None:
             limiter.forget(bucket)
         elif not bucket:
-            limiter.note_gateways(0, shares.gateways)
+            limiter.note_gateways(0, shares.gateways, so_far=shares.dealt_ms == SO_FAR)
         else:
             limiter.apply(shares, self.now_ns)
 

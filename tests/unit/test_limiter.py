@@ -53,6 +53,16 @@ def test_of_what_partitions_say_the_largest_number_counts() -> None:
     assert limiter.gateways == 1
 
 
+def test_those_heard_of_so_far_are_there_beside_those_before() -> None:
+    """As a dealer tells that has just started: it may not have heard of all."""
+    limiter = a_limiter()
+    limiter.note_gateways(0, [ME, OTHER])
+    limiter.note_gateways(0, ["third"], so_far=True)
+    assert limiter.gateways == 3
+    limiter.note_gateways(0, [ME])
+    assert limiter.gateways == 1
+
+
 @pytest.mark.requirement("A-078")
 def test_buckets_are_of_a_workspace_environment_and_class() -> None:
     limiter = a_limiter(Quota(3, 60))

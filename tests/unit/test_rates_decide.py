@@ -10,7 +10,7 @@ from processors.rates.account import FORGET_MS
 from processors.rates.decide import EVEN_PPM, ROOM, Part, deal, grown, is_pressed, shares_of
 from processors.rates.ledger import HEARD_ALL_MS, QUIET_MS, SILENCE_MS, Dealt, Ledger
 from schemas.limits import WHOLE_PPM, Quota, burst_ppm
-from schemas.records import Shares, Usage
+from schemas.records import SO_FAR, Shares, Usage
 
 START_MS = 1_779_114_131_482
 BUCKET = "ws_4F9KQ2C7Z1/live/events"
@@ -144,9 +144,19 @@ def a_log_of(*gateways: str) -> Log:
 def test_nothing_is_dealt_before_every_gateway_had_the_time_to_be_heard() -> None:
     log = Log()
     for at_ms in range(0, HEARD_ALL_MS, 200):
-        assert log.use("a", at_ms, taken=1, refused=50) == []
+        log.use("a", at_ms, taken=1, refused=50)
+    assert log.newest.keys() == {""}
     log.tell(Usage(gateway="b"), HEARD_ALL_MS)
     assert log.gateways == ["a", "b"]
+
+
+def test_whoever_is_heard_of_before_that_is_told_as_one_of_perhaps_more() -> None:
+    log = Log()
+    tells = [log.tell(Usage(gateway=name), at_ms) for at_ms, name in enumerate(["a", "b", "a", "c"])]
+    named = [
+        [(bucket, shares and shares.gateways, shares and shares.dealt_ms) for bucket, shares in one] for one in tells
+    ]
+    assert named == [[("", ["a"], SO_FAR)], [("", ["a", "b"], SO_FAR)], [], [("", ["a", "b", "c"], SO_FAR)]]
 
 
 def test_a_lone_gateway_is_dealt_nothing() -> None:
