@@ -107,6 +107,14 @@ class Key(State, frozen=True, kw_only=True):
     def holds(self, now_ms: int) -> bool:
         return self.revoked_ms is None and (self.ends_ms is None or now_ms < self.ends_ms)
 
+    def status(self, now_ms: int) -> str:
+        """As it is shown."""
+        if self.revoked_ms is not None:
+            return "revoked"
+        if not self.holds(now_ms):
+            return "expired"
+        return "rotated" if self.rotated_to else "active"
+
 
 class Stream(State, frozen=True, kw_only=True):
     """`topic_id`: Kafka's id of the topic, empty while it is being created."""

@@ -1,5 +1,8 @@
 """What every surface asks of a request in the same way: who asks, its key, its route."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from aiohttp import web
 
 from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
@@ -9,6 +12,7 @@ from ingest_gateway.services import SERVICES, Services
 from schemas.event_fields import NO_KEY, key_from_header
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
+Found = TypeVar("Found")
 
 
 def caller(request: web.Request, scope: str) -> tuple[Services, Principal]:
@@ -17,6 +21,15 @@ def caller(request: web.Request, scope: str) -> tuple[Services, Principal]:
     principal = services.authenticate(request)
     require_scope(principal, scope)
     return services, principal
+
+
+async def look_twice(services: Services, look: Callable[[], Found | None]) -> Found | None:
+    """What is in the view of `control`. What is not may have been made a moment ago: then it is read on, once."""
+    found = look()
+    if found is None:
+        await services.control.catch_up()
+        found = look()
+    return found
 
 
 def route_of(request: web.Request) -> str:

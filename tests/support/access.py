@@ -18,8 +18,10 @@ import jwt
 from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator, SharedCatchUp
 from ingest_gateway.identity.failures import FailedAttempts
+from ingest_gateway.identity.principals import SESSION
 from ingest_gateway.identity.session_keys import SharedSecret
 from ingest_gateway.identity.sessions import Sessions
+from ingest_gateway.limits.enforcement import RateLimits, limiter_of
 from ingest_gateway.log.event_log import EventLog
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.services import Services
@@ -28,6 +30,7 @@ from ingest_gateway.surfaces.surface import Surface
 from operations.control_reader import ControlReader
 from operations.settings import Settings
 from schemas.entities import Key, KeyKind, Workspace
+from schemas.limits import RATE_CLASSES, Quota
 from schemas.seal import Sealer
 from schemas.tokens import TokenHasher, mint_token
 from tests.contract.http.wire import Answer, Wire, request
@@ -137,6 +140,16 @@ class Strange:
     control: LocalControl
     port: int
 
+    def ways_in(self, operation: Operation, workspace: str) -> str:
+        """The header's line of somebody of that workspace who may do the operation."""
+        self.control.put(Workspace(id=workspace, workspace=workspace, created_ms=0, name="Test"))
+        kind = next(iter(operation.kinds))
+        if kind == SESSION:
+            return self.contract.ways[0].presented(a_session(workspace=workspace))
+        key, token = a_key(workspace, KeyKind(kind), workspace=workspace)
+        self.control.put(key)
+        return self.contract.ways[0].presented(token)
+
     async def ask(self, wire: Wire, method: str, target: str, *lines: str) -> Answer:
         """On a connection that is used for many."""
         if method not in ("GET", "HEAD"):
@@ -157,9 +170,14 @@ class Nothing(Away):
 
 
 @asynccontextmanager
-async def strange(surface: Surface, home: Path) -> AsyncIterator[Strange]:
-    """`home`: a directory of its own. Providers of the edge proxy can't be reached."""
+async def strange(surface: Surface, home: Path, *, quota: Quota | None = None) -> AsyncIterator[Strange]:
+    """`home`: a directory of its own. Providers of the edge proxy can't be reached. `quota`: of every class; without,
+    requests are not counted.
+    """
     services = services_of(surface, home)
+    if quota is not None:
+        quotas = {"*": dict.fromkeys(RATE_CLASSES, quota)}
+        services.limits = RateLimits(limiter_of(services.control.view, quotas, "gateway"))
     services.verdicts.start()
     control = cast(LocalControl, services.control)
     for workspace in (WORKSPACE, OTHER_WORKSPACE):

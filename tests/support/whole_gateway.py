@@ -51,7 +51,17 @@ from schemas.replies import REPLY_HEADER, ReplyTo, decode_reply
 from schemas.seal import Sealer
 from schemas.system_events import sealed_record
 from schemas.topics import Topic
-from tests.support.access import AUDIENCE, HASHER, ISSUER, MASTER_KEY, SESSION_SECRET, Contract, a_key, a_session
+from tests.support.access import (
+    AUDIENCE,
+    HASHER,
+    ISSUER,
+    MASTER_KEY,
+    NOWHERE,
+    SESSION_SECRET,
+    Contract,
+    a_key,
+    a_session,
+)
 from tests.support.commands_log import MemoryTable
 from tests.support.events_surface import LocalControl, LocalVerdicts, StoredRecord
 from tests.support.log_records import LogRecord
@@ -77,9 +87,16 @@ class WholeLog(SpineLog):
         self._sealer = Sealer(MASTER_KEY)
         self._guard_tables = GuardTable(), GuardTable(), GuardTable()
         self._projected: dict[Topic, int] = {}
+        self.told: list[tuple[Topic, bytes]] = []
+        """Keys and values of the records that agents wrote."""
 
     async def ends(self, topic: str) -> list[tuple[str, int, int]]:
         return []  # nothing is ever under way
+
+    def everything(self) -> list[tuple[str, bytes]]:
+        """Topic and bytes of every record that there is."""
+        appended = [(one.appended.topic, one.key + one.value + b"".join(one.headers.values())) for one in self.records]
+        return appended + [(str(topic), content) for topic, content in self.told]
 
     def _settle(self, record: StoredRecord, future: asyncio.Future[Appended]) -> None:
         if record.appended.topic == Topic.COMMANDS:
@@ -134,6 +151,7 @@ class WholeLog(SpineLog):
     def project(self, topic: Topic, value: bytes | None, key: bytes | None = None) -> None:
         offset = self._projected.get(topic, 0)
         self._projected[topic] = offset + 1
+        self.told.append((topic, (key or b"") + b" " + (value or b"")))
         self._store.apply([project([LogRecord(topic, 0, offset, value, key)])])
 
 
@@ -213,7 +231,8 @@ async def whole_gateway(home: Path) -> AsyncIterator[WholeGateway]:
         stack.push_async_callback(reads.close)
         log = WholeLog(control, verdicts, store)
         events = cast(EventLog, log)
-        settings = Settings.from_env({"ATLAS_HOME": str(home), "ATLAS_MASTER_KEY": MASTER_KEY.hex()})
+        env = {"ATLAS_HOME": str(home), "ATLAS_MASTER_KEY": MASTER_KEY.hex(), "ATLAS_EDGE_PROVIDERS": NOWHERE}
+        settings = Settings.from_env(env)
         services = Services(
             settings=settings,
             events=events,

@@ -32,7 +32,7 @@ from schemas.targets import parse_target
 DEFAULT_ROUTES_MAX = 50
 NO_WORKFLOW_ID = "A workflow's id is wf_ and 1 to 64 characters of A-Z, a-z, 0-9 and the underscore."
 
-_WORKFLOW_ID = re.compile(r"wf_[A-Za-z0-9_]{1,64}")
+WORKFLOW_ID = re.compile(r"wf_[A-Za-z0-9_]{1,64}")
 _STREAM_FIELDS = frozenset({"name", "description", "retention_days", "default_routes"})
 _STREAM_CHANGES = _STREAM_FIELDS - {"name"}
 _WORKFLOW_FIELDS = frozenset({"id", "kind", "name", "url", "topic", "ordering"})
@@ -157,4 +157,4 @@ def _topic_fault(prefix: str) -> Callable[[str], str | None]:
 
 
 def is_workflow_id(text: str) -> bool:
-    return _WORKFLOW_ID.fullmatch(text) is not None
+    return WORKFLOW_ID.fullmatch(text) is not None

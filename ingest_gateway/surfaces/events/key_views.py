@@ -19,7 +19,7 @@ def key_view(key: Key, now_ms: int, secret: str | None = None) -> dict[str, Any]
         "name": key.name,
         "prefix": token_prefix(key.key_kind, key.environment),
         "environment": key.environment,
-        "status": _status(key, now_ms),
+        "status": key.status(now_ms),
         "scopes": sorted(principal_of(key).scopes),
         "streams": key.streams,
         "allowed_ips": key.allowed_ips,
@@ -32,14 +32,6 @@ def key_view(key: Key, now_ms: int, secret: str | None = None) -> dict[str, Any]
         "workspace_id": key.workspace,
     }
     return view if secret is None else view | {"secret": secret}
-
-
-def _status(key: Key, now_ms: int) -> str:
-    if key.revoked_ms is not None:
-        return "revoked"
-    if not key.holds(now_ms):
-        return "expired"
-    return "rotated" if key.rotated_to else "active"
 
 
 def _time(time_ms: int | None) -> str | None:

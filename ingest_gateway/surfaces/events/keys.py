@@ -19,7 +19,7 @@ from ingest_gateway.surfaces.events.entity_views import list_view
 from ingest_gateway.surfaces.events.faults import KEY_NOT_FOUND
 from ingest_gateway.surfaces.events.key_forms import KINDS, read_new_key, read_rotation
 from ingest_gateway.surfaces.events.key_views import key_view
-from ingest_gateway.surfaces.requests import caller
+from ingest_gateway.surfaces.requests import caller, look_twice
 from schemas.commands import CreateKey, RevokeKey, decode_state
 from schemas.entities import Key
 from schemas.records import Verdict
@@ -66,12 +66,8 @@ async def revoke_key(request: web.Request) -> web.Response:
 
 
 async def _key(request: web.Request, services: Services, principal: Principal) -> Key:
-    """One that the view does not know may have been made a moment ago."""
     wanted = principal.workspace, principal.environment, request.match_info["key"]
-    key = services.control.view.key(*wanted)
-    if key is None:
-        await services.control.catch_up()
-        key = services.control.view.key(*wanted)
+    key = await look_twice(services, lambda: services.control.view.key(*wanted))
     if key is None or key.key_kind not in KINDS_HERE:
         raise KEY_NOT_FOUND.refused()
     return key

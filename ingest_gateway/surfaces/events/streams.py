@@ -11,10 +11,11 @@ from ingest_gateway.surfaces.events.entity_commands import decide, json_body
 from ingest_gateway.surfaces.events.entity_forms import read_new_stream, read_stream_changes
 from ingest_gateway.surfaces.events.entity_views import list_view, stream_view
 from ingest_gateway.surfaces.events.faults import STREAM_NOT_FOUND
-from ingest_gateway.surfaces.requests import caller
+from ingest_gateway.surfaces.requests import caller, look_twice
 from schemas.commands import DeleteStream, decode_state
 from schemas.entities import Stream
-from schemas.topics import SYSTEM_STREAMS
+from schemas.ids import STREAM, is_id
+from schemas.topics import STREAM_NAME, SYSTEM_STREAMS
 
 OUT_OF_REACH = "The key is limited to other streams."
 
@@ -44,7 +45,7 @@ async def get_stream(request: web.Request) -> web.Response:
 
 async def update_stream(request: web.Request) -> web.Response:
     services, principal = caller(request, STREAMS_WRITE)
-    payload = read_stream_changes(request.match_info["stream"], await json_body(request))
+    payload = read_stream_changes(_name_or_id(request), await json_body(request))
     await _require_reach(services, principal, payload.stream)
     verdict = await decide(request, services, principal, payload)
     return json_response(stream_view(decode_state(verdict.body, Stream)), verdict.status)
@@ -52,10 +53,18 @@ async def update_stream(request: web.Request) -> web.Response:
 
 async def delete_stream(request: web.Request) -> web.Response:
     services, principal = caller(request, STREAMS_WRITE)
-    payload = DeleteStream(stream=request.match_info["stream"])
+    payload = DeleteStream(stream=_name_or_id(request))
     await _require_reach(services, principal, payload.stream)
     await decide(request, services, principal, payload)
     return web.Response(status=204)
+
+
+def _name_or_id(request: web.Request) -> str:
+    """What has the form of neither goes no further: who knows what was pasted there."""
+    written = request.match_info["stream"]
+    if STREAM_NAME.fullmatch(written) is None and not is_id(written, STREAM):
+        raise STREAM_NOT_FOUND.refused()
+    return written
 
 
 async def _require_reach(services: Services, principal: Principal, name_or_id: str) -> None:
@@ -65,26 +74,19 @@ async def _require_reach(services: Services, principal: Principal, name_or_id: s
     """
     if not principal.streams:
         return
-    view = services.control.view
-    for last in (False, True):
-        by_name = view.streams_by_name.get((principal.workspace, principal.environment, name_or_id))
-        found = by_name or view.streams.get(name_or_id)
-        if found is not None or last:
-            break
-        await services.control.catch_up()
-    scope = principal.workspace, principal.environment
+    scope, view = (principal.workspace, principal.environment), services.control.view
+    found = await look_twice(
+        services, lambda: view.streams_by_name.get((*scope, name_or_id)) or view.streams.get(name_or_id)
+    )
     mine = found is not None and (found.workspace, found.environment) == scope
     if found is None or not mine or not principal.may_use_stream(found.name):
         raise STREAM_NOT_FOUND.refused()
 
 
 async def _stream(services: Services, principal: Principal, name_or_id: str) -> Stream:
-    """By name or id. One that the view does not know may have been made a moment ago."""
+    """By name or id."""
     scope = principal.workspace, principal.environment
-    stream = services.control.view.stream(*scope, name_or_id)
-    if stream is None:
-        await services.control.catch_up()
-        stream = services.control.view.stream(*scope, name_or_id)
+    stream = await look_twice(services, lambda: services.control.view.stream(*scope, name_or_id))
     if stream is None or not _is_shown(principal, stream):
         raise STREAM_NOT_FOUND.refused()
     return stream

@@ -12,7 +12,7 @@ from ingest_gateway.surfaces.events.entity_views import list_view
 from ingest_gateway.surfaces.events.faults import ENDPOINT_NOT_FOUND
 from ingest_gateway.surfaces.events.webhook_forms import read_new_endpoint, read_secret_rotation
 from ingest_gateway.surfaces.events.webhook_views import endpoint_view
-from ingest_gateway.surfaces.requests import caller
+from ingest_gateway.surfaces.requests import caller, look_twice
 from schemas.commands import (
     DeleteWebhookEndpoint,
     ReactivateWorkflow,
@@ -21,6 +21,7 @@ from schemas.commands import (
     decode_state,
 )
 from schemas.entities import WebhookEndpoint
+from schemas.ids import WEBHOOK_ENDPOINT, is_id
 from schemas.records import Verdict
 from schemas.signatures import signing_secret
 from schemas.webhooks import TEST
@@ -50,7 +51,7 @@ async def get_endpoint(request: web.Request) -> web.Response:
 
 async def delete_endpoint(request: web.Request) -> web.Response:
     services, principal = caller(request, WORKFLOWS_WRITE)
-    await decide(request, services, principal, DeleteWebhookEndpoint(id=request.match_info["endpoint"]))
+    await decide(request, services, principal, DeleteWebhookEndpoint(id=_endpoint_id(request)))
     return web.Response(status=204)
 
 
@@ -73,18 +74,22 @@ async def rotate_endpoint_secret(request: web.Request) -> web.Response:
 async def try_endpoint(request: web.Request) -> web.Response:
     """It gets a `webhook.test`, signed and retried like any other."""
     services, principal = caller(request, WORKFLOWS_WRITE)
-    verdict = await decide(request, services, principal, TryWebhookEndpoint(id=request.match_info["endpoint"]))
+    verdict = await decide(request, services, principal, TryWebhookEndpoint(id=_endpoint_id(request)))
     trial: WebhookTrial = decode_state(verdict.body, WebhookTrial)
     return json_response({"id": trial.id, "object": "webhook", "type": TEST}, verdict.status)
 
 
+def _endpoint_id(request: web.Request) -> str:
+    """What has not the form of one goes no further: who knows what was pasted there."""
+    endpoint_id = request.match_info["endpoint"]
+    if not is_id(endpoint_id, WEBHOOK_ENDPOINT):
+        raise ENDPOINT_NOT_FOUND.refused()
+    return endpoint_id
+
+
 async def _endpoint(request: web.Request, services: Services, principal: Principal) -> WebhookEndpoint:
-    """One that the view does not know may have been made a moment ago."""
     wanted = principal.workspace, principal.environment, request.match_info["endpoint"]
-    endpoint = services.control.view.endpoint(*wanted)
-    if endpoint is None:
-        await services.control.catch_up()
-        endpoint = services.control.view.endpoint(*wanted)
+    endpoint = await look_twice(services, lambda: services.control.view.endpoint(*wanted))
     if endpoint is None:
         raise ENDPOINT_NOT_FOUND.refused()
     return endpoint

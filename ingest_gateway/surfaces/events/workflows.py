@@ -7,15 +7,14 @@ from ingest_gateway.http.queries import read_query
 from ingest_gateway.identity.principals import WORKFLOWS_READ, WORKFLOWS_WRITE
 from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.events.entity_commands import BODY_BYTES_MAX, decide, json_body
-from ingest_gateway.surfaces.events.entity_forms import read_new_workflow
+from ingest_gateway.surfaces.events.entity_forms import WORKFLOW_ID, read_new_workflow
 from ingest_gateway.surfaces.events.entity_views import list_view, workflow_view
 from ingest_gateway.surfaces.events.faults import WORKFLOW_NOT_FOUND
 from ingest_gateway.surfaces.events.webhook_forms import read_secret_rotation
 from ingest_gateway.surfaces.events.webhook_views import secret_view
-from ingest_gateway.surfaces.requests import caller
+from ingest_gateway.surfaces.requests import caller, look_twice
 from schemas.commands import DeleteWorkflow, ReactivateWorkflow, decode_state
 from schemas.entities import Workflow
-from schemas.ids import WORKFLOW
 from schemas.signatures import signing_secret
 from schemas.topics import route_topic_prefix
 
@@ -45,13 +44,9 @@ async def list_workflows(request: web.Request) -> web.Response:
 
 
 async def get_workflow(request: web.Request) -> web.Response:
-    """One that the view does not know may have been made a moment ago."""
     services, principal = caller(request, WORKFLOWS_READ)
     wanted = principal.workspace, principal.environment, request.match_info["workflow"]
-    workflow = services.control.view.workflow(*wanted)
-    if workflow is None:
-        await services.control.catch_up()
-        workflow = services.control.view.workflow(*wanted)
+    workflow = await look_twice(services, lambda: services.control.view.workflow(*wanted))
     if workflow is None:
         raise WORKFLOW_NOT_FOUND.refused()
     return json_response(workflow_view(workflow))
@@ -66,7 +61,7 @@ async def reactivate_workflow(request: web.Request) -> web.Response:
 
 async def delete_workflow(request: web.Request) -> web.Response:
     services, principal = caller(request, WORKFLOWS_WRITE)
-    await decide(request, services, principal, DeleteWorkflow(id=request.match_info["workflow"]))
+    await decide(request, services, principal, DeleteWorkflow(id=_workflow_id(request)))
     return web.Response(status=204)
 
 
@@ -85,9 +80,11 @@ async def rotate_workflow_secret(request: web.Request) -> web.Response:
 
 
 def _workflow_id(request: web.Request) -> str:
-    """The control agent takes other targets' ids as well; here they name nothing."""
+    """The control agent takes other targets' ids as well; here they name nothing. What has not the form of one goes no
+    further: who knows what was pasted there.
+    """
     workflow_id = request.match_info["workflow"]
-    if not workflow_id.startswith(WORKFLOW):
+    if WORKFLOW_ID.fullmatch(workflow_id) is None:
         raise WORKFLOW_NOT_FOUND.refused()
     return workflow_id
 

@@ -13,7 +13,7 @@ def token_view(key: Key, now_ms: int, token: str | None = None) -> dict[str, Any
         "id": key.id,
         "name": key.name,
         "prefix": token_prefix(key.key_kind, key.environment),
-        "status": _status(key, now_ms),
+        "status": key.status(now_ms),
         "scopes": sorted(principal_of(key).scopes),
         "allowedIps": key.allowed_ips,
         "createdAt": rfc3339(key.created_ms),
@@ -23,14 +23,6 @@ def token_view(key: Key, now_ms: int, token: str | None = None) -> dict[str, Any
         "rotatedTo": key.rotated_to or None,
     }
     return view if token is None else view | {"token": token}
-
-
-def _status(key: Key, now_ms: int) -> str:
-    if key.revoked_ms is not None:
-        return "revoked"
-    if not key.holds(now_ms):
-        return "expired"
-    return "rotated" if key.rotated_to else "active"
 
 
 def _time(time_ms: int | None) -> str | None:

@@ -11,7 +11,7 @@ from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.identity.principals import TOKENS_READ, TOKENS_WRITE, Principal
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.answers import json_response
-from ingest_gateway.surfaces.requests import caller
+from ingest_gateway.surfaces.requests import caller, look_twice
 from ingest_gateway.surfaces.work.commands import BODY_BYTES_MAX, decided, json_body
 from ingest_gateway.surfaces.work.faults import TOKEN_NOT_FOUND
 from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages, now_ms
@@ -69,12 +69,8 @@ async def revoke_token(request: web.Request) -> web.Response:
 
 
 async def _token(request: web.Request, services: Services, principal: Principal) -> Key:
-    """One that the view does not know may have been made a moment ago."""
     wanted = principal.workspace, principal.environment, request.match_info["token"]
-    key = services.control.view.key(*wanted)
-    if key is None:
-        await services.control.catch_up()
-        key = services.control.view.key(*wanted)
+    key = await look_twice(services, lambda: services.control.view.key(*wanted))
     if key is None or key.key_kind is not KeyKind.ACCESS_TOKEN:
         raise TOKEN_NOT_FOUND.refused()
     return key

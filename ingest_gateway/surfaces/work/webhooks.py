@@ -11,7 +11,7 @@ from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.identity.principals import WEBHOOKS_READ, WEBHOOKS_WRITE, Principal
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.answers import json_response
-from ingest_gateway.surfaces.requests import caller
+from ingest_gateway.surfaces.requests import caller, look_twice
 from ingest_gateway.surfaces.work.commands import BODY_BYTES_MAX, decided, json_body
 from ingest_gateway.surfaces.work.faults import WEBHOOK_NOT_FOUND
 from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages
@@ -91,12 +91,9 @@ async def delete_webhook(request: web.Request) -> web.Response:
 
 
 async def found_webhook(request: web.Request, services: Services, principal: Principal) -> Subscription:
-    """One that the view does not know may have been made a moment ago. Raises Refused (404)."""
+    """Raises Refused (404)."""
     wanted = principal.workspace, principal.environment, request.match_info["webhook"]
-    webhook = services.control.view.subscription(*wanted)
-    if webhook is None:
-        await services.control.catch_up()
-        webhook = services.control.view.subscription(*wanted)
+    webhook = await look_twice(services, lambda: services.control.view.subscription(*wanted))
     if webhook is None or webhook.surface is not SubscriptionSurface.WORK:
         raise WEBHOOK_NOT_FOUND.refused()
     return webhook

@@ -5,6 +5,7 @@ may do what does not start.
 import copy
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ from ingest_gateway.surfaces.events.app import EVENTS
 from ingest_gateway.surfaces.served import ALL
 from ingest_gateway.surfaces.surface import Surface
 from schemas.entities import KeyKind
+from schemas.limits import RATE_CLASSES, Quota
+from schemas.tokens import mint_token
 from tests.contract.http.wire import Wire
-from tests.support.access import NOWHERE, Contract, a_key, services_of, strange
+from tests.support.access import MASTER_KEY, NOWHERE, Contract, a_key, services_of, strange
 from tests.support.events_surface import a_stream
+from tests.support.openapi import breaches
 
 ORDINARY: dict[str, set[str]] = {
     "events": {"events:read", "events:write"},
@@ -152,3 +156,59 @@ async def test_every_provider_of_the_edge_proxy_with_every_key(tmp_path: Path) -
                 )
                 answer = await running.ask(wire, "POST", f"/{provider.name}{provider.versions[-1]}{rest}", *lines)
                 assert (answer.status, answer.json["_atlasburn"]["reason"]) == (status, code), (provider.name, changes)
+
+
+RATE_HEADERS = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "ratelimit-policy", "ratelimit")
+
+
+@on_every_surface
+@pytest.mark.requirement("A-075", "A-076", "A-080", "W-039", "S-053", "X-07", "B-018")
+async def test_every_operation_is_counted_and_says_how_the_bucket_stands(surface: Surface, tmp_path: Path) -> None:
+    """By its document's class; in a workspace of its own, whose bucket takes one request. A second one is refused in
+    the document's form before anything else of it is looked at."""
+    async with strange(surface, tmp_path, quota=Quota(burst=1, per_minute=1)) as running, Wire(running.port) as wire:
+        for number, one in enumerate(running.contract.operations):
+            line = running.ways_in(one, f"ws_{number}")
+            first, second = [await running.ask(wire, one.method, one.target, line) for _ in range(2)]
+            assert first.status not in (401, 403, 429), one
+            told = [[answer.headers.get(name) for name in RATE_HEADERS] for answer in (first, second)]
+            name = one.node["x-ratelimit-class"]
+            name = name if name in RATE_CLASSES else f"{surface.name}.{name}"
+            for limit, remaining, reset, policy, state in told:
+                assert (limit, remaining, policy) == ("1", "0", f'"{name}";q=1;w=60'), one
+                assert reset is not None and 50 <= int(reset) - time.time() <= 61
+                assert re.fullmatch(rf'"{re.escape(name)}";r=0;t=(59|60)', state or ""), state
+            assert (second.status, second.headers["retry-after"]) in ((429, "60"), (429, "59")), one
+            (media,) = one.response(429)["content"].values()
+            assert list(breaches(running.contract.document, media["schema"], second.json)) == []
+            code = second.json["title"] if surface.name == "work" else second.json["error"]["code"]
+            assert code == "rate_limit_exceeded"
+
+
+@on_every_surface
+@pytest.mark.requirement("A9")
+async def test_guesses_are_slowed_down_and_good_keys_are_not(
+    surface: Surface, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is asked for; told in the surface's own form, without a word on what was wrong with the guess."""
+    monkeypatch.setattr("ingest_gateway.identity.failures.BURST", 5)
+    monkeypatch.setattr("ingest_gateway.identity.failures.PER_SECOND", 1e-6)
+    async with strange(surface, tmp_path) as running, Wire(running.port) as wire:
+        way, operations = running.contract.ways[0], running.contract.operations
+        kind = next(KeyKind(kind) for kind in running.contract.kinds if kind != SESSION)
+        key, token = a_key("good", kind)
+        running.control.put(key)
+        guesses = [way.presented(mint_token(MASTER_KEY, kind, "live", f"guess_{n}")) for n in range(8)]
+        answers = [
+            await running.ask(
+                wire, operations[n % len(operations)].method, operations[n % len(operations)].target, line
+            )
+            for n, line in enumerate(guesses)
+        ]
+        assert [answer.status for answer in answers] == [401] * 5 + [429] * 3
+        assert all(int(answer.headers["retry-after"]) > 0 for answer in answers[5:])
+        catch_ups = running.control.catch_ups
+        assert (await running.ask(wire, "GET", operations[0].target, guesses[0])).status in (405, 429)
+        assert running.control.catch_ups == catch_ups, "nobody looks for the keys of one who guesses"
+        good = await running.ask(wire, operations[0].method, operations[0].target, way.presented(token))
+        assert good.status not in (401, 429)

@@ -93,15 +93,6 @@ async def test_what_atlas_writes_holds_no_secret(bootstrap: str, tmp_path: Path,
         assert not any(secret in answer for secret in keys.values())
 
 
-@pytest.mark.requirement("A7", "A10", "S14")
-async def test_metrics_name_no_tenant_and_no_key(gateway: Gateway) -> None:
-    await use_and_paste(gateway)
-    metrics = generate_latest().decode()
-    assert "atlas_authentication_failures_total" in metrics
-    for word in (gateway.workspace, "key_", "wf_pasted", "127.0.0.1", *gateway.keys.values()):
-        assert word not in metrics
-
-
 @pytest.mark.requirement("S13", "A10")
 async def test_a_header_forges_no_line(gateway: Gateway, written: io.StringIO) -> None:
     forged = 'x"}{"message":"request.answered","status":200,"key_id":"key_forged"}'
