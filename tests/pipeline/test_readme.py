@@ -1,8 +1,9 @@
-"""README.md's quickstart and docs/apis.md, run as typed: only addresses and dev.json's place are the test's own."""
+"""README.md, docs/apis.md and docs/kafka-routes.md, run as typed: only addresses and places are the test's own."""
 
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ import pytest
 
 from bench.system import ROOT, System
 from deploy.local.spawn import wait_until
+from tests.support.api import EventsApi
+from tests.support.events import an_event
 from tests.support.ports import free_port, free_port_base
 
 COMMAND_AND_ANSWER = re.compile(r"```sh\n(curl .*?)```(?:\n```json\n(.*?)```)?", re.DOTALL)
@@ -57,9 +60,12 @@ class Reader:
 
     def types(self, command: str) -> Any:
         """What the command answers, as JSON."""
+        return json.loads(self.types_for_text(command))
+
+    def types_for_text(self, command: str) -> str:
         script = self._script(command)
         done = subprocess.run(script, capture_output=True, text=True, timeout=30, check=True, env=self._env, cwd=ROOT)
-        return json.loads(done.stdout)
+        return done.stdout
 
     def starts(self, command: str) -> None:
         """A command that ends with `&`; returns when it listens."""
@@ -133,3 +139,20 @@ def test_the_examples_of_the_other_apis_answer_as_their_page_says(atlas: System,
             assert shape(answered) == shape(json.loads(answer)), answered
         else:
             assert {error["field"] for error in answered["errors"]} >= {"title"}, answered
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.skipif(shutil.which("kcat") is None, reason="kcat is not installed: the page's reader is not run")
+def test_a_streams_events_are_read_from_a_topic_as_its_page_says(atlas: System, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "kafka-routes.md").read_text()
+    (setup,) = SETUP.findall(page)
+    (_, make_workflow), (_, read_topic) = BLOCK.findall(page)
+    reader = Reader(atlas, setup, tmp_path / "unused.log")
+    assert reader.types(make_workflow)["id"] == "wf_lake"
+    api = EventsApi(atlas.dev["events"]["url"], atlas.dev["events"]["live_key"])
+    stream = {"name": "lake-orders", "default_routes": ["wf_lake"]}
+    assert api.post("/v1/event-streams", stream).status == 201
+    event = api.post("/v1/events", an_event(stream="lake-orders", data={"total": 7}), Idempotency_Key="ord-7").json
+    api.wait_for_status(event["id"], "delivered")
+    headers, record = reader.types_for_text(read_topic).splitlines()
+    assert f"atlas-event-id={event['id']}" in headers and record == 'ord-7: {"total": 7}'

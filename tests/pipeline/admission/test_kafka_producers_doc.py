@@ -1,5 +1,6 @@
 """docs/kafka-producers.md is run as it stands: each example against a stream of its own; what it says comes true."""
 
+import json
 import os
 import re
 import shutil
@@ -51,6 +52,15 @@ def test_every_example_of_the_page_is_run() -> None:
     assert examples().keys() == EXPECTED.keys()
     settings = 1  # the block that sets the two variables
     assert len(FENCE.findall(PAGE.read_text(encoding="utf-8"))) == len(EXPECTED) + settings
+
+
+def test_the_variables_come_from_a_development_run(tmp_path: Path) -> None:
+    settings = FENCE.split(PAGE.read_text(encoding="utf-8"))[2].partition("```")[0]
+    (tmp_path / ".atlas").mkdir()
+    told = {"kafka": "127.0.0.1:17", "events": {"workspace_id": "ws_1"}}
+    (tmp_path / ".atlas" / "dev.json").write_text(json.dumps(told))
+    said = run("sh", settings + 'echo "$KAFKA $TOPIC"', tmp_path, {})
+    assert said == "127.0.0.1:17 events.ws_1.live.orders-prod\n"
 
 
 @pytest.mark.parametrize("title", EXPECTED)
