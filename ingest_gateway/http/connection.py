@@ -197,13 +197,14 @@ class Connection(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """Answers what never became a request. The message, which quotes the offending bytes, is kept to ourselves."""
+        reason = reason_of(exc)
         if status >= 500:
             logger.error("the guard failed", exc_info=exc)
         else:
-            self._server.count_unreadable(reason_of(exc))
+            self._server.count_unreadable(reason)
         if request.writer.output_size > 0:
             raise ConnectionError("an answer has begun already")
-        response = self._server.answer_unreadable(status)
+        response = self._server.answer_unreadable(status, reason, request.remote or "")
         response.force_close()
         return response
 

@@ -76,13 +76,13 @@ class Guard:
         self._finish(request, request_id, response.status, refused, started)
         return response
 
-    def answer_unreadable(self, status: int) -> web.Response:
-        """The answer to what the parser refused; there is no request to it."""
+    def answer_unreadable(self, status: int, reason: str, peer: str) -> web.Response:
+        """The answer to what the parser refused for `reason`; there is no request to it, only who is connected."""
         request_id = new_request_id()
         response = self._render(Refused(kind_of(status)), request_id)
         response.headers[X_REQUEST_ID] = request_id
         response.headers[hdrs.SERVER] = SERVER_NAME
-        log_unreadable(request_id, self._surface, response.status)
+        log_unreadable(request_id, self._surface, response.status, reason, peer)
         return response
 
     def _answer_to(

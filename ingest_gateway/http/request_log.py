@@ -61,6 +61,7 @@ def log_request(
     event(log, "request.answered", level, **facts)
 
 
-def log_unreadable(request_id: str, surface: str, status: int) -> None:
-    """What came in was not HTTP as we take it; there is no request to tell of."""
-    event(log, "request.unreadable", request_id=request_id, surface=surface, status=status)
+def log_unreadable(request_id: str, surface: str, status: int, reason: str, peer: str) -> None:
+    """What came in was not HTTP as we take it; there is no request to tell of. `peer` may be a proxy of ours."""
+    known: dict[str, Any] = {"request_id": request_id, "surface": surface, "status": status}
+    event(log, "request.unreadable", reason=reason, peer=peer, **known)

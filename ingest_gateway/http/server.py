@@ -94,8 +94,8 @@ class GuardedServer(Server):
             self._timer = None
         await super().shutdown(timeout)
 
-    def answer_unreadable(self, status: int) -> web.Response:
-        return self._guard.answer_unreadable(status)
+    def answer_unreadable(self, status: int, reason: str, peer: str) -> web.Response:
+        return self._guard.answer_unreadable(status, reason, peer)
 
     def count_unreadable(self, reason: str) -> None:
         HTTP_UNREADABLE.labels(self._surface, reason).inc()

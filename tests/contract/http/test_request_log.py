@@ -63,6 +63,19 @@ async def test_a_request_is_found_by_the_id_in_its_answer(
     assert (line["level"] == "warning") == (status >= 500)
 
 
+@pytest.mark.requirement("A-071", "A10")
+async def test_what_is_no_request_is_found_too_with_its_reason_and_who_sent_it(
+    port: int, written: io.StringIO, lines: Lines
+) -> None:
+    async with Wire(port) as wire:
+        await wire.send(f"GET /things/1 HTTP/1.1\r\nHost: localhost\r\nX({SECRET}): 1\r\n\r\n".encode())
+        answer = await wire.answer()
+    (line,) = lines()
+    assert (line["message"], line["request_id"]) == ("request.unreadable", answer.headers["x-request-id"])
+    assert (line["status"], line["reason"], line["peer"]) == (400, "message", "127.0.0.1")
+    assert SECRET not in written.getvalue()
+
+
 @pytest.mark.requirement("S13")
 @pytest.mark.parametrize(
     "agent",
