@@ -24,6 +24,7 @@ SURFACES = ("events", "work", "spine", "burn")
 CATALOGS = ("open", "strict")
 PROCESSES = ("gateway", "admission", "control", "delivery", "projection", "lifecycle")
 SECRET_FIELDS = frozenset({"master_key", "database_url", "schema_registry_url", "jwt_secret", "cloudflare", "llm"})
+HOST = re.compile(r"([a-z0-9]([a-z0-9._-]{0,253}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(:[0-9]{1,5})?")
 JWKS_PLACE = re.compile(r"https://|http://(127\.0\.0\.1|localhost)[:/]|(?!\w+:)")
 MEBIBYTE = 1024 * 1024
 EDGE_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
@@ -109,6 +110,7 @@ class Settings:
     rate_limits: bool
     rate_overrides: Overrides
     log_level: str
+    allowed_hosts: frozenset[str] | None
     trusted_proxies: tuple[Network, ...]
     control_behind_seconds_max: float
     jwt_issuer: str | None
@@ -155,6 +157,7 @@ class Settings:
             rate_limits=_on_or_off(env, "ATLAS_RATE_LIMITS", faults),
             rate_overrides=_rate_overrides(env, faults),
             log_level=env.get("ATLAS_LOG_LEVEL", "INFO").upper(),
+            allowed_hosts=_hosts(env, "ATLAS_ALLOWED_HOSTS", faults),
             trusted_proxies=_networks(env, "ATLAS_TRUSTED_PROXIES", faults),
             control_behind_seconds_max=_seconds(env, "ATLAS_CONTROL_BEHIND_SECONDS_MAX", 60.0, faults),
             jwt_issuer=env.get("ATLAS_JWT_ISSUER") or None,
@@ -192,6 +195,8 @@ def _told(name: str, value: Any) -> str:
         return "(not set)"
     if name in SECRET_FIELDS:
         return "(set)"
+    if isinstance(value, frozenset):
+        value = tuple(sorted(value))
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
@@ -294,6 +299,16 @@ def _retry_ladders(env: Mapping[str, str], faults: list[str]) -> Mapping[Endpoin
     except LadderInvalid as invalid:
         faults.append(f"ATLAS_RETRY_LADDER: {invalid}")
         return LADDERS
+
+
+def _hosts(env: Mapping[str, str], name: str, faults: list[str]) -> frozenset[str] | None:
+    """Names or addresses, with a port or without, with commas between; None without any."""
+    hosts = frozenset(filter(None, (part.strip().lower() for part in env.get(name, "").split(","))))
+    for wrong in sorted(host for host in hosts if HOST.fullmatch(host) is None):
+        faults.append(
+            f"{name} must be names or addresses (api.example.com, [::1]:8080) with commas between, not {wrong!r}"
+        )
+    return hosts or None
 
 
 def _networks(env: Mapping[str, str], name: str, faults: list[str]) -> tuple[Network, ...]:

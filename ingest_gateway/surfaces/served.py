@@ -92,7 +92,11 @@ class Listeners:
         for surface, services in chosen:
             settings = services.settings
             app, at = surface.make_app(services), (settings.host, settings.surface_port(surface.name))
-            limits = HttpLimits(shutdown_seconds=FINISH_SECONDS, trusted_proxies=settings.trusted_proxies)
+            limits = HttpLimits(
+                shutdown_seconds=FINISH_SECONDS,
+                allowed_hosts=settings.allowed_hosts,
+                trusted_proxies=settings.trusted_proxies,
+            )
             runner = await serve(app, *at, surface=surface.name, render=surface.render, limits=limits, reuse_port=True)
             self._runners[surface.name] = runner
             logs.event(log, "gateway.serves", surface=surface.name, host=settings.host, port=runner.port)

@@ -33,6 +33,18 @@ def test_a_surface_that_is_not_there_is_named(tmp_path: Path, written: str) -> N
         settings(tmp_path, ATLAS_SURFACES=written)
 
 
+def test_hosts_are_read_without_their_case(tmp_path: Path) -> None:
+    assert settings(tmp_path).allowed_hosts is None
+    read = settings(tmp_path, ATLAS_ALLOWED_HOSTS="API.example.com, [::1]:8080,10.0.0.1 ,").allowed_hosts
+    assert read == {"api.example.com", "[::1]:8080", "10.0.0.1"}
+
+
+@pytest.mark.parametrize("written", ["*.example.com", "https://a.example", "a b", "a.example:port", "ü.example"])
+def test_what_is_no_host_is_named(tmp_path: Path, written: str) -> None:
+    with pytest.raises(SettingsInvalid, match="ATLAS_ALLOWED_HOSTS must be names or addresses"):
+        settings(tmp_path, ATLAS_ALLOWED_HOSTS=f"a.example,{written}")
+
+
 def test_ports_move_together(tmp_path: Path) -> None:
     moved = settings(tmp_path, ATLAS_PORT_BASE="20000")
     assert [moved.ports.surface(name) for name in SURFACES] == [20_000, 20_001, 20_002, 20_003]
