@@ -48,7 +48,7 @@ SETTINGS = {
     ),
     "PUBLIC_API_RATE_OVERRIDES": 'The same for the work surface\'s classes: `{"<tenant id>": {"read": 600}}`.',
     "ATLAS_LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR.",
-    "ATLAS_ALLOWED_HOSTS": "Hosts (`api.example.com`) that requests may be for, with commas between; others get 421. Unset: any.",
+    "ATLAS_ALLOWED_HOSTS": "Hosts (`api.example.com`) that are served, commas between; others get 421. Unset: any.",
     "ATLAS_TRUSTED_PROXIES": "Networks of proxies whose `X-Forwarded-For` counts, with commas between.",
     "ATLAS_LLM_BASE_URL": "The OpenAI-compatible provider of `/v1/ai/*`; unset: 503 `ai_not_configured`.",
     "ATLAS_LLM_API_KEY": "Its key; a local server may need none.",
