@@ -208,7 +208,7 @@ def wrong_credentials(contract: Contract, way: Way) -> dict[str, str | None]:
         "a session for others": a_session(aud="other"),
         "a session of a workspace that there is not": a_session(workspace="ws_nowhere"),
         "a session that nobody signed": jwt.encode({"iss": ISSUER}, "", algorithm="none"),
-        "7 KB": "x" * 7_000,
+        "8 KB": "x" * 8_000,
         "two": f"{good}, {good}",
     }
     lines = {what: way.presented(token) for what, token in others.items()}
