@@ -50,7 +50,7 @@ class PublishedCall(msgspec.Struct, gc=False):
 class _Spelling(msgspec.Struct):
     ts: msgspec.Raw | UnsetType = UNSET
     usage: msgspec.Raw | UnsetType = UNSET
-    timestamp: msgspec.Raw | UnsetType = UNSET
+    eventId: msgspec.Raw | UnsetType = UNSET
 
 
 class _Whole(msgspec.Struct):
@@ -68,7 +68,7 @@ def is_published(item: msgspec.Raw) -> bool:
         found = _spelling(item)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
-    return found.ts is UNSET and not (found.usage is UNSET and found.timestamp is UNSET)
+    return found.ts is UNSET and not (found.usage is UNSET and found.eventId is UNSET)
 
 
 def project_of(body: bytes) -> str | None:
