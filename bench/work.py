@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import aiohttp
+import orjson
 import uvloop
 
 from bench.baseline import round_trips
@@ -24,7 +25,6 @@ from bench.latency import keep_to_cores
 from bench.work_hops import Posted, hops_of
 from ingest_gateway.log.bootstrap import create_workspace
 from ingest_gateway.log.first_project import ensure_project
-from ingest_gateway.surfaces.events.answers import POSITION_HEADER
 from operations.settings import Settings
 from schemas.ids import WORKSPACE, short_id
 from tests.support.gateway_process import GatewayProcess
@@ -109,9 +109,9 @@ async def post_steadily(
 
     async def post(session: aiohttp.ClientSession, due_ns: int, counts: bool) -> None:
         async with session.post(url, json=body, headers=headers) as answer:
-            await answer.read()
+            made = await answer.read()
         if counts and answer.status == 201:
-            posted.append(Posted(due_ns, time.time_ns(), answer.headers[POSITION_HEADER]))
+            posted.append(Posted(due_ns, time.time_ns(), orjson.loads(made)["id"]))
         elif counts:
             refused_ns.append(time.time_ns() - due_ns)
 

@@ -1,7 +1,7 @@
 """Where the time between a task's POST and its 201 went, read back from the log after the run.
 
-The answer names where its command stands; the task carries that place as its version on `items`, and the command's
-reply header the verdict's correlation. Append times are the broker's, in whole milliseconds of this machine's clock.
+The answer names its task; the task carries its command's place as its version on `items`, and the command's reply
+header the verdict's correlation. Append times are the broker's, in whole milliseconds of this machine's clock.
 """
 
 from collections.abc import Iterable
@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from bench.figures import Figures, figures_of
 from bench.hops import appended_ns, records_of
-from ingest_gateway.surfaces.events.answers import position_from
 from operations.message_headers import headers_of
 from schemas.records import Entity, Verdict
 from schemas.replies import REPLY_HEADER, decode_reply
@@ -25,11 +24,11 @@ HOPS = (
 
 
 class Posted(NamedTuple):
-    """One request that was answered with 201; wall clock in nanoseconds. `position`: its answer's Atlas-Position."""
+    """One request that was answered with 201; wall clock in nanoseconds. `task`: its answer's id."""
 
     due_ns: int
     answered_ns: int
-    position: str
+    task: str
 
 
 def hops_of(bootstrap: str, posted: Iterable[Posted]) -> dict[str, Figures]:
@@ -43,17 +42,16 @@ def hops_of(bootstrap: str, posted: Iterable[Posted]) -> dict[str, Figures]:
     for message in records_of(bootstrap, Topic.ITEMS):
         entity = Entity.decode(message.value() or b"")
         if entity.kind != PASSED_KIND:
-            tasks[entity.version - 1] = appended_ns(message)
+            tasks[entity.id] = entity.version - 1, appended_ns(message)
     verdicts = {
         Verdict.decode(message.value()).correlation: appended_ns(message)
         for message in records_of(bootstrap, Topic.VERDICTS)
     }
     parts: dict[str, list[int]] = {name: [] for name in HOPS}
     for one in posted:
-        place = position_from(one.position)
-        assert place is not None, one.position
-        command_ns, correlation = commands[place[2]]
-        points = one.due_ns, command_ns, tasks[place[2]], verdicts[correlation], one.answered_ns
+        place, task_ns = tasks[one.task]
+        command_ns, correlation = commands[place]
+        points = one.due_ns, command_ns, task_ns, verdicts[correlation], one.answered_ns
         for times, start, end in zip(parts.values(), points, points[1:], strict=False):
             times.append(end - start)
     return {name: figures_of(times) for name, times in parts.items()}

@@ -1,4 +1,4 @@
-"""Cursors: where a list goes on, sealed, so that nobody makes one up or uses it for another list. Pure.
+"""Cursors: where a list goes on, covered, so that nobody reads one, makes one up or uses it for another list. Pure.
 
 A cursor is bound to what it was made for (workspace, environment, list, filter) and holds for 24 hours (A-085). Forged,
 cut, of another tenant or filter, too old: all are CursorInvalid (RELIABILITY S8).
@@ -6,16 +6,13 @@ cut, of another tenant or filter, too old: all are CursorInvalid (RELIABILITY S8
 
 import base64
 import binascii
-import hashlib
-import hmac
 import struct
 
-from schemas.seal import derive_key
+from schemas.covers import Cover
 
 PREFIX = "cur_"
 LIFE_MS = 24 * 3_600_000
 CHARACTERS_MAX = 1_024
-_MAC_BYTES = 16
 _ISSUED = struct.Struct(">Q")
 
 
@@ -25,30 +22,22 @@ class CursorInvalid(Exception):
 
 class Cursors:
     def __init__(self, master_key: bytes) -> None:
-        self._key = derive_key(master_key, "cursor")
+        self._cover = Cover(master_key, "cursor")
 
     def seal(self, bound_to: bytes, place: bytes, now_ms: int) -> str:
-        """`place`: where to go on from; it can be read by who has the cursor."""
-        content = _ISSUED.pack(now_ms) + place
-        sealed = content + self._mac(bound_to, content)
-        return PREFIX + base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
+        """`place`: where to go on from."""
+        covered = self._cover.close(bound_to, _ISSUED.pack(now_ms) + place)
+        return PREFIX + base64.urlsafe_b64encode(covered).rstrip(b"=").decode()
 
     def open(self, bound_to: bytes, cursor: str, now_ms: int) -> bytes:
         """The place. Raises CursorInvalid."""
-        sealed = _decoded(cursor)
-        content, mac = sealed[:-_MAC_BYTES], sealed[-_MAC_BYTES:]
-        if len(content) < _ISSUED.size or not hmac.compare_digest(mac, self._mac(bound_to, content)):
+        content = self._cover.open(bound_to, _decoded(cursor))
+        if content is None or len(content) < _ISSUED.size:
             raise CursorInvalid("The cursor is not one of this list and filter.")
         (issued_ms,) = _ISSUED.unpack_from(content)
         if now_ms - issued_ms >= LIFE_MS:
             raise CursorInvalid("The cursor is older than 24 hours. Begin anew, from a time or an event's id.")
         return content[_ISSUED.size :]
-
-    def _mac(self, bound_to: bytes, content: bytes) -> bytes:
-        mac = hashlib.blake2b(len(bound_to).to_bytes(8, "big"), key=self._key, digest_size=_MAC_BYTES)
-        mac.update(bound_to)
-        mac.update(content)
-        return mac.digest()
 
 
 def _decoded(cursor: str) -> bytes:

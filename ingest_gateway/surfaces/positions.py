@@ -1,4 +1,8 @@
-"""`Atlas-Position`: where on the log a request's record stands. Opaque to clients; they send it as `Atlas-After`."""
+"""`Atlas-Position`: where on the log a request's record stands. Opaque to clients; they send it as `Atlas-After`.
+
+A place on a stream's topic is its workspace's own. One on `commands`, whose partitions workspaces share, is covered:
+nobody reads from it how much others do, and it is good for its own workspace and environment alone.
+"""
 
 import base64
 import binascii
@@ -6,29 +10,64 @@ import struct
 
 from aiohttp import web
 
+from ingest_gateway.identity.principals import Principal
 from ingest_gateway.log.event_log import Appended
+from ingest_gateway.services import Services
+from schemas.covers import Cover
+from schemas.topics import Topic, parse_stream_topic
 
 POSITION_HEADER = "Atlas-Position"
 POSITION_CHARACTERS_MAX = 512
 POSITION: web.RequestKey[str] = web.RequestKey("position", str)
+COMMAND = "cmd."
+"""Before a place on `commands`; no other has a dot."""
 _PLACE = struct.Struct(">Iq")
+Place = tuple[str, int, int]
 
 
 def position_of(appended: Appended) -> str:
-    place = _PLACE.pack(appended.partition, appended.offset) + appended.topic.encode()
-    return base64.urlsafe_b64encode(place).rstrip(b"=").decode()
+    """On a stream's topic."""
+    return _written(_PLACE.pack(appended.partition, appended.offset) + appended.topic.encode())
 
 
-def position_from(text: str) -> tuple[str, int, int] | None:
-    """Topic, partition and offset; None for what is no position."""
+def command_position(services: Services, principal: Principal, appended: Appended) -> str:
+    place = _PLACE.pack(appended.partition, appended.offset)
+    return COMMAND + _written(_cover(services).close(_scope(principal), place))
+
+
+def position_from(services: Services, principal: Principal, text: str) -> Place | None:
+    """Topic, partition and offset; None for what is no position of the principal's workspace and environment."""
     if len(text) > POSITION_CHARACTERS_MAX:
         return None
     try:
-        place = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        if text.startswith(COMMAND):
+            place = _cover(services).open(_scope(principal), _read(text.removeprefix(COMMAND)))
+            return None if place is None else (Topic.COMMANDS, *_PLACE.unpack(place))
+        place = _read(text)
         partition, offset = _PLACE.unpack_from(place)
-        return place[_PLACE.size :].decode(), partition, offset
+        topic = place[_PLACE.size :].decode()
     except (binascii.Error, ValueError, struct.error):
         return None
+    stream = parse_stream_topic(topic)
+    if stream is None or (stream.workspace, stream.environment) != (principal.workspace, principal.environment):
+        return None
+    return topic, partition, offset
+
+
+def _cover(services: Services) -> Cover:
+    return Cover(services.settings.master_key, "position")
+
+
+def _scope(principal: Principal) -> bytes:
+    return f"{principal.workspace}/{principal.environment}".encode()
+
+
+def _written(place: bytes) -> str:
+    return base64.urlsafe_b64encode(place).rstrip(b"=").decode()
+
+
+def _read(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
 
 
 async def add_position(request: web.Request, response: web.StreamResponse) -> None:

@@ -18,7 +18,7 @@ from ingest_gateway.log.verdicts import VerdictLate
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.events.faults import NOT_CONFIRMED
 from ingest_gateway.surfaces.faults import BUSY, refused_by
-from ingest_gateway.surfaces.positions import POSITION, position_of
+from ingest_gateway.surfaces.positions import POSITION, command_position
 from ingest_gateway.surfaces.requests import idempotency_key, route_of
 from schemas.commands import DONE, Payload, new_command
 from schemas.records import Verdict
@@ -53,7 +53,9 @@ async def decide(
         address=address_of(request),
     )
     try:
-        verdict = await services.commands.submit(command, on_stored=partial(_note_position, request))
+        verdict = await services.commands.submit(
+            command, on_stored=partial(_note_position, request, services, principal)
+        )
     except LogBusy:
         raise BUSY.refused() from None
     except (LogUnavailable, VerdictLate):
@@ -65,5 +67,5 @@ async def decide(
     return verdict
 
 
-def _note_position(request: web.Request, appended: Appended) -> None:
-    request[POSITION] = position_of(appended)
+def _note_position(request: web.Request, services: Services, principal: Principal, appended: Appended) -> None:
+    request[POSITION] = command_position(services, principal, appended)

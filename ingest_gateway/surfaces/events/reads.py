@@ -13,7 +13,7 @@ from ingest_gateway.read_model import Position
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
 from ingest_gateway.surfaces.positions import position_from
-from schemas.topics import Topic, parse_stream_topic
+from schemas.topics import Topic
 
 AFTER_HEADER = "Atlas-After"
 POSITIONS_MAX = 20
@@ -40,8 +40,8 @@ async def _named(request: web.Request, services: Services, principal: Principal)
     """A command's place is waited for here: what it did stands on `control` since before its answer."""
     written = ",".join(request.headers.getall(AFTER_HEADER, ()))
     texts = [text.strip() for text in written.split(",") if text.strip()]
-    positions = [position_from(text) for text in texts[: POSITIONS_MAX + 1]]
-    mine = [position for position in positions if position is not None and _is_of(position[0], principal)]
+    positions = [position_from(services, principal, text) for text in texts[: POSITIONS_MAX + 1]]
+    mine = [position for position in positions if position is not None]
     if len(mine) != len(texts):
         fault = FieldFault(AFTER_HEADER, f"Must be up to {POSITIONS_MAX} values of Atlas-Position of this workspace.")
         raise Refused(FaultKind.INVALID_FIELDS, fields=[fault])
@@ -49,10 +49,3 @@ async def _named(request: web.Request, services: Services, principal: Principal)
     if len(on_streams) < len(mine) and not await services.control.catch_up(services.settings.read_timeout_seconds):
         raise READ_MODEL_BEHIND.refused()
     return on_streams
-
-
-def _is_of(topic: str, principal: Principal) -> bool:
-    if topic == Topic.COMMANDS:
-        return True
-    stream = parse_stream_topic(topic)
-    return stream is not None and (stream.workspace, stream.environment) == (principal.workspace, principal.environment)

@@ -20,10 +20,10 @@ from ingest_gateway.identity.principals import Principal
 from ingest_gateway.log.event_log import Appended, LogBusy, LogUnavailable
 from ingest_gateway.log.system_streams import SystemStreams
 from ingest_gateway.log.verdicts import VerdictLate
-from ingest_gateway.services import Services
+from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.events.entity_commands import LOOK_FIRST, SAFE_TO_REPEAT
 from ingest_gateway.surfaces.faults import BUSY, refused_by
-from ingest_gateway.surfaces.positions import POSITION, position_of
+from ingest_gateway.surfaces.positions import POSITION, command_position
 from ingest_gateway.surfaces.requests import idempotency_key, route_of
 from ingest_gateway.surfaces.work.faults import NOT_CONFIRMED
 from ingest_gateway.surfaces.work.shown import shown
@@ -107,5 +107,5 @@ def answer(verdict: Verdict) -> web.Response:
 
 
 def _note(request: web.Request, principal: Principal, appended: Appended) -> None:
-    request[POSITION] = position_of(appended)
+    request[POSITION] = command_position(request.app[SERVICES], principal, appended)
     request.app[WRITES].note(principal.workspace, principal.environment, appended)

@@ -30,7 +30,7 @@ Answer = TypeVar("Answer")
 async def wait_for_writes(request: web.Request, services: Services, principal: Principal) -> None:
     """Raises Refused."""
     newest = request.app[WRITES].newest(principal.workspace, principal.environment)
-    positions = [*newest, *_named(request)]
+    positions = [*newest, *_named(request, services, principal)]
     timeout_seconds = services.settings.read_timeout_seconds
     if positions and not await services.reads.wait_until_passed(positions, timeout_seconds):
         raise READ_MODEL_BEHIND.refused()
@@ -73,10 +73,10 @@ class Pages:
         return web.Response(body=body, content_type="application/json")
 
 
-def _named(request: web.Request) -> list[Position]:
+def _named(request: web.Request, services: Services, principal: Principal) -> list[Position]:
     written = ",".join(request.headers.getall(AFTER_HEADER, ()))
     texts = [text.strip() for text in written.split(",") if text.strip()]
-    found = [position_from(text) for text in texts[: POSITIONS_MAX + 1]]
+    found = [position_from(services, principal, text) for text in texts[: POSITIONS_MAX + 1]]
     positions = [position for position in found if position is not None and position[0] == Topic.COMMANDS]
     if len(positions) != len(texts):
         raise invalid([FieldFault(AFTER_HEADER, f"Must be up to {POSITIONS_MAX} values of Atlas-Position.")])

@@ -394,3 +394,21 @@ async def test_a_place_on_anothers_stream_is_none(gateway: WholeGateway) -> None
             for one in (place, nowhere)
         ]
         assert answers[0] == answers[1] and answers[0][0] == 400, answers
+
+
+@pytest.mark.requirement("A7", "S8")
+async def test_a_place_of_anothers_command_is_none_and_shows_nothing(gateway: WholeGateway) -> None:
+    """Workspaces share the partitions of `commands`: the place is good for its own, and no number can be read from
+    it."""
+    for surface, path, body, listed in (
+        ("events", "/v1/event-streams", {"name": "mine"}, "/v1/events"),
+        ("work", "/v1/projects", {"name": "mine"}, "/v1/projects"),
+    ):
+        made = await gateway.ask(gateway.one, surface, "POST", path, body)
+        place = made.headers["Atlas-Position"]
+        assert (await gateway.ask(gateway.one, surface, "GET", listed, Atlas_After=place)).status == 200
+        bare = position_of(gateway.log.records[-1].appended)
+        for tenant, one in ((gateway.other, place), (gateway.one, place[:-1]), (gateway.one, bare)):
+            answer = await gateway.ask(tenant, surface, "GET", listed, Atlas_After=one)
+            assert answer.status == 400 and "Atlas-After" in answer.body.decode(), one
+        assert bare[8:16] not in place
