@@ -162,7 +162,7 @@ RATE_HEADERS = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset
 
 
 @on_every_surface
-@pytest.mark.requirement("A-075", "A-076", "A-080", "W-039", "S-053", "X-07", "B-018")
+@pytest.mark.requirement("W-039", "S-053", "X-07")
 async def test_every_operation_is_counted_and_says_how_the_bucket_stands(surface: Surface, tmp_path: Path) -> None:
     """By its document's class; in a workspace of its own, whose bucket takes one request. A second one is refused in
     the document's form before anything else of it is looked at."""

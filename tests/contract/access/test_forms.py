@@ -23,7 +23,7 @@ NO_MODEL = {"ai_plan", "ai_summarize"}
 """Without a language model it says so before it reads the body."""
 
 
-@pytest.mark.requirement("A8", "A-037", "S-066")
+@pytest.mark.requirement("A8", "A-037")
 async def test_a_body_that_says_more_than_the_document_has_is_refused(tmp_path: Path) -> None:
     async with whole_gateway(tmp_path) as gateway:
         theirs = await live_a_day(gateway, gateway.one)

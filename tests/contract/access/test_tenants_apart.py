@@ -297,7 +297,7 @@ NAMED: list[tuple[str, str, str, dict[str, Any] | None, str, str]] = [
 ]
 
 
-@pytest.mark.requirement("A6", "A7", "X-12", "S-019", "B-021")
+@pytest.mark.requirement("A6", "A7", "X-12", "B-020")
 async def test_what_a_request_names_is_ones_own(gateway: WholeGateway) -> None:
     theirs = await live_a_day(gateway, gateway.one)
     before = still(await everything(gateway, gateway.one, theirs))
