@@ -3,7 +3,7 @@
 | KV key | value | from |
 |---|---|---|
 | `guardrail:<org>` | `{"state": "suspended", "layer", "reason", "expires_at"}` | its flag (B-025, B-027) |
-| `key:<keyed hash>` | `{"org_id", "key_id", "expires_at"}` | a key of AtlasBurn, while it holds |
+| `key:<keyed hash>` | `{"org_id", "key_id", "expires_at"}` | a live key of AtlasBurn, while it holds |
 
 Flags on one project, key, model or user stay with the gateways: the document's edge knows organizations (B-031). A flag
 goes by itself when it has expired; KV keeps nothing for less than a minute, so the value says when it ends, too.
@@ -18,6 +18,7 @@ from schemas.guardrail_policy import Scope
 from schemas.records import Entity
 from schemas.tenants import org_of
 from schemas.times import rfc3339
+from schemas.topics import LIVE
 
 KV_SECONDS_MIN = 60
 _FLAG = f"{KillFlag.kind}/"
@@ -68,7 +69,7 @@ def _flag(flag: KillFlag, now_ms: int) -> Change:
 
 def _org_key(key: Key, now_ms: int) -> Change:
     name = f"key:{key.token_hash}"
-    if not key.holds(now_ms):
+    if not key.holds(now_ms) or key.environment != LIVE:
         return Delete(name)
     value = {"org_id": org_of(key.workspace), "key_id": key.id, "expires_at": _told(key.ends_ms)}
     return Put(name, msgspec.json.encode(value), _kept_until(key.ends_ms, now_ms))

@@ -1,6 +1,7 @@
 """What records of `control` mean to the KV namespace of edge workers."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -22,9 +23,9 @@ def a_flag(ends_ms: int | None, scope: Scope = Scope.ORG, scope_id: str = "") ->
     return KillFlag(id=WORKSPACE, workspace=WORKSPACE, created_ms=0, expires_ms=ends_ms, **told)
 
 
-def a_key(kind: KeyKind = KeyKind.ORG, **more: int) -> Key:
+def a_key(kind: KeyKind = KeyKind.ORG, **more: Any) -> Key:
     who = {"id": "key_1", "workspace": WORKSPACE, "environment": "live", "name": "edge", "token_hash": "ab" * 32}
-    return Key(created_ms=0, key_kind=kind, **who, **more)
+    return Key(created_ms=0, key_kind=kind, **{**who, **more})
 
 
 @pytest.mark.requirement("B-025", "B-027", "B-030", "B-048")
@@ -78,6 +79,7 @@ def test_keys_of_organizations() -> None:
     assert json.loads(change.value) == {"org_id": "org_4F9KQ2C7Z1", "key_id": "key_1", "expires_at": None}
     assert mirrored(a_key(revoked_ms=1)) == Delete("key:" + "ab" * 32), "no grace period"
     assert mirrored(a_key(KeyKind.SECRET)) is None
+    assert mirrored(a_key(environment="test")) == Delete("key:" + "ab" * 32), "there is one ledger, the live one"
 
 
 def test_everything_else_is_not_kvs_affair() -> None:
