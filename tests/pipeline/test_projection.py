@@ -7,6 +7,7 @@ import os
 import random
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import partial
@@ -29,7 +30,7 @@ from schemas.topics import Topic
 from tests.contract.read_model.test_store import Contents, contents
 from tests.support import log_records
 from tests.support.kafka_topics import PARTITIONS, Stored, ensure_base_topics, read_all
-from tests.support.log_records import RECEIVED_MS, a_decision, an_outcome, delivery_id, event_id
+from tests.support.log_records import a_decision, an_outcome, event_id
 from tests.support.ports import free_port
 from tests.support.worker import Worker
 
@@ -37,7 +38,10 @@ pytestmark = pytest.mark.slow  # minutes: `make test-slow`
 
 SETTLE_SECONDS = 60.0
 KILLS = int(os.environ.get("PROJECTION_KILLS", "3"))
-RECORDS_A_KILL = 4_000
+LOAD_EVENTS, LOAD_PAUSE_SECONDS = 50, 0.1
+KILLED_AFTER_SECONDS_MAX = 0.5  # some tens of transactions
+NUMBERS = 1_000_000
+KEPT_MS = 2**42  # no stream's retention is over for that long
 MADE_TABLES = ("events", "attempts", "event_conflicts")
 
 
@@ -82,22 +86,43 @@ def append(bootstrap: str, seed: int, count: int) -> None:
     """`count` decisions and as many outcomes over all partitions, with replays, conflicts, retries among them."""
     producer = Producer(producer_config(bootstrap, linger_ms=5))
     chance = random.Random(seed)
-    for place in range(count):
-        number = seed * 1_000_000 + place
-        partition = chance.randrange(PARTITIONS)
-        decision = a_decision(
-            number,
-            partition=partition,
-            received_ms=RECEIVED_MS + place,
-            outcome=chance.choice(["admitted"] * 8 + ["replay", "conflict"]),
-            original_id=event_id(number),
-        )
-        producer.produce(Topic.DECISIONS, decision.encode(), partition=partition)
-        earlier = number - chance.randrange(3)
-        status = chance.choice(["retry_scheduled", "delivered"])
-        outcome = an_outcome(earlier, attempt=chance.randint(1, 2), status=status, delivery_id=delivery_id(earlier))
-        producer.produce(Topic.OUTCOMES, outcome.encode(), event_id(earlier))
+    for number in range(seed * NUMBERS, seed * NUMBERS + count):
+        _append_one(producer, chance, number)
     assert producer.flush(SETTLE_SECONDS) == 0
+
+
+def append_until(ended: threading.Event, bootstrap: str, seed: int) -> None:
+    """The same for as long as it takes, some thousands a second."""
+    producer = Producer(producer_config(bootstrap, linger_ms=5))
+    chance = random.Random(seed)
+    number = seed * NUMBERS
+    while not ended.wait(LOAD_PAUSE_SECONDS):
+        for _ in range(LOAD_EVENTS):
+            _append_one(producer, chance, number)
+            number += 1
+        producer.poll(0)
+    assert producer.flush(SETTLE_SECONDS) == 0
+
+
+def _append_one(producer: Producer, chance: random.Random, number: int) -> None:
+    partition = chance.randrange(PARTITIONS)
+    decision = a_decision(
+        number,
+        partition=partition,
+        received_ms=KEPT_MS + number,
+        outcome=chance.choice(["admitted"] * 8 + ["replay", "conflict"]),
+        original_id=event_id(number),
+    )
+    producer.produce(Topic.DECISIONS, decision.encode(), partition=partition)
+    earlier = number - chance.randrange(3)
+    outcome = an_outcome(
+        earlier,
+        attempt=chance.randint(1, 2),
+        status=chance.choice(["retry_scheduled", "delivered"]),
+        received_ms=KEPT_MS + earlier,
+        completed_ms=KEPT_MS + earlier + 25,
+    )
+    producer.produce(Topic.OUTCOMES, outcome.encode(), event_id(earlier))
 
 
 def the_log_says(bootstrap: str, directory: Path) -> Contents:
@@ -149,14 +174,16 @@ def has_more(database_url: str, events: int) -> bool:
 def test_killed_again_and_again_under_load_it_leaves_no_gap_and_no_double(
     broker: str, projection: Worker, database_url: str, seed: int, tmp_path: Path
 ) -> None:
-    load = threading.Thread(target=append, args=[broker, seed, KILLS * RECORDS_A_KILL])
+    ended = threading.Event()
+    load = threading.Thread(target=append_until, args=[ended, broker, seed])
     load.start()
     chance = random.Random(7)
     for _ in range(KILLS):
-        before = shown(database_url)
-        wait_until(partial(has_more, database_url, before), chance.uniform(0.2, 1.5))
+        assert wait_until(partial(has_more, database_url, shown(database_url)), SETTLE_SECONDS)
+        time.sleep(chance.uniform(0, KILLED_AFTER_SECONDS_MAX))
         projection.kill()
-        projection.start_until_ready()
+        projection.start()
+    ended.set()
     load.join()
     expected = the_log_says(broker, tmp_path)
     assert settled(database_url, expected)
