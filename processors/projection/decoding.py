@@ -20,7 +20,7 @@ import msgspec
 from processors.projection.log_batches import LogBatch, Positions, RebuildFailed, log_batches
 from processors.projection.packed import packed, unpacked
 
-AHEAD_BATCHES = 24
+AHEAD_BATCHES = 100
 LENGTH = struct.Struct("<I")
 END_SECONDS = 10.0
 SWITCH_SECONDS = 0.001  # what receives and what writes share the interpreter

@@ -14,6 +14,8 @@ from processors.projection.decide import project
 
 FETCH_RECORDS = 10_000
 FETCH_SECONDS = 1.0
+BATCH_RECORDS = 500
+"""The finer batches are, the more of one time come into one transaction."""
 AT_ONCE_BYTES = 256 * 1024  # of one partition, before the others have their turn
 SILENT_SECONDS_MAX = 60.0
 Partition = tuple[str, int]
@@ -50,9 +52,11 @@ class LogBatch(NamedTuple):
 
 def log_batches(bootstrap: str, begun: Positions, ends: Positions) -> Iterator[LogBatch]:
     """What stands before the ends, from where it was begun. Raises RebuildFailed."""
-    for records in records_of(bootstrap, begun, ends):
-        first, last = records[0], records[-1]
-        yield LogBatch(first.offset, first.timestamp, last.timestamp, len(records), project(records))
+    for fetched in records_of(bootstrap, begun, ends):
+        for place in range(0, len(fetched), BATCH_RECORDS):
+            records = fetched[place : place + BATCH_RECORDS]
+            first, last = records[0], records[-1]
+            yield LogBatch(first.offset, first.timestamp, last.timestamp, len(records), project(records))
 
 
 def records_of(bootstrap: str, begun: Positions, ends: Positions) -> Iterator[list[LogRead]]:

@@ -231,7 +231,8 @@ def _control(bootstrap: str) -> ControlView:
         consumer.assign([TopicPartition(Topic.CONTROL, partition, 0) for partition in partitions])
         left = set(partitions)
         while left:
-            for message in consumer.consume(FETCH_RECORDS, FETCH_SECONDS):
+            first = consumer.poll(FETCH_SECONDS)
+            for message in (*(() if first is None else (first,)), *consumer.consume(FETCH_RECORDS, 0)):
                 error = message.error()
                 if error is not None and error.code() == KafkaError._PARTITION_EOF:
                     left.discard(message.partition() or 0)

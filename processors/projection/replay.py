@@ -27,7 +27,7 @@ from processors.projection.projectors import PROJECTORS
 from processors.projection.store import RowsRefused, Store
 from schemas.topics import Topic
 
-TRANSACTION_RECORDS = 50_000
+TRANSACTION_RECORDS = 100_000
 MANY_RECORDS = 200_000
 """Starting processes takes as long as reading some tens of thousands."""
 
