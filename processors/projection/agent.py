@@ -13,7 +13,7 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
@@ -39,7 +39,6 @@ BACKOFF_FIRST_SECONDS = 0.05
 BACKOFF_MAX_SECONDS = 2.0
 SWEEP_SECONDS = 10.0
 AT_ONCE_BYTES = 128 * 1024
-PART_RECORDS = 500
 SWITCH_SECONDS = 0.001
 """The thread that writes waits this long for the interpreter after each statement, where the other makes rows."""
 SLICE_PAUSE_SECONDS = 0.01
@@ -85,12 +84,11 @@ class Projection:
 
         What the group commits by that is ahead of the read model, and never asked for: reading begins at `positions`.
         """
-        for part in _parts(batch):
-            changes = project(part.records)
-            if changes.unreadable:
-                reasons = {unreadable.record.offset: unreadable.why for unreadable in changes.unreadable}
-                await self._set_aside(part, "unreadable", reasons)
-            (await self._transactions.put(part, changes)).add_done_callback(self._end_if_failed)
+        changes = project(batch.records)
+        if changes.unreadable:
+            reasons = {unreadable.record.offset: unreadable.why for unreadable in changes.unreadable}
+            await self._set_aside(batch, "unreadable", reasons)
+        (await self._transactions.put(batch, changes)).add_done_callback(self._end_if_failed)
 
     def _end_if_failed(self, written: "asyncio.Future[None]") -> None:
         if not written.cancelled() and (error := written.exception()) is not None:
@@ -184,15 +182,6 @@ class Projection:
             event(log, "read_model.back")
         metrics.AWAY.set(0)
         self._missing = None
-
-
-def _parts(batch: Batch) -> Iterator[Batch]:
-    """Of few records: the finer the parts, the more of one time come into one transaction."""
-    if len(batch) <= PART_RECORDS:
-        yield batch
-        return
-    for first in range(0, len(batch), PART_RECORDS):
-        yield Batch(batch.tp, batch.records[first : first + PART_RECORDS], batch.epoch)
 
 
 def now_ms() -> int:

@@ -9,6 +9,7 @@ databases' statistics say: joined freely, each id costs a look at all attempts w
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -21,13 +22,15 @@ from schemas.read_model import AttemptRow, EventRow
 IDS_MAX = 5_000
 AMONG_IDS = {"sqlite": "IN (SELECT value FROM json_each(:ids))", "postgresql": "= ANY(CAST(:ids AS text[]))"}
 """`id …` for a list of ids, by dialect; `listed_ids` makes its parameter."""
-_OF_ATTEMPT = "a.delivery_id, a.attempt, a.log_offset, a.workflow_id, a.replay, a.status, a.received_ms"
+_STATE_OF = "a.workflow_id, a.replay, a.attempt, a.status"
+_OF_ATTEMPT = f"a.event_id, a.delivery_id, a.attempt, a.log_offset, a.received_ms, {_STATE_OF}"
 _STORED = {
-    "sqlite": f"SELECT a.event_id, {_OF_ATTEMPT} FROM json_each(:ids) AS k CROSS JOIN attempts AS a"
-    " WHERE a.event_id = k.value",
-    "postgresql": f"SELECT a.event_id, {_OF_ATTEMPT} FROM unnest(CAST(:ids AS text[])) AS k (id)"
+    "sqlite": f"SELECT {_OF_ATTEMPT} FROM json_each(?) AS k CROSS JOIN attempts AS a WHERE a.event_id = k.value",
+    "postgresql": f"SELECT {_OF_ATTEMPT} FROM unnest(CAST(%s AS text[])) AS k (id)"
     " CROSS JOIN LATERAL (SELECT * FROM attempts WHERE event_id = k.id OFFSET 0) AS a",
 }
+_STORED_MS, _STORED_STATE = 4, 5
+"""Where in such a row the admission's time stands, and where what the attempt came to begins."""
 _BY_KEY = (
     "unnest(CAST(:ids AS text[])) AS k (id) CROSS JOIN LATERAL"
     " (SELECT *, ctid AS place FROM events WHERE id >= k.id AND id <= k.id ORDER BY id LIMIT 1) AS e"
@@ -47,9 +50,9 @@ _ID, _RECEIVED, _ROUTES, _STATUS, _SCOPE = map(
 assert EventRow._fields[_STATUS + 1 :] == ("scope", "number"), "`settled` writes them last"
 _EVENT_ID, _OF_MS, _OFFSET = map(AttemptRow._fields.index, ("event_id", "received_ms", "log_offset"))
 _DELIVERY, _ATTEMPT = map(AttemptRow._fields.index, ("delivery_id", "attempt"))
-_WORKFLOW, _REPLAY, _STATE = map(AttemptRow._fields.index, ("workflow_id", "replay", "status"))
+_state = itemgetter(*map(AttemptRow._fields.index, ("workflow_id", "replay", "attempt", "status")))
 
-States = dict[tuple[str, int], tuple[int, int, tuple[str, int, int, str]]]
+States = dict[tuple[str, int], tuple[int, int, Any]]
 """Of one event, by delivery and attempt: where it stands on its partition of `outcomes`, of which admission it is
 (`received_ms`), and what it came to: workflow, replay, attempt, state.
 """
@@ -62,7 +65,8 @@ def listed_ids(dialect: str, ids: Collection[str]) -> object:
 class Statuses:
     def __init__(self, dialect: str) -> None:
         self._dialect = dialect
-        self._stored, self._shown, self._set = (text(by_dialect[dialect]) for by_dialect in (_STORED, _SHOWN, _SET))
+        self._stored = _STORED[dialect]
+        self._shown, self._set = (text(by_dialect[dialect]) for by_dialect in (_SHOWN, _SET))
 
     def settled(
         self, connection: Connection, events: list[Row], attempts: Sequence[Row], first_number: int
@@ -72,17 +76,20 @@ class Statuses:
         And the ids of events whose status must be looked at again when all is written: those that are not among these
         events, or may have been admitted once more.
         """
-        found = self._states(connection, {event[_ID] for event in events})
-        arriving = _by_event(attempts)
+        stored = self._stored_of(connection, {event[_ID] for event in events})
+        arriving = _by_event(attempts, _EVENT_ID)
         done = []
         for number, event in enumerate(events, first_number):
-            event_id, received_ms, status = event[_ID], event[_RECEIVED], event[_STATUS]
-            of_event = arriving.get(event_id)
-            if event_id in found or type(of_event) is list:
-                status = _status(event[_ROUTES], received_ms, _merged(found.get(event_id), of_event))
-            elif of_event is not None and of_event[_OF_MS] in (0, received_ms):
-                state = of_event[_WORKFLOW], of_event[_REPLAY], of_event[_ATTEMPT], of_event[_STATE]
-                status = _status_of(event[_ROUTES], (state,))
+            received_ms, status = event[_RECEIVED], event[_STATUS]
+            before, now = stored.get(event[_ID]), arriving.get(event[_ID])
+            if before is None and type(now) is tuple:
+                if now[_OF_MS] in (0, received_ms):
+                    status = _status_of(event[_ROUTES], (_state(now),))
+            elif now is None and type(before) is tuple:
+                if before[_STORED_MS] in (0, received_ms):
+                    status = _status_of(event[_ROUTES], (before[_STORED_STATE:],))
+            elif before is not None or now is not None:
+                status = _status(event[_ROUTES], received_ms, _merged(_several(before), _several(now)))
             done.append((*event[:_STATUS], status, event[_SCOPE], number))
         admitted = {event[_ID]: event[_RECEIVED] for event in events}
         again = {attempt[_EVENT_ID] for attempt in attempts if attempt[_OF_MS] != admitted.get(attempt[_EVENT_ID])}
@@ -96,45 +103,54 @@ class Statuses:
 
     def _refresh(self, connection: Connection, ids: list[str]) -> None:
         shown = connection.execute(self._shown, {"ids": listed_ids(self._dialect, ids)}).all()
-        states = self._states(connection, [row[0] for row in shown])
+        stored = self._stored_of(connection, [row[0] for row in shown])
         changed: dict[str, list[str]] = defaultdict(list)
         for event_id, before, routes, received_ms in shown:
-            status = _status(routes, received_ms, states.get(event_id, {}))
+            status = _status(routes, received_ms, _merged(_several(stored.get(event_id)), ()))
             if status != before:
                 changed[status].append(event_id)
         for status, of_status in changed.items():
             connection.execute(self._set, {"status": status, "ids": listed_ids(self._dialect, of_status)})
 
-    def _states(self, connection: Connection, ids: Collection[str]) -> dict[str, States]:
-        """What is stored of these events' attempts."""
-        found: dict[str, States] = defaultdict(dict)
-        if ids:
-            rows = connection.execute(self._stored, {"ids": listed_ids(self._dialect, list(ids))})
-            for event_id, delivery_id, attempt, offset, workflow_id, replay, status, of_ms in rows:
-                state = workflow_id, replay, attempt, status
-                found[event_id][delivery_id, attempt] = offset, of_ms, state
-        return found
+    def _stored_of(self, connection: Connection, ids: Collection[str]) -> dict[str, Any]:
+        """The stored attempts of these events, as `_by_event` has them."""
+        if not ids:
+            return {}
+        asked = connection.exec_driver_sql(self._stored, (listed_ids(self._dialect, list(ids)),))
+        assert asked.cursor is not None, "it gives rows"
+        rows = asked.cursor.fetchall()  # as plain tuples: there are many
+        asked.close()
+        return _by_event(rows, 0)
 
 
-def _by_event(attempts: Sequence[Row]) -> dict[str, Any]:
-    """The attempt of each event, where there is one; of several a list."""
-    found: dict[str, Any] = {attempt[_EVENT_ID]: attempt for attempt in attempts}
-    if len(found) < len(attempts):
+def _by_event(rows: Sequence[Any], key: int) -> dict[str, Any]:
+    """The row of each event, where there is one; of several a list. `key`: where in the row the event's id stands."""
+    found: dict[str, Any] = {row[key]: row for row in rows}
+    if len(found) < len(rows):
         lists: dict[str, list[Row]] = defaultdict(list)
-        for attempt in attempts:
-            lists[attempt[_EVENT_ID]].append(attempt)
+        for row in rows:
+            lists[row[key]].append(row)
         found |= {event_id: several for event_id, several in lists.items() if len(several) > 1}
     return found
 
 
-def _merged(stored: States | None, attempts: Any) -> States:
-    """With a row, a list of rows or nothing. Of two records about one attempt the later counts."""
-    states = {} if stored is None else stored
-    for row in attempts if type(attempts) is list else (() if attempts is None else (attempts,)):
+def _several(found: Any) -> Sequence[Row]:
+    """What `_by_event` has of an event."""
+    if found is None:
+        return ()
+    return found if type(found) is list else (found,)
+
+
+def _merged(stored: Iterable[Row], attempts: Iterable[Row]) -> States:
+    """Of two records about one attempt the later counts."""
+    states: States = {}
+    for _, delivery_id, attempt, offset, of_ms, *state in stored:
+        states[delivery_id, attempt] = offset, of_ms, tuple(state)
+    for row in attempts:
         key = row[_DELIVERY], row[_ATTEMPT]
         before = states.get(key)
         if before is None or before[0] <= row[_OFFSET]:
-            states[key] = row[_OFFSET], row[_OF_MS], (row[_WORKFLOW], row[_REPLAY], row[_ATTEMPT], row[_STATE])
+            states[key] = row[_OFFSET], row[_OF_MS], _state(row)
     return states
 
 
