@@ -27,6 +27,8 @@ PARTS = ("bare", "projection", "reads", "visible")
 READ_GOALS_MS = {"GET by id": 10.0, "page of 100": 25.0, "type and time": 50.0}
 PROJECTION_GOAL, REBUILD_GOAL = 20_000, 50_000
 VISIBLE_P50_MS, VISIBLE_P99_MS = 100.0, 500.0
+RATE_KEPT = 0.95
+"""As much of the offered rate has to be taken for the goal to be met."""
 Row = tuple[str, str, str, bool | None]
 """What was measured, the figure, the goal, and whether it was met (None: there is no goal)."""
 
@@ -49,9 +51,9 @@ def main() -> int:
     for part, database, found in run(asked):
         rows += rows_of(part, database, found)
         save(part, database, found)
-    print(f"\n{'':<58} {'figure':>22}  goal")
+    print(f"\n{'':<64} {'figure':>22}  goal")
     for label, figure, goal, met in rows:
-        print(f"{label:<58} {figure:>22}  {goal}{'' if met is None else ': met' if met else ': MISSED'}")
+        print(f"{label:<64} {figure:>22}  {goal}{'' if met is None else ': met' if met else ': MISSED'}")
     return 0 if all(met is not False for *_, met in rows) else 1
 
 
@@ -128,10 +130,11 @@ def _row_of_way(way: str, database: str, found: dict[str, Any]) -> Row:
     of_way = found[way]
     times = of_way["accepted_to_visible"]
     figure = f"p50 {times['p50_ms']:.0f}, p99 {times['p99_ms']:.0f} ms"
-    lost = of_way["not_seen"] or of_way["not_accepted"]
+    taken = of_way["taken_per_second"]
+    lost = of_way["not_seen"] or of_way["not_accepted"] or taken < RATE_KEPT * found["rate"]
     met = times["p50_ms"] <= VISIBLE_P50_MS and times["p99_ms"] <= VISIBLE_P99_MS and not lost
     goal = f"p50 ≤ {VISIBLE_P50_MS:g}, p99 ≤ {VISIBLE_P99_MS:g}"
-    return f"accepted → visible at {found['rate']:g}/s, {way}, {database}", figure, goal, met
+    return f"accepted → visible, {taken} of {found['rate']:g}/s, {way}, {database}", figure, goal, met
 
 
 def save(part: str, database: str, found: dict[str, Any]) -> None:

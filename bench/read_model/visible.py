@@ -77,11 +77,13 @@ def visible(name: str, home: Path, rate: float, seconds: float) -> dict[str, Any
 def _told(sent: list[Sent], looking: Looking) -> dict[str, Any]:
     accepted = [one for one in sent if one.status == 202]
     times = [looking.seen[one.event_id] - one.answered_ns for one in accepted if one.event_id in looking.seen]
+    lasted_ns = max(one.answered_ns for one in accepted) - min(one.due_ns for one in accepted)
     since_due = [looking.seen[one.event_id] - one.due_ns for one in accepted if one.event_id in looking.seen]
     return {
         "sent": len(sent),
         "not_accepted": len(sent) - len(accepted),
         "not_seen": len(accepted) - len(times),
+        "taken_per_second": round(len(accepted) / lasted_ns * 1e9),
         "accepted_to_visible": figures_of(times).as_json(),
         "request_to_visible": figures_of(since_due).as_json(),
         "request_to_202": figures_of([one.answered_ns - one.due_ns for one in accepted]).as_json(),
