@@ -3,8 +3,15 @@
 import logging
 from typing import Any
 
+from operations.kafka_security import security_of
+
 LIBRDKAFKA_LOG = logging.getLogger("librdkafka")
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+
+
+def connection(bootstrap: str) -> dict[str, Any]:
+    """Where Kafka is and how it lets us in: what every client begins with."""
+    return {"bootstrap.servers": bootstrap, **security_of(bootstrap).librdkafka()}
 
 
 def producer_config(bootstrap: str, *, linger_ms: float = 1, queue_messages_max: int = 200_000) -> dict[str, Any]:
@@ -13,8 +20,7 @@ def producer_config(bootstrap: str, *, linger_ms: float = 1, queue_messages_max:
     `message.timeout.ms` stays at 5 minutes: a report "timed out" does not mean "not written" (RELIABILITY, F5), so
     callers keep a deadline of their own and never read it as absence.
     """
-    return {
-        "bootstrap.servers": bootstrap,
+    return connection(bootstrap) | {
         "acks": "all",
         "enable.idempotence": True,
         "linger.ms": linger_ms,
@@ -32,8 +38,7 @@ def producer_config(bootstrap: str, *, linger_ms: float = 1, queue_messages_max:
 
 def reader_config(bootstrap: str, group: str) -> dict[str, Any]:
     """A consumer assigned by hand: no group membership, nothing committed."""
-    return {
-        "bootstrap.servers": bootstrap,
+    return connection(bootstrap) | {
         "group.id": group,
         "enable.auto.commit": False,
         "enable.partition.eof": False,
@@ -53,4 +58,4 @@ def admin_config(bootstrap: str) -> dict[str, Any]:
     """A client for administration. It says nothing itself: nobody polls it, so its lines would come raw on standard
     error, and what fails is told by the exception.
     """
-    return {"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 1_000, "log_level": 0}
+    return connection(bootstrap) | {"reconnect.backoff.max.ms": 1_000, "log_level": 0}

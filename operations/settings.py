@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from operations.kafka_security import Cluster, read_security
 from schemas.ladders import LADDERS, EndpointClass, Ladder, LadderInvalid, read_ladders
 from schemas.limits import Overrides, OverridesInvalid, Quota, read_overrides
 from schemas.networks import Network, read_network
@@ -86,7 +87,7 @@ class LanguageModel:
 class Settings:
     home: Path
     ports: Ports
-    kafka: str
+    kafka: Cluster
     master_key: bytes
     partitions: int
     database_url: str
@@ -133,7 +134,7 @@ class Settings:
         settings = cls(
             home=home,
             ports=ports,
-            kafka=env.get("ATLAS_KAFKA", f"127.0.0.1:{ports.kafka}"),
+            kafka=Cluster(env.get("ATLAS_KAFKA", f"127.0.0.1:{ports.kafka}"), read_security(env, faults)),
             master_key=_master_key(env, home, faults),
             partitions=_integer(env, "ATLAS_PARTITIONS", 8, 1, 1024, faults) or 8,
             database_url=env.get("DATABASE_URL", f"sqlite:///{home / 'read-model.sqlite'}"),

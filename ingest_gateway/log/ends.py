@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from typing import Any
 
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+
+from operations.kafka_clients import connection
 
 TIMEOUT_SECONDS = 2.0
 
@@ -16,12 +17,8 @@ class EndsUnknown(Exception):
 
 class LogEnds:
     def __init__(self, bootstrap: str) -> None:
-        config: dict[str, Any] = {
-            "bootstrap.servers": bootstrap,
-            "reconnect.backoff.max.ms": 1_000,
-            "log.connection.close": False,
-        }
-        self._admin = AdminClient(config | {"logger": logging.getLogger(__name__)})
+        own = {"reconnect.backoff.max.ms": 1_000, "log.connection.close": False, "logger": logging.getLogger(__name__)}
+        self._admin = AdminClient(connection(bootstrap) | own)
         self._partitions: dict[str, list[int]] = {}
 
     async def newest(self, topic: str) -> list[tuple[str, int, int]]:

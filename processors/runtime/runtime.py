@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import faust
+from faust.auth import SASLCredentials, SSLCredentials
 from faust.events import Event
 from faust.types import TP
 
 from operations.control_reader import ControlReader
+from operations.kafka_security import KafkaSecurity
 from operations.logs import event
 from operations.operations_port import Readiness
 from operations.schema_registry import SchemaRegistry
@@ -367,10 +369,21 @@ def _alone(run_turn: Callable[[list[Batch]], Awaitable[None]]) -> Callable[[Batc
     return start
 
 
+def _credentials(security: KafkaSecurity) -> SASLCredentials | SSLCredentials | None:
+    """As Faust hands them to aiokafka, which is there for the group alone."""
+    tls = security.tls()
+    if security.names_a_user:
+        return SASLCredentials(
+            username=security.username, password=security.password, mechanism=security.mechanism, ssl_context=tls
+        )
+    return None if tls is None else SSLCredentials(tls)
+
+
 def create_app(settings: Settings, group: str) -> Any:
     app: Any = faust.App(
         group,
         broker=f"batched://{settings.kafka}",
+        broker_credentials=_credentials(settings.kafka.security),
         store="memory://",
         datadir=str(settings.home / "faust" / group),
         web_enabled=False,

@@ -12,7 +12,9 @@ from cryptography.x509.oid import NameOID
 
 
 def a_certificate(folder: Path, address: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """A self-signed certificate for this address: the context that serves it, and one that trusts it."""
+    """A self-signed certificate for this address: the context that serves it, and one that trusts it. It stands in
+    `folder` with its key (certificate.pem), and without (trusted.pem); `localhost` is its name too.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, address)])
     now = datetime.datetime.now(datetime.UTC)
@@ -24,9 +26,13 @@ def a_certificate(folder: Path, address: str) -> tuple[ssl.SSLContext, ssl.SSLCo
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address)), x509.DNSName("localhost")]),
+            critical=False,
+        )
         .sign(key, hashes.SHA256())
     )
+    (folder / "trusted.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     path = folder / "certificate.pem"
     path.write_bytes(
         certificate.public_bytes(serialization.Encoding.PEM)
