@@ -11,9 +11,11 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Coroutine
 from typing import Any
 
 import uvloop
+from confluent_kafka import KafkaException
 
 from operations import logs
 from operations.operations_port import serve_operations
@@ -27,6 +29,7 @@ from schemas.topics import base_topics
 log = logging.getLogger("processors")
 GROUPS = ("admission", "control", "delivery", "projection", "lifecycle")
 YOUNG_OBJECTS = 50_000
+TOPICS_AGAIN_SECONDS = 1.0
 
 
 async def run(settings: Settings, group: str) -> int:
@@ -37,13 +40,8 @@ async def run(settings: Settings, group: str) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
-        runtime.registry = await use_registry(settings)
-        runtime.control.start()
-        await runtime.control.caught_up()
-        importlib.import_module(f"processors.{group}.agent").build(runtime)
-        await asyncio.to_thread(ensure_topics, settings.kafka, base_topics(settings.partitions))
-        await runtime.tables.prepare(settings.partitions)
-        runtime.app.conf.datadir.mkdir(parents=True, exist_ok=True)
+        if not await _done_before(stop, _set_up(runtime)):
+            return 0
         await runtime.app.start()
         for callback in runtime.started:
             await callback()
@@ -57,6 +55,39 @@ async def run(settings: Settings, group: str) -> int:
         return 1
     finally:
         await operations.cleanup()
+
+
+async def _set_up(runtime: Runtime) -> None:
+    """All that the app needs to start; it waits for a broker that is not there yet."""
+    settings = runtime.settings
+    runtime.registry = await use_registry(settings)
+    runtime.control.start()
+    await _make_topics(settings)
+    await runtime.control.caught_up()
+    importlib.import_module(f"processors.{runtime.group}.agent").build(runtime)
+    await runtime.tables.prepare(settings.partitions)
+    runtime.app.conf.datadir.mkdir(parents=True, exist_ok=True)
+
+
+async def _make_topics(settings: Settings) -> None:
+    """First of all, as on a new cluster there is no `control` to read before. Whoever comes first makes them."""
+    while True:
+        try:
+            return await asyncio.to_thread(ensure_topics, settings.kafka, base_topics(settings.partitions))
+        except KafkaException as error:
+            logs.event(log, "topics.unreachable", logging.WARNING, error=error.args[0].str())
+            await asyncio.sleep(TOPICS_AGAIN_SECONDS)
+
+
+async def _done_before(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Whether the work was done before the process was told to end; what it raises goes on."""
+    working, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait((working, stopped), return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not working.done():
+        return False
+    await working
+    return True
 
 
 def _settle_collector() -> None:

@@ -1,0 +1,39 @@
+"""Processes on a cluster that has nothing of Atlas yet, or that is not there: nobody has prepared it for them."""
+
+from pathlib import Path
+
+from deploy.local.broker import Broker
+from deploy.local.spawn import wait_until
+from tests.support.gateway_process import GatewayProcess
+from tests.support.ports import free_port
+from tests.support.worker import Worker
+
+
+def test_whoever_comes_first_makes_the_topics_and_all_become_ready(own_broker: Broker, tmp_path: Path) -> None:
+    gateway = GatewayProcess(own_broker.bootstrap, tmp_path)
+    worker = Worker("lifecycle", own_broker.bootstrap, tmp_path)
+    try:
+        gateway.start()
+        assert wait_until(lambda: "control" in gateway.missing().get("log", ""), 30), "it waits for the topics"
+        worker.start_until_ready()
+        assert wait_until(lambda: gateway.missing() == {}, 30), gateway.missing()
+        assert worker.stop() == 0
+    finally:
+        gateway.kill()
+        worker.kill()
+
+
+def test_a_process_without_a_broker_waits_for_it_and_ends_when_it_is_told_to(tmp_path: Path) -> None:
+    port, controller_port = free_port(), free_port()
+    worker = Worker("lifecycle", f"127.0.0.1:{port}", tmp_path)
+    broker = Broker(tmp_path / "broker", port, controller_port, heap_mb=256)
+    try:
+        worker.start()
+        assert wait_until(lambda: "control" in worker.missing(), 30), worker.missing()
+        assert worker.stop() == 0
+        worker.start()
+        broker.start()
+        worker.wait_until_ready()
+    finally:
+        worker.kill()
+        broker.kill()
