@@ -134,7 +134,9 @@ class Settings:
         settings = cls(
             home=home,
             ports=ports,
-            kafka=Cluster(env.get("ATLAS_KAFKA", f"127.0.0.1:{ports.kafka}"), read_security(env, faults)),
+            kafka=Cluster(
+                env.get("ATLAS_KAFKA", f"127.0.0.1:{ports.kafka}").replace(" ", ""), read_security(env, faults)
+            ),
             master_key=_master_key(env, home, faults),
             partitions=_integer(env, "ATLAS_PARTITIONS", 8, 1, 1024, faults) or 8,
             database_url=env.get("DATABASE_URL", f"sqlite:///{home / 'read-model.sqlite'}"),

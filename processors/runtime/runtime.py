@@ -400,6 +400,7 @@ def create_app(settings: Settings, group: str) -> Any:
         key_serializer="raw",
         value_serializer="raw",
     )
+    app.cluster = settings.kafka  # for the fetcher: Faust keeps addresses alone
     app.topics._resubscribe_sleep_lock_seconds = 0.1  # 45 s by default: how long a new topic waits for a resubscription
     return app
 

@@ -116,7 +116,7 @@ class Consumer(driver.Consumer):
         self._confirmed: dict[TP, int] = {}
         self._draining = False
         self.unsettled_since = time.monotonic()
-        self.fetcher = Fetcher(_bootstrap(self.app), self.app.conf.id, self.at_once_bytes)
+        self.fetcher = Fetcher(self.app.cluster, self.app.conf.id, self.at_once_bytes)
 
     async def on_stop(self) -> None:
         await super().on_stop()
@@ -216,7 +216,3 @@ class Consumer(driver.Consumer):
 
 class Transport(driver.Transport):
     Consumer: ClassVar[type] = Consumer
-
-
-def _bootstrap(app: Any) -> str:
-    return ",".join(f"{url.host}:{url.port}" for url in app.conf.broker_consumer)

@@ -37,6 +37,17 @@ def test_without_a_word_the_connection_is_plain(tmp_path: Path) -> None:
     assert security_in(admin_config("a:1")) == {}, "a plain text is a cluster too"
 
 
+def test_several_brokers_are_told_to_both_libraries(tmp_path: Path) -> None:
+    read = settings(tmp_path, ATLAS_KAFKA="k1.example:9092, k2.example:9093,[::1]:9094")
+    app = create_app(read, "test")
+    assert app.cluster == "k1.example:9092,k2.example:9093,[::1]:9094"
+    assert [(url.host, url.port) for url in app.conf.broker_consumer] == [
+        ("k1.example", 9092),
+        ("k2.example", 9093),
+        ("::1", 9094),
+    ]
+
+
 def test_every_client_of_librdkafka_has_the_same(tmp_path: Path, files: dict[str, str]) -> None:
     env = {PROTOCOL: "SASL_SSL", "ATLAS_KAFKA_SASL_MECHANISM": "SCRAM-SHA-512", **USER, **files}
     kafka = settings(tmp_path, **env).kafka
