@@ -116,7 +116,7 @@ class Consumer(driver.Consumer):
         self._confirmed: dict[TP, int] = {}
         self._draining = False
         self.unsettled_since = time.monotonic()
-        self.fetcher = Fetcher(self.app.cluster, self.app.conf.id, self.at_once_bytes)
+        self.fetcher = Fetcher(cast(Any, self.app).cluster, self.app.conf.id, self.at_once_bytes)
 
     async def on_stop(self) -> None:
         await super().on_stop()
