@@ -21,7 +21,7 @@ from operations import logs
 from operations.operations_port import serve_operations
 from operations.schema_registry import use_registry
 from operations.settings import Settings, SettingsInvalid
-from operations.topic_admin import ensure_topics
+from operations.topic_admin import NEVER, ensure_topics
 from processors.runtime.runtime import Runtime
 from processors.runtime.watchdog import Watchdog
 from schemas.topics import base_topics
@@ -70,11 +70,14 @@ async def _set_up(runtime: Runtime) -> None:
 
 
 async def _make_topics(settings: Settings) -> None:
-    """First of all, as on a new cluster there is no `control` to read before. Whoever comes first makes them."""
+    """First of all, as on a new cluster there is no `control` to read before. Whoever comes first makes them. Raises
+    KafkaException when the cluster will never do so as asked."""
     while True:
         try:
             return await asyncio.to_thread(ensure_topics, settings.kafka, base_topics(settings.partitions))
         except KafkaException as error:
+            if error.args[0].code() in NEVER:
+                raise
             logs.event(log, "topics.unreachable", logging.WARNING, error=error.args[0].str())
             await asyncio.sleep(TOPICS_AGAIN_SECONDS)
 
