@@ -1,9 +1,9 @@
 """A state machine keeps a model of tasks beside the API, whatever is asked of it and whichever worker is killed."""
 
 import asyncio
-import threading
 import uuid
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import hypothesis.strategies as st
@@ -20,6 +20,7 @@ from hypothesis.stateful import (
 )
 
 from schemas.work import Priority, TaskStatus
+from tests.support.processor import Processor
 from tests.support.work_installation import Answer, WorkInstallation, WorkSurface
 
 WORKERS = st.sampled_from(["control", "control", "projection"])
@@ -41,20 +42,21 @@ class Restarts:
 
     def __init__(self, installation: WorkInstallation, left: int) -> None:
         self._processors = installation.processors
-        self._starting: threading.Thread | None = None
+        self._thread = ThreadPoolExecutor(1)
+        self._starting: Future[Processor] | None = None
         self.left = left
 
     def kill(self, group: str) -> None:
         self.wait()
         self.left -= 1
         self._processors[group].kill()
-        self._starting = threading.Thread(target=self._processors[group].start)
-        self._starting.start()
+        self._starting = self._thread.submit(self._processors[group].start)
 
     def wait(self) -> None:
-        if self._starting is not None:
-            self._starting.join()
-            self._starting = None
+        """Until the last one serves again. Raises RuntimeError where it does not."""
+        starting, self._starting = self._starting, None
+        if starting is not None:
+            starting.result()
 
 
 class TasksMachine(RuleBasedStateMachine):
