@@ -1,6 +1,6 @@
 """Bodies of JSON read member by member, all faults told at once: what the forms of all surfaces are made of. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
@@ -20,13 +20,16 @@ _KINDS = {type(None): "null", bool: "a boolean", int: "a number", float: "a numb
 class Form:
     """One body's members. Each reading notes what is wrong with it; `raise_faults` tells them all."""
 
-    def __init__(self, body: bytes, known: frozenset[str]) -> None:
-        """Raises Refused where the body is not one JSON object."""
+    def __init__(self, body: bytes, known: frozenset[str], told: Mapping[str, str] | None = None) -> None:
+        """`told`: fields that are no part of the form, and what is said where one is sent all the same. Raises Refused
+        where the body is not one JSON object.
+        """
         try:
             self.values: dict[str, Any] = parse_object(body).values
         except JsonFault as fault:
             raise _invalid([FieldFault(fault.path or "body", fault.message)]) from None
-        self.faults = [FieldFault(shown(name), UNKNOWN) for name in self.values if name not in known]
+        unknown = (name for name in self.values if name not in known)
+        self.faults = [FieldFault(shown(name), (told or {}).get(name, UNKNOWN)) for name in unknown]
 
     def refuse(self, field: str, message: str) -> None:
         self.faults.append(FieldFault(field, message))

@@ -170,7 +170,8 @@ def _has_dependents(dependents: list[str]) -> Refused:
     named = tuple(
         FieldError("dependsOn", f"{dependent} depends on this task.") for dependent in dependents[:DEPENDENTS_NAMED_MAX]
     )
-    message = f"{len(dependents)} tasks depend on this one. Take it out of their dependsOn first."
+    who = "Another task depends" if len(dependents) == 1 else f"{len(dependents)} tasks depend"
+    message = f"{who} on this one. Take it out of the dependsOn there first."
     return Refused(422, "task_has_dependents", message, named)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from ingest_gateway.http.faults import Fault, FaultKind, FieldFault, Refused
-from ingest_gateway.identity.principals import MISSING_SCOPE
+from ingest_gateway.identity.principals import MISSING_SCOPE, TOKENS_READ, TOKENS_WRITE
 from ingest_gateway.surfaces.faults import RETRY, USUAL_CODES, answered, field_errors
 
 PROBLEM = "application/problem+json"
@@ -59,13 +59,19 @@ def problem(refused: Refused, request_id: str) -> dict[str, Any]:
         "type": TYPES + code.replace("_", "-"),
         "title": code,
         "status": refused.status,
-        "detail": refused.message if missing is None else f"PAT is missing the '{missing}' scope.",
+        "detail": refused.message if missing is None else _missing(missing),
     }
     if refused.fields:
         view["errors"] = field_errors(refused)
     if missing is not None:
         view["missingScope"] = missing
     return view | {_camel(name): value for name, value in details.items()} | {"requestId": request_id}
+
+
+def _missing(scope: str) -> str:
+    if scope in (TOKENS_READ, TOKENS_WRITE):
+        return f"A session has the scope '{scope}', and no PAT can: tokens are managed by people who are signed in."
+    return f"PAT is missing the '{scope}' scope."
 
 
 def render(refused: Refused, request_id: str) -> web.Response:

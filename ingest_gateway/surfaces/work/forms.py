@@ -34,12 +34,17 @@ TASK_FIELDS = frozenset(
     {"projectId", "title", "description", "priority", "status", "dueOn", "assigneeId", "dependsOn"},
 )
 PROJECT_FIELDS = frozenset({"name", "description"})
+SET_BY_ATLAS = "Atlas sets this field. Send only what is to change."
+NOT_SENT = dict.fromkeys(("id", "createdAt", "updatedAt"), SET_BY_ATLAS) | {
+    "version": "Atlas counts versions. Send the one that you have read as If-Match."
+}
+"""Of who sends back a whole item that was read."""
 Choice = TypeVar("Choice", bound=StrEnum)
 
 
 def read_new_project(body: bytes) -> CreateProject:
     """The body of POST /v1/projects. Raises Refused with every fault."""
-    form = Form(body, PROJECT_FIELDS)
+    form = Form(body, PROJECT_FIELDS, NOT_SENT)
     name = form.string("name", text_fault(NAME_CHARACTERS_MAX, least=1))
     description = _description(form)
     form.raise_faults()
@@ -48,7 +53,7 @@ def read_new_project(body: bytes) -> CreateProject:
 
 def read_project_changes(project_id: str, body: bytes, if_versions: list[int] | None) -> UpdateProject:
     """The body of PATCH: what is absent stays, null takes the description away."""
-    form = Form(body, PROJECT_FIELDS)
+    form = Form(body, PROJECT_FIELDS, NOT_SENT)
     name = _given(form, "name", lambda: form.string("name", text_fault(NAME_CHARACTERS_MAX, least=1)))
     description = _given(form, "description", lambda: _description(form))
     form.raise_faults()
@@ -62,7 +67,7 @@ def read_project_changes(project_id: str, body: bytes, if_versions: list[int] | 
 
 def read_new_task(body: bytes) -> CreateTask:
     """The body of POST /v1/tasks. Raises Refused with every fault."""
-    form = Form(body, TASK_FIELDS)
+    form = Form(body, TASK_FIELDS, NOT_SENT)
     project_id = form.string("projectId", lambda text: None if is_id(text, PROJECT) else NO_PROJECT_ID)
     title = form.string("title", text_fault(TITLE_CHARACTERS_MAX, least=1))
     description = _description(form)
@@ -87,7 +92,7 @@ def read_new_task(body: bytes) -> CreateTask:
 
 def read_task_changes(task_id: str, body: bytes, if_versions: list[int] | None) -> UpdateTask:
     """The body of PATCH: what is absent stays; null takes away what need not be there, and is a fault elsewhere."""
-    form = Form(body, TASK_FIELDS)
+    form = Form(body, TASK_FIELDS, NOT_SENT)
     if "projectId" in form.values:
         form.refuse("projectId", FIXED_PROJECT)
     title = _given(form, "title", lambda: form.string("title", text_fault(TITLE_CHARACTERS_MAX, least=1)))

@@ -73,6 +73,15 @@ async def test_every_field_at_fault_is_named(work: WorkSurface, fields: dict[str
         assert problem(patched) == (400, "invalid_request") and sorted(patched.fields) == sorted(at_fault)
 
 
+@pytest.mark.requirement("W-025", "J15")
+async def test_an_item_sent_back_whole_is_told_what_to_leave_out(work: WorkSurface) -> None:
+    task = await work.made("/v1/tasks", {"projectId": await work.a_project(), "title": "One"})
+    refused = await work.ask("PATCH", f"/v1/tasks/{task['id']}", task)
+    assert problem(refused) == (400, "invalid_request")
+    told = {error["field"]: error["message"] for error in refused.json["errors"]}
+    assert told.keys() == {"id", "projectId", "version", "createdAt", "updatedAt"} and "If-Match" in told["version"]
+
+
 @pytest.mark.requirement("J16", "W-025")
 async def test_a_thousand_faults_are_told_in_twenty(work: WorkSurface) -> None:
     answer = await work.ask("POST", "/v1/tasks", {f"wrong{number}": 1 for number in range(5_000)})

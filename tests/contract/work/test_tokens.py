@@ -58,6 +58,7 @@ async def test_sessions_may_all_and_tokens_mint_none(work: WorkSurface) -> None:
         refused = await work.ask(method, f"/v1/tokens{path}", {} if method == "POST" else None)
         assert (refused.status, refused.code) == (403, "insufficient_scope")
         assert refused.json["missingScope"] == ("tokens:read" if method == "GET" else "tokens:write")
+        assert "session" in refused.json["detail"]
 
 
 @pytest.mark.parametrize(
