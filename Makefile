@@ -48,8 +48,9 @@ format: $(READY) ## Put the code in ruff's format
 	@$(PYTHON) -m ruff check --fix $(CODE)
 	@$(PYTHON) -m ruff format $(CODE)
 
-docs: $(READY) ## Write docs/reference.md and the Grafana dashboard anew from the code
+docs: $(READY) ## Write docs/reference.md, the APIs' promises and the Grafana dashboard anew from the code
 	@$(PYTHON) -m tests.traceability.reference
+	@$(PYTHON) -m tests.traceability.promises
 	@$(PYTHON) -m deploy.grafana.dashboard
 
 requirements: $(READY) ## Which rows of docs/requirements.md the last test run shows, and which none does yet

@@ -9,7 +9,7 @@ from tests.support.work_installation import WorkSurface
 NAME = "/v1/atlas-public-api"
 
 
-@pytest.mark.requirement("W-001", "W-002", "W-005", "W-007", "W-008")
+@pytest.mark.requirement("W-001", "W-002", "W-005", "W-007", "W-008", "W-020")
 async def test_downloads_and_the_reference(work: WorkSurface) -> None:
     served = await work.ask("GET", "/v1/openapi.json", key=None)
     assert served.json == {**load_document("work"), "servers": [{"url": work.url}]}
@@ -19,6 +19,10 @@ async def test_downloads_and_the_reference(work: WorkSurface) -> None:
         name = f"atlas-public-api.{kind}.json"
         assert download.headers["Content-Disposition"] == f'attachment; filename="{name}"'
         assert content is None or download.json == content
+    elsewhere = {"Host": "sandbox.example.com:8443"}
+    there = (await work.ask("GET", f"{NAME}.postman_environment.json", key=None, headers=elsewhere)).json["values"]
+    here = (await work.ask("GET", f"{NAME}.postman_environment.json", key=None)).json["values"]
+    assert [one["key"] for one, other in zip(here, there, strict=True) if one != other] == ["baseUrl"]
     known = {"If-None-Match": served.headers["ETag"]}
     assert (await work.ask("GET", "/v1/openapi.json", key=None, headers=known)).status == 304
     page = await work.ask("GET", "/v1/docs", key=None)
