@@ -5,6 +5,7 @@ header the verdict's correlation. Append times are the broker's, in whole millis
 """
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import NamedTuple
 
 from bench.figures import Figures, figures_of
@@ -15,12 +16,8 @@ from schemas.replies import REPLY_HEADER, decode_reply
 from schemas.topics import Topic
 from schemas.work import PASSED_KIND
 
-HOPS = (
-    "  request → command on the log",
-    "  → decided, task on the log",
-    "  → verdict on the log",
-    "  → answer",
-)
+ITEM = "(command → task on the log)"
+HOPS = ("  request → command on the log", "  → verdict on the log", "  → answer", f"  {ITEM}")
 
 
 class Posted(NamedTuple):
@@ -32,7 +29,7 @@ class Posted(NamedTuple):
 
 
 def hops_of(bootstrap: str, posted: Iterable[Posted]) -> dict[str, Figures]:
-    """The parts of "request → answer", in their order."""
+    """The parts of "request → answer", in their order, and beside them when the task was on the log."""
     commands: dict[int, tuple[int, bytes]] = {}
     for message in records_of(bootstrap, Topic.COMMANDS):
         reply = decode_reply(dict(headers_of(message)).get(REPLY_HEADER))
@@ -51,7 +48,8 @@ def hops_of(bootstrap: str, posted: Iterable[Posted]) -> dict[str, Figures]:
     for one in posted:
         place, task_ns = tasks[one.task]
         command_ns, correlation = commands[place]
-        points = one.due_ns, command_ns, task_ns, verdicts[correlation], one.answered_ns
-        for times, start, end in zip(parts.values(), points, points[1:], strict=False):
-            times.append(end - start)
+        points = one.due_ns, command_ns, verdicts[correlation], one.answered_ns
+        hops = [end - start for start, end in pairwise(points)]
+        for times, hop in zip(parts.values(), [*hops, task_ns - command_ns], strict=True):
+            times.append(hop)
     return {name: figures_of(times) for name, times in parts.items()}

@@ -6,6 +6,7 @@ batch with that command is the first one after recovery, and takes up the topic 
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -51,21 +52,24 @@ class ControlAgent:
         self._resumed: set[int] = set()
         self._nudges: set[asyncio.Task[None]] = set()
 
-    async def handle(self, batch: Batch) -> OutboxBatch | None:
-        work = self._runtime.begin(batch, eager=True)
+    async def handle(self, batch: Batch) -> Sequence[OutboxBatch]:
+        """What is decided is durable, and `control` says it, before anybody is answered. Items, events, deliveries and
+        the audit log are told beside that, and verdicts after it: read again, the same is told again.
+        """
+        work, told = self._runtime.begin(batch, prompt=True), self._runtime.outbox.batch()
         state = ControlState(work.table(TABLE))
         state.sweep(batch.records[0].timestamp)
-        effects = [self._one(work, state, record) for record in batch.records]
+        effects = [self._one(work, told, state, record) for record in batch.records]
         if any(one.of_work for one in effects):
             passed = passed_entity(batch.records[-1].offset + 1)
-            work.produce(Topic.ITEMS, passed.encode(), key=passed.key, partition=batch.tp.partition)
+            told.produce(Topic.ITEMS, passed.encode(), key=passed.key, partition=batch.tp.partition)
         await work.commit()
-        told = self._tell(effects)
+        verdicts = self._answer(effects)
         if batch.tp.partition in self._assigned:
             self._take_up(batch.tp.partition, state, effects)
-        return told
+        return told, verdicts
 
-    def _one(self, work: Work, state: ControlState, record: Record) -> Effects:
+    def _one(self, work: Work, told: OutboxBatch, state: ControlState, record: Record) -> Effects:
         try:
             asked = read(record)
         except Undecodable as error:
@@ -79,21 +83,19 @@ class ControlAgent:
             log.exception("command.failed", extra={"facts": {"command": asked.command.id, "kind": asked.command.kind}})
             work.dead_letter(record, "failed", f"{type(error).__name__} while deciding")
             return Effects(of_work=asked.command.surface == WORK)
-        emit(work, effects, controlled, record.partition)
-        tell_of_items(work, effects, items, record.partition, self._sealer)
+        for key, value in controlled:
+            work.produce(Topic.CONTROL, value, key=key, partition=record.partition)
+        tell(told, effects)
+        tell_of_items(told, effects, items, record.partition, self._sealer)
         note(asked, effects)
         return replace(effects, of_work=asked.command.surface == WORK)
 
-    def _tell(self, effects: list[Effects]) -> OutboxBatch | None:
-        """Verdicts go out once `control` has what they tell of: who gets one may look for it there at once. The next
-        batch needs them for nothing, so it does not wait for them.
-        """
-        verdicts = [one for effect in effects for one in effect.verdicts]
-        if not verdicts:
-            return None
-        out = self._runtime.outbox.batch(eager=True)
-        for partition, verdict in verdicts:
-            out.produce(Topic.VERDICTS, verdict.encode(), partition=partition)
+    def _answer(self, effects: list[Effects]) -> OutboxBatch:
+        """Verdicts go out once `control` has what they tell of: who gets one may look for it there at once."""
+        out = self._runtime.outbox.batch(prompt=True)
+        for one in effects:
+            for partition, verdict in one.verdicts:
+                out.produce(Topic.VERDICTS, verdict.encode(), partition=partition)
         return out
 
     def _take_up(self, partition: int, state: ControlState, effects: list[Effects]) -> None:
@@ -151,24 +153,22 @@ def read(record: Record) -> Asked:
     return Asked(command, decode_payload(command), record.timestamp, record.offset, reply)
 
 
-def emit(work: Work, effects: Effects, controlled: list[tuple[bytes, bytes | None]], partition: int) -> None:
-    for key, value in controlled:
-        work.produce(Topic.CONTROL, value, key=key, partition=partition)
+def tell(told: OutboxBatch, effects: Effects) -> None:
     for delivery in effects.changes.deliveries:
-        work.produce(Topic.DELIVERIES, delivery.encode(), key=delivery_key(delivery))
+        told.produce(Topic.DELIVERIES, delivery.encode(), key=delivery_key(delivery))
     if effects.audit is not None:
-        work.produce(Topic.AUDIT, effects.audit.encode(), key=effects.audit.workspace.encode())
+        told.produce(Topic.AUDIT, effects.audit.encode(), key=effects.audit.workspace.encode())
 
 
 def tell_of_items(
-    work: Work, effects: Effects, items: list[tuple[bytes, bytes | None]], partition: int, sealer: Sealer
+    told: OutboxBatch, effects: Effects, items: list[tuple[bytes, bytes | None]], partition: int, sealer: Sealer
 ) -> None:
     """What became of projects and tasks, and the events of it on the workspace's system stream."""
     for key, value in items:
-        work.produce(Topic.ITEMS, value, key=key, partition=partition)
+        told.produce(Topic.ITEMS, value, key=key, partition=partition)
     for happened in effects.changes.events:
         sealed = sealed_record(happened, sealer)
-        work.produce(sealed.topic, sealed.value, key=sealed.key, headers=sealed.headers)
+        told.produce(sealed.topic, sealed.value, key=sealed.key, headers=sealed.headers)
 
 
 def note(asked: Asked, effects: Effects) -> None:

@@ -117,11 +117,11 @@ class Outbox:
         self._prompt: Producer | None = None
         metrics.OUTBOX_WAITING.set_function(self.waiting)
 
-    def batch(self, *, eager: bool = False) -> OutboxBatch:
-        """`eager`: its records leave at once if nothing else is under way. For who awaits one batch of a partition
-        before the next: what goes different ways keeps no order.
+    def batch(self, *, eager: bool = False, prompt: bool = False) -> OutboxBatch:
+        """`prompt`: its records leave at once; `eager`: if nothing else is under way. What goes different ways keeps no
+        order, so an eager batch is for who awaits one batch of a partition before the next.
         """
-        if not eager or self.waiting():
+        if not prompt and (not eager or self.waiting()):
             return OutboxBatch(self, self._shared)
         if self._prompt is None:
             self._prompt = self._start(linger_ms=0)

@@ -3,10 +3,10 @@
 `agent` registers a handler of whole batches. Batches of one partition run one after the other, those of different
 partitions as concurrent tasks; with `takes_turns`, for agents whose topics share a table, those of one partition number
 run in turns whatever their topics (turns.py). What a handler must do is small: isolate each record's errors (dead
-letters), produce through its `Work`, and `await work.commit()`; the runtime then confirms the batch. What a handler
-tells after its commit it may return unconfirmed (`Told`): the partition's next batch begins, and this one is confirmed
-once the broker has all of it. An exception that leaves a handler is a failure of the infrastructure: the process stops
-with it, unconfirmed, and is started again. Nothing is acked because something raised.
+letters), produce through its `Work`, and `await work.commit()`; the runtime then confirms the batch. What no table
+counts on a handler may return unconfirmed (`Told`): the partition's next batch begins, and this one is confirmed once
+the broker has all of it. An exception that leaves a handler is a failure of the infrastructure: the process stops with
+it, unconfirmed, and is started again. Nothing is acked because something raised.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ from processors.runtime.work import Work
 from schemas.control_view import ControlView
 
 log = logging.getLogger(__name__)
-Told = OutboxBatch | None
+Told = Sequence[OutboxBatch] | None
 Handler = Callable[[Batch], Awaitable[Told]]
 PartitionsCallback = Callable[[set[TP]], Awaitable[None]]
 SESSION_TIMEOUT_SECONDS = 6.0
@@ -175,15 +175,15 @@ class Runtime:
     def consumer(self) -> Consumer:
         return cast(Consumer, self.app.consumer)
 
-    def begin(self, batch: Batch, *, eager: bool = False) -> Work:
-        """`eager`: see `Outbox.batch`."""
-        return self.begin_at(batch.tp.partition, eager=eager)
+    def begin(self, batch: Batch, *, eager: bool = False, prompt: bool = False) -> Work:
+        """`eager`, `prompt`: see `Outbox.batch`."""
+        return self.begin_at(batch.tp.partition, eager=eager, prompt=prompt)
 
-    def begin_at(self, partition: int, *, eager: bool = False) -> Work:
+    def begin_at(self, partition: int, *, eager: bool = False, prompt: bool = False) -> Work:
         """A unit of work beside batches. At any time at most one of a partition may change tables: a later one that is
         confirmed first would move the table's position past the earlier one's changes.
         """
-        out = self.outbox.batch(eager=eager)
+        out = self.outbox.batch(eager=eager, prompt=prompt)
         return Work(self.group, out, self.tables.opened(partition), partition, self.consumer.lease)
 
     def confirm(self, tp: TP, next_offset: int) -> None:
@@ -278,7 +278,7 @@ class Runtime:
             self._failed(name, mine, error)
             return
         finish = partial(self._finished, mine, confirm)
-        if told is None:
+        if not told:
             finish()
         else:
             confirmed = self._confirmed(name, mine, told)
@@ -291,9 +291,10 @@ class Runtime:
         metrics.BATCH_RECORDS.labels(name).observe(records)
         metrics.BATCH_SECONDS.labels(name).observe(asyncio.get_running_loop().time() - started)
 
-    async def _confirmed(self, name: str, batches: list[Batch], told: OutboxBatch) -> None:
+    async def _confirmed(self, name: str, batches: list[Batch], told: Sequence[OutboxBatch]) -> None:
         with self._noted(name, batches):
-            await told.confirmed()
+            for out in told:
+                await out.confirmed()
 
     def _failed(self, name: str, batches: list[Batch], error: Exception) -> None:
         first = batches[0]

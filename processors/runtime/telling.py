@@ -1,9 +1,9 @@
-"""What agents told after a batch's commit, on its way to the broker while the next batch is handled already.
+"""What agents tell of a batch, on its way to the broker while the next batch is handled already.
 
-A batch's table stands and its records are confirmed; only who asked is still to hear of it. The next batch needs none
-of that, so it is not held up: that takes one trip to the broker out of each. The batch itself is finished only when the
-broker has what was told: read again after a crash, it is told again. One a place at a time, and in order, so that no
-offset is confirmed past what was not told.
+The batch's table stands, confirmed; what is told follows from it and from the batch, and the next batch needs none of
+it, so that is not held up: it takes trips to the broker out of each batch's way. The batch itself is finished only when
+the broker has all that was told: read again after a crash, it is told again. One a place at a time, and in order, so
+that no offset is confirmed past what was not told.
 """
 
 import asyncio

@@ -59,7 +59,7 @@ def problem(refused: Refused, request_id: str) -> dict[str, Any]:
         "type": TYPES + code.replace("_", "-"),
         "title": code,
         "status": refused.status,
-        "detail": refused.message if missing is None else _missing(missing),
+        "detail": refused.message if missing is None else _missing(str(missing)),
     }
     if refused.fields:
         view["errors"] = field_errors(refused)
