@@ -1,10 +1,13 @@
-"""Many clients on one task lose nothing."""
+"""Many clients on one task lose nothing, nor does a process that dies with its answer."""
 
 import asyncio
+import json
+from typing import Any
 
 import pytest
 
-from tests.support.work_installation import WorkSurface
+from tests.support.receiver import Receiver
+from tests.support.work_installation import WorkInstallation, WorkSurface
 
 CLIENTS = 32
 
@@ -34,3 +37,37 @@ async def test_many_clients_change_one_task_and_each_version_is_written_once(wor
     assert sorted(written) == list(range(2, CLIENTS * changes + 2))
     marks = (await work.ask("GET", path)).json["description"].split(";")[:-1]
     assert sorted(marks) == sorted(f"{number}.{change}" for number in range(CLIENTS) for change in range(changes))
+
+
+@pytest.mark.requirement("F20", "W-018", "W-057")
+@pytest.mark.parametrize("rounds", [1, pytest.param(8, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
+async def test_what_was_answered_is_told_though_the_process_dies_at_that_moment(
+    work: WorkSurface, installation: WorkInstallation, rounds: int
+) -> None:
+    """The answer waits for the decision alone; the task, its event and its audit record come, if need be from its
+    successor.
+    """
+    control, project_id = installation.processors["control"], await work.a_project()
+    with Receiver() as receiver:
+        await work.made("/v1/webhooks", {"url": receiver.url + "/hook", "events": ["task.created"]})
+        made = []
+        for number in range(rounds):
+            made.append(await work.made("/v1/tasks", {"projectId": project_id, "title": f"Task {number}"}))
+            control.kill()
+            await asyncio.to_thread(control.start)
+        assert (await work.ask("GET", "/v1/tasks")).json["items"] == made
+        told: dict[str, Any] = {}
+        async with asyncio.timeout(60):
+            while len(told) < rounds:
+                for request in receiver.requests:
+                    body = json.loads(request.body)
+                    told[body["data"]["task"]["id"]] = body["data"]["task"]
+                await asyncio.sleep(0.05)
+        assert told == {task["id"]: task for task in made}
+        audited: list[str] = []
+        async with asyncio.timeout(60):
+            while len(audited) < rounds:
+                listed = (await work.ask("GET", "/v1/activity?limit=100&action=task.create")).json["items"]
+                audited = [one["resource"] for one in listed]
+                await asyncio.sleep(0.05)
+        assert audited == [f"task/{task['id']}" for task in made]
