@@ -8,7 +8,7 @@ from schemas.commands import CreateSubscription, DeleteSubscription, UpdateSubsc
 from schemas.entities import Subscription, SubscriptionSurface
 from schemas.ids import SPINE_SUBSCRIPTION, WORK_WEBHOOK, derived_id
 
-NAME = "The subscription"  # as errors of its deliveries call it
+NAMES = {SubscriptionSurface.SPINE: "subscription", SubscriptionSurface.WORK: "webhook"}  # as who has one knows it
 ID_PREFIXES = {SubscriptionSurface.SPINE: SPINE_SUBSCRIPTION, SubscriptionSurface.WORK: WORK_WEBHOOK}
 LIMITS = {SubscriptionSurface.SPINE: 10, SubscriptionSurface.WORK: 50}
 """Of a workspace, in both environments (DECISIONS S-045): a disabled one counts, as it can be reactivated."""
@@ -17,14 +17,14 @@ LIMITS = {SubscriptionSurface.SPINE: 10, SubscriptionSurface.WORK: 50}
 def create(facts: Facts, asked: Asked, payload: CreateSubscription) -> Done:
     command, surface = asked.command, payload.surface
     if facts.subscriptions_counted(command.workspace, surface) >= LIMITS[surface]:
-        message = f"There are {LIMITS[surface]} subscriptions, which is as many as there may be. Delete one first."
+        message = f"There are {LIMITS[surface]} {NAMES[surface]}s, which is as many as there may be. Delete one first."
         raise Refused(409, "subscription_limit_reached", message)
     made = Subscription(
         id=derived_id(ID_PREFIXES[surface], asked.append_ms, command.id.encode()),
         workspace=command.workspace,
         environment=command.environment,
         created_ms=asked.append_ms,
-        name=NAME,
+        name=f"The {NAMES[surface]}",  # as errors of its deliveries call it
         url=payload.url,
         surface=surface,
         patterns=payload.patterns,

@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+from ingest_gateway.surfaces.contract import load_document
+from ingest_gateway.surfaces.documents.operations import operations_of
 from tests.support.work_installation import WorkSurface
 
 
@@ -22,6 +24,38 @@ async def test_the_first_answer_again(work: WorkSurface) -> None:
     project_id = first.json["id"]
     await work.ask("PATCH", f"/v1/projects/{project_id}", {"name": "Changed since"})
     assert (await work.ask("POST", "/v1/projects", {"name": "One"}, headers=key("0b6b2d0e"))).body == first.body
+
+
+ELSEWHERE = {"/v1/ai/plan", "/v1/ai/summarize", "/v1/webhooks/{webhook}/deliveries/{delivery}/replay"}
+"""What needs a language model or a delivery is asked twice in test_ai.py and test_webhooks.py."""
+
+
+@pytest.mark.requirement("W-040", "W-041")
+async def test_every_post_gives_its_first_answer_again(work: WorkSurface) -> None:
+    project_id = await work.a_project()
+    webhook = await work.made("/v1/webhooks", {"url": "https://example.com/hook", "events": ["task.created"]})
+    token = await work.made("/v1/tokens", {"name": "one", "scopes": ["tasks:read"]}, key="session")
+    ids = {"webhook": webhook["id"], "token": token["id"]}
+    posts: dict[str, object] = {
+        "/v1/projects": {"name": "Again"},
+        "/v1/tasks": {"projectId": project_id, "title": "Again"},
+        "/v1/webhooks": {"url": "https://example.com/again", "events": ["task.deleted"]},
+        "/v1/webhooks/{webhook}/test": None,
+        "/v1/webhooks/{webhook}/reactivate": None,
+        "/v1/webhooks/{webhook}/rotate-secret": {},
+        "/v1/tokens": {"name": "again", "scopes": ["tasks:read"]},
+        "/v1/tokens/{token}/rotate": {},
+    }
+    assert posts.keys() | ELSEWHERE == {
+        one.path for one in operations_of(load_document("work")) if one.method == "post"
+    }
+    for number, (path, body) in enumerate(posts.items()):
+        answers = [
+            await work.ask("POST", path.format(**ids), body, key="session", headers=key(f"again-{number}"))
+            for _ in range(2)
+        ]
+        assert answers[0].status in (200, 201, 202), (path, answers[0].body)
+        assert (answers[1].status, answers[1].body) == (answers[0].status, answers[0].body), path
 
 
 @pytest.mark.requirement("W-041", "X-35")
