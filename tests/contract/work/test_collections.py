@@ -5,21 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from ingest_gateway.surfaces.burn.app import BURN
 from ingest_gateway.surfaces.contract import load_document
 from ingest_gateway.surfaces.documents.operations import operations_of
 from ingest_gateway.surfaces.documents.postman import SWITCH
-from ingest_gateway.surfaces.events.app import EVENTS
-from ingest_gateway.surfaces.spine.app import SPINE
 from ingest_gateway.surfaces.surface import Surface
-from ingest_gateway.surfaces.work.app import WORK
+from tests.support.four_surfaces import ALL, DOWNLOADS, KEYS
 from tests.support.openai_server import openai_server
 from tests.support.programs import CLIENTS, needs_clients, told
 from tests.support.work_installation import WorkInstallation, WorkSurface
 
-ALL = (EVENTS, WORK, SPINE, BURN)
-NAMES = {"events": "atlas-events-api", "work": "atlas-public-api", "spine": "atlas-spine-api", "burn": "atlas-burn-api"}
-KEYS = {"events": "live", "work": "pat", "spine": "spine", "burn": "burn"}
 PLAN = json.dumps({"tasks": [{"title": "Collect"}]})
 SECONDS = 60
 pytestmark = needs_clients
@@ -46,7 +40,7 @@ async def test_newman_runs_the_collection(installation: WorkInstallation, tmp_pa
         model.says = [PLAN]
         env = {"ATLAS_LLM_BASE_URL": model.url, "ATLAS_SURFACES": surface.name}
         async with installation.surface((surface,), **env) as running:
-            answered = await run_collection(running, NAMES[surface.name], KEYS[surface.name], tmp_path)
+            answered = await run_collection(running, DOWNLOADS[surface.name], KEYS[surface.name], tmp_path)
     assert {name: code for name, code in answered.items() if not 200 <= code < 300} == {}
     operations = operations_of(load_document(surface.name))
     asked = [one.node["summary"] for one in operations if one.node.get(SWITCH) != "watchLive"]

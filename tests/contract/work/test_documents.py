@@ -3,8 +3,10 @@
 import pytest
 
 from ingest_gateway.surfaces.contract import load_document
+from ingest_gateway.surfaces.surface import Surface
+from tests.support.four_surfaces import ALL, DOWNLOADS
 from tests.support.openapi import breaches, resolve
-from tests.support.work_installation import WorkSurface
+from tests.support.work_installation import WorkInstallation, WorkSurface
 
 NAME = "/v1/atlas-public-api"
 
@@ -32,6 +34,24 @@ async def test_downloads_and_the_reference(work: WorkSurface) -> None:
         headers = {"Accept-Encoding": coding}
         script = await work.ask("GET", "/v1/docs/redoc.standalone.js", key=None, headers=headers)
         assert script.status == 200 and b"Redoc" in script.body
+
+
+@pytest.mark.requirement("W-002", "W-004", "W-005", "W-007")
+@pytest.mark.parametrize("surface", ALL, ids=lambda surface: surface.name)
+async def test_every_surface_has_its_document_its_downloads_and_its_reference(
+    installation: WorkInstallation, surface: Surface
+) -> None:
+    name = DOWNLOADS[surface.name]
+    async with installation.surface((surface,), ATLAS_SURFACES=surface.name) as running:
+        document = (await running.ask("GET", "/v1/openapi.json", key=None)).json
+        assert document["paths"] == load_document(surface.name)["paths"]
+        for kind in ("openapi", "postman_collection", "postman_environment"):
+            download = await running.ask("GET", f"/v1/{name}.{kind}.json", key=None)
+            assert download.status == 200
+            assert download.headers["Content-Disposition"] == f'attachment; filename="{name}.{kind}.json"'
+        page = await running.ask("GET", "/v1/docs", key=None)
+        assert b"<redoc" in page.body and b'src="http' not in page.body
+        assert "script-src 'self'" in page.headers["Content-Security-Policy"]
 
 
 @pytest.mark.requirement("W-023")
