@@ -156,3 +156,14 @@ def test_a_streams_events_are_read_from_a_topic_as_its_page_says(atlas: System, 
     api.wait_for_status(event["id"], "delivered")
     headers, record = reader.types_for_text(read_topic).splitlines()
     assert f"atlas-event-id={event['id']}" in headers and record == 'ord-7: {"total": 7}'
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.requirement("W-044", "W-048")
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node is not installed")
+def test_the_program_on_the_page_runs_in_node(atlas: System, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "apis.md").read_text()
+    (setup,), (program,) = SETUP.findall(page), re.findall(r"```js\n(.*?)```", page, re.DOTALL)
+    reader, place = Reader(atlas, setup, tmp_path / "listener.log"), tmp_path / "tasks.mjs"
+    reader.types(COMMAND_AND_ANSWER.findall(page)[0][0])
+    assert reader.types(f"cat > {place} <<'END'\n{program}END\nnode {place}") == [200, 2]
