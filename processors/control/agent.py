@@ -53,8 +53,8 @@ class ControlAgent:
         self._nudges: set[asyncio.Task[None]] = set()
 
     async def handle(self, batch: Batch) -> Sequence[OutboxBatch]:
-        """What is decided is durable, and `control` says it, before anybody is answered. Items, events, deliveries and
-        the audit log are told beside that, and verdicts after it: read again, the same is told again.
+        """What is decided is durable, and `control` and the audit log say it, before anybody is answered. Items, events
+        and deliveries are told beside that, and verdicts after it: read again, the same is told again.
         """
         work, told = self._runtime.begin(batch, prompt=True), self._runtime.outbox.batch()
         state = ControlState(work.table(TABLE))
@@ -85,13 +85,18 @@ class ControlAgent:
             return Effects(of_work=asked.command.surface == WORK)
         for key, value in controlled:
             work.produce(Topic.CONTROL, value, key=key, partition=record.partition)
-        tell(told, effects)
+        if effects.audit is not None:
+            work.produce(Topic.AUDIT, effects.audit.encode(), key=effects.audit.workspace.encode())
+        for delivery in effects.changes.deliveries:
+            told.produce(Topic.DELIVERIES, delivery.encode(), key=delivery_key(delivery))
         tell_of_items(told, effects, items, record.partition, self._sealer)
         note(asked, effects)
         return replace(effects, of_work=asked.command.surface == WORK)
 
     def _answer(self, effects: list[Effects]) -> OutboxBatch:
-        """Verdicts go out once `control` has what they tell of: who gets one may look for it there at once."""
+        """Verdicts go out once `control` and the audit log have what they tell of: who gets one may look for it there at
+        once.
+        """
         out = self._runtime.outbox.batch(prompt=True)
         for one in effects:
             for partition, verdict in one.verdicts:
@@ -151,13 +156,6 @@ def read(record: Record) -> Asked:
     command = Command.decode(record.value)
     reply = decode_reply(record.header(REPLY_HEADER))
     return Asked(command, decode_payload(command), record.timestamp, record.offset, reply)
-
-
-def tell(told: OutboxBatch, effects: Effects) -> None:
-    for delivery in effects.changes.deliveries:
-        told.produce(Topic.DELIVERIES, delivery.encode(), key=delivery_key(delivery))
-    if effects.audit is not None:
-        told.produce(Topic.AUDIT, effects.audit.encode(), key=effects.audit.workspace.encode())
 
 
 def tell_of_items(
