@@ -94,9 +94,7 @@ class ControlAgent:
         return replace(effects, of_work=asked.command.surface == WORK)
 
     def _answer(self, effects: list[Effects]) -> OutboxBatch:
-        """Verdicts go out once `control` and the audit log have what they tell of: who gets one may look for it there at
-        once.
-        """
+        """Verdicts, once `control` and the audit log have what they tell of: who gets one may look there at once."""
         out = self._runtime.outbox.batch(prompt=True)
         for one in effects:
             for partition, verdict in one.verdicts:
