@@ -33,8 +33,16 @@ class Processor:
         }
 
     def start(self) -> "Processor":
-        """Returns once it is ready. Raises RuntimeError with its last lines."""
+        """Returns once it is ready. Raises RuntimeError with its last lines. For the main thread; see `spawn`."""
+        self.spawn()
+        return self.wait_until_ready()
+
+    def spawn(self) -> None:
+        """Starts it. The process ends with the thread that calls this: never call it in a thread of a pool."""
         self._process = spawn([sys.executable, "-m", "processors", self._group], log=self._log, env=self._env, cwd=ROOT)
+
+    def wait_until_ready(self) -> "Processor":
+        """Raises RuntimeError with its last lines."""
         if not wait_until(self._is_ready_or_gone, READY_SECONDS) or self._process.poll() is not None:
             said = "\n".join(last_lines(self._log, 20))
             self.kill()

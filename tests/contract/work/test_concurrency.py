@@ -54,7 +54,8 @@ async def test_what_was_answered_is_told_though_the_process_dies_at_that_moment(
         for number in range(rounds):
             made.append(await work.made("/v1/tasks", {"projectId": project_id, "title": f"Task {number}"}))
             control.kill()
-            await asyncio.to_thread(control.start)
+            control.spawn()
+            await asyncio.to_thread(control.wait_until_ready)
         assert (await work.ask("GET", "/v1/tasks")).json["items"] == made
         told: dict[str, Any] = {}
         async with asyncio.timeout(60):

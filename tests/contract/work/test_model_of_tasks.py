@@ -3,7 +3,6 @@
 import asyncio
 import uuid
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import hypothesis.strategies as st
@@ -38,25 +37,31 @@ FIELDS = st.fixed_dictionaries(
 
 
 class Restarts:
-    """Kills workers and has them started beside what is asked meanwhile, at most `left` times."""
+    """Kills workers and starts them again, at most `left` times; what is asked goes on meanwhile."""
 
     def __init__(self, installation: WorkInstallation, left: int) -> None:
         self._processors = installation.processors
-        self._thread = ThreadPoolExecutor(1)
-        self._starting: Future[Processor] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._starting: Processor | None = None
         self.left = left
 
     def kill(self, group: str) -> None:
+        """From another thread than the loop's, in which the new process is started."""
         self.wait()
         self.left -= 1
-        self._processors[group].kill()
-        self._starting = self._thread.submit(self._processors[group].start)
+        self._starting = self._processors[group]
+        self._starting.kill()
+        asyncio.run_coroutine_threadsafe(self._spawn(self._starting), self._loop).result()
 
     def wait(self) -> None:
         """Until the last one serves again. Raises RuntimeError where it does not."""
         starting, self._starting = self._starting, None
         if starting is not None:
-            starting.result()
+            starting.wait_until_ready()
+
+    @staticmethod
+    async def _spawn(processor: Processor) -> None:
+        processor.spawn()
 
 
 class TasksMachine(RuleBasedStateMachine):
