@@ -198,7 +198,8 @@ async def test_a_control_process_that_is_killed_decides_on_from_where_it_was(
         await organization.ingest(example())
     installation.control.kill()
     late = asyncio.create_task(organization.ingest(example()))
-    await asyncio.to_thread(installation.control.start)
+    installation.control.spawn()
+    await asyncio.to_thread(installation.control.wait_until_ready)
     assert (await late)["guardrail_status"] == "suspended"
     status = (await organization.ask("GET", "/api/guardrails/status")).json
     assert status["spend"]["day_usd"] == pytest.approx(4 * 0.000421)
