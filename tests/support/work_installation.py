@@ -143,6 +143,9 @@ def an_installation(home: Path, groups: Sequence[str] = PROCESSES, **env: str) -
         ensure_base_topics(broker.bootstrap)
         processors = {}
         for group in groups:
-            processors[group] = Processor(group, broker.bootstrap, home, **environment).start()
+            processors[group] = Processor(group, broker.bootstrap, home, **environment)
+            processors[group].spawn()
             stack.callback(processors[group].kill)
+        for processor in processors.values():
+            processor.wait_until_ready()
         yield WorkInstallation(broker, home, master_key, processors, environment)
