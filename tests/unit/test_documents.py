@@ -86,6 +86,12 @@ def test_a_collection_runs_from_top_to_bottom() -> None:
     assert (sent[0]["name"], sent[1]["stream"]) == ("{{stream}}", "{{stream}}")
 
 
+def test_a_minted_tokens_id_is_remembered_and_not_the_token() -> None:
+    requests = {item["name"]: item for item in requests_in(collection(load_document("work"), "work"))}
+    (test,) = [event for event in requests["Mint a token"]["event"] if event["listen"] == "test"]
+    assert "pm.environment.set('token', pm.response.json().id)" in "".join(test["script"]["exec"])
+
+
 @pytest.mark.requirement("W-002", "W-003")
 def test_the_work_document_has_its_extensions() -> None:
     document = load_document("work")
