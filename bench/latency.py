@@ -96,8 +96,8 @@ def keep_to_cores(count: int) -> int:
 
 def prepare(surface: Mapping[str, Any], endpoint: Receiver) -> None:
     """One stream whose events go to one workflow, the endpoint."""
-    _post(surface, "/v1/workflows", {"id": WORKFLOW, "name": "bench", "url": f"{endpoint.url}/hook"})
-    _post(surface, "/v1/event-streams", {"name": STREAM, "default_routes": [WORKFLOW]})
+    post(surface, "/v1/workflows", {"id": WORKFLOW, "name": "bench", "url": f"{endpoint.url}/hook"})
+    post(surface, "/v1/event-streams", {"name": STREAM, "default_routes": [WORKFLOW]})
 
 
 async def measure(
@@ -144,7 +144,7 @@ def save(rows: Mapping[str, Figures], run: Mapping[str, Any]) -> None:
     RESULTS.write_text(json.dumps({"at": at, **run, "figures": figures}, indent=2, ensure_ascii=False) + "\n")
 
 
-def _post(surface: Mapping[str, Any], path: str, body: Mapping[str, Any]) -> None:
+def post(surface: Mapping[str, Any], path: str, body: Mapping[str, Any]) -> None:
     headers = {"Authorization": f"Bearer {surface['live_key']}", "Content-Type": "application/json"}
     request = urllib.request.Request(surface["url"] + path, json.dumps(body).encode(), headers)
     with urllib.request.urlopen(request, timeout=30) as answer:

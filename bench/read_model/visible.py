@@ -1,14 +1,14 @@
 """From the 202 to being there for readers: a whole Atlas, a steady rate, and a reader that looks every few ms.
 
-The rate is offered twice: 20 events in a request of the batch route, as a producer of a thousand a second would send
-them, and one request an event, which on two cores that the sender shares is more than the gateway takes.
+The rate is offered in three ways: 20 events in a request of the batch route, as a producer of a thousand a second would
+send them, to a stream without routes and to one whose events go to an endpoint on the same machine; and one request an
+event, which on two cores that the sender shares is more than the gateway takes.
 """
 
 import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import uvloop
 from sqlalchemy import text
 
 from bench.figures import figures_of
-from bench.latency import STREAM, prepare
+from bench.latency import STREAM, post, prepare
 from bench.read_model.databases import database
 from bench.receiver import receiver
 from bench.sender import Sent, send_batches, send_steadily
@@ -29,6 +29,7 @@ LOOK_SECONDS = 0.005
 WARM_UP_SECONDS = 3.0
 ARRIVE_SECONDS = 30.0
 BATCH_EVENTS = 20
+UNROUTED = "orders-unrouted"
 _NEW = text("SELECT number, id FROM events WHERE number > :last ORDER BY number")
 
 
@@ -66,6 +67,7 @@ def visible(name: str, home: Path, rate: float, seconds: float) -> dict[str, Any
         with System(home / "atlas", free_port_base(), environment) as atlas:
             surface = atlas.dev["events"]
             prepare(surface, endpoint)
+            post(surface, "/v1/event-streams", {"name": UNROUTED})
             looking = Looking(url)
             looking.start()
             for way, send in WAYS.items():
@@ -91,12 +93,28 @@ def _told(sent: list[Sent], looking: Looking) -> dict[str, Any]:
 
 
 async def _send(send: "Send", surface: Any, rate: float, seconds: float, looking: Looking) -> list[Sent]:
-    await send(surface, STREAM, rate, WARM_UP_SECONDS)
-    sent = await send(surface, STREAM, rate, seconds)
+    await send(surface, rate, WARM_UP_SECONDS)
+    sent = await send(surface, rate, seconds)
     wanted = {one.event_id for one in sent if one.status == 202}
     await asyncio.to_thread(wait_until, lambda: wanted <= looking.seen.keys(), ARRIVE_SECONDS)
     return sent
 
 
-Send = Callable[[Any, str, float, float], Awaitable[list[Sent]]]
-WAYS: dict[str, Send] = {"in batches": partial(send_batches, size=BATCH_EVENTS), "one a request": send_steadily}
+async def _to_nobody(surface: Any, rate: float, seconds: float) -> list[Sent]:
+    return await send_batches(surface, UNROUTED, rate, seconds, BATCH_EVENTS)
+
+
+async def _in_batches(surface: Any, rate: float, seconds: float) -> list[Sent]:
+    return await send_batches(surface, STREAM, rate, seconds, BATCH_EVENTS)
+
+
+async def _one_a_request(surface: Any, rate: float, seconds: float) -> list[Sent]:
+    return await send_steadily(surface, STREAM, rate, seconds)
+
+
+Send = Callable[[Any, float, float], Awaitable[list[Sent]]]
+WAYS: dict[str, Send] = {
+    "in batches, no route": _to_nobody,
+    "in batches": _in_batches,
+    "one a request": _one_a_request,
+}

@@ -1,7 +1,7 @@
 """Gathers what concurrent batches bring into transactions: many records in one under load, at once when idle.
 
 After a pause the first arrival waits 2 ms for company; under steady load a transaction begins at most every 20 ms, and
-as much later as leaves two thirds of the time to others (150 ms at most), or as soon as 50,000 records wait. What is in
+as much later as leaves half of the time to others (100 ms at most), or as soon as 50,000 records wait. What is in
 a transaction costs less than having one: some milliseconds of statements, whatever they hold.
 
 Where more waits than one transaction takes, what was written to the log first comes first, and outcomes before the
@@ -25,8 +25,8 @@ RECORDS_MAX = 50_000
 AHEAD_RECORDS_MAX = 50_000
 GATHER_SECONDS = 0.002
 INTERVAL_SECONDS = 0.02
-INTERVAL_SECONDS_MAX = 0.15
-INTERVAL_OF_LAST = 3
+INTERVAL_SECONDS_MAX = 0.1
+INTERVAL_OF_LAST = 2
 
 
 @dataclass
