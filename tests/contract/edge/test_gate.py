@@ -15,7 +15,7 @@ async def gate(edge: EdgeSurface, body: Any, headers: dict[str, str] | None = No
         return answer.status, await answer.json()
 
 
-@pytest.mark.requirement("B-063", "B-069", "B-084")
+@pytest.mark.requirement("B-069", "B-084")
 async def test_who_is_suspended_is_blocked_and_all_others_pass(edge: EdgeSurface) -> None:
     passes = (200, {"blocked": False, "status": "active"})
     asked = {"projectId": "support-bot", "featureId": "answers"}

@@ -102,7 +102,7 @@ async def test_a_flag_by_hand(organization: Organization) -> None:
     assert (await organization.ingest(example(fingerprint="f")))["guardrail_status"] == "ok"
 
 
-@pytest.mark.requirement("B-051", "B-052", "X-50")
+@pytest.mark.requirement("B-028", "B-051", "B-052", "X-50")
 async def test_the_console_suspends_and_resumes_by_the_same_operations(organization: Organization) -> None:
     """With a session in the place of the key; who did it stands in the flag."""
     body = {"org_id": organization.id, "action": "suspend", "layer": "manual", "reason": "a look"}
