@@ -94,7 +94,9 @@ async def test_without_a_model(installation: WorkInstallation) -> None:
 async def test_calls_count_in_their_own_class_alone(installation: WorkInstallation, model: OpenAiServer) -> None:
     model.says = [PLAN]
     env = {"ATLAS_LLM_BASE_URL": model.url, "ATLAS_RATE_LIMITS": "on", "ATLAS_SURFACES": "work"}
-    async with installation.surface(**env) as limited:
+    # The classes' own depths, draining so slowly that no machine is slow enough to see it.
+    slow = {"work.ai": {"per_minute": 1, "burst": 20}, "work.write": {"per_minute": 1, "burst": 60}}
+    async with installation.surface(**env, ATLAS_RATE_OVERRIDES=json.dumps({"*": slow})) as limited:
         for left in (19, 18):
             answer = await limited.ask("POST", "/v1/ai/plan", GOAL)
             assert (answer.headers["X-RateLimit-Limit"], answer.headers["X-RateLimit-Remaining"]) == ("20", f"{left}")
