@@ -1,5 +1,6 @@
 """Every error as the document has it: an RFC 9457 problem that says what is wrong, where, and what to do."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -182,24 +183,28 @@ async def test_rules(work: WorkSurface) -> None:
     assert problem(moved) == (400, "invalid_request") and moved.fields == ["projectId"]
 
 
+async def until_alone(limited: WorkSurface) -> None:
+    """Until its bucket is whole: the gateway of another test may have a share in it until it counts as gone."""
+    async with asyncio.timeout(30):
+        while (answer := await limited.ask("GET", "/v1/tasks")).headers["X-RateLimit-Remaining"] != "299":
+            await asyncio.sleep(0.3)  # five come back a second
+    assert answer.headers["X-RateLimit-Limit"] == "300"
+
+
 @pytest.mark.requirement("W-032", "W-034", "W-035", "W-036", "W-037", "W-038", "W-039", "X-28", "X-32")
 async def test_limits(work: WorkSurface, installation: WorkInstallation) -> None:
     """Each class has its own bucket; the document's headers are there on every answer."""
     overrides = f'{{"{work.workspace}": {{"read": 5, "write": 2}}}}'
     more = {"ATLAS_RATE_LIMITS": "on", "PUBLIC_API_RATE_OVERRIDES": overrides}
     async with installation.surface(**more) as limited:
-        statuses = [await limited.ask("GET", "/v1/tasks") for _ in range(3)]
-        assert [answer.headers["X-RateLimit-Limit"] for answer in statuses] == ["300"] * 3
-        assert [answer.headers["X-RateLimit-Remaining"] for answer in statuses] == ["299", "298", "297"]
+        await until_alone(limited)
         made = await limited.ask("POST", "/v1/projects", {"name": "x"})
-        assert (made.status, made.headers["X-RateLimit-Limit"], made.headers["X-RateLimit-Remaining"]) == (
-            201,
-            "60",
-            "59",
-        )
+        assert (made.status, made.headers["X-RateLimit-Limit"]) == (201, "60")
+        assert made.headers["X-RateLimit-Remaining"] == "59"
         limited.keys = work.keys
         answers = [await limited.ask("GET", "/v1/tasks") for _ in range(6)]
         assert [answer.status for answer in answers] == [200] * 5 + [429]
+        assert [answer.headers["X-RateLimit-Remaining"] for answer in answers] == ["4", "3", "2", "1", "0", "0"]
         assert problem(answers[-1]) == (429, "rate_limit_exceeded")
         headers = answers[-1].headers
         assert int(headers["Retry-After"]) >= 1 and headers["X-RateLimit-Remaining"] == "0"
