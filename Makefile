@@ -9,7 +9,7 @@ CODE := bench cli deploy ingest_gateway operations processors schemas tests
 
 .DEFAULT_GOAL := help
 .PHONY: help setup broker run test test-slow test-unit chaos lint format docs requirements bench bench-latency bench-delivery bench-auth bench-read-model bench-edge test-edge-worker lock lock-bench clean
-.PHONY: bench-spine bench-work clients fuzz
+.PHONY: bench-spine bench-work clients client-types fuzz
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -49,9 +49,10 @@ format: $(READY) ## Put the code in ruff's format
 	@$(PYTHON) -m ruff check --fix $(CODE)
 	@$(PYTHON) -m ruff format $(CODE)
 
-docs: $(READY) ## Write docs/reference.md, the APIs' promises and the Grafana dashboard anew from the code
+docs: $(READY) ## Write docs/reference.md, the APIs' promises, the client's operations and the Grafana dashboard anew from the code
 	@$(PYTHON) -m tests.traceability.reference
 	@$(PYTHON) -m tests.traceability.promises
+	@$(PYTHON) -m tests.traceability.client
 	@$(PYTHON) -m deploy.grafana.dashboard
 
 requirements: $(READY) ## Which rows of docs/requirements.md the last test run shows, and which none does yet
@@ -89,6 +90,9 @@ bench-spine: broker ## Matching of 100,000 subscriptions beside a loop; 50 live 
 
 bench-work: broker ## Creating a task, its verdict included, at 100 a second
 	@$(PYTHON) -m bench.work
+
+client-types: $(CLIENTS) ## Write the types of the TypeScript client anew from the work API's document (needs Node and npm)
+	@tests/clients/node_modules/.bin/openapi-typescript schemas/openapi/work.yaml -o clients/typescript/openapi.d.ts
 
 clients: ## Other people's programs for tests: newman and Redocly's linter (needs Node and npm)
 	@cd tests/clients && npm ci --no-audit --no-fund --ignore-scripts --fetch-retries 1 --fetch-retry-mintimeout 1000

@@ -24,6 +24,7 @@ def node_version() -> tuple[int, ...]:
     return tuple(map(int, re.findall(r"\d+", said)[:2])) or (0,)
 
 
+needs_node = pytest.mark.skipif(node_version() < (20,), reason="Node 20 or newer is not installed")
 needs_clients = pytest.mark.skipif(
     node_version() < NODE_MIN or not (CLIENTS / "newman").exists(),
     reason="tests/clients is not installed: make clients, with Node 20.19 or newer and npm",

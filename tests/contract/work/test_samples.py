@@ -1,4 +1,4 @@
-"""The document's own samples, as they stand there: curl and Node against the surface.
+"""The document's own samples, as they stand there: curl, TypeScript and Node against the surface.
 
 Edited are the base URL, the token and the project's id, and in the verification sample the `#` that TypeScript doesn't
 know and its type annotations, which Node doesn't run (X-34). Skipped where the document is not beside the checkout.
@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.programs import told
+from tests.support.programs import needs_node, told
 from tests.support.work_installation import WorkSurface
+from tests.traceability.client import install_client
 
 SEEDS = sorted((Path(__file__).parents[4] / "shared" / "seeds").glob("001_*.txt"))
 pytestmark = pytest.mark.skipif(not SEEDS or shutil.which("curl") is None, reason="the API's document is not here")
@@ -54,6 +55,19 @@ async def test_the_curls(work: WorkSurface, tmp_path: Path) -> None:
     page = samples("# First page")[0]
     code, said = await run(page, work, tmp_path)
     assert code == 0 and json.loads(said)["items"] == [task]
+
+
+@needs_node
+@pytest.mark.requirement("W-059", "W-060", "W-061")
+async def test_the_client(work: WorkSurface, tmp_path: Path) -> None:
+    project_id = await work.a_project()
+    found = re.search(r"^import { createAtlasClient }.*?^}\);\n.*?^}\);$", SEEDS[0].read_text("utf-8"), re.M | re.S)
+    assert found is not None
+    code = found[0].replace(HOST, work.url).replace("prj_...", project_id)
+    (tmp_path / "sample.mjs").write_text(code + "\nconsole.log(JSON.stringify([items, created.title]));")
+    install_client(tmp_path)
+    said = await told("node", "sample.mjs", cwd=tmp_path, env={"ATLAS_API_KEY": work.keys["pat"]})
+    assert said == (0, '[[],"Review Q3 forecast"]\n')
 
 
 @pytest.mark.requirement("W-054", "W-058", "X-34")
