@@ -2,7 +2,7 @@
 
 `create_task` of the tag `Tasks` is `tasks.create`, `rotate_webhook_secret` of `Webhooks` is `webhooks.rotateSecret`:
 the words of the operation's id without the tag's. tests/contract/test_typescript_client.py fails while the files differ
-from what would be written. The types of bodies and answers are openapi-typescript's, in openapi.d.ts (`make client-types`).
+from what would be written. Types of bodies and answers are openapi-typescript's: openapi.d.ts, `make client-types`.
 """
 
 import json
