@@ -17,6 +17,7 @@ Marks = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 ROOM = b"\x00" * 16  # a number that is read behind a record's end stands in something
 LENGTH_BYTES_MAX = 3
+LONG_BYTES_MAX = 9
 ITEMS_MAX = 16
 NULL, PRESENT = 0, 2
 
@@ -155,17 +156,7 @@ class _Walk:
 
     def long(self, there: Marks | None = None) -> Numbers:
         """Up to nine bytes, which are 63 bits; a longer one is not regular."""
-        byte = self._data[self.at].astype(np.int64)
-        raw = byte & 127
-        more = byte > 127 if there is None else (byte > 127) & there
-        width = np.ones_like(raw)
-        for place in range(1, 9):
-            if not more.any():
-                break
-            byte = self._data[self.at + place].astype(np.int64)
-            raw = np.where(more, raw | (byte & 127) << 7 * place, raw)
-            width += more
-            more &= byte > 127
+        raw, width, more = self._varint(there, LONG_BYTES_MAX)
         self.fine &= ~more
         if there is not None:
             width = np.where(there, width, 0)
@@ -201,17 +192,7 @@ class _Walk:
 
     def _length(self, there: Marks | None) -> tuple[Numbers, Numbers]:
         """Where the bytes begin, and how many they are."""
-        byte = self._data[self.at].astype(np.int64)
-        raw = byte & 127
-        more = byte > 127
-        width = np.ones_like(raw)
-        for place in range(1, LENGTH_BYTES_MAX):
-            if not more.any():
-                break
-            byte = self._data[self.at + place].astype(np.int64)
-            raw = np.where(more, raw | (byte & 127) << 7 * place, raw)
-            width += more
-            more &= byte > 127
+        raw, width, more = self._varint(there, LENGTH_BYTES_MAX)
         odd = more | (raw & 1 == 1)  # too long, or negative
         length = np.where(odd, 0, raw >> 1)
         if there is None:
@@ -219,6 +200,21 @@ class _Walk:
             return self.at + width, length
         self.fine &= ~(odd & there)
         return self.at + np.where(there, width, 0), np.where(there, length, 0)
+
+    def _varint(self, there: Marks | None, bytes_max: int) -> tuple[Numbers, Numbers, Marks]:
+        """The number before it is unfolded, its width in bytes, and where it goes on behind `bytes_max` of them."""
+        byte = self._data[self.at].astype(np.int64)
+        raw = byte & 127
+        more: Marks = byte > 127 if there is None else (byte > 127) & there
+        width = np.ones_like(raw)
+        for place in range(1, bytes_max):
+            if not more.any():
+                break
+            byte = self._data[self.at + place].astype(np.int64)
+            raw = np.where(more, raw | (byte & 127) << 7 * place, raw)
+            width += more
+            more &= byte > 127
+        return raw, width, more
 
     def _to(self, at: Numbers) -> None:
         """On; never behind the last record, whatever the bytes say."""
