@@ -26,6 +26,7 @@ from ingest_gateway.log.event_log import EventLog
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.contract import load_document, operations_of
+from ingest_gateway.surfaces.documents.operations import resolved
 from ingest_gateway.surfaces.surface import Surface
 from operations.control_reader import ControlReader
 from operations.settings import Settings
@@ -35,7 +36,6 @@ from schemas.seal import Sealer
 from schemas.tokens import TokenHasher, mint_token
 from tests.contract.http.wire import Answer, Wire, request
 from tests.support.events_surface import UNAVAILABLE, Away, LocalControl, LocalVerdicts, MemoryLog
-from tests.support.openapi import resolve
 
 WORKSPACE, OTHER_WORKSPACE = "ws_7Q2M9K4X1B", "ws_OTHER0001X"
 MASTER_KEY = bytes(range(32))
@@ -69,11 +69,11 @@ class Operation:
 
     @property
     def parameters(self) -> list[dict[str, Any]]:
-        return [resolve(self._document, parameter) for parameter in self.node.get("parameters", ())]
+        return [resolved(self._document, parameter) for parameter in self.node.get("parameters", ())]
 
     def response(self, status: int) -> dict[str, Any]:
         """What the document says of an answer."""
-        return resolve(self._document, self.node["responses"][str(status)])
+        return resolved(self._document, self.node["responses"][str(status)])
 
     def __repr__(self) -> str:
         return f"{self.method} {self.path}"

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from ingest_gateway.surfaces.documents.operations import resolved
+
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "object": dict,
     "array": list,
@@ -30,18 +32,8 @@ def breaches(document: dict[str, Any], schema: dict[str, Any], value: Any, path:
         yield from check(document, schema, bound, value, path)
 
 
-def resolve(document: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
-    """The node that a `$ref` leads to."""
-    while "$ref" in node:
-        target: Any = document
-        for step in node["$ref"].removeprefix("#/").split("/"):
-            target = target[step]
-        node = target
-    return node
-
-
 def _ref(document: Any, schema: Any, bound: Any, value: Any, path: str) -> Iterator[str]:
-    yield from breaches(document, resolve(document, {"$ref": bound}), value, path)
+    yield from breaches(document, resolved(document, {"$ref": bound}), value, path)
 
 
 def _type(document: Any, schema: Any, bound: Any, value: Any, path: str) -> Iterator[str]:

@@ -7,8 +7,7 @@ tenant does shows at once wherever it is shown at all.
 
 import asyncio
 import dataclasses
-import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +61,7 @@ from tests.support.access import (
     a_key,
     a_session,
 )
+from tests.support.answers import Answer
 from tests.support.commands_log import MemoryTable
 from tests.support.events_surface import LocalControl, LocalVerdicts, StoredRecord
 from tests.support.log_records import LogRecord
@@ -160,17 +160,6 @@ class Present(ReadModel):
 
     async def wait_until_passed(self, *_question: object) -> bool:
         return True
-
-
-@dataclass
-class Answer:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
 
 
 @dataclass

@@ -21,6 +21,7 @@ from ingest_gateway.surfaces.surface import Surface
 from ingest_gateway.surfaces.work.app import WORK
 from operations.settings import Settings
 from schemas.ids import WORKSPACE, short_id
+from tests.support import answers
 from tests.support.kafka_topics import ensure_base_topics
 from tests.support.ports import free_port
 from tests.support.processor import Processor
@@ -31,16 +32,7 @@ PROCESSES = ("control", "projection", "admission", "delivery", "lifecycle")
 PATIENCE = {"ATLAS_VERDICT_TIMEOUT_SECONDS": "30", "ATLAS_READ_TIMEOUT_SECONDS": "30"}
 
 
-@dataclass
-class Answer:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return msgspec.json.decode(self.body)
-
+class Answer(answers.Answer):
     @property
     def code(self) -> str:
         """Of a problem."""

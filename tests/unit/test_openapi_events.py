@@ -7,10 +7,11 @@ import pytest
 from aiohttp import web
 
 from ingest_gateway.surfaces.contract import METHODS, ContractBroken, hold_to, load_document
+from ingest_gateway.surfaces.documents.operations import resolved
 from ingest_gateway.surfaces.events import faults
 from ingest_gateway.surfaces.events.app import ROUTES
 from tests.support.events import ABSENT, an_event
-from tests.support.openapi import breaches, resolve
+from tests.support.openapi import breaches
 from tests.traceability.faults import error_codes
 
 DOCUMENT = load_document("events")
@@ -32,7 +33,7 @@ def contents() -> Iterator[tuple[str, dict[str, Any]]]:
         for kind, media in operation.get("requestBody", {}).get("content", {}).items():
             yield f"{name} {kind}", media
         for status, response in operation["responses"].items():
-            for media in resolve(DOCUMENT, response).get("content", {}).values():
+            for media in resolved(DOCUMENT, response).get("content", {}).values():
                 yield f"{name} {status}", media
 
 

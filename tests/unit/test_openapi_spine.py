@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from ingest_gateway.surfaces.contract import METHODS, hold_to, load_document
+from ingest_gateway.surfaces.documents.operations import resolved
 from ingest_gateway.surfaces.spine import faults
 from ingest_gateway.surfaces.spine.app import ROUTES
 from schemas.patterns import is_pattern
 from schemas.spine_events import is_type
-from tests.support.openapi import breaches, resolve
+from tests.support.openapi import breaches
 from tests.traceability.faults import error_codes
 
 DOCUMENT = load_document("spine")
@@ -30,7 +31,7 @@ def contents() -> Iterator[tuple[str, dict[str, Any]]]:
         for kind, media in operation.get("requestBody", {}).get("content", {}).items():
             yield f"{name} {kind}", media
         for status, response in operation["responses"].items():
-            for media in resolve(DOCUMENT, response).get("content", {}).values():
+            for media in resolved(DOCUMENT, response).get("content", {}).values():
                 yield f"{name} {status}", media
 
 
@@ -42,7 +43,7 @@ def test_an_operation_says_who_may_use_it_and_how_often(name: str, operation: di
     assert operation["x-ratelimit-class"] in DOCUMENT["x-rate-limits"]
     assert {"401", "403", "429"} <= operation["responses"].keys()
     for response in operation["responses"].values():
-        assert resolve(DOCUMENT, response)["headers"].keys() >= RATE_HEADERS
+        assert resolved(DOCUMENT, response)["headers"].keys() >= RATE_HEADERS
 
 
 @pytest.mark.requirement("S-009", "S-022", "S-047", "S-048")

@@ -5,16 +5,13 @@ own signing secrets), and what somebody pastes where it does not belong. Operati
 """
 
 import io
-import logging
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client import generate_latest
 
-from operations.logs import JsonFormatter
 from schemas.tenants import org_of
 from schemas.topics import Topic
 from tests.contract.access.test_tenants_apart import NOBODYS, live_a_day
@@ -27,21 +24,6 @@ OWN_SECRET = "whsec_of-the-callers-own"
 HEADERS = ("Idempotency_Key", "If_Match", "Atlas_After", "Last_Event_ID", "Cookie", "X_Api_Key")
 """The first is kept, as it has to be recognized."""
 CALL = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": PASTED}]}
-
-
-@pytest.fixture
-def written() -> Iterator[io.StringIO]:
-    """What a process with the most talkative log would write."""
-    stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonFormatter("gateway"))
-    root = logging.getLogger()
-    level = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    yield stream
-    root.removeHandler(handler)
-    root.setLevel(level)
 
 
 async def use(gateway: WholeGateway) -> dict[str, str]:

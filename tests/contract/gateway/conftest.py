@@ -3,11 +3,10 @@
 import secrets
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import msgspec
@@ -22,6 +21,7 @@ from operations.read_model_engine import writer_engine
 from operations.settings import Settings
 from processors.projection.store import Store
 from schemas.ids import WORKSPACE, short_id
+from tests.support import answers
 from tests.support.control_stand_in import StandInControl, control_stand_in
 from tests.support.kafka_topics import ensure_base_topics
 from tests.support.ports import free_port
@@ -41,16 +41,7 @@ def bootstrap() -> Iterator[str]:
     shutil.rmtree(home)
 
 
-@dataclass
-class Answer:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return msgspec.json.decode(self.body)
-
+class Answer(answers.Answer):
     @property
     def code(self) -> str:
         return str(self.json["error"]["code"])

@@ -1,8 +1,6 @@
 """Secrets of callers stay out of what Atlas writes about them: logs, topics, metrics, errors (RELIABILITY A10)."""
 
 import io
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,6 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from prometheus_client import generate_latest
 
-from operations.logs import JsonFormatter
 from schemas.tokens import mint_token
 from schemas.topics import Topic
 from tests.contract.gateway.conftest import MASTER_KEY, Gateway, a_gateway
@@ -20,21 +17,6 @@ from tests.support.kafka_topics import read_all
 PASTED = "hunter2hunter2hunter2"
 WORKFLOW = {"id": "wf_pasted", "name": "Pasted", "url": f"https://example.com/in?token={PASTED}"}
 JWT = f"eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.{PASTED}"
-
-
-@pytest.fixture
-def written() -> Iterator[io.StringIO]:
-    """What a process with the most talkative log would write."""
-    stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonFormatter("gateway"))
-    root = logging.getLogger()
-    level = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    yield stream
-    root.removeHandler(handler)
-    root.setLevel(level)
 
 
 async def use_and_paste(gateway: Gateway) -> list[str]:

@@ -3,9 +3,10 @@
 import pytest
 
 from ingest_gateway.surfaces.contract import load_document
+from ingest_gateway.surfaces.documents.operations import resolved
 from ingest_gateway.surfaces.surface import Surface
 from tests.support.four_surfaces import ALL, DOWNLOADS
-from tests.support.openapi import breaches, resolve
+from tests.support.openapi import breaches
 from tests.support.work_installation import WorkInstallation, WorkSurface
 
 NAME = "/v1/atlas-public-api"
@@ -65,7 +66,7 @@ async def test_every_answer_is_as_the_document_says(work: WorkSurface) -> None:
                 answer = await work.ask(method.upper(), where, {} if method in ("post", "patch") else None, key=key)
                 responses = item[method]["responses"]
                 assert str(answer.status) in responses, f"{method} {path}: {answer.status}"
-                content = resolve(document, responses[str(answer.status)]).get("content", {})
+                content = resolved(document, responses[str(answer.status)]).get("content", {})
                 if answer.body:
                     (schema,) = (media["schema"] for media in content.values())
                     assert list(breaches(document, schema, answer.json)) == []

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from operations.settings import Settings
 from processors.projection.store import Store
 from schemas.ids import WORKSPACE, short_id
 from schemas.tenants import org_of
+from tests.support.answers import Answer
 from tests.support.kafka_topics import ensure_base_topics
 from tests.support.kv_stub import TOKEN, KvStub, kv_stub
 from tests.support.ports import free_port
@@ -73,17 +74,6 @@ def installation() -> Iterator[Installation]:
         control.kill()
         broker.kill()
     shutil.rmtree(home)
-
-
-@dataclass
-class Answer:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return msgspec.json.decode(self.body)
 
 
 @dataclass
