@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from cli.terminal import echo
 from operations.settings import Settings, SettingsInvalid
 from schemas.commands import OVERLAP_SECONDS_DEFAULT, OVERLAP_SECONDS_MAX, CreateKey
 from schemas.entities import STREAM_KINDS, Key, KeyKind
@@ -165,7 +166,7 @@ def _shown(key: Key) -> dict[str, Any]:
 
 
 def _print(answer: object) -> None:
-    click.echo(json.dumps(answer, indent=2))
+    echo(json.dumps(answer, indent=2))
 
 
 COMMANDS = (keys,)

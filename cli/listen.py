@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import click
 
+from cli.terminal import plain
 from schemas.signatures import DELIVERY_HEADER, SIGNATURE_HEADER, timestamped_signature
 
 TOLERANCE_SECONDS = 300
@@ -60,7 +61,7 @@ def shown(path: str, headers: Mapping[str, str], body: bytes, secret: str | None
     attempt = headers.get("X-Atlas-Attempt", "?")
     signature = signature_state(headers.get(SIGNATURE_HEADER), body, secret, now_seconds)
     head = f"POST {path}  {headers.get(DELIVERY_HEADER, 'no delivery of Atlas')}  attempt {attempt}  {signature}"
-    return "\n".join("".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in (head, _text(body)))
+    return "\n".join(plain(line.replace("\n", "\\n")) for line in (head, _text(body)))
 
 
 def signature_state(header: str | None, body: bytes, secret: str | None, now_seconds: float) -> str:
