@@ -15,6 +15,7 @@ from cli.terminal import plain
 from schemas.signatures import DELIVERY_HEADER, SIGNATURE_HEADER, timestamped_signature
 
 TOLERANCE_SECONDS = 300
+SILENT_SECONDS = 60.0  # then a connection is closed
 BODY_BYTES_MAX = 4 * 1024 * 1024
 SIGNED = re.compile(r"t=([0-9]{1,12})((?:,v1=[0-9a-f]{64})+)")
 
@@ -42,6 +43,7 @@ def receiver(secret: str | None, answer: int, show: Callable[[str], None]) -> ty
 
     class Receiver(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        timeout = SILENT_SECONDS
 
         def do_POST(self) -> None:
             body = self.rfile.read(min(int(self.headers.get("Content-Length", 0)), BODY_BYTES_MAX))

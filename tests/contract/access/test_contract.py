@@ -133,6 +133,7 @@ CALLERS: list[tuple[dict[str, Any] | None, int, str]] = [
     ({"expires_ms": 1}, 401, "unauthorized"),
     ({"allowed_ips": ["127.0.0.0/8"]}, 502, "upstream_unreachable"),
     ({"allowed_ips": ["203.0.113.0/24"]}, 403, "address_blocked"),
+    ({"streams": ["a"]}, 403, "forbidden"),
     *(({"kind": kind, "streams": ["a"]}, 401, "unauthorized") for kind in KeyKind if kind is not KeyKind.ORG),
 ]
 
