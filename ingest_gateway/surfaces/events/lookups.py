@@ -75,11 +75,16 @@ async def _look(services: Services, principal: Principal, event_id: str) -> Stor
         return stored
     original_id = await services.reads.conflict_of(principal.workspace, principal.environment, event_id)
     if original_id is not None:
-        original = await services.reads.event(principal.workspace, principal.environment, original_id)
-        if original is None or not is_shown(principal, original.event.stream):
-            return None  # that there was another event is not told to a key that can't see it
+        if principal.is_limited and not await _sees(services, principal, original_id):
+            return None
         raise DUPLICATE_EVENT.refused(details={"original_event_id": original_id})
     return None
+
+
+async def _sees(services: Services, principal: Principal, event_id: str) -> bool:
+    """That there was another event is not told to a key that can't see it."""
+    stored = await services.reads.event(principal.workspace, principal.environment, event_id)
+    return stored is not None and is_shown(principal, stored.event.stream)
 
 
 async def _payload(services: Services, stored: StoredEvent) -> bytes:
