@@ -5,6 +5,7 @@ processors/runtime/fetcher.py. What it changes, and why:
 - a Faust message is a batch of one partition, so Faust's cost a message (about 150 µs) is paid once a fetch;
 - what may be committed is said by the runtime (`confirm`), never derived from acks: Faust 0.15.3 acks a record whose
   agent raised, and its `_new_offset` can pass a record that is still in flight (RELIABILITY F18, F19);
+- where reading begins is decided by starting.py, from what the group has committed and kept (positions.py);
 - a rebalance first lets running batches finish, commits them, then drops the rest;
 - partitions are shared out by processors/runtime/assignor.py, and records of aborted transactions are never seen (K12).
 It registers itself under the entry-point group `faust.transports` as `batched`.
@@ -26,6 +27,8 @@ from processors.runtime.assignor import CopartitionAssignor
 from processors.runtime.batches import Batch, BatchMessage
 from processors.runtime.fetcher import Fetcher
 from processors.runtime.lease import Lease
+from processors.runtime.positions import Positions
+from processors.runtime.starting import Cause, Start, StartRefused
 from processors.runtime.telling import Telling
 
 log = logging.getLogger(__name__)
@@ -94,8 +97,12 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
 
 
 class Consumer(driver.Consumer):
-    """Faust's consumer over batches. The runtime reads `fetcher` and calls `confirm` and `release`."""
+    """Faust's consumer over batches. The runtime sets `positions` and `fail`, reads `fetcher` and calls `confirm` and
+    `release`.
+    """
 
+    positions: Positions
+    fail: Callable[[Exception], None]
     fetcher: Fetcher | None = None
     on_draining: Callable[[], Awaitable[None]] | None = None
     start_from: Callable[[set[TP]], Awaitable[Mapping[TP, int | None]]] | None = None
@@ -115,6 +122,7 @@ class Consumer(driver.Consumer):
         await super().on_start()
         self._confirmed: dict[TP, int] = {}
         self._draining = False
+        self._drained = 0
         self.unsettled_since = time.monotonic()
         self.fetcher = Fetcher(cast(Any, self.app).cluster, self.app.conf.id, self.at_once_bytes)
 
@@ -137,17 +145,33 @@ class Consumer(driver.Consumer):
         await super().subscribe(topics)
 
     async def perform_seek(self) -> None:
-        """After a rebalance: fetch what was assigned from the offsets that the group committed, or from
-        `start_from`'s.
+        """After a rebalance: fetch what was assigned, from where starting.py says. Where that refuses, the process
+        ends; where the partitions were taken away meanwhile, nothing is fetched.
         """
         assert self.fetcher is not None
-        offsets = await cast(MembershipThread, self._thread).committed_offsets(self.assignment())
-        self._confirmed.clear()
+        drained = self._drained
+        committed = await cast(MembershipThread, self._thread).committed_offsets(self.assignment())
+        try:
+            if self.start_from is None:
+                starts = await self.positions.starts(committed)
+            else:
+                starts = await self.positions.starts_at(await self.start_from(set(committed)))
+        except StartRefused as refused:
+            self.fail(refused)
+            return
+        if self._drained == drained:
+            self._begin(committed, starts)
+
+    def _begin(self, committed: Mapping[TP, int | None], starts: Mapping[TP, Start]) -> None:
+        """A start that was kept is committed at once: so the group's lag can be seen by Kafka's own tools."""
+        assert self.fetcher is not None
         self._committed_offset.clear()
         self._read_offset.clear()
-        self._committed_offset.update({tp: offset for tp, offset in offsets.items() if offset is not None})
-        if self.start_from is not None:
-            offsets |= await self.start_from(set(offsets))
+        self._confirmed = {tp: start.offset for tp, start in starts.items() if start.cause is Cause.KEPT}
+        offsets = {tp: starts[tp].offset if tp in starts else offset for tp, offset in committed.items()}
+        for tp, offset in offsets.items():
+            if committed[tp] == offset:  # Faust commits nothing below it
+                self._committed_offset[tp] = offset
         self._draining = False
         self.fetcher.assign(offsets)
         self.settle()
@@ -174,6 +198,7 @@ class Consumer(driver.Consumer):
         """
         assert self.fetcher is not None
         self._draining = True
+        self._drained += 1
         self.unsettled_since = self.unsettled_since or time.monotonic()
         if self.on_draining is not None:
             await self.on_draining()
@@ -184,11 +209,19 @@ class Consumer(driver.Consumer):
             event(log, "rebalance.unfinished", logging.WARNING, batches=self._unfinished())
         await self.maybe_wait_for_commit_to_finish()  # one that runs already has older offsets, and Faust adds none
         await super().commit_and_end_transactions()
+        await self.positions.keep_last()
         self._confirmed.clear()
         self.fetcher.unassign()
 
     def _unfinished(self) -> int:
         return len(self.telling) + (0 if self.fetcher is None else self.fetcher.in_flight())
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        is_done = bool(await super()._commit(offsets))
+        if is_done and self.start_from is None:
+            for tp, offset in offsets.items():
+                self.positions.note(tp, offset)
+        return is_done
 
     def ack(self, message: Any) -> bool:
         """Faust's acks decide nothing here; see `confirm`."""
