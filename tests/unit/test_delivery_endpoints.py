@@ -10,6 +10,8 @@ from operations.control_reader import ControlReader
 from processors.delivery import endpoints
 from processors.delivery.endpoints import Endpoints, RouteUnknown
 from schemas.control_view import ControlView
+from schemas.entities import Subscription, SubscriptionSurface
+from schemas.ladders import EndpointClass
 from schemas.records import Delivery
 
 MISSING = cast(Delivery, SimpleNamespace(workspace="ws_1", environment="live", workflow_id="wf_1"))
@@ -54,6 +56,31 @@ async def test_a_view_that_is_always_behind_gets_there_all_the_same() -> None:
 async def test_while_it_cannot_be_told_it_is_neither_there_nor_gone() -> None:
     with pytest.raises(RouteUnknown):
         await over(Lagging(seen_seconds=0.0)).find(MISSING, read_at=1.0)
+
+
+@pytest.mark.requirement("S-037")
+@pytest.mark.parametrize(
+    ("surface", "ladder"),
+    [(SubscriptionSurface.SPINE, EndpointClass.EVENTS), (SubscriptionSurface.WORK, EndpointClass.WORK)],
+)
+async def test_a_subscription_of_the_spine_is_retried_as_a_workflow_is(
+    surface: SubscriptionSurface, ladder: EndpointClass
+) -> None:
+    control = Lagging(seen_seconds=0.0)
+    subscription = Subscription(
+        id="wf_1",
+        workspace="ws_1",
+        created_ms=1,
+        environment="live",
+        name="wf_1",
+        url="https://example.com/hook",
+        surface=surface,
+        patterns=["a.*"],
+    )
+    control.view.targets[subscription.entity_id] = subscription
+    found = await over(control).find(MISSING, read_at=1.0)
+    assert found is not None
+    assert found.kind is ladder
 
 
 async def test_a_view_has_seen_what_happened_before_the_ends_were_asked_for_that_it_has_reached() -> None:

@@ -251,14 +251,14 @@ def test_while_it_cannot_be_found_out_whether_workflows_are_gone_their_deliverie
     receiver.wait_for(1)
     away.touch()
     tenant.delete(retried)
-    gone = [delivery for number in range(800) for delivery in tenant.deliver(f"wf_gone_{number}", partition=3)]
+    gone = tenant.deliver_to_each([f"wf_gone_{number}" for number in range(800)], partition=3)
     live = tenant.deliver("wf_new", 1, partition=3)
     [delivered] = tenant.outcomes_of(live)[live[0].delivery_id]
     assert delivered.status == "delivered"
     assert len(tenant.outcomes()) == 2, "nobody said of any other that it is gone"
     away.unlink()
     ended = tenant.ended([*gone, *failing])
-    assert {made[-1].error_code for made in ended.values()} == {"workflow_deleted"}
+    assert {made[-1].error_code for made in ended.values()} == {"endpoint_disabled"}
     assert [one.attempt for one in ended[failing[0].delivery_id]] == [1, 2]
     assert process.metric("atlas_delivery_running") == 0
 
