@@ -117,10 +117,14 @@ class Positions:
 
     def _ranges(self, tps: list[TP]) -> dict[TP, LogRange]:
         """Without topics that are not there: one that was deleted a moment ago, or made."""
+        firsts, ends = self._asked_offsets(tps, _FIRST), self._asked_offsets(tps, _END)  # under way together
         ids = self._ids({tp.topic for tp in tps})
-        mine = [tp for tp in tps if tp.topic in ids]
-        firsts, ends = self._offsets(mine, _FIRST), self._offsets(mine, _END)
-        return {tp: LogRange(ids[tp.topic], firsts[tp], ends[tp]) for tp in firsts.keys() & ends.keys()}
+        found = {tp: (_unless_unknown(firsts[tp]), _unless_unknown(ends[tp])) for tp in tps if tp.topic in ids}
+        return {
+            tp: LogRange(ids[tp.topic], first.offset, end.offset)
+            for tp, (first, end) in found.items()
+            if first is not None and end is not None
+        }
 
     def _ids(self, topics: set[str]) -> dict[str, str]:
         if not topics:
@@ -129,12 +133,11 @@ class Positions:
         answers = {topic: _unless_unknown(described) for topic, described in asked.items()}
         return {topic: str(found.topic_id) for topic, found in answers.items() if found is not None}
 
-    def _offsets(self, tps: list[TP], which: OffsetSpec) -> dict[TP, int]:
+    def _asked_offsets(self, tps: list[TP], which: OffsetSpec) -> "dict[TP, Future[Any]]":
         if not tps:
             return {}
         asked = self._admin.list_offsets({TopicPartition(*tp): which for tp in tps}, request_timeout=ANSWER_SECONDS)
-        answers = {TP(one.topic, one.partition): _unless_unknown(found) for one, found in asked.items()}
-        return {tp: found.offset for tp, found in answers.items() if found is not None}
+        return {TP(one.topic, one.partition): answer for one, answer in asked.items()}
 
     # What is kept
 

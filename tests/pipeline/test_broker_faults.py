@@ -92,6 +92,7 @@ async def test_a_broker_frozen_for_40_seconds_loses_nothing_and_doubles_nothing(
     assert on_the_log(own_broker.bootstrap, topic) == [*before, *during]
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("F6")
 async def test_a_full_disk_loses_nothing_that_was_acknowledged_and_heals_with_space(
     own_broker: Broker, tmp_path: Path
