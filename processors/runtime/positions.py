@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 KEEP_EVERY_SECONDS = 1.0
 LAST_SECONDS_MAX = 2.0
 ANSWER_SECONDS = 10.0
-ASK_AGAIN_SECONDS = 0.5
+ASK_AGAIN_SECONDS, ASK_AGAIN_SECONDS_MAX = 0.02, 0.5
 READ_AT_ONCE = 2_000
 SHORT_WAIT_MS = 10  # the broker's, before it says that there is no more
 _FIRST, _END = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -104,12 +104,16 @@ class Positions:
                 event(log, "records.missed", logging.ERROR, why="retention took them before they were read", **facts)
 
     async def _asked(self, ask: Callable[[list[TP]], Answer], tps: Iterable[TP]) -> Answer:
+        """Again and again; soon at first, as a topic made a moment ago has no leader yet."""
+        pause_seconds = ASK_AGAIN_SECONDS
         while True:
             try:
                 return await asyncio.to_thread(ask, list(tps))
             except KafkaException as error:
-                event(log, "positions.unreachable", logging.WARNING, error=error.args[0].str())
-                await asyncio.sleep(ASK_AGAIN_SECONDS)
+                if pause_seconds >= ASK_AGAIN_SECONDS_MAX:
+                    event(log, "positions.unreachable", logging.WARNING, error=error.args[0].str())
+                await asyncio.sleep(pause_seconds)
+                pause_seconds = min(2 * pause_seconds, ASK_AGAIN_SECONDS_MAX)
 
     def _kept(self, tps: list[TP]) -> dict[TP, Kept]:
         kept = self._reader.read({tp.partition for tp in tps})
@@ -144,6 +148,10 @@ class Positions:
     def note(self, tp: TP, next_offset: int) -> None:
         """Everything below is handled, and committed."""
         self._noted[tp] = next_offset
+
+    def forget(self) -> None:
+        """What was noted belongs to an assignment that is over."""
+        self._noted.clear()
 
     async def run(self) -> None:
         """Writes what was noted, for as long as the process runs. Raises OutboxFailed."""

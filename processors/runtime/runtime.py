@@ -362,10 +362,11 @@ class Runtime:
             self.fail(first)
 
     async def _keep_positions(self) -> None:
-        try:
-            await self.positions.run()
-        except OutboxFailed as error:
-            self.fail(error)
+        while not self.failed.done():
+            try:
+                await self.positions.run()
+            except OutboxFailed as error:
+                self.fail(error)
 
     async def _on_rebalanced(self, _app: faust.App, **_kwargs: Any) -> None:
         if not self._assigned_once:

@@ -28,7 +28,7 @@ from processors.runtime.batches import Batch, BatchMessage
 from processors.runtime.fetcher import Fetcher
 from processors.runtime.lease import Lease
 from processors.runtime.positions import Positions
-from processors.runtime.starting import Cause, Start, StartRefused
+from processors.runtime.starting import StartRefused
 from processors.runtime.telling import Telling
 
 log = logging.getLogger(__name__)
@@ -145,36 +145,37 @@ class Consumer(driver.Consumer):
         await super().subscribe(topics)
 
     async def perform_seek(self) -> None:
-        """After a rebalance: fetch what was assigned, from where starting.py says. Where that refuses, the process
-        ends; where the partitions were taken away meanwhile, nothing is fetched.
+        """After a rebalance: fetch what was assigned, and nothing else. Where reading can't begin the process ends;
+        where the partitions were taken away meanwhile, nothing is fetched.
         """
         assert self.fetcher is not None
         drained = self._drained
-        committed = await cast(MembershipThread, self._thread).committed_offsets(self.assignment())
+        self.positions.forget()
         try:
-            if self.start_from is None:
-                starts = await self.positions.starts(committed)
-            else:
-                starts = await self.positions.starts_at(await self.start_from(set(committed)))
+            committed, offsets = await self.first_offsets(self.assignment())
         except StartRefused as refused:
             self.fail(refused)
             return
-        if self._drained == drained:
-            self._begin(committed, starts)
-
-    def _begin(self, committed: Mapping[TP, int | None], starts: Mapping[TP, Start]) -> None:
-        """A start that was kept is committed at once: so the group's lag can be seen by Kafka's own tools."""
-        assert self.fetcher is not None
+        if self._drained != drained:
+            return
         self._committed_offset.clear()
+        self._committed_offset.update(committed)
         self._read_offset.clear()
-        self._confirmed = {tp: start.offset for tp, start in starts.items() if start.cause is Cause.KEPT}
-        offsets = {tp: starts[tp].offset if tp in starts else offset for tp, offset in committed.items()}
-        for tp, offset in offsets.items():
-            if committed[tp] == offset:  # Faust commits nothing below it
-                self._committed_offset[tp] = offset
+        self._confirmed = {tp: at for tp, at in offsets.items() if at is not None and tp not in committed}
         self._draining = False
         self.fetcher.assign(offsets)
         self.settle()
+
+    async def first_offsets(self, tps: set[TP]) -> tuple[dict[TP, int], dict[TP, int | None]]:
+        """Where to read these partitions from, as starting.py has it; and of which of them the group has committed just
+        that. Of the others it is committed as it stands: so their lag is seen by Kafka's own tools. Raises
+        StartRefused.
+        """
+        committed = await cast(MembershipThread, self._thread).committed_offsets(tps)
+        known = committed if self.start_from is None else dict(await self.start_from(set(tps)))
+        starts = await (self.positions.starts(known) if self.start_from is None else self.positions.starts_at(known))
+        offsets = {tp: starts[tp].offset if tp in starts else known.get(tp) for tp in committed}
+        return {tp: at for tp, at in committed.items() if at is not None and at == offsets[tp]}, offsets
 
     def settle(self) -> None:
         """What the group has given is known, and fetched."""
