@@ -74,11 +74,17 @@ class Positions:
         return self._decided(positions, {}, await self._asked(self._ranges, positions))
 
     def known(self, topics: Iterable[str], partition: int) -> dict[str, int]:
-        """What is kept of these topics as they are now. Blocking. Raises KafkaException."""
-        tps = [TP(topic, partition) for topic in topics]
-        kept = self._kept(tps)
-        ids = self._ids({tp.topic for tp in kept})
-        return {tp.topic: one.next_offset for tp, one in kept.items() if one.topic_id == ids.get(tp.topic)}
+        """What is kept of these topics as they are now. Blocking. Raises KafkaException when no broker answers."""
+        tps, deadline = [TP(topic, partition) for topic in topics], time.monotonic() + ANSWER_SECONDS
+        while True:
+            try:
+                kept = self._kept(tps)
+                ids = self._ids({tp.topic for tp in kept})
+                return {tp.topic: one.next_offset for tp, one in kept.items() if one.topic_id == ids.get(tp.topic)}
+            except KafkaException:  # a topic made a moment ago has no leader yet
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(ASK_AGAIN_SECONDS)
 
     def _decided(
         self, committed: Mapping[TP, int | None], kept: Mapping[TP, Kept], ranges: Mapping[TP, LogRange]
