@@ -33,6 +33,7 @@ steps, kept the group's heartbeat from it for longer than the session: the worke
 """
 STALLED_SECONDS = 60.0
 ANSWER_SECONDS, ASK_AGAIN_SECONDS = 15.0, 0.1
+_NO_LEADER_YET = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
 STALE_MS = 23 * 3_600_000  # below delete.retention.ms, which is 24 h
 ACCEPTED_SECONDS = 600.0
 SURE_MS = 2 * 3_600_000
@@ -127,7 +128,7 @@ def _range_of(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
             found: tuple[int, int] = consumer.get_watermark_offsets(partition, timeout=ANSWER_SECONDS)
             return found
         except KafkaException as error:
-            if not error.args[0].retriable() or time.monotonic() > deadline:
+            if error.args[0].code() not in _NO_LEADER_YET or time.monotonic() > deadline:
                 raise
         time.sleep(ASK_AGAIN_SECONDS)
 
