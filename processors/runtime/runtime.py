@@ -85,6 +85,7 @@ class Runtime:
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.started: list[Callable[[], Awaitable[None]]] = []
         self.stopping: list[Callable[[], Awaitable[None]]] = []
+        self.on_started(self._begin_to_keep)
         self._channels: dict[str, Any] = {}
         self._topics: dict[str, list[str]] = {}
         self._revoked_callbacks: list[PartitionsCallback] = []
@@ -361,6 +362,9 @@ class Runtime:
             event(log, "tables.failed", logging.ERROR, error=str(first))
             self.fail(first)
 
+    async def _begin_to_keep(self) -> None:
+        self._start(self._keep_positions())
+
     async def _keep_positions(self) -> None:
         while not self.failed.done():
             try:
@@ -369,8 +373,6 @@ class Runtime:
                 self.fail(error)
 
     async def _on_rebalanced(self, _app: faust.App, **_kwargs: Any) -> None:
-        if not self._assigned_once:
-            self._start(self._keep_positions())
         self._assigned_once = True
         if not self.consumer.assignment():
             self.consumer.settle()
