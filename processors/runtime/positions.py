@@ -5,7 +5,7 @@ for a month. What is written follows what was committed, about a second later an
 position never passes what its group has handled. They are read, with the topics' ids and ranges, whenever
 partitions are assigned; starting.py decides.
 
-Blocking clients run in threads; a broker that does not answer is asked again, and the watchdog ends a worker whose
+Blocking clients run in threads of their own, since tables may recover in all others for long; a broker that does not answer is asked again, and the watchdog ends a worker whose
 assignment takes too long.
 """
 
@@ -16,7 +16,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
@@ -54,6 +54,7 @@ class Positions:
         self._is_unimportant = is_unimportant
         self._admin = AdminClient(admin_config(bootstrap))
         self._reader = _Reader(bootstrap, group)
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="positions")
         self._topic_ids: dict[str, str] = {}
         self._noted: dict[TP, int] = {}
 
@@ -114,7 +115,7 @@ class Positions:
         pause_seconds = ASK_AGAIN_SECONDS
         while True:
             try:
-                return await asyncio.to_thread(ask, list(tps))
+                return await asyncio.get_running_loop().run_in_executor(self._threads, ask, list(tps))
             except KafkaException as error:
                 if pause_seconds >= ASK_AGAIN_SECONDS_MAX:
                     event(log, "positions.unreachable", logging.WARNING, error=error.args[0].str())
