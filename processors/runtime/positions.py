@@ -5,8 +5,8 @@ for a month. What is written follows what was committed, about a second later an
 position never passes what its group has handled. They are read, with the topics' ids and ranges, whenever
 partitions are assigned; starting.py decides.
 
-Blocking clients run in threads of their own, since tables may recover in all others for long; a broker that does not answer is asked again, and the watchdog ends a worker whose
-assignment takes too long.
+Blocking clients run in threads of their own, since tables may recover in all others for long. A broker that does not
+answer is asked again, and the watchdog ends a worker whose assignment takes too long.
 """
 
 import asyncio
