@@ -148,6 +148,11 @@ TOPICS = {
     "quotas": TopicMeaning(
         "the bucket, or `gateways`", "Shares", "How buckets are dealt out; written by control, read by every gateway."
     ),
+    "positions": TopicMeaning(
+        "`group/topic`",
+        "KeptPosition",
+        "How far each group has handled each partition; read when Kafka has forgotten the group's offsets.",
+    ),
     "dead-letters": TopicMeaning(
         "source topic", "DeadLetter", "Records that couldn't be read or routed, each with its place and reason."
     ),

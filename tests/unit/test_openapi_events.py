@@ -21,6 +21,13 @@ SCOPES = {f"{what}:{how}" for what in ("events", "streams", "workflows") for how
 }
 
 
+@pytest.mark.requirement("A-077")
+def test_a_failed_delivery_answers_no_request() -> None:
+    """It is told by `event.failed` and the event's attempts, and so has no status of HTTP's."""
+    assert "webhook_delivery_failed" not in error_codes()
+    assert "webhook_delivery_failed" not in str(DOCUMENT["paths"])
+
+
 def operations() -> Iterator[tuple[str, dict[str, Any]]]:
     for item in DOCUMENT["paths"].values():
         for method in sorted(METHODS & item.keys()):
