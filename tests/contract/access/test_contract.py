@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from ingest_gateway.surfaces.burn.app import BURN
-from ingest_gateway.surfaces.burn.edge.providers import ENDPOINTS, Dialect, providers_of
+from ingest_gateway.surfaces.burn.edge.endpoints import Dialect
+from ingest_gateway.surfaces.burn.edge.providers import providers_of
 from ingest_gateway.surfaces.contract import METHODS, ContractBroken, load_document
 from ingest_gateway.surfaces.events.app import EVENTS
 from ingest_gateway.surfaces.served import ALL
@@ -149,11 +150,11 @@ async def test_every_provider_of_the_edge_proxy_with_every_key(tmp_path: Path) -
                 running.control.put(key)
                 lines.append(running.contract.ways[0].presented(token))
             for provider in providers_of(json.loads(NOWHERE)).values():
-                rest = (
-                    "/models/m:generateContent"
-                    if provider.dialect is Dialect.GEMINI
-                    else min(ENDPOINTS[provider.dialect])
-                )
+                rest = {
+                    Dialect.OPENAI: "/chat/completions",
+                    Dialect.ANTHROPIC: "/messages",
+                    Dialect.GEMINI: "/models/m:generateContent",
+                }[provider.dialect]
                 answer = await running.ask(wire, "POST", f"/{provider.name}{provider.versions[-1]}{rest}", *lines)
                 assert (answer.status, answer.json["_atlasburn"]["reason"]) == (status, code), (provider.name, changes)
 

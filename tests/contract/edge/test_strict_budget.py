@@ -74,8 +74,8 @@ async def test_what_is_reserved_is_the_worst_that_the_call_may_cost(edge: EdgeSu
     async with edge.post(PATH, BODY, **{"AtlasBurn-Project": "search"}) as answer:
         assert answer.status == 200
     reserve = next(p for p in map(decode_payload, edge.log.records) if isinstance(p, Reserve))
-    # "hi" is 1 token at 2.50, 12 tokens at 10 dollars a million
-    assert reserve.cost_nano == 2_500 + 12 * 10_000
+    # a token a byte of the body at 2.50, 12 tokens at 10 dollars a million
+    assert reserve.cost_nano == len(edge.stub.calls[0].body) * 2_500 + 12 * 10_000
     assert (reserve.project, reserve.model, reserve.key_id) == ("search", "gpt-4o", KEY_ID)
     [call] = await edge.wait_for_calls(1)
     assert owner.settled[0].id == reserve.id == call.event_id
