@@ -1,11 +1,13 @@
 """`budget_mode: strict` at the proxy: a reservation before each call, settled after; without an answer no call."""
 
 import asyncio
+import io
 from collections import Counter
 
 import msgspec
 import openai
 import pytest
+from multidict import CIMultiDict
 
 from schemas.burn import Budget, Payload, Reserve, Settle, decode_payload
 from schemas.commands import FaultBody
@@ -127,3 +129,52 @@ async def test_a_call_that_failed_gives_its_reservation_back(edge: EdgeSurface, 
         assert answer.status == 500
     [call] = await edge.wait_for_calls(1)
     assert (owner.reserved, call.cost_nano) == ({}, 0)
+
+
+@pytest.mark.requirement("F54")
+@pytest.mark.parametrize(
+    ("path", "body", "headers", "status"),
+    [
+        (PATH, b"\x1f\x8b as it is", ["gzip"], 415),
+        (PATH, b"\x1f\x8b as it is", ["identity, gzip"], 415),
+        (PATH, b"{not json", [], 400),
+        ("/anthropic/v1/messages", b"{not json", [], 400),
+        ("/gemini/v1beta/models/g-2:generateContent", b"[]", [], 400),
+        ("/openai/v1/responses", b'{"model":"gpt-4o","input":"hi","background":true}', [], 400),
+        ("/openai/v1/images/generations", b'{"model":"gpt-image-1","prompt":"a cat"}', [], 403),
+        ("/openai/v1/batches", b"{}", [], 403),
+        ("/anthropic/v1/messages/batches", b"{}", [], 403),
+    ],
+)
+async def test_what_cant_be_priced_is_not_sent(
+    edge: EdgeSurface, owner: Owner, path: str, body: bytes, headers: list[str], status: int
+) -> None:
+    """In the provider's own error form, with what to do instead."""
+    sent = [("AtlasBurn-API-Key", TOKEN), *(("Content-Encoding", coding) for coding in headers)]
+    async with edge.client.post(edge.url + path, data=body, headers=CIMultiDict(sent)) as answer:
+        told = await answer.json()
+        assert (answer.status, told["_atlasburn"]["reason"]) == (status, "cost_unreadable")
+    assert "budget is strict" in told["error"]["message"]
+    assert told.get("type") == ("error" if "anthropic" in path else None)
+    assert edge.stub.calls == [] and owner.reserved == {}
+
+
+async def test_a_body_of_any_length_is_read_before_it_is_priced(edge: EdgeSurface, owner: Owner) -> None:
+    """The limit stands behind an image of three megabytes."""
+    url = "data:image/png;base64," + "A" * 3 * 1024 * 1024
+    content = [{"type": "image_url", "image_url": {"url": url}}]
+    body = {"model": "gpt-4o", "messages": [{"role": "user", "content": content}], "max_tokens": 200_000}
+    text = io.BytesIO(_json(body))
+    async with edge.client.post(edge.url + PATH, data=text, headers=edge.headers) as answer:
+        assert answer.status == 200
+    reserve = next(p for p in map(decode_payload, edge.log.records) if isinstance(p, Reserve))
+    assert 200_000 * 10_000 < reserve.cost_nano < 210_000 * 10_000
+    assert edge.stub.calls[0].json == body
+
+
+async def test_what_is_free_needs_no_reservation(edge: EdgeSurface, owner: Owner) -> None:
+    owner.room = 0
+    edge.stub.behave = Behaviour(raw=[b"{}"], content_type="application/json")
+    async with edge.client.get(edge.url + "/openai/v1/models", headers=edge.headers) as answer:
+        assert answer.status == 200
+    assert edge.log.records == []

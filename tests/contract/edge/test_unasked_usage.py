@@ -1,4 +1,4 @@
-"""What the proxy asks for in its caller's stead stays with it; where a provider refuses it, the call is made without."""
+"""What the proxy asks for in its caller's stead stays with it; where a provider refuses it, it is left out."""
 
 import asyncio
 import json

@@ -213,8 +213,6 @@ def _headers_to_send(request: web.Request) -> CIMultiDict[str]:
     name = heads.unsendable(headers)
     if name is not None:
         raise UNSENDABLE.refused(f"The header {name} {UNSENDABLE.message}")
-    if not request.rel_url.raw_query_string.isascii():
-        raise UNSENDABLE.refused("The query holds bytes beyond ASCII: write them as %XX.")
     return headers
 
 
