@@ -1,7 +1,8 @@
 """A model provider on this machine: the APIs of OpenAI, Anthropic and Gemini as far as SDKs and the proxy see them.
 
-A real aiohttp server. A test says what it does next (`behave`, or `behave_by` call), and sees what came (`calls`) and whether whoever called
-is still there (`abandoned`). Its answers say "Hello from the stub." in four pieces, three tokens a piece.
+A real aiohttp server. A test says what it does next (`behave`, or `behave_by` call), and sees what came (`calls`) and
+whether whoever called is still there (`abandoned`). Its answers say "Hello from the stub." in four pieces, three tokens
+a piece.
 """
 
 import asyncio

@@ -18,7 +18,7 @@ HELD_BYTES_MAX = 64 * 1024
 REMEMBERED_SECONDS = 3_600.0
 REMEMBERED_MAX = 1_000
 _END_OF_FRAME = re.compile(rb"(?:\r\n|\n)(?:\r\n|\n)|\r\r")
-_NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
+_NO_CHOICES = re.compile(rb'"choices"(?:\s|data:)*:(?:\s|data:)*\[(?:\s|data:)*\]')  # a frame may have several lines
 _NAMES_THE_MEMBER = re.compile(rb"stream_options|include_usage")
 REFUSALS = frozenset({400, 404, 422})
 
