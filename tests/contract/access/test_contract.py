@@ -159,6 +159,26 @@ async def test_every_provider_of_the_edge_proxy_with_every_key(tmp_path: Path) -
                 assert (answer.status, answer.json["_atlasburn"]["reason"]) == (status, code), (provider.name, changes)
 
 
+READ_AS_TEXT = (
+    *("User-Agent", "Referer", "Origin", "X-Forwarded-For", "Forwarded", "X-Request-Id", "traceparent", "Cookie"),
+    *("Accept", "Accept-Encoding", "If-None-Match", "Atlas-After", "Last-Event-ID", "AtlasBurn-User"),
+    *("ce-id", "ce-source", "ce-subject"),
+)
+
+
+@on_every_surface
+@pytest.mark.requirement("A3")
+async def test_no_byte_in_a_header_is_an_internal_error(surface: Surface, tmp_path: Path) -> None:
+    """Latin-1, as it comes from old clients: each operation with all headers that anything reads as text."""
+    lines = [f"{name}: Jos\udce9" for name in READ_AS_TEXT]
+    async with strange(surface, tmp_path) as running:
+        for number, one in enumerate(running.contract.operations):
+            who = running.ways_in(one, f"ws_header{number:04}")
+            async with Wire(running.port) as wire:
+                answer = await running.ask(wire, one.method, one.target, who, *lines)
+            assert answer.status != 500, (one.method, one.path, answer.body)
+
+
 RATE_HEADERS = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "ratelimit-policy", "ratelimit")
 
 
