@@ -31,7 +31,7 @@ def apply(changes: Changes, record: LogRecord) -> None:
 
 def _id_of(call: ModelCall) -> str:
     """As the guardrails count it: each source has ids of its own, so no row can stand in another source's place."""
-    if call.source == Source.EDGE:
+    if call.source == Source.EDGE and call.event_id:
         return f"{EDGE}{call.event_id}"
     is_taken = call.source == Source.INGEST and call.event_id.startswith(OTHERS)
     return f"{INGEST}{call.event_id}" if is_taken else call.event_id
