@@ -2,18 +2,30 @@
 
 import asyncio
 import io
+import time
 from collections import Counter
+from typing import Any, cast
 
 import msgspec
 import openai
 import pytest
 from multidict import CIMultiDict
 
-from schemas.burn import Budget, Payload, Reserve, Settle, decode_payload
+from schemas.burn import Budget, Form, Payload, Reserve, Settle, decode_payload
 from schemas.commands import FaultBody
-from schemas.guardrail_policy import BudgetMode
+from schemas.guardrail_policy import (
+    BudgetMode,
+    Burst,
+    Cap,
+    DumbLoop,
+    FinancialLimits,
+    GuardrailPolicy,
+    Mode,
+    Period,
+)
 from schemas.records import Telemetry, Verdict
 from tests.support.edge_surface import KEY_ID, TOKEN, EdgeSurface
+from tests.support.guarded import NOON_MS, Guarded
 from tests.support.provider_stub import Behaviour
 
 PATH = "/openai/v1/chat/completions"
@@ -70,6 +82,52 @@ async def test_256_calls_at_once_on_a_budget_for_100(edge: EdgeSurface, owner: O
     calls = await edge.wait_for_calls(100)
     assert {call.cost_nano for call in calls} == {142_500}
     assert owner.reserved == {} and len(owner.settled) == 100
+
+
+COMPLETIONS = "/openai/v1/completions"
+
+
+@pytest.mark.requirement("F54")
+@pytest.mark.parametrize(
+    ("path", "members"),
+    [
+        (PATH, {"max_tokens": 200_000}),
+        (PATH, {"max_tokens": 200_000, "max_output_tokens": 0}),
+        (PATH, {"max_tokens": 200_000, "max_completion_tokens": 1}),
+        (PATH, {"max_tokens": "200000"}),
+        (PATH, {"max_tokens": 2e5}),
+        (PATH, {"max_tokens": 50_000, "n": "4"}),
+        (COMPLETIONS, {"max_tokens": 50_000, "best_of": 4, "prompt": "hi"}),
+        (COMPLETIONS, {"max_tokens": 50_000, "prompt": ["a", "b", "c", "d"]}),
+    ],
+)
+async def test_30_calls_at_once_on_a_dollar(edge: EdgeSurface, path: str, members: dict[str, Any]) -> None:
+    """By the guardrails' own rules. Each call then writes all that it may: 200,000 tokens of gpt-4o-mini, 0.12 dollars;
+    of eight of them the dollar has room."""
+    off = {"dumb_loop": DumbLoop(mode=Mode.OFF), "burst": Burst(mode=Mode.OFF)}
+    limits = FinancialLimits(caps=[Cap(period=Period.DAY, hard_usd=1.0)])
+    owner = Guarded(GuardrailPolicy(budget_mode=BudgetMode.STRICT, financial_limits=limits, **off))
+
+    def decide(_record: Telemetry, payload: Payload) -> Verdict | None:
+        effects = owner.tell(cast(Form, payload), at_seconds=time.time() - NOON_MS / 1_000)
+        return None if effects.verdict is None else effects.verdict[1]
+
+    edge.log.decide = decide
+    edge.set_policy(budget_mode=BudgetMode.STRICT)
+    usage = {"prompt_tokens": 20, "completion_tokens": 200_000}
+    answer = _json({"choices": [{"message": {"content": "hi"}}], "usage": usage})
+    edge.stub.behave = Behaviour(wait_seconds=0.2, raw=[answer], content_type="application/json")
+
+    async def ask() -> int:
+        async with edge.post(path, {**BODY, "model": "gpt-4o-mini", **members}) as got:
+            await got.read()
+            return int(got.status)
+
+    statuses = Counter(await asyncio.gather(*(ask() for _ in range(30))))
+    assert statuses == {200: 8, 429: 22}
+    await edge.wait_for_calls(8)
+    account = owner.account(at_seconds=time.time() - NOON_MS / 1_000)
+    assert (account.reservations, account.day_nano) == (0, 8 * 120_003_000)
 
 
 async def test_what_is_reserved_is_the_worst_that_the_call_may_cost(edge: EdgeSurface, owner: Owner) -> None:
