@@ -9,7 +9,7 @@
 | Gemini: stream, array and body | `{"error": {code, message, status}}` |
 | AWS in front of a model: body | `{"__type": "ThrottlingException"}`, `{"Output": {"__type": …}}` |
 
-Only frames and bodies that hold a word of one of these are parsed, so a stream without errors costs three searches a piece.
+Only frames and bodies with a word of these forms are parsed, so a stream without errors costs three searches a piece.
 """
 
 import re
