@@ -107,7 +107,8 @@ async def test_with_the_setting_it_is_counted_as_far_as_it_can_be(forwarding: Ed
     async with forwarding.post("/openai/v1/batches", {"input_file_id": "file-1"}) as answer:
         assert answer.status == 200
     first, second = await forwarding.wait_for_calls(2)
-    assert (first.endpoint, first.tokens_in, first.tokens_out) == ("/images/generations", 9, 272)
+    assert (first.endpoint, first.model, first.tokens_out) == ("/images/generations", "gpt-image-1", 272)
+    assert first.tokens_in == 9
     assert (second.endpoint, second.status, second.tokens_out) == ("/batches", 200, 0)
     assert first.fingerprint != second.fingerprint
     forwarding.suspend()

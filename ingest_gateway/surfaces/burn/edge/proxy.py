@@ -137,11 +137,13 @@ class EdgeProxy:
         return Caller("", key_hash=self._hash(credential.token))
 
     async def _inspected(self, held: Held, target: Target, provider: Provider) -> Inspected:
-        if held.coded or held.rest is not None or target.kind is not Kind.COUNTED:
+        if held.coded or held.rest is not None or target.kind is Kind.FREE:
             return opaque(held.body, target)
         ask_usage = self._services.settings.edge_ask_usage
         look = functools.partial(inspect, held.body, target, provider.dialect, ask_usage=ask_usage)
         asked = await asyncio.to_thread(look) if len(held.body) > PARSED_HERE_BYTES else look()
+        if target.kind is Kind.UNREADABLE:  # its members are not those of which fingerprints are made
+            return asked._replace(fingerprint=opaque(held.body, target).fingerprint)
         return self._exchange.willing(provider, asked)
 
     async def _reserve(self, request: web.Request, call: ProxiedCall, held: Held) -> web.Response | None:
