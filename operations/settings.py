@@ -121,6 +121,8 @@ class Settings:
     jwt_jwks: str | None
     edge_providers: Mapping[str, str]
     edge_timeout_seconds: float
+    edge_ask_usage: bool
+    edge_forward_unreadable: bool
     edge_spool_bytes: int
     cloudflare: CloudflareKv | None
     llm: LanguageModel | None
@@ -170,6 +172,8 @@ class Settings:
             jwt_jwks=env.get("ATLAS_JWT_JWKS") or None,
             edge_providers=_edge_providers(env, faults) | _work_provider(env),
             edge_timeout_seconds=_seconds(env, "ATLAS_EDGE_TIMEOUT_SECONDS", 600.0, faults),
+            edge_ask_usage=_on_or_off(env, "ATLAS_EDGE_ASK_USAGE", faults),
+            edge_forward_unreadable=_on_or_off(env, "ATLAS_EDGE_FORWARD_UNREADABLE", faults, otherwise="off"),
             edge_spool_bytes=MEBIBYTE * (_integer(env, "ATLAS_EDGE_SPOOL_MIB", 256, 1, 1_000_000, faults) or 256),
             cloudflare=_cloudflare(env, faults),
             llm=_language_model(env, faults),
@@ -269,9 +273,9 @@ def _one_of(env: Mapping[str, str], name: str, choices: tuple[str, ...], faults:
     return written
 
 
-def _on_or_off(env: Mapping[str, str], name: str, faults: list[str]) -> bool:
-    """On unless it says off."""
-    written = env.get(name) or "on"
+def _on_or_off(env: Mapping[str, str], name: str, faults: list[str], otherwise: str = "on") -> bool:
+    """`otherwise`: what holds where it says nothing."""
+    written = env.get(name) or otherwise
     if written not in ("on", "off"):
         faults.append(f"{name} must be on or off, not {written!r}")
     return written == "on"

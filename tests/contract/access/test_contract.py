@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from ingest_gateway.surfaces.burn.app import BURN
-from ingest_gateway.surfaces.burn.edge.providers import ENDPOINTS, Dialect, providers_of
+from ingest_gateway.surfaces.burn.edge.endpoints import Dialect
+from ingest_gateway.surfaces.burn.edge.providers import providers_of
 from ingest_gateway.surfaces.contract import METHODS, ContractBroken, load_document
 from ingest_gateway.surfaces.events.app import EVENTS
 from ingest_gateway.surfaces.served import ALL
@@ -149,13 +150,33 @@ async def test_every_provider_of_the_edge_proxy_with_every_key(tmp_path: Path) -
                 running.control.put(key)
                 lines.append(running.contract.ways[0].presented(token))
             for provider in providers_of(json.loads(NOWHERE)).values():
-                rest = (
-                    "/models/m:generateContent"
-                    if provider.dialect is Dialect.GEMINI
-                    else min(ENDPOINTS[provider.dialect])
-                )
+                rest = {
+                    Dialect.OPENAI: "/chat/completions",
+                    Dialect.ANTHROPIC: "/messages",
+                    Dialect.GEMINI: "/models/m:generateContent",
+                }[provider.dialect]
                 answer = await running.ask(wire, "POST", f"/{provider.name}{provider.versions[-1]}{rest}", *lines)
                 assert (answer.status, answer.json["_atlasburn"]["reason"]) == (status, code), (provider.name, changes)
+
+
+READ_AS_TEXT = (
+    *("User-Agent", "Referer", "Origin", "X-Forwarded-For", "Forwarded", "X-Request-Id", "traceparent", "Cookie"),
+    *("Accept", "Accept-Encoding", "If-None-Match", "Atlas-After", "Last-Event-ID", "AtlasBurn-User"),
+    *("ce-id", "ce-source", "ce-subject"),
+)
+
+
+@on_every_surface
+@pytest.mark.requirement("A3")
+async def test_no_byte_in_a_header_is_an_internal_error(surface: Surface, tmp_path: Path) -> None:
+    """Latin-1, as it comes from old clients: each operation with all headers that anything reads as text."""
+    lines = [f"{name}: Jos\udce9" for name in READ_AS_TEXT]
+    async with strange(surface, tmp_path) as running:
+        for number, one in enumerate(running.contract.operations):
+            who = running.ways_in(one, f"ws_header{number:04}")
+            async with Wire(running.port) as wire:
+                answer = await running.ask(wire, one.method, one.target, who, *lines)
+            assert answer.status != 500, (one.method, one.path, answer.body)
 
 
 RATE_HEADERS = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "ratelimit-policy", "ratelimit")
