@@ -80,7 +80,7 @@ def _rows(table: Table, connection: Connection) -> Iterator[tuple[Any, ...]]:
         collate(column, "C") if connection.dialect.name == "postgresql" and column.type.python_type is str else column
         for column in (table.c[name] for name in key_of(table))
     ]
-    rows = connection.execution_options(yield_per=2_000).execute(wanted.order_by(*order))
+    rows = connection.execute(wanted.order_by(*order), execution_options={"yield_per": 2_000})
     return (tuple(bytes(value) if isinstance(value, memoryview) else value for value in row) for row in rows)
 
 

@@ -1,7 +1,7 @@
 """A PgBouncer of one's own in transaction mode, from the system's package, before a PostgreSQL of the tests.
 
 Every transaction may be given another of its few connections, and each is used by whoever comes next: what one session
-leaves on a connection, another finds. `ignore_options` is its setting `ignore_startup_parameters=options`, without which
+leaves on a connection, another finds. `ignore_options` is `ignore_startup_parameters=options`, without which
 it refuses clients that set parameters when they connect. It ends with the process that started it.
 """
 

@@ -4,20 +4,29 @@ With `ignore_startup_parameters=options` PgBouncer drops what a client sets when
 it, such a client is refused. Both are run.
 """
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 from sqlalchemy import make_url, text
 
+from bench.system import ROOT, System
+from deploy.local.spawn import wait_until
 from ingest_gateway.read_model import ReadModel
 from operations.read_model_engine import reader_engine, schema_writer, writer_engine
 from processors.projection.decide import project
 from processors.projection.store import Store
 from tests.contract.read_model.test_store import contents
+from tests.support.api import EventsApi
+from tests.support.events import an_event
 from tests.support.log_records import WORKSPACE, a_decision, an_outcome, attempted, decided, event_id
 from tests.support.pgbouncer import pgbouncer, program
+from tests.support.ports import free_port_base
 
 if TYPE_CHECKING:
     from tests.support.postgresql import Server
@@ -107,3 +116,34 @@ def test_readers_cannot_write(pooled_url: str) -> None:
         assert connection.execute(text("SHOW transaction_read_only")).scalar_one() == "on"
         assert connection.execute(text("SHOW jit")).scalar_one() == "off"
     engine.dispose()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("ignore_options", [True, False], ids=["options ignored", "options refused"])
+def test_an_installation_behind_it_serves_is_made_anew_and_compared(
+    direct_url: str, tmp_path: Path, ignore_options: bool
+) -> None:
+    with (
+        pgbouncer(direct_url, ignore_options=ignore_options, connections=10) as url,
+        System(tmp_path, free_port_base(), {"DATABASE_URL": url}) as atlas,
+    ):
+        dev = atlas.dev["events"]
+        api = EventsApi(dev["url"], dev["live_key"])
+        stream = api.post("/v1/event-streams", {"name": "orders"}).json["name"]
+        sent = [api.post("/v1/events", an_event(stream=stream, data={"n": n})).json["id"] for n in range(EVENTS)]
+        assert [api.call("GET", f"/v1/events/{one}").status for one in sent] == [200] * EVENTS
+
+        def atlas_command(name: str) -> "subprocess.CompletedProcess[str]":
+            env = {**os.environ, "DATABASE_URL": url, "ATLAS_HOME": str(tmp_path), "ATLAS_KAFKA": atlas.dev["kafka"]}
+            command = [sys.executable, "-m", "cli.main", name]
+            return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
+
+        assert (same := atlas_command("verify")).returncode == 0, same
+        with psycopg.connect(direct_url, autocommit=True) as connection:
+            connection.execute("DELETE FROM events WHERE id = %s", (sent[0],))
+        planted = atlas_command("verify")
+        assert planted.returncode == 1 and sent[0] in planted.stdout, planted
+        assert (made := atlas_command("rebuild")).returncode == 0, made
+        assert wait_until(lambda: api.call("GET", f"/v1/events/{sent[0]}").status == 200, 30)
+        assert (after := atlas_command("verify")).returncode == 0, after
