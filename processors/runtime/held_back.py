@@ -39,14 +39,13 @@ def held_back(
 
 
 class HeldBackReport:
-    def __init__(self, group: str) -> None:
-        self._records = metrics.HELD_BACK_RECORDS.labels(group)
-        self._seconds = metrics.HELD_BACK_SECONDS.labels(group)
+    def __init__(self) -> None:
         self._told: set[tuple[TP, int]] = set()
 
-    def report(self, held: Mapping[TP, HeldBack], now_seconds: float) -> None:
-        self._records.set(sum(one.records for one in held.values()))
-        self._seconds.set(max((now_seconds - one.since_seconds for one in held.values()), default=0.0))
+    def report(self, group: str, held: Mapping[TP, HeldBack], now_seconds: float) -> None:
+        longest_seconds = max((now_seconds - one.since_seconds for one in held.values()), default=0.0)
+        metrics.HELD_BACK_RECORDS.labels(group).set(sum(one.records for one in held.values()))
+        metrics.HELD_BACK_SECONDS.labels(group).set(longest_seconds)
         there = {(tp, one.stable) for tp, one in held.items()}
         for tp, stable in self._told - there:
             event(log, "transaction.over", topic=tp.topic, partition=tp.partition, offset=stable)

@@ -76,7 +76,7 @@ class Watchdog:
         self._runtime = runtime
         self._progress = Progress(time.monotonic())
         self._fetches = StandingStill()
-        self._held_back = HeldBackReport(runtime.group)
+        self._held_back = HeldBackReport()
 
     async def run(self) -> None:
         """Until something is wrong, which then ends the process."""
@@ -105,7 +105,7 @@ class Watchdog:
         lags = fetcher.lag()
         held = fetcher.held_back()
         metrics.LAG_RECORDS.labels(self._runtime.group).set(sum(lags.values()))
-        self._held_back.report(held, now)
+        self._held_back.report(self._runtime.group, held, now)
         due = {tp: records - (held[tp].records if tp in held else 0) for tp, records in lags.items()}
         lag = sum(records for tp, records in due.items() if tp.topic not in self._runtime.unwatched)
         why = self._whole(lag, now) or self._call(now) or self._fetch(fetcher, now) or self._rebalance(now)
