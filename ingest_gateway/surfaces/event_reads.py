@@ -11,6 +11,7 @@ that may be among it nobody can say that it is not there. Whatever else takes lo
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TypeVar
 
@@ -29,7 +30,7 @@ from schemas.entities import Stream
 from schemas.topics import parse_stream_topic
 
 INCOMPLETE_HEADER = "Atlas-Incomplete"
-LOOK_SECONDS = 0.1
+LOOK_SECONDS, SHORT_SECONDS = 0.1, 0.01
 PATIENCE_SECONDS = 0.5
 """With a transaction that is open, of a read that can be answered without what waits for it. Most last less."""
 HELD_BACK = "Events of {} wait for a Kafka producer's open transaction. Please ask again."
@@ -62,21 +63,23 @@ class Wait:
         if await self._passed(self._targets, min(LOOK_SECONDS, max(0.0, left_seconds))):
             self.held = set()
             return True
-        try:
+        with contextlib.suppress(LogUnavailable, TimeoutError):  # it may be there again in time
             async with asyncio.timeout_at(self._deadline + LOOK_SECONDS):
-                ends = await self._services.events.stream_ends(self._targets)
-                readable = {tp: min(target, ends[tp].stable) for tp, target in self._targets.items() if tp in ends}
-                is_read = await self._is_read(readable)
-        except (LogUnavailable, TimeoutError):
-            raise self.behind() from None
-        self.held = {tp for tp, end in readable.items() if end < self._targets[tp]}
-        if is_read and all(ends[tp].held_seconds >= self._patience_seconds for tp in self.held):
-            return True
+                if await self._is_all_that_can_be_read():
+                    return True
         if left_seconds <= 0:
             raise self.behind()
-        if is_read:
-            await asyncio.sleep(min(LOOK_SECONDS, left_seconds))
+        await asyncio.sleep(SHORT_SECONDS)
         return False
+
+    async def _is_all_that_can_be_read(self) -> bool:
+        """Of partitions that are there; one that the broker knows nothing of is not read. Raises LogUnavailable."""
+        ends = await self._services.events.stream_ends(self._targets)
+        readable = {tp: min(target, ends[tp].stable) for tp, target in self._targets.items() if tp in ends}
+        self.held = {tp for tp, end in readable.items() if end < self._targets[tp]}
+        if len(readable) < len(self._targets) or not await self._is_read(readable):
+            return False
+        return all(ends[tp].held_seconds >= self._patience_seconds for tp in self.held)
 
     def behind(self) -> Refused:
         return READ_MODEL_BEHIND.refused(HELD_BACK.format(", ".join(self.names())) if self.held else None)
@@ -106,13 +109,16 @@ async def wait_for_writes(
     if any(topic not in view.streams_by_topic for topic, _partition, _offset in named):
         await read_control_on(services)
     targets: dict[Partition, int] = {}
-    for topic, partition, offset in (*services.events.newest(principal.workspace, principal.environment), *named):
-        stream = view.streams_by_topic.get(topic)  # none: it was deleted, and with it what stood there
-        if stream is not None and is_about(stream.name):
+    newest = services.events.newest(principal.workspace, principal.environment)
+    known = [place for place in newest if place[0] in view.streams_by_topic]  # others were deleted, records and all
+    for topic, partition, offset in (*known, *named):
+        place = parse_stream_topic(topic)
+        if place is not None and is_about(place.stream):
             targets[topic, partition] = max(offset + 1, targets.get((topic, partition), 0))
     if not targets:
         return
-    streams = [view.streams_by_topic[topic] for topic in {topic for topic, _partition in targets}]
+    topics = {topic for topic, _partition in targets}
+    streams = [view.streams_by_topic[topic] for topic in topics if topic in view.streams_by_topic]
     wait = Wait(services, streams, targets, PATIENCE_SECONDS)
     await wait.until_over()
     if wait.held:
@@ -157,12 +163,14 @@ async def look_until_sure(
 
 async def _present_ends(services: Services, streams: Iterable[Stream]) -> dict[Partition, int]:
     partitions = [(stream.topic, number) for stream in streams for number in range(services.settings.partitions)]
-    try:
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(services.settings.read_timeout_seconds):
-            ends = await services.events.stream_ends(partitions)
-    except (LogUnavailable, TimeoutError):
-        raise READ_MODEL_BEHIND.refused() from None
-    return {tp: end.high for tp, end in ends.items() if end.high > 0}
+            while True:
+                with contextlib.suppress(LogUnavailable):
+                    ends = await services.events.stream_ends(partitions)
+                    return {tp: end.high for tp, end in ends.items() if end.high > 0}
+                await asyncio.sleep(LOOK_SECONDS)
+    raise READ_MODEL_BEHIND.refused()
 
 
 async def add_incomplete(request: web.Request, response: web.StreamResponse) -> None:
