@@ -17,8 +17,10 @@ from ingest_gateway.surfaces.events.app import EVENTS
 from ingest_gateway.surfaces.served import serving
 from operations.control_reader import ControlReader
 from processors.projection.decide import project
+from schemas.topics import Topic
 from tests.contract.gateway.conftest import Answer, Gateway
 from tests.support.events import an_event
+from tests.support.kafka_topics import produce
 from tests.support.log_records import a_decision, decided
 from tests.support.until import until
 
@@ -232,7 +234,8 @@ async def test_a_stream_that_was_deleted_with_undecided_records_holds_no_list_ba
     await publish(gateway, "orders")
     topic = topic_of(gateway, "orders")
     view = gateway.clients.control.view
-    await asyncio.to_thread(gateway.control.delete, view.streams_by_topic[topic].to_entity().key)
+    key = view.streams_by_topic[topic].to_entity().key
+    await asyncio.to_thread(produce, gateway.settings.kafka, Topic.CONTROL, None, key=key)
     await until(lambda: topic not in view.streams_by_topic)
     assert (await gateway.ask("GET", "/v1/events")).status == 200
     assert (await get(gateway)).status == 404
