@@ -15,6 +15,7 @@ from tests.support.events import an_event
 from tests.support.ports import free_port, free_port_base
 
 TIMES = 20
+PATIENCE = {"ATLAS_VERDICT_TIMEOUT_SECONDS": "30", "ATLAS_READ_TIMEOUT_SECONDS": "20"}
 UNKNOWN = "01HX9YQK2T7V3M4ZB6F5N0WJ1A"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -42,10 +43,11 @@ class Pair:
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     home = tmp_path_factory.mktemp("two-gateways")
-    with System(home, free_port_base()) as atlas:
+    with System(home, free_port_base(), PATIENCE) as atlas:
         ports = {surface: free_port() for surface in ("events", "work", "spine")}
         env = {
             **os.environ,
+            **PATIENCE,
             **{f"ATLAS_{surface.upper()}_PORT": str(port) for surface, port in ports.items()},
             "ATLAS_HOME": str(home),
             "ATLAS_KAFKA": atlas.dev["kafka"],
@@ -90,7 +92,7 @@ def test_a_stream_and_its_first_event(pair: Pair) -> None:
 
 def test_entities(pair: Pair) -> None:
     for number in range(TIMES):
-        body = {"id": f"wf_{number}", "name": f"{number}", "kind": "kafka", "topic": f"made-{number}"}
+        body = {"id": f"wf_{number}", "name": f"{number}", "url": f"http://127.0.0.1:9/{number}"}
         pair.made("events", "/v1/workflows", body)
         assert pair.found("events", f"/v1/workflows/wf_{number}") == 200
     assert pair.found("events", "/v1/workflows/wf_of_nobody") == 404
