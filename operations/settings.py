@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from operations.kafka_security import Cluster, read_security
+from operations.private_files import make_home, write_whole
 from schemas.ladders import LADDERS, EndpointClass, Ladder, LadderInvalid, read_ladders
 from schemas.limits import Overrides, OverridesInvalid, Quota, read_overrides
 from schemas.networks import Network, read_network
@@ -209,13 +210,18 @@ def home_directory(env: Mapping[str, str]) -> Path:
 
 
 def ensure_master_key(home: Path) -> bytes:
-    """The installation's master key, made once (mode 600) where there is none. Only `atlas up` and tests make one."""
+    """The installation's master key, made once where there is none: of two processes that make one at once both get
+    the same. Only `atlas up` and tests make one. Raises SettingsInvalid where the file has none in it.
+    """
     path = home / "master.key"
-    home.mkdir(parents=True, exist_ok=True)
+    make_home(home)
     if not path.exists():
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_hex(32) + "\n")
-    return bytes.fromhex(path.read_text().strip())
+        write_whole(path, f"{secrets.token_hex(32)}\n".encode(), replace=False)
+    faults: list[str] = []
+    key = _master_key({}, home, faults)
+    if faults:
+        raise SettingsInvalid("\n".join(faults))
+    return key
 
 
 def _master_key(env: Mapping[str, str], home: Path, faults: list[str]) -> bytes:
@@ -227,7 +233,8 @@ def _master_key(env: Mapping[str, str], home: Path, faults: list[str]) -> bytes:
         faults.append(f"ATLAS_MASTER_KEY is not set and {path} does not exist: `atlas up` makes one")
         return b""
     if not re.fullmatch(r"[0-9a-f]{64}", written):
-        faults.append("ATLAS_MASTER_KEY must be 64 hexadecimal digits")
+        where = "ATLAS_MASTER_KEY" if "ATLAS_MASTER_KEY" in env else str(path)
+        faults.append(f"{where} must be 64 hexadecimal digits")
         return b""
     return bytes.fromhex(written)
 

@@ -18,6 +18,7 @@ from confluent_kafka.admin import AdminClient
 
 from deploy.local import jars
 from deploy.local.spawn import end, end_now, last_lines, spawn, wait_until
+from operations.private_files import write_whole
 
 SERVING_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 10.0
@@ -70,7 +71,7 @@ class Broker:
         values = {"port": self.port, "controller_port": self.controller_port, "data": self.home / "data"}
         for name, value in values.items():
             template = template.replace("{" + name + "}", str(value))
-        self._properties.write_text(template)
+        write_whole(self._properties, template.encode())
         if not self._meta.exists():
             self._format(class_path)
 

@@ -19,7 +19,6 @@ from aiohttp import web
 
 from ingest_gateway import metrics
 from ingest_gateway.http.faults import Refused
-from ingest_gateway.identity.principals import Principal
 from ingest_gateway.log.ends import Partition
 from ingest_gateway.log.event_log import LogUnavailable
 from ingest_gateway.services import Services
@@ -27,6 +26,7 @@ from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
 from ingest_gateway.surfaces.named_positions import named_positions
 from ingest_gateway.surfaces.requests import read_control_on
 from schemas.entities import Stream
+from schemas.principals import Principal
 from schemas.topics import parse_stream_topic
 
 INCOMPLETE_HEADER = "Atlas-Incomplete"

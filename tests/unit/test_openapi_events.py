@@ -119,7 +119,12 @@ class TestRoutesAreHeldToTheDocument:
             hold_to({**CREDENTIALS, "paths": {"/x": {"post": document}}}, [web.post("/x", _handler, name="send")])
 
     def test_a_route_or_an_operation_of_its_own_does_not_start(self) -> None:
-        operation = {"operationId": "look", "x-required-scopes": ["a:b"], "x-ratelimit-class": "events"}
+        operation = {
+            "operationId": "look",
+            "x-required-scopes": ["a:b"],
+            "x-ratelimit-class": "events",
+            "x-reach": "asked",
+        }
         with pytest.raises(ContractBroken, match="GET /y has no route; POST /x is not in the document"):
             hold_to({**CREDENTIALS, "paths": {"/y": {"get": operation}}}, [web.post("/x", _handler, name="send")])
 

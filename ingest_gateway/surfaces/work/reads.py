@@ -13,7 +13,6 @@ import orjson
 from aiohttp import web
 
 from ingest_gateway.http.faults import FieldFault
-from ingest_gateway.identity.principals import Principal
 from ingest_gateway.log.event_log import LogUnavailable
 from ingest_gateway.read_model import Position, ReadModelUnavailable
 from ingest_gateway.read_model.cursors import CursorInvalid, Cursors
@@ -25,6 +24,7 @@ from ingest_gateway.surfaces.work.faults import invalid
 from ingest_gateway.surfaces.work.writes import WRITES
 from schemas.commands import workspace_key
 from schemas.partitioner import partition_for
+from schemas.principals import Principal
 from schemas.topics import Topic
 
 LIMIT_MAX, LIMIT_DEFAULT = 100, 50

@@ -36,6 +36,7 @@ from ingest_gateway.surfaces.burn.edge.shapes import Shaped
 from ingest_gateway.surfaces.burn.edge.telemetry import Caller, TelemetryOut
 from ingest_gateway.surfaces.burn.edge.upstream import url_of
 from ingest_gateway.surfaces.burn.faults import CODES
+from ingest_gateway.surfaces.reach import WORKSPACE, require_reach
 from operations.logs import event
 from schemas.burn import Settle
 from schemas.guardrail_policy import BudgetMode, Layer
@@ -116,6 +117,8 @@ class EdgeProxy:
             authenticate = self._services.authenticate
             principal = authenticate.known(request) or await authenticate.find(request)
             require_scope(principal, WRITE_SCOPE)
+            if principal.is_limited:
+                require_reach(request, principal, WORKSPACE)
             return Caller(principal.workspace, principal.key_id)
         written = request.headers.getall(self._presentation.header, ())
         credential = self._presentation.read(written[0]) if len(written) == 1 else None
