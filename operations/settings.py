@@ -108,6 +108,7 @@ class Settings:
     retry_ladders: Mapping[EndpointClass, Ladder]
     replays_per_second: int
     max_waiters: int
+    drain_seconds: float
     rate_limits: bool
     rate_overrides: Overrides
     log_level: str
@@ -157,6 +158,7 @@ class Settings:
             retry_ladders=_retry_ladders(env, faults),
             replays_per_second=_integer(env, "ATLAS_REPLAYS_PER_SECOND", 100, 1, 100_000, faults) or 100,
             max_waiters=_integer(env, "ATLAS_MAX_WAITERS", 20_000, 1, 1_000_000, faults) or 20_000,
+            drain_seconds=_seconds(env, "ATLAS_DRAIN_SECONDS", 10.0, faults, least=0.0),
             rate_limits=_on_or_off(env, "ATLAS_RATE_LIMITS", faults),
             rate_overrides=_rate_overrides(env, faults),
             log_level=env.get("ATLAS_LOG_LEVEL", "INFO").upper(),
@@ -286,13 +288,14 @@ def _rate_overrides(env: Mapping[str, str], faults: list[str]) -> Overrides:
     return overrides
 
 
-def _seconds(env: Mapping[str, str], name: str, default: float, faults: list[str]) -> float:
+def _seconds(env: Mapping[str, str], name: str, default: float, faults: list[str], least: float | None = None) -> float:
+    """`least`: None where it must be above 0."""
     written = env.get(name)
     if written is None or written == "":
         return default
-    if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", written) and float(written) > 0:
+    if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", written) and (float(written) > 0 or least == 0):
         return float(written)
-    faults.append(f"{name} must be a number of seconds above 0, not {written!r}")
+    faults.append(f"{name} must be a number of seconds{'' if least == 0 else ' above 0'}, not {written!r}")
     return default
 
 

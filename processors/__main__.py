@@ -2,6 +2,7 @@
 
 Starts the operations port first, so that `/readyz` answers from the beginning, then the reader of `control`, then
 Faust. Ends 0 after SIGTERM or SIGINT (running batches finish, offsets are committed) and 1 when an agent failed.
+A second signal ends it at once.
 """
 
 import asyncio
@@ -9,7 +10,6 @@ import gc
 import importlib
 import logging
 import os
-import signal
 import sys
 from collections.abc import Coroutine
 from typing import Any
@@ -21,6 +21,7 @@ from operations import logs
 from operations.operations_port import serve_operations
 from operations.schema_registry import use_registry
 from operations.settings import Settings, SettingsInvalid
+from operations.stop_signals import on_stop_signals
 from operations.topic_admin import NEVER, ensure_topics
 from processors.runtime.runtime import Runtime
 from processors.runtime.watchdog import Watchdog
@@ -36,9 +37,8 @@ async def run(settings: Settings, group: str) -> int:
     runtime = Runtime(settings, group)
     operations = await serve_operations(runtime.readiness, settings.host, settings.metrics_port)
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    on_stop_signals(lambda _number: stop.set())
+    runtime.readiness.require("stop", lambda: "stopping" if stop.is_set() else None)
     try:
         if not await _done_before(stop, _set_up(runtime)):
             return 0

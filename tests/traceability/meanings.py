@@ -48,6 +48,10 @@ SETTINGS = {
     "ATLAS_ATTEMPT_TIMEOUT_SECONDS": "How long an endpoint may take for one attempt, answer included.",
     "ATLAS_REPLAYS_PER_SECOND": "Events a second that bulk replays of a lifecycle process hand to delivery (100).",
     "ATLAS_MAX_WAITERS": "How many requests may wait for a verdict in one gateway; more get 503.",
+    "ATLAS_DRAIN_SECONDS": (
+        "How long a gateway serves on after SIGTERM while `/readyz` says draining, so that load balancers turn away; "
+        "in the second half each answer is its connection's last. `atlas up` sets 0."
+    ),
     "ATLAS_RATE_LIMITS": "off lets everybody ask as often as they like; shares are not dealt then either.",
     "ATLAS_RATE_OVERRIDES": (
         'Quotas other than the classes\' own, by workspace (`*`: all) and class: `{"*": {"events": 6000}}`, or '
