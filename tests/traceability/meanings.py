@@ -80,7 +80,8 @@ SETTINGS = {
     "CF_KV_NAMESPACE_ID": "The namespace that edge workers read as `GUARDRAIL_FLAGS`.",
     "CF_API_TOKEN": "A token that may write to the namespace.",
     "CF_API_URL": "Where Cloudflare's API is.",
-    "ATLAS_CACHE": "Where the broker's jars are kept for several checkouts.",
+    "ATLAS_CACHE": "Where the broker's jars are kept for several checkouts, those of all versions side by side.",
+    "ATLAS_KAFKA_VERSION": "The broker of `atlas up`: 4.1.0, 4.3.1 or 4.4.0. An older one refuses the data of a newer.",
 }
 
 # Where a default isn't a field of Settings of the same name, or is better told in other words.
@@ -98,6 +99,7 @@ DEFAULTS = {
     "ATLAS_ALLOWED_HOSTS": "",
     "ATLAS_TRUSTED_PROXIES": "",
     "ATLAS_CACHE": "deploy/kafka/jars",
+    "ATLAS_KAFKA_VERSION": "4.1.0",
     "ATLAS_RATE_LIMITS": "on",
     "ATLAS_RETRY_LADDER": "",
     "ATLAS_RATE_OVERRIDES": "",
