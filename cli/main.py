@@ -1,21 +1,53 @@
 """The `atlas` command. Each group of commands is a file of its own beside this one, listed here."""
 
 import logging
+from typing import Any
 
 import click
 
-from cli import dead_letters, edge, export, guardrails, keys, limits, listen, read_model, run, tables, workspaces
-from operations.kafka_clients import LIBRDKAFKA_LOG
+from cli import (
+    dead_letters,
+    edge,
+    export,
+    guardrails,
+    keys,
+    limits,
+    listen,
+    read_model,
+    run,
+    status,
+    tables,
+    workspaces,
+)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """Whatever a command does not expect but an operator can mend is told in a sentence; a bug keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            from operations.endings import ending_of
+
+            found = ending_of(error)
+            if found is None:
+                raise
+            ending, said = found
+            raise click.ClickException(f"{said.rstrip('.')}. {ending.advice}") from error
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Atlas: an event platform on a Kafka log."""
-    LIBRDKAFKA_LOG.addHandler(logging.NullHandler())  # what fails is told once, by the command
+    logging.getLogger().addHandler(logging.NullHandler())  # what fails is told once, by the command
 
 
 for command in (
     *run.COMMANDS,
+    *status.COMMANDS,
     *listen.COMMANDS,
     *limits.COMMANDS,
     *tables.COMMANDS,

@@ -21,7 +21,6 @@ from ingest_gateway.stopping import Stop
 from ingest_gateway.surfaces.served import serving
 from operations import logs
 from operations.operations_port import Readiness, serve_operations
-from operations.schema_registry import RegistryUnusable
 from operations.settings import Settings, SettingsInvalid
 from operations.stop_signals import on_stop_signals
 
@@ -49,8 +48,6 @@ async def run(settings: Settings) -> int:
                 await stop.asked.wait()
                 if listeners:
                     await stop.drained(listeners.end_connections)
-    except RegistryUnusable as error:
-        stop.fail(f"schema registry: {error}")
     finally:
         await operations.cleanup()
     return stop.exit_code
@@ -66,13 +63,18 @@ async def _either(wanted: Coroutine[Any, Any, object], stopped: Coroutine[Any, A
 
 
 def main() -> None:
+    logs.configure("gateway")
     try:
         settings = Settings.from_env(os.environ, "gateway")
-    except SettingsInvalid as invalid:
-        sys.exit(f"gateway: {invalid}")
-    logs.configure("gateway", settings.log_level)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        sys.exit(runner.run(run(settings)))
+        logs.configure("gateway", settings.log_level)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            code = runner.run(run(settings))
+    except Exception as error:
+        from operations.endings import log_ending
+
+        log_ending(log, "gateway.failed", error)
+        code = 2 if isinstance(error, SettingsInvalid) else 1
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -35,11 +35,12 @@ TOPICS_AGAIN_SECONDS = 1.0
 
 async def run(settings: Settings, group: str) -> int:
     runtime = Runtime(settings, group)
-    operations = await serve_operations(runtime.readiness, settings.host, settings.metrics_port)
     stop = asyncio.Event()
     on_stop_signals(lambda _number: stop.set())
     runtime.readiness.require("stop", lambda: "stopping" if stop.is_set() else None)
+    operations = None
     try:
+        operations = await serve_operations(runtime.readiness, settings.host, settings.metrics_port)
         if not await _done_before(stop, _set_up(runtime)):
             return 0
         await runtime.app.start()
@@ -50,11 +51,12 @@ async def run(settings: Settings, group: str) -> int:
         _settle_collector()
         logs.event(log, "process.started", group=group)
         return await _until_ended(runtime, stop, watching)
-    except Exception:
-        log.exception("process.failed", extra={"facts": {"group": group}})
+    except Exception as error:
+        _log_ending(error, group)
         return 1
     finally:
-        await operations.cleanup()
+        if operations is not None:
+            await operations.cleanup()
 
 
 async def _set_up(runtime: Runtime) -> None:
@@ -113,7 +115,7 @@ async def _until_ended(runtime: Runtime, stop: asyncio.Event, watching: "asyncio
     for task in (stopped, crashed, watching):
         task.cancel()
     if error is not None:
-        log.error("process.failed", exc_info=error, extra={"facts": {"group": runtime.group}})
+        _log_ending(error, runtime.group)
         return 1
     for callback in runtime.stopping:
         await callback()
@@ -125,6 +127,13 @@ async def _until_ended(runtime: Runtime, stop: asyncio.Event, watching: "asyncio
     runtime.tables.close()
     logs.event(log, "process.stopped", group=runtime.group)
     return 0
+
+
+def _log_ending(error: BaseException, group: str) -> None:
+    from operations.endings import log_ending
+    from processors.endings import ENDINGS
+
+    log_ending(log, "process.failed", error, ENDINGS, group=group)
 
 
 async def _crashed(runtime: Runtime) -> None:
@@ -140,7 +149,8 @@ def main() -> int:
     try:
         settings = Settings.from_env(os.environ, group)
     except SettingsInvalid as error:
-        print(error, file=sys.stderr)
+        logs.configure(group)
+        _log_ending(error, group)
         return 2
     logs.configure(group, settings.log_level)
     loop = uvloop.new_event_loop()

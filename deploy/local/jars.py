@@ -3,8 +3,8 @@
 `ATLAS_KAFKA_VERSION` chooses among the versions that deploy/kafka has a `<version>.sha256` of. The jars are kept in
 `$ATLAS_CACHE/kafka-jars`, by default in deploy/kafka/jars, those of all versions side by side: their names carry their
 versions. A fetch goes into a directory beside it and is moved in, jar by jar, once all of it is right; whatever else is
-in the folder is somebody else's and stays. Java and Maven are installed through the system's package manager when they are
-missing and we may; otherwise ToolMissing carries the exact command to type.
+in the folder is somebody else's and stays. Java and Maven are installed through the system's package manager when they
+are missing and we may; otherwise ToolMissing carries the exact command to type.
 """
 
 import fcntl

@@ -81,6 +81,7 @@ SETTINGS = {
     "CF_API_TOKEN": "A token that may write to the namespace.",
     "CF_API_URL": "Where Cloudflare's API is.",
     "ATLAS_CACHE": "Where the broker's jars are kept for several checkouts, those of all versions side by side.",
+    "ATLAS_STATUS_TARGETS": "Operations ports (`host:port`, commas between) that `atlas status` asks besides Kafka.",
     "ATLAS_KAFKA_VERSION": "The broker of `atlas up`: 4.1.0, 4.3.1 or 4.4.0. An older one refuses the data of a newer.",
 }
 
@@ -100,6 +101,7 @@ DEFAULTS = {
     "ATLAS_TRUSTED_PROXIES": "",
     "ATLAS_CACHE": "deploy/kafka/jars",
     "ATLAS_KAFKA_VERSION": "4.1.0",
+    "ATLAS_STATUS_TARGETS": "",
     "ATLAS_RATE_LIMITS": "on",
     "ATLAS_RETRY_LADDER": "",
     "ATLAS_RATE_OVERRIDES": "",
