@@ -62,7 +62,9 @@ def _group(client: AdminClient, name: str) -> GroupState:
     try:
         found = described.result()
         state, members = found.state.name.lower(), len(found.members)
-    except KafkaException:  # brokers of Kafka 4 say "there is no such group" of one that nobody has ever joined
+    except KafkaException:  # a broker says so, or "dead", of a group that nobody has joined
+        state, members = "dead", 0
+    if state == "dead":
         return GroupState(name, "none", 0, None)
     return GroupState(name, state, members, _lag(client, name))
 

@@ -155,8 +155,12 @@ def main() -> int:
     logs.configure(group, settings.log_level)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    # Not asyncio.run, which then cancels all tasks and waits for them: Faust's start themselves again, for ever.
-    return loop.run_until_complete(run(settings, group))
+    try:
+        # Not asyncio.run, which then cancels all tasks and waits for them: Faust's start themselves again, for ever.
+        return loop.run_until_complete(run(settings, group))
+    except Exception as error:
+        _log_ending(error, group)
+        return 1
 
 
 if __name__ == "__main__":

@@ -42,9 +42,8 @@ def the_one_line(lines: list[str]) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("module", [GATEWAY, CONTROL], ids=["gateway", "control"])
-async def test_a_setting_that_cannot_be_used(module: tuple[str, ...], tmp_path: Path) -> None:
-    code, lines = await ended(module, tmp_path, ATLAS_PARTITIONS="none", ATLAS_LOG_LEVEL="loud")
+async def test_a_setting_that_cannot_be_used(tmp_path: Path) -> None:
+    code, lines = await ended(GATEWAY, tmp_path, ATLAS_PARTITIONS="none", ATLAS_LOG_LEVEL="loud")
     line = the_one_line(lines)
     assert (code, line["reason"]) == (2, "settings")
     assert "ATLAS_PARTITIONS" in line["error"] and "ATLAS_LOG_LEVEL" in line["error"]
@@ -60,9 +59,8 @@ async def test_an_operations_port_that_is_taken(module: tuple[str, ...], tmp_pat
     assert port in line["error"] and line["advice"]
 
 
-@pytest.mark.parametrize("module", [GATEWAY, CONTROL], ids=["gateway", "control"])
-async def test_a_schema_registry_that_is_away(module: tuple[str, ...], tmp_path: Path) -> None:
-    code, lines = await ended(module, tmp_path, SCHEMA_REGISTRY_URL=f"http://127.0.0.1:{free_port()}")
+async def test_a_schema_registry_that_is_away(tmp_path: Path) -> None:
+    code, lines = await ended(CONTROL, tmp_path, SCHEMA_REGISTRY_URL=f"http://127.0.0.1:{free_port()}")
     line = the_one_line(lines)
     assert (code, line["reason"]) == (1, "schema_registry")
 
