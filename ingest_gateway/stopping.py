@@ -50,7 +50,7 @@ class Stop:
     async def drained(self, end_connections: Callable[[], None]) -> None:
         """Returns when the listeners may stop. `end_connections` is called when the first half is over."""
         half_seconds = self._drain_seconds / 2
-        logs.event(log, "gateway.draining", seconds=0.0 if self._no_drain.is_set() else self._drain_seconds)
+        logs.event(log, "gateway.stopping", drain_seconds=0.0 if self._no_drain.is_set() else self._drain_seconds)
         await self._passes(half_seconds)
         end_connections()
         await self._passes(half_seconds)

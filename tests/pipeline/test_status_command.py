@@ -33,9 +33,7 @@ def test_an_installation_is_seen_through_its_kafka(own_broker: Broker, tmp_path:
         assert lines["process", port].endswith("ready") and "no answer" in lines["process", silent]
         assert control.stop() == 0
         stopped = status(own_broker.bootstrap, tmp_path).output
-        assert "0 members" in stopped.split("control")[-1].splitlines()[0], (
-            "it left its group"
-        )
+        assert "0 members" in stopped.split("control")[-1].splitlines()[0], "it left its group"
     finally:
         control.kill()
 
