@@ -27,7 +27,14 @@ def status(targets: tuple[str, ...], cluster: bool) -> None:
     """Say whether each process serves; the exit code is 0 when all is well."""
     from deploy.local import dev_file
 
-    content = None if targets or cluster else dev_file.read(home_directory(os.environ))
+    home = home_directory(os.environ)
+    content = None if targets or cluster else dev_file.read(home)
+    is_told_where = bool(targets or cluster or os.environ.keys() & {"ATLAS_KAFKA", "ATLAS_STATUS_TARGETS"})
+    if content is None and not is_told_where:
+        raise click.ClickException(
+            f"Atlas does not run in {home} (there is no {dev_file.FILE_NAME}). Start it: atlas up. Or say where "
+            "else to look: ATLAS_KAFKA, --operations host:port"
+        )
     lines = _of_development(content["metrics"]) if content is not None else _of_installation(targets)
     well = True
     for fine, line in lines:
