@@ -3,7 +3,7 @@
 import asyncio
 import concurrent.futures
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -124,6 +124,19 @@ class TopicAdmin:
             if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 return None
             raise
+
+    async def partition_counts(self, names: Collection[str]) -> dict[str, int]:
+        """Of those topics that there are."""
+        counts: dict[str, int] = {}
+        if names:
+            asked = self._client.describe_topics(TopicCollection(list(names)), request_timeout=self._timeout_seconds)
+            for name, future in asked.items():
+                try:
+                    counts[name] = len((await _result(future)).partitions)
+                except KafkaException as error:
+                    if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                        raise
+        return counts
 
     async def configure(self, name: str, config: dict[str, str]) -> None:
         """Sets these entries and leaves the others as they are."""
