@@ -9,13 +9,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from aiokafka.errors import (
-    IllegalGenerationError,
-    KafkaError,
-    RebalanceInProgressError,
-    UnknownMemberIdError,
-    UnknownTopicOrPartitionError,
-)
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers.aiokafka import ensure_aiokafka_TP
 from faust.types import TP
@@ -24,19 +18,25 @@ from operations.logs import Sparse
 
 sparse = Sparse(logging.getLogger(__name__))
 AT_ONCE = 1_000  # partitions; the broker writes what one request commits in one batch
-AGAIN_SECONDS = 0.1
+TRIES, AGAIN_SECONDS = 20, 0.1
 
 
 async def committed_offsets(coordinator: Any, tps: Iterable[TP]) -> dict[TP, int | None]:
     """In one request: `committed` makes one a partition, which with a hundred streams takes a rebalance seconds."""
     wanted = {ensure_aiokafka_TP(tp): tp for tp in tps}
-    found = await coordinator.fetch_committed_offsets(list(wanted))
+    while True:
+        try:
+            found = await coordinator.fetch_committed_offsets(list(wanted))
+            break
+        except KafkaError as error:  # aiokafka itself asks again after the answers that it knows
+            sparse.event("offsets.unreachable", "unreachable", why=repr(error))
+            await asyncio.sleep(AGAIN_SECONDS)
     return {tp: found[asked].offset if asked in found else None for asked, tp in wanted.items()}
 
 
 async def commit_offsets(coordinator: Any, offsets: Mapping[TP, int]) -> set[TP]:
-    """Returns those that the group has now: none while it rebalances, none of a topic that is gone. Raises KafkaError
-    for what will not pass.
+    """Returns those that the group has now: none while it rebalances or its coordinator is away, none of a topic that
+    is gone. What is left out is committed with the next commit, or read again.
     """
     tps, committed = list(offsets), set[TP]()
     for first in range(0, len(tps), AT_ONCE):
@@ -46,20 +46,21 @@ async def commit_offsets(coordinator: Any, offsets: Mapping[TP, int]) -> set[TP]
 
 async def _commit(coordinator: Any, offsets: dict[TP, int]) -> set[TP]:
     wanted = {ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items()}
-    while True:
-        await coordinator.ensure_coordinator_known()
+    failed: KafkaError | None = None
+    for _ in range(TRIES):
         try:
             async with coordinator._commit_lock:
-                await asyncio.shield(coordinator._do_commit_offsets(None, wanted))
+                await coordinator._do_commit_offsets(None, wanted)
             return set(offsets)
         except UnknownTopicOrPartitionError:
             return await _commit_topic_by_topic(coordinator, offsets)
-        except (UnknownMemberIdError, IllegalGenerationError, RebalanceInProgressError):
-            return set()
         except KafkaError as error:
+            failed = error
             if not error.retriable:
-                raise
-            await asyncio.sleep(AGAIN_SECONDS)
+                break
+        await asyncio.sleep(AGAIN_SECONDS)
+    sparse.event("commit.failed", "failed", why=repr(failed))
+    return set()
 
 
 async def _commit_topic_by_topic(coordinator: Any, offsets: dict[TP, int]) -> set[TP]:

@@ -147,6 +147,8 @@ class Consumer(driver.Consumer):
         return given | self._beside if given else given
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        if self.fetcher is not None:
+            await self.commit_and_end_transactions()
         await super().on_partitions_revoked(revoked | self._beside)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
@@ -186,7 +188,7 @@ class Consumer(driver.Consumer):
                 return False
             self._beside = self._beside | new
             self.resume_partitions(new)
-            self.fetcher.add(offsets)
+            self.fetcher.add({tp: offset or 0 for tp, offset in offsets.items()})  # no need to ask for the first
         return True
 
     def owned_numbers(self) -> set[int]:

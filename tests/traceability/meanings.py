@@ -162,6 +162,7 @@ ERRORS = {
     "replay_limit_reached": "The workspace has as many replays under way as it may.",
     "topic_limit_reached": "The workspace has 100 topics of workflows, those deleted in the last 14 days included.",
     "topic_taken": "Another workflow writes to the topic.",
+    "topic_exists": "A Kafka topic of that name exists and can't be taken over; the message says why and what to do.",
     "event_type_limit_reached": "The org has 500 registered event types in the environment.",
     "incompatible_schema": "Events that fit the present schema may not fit the new one; the message says where.",
     "secret_not_issued": "The subscriber chose the secret, so Atlas has no other to give.",
