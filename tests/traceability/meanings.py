@@ -162,6 +162,8 @@ ERRORS = {
     "replay_limit_reached": "The workspace has as many replays under way as it may.",
     "topic_limit_reached": "The workspace has 100 topics of workflows, those deleted in the last 14 days included.",
     "topic_taken": "Another workflow writes to the topic.",
+    "stream_not_created": "The Kafka cluster refuses to make the stream's topic; the control process's log says why.",
+    "workflow_not_created": "The Kafka cluster refuses to make the topic; the control process's log says why.",
     "topic_exists": "A Kafka topic of that name exists and can't be taken over; the message says why and what to do.",
     "event_type_limit_reached": "The org has 500 registered event types in the environment.",
     "incompatible_schema": "Events that fit the present schema may not fit the new one; the message says where.",
