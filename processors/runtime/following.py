@@ -25,9 +25,12 @@ NEW_SECONDS = 30.0
 
 
 class Following:
-    def __init__(self, admin: TopicAdmin, partitions: int) -> None:
-        """`partitions`: how many each topic has. Raising it would move keys away from their entries in the tables."""
-        self._admin = admin
+    def __init__(self, make_admin: Callable[[], TopicAdmin], partitions: int) -> None:
+        """`make_admin` is called when first something is followed. `partitions`: how many each topic has; raising it
+        would move keys away from their entries in the tables.
+        """
+        self._make_admin = make_admin
+        self._admin: TopicAdmin | None = None
         self._partitions = partitions
         self._agents: dict[str, str] = {}
         self._counts: dict[str, int] = {}
@@ -63,8 +66,10 @@ class Following:
         KafkaException where no broker answers.
         """
         unknown = self._agents.keys() - self._counts.keys()
-        found = await self._admin.partition_counts(unknown)
-        self._counts |= {topic: count for topic, count in found.items() if topic in self._agents}
+        if unknown:
+            self._admin = self._admin or self._make_admin()
+            found = await self._admin.partition_counts(unknown)
+            self._counts |= {topic: count for topic, count in found.items() if topic in self._agents}
         raised = {topic for topic, count in self._counts.items() if count > self._partitions}
         if raised:
             raise more_than_before(raised, self._partitions)

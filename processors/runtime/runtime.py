@@ -83,7 +83,7 @@ class Runtime:
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.started: list[Callable[[], Awaitable[None]]] = []
         self.stopping: list[Callable[[], Awaitable[None]]] = []
-        self.following = Following(TopicAdmin(settings.kafka), settings.partitions)
+        self.following = Following(partial(TopicAdmin, settings.kafka), settings.partitions)
         self._topics: dict[str, list[str]] = {}
         self._revoked_callbacks: list[PartitionsCallback] = []
         self._assigned_callbacks: list[PartitionsCallback] = []

@@ -160,18 +160,21 @@ class Consumer(driver.Consumer):
         assert self.fetcher is not None
         assigned = self.assignment()
         self._forget_offsets()
-        offsets = await self.first_offsets(assigned)
+        committed, offsets = await self.first_offsets(assigned)
+        self._committed |= committed
         self._draining = False
         self.fetcher.assign(offsets)
         self.settle()
 
-    async def first_offsets(self, tps: set[TP]) -> dict[TP, int | None]:
-        """Where to read these partitions from: the offsets that the group committed, or those of `start_from`."""
+    async def first_offsets(self, tps: set[TP]) -> tuple[dict[TP, int], dict[TP, int | None]]:
+        """What the group has committed of these partitions, and where to read them from: there, or where `start_from`
+        says.
+        """
         offsets = await self.membership.committed_offsets(tps)
-        self._committed |= {tp: offset for tp, offset in offsets.items() if offset is not None}
+        committed = {tp: offset for tp, offset in offsets.items() if offset is not None}
         if self.start_from is not None:
             offsets |= await self.start_from(tps)
-        return offsets
+        return committed, offsets
 
     async def read_beside(self, wanted: set[TP]) -> bool:
         """Reads exactly these partitions of topics beside the subscription, and goes on with all others. False: not
@@ -183,10 +186,11 @@ class Consumer(driver.Consumer):
         new = wanted - self._beside
         if new:
             epoch = self.fetcher.epoch
-            offsets = await self.first_offsets(new)
+            committed, offsets = await self.first_offsets(new)
             if self.fetcher.epoch != epoch or self.unsettled_since is not None:
                 return False
             self._beside = self._beside | new
+            self._committed |= committed
             self.resume_partitions(new)
             self.fetcher.add({tp: offset or 0 for tp, offset in offsets.items()})  # no need to ask for the first
         return True

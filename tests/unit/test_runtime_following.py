@@ -32,7 +32,7 @@ class Cluster:
 
 
 def following(cluster: Cluster, *topics: str) -> Following:
-    made = Following(cast(TopicAdmin, cluster), 4)
+    made = Following(lambda: cast(TopicAdmin, cluster), 4)
     made.add("agent", topics)
     return made
 
