@@ -15,6 +15,7 @@ from processors.control import metrics
 
 log = logging.getLogger(__name__)
 EVERY_SECONDS = 60.0
+NOT_MINE_SECONDS = 5.0
 
 
 class UnreadTopics:
@@ -56,4 +57,4 @@ class UnreadTopics:
                 await self.look()
             except KafkaException as error:
                 log.debug("topics can't be listed: %s", error)
-            await asyncio.sleep(EVERY_SECONDS)
+            await asyncio.sleep(EVERY_SECONDS if self._is_mine() else NOT_MINE_SECONDS)
