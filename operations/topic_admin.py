@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import logging
 import time
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -19,8 +20,10 @@ from confluent_kafka.cimpl import NewTopic
 
 from operations.existing_topics import correct_configuration, stamped_by_producers
 from operations.kafka_clients import admin_config
+from operations.logs import event
 from schemas.topics import TopicSpec
 
+log = logging.getLogger(__name__)
 ADMIN_TIMEOUT_SECONDS = 30.0
 VISIBLE_TIMEOUT_SECONDS = 5.0
 BROKER_DEFAULT_REPLICATION = -1
@@ -154,13 +157,15 @@ class TopicAdmin:
             raise
 
     async def partition_counts(self, names: Collection[str]) -> dict[str, int]:
-        """Of those topics that there are."""
+        """Of those topics that there are and that we may see."""
         counts: dict[str, int] = {}
         if names:
             asked = self._client.describe_topics(TopicCollection(list(names)), request_timeout=self._timeout_seconds)
             for name, future in asked.items():
                 try:
                     counts[name] = len((await _result(future)).partitions)
+                except TopicRefused as refused:
+                    event(log, "topic.hidden", logging.WARNING, topic=name, error=str(refused))
                 except KafkaException as error:
                     if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                         raise

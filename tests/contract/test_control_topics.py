@@ -122,6 +122,14 @@ async def test_the_longest_names_that_there_can_be_make_a_topic(admin: TopicAdmi
     assert await admin.create_topic(stream_topic_spec(topic, 1, 90))
 
 
+async def test_how_many_partitions_of_those_topics_that_there_are(kafka: str, admin: TopicAdmin) -> None:
+    topic = a_topic()
+    await admin.create_topic(stream_topic_spec(topic, PARTITIONS, 3))
+    asked = [topic.name, a_topic().name, "no/name"]
+    assert await admin.partition_counts(asked) == {topic.name: PARTITIONS}
+    assert await admin.partition_counts([]) == {}
+
+
 async def test_what_the_broker_will_never_do_is_told_apart(admin: TopicAdmin) -> None:
     name = a_topic().name
     with pytest.raises(TopicRefused):
