@@ -4,7 +4,8 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from deploy.local.broker import Broker
 from deploy.local.spawn import wait_until
@@ -88,9 +89,9 @@ def test_it_goes_on_where_an_older_version_stood_that_subscribed_to_each_stream(
     stream = a_stream()
     send(stream, 40, "before")
     ends = stream_ends(broker, stream)
-    older = Consumer({"bootstrap.servers": broker, "group.id": "admission"})
-    older.commit(offsets=ends, asynchronous=False)
-    older.close()
+    client = AdminClient({"bootstrap.servers": broker})
+    older = ConsumerGroupTopicPartitions("admission", ends)
+    client.alter_consumer_group_offsets([older])["admission"].result(TIMEOUT_SECONDS)
     send(stream, 40, "after")
     admission.start_until_ready()
     decisions = written.decisions(stream, 40)
