@@ -1,6 +1,7 @@
 """Streams that come and go while admission runs: it follows them without giving up what it has, and commits on."""
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -120,21 +121,36 @@ class ForgetfulBroker(Broker):
             properties.write("\noffsets.retention.minutes=1\noffsets.retention.check.interval.ms=1000\n")
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(400)
-@pytest.mark.parametrize("keep_seconds", [5, 3_600], ids=["committed again", "left alone"])
-def test_a_silent_streams_offsets_are_kept_by_committing_them_again(tmp_path: Path, keep_seconds: int) -> None:
-    """The group lives all the while. What is left alone is forgotten: a later start would read all of it again."""
+@pytest.fixture
+def forgetful(tmp_path: Path) -> Iterator[Broker]:
     broker = ForgetfulBroker(tmp_path / "broker", free_port(), free_port(), heap_mb=256)
     broker.start()
     ensure_base_topics(broker.bootstrap)
-    keeping = {"KEEP_OFFSETS_SECONDS": str(keep_seconds)}
-    worker = Worker("admission", broker.bootstrap, tmp_path / "home", module="tests.support.keeping_worker", **keeping)
-    worker.start_until_ready()
+    yield broker
+    broker.kill()
+
+
+@pytest.fixture
+def keeping(forgetful: Broker, tmp_path: Path) -> Iterator[Worker]:
+    worker = Worker("admission", forgetful.bootstrap, tmp_path / "home", module="tests.support.keeping_worker")
+    yield worker
+    if worker.runs:
+        worker.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("keep_seconds", [5, 3_600], ids=["committed again", "left alone"])
+def test_a_silent_streams_offsets_are_kept_by_committing_them_again(
+    forgetful: Broker, keeping: Worker, tmp_path: Path, keep_seconds: int
+) -> None:
+    """The group lives all the while. What is left alone is forgotten: a later start would read all of it again."""
+    broker = forgetful
+    keeping.set(KEEP_OFFSETS_SECONDS=str(keep_seconds))
+    keeping.start_until_ready()
     stream = LiveStream(broker.bootstrap, bytes.fromhex((tmp_path / "home" / "master.key").read_text().strip()))
     send(stream, 40)
     until_committed(broker.bootstrap, stream, 40)
     forgotten = wait_until(lambda: sum(committed(broker.bootstrap, stream).values()) < 40, FORGOTTEN_SECONDS)
     assert forgotten == (keep_seconds == 3_600)
-    assert worker.stop() == 0
-    broker.kill()
+    assert keeping.runs
