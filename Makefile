@@ -9,7 +9,7 @@ CODE := bench cli deploy ingest_gateway operations processors schemas tests
 
 .DEFAULT_GOAL := help
 .PHONY: help setup broker run test test-slow test-unit chaos lint format docs requirements bench bench-latency bench-delivery bench-auth bench-read-model bench-edge test-edge-worker lock lock-bench clean
-.PHONY: bench-spine bench-work clients client-types fuzz
+.PHONY: bench-spine bench-streams bench-work clients client-types fuzz
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -90,6 +90,9 @@ bench-spine: broker ## Matching of 100,000 subscriptions beside a loop; 50 live 
 
 bench-work: broker ## Creating a task, its verdict included, at 100 a second
 	@$(PYTHON) -m bench.work
+
+bench-streams: broker ## Keyed events while streams are created: an older commit (BASE=…) and this tree in one run
+	@$(PYTHON) -m bench.streams $(if $(BASE),--base $(BASE))
 
 client-types: $(CLIENTS) ## Write the types of the TypeScript client anew from the work API's document (needs Node and npm)
 	@tests/clients/node_modules/.bin/openapi-typescript schemas/openapi/work.yaml -o clients/typescript/openapi.d.ts

@@ -27,6 +27,17 @@ class Sent:
 
 async def send_steadily(surface: Mapping[str, Any], stream: str, rate: float, seconds: float) -> list[Sent]:
     """Every second event has an Idempotency-Key. Returns when all are answered."""
+    return await _send_all(surface, stream, rate, seconds, keyed_each=2)
+
+
+async def send_keyed(surface: Mapping[str, Any], stream: str, rate: float, seconds: float) -> list[Sent]:
+    """Every event has an Idempotency-Key. Returns when all are answered."""
+    return await _send_all(surface, stream, rate, seconds, keyed_each=1)
+
+
+async def _send_all(
+    surface: Mapping[str, Any], stream: str, rate: float, seconds: float, keyed_each: int
+) -> list[Sent]:
     headers = {"Authorization": f"Bearer {surface['live_key']}", "Content-Type": "application/json"}
     url = f"{surface['url']}/v1/events"
     interval_ns = round(1e9 / rate)
@@ -37,7 +48,7 @@ async def send_steadily(surface: Mapping[str, Any], stream: str, rate: float, se
         for number in range(round(rate * seconds)):
             due_ns = first_ns + number * interval_ns
             await asyncio.sleep(max(0.0, (due_ns - time.monotonic_ns()) / 1e9))
-            tasks.append(group.create_task(_send(session, url, stream, number, due_ns)))
+            tasks.append(group.create_task(_send(session, url, stream, number, due_ns, number % keyed_each == 0)))
     return [task.result() for task in tasks]
 
 
@@ -71,8 +82,7 @@ async def _send_batch(session: aiohttp.ClientSession, url: str, events: list[byt
     return [Sent(False, due_ns, answered_ns, status, event_id) for status, event_id in told]
 
 
-async def _send(session: aiohttp.ClientSession, url: str, stream: str, number: int, due_ns: int) -> Sent:
-    keyed = number % 2 == 0
+async def _send(session: aiohttp.ClientSession, url: str, stream: str, number: int, due_ns: int, keyed: bool) -> Sent:
     headers = {"Idempotency-Key": str(uuid.uuid4())} if keyed else None
     event_id = ""
     try:

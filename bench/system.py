@@ -31,15 +31,17 @@ class SystemFailed(Exception):
 
 
 class System:
-    """`dev` is what dev.json says. Ports are `port_base` and the 29 after it."""
+    """`dev` is what dev.json says. Ports are `port_base` and the 29 after it. `root`: the source tree that it is."""
 
-    def __init__(self, home: Path, port_base: int, env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, home: Path, port_base: int, env: Mapping[str, str] | None = None, root: Path = ROOT) -> None:
         self.home = home
+        self._root = root
         self.output = home / "up.log"
         self._env = {
             **os.environ,
             "ATLAS_ALLOW_PRIVATE_TARGETS": "1",  # receivers are on this machine
             "ATLAS_RATE_OVERRIDES": NO_LIMIT_IN_SIGHT,
+            "PYTHONPATH": str(root),
             **(env or {}),
             "ATLAS_HOME": str(home),
             "ATLAS_PORT_BASE": str(port_base),
@@ -67,7 +69,7 @@ class System:
         """Returns when all of it serves. Raises SystemFailed."""
         command = [sys.executable, "-m", "cli.main", "up"]
         self._process = process = spawn(
-            command, log=self.output, env=self._env, cwd=ROOT, when_parent_dies=signal.SIGTERM
+            command, log=self.output, env=self._env, cwd=self._root, when_parent_dies=signal.SIGTERM
         )
         wait_until(lambda: dev_file.read(self.home) is not None or process.poll() is not None, START_SECONDS)
         if dev_file.read(self.home) is None:

@@ -2,8 +2,9 @@
 
 import asyncio
 import concurrent.futures
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -17,9 +18,12 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 from confluent_kafka.cimpl import NewTopic
 
+from operations.existing_topics import correct_configuration, stamped_by_producers
 from operations.kafka_clients import admin_config
+from operations.logs import event
 from schemas.topics import TopicSpec
 
+log = logging.getLogger(__name__)
 ADMIN_TIMEOUT_SECONDS = 30.0
 VISIBLE_TIMEOUT_SECONDS = 5.0
 BROKER_DEFAULT_REPLICATION = -1
@@ -43,7 +47,8 @@ class PartitionsChanged(Exception):
 
 
 def ensure_topics(bootstrap: str, specs: Sequence[TopicSpec], timeout_seconds: float = ADMIN_TIMEOUT_SECONDS) -> None:
-    """Returns when every topic is there and clients can see it; doing it again changes nothing.
+    """Returns when every topic is there, cleaned and stamped as its spec says, and clients can see it; doing it again
+    changes nothing.
 
     Raises PartitionsChanged before anything is created, KafkaException when the broker refuses or does not answer.
     """
@@ -59,6 +64,7 @@ def ensure_topics(bootstrap: str, specs: Sequence[TopicSpec], timeout_seconds: f
             f"{'; '.join(changed)}. The number is fixed when Atlas is installed, since every table's entries lie "
             "where it put them: set ATLAS_PARTITIONS back to what it was."
         )
+    correct_configuration(client, [spec for spec in specs if spec.name in present])
     _create(client, [spec for spec in specs if spec.name not in present], timeout_seconds)
     _wait_visible(client, {spec.name for spec in specs}, timeout_seconds)
 
@@ -95,26 +101,51 @@ class TopicRefused(Exception):
     """The broker will never do this as asked; the message is the broker's."""
 
 
+class TopicTaken(TopicRefused):
+    """A topic of that name exists and can't be taken over as it is; the message says why and what to do."""
+
+
 class TopicAdmin:
     """Single topics, from an event loop. KafkaException: not now, ask again; TopicRefused: never."""
 
     def __init__(self, bootstrap: str, timeout_seconds: float = ADMIN_TIMEOUT_SECONDS) -> None:
+        self._bootstrap = bootstrap
         self._client = AdminClient(admin_config(bootstrap))
         self._timeout_seconds = timeout_seconds
 
-    async def create_topic(self, spec: TopicSpec) -> str:
-        """Kafka's id of the topic, made now or before; one made before gets the spec's configuration."""
+    async def create_topic(self, spec: TopicSpec, *, is_fed: bool = False) -> str:
+        """Kafka's id of the topic, made now or before. One made before must have as many partitions, and keeps its
+        configuration. `is_fed`: Atlas reads from it, so that it gets the spec's configuration and may hold no record
+        whose time its producer has written. Raises TopicTaken.
+        """
         new = NewTopic(spec.name, spec.partitions, BROKER_DEFAULT_REPLICATION, config=dict(spec.config))
+        is_new = True
         try:
             await _result(self._client.create_topics([new], request_timeout=self._timeout_seconds)[spec.name])
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
-            await self.configure(spec.name, spec.config)
+            is_new = False
         described = await self._described(spec.name)
-        if len(described.partitions) != spec.partitions:
-            raise TopicRefused(f"{spec.name} exists with {len(described.partitions)} partitions, not {spec.partitions}")
+        count = len(described.partitions)
+        if count != spec.partitions:
+            raise TopicTaken(
+                f"A Kafka topic {spec.name} exists with {count} partitions, and needs {spec.partitions}. Delete that "
+                "topic, or make it anew with as many, and ask again."
+            )
+        if is_fed and not is_new:
+            await self._take_over(spec)
         return str(described.topic_id)
+
+    async def _take_over(self, spec: TopicSpec) -> None:
+        by_producers = await asyncio.to_thread(stamped_by_producers, self._bootstrap, spec.name, spec.partitions)
+        if by_producers:
+            raise TopicTaken(
+                f"A Kafka topic {spec.name} exists and holds records from before, with times that their producers "
+                f"wrote (partitions {', '.join(map(str, by_producers))}). Delete that topic and ask again, then write "
+                "them once more: the broker stamps the time of what is written to a stream."
+            )
+        await self.configure(spec.name, spec.config)
 
     async def topic_id(self, name: str) -> str | None:
         """None where there is no topic of that name."""
@@ -124,6 +155,21 @@ class TopicAdmin:
             if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 return None
             raise
+
+    async def partition_counts(self, names: Collection[str]) -> dict[str, int]:
+        """Of those topics that there are and that we may see."""
+        counts: dict[str, int] = {}
+        if names:
+            asked = self._client.describe_topics(TopicCollection(list(names)), request_timeout=self._timeout_seconds)
+            for name, future in asked.items():
+                try:
+                    counts[name] = len((await _result(future)).partitions)
+                except TopicRefused as refused:
+                    event(log, "topic.hidden", logging.WARNING, topic=name, error=str(refused))
+                except KafkaException as error:
+                    if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                        raise
+        return counts
 
     async def configure(self, name: str, config: dict[str, str]) -> None:
         """Sets these entries and leaves the others as they are."""

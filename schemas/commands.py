@@ -307,12 +307,15 @@ class ReplacePolicy(Payload, frozen=True, kw_only=True):
 
 
 class StreamCreated(Payload, frozen=True, kw_only=True):
-    """The control process to itself: the topic exists; or it never will (`failed` says why)."""
+    """The control process to itself: the topic exists; or it never will (`failed` says why; `taken`: the same, in
+    words for who asked, where another topic of that name is in the way).
+    """
 
     kind: ClassVar[str] = "stream.created"
     stream_id: str
     topic_id: str = ""
     failed: str | None = None
+    taken: str | None = None
 
 
 class StreamAltered(Payload, frozen=True, kw_only=True):
@@ -331,12 +334,13 @@ class StreamExpired(Payload, frozen=True, kw_only=True):
 
 
 class RouteTopicMade(Payload, frozen=True, kw_only=True):
-    """The control process to itself: a route's topic exists; or it never will (`failed` says why)."""
+    """The control process to itself: a route's topic exists; or it never will (`failed`, `taken`: as of a stream)."""
 
     kind: ClassVar[str] = "route_topic.made"
     topic: str
     topic_id: str = ""
     failed: str | None = None
+    taken: str | None = None
 
 
 class RouteTopicExpired(Payload, frozen=True, kw_only=True):

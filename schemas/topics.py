@@ -16,6 +16,7 @@ LIVE, TEST = "live", "test"
 ENVIRONMENTS = (LIVE, TEST)
 SYSTEM_STREAMS = frozenset({"spine", "work"})
 """Streams of the other surfaces, each named like its own: made when first needed, written to by that surface alone."""
+EVENTS_PREFIX = "events."
 ROUTES = "routes"
 ROUTE_TOPIC_DAYS = 14
 STREAM_NAME = re.compile(r"[a-z0-9-]{3,64}")
@@ -91,7 +92,7 @@ class StreamTopic:
 
     @property
     def name(self) -> str:
-        return f"events.{self.workspace}.{self.environment}.{self.stream}"
+        return f"{EVENTS_PREFIX}{self.workspace}.{self.environment}.{self.stream}"
 
 
 def surface_of(stream: str) -> str:

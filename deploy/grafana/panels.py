@@ -271,12 +271,14 @@ ROWS: dict[str, list[Graph]] = {
         ),
         Graph(
             "Stream topics",
-            "Work on them: finished a second, waiting, and how long it takes.",
+            "Work on them: finished a second, waiting, and how long it takes; and topics that belong to no stream.",
             "short",
             [
                 rate("atlas_topic_tasks_total", "task, outcome"),
                 now("atlas_topic_tasks_waiting", legend="waiting"),
                 Query(quantile(0.99, "atlas_topic_task_seconds"), "p99 seconds"),
+                now("atlas_unread_topics", legend="without a stream"),
+                now("atlas_unread_records", legend="records without a stream"),
             ],
         ),
     ],

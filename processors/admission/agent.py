@@ -103,7 +103,8 @@ class Admission:
 
     def declare(self) -> None:
         self._runtime.table(TABLE, retention_seconds=KEPT_SECONDS)
-        self._runtime.agent(AGENT, [Topic.ADMISSION, *self._active_topics()], self.handle, takes_turns=True)
+        followed = self._active_topics()
+        self._runtime.agent(AGENT, [Topic.ADMISSION], self.handle, follows=followed, takes_turns=True)
         self._view.on_change(self._stream_changed)
         for topic in self._active_topics():
             self._announce(topic)
@@ -249,7 +250,7 @@ class Admission:
             self._runtime.follow(AGENT, [after.topic])
             self._announce(after.topic)
         elif isinstance(before, Stream) and after is None:
-            self._runtime.unfollow(AGENT, [before.topic])
+            self._runtime.unfollow([before.topic])
 
     def _announce(self, topic: str) -> None:
         if self._registered is not None:

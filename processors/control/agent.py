@@ -19,6 +19,7 @@ from processors.control import metrics
 from processors.control.decide import Report, decide, token_hash_by
 from processors.control.state import ControlState
 from processors.control.topics import ACTOR, RETRY_SECONDS, TopicWorker, now_ms
+from processors.control.unread_topics import UnreadTopics
 from processors.control.values import Asked, Effects
 from processors.guardrails import agent as guardrails
 from processors.kv_mirror.mirror import KvMirror
@@ -195,6 +196,9 @@ def build(runtime: Runtime) -> None:
     runtime.on_started(agent.started)
     runtime.on_stopping(agent.stopping)
     runtime.on_assigned(agent.assigned)
+    unread = UnreadTopics(runtime.settings.kafka, runtime.control, lambda: runtime.owned(TP(Topic.COMMANDS, 0)))
+    runtime.on_started(unread.start)
+    runtime.on_stopping(unread.stop)
     rates.declare(runtime)
     guardrails.declare(runtime)
     if runtime.settings.cloudflare is not None:

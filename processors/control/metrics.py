@@ -24,6 +24,10 @@ TOPIC_TASK_SECONDS = Histogram(
     ["task"],
     buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30),
 )
+UNREAD_TOPICS = Gauge(
+    "atlas_unread_topics", "Topics named as streams' are that belong to no stream, so that nobody reads them."
+)
+UNREAD_RECORDS = Gauge("atlas_unread_records", "Records on topics that belong to no stream.")
 
 DEAD_LETTER_REASONS = ("failed", "unreadable")
 for _reason in DEAD_LETTER_REASONS:

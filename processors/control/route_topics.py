@@ -6,11 +6,10 @@ until what it holds has been kept for its time, so that consumers can read on, a
 
 import msgspec
 
-from processors.control.streams import Reported
+from processors.control.streams import CLUSTER_REFUSES, Reported, refused_anew, why_not_created
 from processors.control.values import Asked, Changes, Done, Facts, Refused, Task, TopicWork, body_of
 from schemas.commands import (
     DONE,
-    REFUSED,
     ROUTE_TOPICS_PER_WORKSPACE_MAX,
     FieldError,
     RouteTopicExpired,
@@ -47,12 +46,10 @@ def made(facts: Facts, asked: Asked, report: RouteTopicMade) -> Reported:
         return _gone_meanwhile(facts, work, report)
     origin = facts.answer(work.command_id)
     if report.failed is not None:
-        if origin is not None:
-            refused = Refused(503, "workflow_not_created", "The topic could not be made. Please try again.")
-            fields = {"outcome": REFUSED, "status": 503, "body": refused.body, "freed": asked.version}
-            origin = msgspec.structs.replace(origin, **fields)
+        message = f"The topic could not be made. {CLUSTER_REFUSES}"
+        refused = why_not_created(report.taken, Refused(503, "workflow_not_created", message))
         changes = Changes(gone=(before.to_entity(asked.version),), finished=(work,))
-        return Done(503, changes, f"workflow/{before.id}"), origin
+        return Done(refused.status, changes, f"workflow/{before.id}"), refused_anew(asked, origin, refused)
     after = msgspec.structs.replace(before, topic_id=report.topic_id)
     if origin is not None:
         origin = msgspec.structs.replace(origin, outcome=DONE, status=201, body=body_of(after))

@@ -23,6 +23,8 @@ from schemas.entities import Stream, StreamStatus
 from schemas.ids import STREAM, derived_id
 from schemas.topics import DAY_MS, SYSTEM_STREAMS, stream_topic
 
+CLUSTER_REFUSES = "The Kafka cluster refuses it, and the control process's log says why."
+
 Reported = tuple[Done, Answer | None] | None
 """A report's own decision and the answer that it completes; None: nothing waits for this report any more."""
 
@@ -76,7 +78,9 @@ def created(facts: Facts, asked: Asked, report: StreamCreated) -> Reported:
         return None
     origin = facts.answer(work.command_id)
     if report.failed is not None:
-        return _creation_failed(asked, before, work, origin)
+        message = f"The stream's topic could not be created. {CLUSTER_REFUSES}"
+        refused = why_not_created(report.taken, Refused(503, "stream_not_created", message))
+        return _creation_failed(asked, before, work, origin, refused)
     after = msgspec.structs.replace(before, status=StreamStatus.ACTIVE, topic_id=report.topic_id)
     body = body_of(after)
     if origin is not None:
@@ -103,14 +107,25 @@ def expired(facts: Facts, asked: Asked, report: StreamExpired) -> Reported:
     return Done(204, Changes(gone=(stream.to_entity(asked.version),), finished=finished), f"stream/{stream.id}"), None
 
 
-def _creation_failed(asked: Asked, stream: Stream, work: TopicWork, origin: Answer | None) -> Reported:
-    """The name is free again, and so is the idempotency key from this record on: the request may be made anew."""
-    if origin is not None:
-        refused = Refused(503, "stream_not_created", "The stream's topic could not be created. Please try again.")
-        fields = {"outcome": REFUSED, "status": 503, "body": refused.body, "freed": asked.version}
-        origin = msgspec.structs.replace(origin, **fields)
+def why_not_created(taken: str | None, else_refused: Refused) -> Refused:
+    """A topic that is in the way is the asker's to remove; what else a cluster refuses is for who runs it."""
+    return else_refused if taken is None else Refused(409, "topic_exists", taken)
+
+
+def refused_anew(asked: Asked, origin: Answer | None, refused: Refused) -> Answer | None:
+    """The idempotency key is free from this record on: the request may be made anew."""
+    if origin is None:
+        return None
+    fields = {"outcome": REFUSED, "status": refused.status, "body": refused.body, "freed": asked.version}
+    return msgspec.structs.replace(origin, **fields)
+
+
+def _creation_failed(
+    asked: Asked, stream: Stream, work: TopicWork, origin: Answer | None, refused: Refused
+) -> Reported:
+    """The name is free again."""
     changes = Changes(gone=(stream.to_entity(asked.version),), finished=(work,))
-    return Done(503, changes, f"stream/{stream.id}"), origin
+    return Done(refused.status, changes, f"stream/{stream.id}"), refused_anew(asked, origin, refused)
 
 
 def _name_is_free(facts: Facts, asked: Asked, name: str) -> None:

@@ -14,7 +14,7 @@ from zlib import crc32
 from confluent_kafka import KafkaException
 
 from operations.logs import event
-from operations.topic_admin import TopicAdmin, TopicRefused
+from operations.topic_admin import TopicAdmin, TopicRefused, TopicTaken
 from processors.control import metrics
 from processors.control.values import Task, TopicWork
 from schemas.commands import (
@@ -137,7 +137,7 @@ class TopicWorker:
         except TopicRefused as refused:
             metrics.TOPIC_TASKS.labels(work.task, "refused").inc()
             event(log, "topic.refused", logging.ERROR, topic=topic.name, task=work.task, error=str(refused))
-            return finished(work, failed=str(refused))
+            return finished(work, failed=str(refused), taken=str(refused) if isinstance(refused, TopicTaken) else None)
         metrics.TOPIC_TASKS.labels(work.task, "done").inc()
         event(log, "topic.done", topic=topic.name, task=work.task)
         return payload
@@ -146,7 +146,8 @@ class TopicWorker:
         topic = work.topic
         match work.task:
             case Task.CREATE:
-                return finished(work, topic_id=await self._admin.create_topic(spec_of(work, self._partitions)))
+                spec, is_fed = spec_of(work, self._partitions), isinstance(topic, StreamTopic)
+                return finished(work, topic_id=await self._admin.create_topic(spec, is_fed=is_fed))
             case Task.ALTER:
                 if await self._admin.topic_id(topic.name) == work.topic_id:
                     await self._admin.configure(topic.name, {"retention.ms": str(work.retention_days * DAY_MS)})
@@ -162,14 +163,14 @@ def spec_of(work: TopicWork, partitions: int) -> TopicSpec:
     return route_topic_spec(topic, partitions)
 
 
-def finished(work: TopicWork, *, topic_id: str = "", failed: str | None = None) -> Payload:
+def finished(work: TopicWork, *, topic_id: str = "", failed: str | None = None, taken: str | None = None) -> Payload:
     match work.task:
         case Task.CREATE if work.workflow_id:
-            return RouteTopicMade(topic=work.stream_id, topic_id=topic_id, failed=failed)
+            return RouteTopicMade(topic=work.stream_id, topic_id=topic_id, failed=failed, taken=taken)
         case Task.EXPIRE if work.workflow_id:
             return RouteTopicExpired(topic=work.stream_id)
         case Task.CREATE:
-            return StreamCreated(stream_id=work.stream_id, topic_id=topic_id, failed=failed)
+            return StreamCreated(stream_id=work.stream_id, topic_id=topic_id, failed=failed, taken=taken)
         case Task.ALTER:
             return StreamAltered(stream_id=work.stream_id, update_id=work.command_id)
         case Task.EXPIRE:

@@ -109,21 +109,40 @@ class Fetcher:
         self._taken += sum(waiting.weight for tp, waiting in self._waiting.items() if tp not in self._paused)
         self._handed_out.clear()
         self._paused.clear()
-        self._waiting = {tp: Waiting() for tp in offsets}
+        self._waiting = {tp: Waiting(self._epoch) for tp in offsets}
         self._reached &= offsets.keys()
         self._begun &= offsets.keys()
         self._ends.clear()
-        wanted = [
-            TopicPartition(tp.topic, tp.partition, OFFSET_BEGINNING if offset is None else offset)
-            for tp, offset in offsets.items()
-        ]
-        self._orders.append(("assign", wanted))
+        self._orders.append(("assign", _starting_at(offsets)))
+
+    def add(self, offsets: Mapping[TP, int | None]) -> None:
+        """Fetch these partitions as well, and go on with all others as if nothing had happened. They are new on the
+        log, so that this worker is no less ready for them.
+        """
+        new = {tp: offset for tp, offset in offsets.items() if tp not in self._waiting}
+        self._epoch += 1
+        self._waiting |= {tp: Waiting(self._epoch) for tp in new}
+        self._reached |= new.keys()
+        self._orders.append(("add", _starting_at(new)))
+
+    def remove(self, tps: set[TP]) -> None:
+        """Fetch these no more, and go on with all others. What was fetched of them is dropped."""
+        gone = tps & self._waiting.keys()
+        for tp in gone:
+            waiting = self._waiting.pop(tp)
+            self._taken += 0 if tp in self._paused else waiting.weight
+            self._ends.pop(tp, None)
+        for marked in (self._handed_out, self._paused, self._reached, self._begun):
+            marked -= gone
+        if gone:
+            self._orders.append(("remove", [TopicPartition(*tp) for tp in gone]))
 
     def unassign(self) -> None:
         self.assign({})
 
     def owns(self, batch: Batch) -> bool:
-        return batch.epoch == self._epoch and batch.tp in self._waiting
+        waiting = self._waiting.get(batch.tp)
+        return waiting is not None and waiting.epoch == batch.epoch
 
     def in_flight(self) -> int:
         return len(self._handed_out)
@@ -201,7 +220,7 @@ class Fetcher:
             waiting = self._waiting[tp]
             if waiting and tp not in self._handed_out:
                 records, weight = waiting.take()
-                found[tp] = Batch(tp, records, self._epoch)
+                found[tp] = Batch(tp, records, waiting.epoch)
                 self._handed_out.add(tp)
                 self._begun.add(tp)
                 self._taken += 0 if tp in self._paused else weight
@@ -214,15 +233,13 @@ class Fetcher:
             self._orders.append(("resume", [TopicPartition(tp.topic, tp.partition)]))
 
     def _accept(self, epoch: int, fetched: dict[TP, list[Record]], weights: dict[TP, int]) -> None:
-        if epoch != self._epoch:  # fetched for an assignment that is gone
-            self._taken += sum(weights.values())
-            return
         for tp, records in fetched.items():
             waiting = self._waiting.get(tp)
-            if waiting is not None:
-                waiting.extend(records, weights[tp])
-            if waiting is None or tp in self._paused:
+            if waiting is None or waiting.epoch > epoch:  # fetched before the partition was given, the last time
                 self._taken += weights[tp]
+                continue
+            waiting.extend(records, weights[tp])
+            self._taken += weights[tp] if tp in self._paused else 0
         self._arrived.set()
         if self._is_full() and self._pausing is None:
             self._pausing = self._loop.call_later(HELD_UP_SECONDS, self._pause_the_stuck)
@@ -328,10 +345,11 @@ class Fetcher:
 
     def _note_ends(self, epoch: int, at_end: list[TP]) -> None:
         """These partitions were fetched to their ends a moment ago; they are read once that much is handled."""
-        if epoch != self._epoch:
-            return
         for tp in self.unread().intersection(at_end):
-            if waiting := self._waiting[tp]:
+            waiting = self._waiting[tp]
+            if waiting.epoch > epoch:
+                continue
+            if waiting:
                 self._ends.setdefault(tp, waiting.last_offset)
             elif tp in self._handed_out:
                 self._ends.setdefault(tp, NEXT_BATCH)
@@ -359,14 +377,30 @@ class Fetcher:
                 self._learn({partition.topic for partition in partitions})
                 self._consumer.assign(partitions)
                 self._unreadable.clear()
-                self._next_offsets = {TP(p.topic, p.partition): max(0, p.offset) for p in partitions}
+                self._next_offsets = _first_offsets(partitions)
                 self._assigned_at = time.monotonic()
                 epoch += 1
+            elif order == "add":
+                self._learn({partition.topic for partition in partitions})
+                self._consumer.incremental_assign(partitions)
+                self._next_offsets |= _first_offsets(partitions)
+                epoch += 1
+            elif order == "remove":
+                self._forget(partitions)
             elif order == "pause":
                 self._consumer.pause(partitions)
             else:
                 self._consumer.resume(partitions)
         return epoch
+
+    def _forget(self, partitions: list[TopicPartition]) -> None:
+        """A topic of the same name may come back as another one."""
+        self._consumer.incremental_unassign(partitions)
+        for partition in partitions:
+            tp = TP(partition.topic, partition.partition)
+            self._next_offsets.pop(tp, None)
+            self._unreadable.pop(tp, None)
+            self._topics_met.discard(tp.topic)
 
     def _note_error(self, error: KafkaError, message: Message, stopped: set[TP]) -> None:
         topic, partition, offset = message.topic(), message.partition(), message.offset()
@@ -389,3 +423,14 @@ class Fetcher:
         why = f"the batch at offset {offset} can't be read: {error.str()}"
         self._unreadable[tp] = f"{why}. Restore it, or move the group's offset behind it"
         event(log, "partition.unreadable", logging.ERROR, topic=tp.topic, partition=tp.partition, offset=offset)
+
+
+def _starting_at(offsets: Mapping[TP, int | None]) -> list[TopicPartition]:
+    return [
+        TopicPartition(tp.topic, tp.partition, OFFSET_BEGINNING if offset is None else offset)
+        for tp, offset in offsets.items()
+    ]
+
+
+def _first_offsets(partitions: list[TopicPartition]) -> dict[TP, int]:
+    return {TP(p.topic, p.partition): max(0, p.offset) for p in partitions}

@@ -156,9 +156,10 @@ class Positions:
         """Everything below is handled, and committed."""
         self._noted[tp] = next_offset
 
-    def forget(self) -> None:
-        """What was noted belongs to an assignment that is over."""
-        self._noted.clear()
+    def forget(self, tps: Iterable[TP] | None = None) -> None:
+        """What was noted belongs to an assignment that is over, or to topics that are gone."""
+        for tp in list(self._noted if tps is None else tps):
+            self._noted.pop(tp, None)
 
     async def run(self) -> None:
         """Writes what was noted, for as long as the process runs. Raises OutboxFailed."""

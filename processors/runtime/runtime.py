@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import faust
+from confluent_kafka import KafkaException
 from faust.auth import SASLCredentials, SSLCredentials
 from faust.events import Event
 from faust.types import TP
@@ -29,10 +30,11 @@ from operations.logs import event
 from operations.operations_port import Readiness
 from operations.schema_registry import SchemaRegistry
 from operations.settings import Settings
-from operations.topic_admin import PartitionsChanged
+from operations.topic_admin import PartitionsChanged, TopicAdmin
 from processors.runtime import metrics
 from processors.runtime.batches import Batch, joined
 from processors.runtime.decided import newest_decided_ms
+from processors.runtime.following import Following, more_than_before
 from processors.runtime.outbox import Outbox, OutboxBatch, OutboxFailed
 from processors.runtime.positions import Positions
 from processors.runtime.table import TableSpec
@@ -48,7 +50,6 @@ Handler = Callable[[Batch], Awaitable[Told]]
 PartitionsCallback = Callable[[set[TP]], Awaitable[None]]
 SESSION_TIMEOUT_SECONDS = 6.0
 COMMIT_INTERVAL_SECONDS = 0.5
-RESUBSCRIBE_SECONDS = 0.2
 
 
 class BatchSchema(faust.Schema):  # type: ignore[type-arg]
@@ -86,13 +87,12 @@ class Runtime:
         self.started: list[Callable[[], Awaitable[None]]] = []
         self.stopping: list[Callable[[], Awaitable[None]]] = []
         self.on_started(self._begin_to_keep)
-        self._channels: dict[str, Any] = {}
+        self.following = Following(partial(TopicAdmin, settings.kafka), settings.partitions)
         self._topics: dict[str, list[str]] = {}
         self._revoked_callbacks: list[PartitionsCallback] = []
         self._assigned_callbacks: list[PartitionsCallback] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._calls: dict[int, Call] = {}
-        self._resubscribing: asyncio.TimerHandle | None = None
         self._assigned_once = False
         self._ready_when_begun = False
         self.handled_records = 0
@@ -116,10 +116,14 @@ class Runtime:
         handle: Handler,
         *,
         confirm: bool = True,
+        follows: Sequence[str] | None = None,
         takes_turns: bool = False,
         watched: bool = True,
     ) -> None:
-        """`confirm=False`: the handler's offsets are committed only as far as `confirm` says. `takes_turns`: a batch
+        """`topics`: what the group subscribes to, for good. `follows`: what is read beside them (following.py), which
+        `follow` and `unfollow` may change later; None where there never is anything.
+
+        `confirm=False`: the handler's offsets are committed only as far as `confirm` says. `takes_turns`: a batch
         holds records of one partition number, but may hold those of several topics, topic after topic. `watched`
         False: the watchdog leaves its topics out, whose steady records would pass for progress of the other agents.
         """
@@ -129,7 +133,10 @@ class Runtime:
         self._topics[name] = [str(topic) for topic in topics]
         self.unwatched.update(() if watched else self._topics[name])
         channel = self.app.topic(*self._topics[name], schema=BATCH_SCHEMA)
-        self._channels[name] = channel
+        if follows is not None:
+            self.following.add(name, follows)
+            self.consumer.followed = self._followed_when_assigned
+            self.on_started(self._keep_following)
 
         async def run(stream: Any) -> None:
             async for faust_event in stream.events():
@@ -226,38 +233,51 @@ class Runtime:
 
     def follow(self, agent: str, topics: Sequence[str]) -> None:
         """Adds topics to a running agent (a stream was created)."""
-        new = [topic for topic in topics if topic not in self._topics[agent]]
-        if new:
-            self._topics[agent].extend(new)
-            self._resubscribe()
+        self.following.add(agent, topics)
 
-    def unfollow(self, agent: str, topics: Sequence[str]) -> None:
-        gone = set(topics) & set(self._topics[agent])
-        if gone:
-            self._topics[agent] = [topic for topic in self._topics[agent] if topic not in gone]
-            self._resubscribe()
+    def unfollow(self, topics: Sequence[str]) -> None:
+        """At once, since a topic of the same name may come as another one."""
+        self.following.discard(topics)
+        self.consumer.stop_reading(topics)
 
     def _newest_decided_ms(self, partition: int) -> int | None:
-        topics = sorted({topic for topics in self._topics.values() for topic in topics})
+        subscribed = {topic for topics in self._topics.values() for topic in topics}
+        topics = sorted(subscribed.union(self.following.topics))
         kept = self.positions.known(topics, partition)
         return newest_decided_ms(self.settings.kafka, self.group, topics, partition, kept)
 
-    def _resubscribe(self) -> None:
-        """Faust drops the wish while it rebalances, so it is repeated until the subscription is what it should be."""
-        for name, topics in self._topics.items():
-            for channel in list(self.app.topics._topics):
-                if channel is self._channels[name] or channel.topics[0] == topics[0]:
-                    channel.topics = list(topics)
-        if self.app.topics._subscription_changed is not None:
-            self.app.topics._subscription_changed.set()
-        if self._resubscribing is None:
-            self._resubscribing = asyncio.get_running_loop().call_later(RESUBSCRIBE_SECONDS, self._look_at_subscription)
+    async def _followed_of(self, numbers: set[int]) -> set[TP]:
+        """What goes with these partition numbers, ready to be handed to its agents."""
+        followed = {TP(*each) for each in await self.following.partitions_of(numbers)}
+        conductor = self.app.topics
+        for tp in followed:
+            subscribed = self._topics[self.following.agent_of(tp.topic)][0]
+            conductor._tp_to_callback[tp] = conductor._build_handler(tp, conductor._topic_name_index[subscribed])
+        return followed
 
-    def _look_at_subscription(self) -> None:
-        self._resubscribing = None
-        wanted = {topic for topics in self._topics.values() for topic in topics}
-        if wanted != set(self.app.topics._topic_name_index):
-            self._resubscribe()
+    async def _followed_when_assigned(self, numbers: set[int]) -> set[TP]:
+        try:
+            return await self._followed_of(numbers)
+        except PartitionsChanged as error:
+            self.fail(error)
+        except KafkaException as error:
+            event(log, "following.delayed", logging.WARNING, error=error.args[0].str())
+            self.following.look_again()
+        return set()
+
+    async def _keep_following(self) -> None:
+        async def read() -> bool:
+            consumer = self.consumer
+            return await consumer.read_beside(await self._followed_of(consumer.owned_numbers()))
+
+        self._start(self._following_until_it_fails(read))
+
+    async def _following_until_it_fails(self, read: Callable[[], Awaitable[bool]]) -> None:
+        try:
+            await self.following.keep(read)
+        except Exception as error:
+            event(log, "following.failed", logging.ERROR, error=repr(error))
+            self.fail(error)
 
     def _start(self, handling: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(handling)
@@ -342,10 +362,9 @@ class Runtime:
 
     async def _on_assigned(self, _app: faust.App, assigned: set[TP], **_kwargs: Any) -> None:
         metrics.REBALANCES.labels(self.group).inc()
-        raised = sorted({tp.topic for tp in assigned if tp.partition >= self.settings.partitions})
+        raised = {tp.topic for tp in assigned if tp.partition >= self.settings.partitions}
         if raised:
-            more = f"{', '.join(raised)} has more partitions than ATLAS_PARTITIONS ({self.settings.partitions})"
-            self.fail(PartitionsChanged(f"{more}: a key's entries lie in the table of the partition it had before."))
+            self.fail(more_than_before(raised, self.settings.partitions))
             return
         await self.tables.keep({tp.partition for tp in assigned}, self.app.consumer_generation_id)
         for callback in self._assigned_callbacks:
@@ -376,7 +395,6 @@ class Runtime:
         self._assigned_once = True
         if not self.consumer.assignment():
             self.consumer.settle()
-        self._look_at_subscription()
 
 
 def _alone(run_turn: Callable[[list[Batch]], Awaitable[None]]) -> Callable[[Batch], Coroutine[Any, Any, None]]:
@@ -420,7 +438,6 @@ def create_app(settings: Settings, group: str) -> Any:
         value_serializer="raw",
     )
     app.cluster = settings.kafka  # for the fetcher: Faust keeps addresses alone
-    app.topics._resubscribe_sleep_lock_seconds = 0.1  # 45 s by default: how long a new topic waits for a resubscription
     return app
 
 

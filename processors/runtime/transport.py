@@ -14,7 +14,7 @@ It registers itself under the entry-point group `faust.transports` as `batched`.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, ClassVar, cast
 
 from aiokafka import AIOKafkaConsumer
@@ -25,6 +25,7 @@ from faust.types import TP
 from operations.logs import event
 from processors.runtime.assignor import CopartitionAssignor
 from processors.runtime.batches import Batch, BatchMessage
+from processors.runtime.commits import commit_offsets, committed_offsets
 from processors.runtime.fetcher import Fetcher
 from processors.runtime.lease import Lease
 from processors.runtime.positions import Positions
@@ -36,6 +37,7 @@ FINISH_SECONDS_MAX = 8.0
 DRAINING_SECONDS = 0.05
 NEVER_POLLED_MS = 2**31 - 1
 HELD_BACK_SECONDS = 1.0
+KEEP_OFFSETS_SECONDS = 3_600.0
 FIRST_HEARTBEATS, FIRST_HEARTBEATS_APART_SECONDS = 5, 0.2
 
 
@@ -83,17 +85,19 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Faust looks for aiokafka's fetches here; there are none."""
 
-    async def committed_offsets(self, tps: Iterable[TP]) -> dict[TP, int | None]:
-        found: dict[TP, int | None] = await self.call_thread(self._committed_offsets, list(tps))
+    async def committed_offsets(self, tps: set[TP]) -> dict[TP, int | None]:
+        found: dict[TP, int | None] = await self.call_thread(self._committed_offsets, tps)
         return found
 
-    async def _committed_offsets(self, tps: list[TP]) -> dict[TP, int | None]:
-        """In one request: `committed` makes one a partition, which with a hundred streams takes a rebalance seconds."""
+    async def _committed_offsets(self, tps: set[TP]) -> dict[TP, int | None]:
         consumer = self._ensure_consumer()
-        wanted = {driver.ensure_aiokafka_TP(tp): tp for tp in tps}
-        consumer.pause(*wanted)  # before aiokafka's own fetcher gets to them
-        committed = await consumer._coordinator.fetch_committed_offsets(list(wanted))
-        return {tp: committed[asked].offset if asked in committed else None for asked, tp in wanted.items()}
+        consumer.pause(*consumer.assignment())  # before aiokafka's own fetcher gets to them
+        return await committed_offsets(self._coordinator, tps)
+
+    async def commit_offsets(self, offsets: Mapping[TP, int]) -> set[TP]:
+        """See commits.py."""
+        committed: set[TP] = await self.call_thread(commit_offsets, self._coordinator, offsets)
+        return committed
 
 
 class Consumer(driver.Consumer):
@@ -107,6 +111,8 @@ class Consumer(driver.Consumer):
     on_draining: Callable[[], Awaitable[None]] | None = None
     start_from: Callable[[set[TP]], Awaitable[Mapping[TP, int | None]]] | None = None
     at_once_bytes: int | None = None
+    followed: Callable[[set[int]], Awaitable[set[TP]]] | None = None
+    """What of the topics beside the subscription goes with these partition numbers (following.py)."""
     unsettled_since: float | None = None
     """By the monotonic clock: since when this member waits for the end of a rebalance; None while it does not."""
 
@@ -117,10 +123,13 @@ class Consumer(driver.Consumer):
         super().__init__(*args, **kwargs)
         self.lease = Lease(self.app.conf.broker_session_timeout)
         self.telling = Telling()
+        self._beside: set[TP] = set()
 
     async def on_start(self) -> None:
         await super().on_start()
         self._confirmed: dict[TP, int] = {}
+        self._committed: dict[TP, int] = {}
+        self._kept_at = time.monotonic()
         self._draining = False
         self._drained = 0
         self.unsettled_since = time.monotonic()
@@ -136,13 +145,23 @@ class Consumer(driver.Consumer):
         if next_offset > self._confirmed.get(tp, -1):
             self._confirmed[tp] = next_offset
 
-    async def subscribe(self, topics: Iterable[str]) -> None:
-        """aiokafka forgets its assignment as it subscribes anew and then commits nothing any more: so what runs is
-        finished and committed first, and following a new stream does nothing twice.
-        """
-        if self.fetcher is not None and self.fetcher.assigned():
+    @property
+    def membership(self) -> MembershipThread:
+        return cast(MembershipThread, self._thread)
+
+    def assignment(self) -> set[TP]:
+        """What the group gave, and what goes with it."""
+        given = super().assignment()
+        return given | self._beside if given else given
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        if self.fetcher is not None:
             await self.commit_and_end_transactions()
-        await super().subscribe(topics)
+        await super().on_partitions_revoked(revoked | self._beside)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        self._beside = set() if self.followed is None else await self.followed({tp.partition for tp in assigned})
+        await super().on_partitions_assigned(assigned | self._beside, generation_id)
 
     async def perform_seek(self) -> None:
         """After a rebalance: fetch what was assigned, and nothing else. Where reading can't begin the process ends;
@@ -158,10 +177,8 @@ class Consumer(driver.Consumer):
             return
         if self._drained != drained:
             return
-        self._committed_offset.clear()
-        self._committed_offset.update(committed)
-        self._read_offset.clear()
-        self._confirmed = {tp: at for tp, at in offsets.items() if at is not None and tp not in committed}
+        self._forget_offsets()
+        self._note_start(committed, offsets)
         self._draining = False
         self.fetcher.assign(offsets)
         self.settle()
@@ -171,11 +188,57 @@ class Consumer(driver.Consumer):
         that. Of the others it is committed as it stands: so their lag is seen by Kafka's own tools. Raises
         StartRefused.
         """
-        committed = await cast(MembershipThread, self._thread).committed_offsets(tps)
+        committed = await self.membership.committed_offsets(tps)
         known = committed if self.start_from is None else dict(await self.start_from(set(tps)))
         starts = await (self.positions.starts(known) if self.start_from is None else self.positions.starts_at(known))
         offsets = {tp: starts[tp].offset if tp in starts else known.get(tp) for tp in committed}
         return {tp: at for tp, at in committed.items() if at is not None and at == offsets[tp]}, offsets
+
+    def _note_start(self, committed: Mapping[TP, int], offsets: Mapping[TP, int | None]) -> None:
+        """What is not committed just there is committed next."""
+        self._committed |= committed
+        self._confirmed |= {tp: at for tp, at in offsets.items() if at is not None and tp not in committed}
+
+    async def read_beside(self, wanted: set[TP]) -> bool:
+        """Reads exactly these partitions of topics beside the subscription, and goes on with all others. False: not
+        now, since a rebalance is under way, which asks for them itself.
+        """
+        if self.fetcher is None or self.unsettled_since is not None:
+            return False
+        self._stop_reading(self._beside - wanted)
+        new = wanted - self._beside
+        if new:
+            epoch = self.fetcher.epoch
+            try:
+                committed, offsets = await self.first_offsets(new)
+            except StartRefused as refused:
+                self.fail(refused)
+                return False
+            if self.fetcher.epoch != epoch or self.unsettled_since is not None:
+                return False
+            self._beside = self._beside | new
+            self._note_start(committed, offsets)
+            self.resume_partitions(new)
+            self.fetcher.add(offsets)
+        return True
+
+    def owned_numbers(self) -> set[int]:
+        """The partition numbers that the group gave."""
+        return {tp.partition for tp in super().assignment()}
+
+    def stop_reading(self, topics: Iterable[str]) -> None:
+        """Topics beside the subscription."""
+        if self.fetcher is not None:
+            self._stop_reading({tp for tp in self._beside if tp.topic in set(topics)})
+
+    def _stop_reading(self, tps: set[TP]) -> None:
+        assert self.fetcher is not None
+        self._beside = self._beside - tps
+        self.fetcher.remove(tps)
+        self.positions.forget(tps)
+        for tp in tps:
+            for offsets in (self._confirmed, self._committed, self._read_offset):
+                offsets.pop(tp, None)
 
     def settle(self) -> None:
         """What the group has given is known, and fetched."""
@@ -211,18 +274,17 @@ class Consumer(driver.Consumer):
         await self.maybe_wait_for_commit_to_finish()  # one that runs already has older offsets, and Faust adds none
         await super().commit_and_end_transactions()
         await self.positions.keep_last()
-        self._confirmed.clear()
+        self._forget_offsets()
         self.fetcher.unassign()
+
+    def _forget_offsets(self) -> None:
+        """They may be another member's to move from here on."""
+        self._confirmed.clear()
+        self._committed.clear()
+        self._read_offset.clear()
 
     def _unfinished(self) -> int:
         return len(self.telling) + (0 if self.fetcher is None else self.fetcher.in_flight())
-
-    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        is_done = bool(await super()._commit(offsets))
-        if is_done and self.start_from is None:
-            for tp, offset in offsets.items():
-                self.positions.note(tp, offset)
-        return is_done
 
     def ack(self, message: Any) -> bool:
         """Faust's acks decide nothing here; see `confirm`."""
@@ -230,11 +292,27 @@ class Consumer(driver.Consumer):
         self._unacked_messages.discard(message)
         return True
 
-    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
-        return iter([tp for tp in self._confirmed if topics is None or tp in topics or tp.topic in topics])
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Faust calls it every half second and before partitions are given up, one call at a time."""
+        now = time.monotonic()
+        keeping = now - self._kept_at > KEEP_OFFSETS_SECONDS
+        due = self._due(keeping)
+        committed = await self.membership.commit_offsets(due) if due else set()
+        self._committed |= {tp: due[tp] for tp in committed}
+        if self.start_from is None and self.fetcher is not None:
+            for tp in committed & self.fetcher.assigned():
+                self.positions.note(tp, due[tp])
+        self._kept_at = now if keeping else self._kept_at
+        return bool(committed)
 
-    def _new_offset(self, tp: TP) -> int | None:
-        return self._confirmed.get(tp)
+    def _due(self, keeping: bool) -> dict[TP, int]:
+        """Confirmed and not committed yet; `keeping`: of the partitions beside the subscription also what is committed.
+        A broker forgets the offsets of topics that a group has not subscribed to a week after they were committed,
+        though the group lives, and a stream may be silent for longer.
+        """
+        kept = {tp: offset for tp, offset in self._committed.items() if keeping and tp in self._beside}
+        new = {tp: offset for tp, offset in self._confirmed.items() if offset > self._committed.get(tp, -1)}
+        return kept | new
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Offsets that no record has (compaction, transaction markers) need no bookkeeping: `confirm` names the

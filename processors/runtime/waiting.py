@@ -22,9 +22,11 @@ def weight_of_all(records: Sequence[Record]) -> int:
 
 
 class Waiting:
-    __slots__ = ("_records", "weight")
+    __slots__ = ("_records", "epoch", "weight")
 
-    def __init__(self) -> None:
+    def __init__(self, epoch: int = 0) -> None:
+        """`epoch`: since when the partition is this worker's."""
+        self.epoch = epoch
         self._records: deque[Record] = deque()
         self.weight = 0
 

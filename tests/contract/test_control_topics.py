@@ -5,10 +5,11 @@ import secrets
 from collections.abc import AsyncIterator
 
 import pytest
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
-from operations.topic_admin import TopicAdmin, TopicRefused
+from operations.existing_topics import unread_topics
+from operations.topic_admin import TopicAdmin, TopicRefused, TopicTaken, ensure_topics
 from processors.control import topics
 from processors.control.topics import TopicWorker
 from processors.control.values import Task, TopicWork
@@ -98,7 +99,7 @@ async def worker(admin: TopicAdmin, reports: Reports) -> AsyncIterator[TopicWork
 async def test_a_topic_is_created_with_its_configuration_and_again_is_the_same(kafka: str, admin: TopicAdmin) -> None:
     topic = a_topic()
     topic_id = await admin.create_topic(stream_topic_spec(topic, PARTITIONS, 3))
-    assert await admin.create_topic(stream_topic_spec(topic, PARTITIONS, 5)) == topic_id
+    assert await admin.create_topic(stream_topic_spec(topic, PARTITIONS, 5), is_fed=True) == topic_id
     assert await admin.topic_id(topic.name) == topic_id
     names = ("retention.ms", "message.timestamp.type", "compression.type")
     assert config_of(kafka, topic, *names) == [str(5 * DAY_MS), "LogAppendTime", "uncompressed"]
@@ -121,13 +122,98 @@ async def test_the_longest_names_that_there_can_be_make_a_topic(admin: TopicAdmi
     assert await admin.create_topic(stream_topic_spec(topic, 1, 90))
 
 
+async def test_how_many_partitions_of_those_topics_that_there_are(kafka: str, admin: TopicAdmin) -> None:
+    topic = a_topic()
+    await admin.create_topic(stream_topic_spec(topic, PARTITIONS, 3))
+    asked = [topic.name, a_topic().name, "no/name"]
+    assert await admin.partition_counts(asked) == {topic.name: PARTITIONS}
+    assert await admin.partition_counts([]) == {}
+
+
 async def test_what_the_broker_will_never_do_is_told_apart(admin: TopicAdmin) -> None:
     name = a_topic().name
     with pytest.raises(TopicRefused):
         await admin.create_topic(TopicSpec(name, 1, {"retention.ms": "soon"}))
-    await admin.create_topic(TopicSpec(name, 1, {}))
-    with pytest.raises(TopicRefused, match="1 partitions, not 2"):
-        await admin.create_topic(TopicSpec(name, 2, {}))
+
+
+# Topics that exist already
+
+
+def a_topic_of_somebody(kafka: str, topic: StreamTopic | RouteTopic, partitions: int = PARTITIONS) -> str:
+    """As a Kafka user makes one: their own retention, times by the producer."""
+    config = {"retention.ms": "-1", "message.timestamp.type": "CreateTime"}
+    ensure_topics(kafka, [TopicSpec(topic.name, partitions, config)])
+    return topic.name
+
+
+def written(kafka: str, topic: str, timestamp_ms: int) -> None:
+    producer = Producer({"bootstrap.servers": kafka})
+    producer.produce(topic, b"old", partition=1, timestamp=timestamp_ms)
+    assert producer.flush(20) == 0
+
+
+YEAR_2001_MS = 1_000_000_000_000
+
+
+async def test_one_with_another_number_of_partitions_is_left_as_it_is_and_the_reason_told(
+    kafka: str, admin: TopicAdmin
+) -> None:
+    topic = a_topic()
+    a_topic_of_somebody(kafka, topic, PARTITIONS + 1)
+    with pytest.raises(TopicTaken, match=f"{topic.name} exists with 3 partitions, and needs 2. Delete that topic"):
+        await admin.create_topic(stream_topic_spec(topic, PARTITIONS, 3), is_fed=True)
+    assert config_of(kafka, topic, "retention.ms") == ["-1"]
+
+
+@pytest.mark.requirement("K7", "F13")
+async def test_one_whose_records_have_times_of_their_producers_is_no_streams(kafka: str, admin: TopicAdmin) -> None:
+    topic = a_topic()
+    written(kafka, a_topic_of_somebody(kafka, topic), YEAR_2001_MS)
+    with pytest.raises(TopicTaken, match=r"times that their producers wrote \(partitions 1\)"):
+        await admin.create_topic(stream_topic_spec(topic, PARTITIONS, 3), is_fed=True)
+    await admin.configure(topic.name, {"message.timestamp.type": "LogAppendTime"})
+    with pytest.raises(TopicTaken):
+        await admin.create_topic(stream_topic_spec(topic, PARTITIONS, 3), is_fed=True)
+    assert config_of(kafka, topic, "retention.ms") == ["-1"], "nothing of it was deleted"
+
+
+@pytest.mark.parametrize("records", ["none", "with the broker's times"])
+async def test_one_that_is_empty_or_stamped_by_the_broker_is_taken_over(
+    kafka: str, admin: TopicAdmin, records: str
+) -> None:
+    topic = a_topic()
+    a_topic_of_somebody(kafka, topic)
+    if records != "none":
+        await admin.configure(topic.name, {"message.timestamp.type": "LogAppendTime"})
+        written(kafka, topic.name, YEAR_2001_MS)
+    topic_id = await admin.create_topic(stream_topic_spec(topic, PARTITIONS, 3), is_fed=True)
+    assert topic_id == await admin.topic_id(topic.name)
+    wanted = [str(3 * DAY_MS), "LogAppendTime"]
+    await until(lambda: config_of(kafka, topic, "retention.ms", "message.timestamp.type") == wanted)
+
+
+async def test_one_that_a_route_is_to_write_to_keeps_its_configuration(kafka: str, admin: TopicAdmin) -> None:
+    """It may hold what others keep for longer."""
+    topic = RouteTopic(f"ws_{secrets.token_hex(5)}", "live", "orders")
+    a_topic_of_somebody(kafka, topic)
+    await admin.create_topic(route_topic_spec(topic, PARTITIONS))
+    assert config_of(kafka, topic, "retention.ms", "message.timestamp.type") == ["-1", "CreateTime"]
+
+
+@pytest.mark.parametrize("records", ["none", "some"])
+def test_a_topic_without_a_stream_is_named_with_what_it_holds(kafka: str, records: str) -> None:
+    topic, other = a_topic(), a_topic()
+    for one in (topic, other):
+        a_topic_of_somebody(kafka, one)
+    if records == "some":
+        written(kafka, topic.name, YEAR_2001_MS)
+        written(kafka, topic.name, YEAR_2001_MS)
+    found = unread_topics(kafka, {other.name})
+    assert found[topic.name] == (2 if records == "some" else 0)
+    assert other.name not in found
+
+
+# A broker that is away
 
 
 async def test_a_broker_that_is_away_is_not_a_refusal() -> None:
@@ -173,7 +259,8 @@ async def test_what_can_never_be_is_reported_as_failed(
     await until(lambda: bool(reports.commands))
     (report,) = reports.payloads
     assert isinstance(report, StreamCreated)
-    assert report.failed is not None and "3 partitions, not 2" in report.failed
+    assert report.taken is not None and "exists with 3 partitions, and needs 2" in report.taken
+    assert report.failed == report.taken
 
 
 async def test_the_retention_is_altered_in_the_order_of_the_updates(

@@ -24,6 +24,7 @@ from schemas.commands import (
     Payload,
     UpdateStream,
     command_key,
+    decode_fault,
     new_command,
 )
 from schemas.control_view import ControlView
@@ -31,8 +32,8 @@ from schemas.entities import Stream
 from schemas.ids import WORKSPACE, short_id
 from schemas.records import Audit, Command, DeadLetter, Verdict
 from schemas.replies import REPLY_HEADER, ReplyTo
-from schemas.topics import DAY_MS, Topic, base_topics
-from tests.support.kafka_topics import read_all
+from schemas.topics import DAY_MS, StreamTopic, Topic, TopicSpec, base_topics
+from tests.support.kafka_topics import produce, read_all
 from tests.support.ports import free_port
 from tests.support.processor import Processor
 
@@ -152,6 +153,39 @@ def test_a_stream_lives_from_command_to_command(broker: Broker, asker: Asker) ->
     assert asker.ask(DeleteStream(stream="orders-prod")).status == 204
     assert view_of(broker).stream(asker.workspace, "live", "orders-prod") is None
     assert topic_of(broker, stream.topic) == PARTITIONS
+
+
+def test_a_topic_in_a_streams_way_is_told_to_who_asked_and_nothing_of_it_is_changed(
+    broker: Broker, asker: Asker, control: Processor
+) -> None:
+    """It belongs to no stream, so it is counted as well."""
+    name = StreamTopic(asker.workspace, "live", "orders-prod").name
+    ensure_topics(broker.bootstrap, [TopicSpec(name, PARTITIONS + 1, {})])
+    refused = asker.ask(CreateStream(name="orders-prod"), key="k")
+    assert (refused.status, decode_fault(refused.body).code) == (409, "topic_exists")
+    assert f"{name} exists with {PARTITIONS + 1} partitions, and needs {PARTITIONS}" in str(refused.body)
+    assert topic_of(broker, name) == PARTITIONS + 1
+
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    admin.delete_topics([name])[name].result(ANSWER_SECONDS)
+    assert wait_until(lambda: topic_of(broker, name) == 0, ANSWER_SECONDS)
+    assert asker.ask(CreateStream(name="orders-prod"), key="k").status == 201
+
+
+def test_records_that_nobody_reads_are_counted_and_their_topic_is_named(
+    broker: Broker, stopped_control: Processor, home: Path
+) -> None:
+    name = StreamTopic(short_id(WORKSPACE), "live", "misspelt").name
+    ensure_topics(broker.bootstrap, [TopicSpec(name, 1, {})])
+    for _ in range(3):
+        produce(broker.bootstrap, name, b"read by nobody")
+    control = stopped_control.start()
+    assert wait_until(lambda: control.metric("atlas_unread_records") == 3, ANSWER_SECONDS)
+    assert control.metric("atlas_unread_topics") == 1
+    said = [line for line in (home / "control.log").read_text().splitlines() if "topic.unread" in line]
+    assert len(said) == 1 and name in said[0]
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    admin.delete_topics([name])[name].result(ANSWER_SECONDS)
 
 
 @pytest.mark.requirement("A-004")

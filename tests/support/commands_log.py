@@ -125,16 +125,16 @@ class CommandsLog:
 
     # What happens by itself
 
-    def topics_done(self, *, failed: str | None = None) -> int:
+    def topics_done(self, *, failed: str | None = None, taken: str | None = None) -> int:
         """Every task that is due ends; gives how many."""
         due = [work for work in self.state.unfinished() if work.due_ms <= self.now_ms]
         for work in due:
-            self.report(work, failed=failed)
+            self.report(work, failed=failed, taken=taken)
         return len(due)
 
-    def report(self, work: TopicWork, *, failed: str | None = None) -> Effects:
+    def report(self, work: TopicWork, *, failed: str | None = None, taken: str | None = None) -> Effects:
         topic_id = TOPIC_ID if work.task is Task.CREATE and failed is None else ""
-        return self.append(report_of(work, finished(work, topic_id=topic_id, failed=failed)))
+        return self.append(report_of(work, finished(work, topic_id=topic_id, failed=failed, taken=taken)))
 
     def read_again(self, offset: int, changes_kept: int | None = None) -> None:
         """A crash: the table has the changelog's first entries, and all records from `offset` on are read again."""

@@ -117,6 +117,15 @@ def test_one_deleted_before_its_topic_was_made_leaves_a_topic_that_ends() -> Non
     assert (log.state.unfinished(), log.state.route_topics_counted(WORKSPACE)) == ([], 0)
 
 
+def test_a_topic_in_the_way_of_a_route_is_a_conflict_too() -> None:
+    log = a_workspace()
+    reply = log.send(asked(), key="k")
+    log.topics_done(failed="it exists", taken="It exists with 3 partitions. Delete it.")
+    (verdict,) = log.verdicts[reply.correlation]
+    assert (verdict.status, outcome(verdict)) == (409, "topic_exists")
+    assert log.workflows() == []
+
+
 def test_what_can_never_be_made_frees_its_names_and_its_key() -> None:
     log = a_workspace()
     reply = log.send(asked(), key="k")

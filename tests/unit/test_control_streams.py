@@ -12,6 +12,7 @@ from schemas.commands import (
     FaultBody,
     FieldError,
     UpdateStream,
+    decode_fault,
 )
 from schemas.entities import Stream, StreamStatus
 from schemas.topics import DAY_MS
@@ -159,6 +160,19 @@ def test_what_can_never_be_created_frees_its_name_and_its_key() -> None:
     log.topics_done(failed="policy violation")
     (verdict,) = log.verdicts[reply.correlation]
     assert (verdict.status, outcome(verdict)) == (503, "stream_not_created")
+    assert (log.streams(), log.state.unfinished()) == ([], [])
+    again = log.send(CreateStream(name="orders-prod"), key="k")
+    log.topics_done()
+    assert outcome(log.verdicts[again.correlation][0]) == 201
+
+
+def test_a_topic_in_the_way_is_a_conflict_whose_reason_is_told_and_which_can_be_removed() -> None:
+    log = a_workspace()
+    reply = log.send(CreateStream(name="orders-prod"), key="k")
+    log.topics_done(failed="it exists", taken="It exists with 3 partitions. Delete it.")
+    (verdict,) = log.verdicts[reply.correlation]
+    assert (verdict.status, outcome(verdict)) == (409, "topic_exists")
+    assert decode_fault(verdict.body).message == "It exists with 3 partitions. Delete it."
     assert (log.streams(), log.state.unfinished()) == ([], [])
     again = log.send(CreateStream(name="orders-prod"), key="k")
     log.topics_done()

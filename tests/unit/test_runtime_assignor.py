@@ -117,6 +117,14 @@ def test_a_topic_that_only_some_follow_yet_is_nobodys() -> None:
     assert all(share.keys() == {"old"} for share in shares.values())
 
 
+def test_beside_members_of_an_older_version_nobody_has_a_topic_that_goes_by_rule_now() -> None:
+    """A rolling upgrade: an older member follows streams by subscription. Those of its partitions wait for its end."""
+    cluster = Cluster({"admission": 4, "events.a": 4, "events.b": 4})
+    older, newer = ["admission", "events.a", "events.b"], ["admission"]
+    shares = assigned(cluster, {"older": (older, b"[0,1]"), "newer": (newer, b"[2,3]")})
+    assert shares == {"older": {"admission": [0, 1]}, "newer": {"admission": [2, 3]}}
+
+
 def test_a_topic_that_is_not_there_yet_is_nobodys() -> None:
     shares = assigned(Cluster({"old": 2}), {"one": (["old", "new"], b"")})
     assert shares == {"one": {"old": [0, 1]}}

@@ -185,6 +185,45 @@ async def test_what_was_fetched_for_an_assignment_that_is_gone_is_dropped_and_no
     assert bench.fetcher.in_flight() == 0
 
 
+async def test_a_partition_that_is_added_leaves_all_others_as_they_are() -> None:
+    bench = Bench()
+    busy, new = PARTITIONS[0], TP("new", 1)
+    await bench.offer(busy, 3)
+    [batch] = bench.take()
+    await bench.offer(busy, 4)
+    bench.fetcher.add({new: 0, busy: 0})
+    assert bench.fetcher.owns(batch)
+    assert bench.fetcher.unread() == set(PARTITIONS), "a new topic makes nobody less ready"
+    bench.release(busy)
+    [batch] = bench.take()
+    assert (batch.first_offset, len(batch)) == (3, 4)
+    assert [(order, [TP(p.topic, p.partition) for p in tps]) for order, tps in bench.fetcher._orders][1:] == [
+        ("add", [new])
+    ]
+
+
+async def test_a_partition_that_is_removed_and_comes_back_is_another_one() -> None:
+    """A topic of the same name that was made again: what was fetched or handed out of the former counts no more."""
+    bench = Bench()
+    gone, kept = PARTITIONS[0], PARTITIONS[1]
+    for tp in (gone, kept):
+        await bench.offer(tp, 10)
+    batches = {batch.tp: batch for batch in bench.take()}
+    await bench.offer(gone, 10)
+    before = bench.fetcher.epoch
+    bench.fetcher.remove({gone, TP("never", 0)})
+    assert (bench.fetcher.owns(batches[gone]), bench.fetcher.owns(batches[kept])) == (False, True)
+    assert (bench.ahead(), bench.fetcher.in_flight()) == (0, 1)
+    bench.fetcher.add({gone: 0})
+    bench.fetcher._offer(before, [message(gone, 20, b"of the former")])
+    bench.fetcher._offer(bench.fetcher.epoch, [message(gone, 0, b"new")])
+    await asyncio.sleep(0)
+    bench.fetcher.release(batches[gone])
+    [batch] = bench.fetcher._take(None).values()
+    assert [record.value for record in batch.records] == [b"new"]
+    assert bench.ahead() == 0
+
+
 async def test_a_batch_is_waited_for() -> None:
     bench = Bench()
     waiting = asyncio.get_running_loop().create_task(bench.fetcher.batches(None, 20))
@@ -229,12 +268,25 @@ def test_what_is_committed_is_what_was_confirmed_whatever_faust_acks() -> None:
     """Faust 0.15.3 can name an offset behind one that is still in flight."""
     consumer = Consumer.__new__(Consumer)
     consumer._confirmed, consumer._unacked_messages = {}, set()  # type: ignore[assignment]
+    consumer._committed, consumer._beside = {}, set()
     tp = PARTITIONS[0]
     for offset in (2_586, 2_587, 2_588, 2_589):
         consumer.ack(Acked(tp, offset))
-    assert consumer._new_offset(tp) is None, "2,585 is in flight, and nothing was confirmed"
+    assert consumer._due(keeping=False) == {}, "2,585 is in flight, and nothing was confirmed"
     consumer.confirm(tp, 2_585)
-    assert consumer._new_offset(tp) == 2_585
+    assert consumer._due(keeping=False) == {tp: 2_585}
     consumer.confirm(tp, 2_590)
     consumer.confirm(tp, 2_587)
-    assert consumer._new_offset(tp) == 2_590, "it never goes back"
+    assert consumer._due(keeping=False) == {tp: 2_590}, "it never goes back"
+    consumer._committed[tp] = 2_590
+    assert consumer._due(keeping=False) == {}
+
+
+def test_offsets_beside_the_subscription_are_committed_again_before_a_broker_forgets_them() -> None:
+    consumer = Consumer.__new__(Consumer)
+    subscribed, silent, busy = PARTITIONS
+    consumer._beside = {silent, busy}
+    consumer._committed = {subscribed: 1, silent: 7, busy: 8}
+    consumer._confirmed = {subscribed: 1, busy: 9}
+    assert consumer._due(keeping=False) == {busy: 9}
+    assert consumer._due(keeping=True) == {silent: 7, busy: 9}

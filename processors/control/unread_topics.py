@@ -1,0 +1,60 @@
+"""Looks for topics that are named as a stream's and belong to none: what is written there nobody reads, so it is
+counted and told. A stream's name that was misspelt by a direct producer, on a cluster that makes topics by themselves.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from confluent_kafka import KafkaException
+
+from operations.control_reader import ControlReader
+from operations.existing_topics import unread_topics
+from operations.logs import event
+from processors.control import metrics
+
+log = logging.getLogger(__name__)
+EVERY_SECONDS = 60.0
+NOT_MINE_SECONDS = 5.0
+
+
+class UnreadTopics:
+    def __init__(self, bootstrap: str, control: ControlReader, is_mine: Callable[[], bool]) -> None:
+        """`is_mine`: whether it falls to this process to look, and to no other."""
+        self._bootstrap = bootstrap
+        self._control = control
+        self._is_mine = is_mine
+        self._told: set[str] = set()
+        self._looking: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._looking = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+
+    async def look(self) -> None:
+        """Streams first named, then made: so topics are listed first, and `control` read to its end after that."""
+        found: dict[str, int] = {}
+        if self._is_mine():
+            candidates = await asyncio.to_thread(unread_topics, self._bootstrap, self._of_streams())
+            if not candidates or await self._control.catch_up():
+                found = {topic: records for topic, records in candidates.items() if topic not in self._of_streams()}
+        metrics.UNREAD_TOPICS.set(len(found))
+        metrics.UNREAD_RECORDS.set(sum(found.values()))
+        for topic in found.keys() - self._told:
+            why = "no stream has this topic, so nobody reads it: create the stream, or delete the topic"
+            event(log, "topic.unread", logging.WARNING, topic=topic, records=found[topic], why=why)
+        self._told = set(found)
+
+    def _of_streams(self) -> set[str]:
+        return {stream.topic for stream in self._control.view.streams.values()}
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.look()
+            except KafkaException as error:
+                log.debug("topics can't be listed: %s", error)
+            await asyncio.sleep(EVERY_SECONDS if self._is_mine() else NOT_MINE_SECONDS)
