@@ -48,13 +48,16 @@ def now(gauge: str, by: str = "", legend: str = "") -> Query:
     return Query(f"sum by ({by}) ({gauge})", legend or _legend(by)) if by else Query(f"sum({gauge})", legend)
 
 
+def worst(gauge: str, by: str, legend: str = "") -> Query:
+    return Query(f"max by ({by}) ({gauge})", legend or _legend(by))
+
+
 def quantile(share: float, histogram: str, by: str = "", labels: str = "") -> str:
     buckets = f"le, {by}" if by else "le"
     return f"histogram_quantile({share}, sum by ({buckets}) (rate({histogram}_bucket{labels}[{RATE}])))"
 
 
-def latency(histogram: str, by: str = "", labels: str = "") -> list[Query]:
-    """p50 and p99."""
+def latency(histogram: str, by: str = "", labels: str = "") -> list[Query]:  # p50 and p99
     name = f"{_legend(by)} " if by else ""
     return [Query(quantile(share, histogram, by, labels), f"{name}p{share * 100:.0f}") for share in (0.5, 0.99)]
 
@@ -165,6 +168,7 @@ ROWS: dict[str, list[Graph]] = {
             "short",
             [
                 now("atlas_produce_queue_records", "instance", "records {{instance}}"),
+                worst("atlas_produce_oldest_seconds", "instance", "oldest, seconds {{instance}}"),
                 now("atlas_verdict_waiters", "instance", "waiters {{instance}}"),
             ],
         ),
@@ -477,6 +481,8 @@ ROWS: dict[str, list[Graph]] = {
         Graph("Memory", "Resident.", "bytes", [now(f"process_resident_memory_bytes{OURS}", "process")]),
         Graph("Processor time", "Cores used.", "none", [rate("process_cpu_seconds_total", "process", OURS)]),
         Graph("Ready", "1 while /readyz says yes.", "none", [Query("min by (process) (atlas_ready)", "{{process}}")]),
+        Graph("Degraded", "1 while /readyz names it.", "none", [worst("atlas_degraded", "process, what")]),
+        Graph("View of control", "How old it may be.", "s", [worst("atlas_control_behind_seconds", "process")]),
         Graph("Open files", "Sockets included.", "short", [now(f"process_open_fds{OURS}", "process")]),
         Graph(
             "Age",
