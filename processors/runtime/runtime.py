@@ -27,6 +27,7 @@ from faust.types import TP
 from operations.control_reader import ControlReader
 from operations.kafka_security import KafkaSecurity
 from operations.logs import event
+from operations.metrics import DEGRADED
 from operations.operations_port import Readiness
 from operations.schema_registry import SchemaRegistry
 from operations.settings import Settings
@@ -50,6 +51,10 @@ Handler = Callable[[Batch], Awaitable[Told]]
 PartitionsCallback = Callable[[set[TP]], Awaitable[None]]
 SESSION_TIMEOUT_SECONDS = 6.0
 COMMIT_INTERVAL_SECONDS = 0.5
+
+
+class ControlLost(Exception):
+    """What this process read of `control` is not what stands there now."""
 
 
 class BatchSchema(faust.Schema):  # type: ignore[type-arg]
@@ -78,7 +83,7 @@ class Runtime:
         self.group = group
         self.app: Any = create_app(settings, group)  # Any: Faust's interfaces leave out half of what it has
         self.readiness = Readiness()
-        self.control = ControlReader(settings.kafka, ControlView())
+        self.control = ControlReader(settings.kafka, ControlView(), lambda reason: self.fail(ControlLost(reason)))
         self.registry: SchemaRegistry | None = None
         self.outbox = Outbox(settings.kafka)
         self.positions = Positions(settings.kafka, group, self.outbox, lambda topic: topic in self.unwatched)
@@ -106,6 +111,8 @@ class Runtime:
         self.readiness.require("tables", self._not_recovered)
         self.readiness.require("log", self._not_caught_up)
         self.readiness.require("control", lambda: None if self.control.ready else "control is not read to its end yet")
+        self.readiness.degrade("control", lambda: self.control.why_behind if self.control.is_old else None)
+        DEGRADED.labels("control").set_function(lambda: float(self.control.is_old))
 
     # Declaring
 
