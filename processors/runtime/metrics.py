@@ -33,3 +33,8 @@ TABLE_OPEN_SECONDS = Histogram(
     "atlas_table_open_seconds", "Time to open a table's partition, recovery included.", ["table"]
 )
 REBALANCES = Counter("atlas_rebalances_total", "Assignments that this worker received.", ["group"])
+GIVEN_UP = Counter(
+    "atlas_assignments_given_up_total",
+    "Times that this worker dropped all it had and joined its group anew: its coordinator, or a broker, was away.",
+    ["group"],
+)

@@ -5,19 +5,30 @@ processors/runtime/fetcher.py. What it changes, and why:
 - a Faust message is a batch of one partition, so Faust's cost a message (about 150 µs) is paid once a fetch;
 - what may be committed is said by the runtime (`confirm`), never derived from acks: Faust 0.15.3 acks a record whose
   agent raised, and its `_new_offset` can pass a record that is still in flight (RELIABILITY F18, F19);
-- a rebalance first lets running batches finish, commits them, then drops the rest;
+- a rebalance first lets running batches finish, commits them, then drops the rest (Faust 0.15.3 does so for a new
+  subscription alone: partitions revoked for another member were written on by batches that ran);
+- a coordinator that is away, loading or moved ends nothing: aiokafka 0.14 raises for answers that it does not know,
+  then waits for a `poll` that never comes here, and Faust ends the app with a commit that fails;
 - partitions are shared out by processors/runtime/assignor.py, and records of aborted transactions are never seen (K12).
 It registers itself under the entry-point group `faust.transports` as `batched`.
 """
 
 import asyncio
+import copy
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, cast
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    InconsistentGroupProtocolError,
+    InvalidGroupIdError,
+    InvalidSessionTimeoutError,
+    KafkaError,
+)
+from aiokafka.protocol.group import JoinGroupRequest
+from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
@@ -34,6 +45,10 @@ DRAINING_SECONDS = 0.05
 NEVER_POLLED_MS = 2**31 - 1
 HELD_BACK_SECONDS = 1.0
 FIRST_HEARTBEATS, FIRST_HEARTBEATS_APART_SECONDS = 5, 0.2
+UNKNOWN_MEMBER = JoinGroupRequest.UNKNOWN_MEMBER_ID
+COMMIT_TRIES, AGAIN_SECONDS = 20, 0.1
+REFUSED_WAIT_SECONDS = 1.0
+REFUSED_FOR_GOOD = (InvalidSessionTimeoutError, InconsistentGroupProtocolError, InvalidGroupIdError)
 
 
 class MembershipThread(driver.AIOKafkaConsumerThread):
@@ -51,6 +66,35 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
         self._coordinator = self._ensure_consumer()._coordinator
         self._beat = self._coordinator._do_heartbeat
         self._coordinator._do_heartbeat = self._timed_heartbeat
+        self._coordinator._push_error_to_user = self._go_on_after
+        self._coordinator_dead = self._coordinator.coordinator_dead
+        self._coordinator.coordinator_dead = self._note_coordinator_away
+
+    def rejoin(self) -> None:
+        """From the event loop's thread: joins the group anew, as soon as it has a coordinator."""
+        self.thread_loop.call_soon_threadsafe(self._coordinator.request_rejoin)
+
+    def failure(self) -> Exception | None:
+        """What ended aiokafka's coordination for good."""
+        task = self._coordinator._coordination_task
+        return cast(Exception, task.exception()) if task.done() and not task.cancelled() else None
+
+    def _note_coordinator_away(self) -> None:
+        cast(Consumer, self.consumer).coordinator_away_at = time.monotonic()
+        self._coordinator_dead()
+
+    async def _go_on_after(self, error: Exception) -> None:
+        """aiokafka would wait here for a poll to raise it. What passes with time is asked again, from the start."""
+        event(log, "group.refused", logging.WARNING, error=repr(error))
+        if isinstance(error, REFUSED_FOR_GOOD):
+            cast(Consumer, self.consumer).refused = copy.copy(error)
+        coordinator = self._coordinator
+        for name in ("_heartbeat_task", "_commit_refresh_task"):  # one that has failed is asked about again and again
+            task = getattr(coordinator, name)
+            if task is not None and task.done():
+                setattr(coordinator, name, None)
+                coordinator.request_rejoin()
+        await asyncio.sleep(REFUSED_WAIT_SECONDS)
 
     async def _timed_heartbeat(self) -> bool:
         """False and no heartbeat while the event loop is blocked: who decides nothing shall not keep partitions."""
@@ -59,21 +103,26 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
             event(log, "heartbeat.held_back", logging.ERROR, why="the event loop does not run")
             await asyncio.sleep(HELD_BACK_SECONDS)
             return False
-        answered = await self._beat()
+        try:
+            answered = await asyncio.wait_for(self._beat(), lease.heartbeat_patience_seconds)
+        except KafkaError as error:  # aiokafka would end its heartbeats, and with them all that it does
+            event(log, "heartbeat.failed", logging.WARNING, error=repr(error))
+            return False
+        except TimeoutError:  # a broker that is there and gives no answer: another may coordinate by now
+            self._coordinator.coordinator_dead()
+            return False
         if answered:
             lease.renew(sent_at)
+        elif self._coordinator.member_id == UNKNOWN_MEMBER:
+            lease.expire()
         return bool(answered)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """The lease begins with the assignment, not a heartbeat later. What a heartbeat raises ends here: aiokafka
-        would write it down and go on as a member, and nobody would hear of the assignment.
-        """
+        """The lease begins with the assignment, not a heartbeat later."""
+        cast(Consumer, self.consumer).lease.begin(time.monotonic())
         for _ in range(FIRST_HEARTBEATS):
-            try:
-                if await self._timed_heartbeat():
-                    break
-            except KafkaError as error:
-                event(log, "heartbeat.failed", logging.WARNING, error=repr(error))
+            if await self._timed_heartbeat():
+                break
             await asyncio.sleep(FIRST_HEARTBEATS_APART_SECONDS)
         await super().on_partitions_assigned(assigned, generation_id)
 
@@ -89,8 +138,32 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
         consumer = self._ensure_consumer()
         wanted = {driver.ensure_aiokafka_TP(tp): tp for tp in tps}
         consumer.pause(*wanted)  # before aiokafka's own fetcher gets to them
-        committed = await consumer._coordinator.fetch_committed_offsets(list(wanted))
+        while True:
+            try:
+                committed = await consumer._coordinator.fetch_committed_offsets(list(wanted))
+                break
+            except KafkaError as error:  # aiokafka itself asks again after the answers that it knows
+                event(log, "offsets.unreachable", logging.WARNING, error=repr(error))
+                await asyncio.sleep(REFUSED_WAIT_SECONDS)
         return {tp: committed[asked].offset if asked in committed else None for asked, tp in wanted.items()}
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """False where it does not work now: what was confirmed is committed with the next commit, or read again."""
+        coordinator, mine = self._coordinator, self.assignment()
+        wanted = {driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(at, "") for tp, at in offsets.items() if tp in mine}
+        error: KafkaError | None = None
+        for _ in range(COMMIT_TRIES):
+            try:
+                async with coordinator._commit_lock:
+                    await coordinator._do_commit_offsets(None, wanted)
+                return True
+            except KafkaError as failed:
+                error = failed
+                if not failed.retriable:
+                    break
+            await asyncio.sleep(AGAIN_SECONDS)
+        event(log, "commit.failed", logging.WARNING, error=repr(error))
+        return False
 
 
 class Consumer(driver.Consumer):
@@ -102,6 +175,12 @@ class Consumer(driver.Consumer):
     at_once_bytes: int | None = None
     unsettled_since: float | None = None
     """By the monotonic clock: since when this member waits for the end of a rebalance; None while it does not."""
+    coordinator_away_at = float("-inf")
+    """When the group's coordinator was last found to be away (monotonic)."""
+    refused: Exception | None = None
+    """Why the broker will never take this member as it is set."""
+    on_unfinished: Callable[[str], None] | None = None
+    """Called when batches still run as their partitions go: nothing of them may leave any more."""
 
     def _new_consumer_thread(self) -> MembershipThread:
         return MembershipThread(self, loop=self.loop, beacon=self.beacon)
@@ -135,6 +214,25 @@ class Consumer(driver.Consumer):
         if self.fetcher is not None and self.fetcher.assigned():
             await self.commit_and_end_transactions()
         await super().subscribe(topics)
+
+    def start_over(self) -> None:
+        """Fetches nothing, lets go of the batches that run, and joins the group anew. What was confirmed before is
+        committed, where the group still takes it.
+        """
+        assert self.fetcher is not None
+        self._draining = True
+        self.unsettled_since = self.unsettled_since or time.monotonic()
+        self.fetcher.unassign()
+        cast(MembershipThread, self._thread).rejoin()
+
+    def failure(self) -> Exception | None:
+        """What keeps it from being a member ever again."""
+        return self.refused or cast(MembershipThread, self._thread).failure()
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        if self.fetcher is not None:
+            await self.commit_and_end_transactions()
+        await super().on_partitions_revoked(revoked)
 
     async def perform_seek(self) -> None:
         """After a rebalance: fetch what was assigned from the offsets that the group committed, or from
@@ -182,6 +280,8 @@ class Consumer(driver.Consumer):
             await asyncio.sleep(0.005)
         if self._unfinished():
             event(log, "rebalance.unfinished", logging.WARNING, batches=self._unfinished())
+            if self.on_unfinished is not None:
+                self.on_unfinished(f"{self._unfinished()} batches did not finish before their partitions had to go")
         await self.maybe_wait_for_commit_to_finish()  # one that runs already has older offsets, and Faust adds none
         await super().commit_and_end_transactions()
         self._confirmed.clear()

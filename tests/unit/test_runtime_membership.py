@@ -1,5 +1,6 @@
 """A member's heartbeats: when the lease begins, what an odd answer does, what a blocked loop costs."""
 
+import asyncio
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -22,11 +23,13 @@ class Member:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: bool | Exception) -> None:
         self.lease = Lease(6.0)
         self.beats = 0
+        self.coordinators_left = 0
         self.told: list[set[TP]] = []
         self._answers = list(answers)
         self.thread: Any = MembershipThread.__new__(MembershipThread)
         self.thread.consumer = SimpleNamespace(lease=self.lease)
         self.thread._beat = self._beat
+        self.thread._coordinator = SimpleNamespace(member_id="lifecycle-1", coordinator_dead=self._coordinator_dead)
 
         async def on_partitions_assigned(_thread: object, assigned: set[TP], generation_id: int = 0) -> None:
             self.told.append(assigned)
@@ -41,6 +44,9 @@ class Member:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    def _coordinator_dead(self) -> None:
+        self.coordinators_left += 1
 
     @property
     def holds(self) -> bool:
@@ -64,6 +70,34 @@ async def test_the_lease_begins_with_the_assignment_which_is_told_whatever_the_h
     member = Member(monkeypatch, *answers)
     await member.thread.on_partitions_assigned(TPS, 3)
     assert (member.beats, member.holds, member.told) == (len(answers), holds, [TPS])
+
+
+@pytest.mark.requirement("F16")
+async def test_a_heartbeat_without_an_answer_looks_for_another_coordinator_well_within_the_session(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    member = Member(monkeypatch)
+    member.lease = member.thread.consumer.lease = Lease(0.1)
+
+    async def never() -> bool:
+        await asyncio.sleep(3_600)
+        return True
+
+    member.thread._beat = never
+    assert await member.thread._timed_heartbeat() is False
+    assert member.coordinators_left == 1
+
+
+@pytest.mark.requirement("F16")
+async def test_whom_the_group_does_not_know_holds_no_lease_though_its_session_is_not_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    member = Member(monkeypatch, True, False)
+    await member.thread.on_partitions_assigned(TPS, 3)
+    assert member.holds
+    member.thread._coordinator.member_id = ""  # aiokafka has forgotten it, as the group has
+    assert await member.thread._timed_heartbeat() is False
+    assert not member.holds
 
 
 @pytest.mark.requirement("F28")
