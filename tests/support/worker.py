@@ -60,6 +60,10 @@ class Worker:
     def runs(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def ready_url(self) -> str:
+        return f"http://127.0.0.1:{self._port}/readyz"
+
     def wait_until_ready(self) -> None:
         if not wait_until(lambda: self.missing() == {}, READY_TIMEOUT_SECONDS):
             lines = "\n".join(last_lines(self.log, 40))
@@ -68,7 +72,7 @@ class Worker:
     def missing(self) -> dict[str, str]:
         """What /readyz says is missing; {} when ready."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/readyz", timeout=5) as answer:
+            with urllib.request.urlopen(self.ready_url, timeout=5) as answer:
                 json.load(answer)
                 return {}
         except urllib.error.HTTPError as error:
