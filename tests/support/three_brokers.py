@@ -42,6 +42,7 @@ class ThreeBrokers:
     """`bootstrap` names all three."""
 
     def __init__(self, home: Path, properties: Mapping[str, str] | None = None) -> None:
+        self._paused: set[int] = set()
         controllers = [free_port() for _ in range(NODES)]
         voters = ",".join(f"{_id(i)}@127.0.0.1:{port}" for i, port in enumerate(controllers))
         cluster_id = new_cluster_id()
@@ -94,9 +95,11 @@ class ThreeBrokers:
         self.brokers[i].stop()
 
     def pause(self, i: int) -> None:
+        self._paused.add(i)
         self.brokers[i].pause()
 
     def resume(self, i: int) -> None:
+        self._paused.discard(i)
         self.brokers[i].resume()
 
     # Who does what; None while nobody is known to
@@ -105,6 +108,10 @@ class ThreeBrokers:
         metadata = self._client().list_topics(topic, timeout=ANSWER_SECONDS).topics[topic]
         found = metadata.partitions.get(partition)
         return None if found is None or found.leader < 1 else found.leader - 1
+
+    def leads_nothing(self, i: int) -> bool:
+        topics = self._client().list_topics(timeout=ANSWER_SECONDS).topics.values()
+        return all(partition.leader != _id(i) for topic in topics for partition in topic.partitions.values())
 
     def in_sync(self) -> bool:
         """Whether every partition of every topic has its three copies in sync."""
@@ -175,7 +182,9 @@ class ThreeBrokers:
         return self.brokers[i].home / "data" / "__cluster_metadata-0" / "quorum-state"
 
     def _running(self) -> str:
-        return ",".join(broker.bootstrap for broker in self.brokers if broker.pid is not None)
+        """Those that are asked: a paused one is no help."""
+        running = [broker for i, broker in enumerate(self.brokers) if broker.pid is not None and i not in self._paused]
+        return ",".join(broker.bootstrap for broker in running)
 
     def _client(self) -> AdminClient:
         """A new one each time: it knows nothing of elections that are over."""
