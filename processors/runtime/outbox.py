@@ -28,7 +28,11 @@ FULL_WAIT_SECONDS = 0.002
 FULL_WAIT_SECONDS_MAX = 60.0
 TAKEN_AT_ONCE = 1_000
 DROPPED_SECONDS_MAX = 10.0
-PASSING = frozenset({KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT, KafkaError._FATAL, KafkaError._TRANSPORT})
+KNOWN_MS = 30_000
+"""How long a topic may be unknown to brokers: on a new cluster they learn of each other's topics in seconds."""
+UNKNOWN = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
+AWAY = frozenset({KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT, KafkaError._FATAL, KafkaError._TRANSPORT})
+PASSING = AWAY | UNKNOWN
 """The broker was away for long, or this producer is spent: later, or with another one, the record is taken."""
 
 
@@ -169,7 +173,8 @@ class Outbox:
 
     def _start(self, linger_ms: float) -> Producer:
         config = producer_config(self._bootstrap, linger_ms=linger_ms, queue_messages_max=QUEUE_MESSAGES_MAX)
-        producer = Producer(config | {"partitioner": "murmur2_random", "queue.buffering.max.kbytes": 512 * 1024})
+        config |= {"partitioner": "murmur2_random", "queue.buffering.max.kbytes": 512 * 1024}
+        producer = Producer(config | {"topic.metadata.propagation.max.ms": KNOWN_MS})
         self._producers.append(producer)
         thread = threading.Thread(target=self._poll, args=(producer,), name="outbox", daemon=True)
         self._threads.append(thread)

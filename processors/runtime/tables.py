@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaException
 
 from operations.logs import event
 from operations.topic_admin import NEVER, ensure_topics
@@ -20,13 +20,13 @@ from processors.runtime.changelog import Changelog, open_partition, topic_id_of
 from processors.runtime.decided import newest_decided_ms
 from processors.runtime.fetcher import UNREADABLE
 from processors.runtime.lease import Abandoned
+from processors.runtime.outbox import UNKNOWN
 from processors.runtime.table import TablePartition, TableSpec, TableView, shared_cache
 from schemas.topics import TopicSpec
 
 log = logging.getLogger(__name__)
 AGAIN_SECONDS = 1.0
-UNKNOWN = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
-UNKNOWN_SECONDS_MAX = 30.0
+UNKNOWN_SECONDS_MAX = 60.0
 """A topic made a moment ago is not known to every broker yet; one that stays unknown is gone."""
 Opened = dict[str, tuple[TablePartition, bytes]]
 
