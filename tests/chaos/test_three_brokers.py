@@ -29,6 +29,8 @@ from tests.support.three_brokers import NODES, ThreeBrokers
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 STREAM = "orders"
+PROBED = "probes"
+"""A stream beside the books'."""
 SENDERS = 10
 EVENTS_A_SECOND = 50
 WITHOUT_IT_SECONDS = 40.0
@@ -135,6 +137,7 @@ def run_of(brokers: ThreeBrokers, atlas: PlainInstallation, receiver: Receiver) 
     made = apis[0].post("/v1/workflows", {"id": "wf_all", "name": "All", "url": receiver.url + "/hook"})
     assert made.status == 201, made.body
     assert apis[0].post("/v1/event-streams", {"name": STREAM, "default_routes": ["wf_all"]}).status == 201
+    assert apis[0].post("/v1/event-streams", {"name": PROBED}).status == 201
     books = Books(apis)
     run = Run(books)
     try:
@@ -160,14 +163,14 @@ def kill_and_return(brokers: ThreeBrokers, broker: int, atlas: PlainInstallation
     roles += ["controller"] if brokers.controller() == broker else []
     name = f"broker {broker} ({', '.join(roles) or 'leaders alone'})"
     brokers.kill(broker)
-    run.look("workers", f"{name} away", atlas.only_workers(STREAM), WITHOUT_IT_SECONDS)
-    run.look("whole", f"{name} away", atlas.whole(STREAM), WITHOUT_IT_SECONDS)
+    run.look("workers", f"{name} away", atlas.only_workers(PROBED), WITHOUT_IT_SECONDS)
+    run.look("whole", f"{name} away", atlas.whole(PROBED), WITHOUT_IT_SECONDS)
     brokers.start(broker)
-    run.look("workers", f"{name} back", atlas.only_workers(STREAM), 15.0)
-    run.look("whole", f"{name} back", atlas.whole(STREAM), 15.0)
+    run.look("workers", f"{name} back", atlas.only_workers(PROBED), 15.0)
+    run.look("whole", f"{name} back", atlas.whole(PROBED), 15.0)
     assert wait_until(brokers.in_sync, 90, 1.0)
     brokers.elect_preferred()
-    run.look("whole", f"{name} leads again", atlas.whole(STREAM), 15.0)
+    run.look("whole", f"{name} leads again", atlas.whole(PROBED), 15.0)
 
 
 @pytest.mark.requirement("F1", "A-002")
