@@ -16,8 +16,8 @@ from aiokafka.protocol.admin import AlterPartitionReassignmentsRequest
 from confluent_kafka import ElectionType, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from deploy.local.broker import Broker, new_cluster_id
-from deploy.local.spawn import wait_until
+from deploy.local.broker import Broker, BrokerFailed, new_cluster_id, serving_cluster
+from deploy.local.spawn import last_lines, wait_until
 from operations.kafka_clients import admin_config
 from tests.support.ports import free_port
 
@@ -33,7 +33,8 @@ REPLICATED = {
     "share.coordinator.state.topic.replication.factor": "3",
     "share.coordinator.state.topic.min.isr": "2",
 }
-MOVED_SECONDS = 30.0
+MOVED_SECONDS = 60.0
+SERVING_SECONDS = 150.0
 ANSWER_SECONDS = 10.0
 Answer = TypeVar("Answer")
 
@@ -70,7 +71,7 @@ class ThreeBrokers:
         for broker in self.brokers:
             broker.launch()
         for broker in self.brokers:
-            broker.wait_until_serving()
+            self._wait_until_serving(broker)
         self._wait_until(self._is_whole, "three brokers that know each other")
 
     def kill_all(self) -> None:
@@ -84,7 +85,7 @@ class ThreeBrokers:
     def start(self, i: int) -> None:
         """Returns when it serves. Raises BrokerFailed."""
         self.brokers[i].launch()
-        self.brokers[i].wait_until_serving()
+        self._wait_until_serving(self.brokers[i])
 
     def kill(self, i: int) -> None:
         """kill -9."""
@@ -177,6 +178,12 @@ class ThreeBrokers:
             raise AssertionError(f"no election: {error}") from error
 
     # Inside
+
+    def _wait_until_serving(self, broker: Broker) -> None:
+        """More patient than for one broker: it waits for its peers, and three of them share the machine."""
+        serves = lambda: serving_cluster(broker.bootstrap, ANSWER_SECONDS) is not None  # noqa: E731
+        if not wait_until(lambda: broker.pid is None or serves(), SERVING_SECONDS) or broker.pid is None:
+            raise BrokerFailed(f"{broker.bootstrap} does not serve:\n" + "\n".join(last_lines(broker.log, 15)))
 
     def _quorum_state(self, i: int) -> Path:
         return self.brokers[i].home / "data" / "__cluster_metadata-0" / "quorum-state"
