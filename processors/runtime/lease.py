@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 MARGIN_SECONDS = 0.5
 LOOK_EVERY_SECONDS = 0.1
 """Well below the margin: what waits to be sent is dropped before the broker can have ended the session."""
-FROZEN_SECONDS = 1.0
+FROZEN_SECONDS = 3.0
+"""A machine that is short of time may keep the loop waiting for that long; half of the shortest session."""
 
 
 class LeaseLost(Exception):
@@ -68,6 +69,10 @@ class Lease:
         self._given_up = True
         self._ends_at = float("-inf")
 
+    @property
+    def is_given_up(self) -> bool:
+        return self._given_up
+
     def seconds_left(self, now: float) -> float:
         return self._ends_at - now
 
@@ -89,7 +94,13 @@ class Lease:
             raise Abandoned("the lease was given up")
         left = self.seconds_left(time.monotonic())
         if left < 0:
-            raise LeaseLost(f"no heartbeat was answered in time: the session may have ended {-left:.1f} s ago")
+            raise LeaseLost(_why(left))
+
+
+def _why(seconds_left: float) -> str:
+    if seconds_left == float("-inf"):
+        return "the group does not know this worker, or has not heard of it yet"
+    return f"no heartbeat was answered in time: the session may have ended {-seconds_left:.1f} s ago"
 
 
 async def watch_lease(runtime: "Runtime") -> None:
@@ -97,7 +108,7 @@ async def watch_lease(runtime: "Runtime") -> None:
     while True:
         await asyncio.sleep(LOOK_EVERY_SECONDS)
         now, consumer = time.monotonic(), runtime.consumer
-        left = consumer.lease.seconds_left(now)
-        if left < 0 and consumer.fetcher is not None and consumer.fetcher.assigned():
-            runtime.fail(LeaseLost(f"no heartbeat was answered for {-left:.1f} s longer than the session"))
+        fetches = consumer.fetcher is not None and consumer.fetcher.assigned()
+        if fetches and not consumer.lease.is_given_up and (left := consumer.lease.seconds_left(now)) < 0:
+            runtime.fail(LeaseLost(_why(left)))
         consumer.lease.loop_ran(now)

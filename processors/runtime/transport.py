@@ -193,7 +193,7 @@ class Consumer(driver.Consumer):
     async def on_start(self) -> None:
         await super().on_start()
         self._confirmed: dict[TP, int] = {}
-        self._draining = False
+        self._draining = self._seek_due = False
         self.unsettled_since = time.monotonic()
         self.fetcher = Fetcher(cast(Any, self.app).cluster, self.app.conf.id, self.at_once_bytes)
 
@@ -220,7 +220,7 @@ class Consumer(driver.Consumer):
         committed, where the group still takes it.
         """
         assert self.fetcher is not None
-        self._draining = True
+        self._draining, self._seek_due = True, False
         self.unsettled_since = self.unsettled_since or time.monotonic()
         self.fetcher.unassign()
         cast(MembershipThread, self._thread).rejoin()
@@ -229,24 +229,35 @@ class Consumer(driver.Consumer):
         """What keeps it from being a member ever again."""
         return self.refused or cast(MembershipThread, self._thread).failure()
 
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        self._seek_due = True
+        await super().on_partitions_assigned(assigned, generation_id)
+
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        self._seek_due = False
         if self.fetcher is not None:
             await self.commit_and_end_transactions()
         await super().on_partitions_revoked(revoked)
 
     async def perform_seek(self) -> None:
         """After a rebalance: fetch what was assigned from the offsets that the group committed, or from
-        `start_from`'s.
+        `start_from`'s. Faust calls it in the middle of one as well, where what is about to be revoked would be fetched.
         """
         assert self.fetcher is not None
+        if not self._seek_due:
+            return
+        generation = self.app.consumer_generation_id
         offsets = await cast(MembershipThread, self._thread).committed_offsets(self.assignment())
+        committed = {tp: offset for tp, offset in offsets.items() if offset is not None}
+        if self.start_from is not None:
+            offsets |= await self.start_from(set(offsets))
+        if not self._seek_due or generation != self.app.consumer_generation_id:
+            return  # it was revoked meanwhile
         self._confirmed.clear()
         self._committed_offset.clear()
         self._read_offset.clear()
-        self._committed_offset.update({tp: offset for tp, offset in offsets.items() if offset is not None})
-        if self.start_from is not None:
-            offsets |= await self.start_from(set(offsets))
-        self._draining = False
+        self._committed_offset.update(committed)
+        self._draining = self._seek_due = False
         self.fetcher.assign(offsets)
         self.settle()
 
