@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 Told = Sequence[OutboxBatch] | None
 Handler = Callable[[Batch], Awaitable[Told]]
 PartitionsCallback = Callable[[set[TP]], Awaitable[None]]
-HEARTBEATS_A_SESSION = 6
+HEARTBEATS_A_SESSION, HEARTBEAT_SECONDS_MAX = 6, 1.0  # a rebalance is heard of with the next one
 REBALANCE_SECONDS = 15.0
 REQUEST_SECONDS = 30.0
 METADATA_AGE_MS_MAX = 10_000
@@ -454,7 +454,7 @@ def create_app(settings: Settings, group: str) -> Any:
         stream_recovery_delay=0.0,
         broker_commit_interval=COMMIT_INTERVAL_SECONDS,
         broker_session_timeout=session_seconds,
-        broker_heartbeat_interval=session_seconds / HEARTBEATS_A_SESSION,
+        broker_heartbeat_interval=min(HEARTBEAT_SECONDS_MAX, session_seconds / HEARTBEATS_A_SESSION),
         broker_rebalance_timeout=REBALANCE_SECONDS,
         broker_request_timeout=max(session_seconds, REBALANCE_SECONDS) + REQUEST_SECONDS,
         consumer_metadata_max_age_ms=METADATA_AGE_MS_MAX,  # a topic that the broker asked did not know yet
