@@ -69,6 +69,7 @@ async def _set_up(runtime: Runtime) -> None:
     await asyncio.to_thread(refuse_session, settings.kafka, settings.session_seconds)
     await runtime.control.caught_up()
     importlib.import_module(f"processors.{runtime.group}.agent").build(runtime)
+    runtime.consumer.on_unfinished = runtime.give_up
     await runtime.tables.prepare(settings.partitions)
     runtime.app.conf.datadir.mkdir(parents=True, exist_ok=True)
 

@@ -22,10 +22,13 @@ from typing import Any, ClassVar, cast
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import (
+    IllegalGenerationError,
     InconsistentGroupProtocolError,
     InvalidGroupIdError,
     InvalidSessionTimeoutError,
     KafkaError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
 )
 from aiokafka.protocol.group import JoinGroupRequest
 from aiokafka.structs import OffsetAndMetadata
@@ -48,6 +51,7 @@ FIRST_HEARTBEATS, FIRST_HEARTBEATS_APART_SECONDS = 5, 0.2
 UNKNOWN_MEMBER = JoinGroupRequest.UNKNOWN_MEMBER_ID
 COMMIT_TRIES, AGAIN_SECONDS = 20, 0.1
 REFUSED_WAIT_SECONDS = 1.0
+REBALANCED = (UnknownMemberIdError, IllegalGenerationError, RebalanceInProgressError)
 REFUSED_FOR_GOOD = (InvalidSessionTimeoutError, InconsistentGroupProtocolError, InvalidGroupIdError)
 
 
@@ -152,7 +156,7 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
         coordinator, mine = self._coordinator, self.assignment()
         wanted = {driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(at, "") for tp, at in offsets.items() if tp in mine}
         error: KafkaError | None = None
-        for _ in range(COMMIT_TRIES):
+        for _ in range(COMMIT_TRIES if wanted else 0):
             try:
                 async with coordinator._commit_lock:
                     await coordinator._do_commit_offsets(None, wanted)
@@ -162,6 +166,8 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
                 if not failed.retriable:
                     break
             await asyncio.sleep(AGAIN_SECONDS)
+        if error is None or isinstance(error, REBALANCED):
+            return error is None
         event(log, "commit.failed", logging.WARNING, error=repr(error))
         return False
 
@@ -291,7 +297,7 @@ class Consumer(driver.Consumer):
             await asyncio.sleep(0.005)
         if self._unfinished():
             event(log, "rebalance.unfinished", logging.WARNING, batches=self._unfinished())
-            if self.on_unfinished is not None:
+            if self.on_unfinished is not None and not self.should_stop:
                 self.on_unfinished(f"{self._unfinished()} batches did not finish before their partitions had to go")
         await self.maybe_wait_for_commit_to_finish()  # one that runs already has older offsets, and Faust adds none
         await super().commit_and_end_transactions()
