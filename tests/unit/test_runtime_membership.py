@@ -6,7 +6,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.errors import CoordinatorLoadInProgressError
+from aiokafka.errors import (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    IllegalGenerationError,
+    InvalidSessionTimeoutError,
+    KafkaError,
+)
 from faust.transport.consumer import ConsumerThread
 from faust.types import TP
 
@@ -110,3 +116,79 @@ async def test_while_the_loop_is_blocked_no_heartbeat_leaves(monkeypatch: pytest
     assert member.beats == 1
     member.lease.loop_ran(time.monotonic())
     assert await member.thread._timed_heartbeat() is True
+
+
+class Coordination:
+    """aiokafka's coordinator, as far as its errors and commits go."""
+
+    def __init__(self, *answers: KafkaError | None) -> None:
+        self.rejoins = 0
+        self._heartbeat_task: asyncio.Future[None] | None = asyncio.get_running_loop().create_future()
+        self._commit_refresh_task: asyncio.Future[None] | None = None
+        self._commit_lock = asyncio.Lock()
+        self._answers = list(answers)
+        self.commits = 0
+
+    def request_rejoin(self) -> None:
+        self.rejoins += 1
+
+    async def _do_commit_offsets(self, _assignment: object, _offsets: object) -> None:
+        self.commits += 1
+        answer = self._answers.pop(0)
+        if answer is not None:
+            raise answer
+
+
+def a_thread(monkeypatch: pytest.MonkeyPatch, coordination: Coordination) -> Any:
+    monkeypatch.setattr(transport, "REFUSED_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(transport, "AGAIN_SECONDS", 0.0)
+    thread: Any = MembershipThread.__new__(MembershipThread)
+    thread.consumer = SimpleNamespace(refused=None)
+    thread._coordinator = coordination
+    thread.assignment = lambda: TPS
+    return thread
+
+
+@pytest.mark.requirement("F2")
+async def test_after_an_answer_that_aiokafka_does_not_know_it_joins_again_and_waits_for_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It would wait for a poll to raise it, which never comes: the member would be gone without a word."""
+    coordination = Coordination()
+    thread = a_thread(monkeypatch, coordination)
+    assert coordination._heartbeat_task is not None
+    coordination._heartbeat_task.set_exception(KafkaError("unexpected"))
+    await asyncio.wait_for(thread._go_on_after(KafkaError("unexpected")), 5)
+    assert (coordination._heartbeat_task, coordination.rejoins, thread.consumer.refused) == (None, 1, None)
+
+
+async def test_a_session_that_the_group_refuses_is_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    thread = a_thread(monkeypatch, Coordination())
+    await thread._go_on_after(InvalidSessionTimeoutError())
+    assert isinstance(thread.consumer.refused, InvalidSessionTimeoutError)
+
+
+@pytest.mark.requirement("F2", "F3")
+@pytest.mark.parametrize(
+    ("answers", "done"),
+    [
+        ([None], True),
+        ([CoordinatorLoadInProgressError(), CoordinatorNotAvailableError(), None], True),
+        ([CoordinatorNotAvailableError()] * transport.COMMIT_TRIES, False),
+        ([IllegalGenerationError()], False),
+        ([KafkaError("whatever")], False),
+    ],
+)
+async def test_a_commit_that_does_not_work_now_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, answers: list[KafkaError | None], done: bool
+) -> None:
+    coordination = Coordination(*answers)
+    thread = a_thread(monkeypatch, coordination)
+    assert await thread._commit(dict.fromkeys(TPS, 7)) is done
+    assert coordination.commits == len(answers)
+
+
+async def test_nothing_is_asked_where_nothing_of_it_is_ours_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    coordination = Coordination()
+    assert await a_thread(monkeypatch, coordination)._commit({TP("events.b", 1): 7}) is True
+    assert coordination.commits == 0
