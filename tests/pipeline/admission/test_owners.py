@@ -57,10 +57,13 @@ class Load:
                 time.sleep(0.02)
         self._writer.flush()
 
-    def end(self) -> int:
-        """How many were stored."""
+    def stop(self) -> None:
         self._ended.set()
         self._thread.join()
+
+    def end(self) -> int:
+        """How many were stored."""
+        self.stop()
         assert self._writer.errors == []
         return self.sent
 
@@ -133,9 +136,9 @@ def test_one_that_its_coordinator_does_not_hear_writes_nothing_more_and_joins_ag
         UNHEARD_WHILE=str(silence),
     )
     unheard.start_until_ready()
+    stream = a_stream(routes=["wf_one"])
+    load = Load(stream)
     try:
-        stream = a_stream(routes=["wf_one"])
-        load = Load(stream)
         written.decisions(stream, 300)
         handled = unheard.metric("atlas_records_total")
         assert handled, "it has a share of the partitions"
@@ -161,6 +164,7 @@ def test_one_that_its_coordinator_does_not_hear_writes_nothing_more_and_joins_ag
         assert len(distinct(written.deliveries(stream, keys))) == keys, "all of the second round are replays"
         assert unheard.runs and unheard.metric("atlas_assignments_given_up_total") == 1
     finally:
+        load.stop()
         unheard.kill()
 
 
