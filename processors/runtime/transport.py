@@ -108,13 +108,16 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
             await asyncio.sleep(HELD_BACK_SECONDS)
             return False
         try:
-            answered = await asyncio.wait_for(self._beat(), lease.heartbeat_patience_seconds)
+            async with asyncio.timeout(lease.heartbeat_patience_seconds):
+                answered = await self._beat()
         except KafkaError as error:  # aiokafka would end its heartbeats, and with them all that it does
             event(log, "heartbeat.failed", logging.WARNING, error=repr(error))
             return False
         except TimeoutError:  # a broker that is there and gives no answer: another may coordinate by now
             self._coordinator.coordinator_dead()
             return False
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise asyncio.CancelledError  # swallowed by a wait_for (CPython before 3.12): aiokafka waits for our end
         if answered:
             lease.renew(sent_at)
         elif self._coordinator.member_id == UNKNOWN_MEMBER:

@@ -94,6 +94,29 @@ async def test_a_heartbeat_without_an_answer_looks_for_another_coordinator_well_
     assert member.coordinators_left == 1
 
 
+@pytest.mark.parametrize("steps", range(5))
+async def test_a_heartbeat_that_is_called_off_as_its_answer_comes_does_not_go_on(
+    monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    """aiokafka calls it off before it joins anew, and waits for its end; its own wait_for may swallow that (3.11)."""
+    member = Member(monkeypatch)
+    answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    async def beat() -> bool:
+        return await asyncio.wait_for(answered, 60)
+
+    member.thread._beat = beat
+    beating = asyncio.create_task(member.thread._timed_heartbeat())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    answered.set_result(True)
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    if beating.cancel():  # it has not ended before
+        with pytest.raises(asyncio.CancelledError):
+            await beating
+
+
 @pytest.mark.requirement("F16")
 async def test_whom_the_group_does_not_know_holds_no_lease_though_its_session_is_not_over(
     monkeypatch: pytest.MonkeyPatch,
