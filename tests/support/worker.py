@@ -13,7 +13,7 @@ from deploy.local.spawn import end, end_now, last_lines, spawn, wait_until
 from operations.settings import ensure_master_key
 from tests.support.ports import free_port
 
-READY_TIMEOUT_SECONDS = 60.0
+READY_TIMEOUT_SECONDS = 90.0
 STOP_TIMEOUT_SECONDS = 20.0
 ROOT = Path(__file__).parents[2]
 
