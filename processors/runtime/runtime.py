@@ -50,7 +50,7 @@ Handler = Callable[[Batch], Awaitable[Told]]
 PartitionsCallback = Callable[[set[TP]], Awaitable[None]]
 HEARTBEATS_A_SESSION, HEARTBEAT_SECONDS_MAX = 6, 1.0  # a rebalance is heard of with the next one
 REBALANCE_SECONDS = 15.0
-REQUEST_SECONDS = 30.0
+REQUEST_SECONDS = 90.0  # Faust waits as long for a seek, and so for a database that is away
 METADATA_AGE_MS_MAX = 10_000
 COMMIT_INTERVAL_SECONDS = 0.5
 RESUBSCRIBE_SECONDS = 0.2
@@ -456,7 +456,7 @@ def create_app(settings: Settings, group: str) -> Any:
         broker_session_timeout=session_seconds,
         broker_heartbeat_interval=min(HEARTBEAT_SECONDS_MAX, session_seconds / HEARTBEATS_A_SESSION),
         broker_rebalance_timeout=REBALANCE_SECONDS,
-        broker_request_timeout=max(session_seconds, REBALANCE_SECONDS) + REQUEST_SECONDS,
+        broker_request_timeout=max(session_seconds, REQUEST_SECONDS),
         consumer_metadata_max_age_ms=METADATA_AGE_MS_MAX,  # a topic that the broker asked did not know yet
         consumer_auto_offset_reset="earliest",
         key_serializer="raw",

@@ -47,6 +47,7 @@ FINISH_SECONDS_MAX = 8.0
 DRAINING_SECONDS = 0.05
 NEVER_POLLED_MS = 2**31 - 1
 HELD_BACK_SECONDS = 1.0
+ANSWER_SECONDS = 5.0
 FIRST_HEARTBEATS, FIRST_HEARTBEATS_APART_SECONDS = 5, 0.2
 UNKNOWN_MEMBER = JoinGroupRequest.UNKNOWN_MEMBER_ID
 COMMIT_TRIES, AGAIN_SECONDS = 20, 0.1
@@ -63,6 +64,9 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
         consumer._partition_assignment_strategy = [CopartitionAssignor]
         # aiokafka is never polled; the watchdog looks for progress instead
         consumer._max_poll_interval_ms = NEVER_POLLED_MS
+        # a join is answered when all members have come, or the time for it is over; nothing else takes as long
+        longest_seconds = max(self.app.conf.broker_session_timeout, self.app.conf.broker_rebalance_timeout)
+        consumer._client._request_timeout_ms = int((longest_seconds + ANSWER_SECONDS) * 1000)
         return consumer
 
     async def on_start(self) -> None:
