@@ -29,7 +29,6 @@ from multidict import CIMultiDict
 from ingest_gateway.http.addresses import CLIENT_ADDRESS
 from ingest_gateway.http.faults import Refused
 from ingest_gateway.identity.authentication import Authenticator
-from ingest_gateway.identity.principals import Principal, principal_of
 from ingest_gateway.identity.session_keys import SharedSecret
 from ingest_gateway.identity.sessions import Sessions
 from ingest_gateway.limits.enforcement import RateLimits, limiter_of
@@ -37,6 +36,7 @@ from operations.control_reader import ControlReader
 from schemas.control_view import ControlView
 from schemas.entities import Key, KeyKind, Workspace
 from schemas.limits import Quota
+from schemas.principals import Principal, principal_of
 from schemas.tokens import TokenHasher, mint_token
 from tests.support.events_surface import LocalControl, put_keys, services_on, serving
 

@@ -1,6 +1,6 @@
 """`atlas dead-letters`: what was set aside, the newest last, as JSON lines: where each record stood, and why.
 
-A record's own content can hold anything, so it is shown only when asked for.
+A record's own content can hold anything, so it is shown only when asked for, and then harmless (cli/terminal.py).
 """
 
 import base64
@@ -15,6 +15,7 @@ import click
 import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from cli.terminal import echo
 from operations.kafka_clients import reader_config
 from operations.settings import Settings, SettingsInvalid
 from schemas.codec import Undecodable
@@ -41,7 +42,7 @@ def dead_letters(last: int, topic: str | None, reason: str | None, content: bool
     except KafkaException as error:
         raise click.ClickException(f"dead-letters can't be read: {error.args[0].str()}") from error
     for letter in reversed(newest):
-        click.echo(orjson.dumps(told(letter, content)))
+        echo(orjson.dumps(told(letter, content)).decode())
 
 
 def all_letters(bootstrap: str) -> Iterator[DeadLetter]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from cli.terminal import echo
 from operations.settings import Settings, SettingsInvalid
 
 
@@ -25,7 +26,7 @@ def export(workspace: str, environment: str, stream: str, form: str, out: Path) 
         count = write_ndjson(events, out) if form == "ndjson" else write_parquet(events, out)
     except (SettingsInvalid, ExportFailed) as failed:
         raise click.ClickException(str(failed)) from failed
-    click.echo(f"{count} events in {out}")
+    echo(f"{count} events in {out}")
 
 
 COMMANDS = (export,)

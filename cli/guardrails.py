@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cli.terminal import echo
 from operations.settings import Settings, SettingsInvalid
 
 if TYPE_CHECKING:
@@ -84,15 +85,15 @@ async def _present_policies(settings: Settings) -> "Policies":
 def _show(before: "Result", after: "Result", last: str) -> None:
     from processors.guardrails.whatif import rows_of
 
-    click.echo(f"the last {last}: {after.calls} calls, {_usd(after.cost_nano)} USD")
+    echo(f"the last {last}: {after.calls} calls, {_usd(after.cost_nano)} USD")
     heads = ("trips", "warnings", "blocked", "saved USD")
     columns = "".join(f"{head:>11}" for head in heads)
-    click.echo(f"{'':<24}{'present policy':>44}{'this policy':>44}")
-    click.echo(f"{'layer':<24}{columns}{columns}")
+    echo(f"{'':<24}{'present policy':>44}{'this policy':>44}")
+    echo(f"{'layer':<24}{columns}{columns}")
     for name, was, would in rows_of(before, after):
-        click.echo(f"{name:<24}{_cells(was)}{_cells(would)}")
+        echo(f"{name:<24}{_cells(was)}{_cells(would)}")
     blocked, saved = after.blocked - before.blocked, after.saved_nano - before.saved_nano
-    click.echo(f"this policy would have blocked {blocked:+d} calls and saved {saved / NANO_PER_USD:+.2f} USD")
+    echo(f"this policy would have blocked {blocked:+d} calls and saved {saved / NANO_PER_USD:+.2f} USD")
 
 
 def _cells(result: "LayerResult") -> str:

@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 
 import click
 
+from cli.terminal import echo
 from operations.settings import Settings, SettingsInvalid
 from schemas.commands import OVERLAP_SECONDS_DEFAULT, OVERLAP_SECONDS_MAX, CreateKey
-from schemas.entities import Key, KeyKind
+from schemas.entities import STREAM_KINDS, Key, KeyKind
 from schemas.event_fields import is_stream_name
 from schemas.event_fields import time_ms as read_time
 from schemas.networks import read_network
@@ -110,6 +111,8 @@ def _check(kind: KeyKind, limits: dict[str, tuple[str, ...]]) -> None:
     """Raises BadParameter. Which scopes there are is the gateway's to know; one that it doesn't know allows nothing."""
     if kind is KeyKind.PUBLISHABLE and not limits["streams"]:
         raise click.UsageError("A publishable key must name the streams that it may send to (--stream).")
+    if limits["streams"] and kind not in STREAM_KINDS:
+        raise click.UsageError("Only secret and publishable keys can be limited to streams (--stream).")
     for field, option, fits in (
         ("scopes", "--scope", lambda text: SCOPE.fullmatch(text) is not None),
         ("streams", "--stream", is_stream_name),
@@ -163,7 +166,7 @@ def _shown(key: Key) -> dict[str, Any]:
 
 
 def _print(answer: object) -> None:
-    click.echo(json.dumps(answer, indent=2))
+    echo(json.dumps(answer, indent=2))
 
 
 COMMANDS = (keys,)

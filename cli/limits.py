@@ -4,6 +4,7 @@ import os
 
 import click
 
+from cli.terminal import echo
 from operations.settings import Settings, SettingsInvalid
 from schemas.commands import ClearLimit, SetLimit
 from schemas.limits import PER_MINUTE_MAX, RATE_CLASSES
@@ -55,9 +56,9 @@ def show_after(workspace: str, environment: str = "live", payload: SetLimit | Cl
         raise click.ClickException(str(refusal)) from refusal
     for limit in found:
         where = f"{limit.rate_class} {limit.environment or 'live and test'}"
-        click.echo(f"{where:<24}{limit.per_minute} a minute, {limit.burst} at once")
+        echo(f"{where:<24}{limit.per_minute} a minute, {limit.burst} at once")
     if not found:
-        click.echo("no quota of its own")
+        echo("no quota of its own")
 
 
 COMMANDS = (limits,)

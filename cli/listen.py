@@ -11,9 +11,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import click
 
+from cli.terminal import plain
 from schemas.signatures import DELIVERY_HEADER, SIGNATURE_HEADER, timestamped_signature
 
 TOLERANCE_SECONDS = 300
+SILENT_SECONDS = 60.0  # then a connection is closed
 BODY_BYTES_MAX = 4 * 1024 * 1024
 SIGNED = re.compile(r"t=([0-9]{1,12})((?:,v1=[0-9a-f]{64})+)")
 
@@ -41,6 +43,7 @@ def receiver(secret: str | None, answer: int, show: Callable[[str], None]) -> ty
 
     class Receiver(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        timeout = SILENT_SECONDS
 
         def do_POST(self) -> None:
             body = self.rfile.read(min(int(self.headers.get("Content-Length", 0)), BODY_BYTES_MAX))
@@ -60,7 +63,7 @@ def shown(path: str, headers: Mapping[str, str], body: bytes, secret: str | None
     attempt = headers.get("X-Atlas-Attempt", "?")
     signature = signature_state(headers.get(SIGNATURE_HEADER), body, secret, now_seconds)
     head = f"POST {path}  {headers.get(DELIVERY_HEADER, 'no delivery of Atlas')}  attempt {attempt}  {signature}"
-    return "\n".join("".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in (head, _text(body)))
+    return "\n".join(plain(line.replace("\n", "\\n")) for line in (head, _text(body)))
 
 
 def signature_state(header: str | None, body: bytes, secret: str | None, now_seconds: float) -> str:

@@ -5,6 +5,7 @@ import sys
 
 import click
 
+from cli.terminal import echo
 from operations.settings import Settings, SettingsInvalid
 
 
@@ -17,11 +18,11 @@ def rebuild() -> None:
 
     settings = _settings()
     try:
-        done = run_rebuild(settings.database_url, settings.kafka, lambda step: click.echo(f"atlas: {step}", err=True))
+        done = run_rebuild(settings.database_url, settings.kafka, lambda step: echo(f"atlas: {step}", err=True))
     except (RebuildFailed, DatabaseAway) as failed:
         raise click.ClickException(f"The live read model stays as it is: {failed}") from failed
     rate = done.records / max(done.seconds, 0.001)
-    click.echo(f"{done.records} records in {done.seconds:.1f} s ({rate:.0f} a second)")
+    echo(f"{done.records} records in {done.seconds:.1f} s ({rate:.0f} a second)")
 
 
 @click.command()
@@ -37,8 +38,8 @@ def verify() -> None:
     except (RebuildFailed, DatabaseAway) as failed:
         raise click.ClickException(str(failed)) from failed
     for difference in found:
-        click.echo(f"{difference.table} {difference.side} {difference.row}")
-    click.echo("no difference" if not found else f"{len(found)} differences (100 are shown at most)", err=True)
+        echo(f"{difference.table} {difference.side} {difference.row}")
+    echo("no difference" if not found else f"{len(found)} differences (100 are shown at most)", err=True)
     sys.exit(1 if found else 0)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from cli.terminal import echo
 from operations.settings import home_directory
 from processors.runtime.changelog import LOSS_ACCEPTED
 
@@ -32,7 +33,7 @@ def clear(group: str, accept_loss: bool) -> None:
         if accept_loss:
             table.mkdir()
             (table / LOSS_ACCEPTED).touch()
-        click.echo(f"removed {table}")
+        echo(f"removed {table}")
 
 
 def _is_held(lock: Path) -> bool:

@@ -6,6 +6,7 @@ import re
 
 import click
 
+from cli.terminal import echo
 from operations.settings import Settings, SettingsInvalid
 from schemas.ids import WORKSPACE, short_id
 
@@ -33,7 +34,7 @@ def create(name: str, workspace_id: str | None) -> None:
         made = create_workspace(Settings.from_env(os.environ), chosen, name)
     except (SettingsInvalid, WorkspaceRefused) as refusal:
         raise click.ClickException(str(refusal)) from refusal
-    click.echo(json.dumps(made, indent=2))
+    echo(json.dumps(made, indent=2))
 
 
 COMMANDS = (workspace,)

@@ -21,6 +21,7 @@ from ingest_gateway.log.clients import log_clients
 from ingest_gateway.surfaces.served import serving
 from operations import logs
 from operations.operations_port import Readiness, serve_operations
+from operations.private_files import keep_to_oneself, log_open_home
 from operations.schema_registry import RegistryUnusable
 from operations.settings import Settings, SettingsInvalid
 
@@ -84,11 +85,13 @@ async def _either(wanted: Coroutine[Any, Any, object], stopped: Coroutine[Any, A
 
 
 def main() -> None:
+    keep_to_oneself()
     try:
         settings = Settings.from_env(os.environ, "gateway")
     except SettingsInvalid as invalid:
         sys.exit(f"gateway: {invalid}")
     logs.configure("gateway", settings.log_level)
+    log_open_home(settings.home)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         sys.exit(runner.run(run(settings)))
 

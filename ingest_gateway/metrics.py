@@ -79,7 +79,8 @@ AUTHENTICATION_FAILURES = Counter(
 
 EDGE_CALLS = Counter(
     "atlas_edge_calls_total",
-    "Calls that came to the edge proxy: forwarded (the provider answered), blocked by a guardrail, over_budget and "
+    "Calls that came to the edge proxy: forwarded (the provider answered), uncounted (so did it, at an endpoint that "
+    "costs nothing), blocked by a guardrail, over_budget and "
     "budget_unavailable (strict: refused, undecided), failed (no answer from the provider), left (by the client).",
     ["provider", "outcome"],
 )
@@ -101,12 +102,13 @@ EDGE_FRAMES_UNREAD = Counter(
 EDGE_TELEMETRY = Counter(
     "atlas_edge_telemetry_records_total",
     "Telemetry records of proxied calls: sent, spooled (the log was away), sent_later (from the spool), dropped (the "
-    "spool was full or failed), unattributed (the key turned out to be unknown), torn (cut short by a crash).",
+    "spool was full or failed), unattributed (the key turned out to be unknown), torn (cut short by a crash), "
+    "unsendable (a record that can't be written at all; those beside it are).",
     ["way"],
 )
 EDGE_SPOOL_BYTES = Gauge("atlas_edge_spool_bytes", "Telemetry on disk that waits for the log.")
 EDGE_LOG_AWAY = Gauge("atlas_edge_log_away", "1 while the edge proxy keeps telemetry back, as the log takes none.")
-for _way in ("sent", "spooled", "sent_later", "dropped", "unattributed", "torn"):
+for _way in ("sent", "spooled", "sent_later", "dropped", "unattributed", "torn", "unsendable"):
     EDGE_TELEMETRY.labels(_way)
 for _usage in ("reported", "estimated", "none"):
     EDGE_USAGE.labels(_usage)

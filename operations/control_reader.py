@@ -76,7 +76,10 @@ class ControlReader:
         await self._ready.wait()
 
     async def catch_up(self, timeout_seconds: float = CATCH_UP_SECONDS) -> bool:
-        """Reads to the topic's present end; False if that took longer than `timeout_seconds`."""
+        """Reads to the topic's present end; False if that took longer than `timeout_seconds`. Who would try again for
+        ever asks `has_seen` as well: a view that is always a little behind never reaches an end that is asked anew.
+        """
+        asked_seconds = time.monotonic()
         try:
             async with asyncio.timeout(timeout_seconds):
                 ends = await asyncio.to_thread(self._ends)
@@ -85,7 +88,12 @@ class ControlReader:
                     await self._moved.wait()
         except (TimeoutError, KafkaException):
             return False
+        self._note_current(asked_seconds)
         return True
+
+    def has_seen(self, at_seconds: float) -> bool:
+        """Whether the view has all that happened before then (monotonic seconds)."""
+        return self._current_seconds is not None and self._current_seconds >= at_seconds
 
     async def stop(self) -> None:
         self._stopping.set()
@@ -204,9 +212,13 @@ class ControlReader:
     def _note_progress(self) -> None:
         self._moved.set()
         if self._awaited is not None and self._reached(self._awaited[1]):
-            self._current_seconds, self._awaited = self._awaited[0], None
+            self._note_current(self._awaited[0])
+            self._awaited = None
         if self._ends_at_start is not None and self._reached(self._ends_at_start):
             self._ready.set()
+
+    def _note_current(self, asked_seconds: float) -> None:
+        self._current_seconds = max(asked_seconds, self._current_seconds or asked_seconds)
 
     def _reached(self, ends: dict[int, int]) -> bool:
         return all(self.applied.get(partition, 0) >= end for partition, end in ends.items())

@@ -9,7 +9,12 @@ import orjson
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from operations.http_deadlines import Deadlines, TimedRunner
 from operations.metrics import READY
+
+DEADLINES = Deadlines(connections_max=100)
+KEEPALIVE_SECONDS = 75.0  # Prometheus keeps its connection from scrape to scrape
+LINGERING_SECONDS = 2.0  # a body that nobody asked for is read and thrown away, and then cut off
 
 
 class Readiness:
@@ -43,9 +48,16 @@ def operations_app(readiness: Readiness) -> web.Application:
     return app
 
 
-async def serve_operations(readiness: Readiness, host: str, port: int) -> web.AppRunner:
+async def serve_operations(
+    readiness: Readiness, host: str, port: int, deadlines: Deadlines = DEADLINES
+) -> web.AppRunner:
     """Starts the port on the running loop; the caller cleans the runner up."""
-    runner = web.AppRunner(operations_app(readiness), access_log=None)
+    runner = TimedRunner(
+        operations_app(readiness),
+        deadlines,
+        keepalive_timeout=KEEPALIVE_SECONDS,
+        lingering_time=LINGERING_SECONDS,
+    )
     await runner.setup()
     await web.TCPSite(runner, host, port).start()
     return runner

@@ -46,6 +46,7 @@ WRITTEN: dict[Topic, Codec] = {
     Topic.AUDIT: codec.AUDIT,
     Topic.USAGE: codec.USAGE,
     Topic.QUOTAS: codec.SHARES,
+    Topic.POSITIONS: codec.KEPT_POSITION,
     Topic.DEAD_LETTERS: codec.DEAD_LETTER,
 }
 """The one schema of each fixed topic's values. Every stream's topic holds `codec.EVENT`."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from operations.kafka_security import Cluster, read_security
+from operations.private_files import make_home, write_whole
 from schemas.ladders import LADDERS, EndpointClass, Ladder, LadderInvalid, read_ladders
 from schemas.limits import Overrides, OverridesInvalid, Quota, read_overrides
 from schemas.networks import Network, read_network
@@ -121,6 +122,8 @@ class Settings:
     jwt_jwks: str | None
     edge_providers: Mapping[str, str]
     edge_timeout_seconds: float
+    edge_ask_usage: bool
+    edge_forward_unreadable: bool
     edge_spool_bytes: int
     cloudflare: CloudflareKv | None
     llm: LanguageModel | None
@@ -171,6 +174,8 @@ class Settings:
             jwt_jwks=env.get("ATLAS_JWT_JWKS") or None,
             edge_providers=_edge_providers(env, faults) | _work_provider(env),
             edge_timeout_seconds=_seconds(env, "ATLAS_EDGE_TIMEOUT_SECONDS", 600.0, faults),
+            edge_ask_usage=_on_or_off(env, "ATLAS_EDGE_ASK_USAGE", faults),
+            edge_forward_unreadable=_on_or_off(env, "ATLAS_EDGE_FORWARD_UNREADABLE", faults, otherwise="off"),
             edge_spool_bytes=MEBIBYTE * (_integer(env, "ATLAS_EDGE_SPOOL_MIB", 256, 1, 1_000_000, faults) or 256),
             cloudflare=_cloudflare(env, faults),
             llm=_language_model(env, faults),
@@ -211,13 +216,18 @@ def home_directory(env: Mapping[str, str]) -> Path:
 
 
 def ensure_master_key(home: Path) -> bytes:
-    """The installation's master key, made once (mode 600) where there is none. Only `atlas up` and tests make one."""
+    """The installation's master key, made once where there is none: of two processes that make one at once both get
+    the same. Only `atlas up` and tests make one. Raises SettingsInvalid where the file has none in it.
+    """
     path = home / "master.key"
-    home.mkdir(parents=True, exist_ok=True)
+    make_home(home)
     if not path.exists():
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_hex(32) + "\n")
-    return bytes.fromhex(path.read_text().strip())
+        write_whole(path, f"{secrets.token_hex(32)}\n".encode(), replace=False)
+    faults: list[str] = []
+    key = _master_key({}, home, faults)
+    if faults:
+        raise SettingsInvalid("\n".join(faults))
+    return key
 
 
 def _master_key(env: Mapping[str, str], home: Path, faults: list[str]) -> bytes:
@@ -229,7 +239,8 @@ def _master_key(env: Mapping[str, str], home: Path, faults: list[str]) -> bytes:
         faults.append(f"ATLAS_MASTER_KEY is not set and {path} does not exist: `atlas up` makes one")
         return b""
     if not re.fullmatch(r"[0-9a-f]{64}", written):
-        faults.append("ATLAS_MASTER_KEY must be 64 hexadecimal digits")
+        where = "ATLAS_MASTER_KEY" if "ATLAS_MASTER_KEY" in env else str(path)
+        faults.append(f"{where} must be 64 hexadecimal digits")
         return b""
     return bytes.fromhex(written)
 
@@ -264,9 +275,9 @@ def _one_of(env: Mapping[str, str], name: str, choices: tuple[str, ...], faults:
     return written
 
 
-def _on_or_off(env: Mapping[str, str], name: str, faults: list[str]) -> bool:
-    """On unless it says off."""
-    written = env.get(name) or "on"
+def _on_or_off(env: Mapping[str, str], name: str, faults: list[str], otherwise: str = "on") -> bool:
+    """`otherwise`: what holds where it says nothing."""
+    written = env.get(name) or otherwise
     if written not in ("on", "off"):
         faults.append(f"{name} must be on or off, not {written!r}")
     return written == "on"

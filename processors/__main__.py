@@ -19,6 +19,7 @@ from confluent_kafka import KafkaException
 
 from operations import logs
 from operations.operations_port import serve_operations
+from operations.private_files import keep_to_oneself, log_open_home
 from operations.schema_registry import use_registry
 from operations.session_limits import refuse_session
 from operations.settings import Settings, SettingsInvalid
@@ -142,12 +143,14 @@ def main() -> int:
         print(f"usage: python -m processors {'|'.join(GROUPS)}", file=sys.stderr)
         return 2
     group = sys.argv[1]
+    keep_to_oneself()
     try:
         settings = Settings.from_env(os.environ, group)
     except SettingsInvalid as error:
         print(error, file=sys.stderr)
         return 2
     logs.configure(group, settings.log_level)
+    log_open_home(settings.home)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     # Not asyncio.run, which then cancels all tasks and waits for them: Faust's start themselves again, for ever.

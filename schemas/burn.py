@@ -52,7 +52,8 @@ class ModelCall(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One call of a model, priced. Written as an array: fields are only ever added at the end.
 
     `ts_ms`: when it was made, as the caller says. `cost_nano`: billionths of a US dollar. `key_id`: whose calls the
-    layers take together (the caller's own name for it, else the AtlasBurn key's id).
+    layers take together (the caller's own name for it, else the AtlasBurn key's id). `model`: what was asked for, where
+    that is known; `answered_model`: what answered, where it is another name (an alias, a router); caps see both.
     """
 
     ts_ms: int
@@ -77,6 +78,7 @@ class ModelCall(msgspec.Struct, frozen=True, array_like=True, gc=False):
     price: int = Price.GIVEN
     usage: int = UsageFrom.REPORTED
     source: int = Source.INGEST
+    answered_model: str = ""
 
 
 class Form(msgspec.Struct, frozen=True, kw_only=True):

@@ -188,11 +188,14 @@ class RotateSecret(Payload, frozen=True, kw_only=True):
 
 
 class CreateWebhookEndpoint(Payload, frozen=True, kw_only=True):
-    """`events`: types of schemas/webhooks.py. Answer 201: `WebhookEndpoint`. 409 `webhook_endpoint_limit_reached`."""
+    """`events`: types of schemas/webhooks.py; `streams` empty: all. Answer 201: `WebhookEndpoint`. 409
+    `webhook_endpoint_limit_reached`.
+    """
 
     kind: ClassVar[str] = "webhook_endpoint.create"
     url: str
     events: list[str]
+    streams: list[StreamName] = []
     description: str | None = None
 
 
@@ -211,7 +214,7 @@ class TryWebhookEndpoint(Payload, frozen=True, kw_only=True):
 
 
 class StartReplay(Payload, frozen=True, kw_only=True):
-    """Of one event, or of a stream's in a time; see `schemas.entities.Replay`. Answer 202: `Replay`.
+    """Of one event (of `stream`), or of a stream's in a time; see `schemas.entities.Replay`. Answer 202: `Replay`.
 
     400: it names workflows that don't exist. 409 `replay_limit_reached`.
     """

@@ -115,6 +115,15 @@ class ControlView:
     def workflow(self, workspace: str, environment: str, workflow_id: str) -> Workflow | None:
         return self.workflows.get(workflow_entity_id(workspace, environment, workflow_id))
 
+    def routed_by(self, workspace: str, environment: str) -> dict[str, set[str]]:
+        """By workflow id the names of the streams whose routes name it; of deleted ones too, as deliveries may wait."""
+        found: dict[str, set[str]] = {}
+        for stream in self.streams.values():
+            if (stream.workspace, stream.environment) == (workspace, environment):
+                for route in stream.default_routes:
+                    found.setdefault(route, set()).add(stream.name)
+        return found
+
     def endpoint(self, workspace: str, environment: str, endpoint_id: str) -> WebhookEndpoint | None:
         return self.endpoints.get(workflow_entity_id(workspace, environment, endpoint_id))
 

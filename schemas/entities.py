@@ -40,6 +40,10 @@ class KeyKind(StrEnum):
     ORG = "abn"
 
 
+STREAM_KINDS = frozenset({KeyKind.SECRET, KeyKind.PUBLISHABLE})
+"""Kinds of keys that can be limited to streams."""
+
+
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """Base of all entity states; `kind` is the first half of the record's key."""
 
@@ -156,19 +160,23 @@ class Workflow(Target, frozen=True, kw_only=True):
     """A route's target: gets each event of the streams that name it.
 
     `topic`: it is a Kafka topic (schemas.topics.RouteTopic) and `url` is empty; `topic_id`: Kafka's id of it, empty
-    while it is being made.
+    while it is being made. `streams`: those of the key that made it, where that was limited (schemas/reach.py).
     """
 
     kind: ClassVar[str] = "workflow"
+    streams: list[str] = []
     topic: str = ""
     topic_id: str = ""
 
 
 class WebhookEndpoint(Target, frozen=True, kw_only=True):
-    """Gets what became of events: outcome webhooks of the types in `events` (schemas/webhooks.py)."""
+    """Gets what became of events: outcome webhooks of the types in `events` (schemas/webhooks.py), of events of
+    `streams`; empty: of all.
+    """
 
     kind: ClassVar[str] = "endpoint"
     events: list[str]
+    streams: list[str] = []
     description: str | None = None
 
 
@@ -230,9 +238,10 @@ class ReplayStatus(StrEnum):
 class Replay(State, frozen=True, kw_only=True):
     """Events that are delivered once more. `number` is the workspace's count of replays: a later one has a higher.
 
-    Either one event (`event_id`; it is forgotten when it is done) or those of `stream` received in [from_ms, to_ms)
-    that have this status and type, where they are given. `workflows` empty: each event's own. `cursor`: the last event
-    that was looked at, as `received_ms` and id; `replayed` and `skipped` (its payload is gone) count up to it.
+    Either one event (`event_id`, of `stream`; it is forgotten when it is done) or those of `stream` received in
+    [from_ms, to_ms) that have this status and type, where they are given. `workflows` empty: each event's own.
+    `cursor`: the last event that was looked at, as `received_ms` and id; `replayed` and `skipped` (its payload is gone)
+    count up to it.
     """
 
     kind: ClassVar[str] = "replay"

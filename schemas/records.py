@@ -193,7 +193,19 @@ class Telemetry(Record, frozen=True, kw_only=True):
     address: str = ""
 
 
+class KeptPosition(Record, frozen=True, kw_only=True):
+    codec: ClassVar[Codec] = codecs.KEPT_POSITION
+    group: str
+    topic: str
+    topic_id: str
+    next_offset: int
+
+    @property
+    def key(self) -> bytes:
+        return f"{self.group}/{self.topic}".encode()
+
+
 RECORDS: tuple[type[Record], ...] = (
     *(Decision, Verdict, Command, Entity, Delivery, Outcome, DeadLetter, Audit),
-    *(Usage, Shares, Telemetry),
+    *(Usage, Shares, Telemetry, KeptPosition),
 )

@@ -1,7 +1,7 @@
 """Where Atlas may send: the rules for a target's URL and for the address behind it. Pure; no name is resolved here.
 
 `parse_target` is the check at registration, `forbidden_reason` the one on each address at connect time (a name may
-change its mind in between: processors/delivery/guard.py). The address list is our own, since `ipaddress.is_global`
+change its mind in between: operations/outgoing.py). The address list is our own, since `ipaddress.is_global`
 says yes to NAT64, 6to4, IPv4-compatible and site-local addresses that lead inside (RELIABILITY W1).
 
 URLs are written in ASCII, as RFC 3986 has it: an international name in its `xn--` form, other characters
@@ -65,6 +65,40 @@ IPV6_REFUSED = tuple(
 IPV4_MAPPED = IPv6Network("::ffff:0:0/96")
 NAT64 = IPv6Network("64:ff9b::/96")
 SIX_TO_FOUR = IPv6Network("2002::/16")
+IPV4_AT_THE_END = (
+    *(IPV4_MAPPED, NAT64, IPv6Network("64:ff9b:1::/48")),  # the last: NAT64 within a network (RFC 8215)
+    *(IPv6Network("::/96"), IPv6Network("::ffff:0:0:0/96")),  # IPv4-compatible, IPv4-translated (RFC 2765)
+)
+
+# Where clouds hand out credentials to whoever asks from the machine: never a receiver, on no network.
+METADATA_IPV4 = tuple(
+    IPv4Network(network)
+    for network in (
+        "169.254.0.0/16",  # link-local: 169.254.169.254 of nearly all clouds, 169.254.170.2 and .23 of AWS's containers
+        "100.100.100.200/32",  # Alibaba
+        "168.63.129.16/32",  # Azure's host agent
+        "192.0.0.192/32",  # Oracle
+    )
+)
+METADATA_IPV6 = tuple(
+    IPv6Network(network)
+    for network in (
+        "fe80::/10",  # link-local: fe80::a9fe:a9fe of OpenStack
+        "fd00:ec2::/64",  # AWS: ::254, ::23
+        "fd20:ce::/64",  # Google: ::254
+        "fd00:42::42/128",  # Scaleway
+        "fd00:c1::a9fe:a9fe/128",  # Oracle
+        "fd00:a9fe:a9fe::1/128",  # Akamai
+    )
+)
+METADATA_NAMES = frozenset(
+    {
+        *("metadata", "metadata.google.internal", "metadata.goog", "metadata.azure.internal"),
+        *("instance-data", "instance-data.ec2.internal", "metadata.tencentyun.com"),
+    }
+)
+METADATA = "the address is of a cloud's metadata service"
+PRIVATE = "the address is private, local or reserved"
 
 _URL = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://"
@@ -98,31 +132,47 @@ class Target:
 
 
 def parse_target(url: str, allow_private: bool) -> Target:
-    """Raises TargetForbidden. `allow_private` (development) takes loopback, private addresses and local names too."""
+    """Raises TargetForbidden. `allow_private` (development) takes loopback, private addresses and local names too, but
+    no cloud's metadata service."""
     parts = _split(url)
     scheme = parts["scheme"].lower()
     if scheme not in DEFAULT_PORTS:
         raise TargetForbidden("the scheme must be http or https")
     port = _port(parts["port"], scheme)
     host, address = _host(parts["host"].lower())
-    if not allow_private:
-        _refuse_private(host, address)
+    _refuse_hosts(host, address, allow_private)
     authority = host if port == DEFAULT_PORTS[scheme] else f"{host}:{port}"
     rest = parts["rest"]
     path = rest if rest.startswith("/") else "/" + rest
     return Target(f"{scheme}://{authority}{path}", scheme, host, port, address)
 
 
-def forbidden_reason(address: Address) -> str | None:
+def forbidden_reason(address: Address, *, allow_private: bool = False) -> str | None:
     """Why Atlas does not connect to this address, or None where it does. IPv4 inside IPv6 is judged as IPv4."""
+    if is_metadata(address):
+        return PRIVATE if not allow_private else METADATA
+    return PRIVATE if not allow_private and _is_private(address) else None
+
+
+def is_metadata(address: Address) -> bool:
+    """However an IPv4 address is written into an IPv6 one."""
+    if isinstance(address, IPv4Address):
+        return any(address in network for network in METADATA_IPV4)
+    if any(address in network for network in METADATA_IPV6):
+        return True
+    embedded = [IPv4Address(address.packed[12:])] if any(address in network for network in IPV4_AT_THE_END) else []
+    if address in SIX_TO_FOUR:
+        embedded.append(IPv4Address(address.packed[2:6]))
+    return any(map(is_metadata, embedded))
+
+
+def _is_private(address: Address) -> bool:
     embedded = _embedded_ipv4(address)
     if embedded is not None:
-        return forbidden_reason(embedded)
+        return _is_private(embedded)
     if isinstance(address, IPv4Address):
-        refused = any(address in network for network in IPV4_REFUSED)
-    else:
-        refused = address not in IPV6_GLOBAL or any(address in network for network in IPV6_REFUSED)
-    return "the address is private, local or reserved" if refused else None
+        return any(address in network for network in IPV4_REFUSED)
+    return address not in IPV6_GLOBAL or any(address in network for network in IPV6_REFUSED)
 
 
 def _embedded_ipv4(address: Address) -> IPv4Address | None:
@@ -177,12 +227,14 @@ def _host(written: str) -> tuple[str, Address | None]:
     return name, None
 
 
-def _refuse_private(host: str, address: Address | None) -> None:
+def _refuse_hosts(host: str, address: Address | None, allow_private: bool) -> None:
+    name = host.removesuffix(".")
     if address is not None:
-        reason = forbidden_reason(address)
-    elif "." not in host or host.endswith(PRIVATE_SUFFIXES):
-        reason = "the name is local to a network"
+        reason = forbidden_reason(address, allow_private=allow_private)
+    elif allow_private:
+        reason = METADATA if name in METADATA_NAMES else None
     else:
-        reason = None
+        reason = "the name is local to a network" if "." not in name or name.endswith(PRIVATE_SUFFIXES) else None
+        reason = METADATA if reason is None and name in METADATA_NAMES else reason
     if reason is not None:
         raise TargetForbidden(reason)

@@ -36,6 +36,7 @@ class Topic(StrEnum):
     AUDIT = "audit"
     USAGE = "usage"
     QUOTAS = "quotas"
+    POSITIONS = "positions"
     DEAD_LETTERS = "dead-letters"
 
 
@@ -59,12 +60,13 @@ _RETENTION_DAYS: dict[Topic, float | None] = {
     Topic.AUDIT: 400,
     Topic.USAGE: SHORT_DAYS,
     Topic.QUOTAS: None,  # compacted
+    Topic.POSITIONS: None,  # compacted
     Topic.DEAD_LETTERS: 30,
 }
 
 # A segment that is written to all the time is neither deleted nor compacted before it is full or old.
 _SEGMENT_MS = {"segment.ms": str(int(SHORT_DAYS * DAY_MS))}
-_SHORT_LIVED: dict[Topic, dict[str, str]] = {Topic.USAGE: _SEGMENT_MS, Topic.QUOTAS: _SEGMENT_MS}
+_SHORT_LIVED: dict[Topic, dict[str, str]] = dict.fromkeys((Topic.USAGE, Topic.QUOTAS, Topic.POSITIONS), _SEGMENT_MS)
 
 
 def base_topics(partitions: int) -> list[TopicSpec]:

@@ -449,6 +449,12 @@ ROWS: dict[str, list[Graph]] = {
             ],
         ),
         Graph(
+            "Records missed",
+            "What retention took before a group had read it; there should be none.",
+            "short",
+            [Query("sum by (group) (atlas_records_missed_total)", "{{group}}")],
+        ),
+        Graph(
             "Rebalances",
             "Assignments received, and given up because a broker was away, in 5 minutes.",
             "short",

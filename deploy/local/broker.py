@@ -19,6 +19,7 @@ from confluent_kafka.admin import AdminClient
 
 from deploy.local import jars
 from deploy.local.spawn import end, end_now, last_lines, spawn, wait_until
+from operations.private_files import write_whole
 
 SERVING_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 10.0
@@ -87,7 +88,7 @@ class Broker:
             template = template.replace("{" + name + "}", str(value))
         own = [f"{name}={value}" for name, value in self._own_properties.items()]
         kept = [line for line in template.splitlines() if line.partition("=")[0] not in self._own_properties]
-        self._properties.write_text("\n".join([*kept, *own]) + "\n")
+        write_whole(self._properties, ("\n".join([*kept, *own]) + "\n").encode())
         if not self._meta.exists():
             self._format(class_path)
 

@@ -4,10 +4,11 @@ Scripts and tests read it; its shape is an object with one entry a surface, `kaf
 """
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from operations.private_files import write_whole
 
 FILE_NAME = "dev.json"
 
@@ -15,13 +16,7 @@ FILE_NAME = "dev.json"
 def write(home: Path, content: Mapping[str, Any]) -> Path:
     """Appears whole or not at all, readable by its owner only: it holds keys."""
     path = home / FILE_NAME
-    arriving = home / f".{FILE_NAME}.arriving"
-    arriving.unlink(missing_ok=True)
-    descriptor = os.open(arriving, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(content, file, indent=2)
-        file.write("\n")
-    arriving.rename(path)
+    write_whole(path, f"{json.dumps(content, indent=2)}\n".encode())
     return path
 
 

@@ -24,7 +24,7 @@ class PortTaken(Exception):
 @contextlib.contextmanager
 def locked_home(home: Path) -> Iterator[None]:
     """Holds ATLAS_HOME for this process; the lock goes with the process, however it ends. Raises HomeTaken."""
-    home.mkdir(parents=True, exist_ok=True)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (home / "atlas.lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

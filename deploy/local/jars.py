@@ -110,6 +110,7 @@ def fetch(directory: Path, say: Say) -> None:
             text=True,
             check=False,
             stdin=subprocess.DEVNULL,
+            umask=0o022,  # they are everybody's, and the cache may be for several users
         )
         if done.returncode != 0:
             raise JarsUnusable(f"Maven could not fetch the broker:\n{(done.stdout + done.stderr).strip()[-2000:]}")

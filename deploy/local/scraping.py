@@ -4,9 +4,10 @@ prometheus --config.file=$ATLAS_HOME/prometheus/prometheus.yml
 """
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
+
+from operations.private_files import write_whole
 
 SHIPPED = Path(__file__).parents[1] / "prometheus"
 CONFIGURATION, ALERTS, TARGETS = "prometheus.yml", "alerts.yml", "targets.json"
@@ -17,9 +18,7 @@ def write_scraping(home: Path, operations: Mapping[str, str]) -> Path:
     folder = home / "prometheus"
     folder.mkdir(parents=True, exist_ok=True)
     for name in (CONFIGURATION, ALERTS):
-        shutil.copyfile(SHIPPED / name, folder / name)
+        write_whole(folder / name, (SHIPPED / name).read_bytes())
     targets = [{"targets": [address], "labels": {"process": process}} for process, address in operations.items()]
-    arriving = folder / f".{TARGETS}.arriving"
-    arriving.write_text(json.dumps(targets, indent=2) + "\n")
-    arriving.rename(folder / TARGETS)  # a Prometheus that runs already never reads half of it
+    write_whole(folder / TARGETS, f"{json.dumps(targets, indent=2)}\n".encode())
     return folder / CONFIGURATION

@@ -23,6 +23,7 @@ from deploy.local.home import HomeTaken, PortTaken, locked_home, require_free
 from deploy.local.jars import JarsUnusable, ToolMissing
 from deploy.local.scraping import write_scraping
 from deploy.local.supervisor import NotReady, StopRequested, Supervisor
+from operations.private_files import make_home
 from operations.settings import PROCESSES, Settings, SettingsInvalid, ensure_master_key, home_directory
 from operations.topic_admin import PartitionsChanged, ensure_topics
 from schemas.topics import base_topics
@@ -59,6 +60,9 @@ def up(
 ) -> None:
     """Runs until Ctrl-C or SIGTERM. Raises one of REFUSALS, whose message is a sentence for people."""
     home = home_directory(env)
+    was_open = make_home(home)
+    if was_open is not None:
+        say(was_open)
     with locked_home(home):
         dev_file.remove(home)
         ensure_master_key(home)

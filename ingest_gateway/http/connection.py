@@ -1,13 +1,13 @@
-"""One client connection: aiohttp's protocol, with the deadlines and limits that it does not have.
+"""One client connection: aiohttp's protocol with our deadlines (operations/http_deadlines.py), and with the limits and
+answers that it does not have.
 
-- A head that is not complete in `head_seconds` gets 408; a connection that says nothing is closed without a word.
-- A client that takes nothing of its answer for `write_seconds` is cut off.
+- A head that is not complete in time gets 408; a connection that says nothing is closed without a word.
 - Chunk extensions and trailers are bounded: they reach nobody, so without a bound they can be sent for ever.
 - What the parser cannot read is answered in the surface's own format, once, and counted; nothing of it is quoted or
   logged with a traceback. A body that breaks off this way fails the handler that reads it, which otherwise would wait.
 
-Bodies have their deadline in `bodies`. Deadlines are looked after by the server's sweep, so requests set no timers.
-This reaches into `RequestHandler` (aiohttp's `web_protocol.py`), as tests/contract/http would notice after an upgrade.
+Bodies have their deadline in `bodies`. This reaches into `RequestHandler` (aiohttp's `web_protocol.py`), as
+tests/contract/http would notice after an upgrade.
 """
 
 import asyncio
@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import http_exceptions, streams, web
 from aiohttp.http_parser import RawRequestMessage
-from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
+from aiohttp.web_protocol import RequestPayloadError, _ErrInfo
+
+from operations.http_deadlines import TimedConnection
 
 if TYPE_CHECKING:
     from ingest_gateway.http.server import GuardedServer
@@ -46,23 +48,21 @@ class Unreadable(Exception):
         self.reason = reason
 
 
-class Connection(RequestHandler):
+class Connection(TimedConnection):
     __slots__ = (
         "_body",
         "_deaf",
         "_gone",
-        "_head_since",
         "_message_bytes",
         "_on_lost",
         "_server",
-        "_stalled_since",
         "_watching_chunks",
     )
 
     _messages: deque[Any]
 
     def __init__(self, server: "GuardedServer", **settings: Any) -> None:
-        super().__init__(server, **settings)
+        super().__init__(server, server.limits.deadlines, **settings)
         self._server = server
         self._deaf = False  # nothing more is taken in
         self._gone: asyncio.Future[None] | None = None  # awaited by a last answer: the client has hung up
@@ -70,15 +70,13 @@ class Connection(RequestHandler):
         self._message_bytes = 0  # taken in for the message that is coming
         self._watching_chunks = False
         self._on_lost: Callable[[], object] | None = None
-        self._head_since: float | None = self._loop.time()
-        self._stalled_since: float | None = None
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
         parsed_before = self._request_count
         was_in_body = not self._body.is_eof()
-        super().data_received(data)
+        super(TimedConnection, self).data_received(data)
         parsed = self._request_count - parsed_before
         if parsed:
             self._on_messages(parsed, len(data))
@@ -136,18 +134,13 @@ class Connection(RequestHandler):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def check_deadlines(self, now: float) -> None:
-        """Called about once a second by the server, with its loop's time."""
-        limits = self._server.limits
-        if self._head_since is not None and now - self._head_since > limits.head_seconds and not self._deaf:
-            self._head_since = None
-            if self._message_bytes:
-                self._refuse(408, HEAD_TIMEOUT)
-            else:
-                self.force_close()
-        stalled = self._stalled_since is not None and now - self._stalled_since > limits.write_seconds
-        if stalled and self.transport is not None:
-            self.transport.abort()
+    def on_head_overdue(self) -> None:
+        if self._deaf:
+            return
+        if self._message_bytes:
+            self._refuse(408, HEAD_TIMEOUT)
+        else:
+            self.force_close()
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
@@ -180,14 +173,6 @@ class Connection(RequestHandler):
     def _hang_up(self) -> None:
         if self._gone is not None and not self._gone.done():
             self._gone.set_result(None)
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._stalled_since = self._loop.time()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self._stalled_since = None
 
     def handle_error(
         self,

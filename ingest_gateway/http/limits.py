@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from operations.http_deadlines import Deadlines
 from schemas.networks import Network
 
 READ_ONCE = ("Authorization", "Idempotency-Key", "Content-Encoding", "Expect", "If-Match", "AtlasBurn-API-Key")
@@ -25,6 +26,10 @@ class HttpLimits:
     read_once: tuple[str, ...] = READ_ONCE
     trusted_proxies: tuple[Network, ...] = ()  # whose X-Forwarded-For counts
     backlog: int = 1024
+
+    @property
+    def deadlines(self) -> Deadlines:
+        return Deadlines(self.head_seconds, self.write_seconds)
 
 
 DEFAULT_LIMITS = HttpLimits()

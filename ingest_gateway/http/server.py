@@ -1,6 +1,5 @@
 """Starts one surface's listener: its aiohttp application behind the guard, on connections with deadlines and limits."""
 
-import asyncio
 from typing import Any, cast
 
 from aiohttp import web
@@ -11,8 +10,7 @@ from ingest_gateway.http.faults import Renderer
 from ingest_gateway.http.guard import Guard
 from ingest_gateway.http.limits import DEFAULT_LIMITS, HttpLimits
 from ingest_gateway.metrics import HTTP_UNREADABLE
-
-SWEEP_SECONDS = 1.0
+from operations.http_deadlines import TimedServer
 
 
 async def serve(
@@ -72,39 +70,23 @@ class SurfaceRunner(web.AppRunner):
         return GuardedServer(stock, guard, self._surface, self._limits)
 
 
-class GuardedServer(Server):
-    """Makes our connections, and looks after their deadlines with one timer for all of them."""
+class GuardedServer(TimedServer):
+    """Makes our connections."""
 
     def __init__(self, stock: Server, guard: Guard, surface: str, limits: HttpLimits) -> None:
-        super().__init__(
-            cast(Any, guard), request_factory=stock.request_factory, loop=stock._loop, **cast(Any, stock._kwargs)
-        )
+        super().__init__(stock, guard, limits.deadlines)
         self.limits = limits
         self._guard = guard
         self._surface = surface
-        self._sweep_seconds = min(SWEEP_SECONDS, limits.head_seconds / 4)
-        self._timer: asyncio.TimerHandle | None = self._loop.call_later(self._sweep_seconds, self._sweep)
 
     def __call__(self) -> Connection:
         return Connection(self, loop=self._loop, **self._kwargs)
-
-    async def shutdown(self, timeout: float | None = None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        await super().shutdown(timeout)
 
     def answer_unreadable(self, status: int, reason: str, peer: str) -> web.Response:
         return self._guard.answer_unreadable(status, reason, peer)
 
     def count_unreadable(self, reason: str) -> None:
         HTTP_UNREADABLE.labels(self._surface, reason).inc()
-
-    def _sweep(self) -> None:
-        now = self._loop.time()
-        for connection in self.connections:
-            cast(Connection, connection).check_deadlines(now)
-        self._timer = self._loop.call_later(self._sweep_seconds, self._sweep)
 
 
 async def _leave_to_the_reader(request: web.Request) -> None:

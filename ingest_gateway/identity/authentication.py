@@ -21,11 +21,11 @@ from ingest_gateway.http.request_log import CALLER
 from ingest_gateway.identity.credentials import BEARER, Presentation
 from ingest_gateway.identity.failures import FailedAttempts
 from ingest_gateway.identity.last_used import LastUsed
-from ingest_gateway.identity.principals import EVENTS_KINDS, MISSING_SCOPE, SESSION, Principal, principal_of
 from ingest_gateway.identity.sessions import Sessions
 from ingest_gateway.metrics import AUTHENTICATION_FAILURES
 from operations.control_reader import ControlReader
 from schemas.entities import Key
+from schemas.principals import EVENTS_KINDS, MISSING_SCOPE, SESSION, Principal, principal_of
 from schemas.tokens import TokenHasher
 from schemas.topics import ENVIRONMENTS
 

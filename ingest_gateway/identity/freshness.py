@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import Protocol
 
 from ingest_gateway.http.faults import FaultKind, Refused
-from ingest_gateway.identity.principals import (
+from schemas.principals import (
     AI_USE,
     EVENTS_READ,
     EVENTS_WRITE,

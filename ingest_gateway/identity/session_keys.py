@@ -20,6 +20,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from operations.logs import Sparse
+from operations.outgoing import open_socket
 
 RSA_BITS_MIN = 2_048
 JWKS_BYTES_MAX = 256 * 1024
@@ -151,9 +152,9 @@ def reader_of(place: str) -> Callable[[], Awaitable[bytes]]:
 
 
 async def _fetch(url: str) -> bytes:
-    timeout = aiohttp.ClientTimeout(total=FETCH_SECONDS)
+    timeout, connector = aiohttp.ClientTimeout(total=FETCH_SECONDS), aiohttp.TCPConnector(socket_factory=open_socket)
     async with (
-        aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session,
+        aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session,
         session.get(url, allow_redirects=False, headers={"Accept-Encoding": "identity"}) as response,
     ):
         if response.status != 200:

@@ -17,7 +17,6 @@ from prometheus_client import Counter
 from ingest_gateway import metrics
 from ingest_gateway.http.faults import FaultKind, Refused
 from ingest_gateway.http.guard import ANSWER_HEADERS
-from ingest_gateway.identity.principals import Principal
 from ingest_gateway.limits.buckets import NS_PER_SECOND
 from ingest_gateway.limits.exchange import ShareExchange
 from ingest_gateway.limits.limiter import Entry, Limiter
@@ -25,6 +24,7 @@ from operations.settings import Settings
 from schemas.control_view import ControlView
 from schemas.entities import Limit, State
 from schemas.limits import ANY_WORKSPACE, RATE_CLASSES, Overrides, Quota, RateClass
+from schemas.principals import Principal
 
 NS_PER_MS = 1_000_000
 ALMOST_A_SECOND = NS_PER_SECOND - 1

@@ -4,7 +4,7 @@ import hashlib
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import BindParameter, Connection, Row, bindparam, text
 
 
 class AuditFilter(msgspec.Struct, frozen=True, array_like=True):
@@ -20,6 +20,13 @@ class AuditFilter(msgspec.Struct, frozen=True, array_like=True):
         return hashlib.sha256(msgspec.json.encode(["audit", workspace, environment, self])).digest()
 
 
+class AuditReach(NamedTuple):
+    """All that a limited key is shown: what it did itself, and what was done to these."""
+
+    actor: str
+    resources: tuple[str, ...]
+
+
 class AuditPage(NamedTuple):
     """`next_offset`: behind which record of `audit` the next page begins; None at the end."""
 
@@ -28,7 +35,13 @@ class AuditPage(NamedTuple):
 
 
 def audit_page(
-    connection: Connection, workspace: str, environment: str, chosen: AuditFilter, after: int, limit: int
+    connection: Connection,
+    workspace: str,
+    environment: str,
+    chosen: AuditFilter,
+    after: int,
+    limit: int,
+    reach: AuditReach | None = None,
 ) -> AuditPage:
     conditions = ["workspace = :workspace", "environment = :environment", "log_offset > :after"]
     values: dict[str, object] = {"workspace": workspace, "environment": environment, "after": after}
@@ -41,8 +54,13 @@ def audit_page(
         if value is not None:
             conditions.append(condition)
             values[name] = value
-    statement = f"SELECT * FROM audit_log WHERE {' AND '.join(conditions)} ORDER BY log_offset LIMIT {limit + 1:d}"
-    rows = list(connection.execute(text(statement), values).all())
+    named: list[BindParameter[Any]] = []
+    if reach is not None:
+        conditions.append("(actor = :own OR resource IN :resources)")
+        values |= {"own": reach.actor, "resources": reach.resources}
+        named.append(bindparam("resources", expanding=True))
+    written = f"SELECT * FROM audit_log WHERE {' AND '.join(conditions)} ORDER BY log_offset LIMIT {limit + 1:d}"
+    rows = list(connection.execute(text(written).bindparams(*named), values).all())
     if len(rows) <= limit:
         return AuditPage(rows, None)
     return AuditPage(rows[:limit], rows[limit - 1].log_offset)

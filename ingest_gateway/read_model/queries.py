@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Row, Select, bindparam, select, union_all
 from sqlalchemy.exc import SQLAlchemyError
 
-from ingest_gateway.read_model.audit_pages import AuditFilter, AuditPage, audit_page
+from ingest_gateway.read_model.audit_pages import AuditFilter, AuditPage, AuditReach, audit_page
 from ingest_gateway.read_model.breach_pages import BreachFilter, BreachPage, breach_page
 from ingest_gateway.read_model.event_pages import EventFilter, Page, Place, page, place_behind
 from ingest_gateway.read_model.spine_pages import SpineFilter, SpinePage, spine_chain, spine_page, spine_since
@@ -121,9 +121,16 @@ class ReadModel:
         return await self._ask(ask)
 
     async def audit_page(
-        self, workspace: str, environment: str, chosen: AuditFilter, after: int, limit: int
+        self,
+        workspace: str,
+        environment: str,
+        chosen: AuditFilter,
+        after: int,
+        limit: int,
+        reach: AuditReach | None = None,
     ) -> AuditPage:
-        return await self._ask(lambda connection: audit_page(connection, workspace, environment, chosen, after, limit))
+        scope = workspace, environment
+        return await self._ask(lambda connection: audit_page(connection, *scope, chosen, after, limit, reach))
 
     async def breach_page(self, workspace: str, chosen: BreachFilter, before: str | None, limit: int) -> BreachPage:
         return await self._ask(lambda connection: breach_page(connection, workspace, chosen, before, limit))

@@ -1,6 +1,6 @@
 """Holds a surface to its OpenAPI document (schemas/openapi): its routes are the document's operations, no more and no
-fewer; an operation's rate class and the scopes that it requires there hold here. A surface that differs, or has an
-operation that no credential of the document may use, does not start.
+fewer; an operation's rate class, the scopes that it requires there and the reach of limited keys hold here. A surface
+that differs, or has an operation that no credential of the document may use, does not start.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -15,6 +15,7 @@ from aiohttp import web
 from ingest_gateway.identity.authentication import require_scope
 from ingest_gateway.identity.freshness import is_privileged, require_current
 from ingest_gateway.services import SERVICES
+from ingest_gateway.surfaces.reach import reach_fault, require_reach
 from schemas.limits import RATE_CLASSES, RateClass
 
 METHODS = frozenset({"get", "post", "put", "patch", "delete"})
@@ -29,7 +30,8 @@ class ContractBroken(Exception):
 class Operation:
     """One operation of the document. `scopes`, `rate_class` None: the document does not say (a fault).
 
-    `cors`: pages of other origins may call it (surfaces/cors.py). `schemes`: its security schemes.
+    `cors`: pages of other origins may call it (surfaces/cors.py). `schemes`: its security schemes. `reach`: what a key
+    that is limited to streams reaches by it (surfaces/reach.py), the document's word for all where it has none.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Operation:
     rate_class: RateClass | None = None
     cors: bool = False
     schemes: tuple[str, ...] = ()
+    reach: str = ""
 
 
 def operations_of(document: Mapping[str, Any]) -> dict[tuple[str, str], Operation]:
@@ -50,8 +53,9 @@ def operations_of(document: Mapping[str, Any]) -> dict[tuple[str, str], Operatio
             rate_class = RATE_CLASSES.get(named) or RATE_CLASSES.get(f"{surface}.{named}")
             cors = item[method].get("x-cors", False)
             schemes = tuple(name for one in item[method].get("security", document.get("security", ())) for name in one)
+            reach = item[method].get("x-reach", document.get("x-reach", ""))
             name = item[method]["operationId"]
-            found[method.upper(), path] = Operation(name, scopes and tuple(scopes), rate_class, cors, schemes)
+            found[method.upper(), path] = Operation(name, scopes and tuple(scopes), rate_class, cors, schemes, reach)
     return found
 
 
@@ -88,6 +92,9 @@ def hold_to(document: Mapping[str, Any], routes: Iterable[web.RouteDef]) -> list
             broken.append(f"{method} {path} requires scopes that no credential has")
         if operation.rate_class is None:
             broken.append(f"{method} {path} has no x-ratelimit-class that there is")
+        fault = reach_fault(operation.reach, path)
+        if fault is not None:
+            broken.append(f"{method} {path} {fault}")
     if broken:
         raise ContractBroken("; ".join(sorted(broken)))
     return [
@@ -116,6 +123,8 @@ def _behind(operation: Operation, handler: Handler) -> Handler:
             require_scope(principal, scope)
         if privileged:
             require_current(services.control, services.settings.control_behind_seconds_max)
+        if principal.is_limited:
+            require_reach(request, principal, operation.reach)
         return await handler(request)
 
     return handle

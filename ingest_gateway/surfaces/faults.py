@@ -71,8 +71,9 @@ def refused_by(verdict: Verdict) -> Refused:
     if not verdict.body:
         return Refused(kind_of(verdict.status or 500))
     fault = decode_fault(verdict.body)
+    code = None if verdict.status in (401, 403) else fault.code  # the surface has its own name for these
     fields = [FieldFault(error.field, error.message) for error in fault.details.get("errors", [])]
-    return Refused(kind_of(verdict.status), fault.message, code=fault.code, fields=fields, details=fault.facts)
+    return Refused(kind_of(verdict.status), fault.message, code=code, fields=fields, details=fault.facts)
 
 
 def field_errors(refused: Refused) -> list[dict[str, str]]:

@@ -10,10 +10,10 @@ import struct
 
 from aiohttp import web
 
-from ingest_gateway.identity.principals import Principal
 from ingest_gateway.log.event_log import Appended
 from ingest_gateway.services import Services
 from schemas.covers import Cover
+from schemas.principals import Principal
 from schemas.topics import Topic, parse_stream_topic
 
 POSITION_HEADER = "Atlas-Position"
@@ -51,6 +51,8 @@ def position_from(services: Services, principal: Principal, text: str) -> Place 
     stream = parse_stream_topic(topic)
     if stream is None or (stream.workspace, stream.environment) != (principal.workspace, principal.environment):
         return None
+    if not principal.may_use_stream(stream.stream):
+        return None  # else how much is on it could be found out by asking
     return topic, partition, offset
 
 

@@ -7,9 +7,9 @@ from aiohttp import web
 
 from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
 from ingest_gateway.identity.authentication import require_scope
-from ingest_gateway.identity.principals import Principal
 from ingest_gateway.services import SERVICES, Services
 from schemas.event_fields import NO_KEY, key_from_header
+from schemas.principals import Principal
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 Found = TypeVar("Found")

@@ -7,6 +7,7 @@ as soon as `control` says so.
 
 import asyncio
 import logging
+import time
 from collections import Counter as Tally
 from collections import defaultdict
 
@@ -210,7 +211,8 @@ class Admission:
         """The stream, with `control` read to its present end first; at most once a second for a topic without one."""
         now_seconds = asyncio.get_running_loop().time()
         if now_seconds >= self._unknown_until.get(topic, 0.0):
-            while not await self._runtime.control.catch_up():
+            asked_seconds, control = time.monotonic(), self._runtime.control
+            while not (await control.catch_up() or control.has_seen(asked_seconds)):
                 event(log, "control.behind", logging.WARNING, topic=topic)
         stream = self._view.streams_by_topic.get(topic)
         if stream is None:

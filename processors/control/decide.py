@@ -11,6 +11,7 @@ from processors.control import (
     guardrails,
     keys,
     limits,
+    reach,
     replays,
     reservations,
     route_topics,
@@ -19,7 +20,18 @@ from processors.control import (
     tenants,
     webhooks,
 )
-from processors.control.values import WAITING, Answer, Asked, Changes, Done, Effects, Facts, Refused, TokenHash
+from processors.control.values import (
+    WAITING,
+    Answer,
+    Asked,
+    Changes,
+    Done,
+    Effects,
+    Facts,
+    Refused,
+    TokenHash,
+    key_reused,
+)
 from processors.work import decide as work
 from processors.work import webhooks as work_webhooks
 from schemas.commands import (
@@ -107,7 +119,14 @@ def decide(facts: Facts, asked: Asked, token_hash: TokenHash) -> Effects:
     if isinstance(asked.payload, CompleteAnswer):
         return reservations.completed(facts, asked, asked.payload)
     earlier = _answer_to_key(facts, asked)
-    return first(facts, asked, token_hash) if earlier is None else repeated(earlier, asked)
+    if earlier is None:
+        return first(facts, asked, token_hash)
+    try:  # an earlier answer may have a secret in it, and this may be another key's request
+        reach.require(facts, asked)
+        reach.require_own(facts, asked, earlier)
+    except Refused as refused:
+        return Effects(verdicts=_verdicts(_refusal(asked, refused), asked))
+    return repeated(earlier, asked)
 
 
 def again(known: Answer, asked: Asked) -> Effects:
@@ -126,9 +145,7 @@ def repeated(earlier: Answer, asked: Asked) -> Effects:
     if asked.version < max(earlier.version, earlier.freed):
         return Effects()
     if earlier.asked != request_of(asked):
-        message = "The idempotency key was used for another request in the last 24 hours."
-        refused = _refusal(asked, Refused(409, "idempotency_key_reused", message))
-        return Effects(verdicts=_verdicts(refused, asked))
+        return Effects(verdicts=_verdicts(_refusal(asked, key_reused()), asked))
     if earlier.outcome != WAITING:
         return Effects(verdicts=_verdicts(earlier, asked))
     if asked.reply is None or asked.reply in earlier.replies:
@@ -152,6 +169,7 @@ def first(facts: Facts, asked: Asked, token_hash: TokenHash) -> Effects:
 
 def _reserved(facts: Facts, asked: Asked) -> Effects:
     _has_workspace(facts, asked)
+    reach.require(facts, asked)
     body = msgspec.json.encode(Reserved(asked.command.id))
     answer = msgspec.structs.replace(_answer(asked, Done(202, Changes(), "", body)), outcome=RESERVED)
     return Effects((answer,), answer.changes, _verdicts(answer, asked), answer.audit)
@@ -212,6 +230,7 @@ def _decided(facts: Facts, asked: Asked, token_hash: TokenHash) -> Done:
         raise Refused(400, "invalid_request", "The environment is live or test.")
     if not isinstance(payload, CreateWorkspace):
         _has_workspace(facts, asked)
+    reach.require(facts, asked)
     match payload:
         case CreateWorkspace():
             return tenants.create_workspace(facts, asked, payload, token_hash)

@@ -5,15 +5,16 @@ A key never comes back and never changes what it allows; a wider or narrower one
 
 import msgspec
 
-from processors.control.values import Asked, Changes, Done, Effects, Facts, Refused, TokenHash, body_of
-from schemas.commands import KEYS_PER_WORKSPACE_MAX, CreateKey, NewKey, RevokeKey, RotateKey, TouchKeys
-from schemas.entities import Key
+from processors.control.values import Asked, Changes, Done, Effects, Facts, Refused, TokenHash, absent, body_of
+from schemas.commands import KEYS_PER_WORKSPACE_MAX, CreateKey, FieldError, NewKey, RevokeKey, RotateKey, TouchKeys
+from schemas.entities import STREAM_KINDS, Key
 from schemas.ids import KEY, derived_id
 
 
 def create(facts: Facts, asked: Asked, payload: CreateKey, token_hash: TokenHash) -> Done:
     _has_room(facts, asked)
     new = NewKey(**{name: getattr(payload, name) for name in NewKey.__struct_fields__})
+    streams_fit(new)
     if new.expires_ms is not None and new.expires_ms <= asked.append_ms:
         raise Refused(400, "invalid_request", "The key would have expired already.")
     key = new_key(asked, new, 0, token_hash)
@@ -54,6 +55,13 @@ def touched(facts: Facts, asked: Asked, payload: TouchKeys) -> Effects:
     return Effects(changes=Changes(put=tuple(put)))
 
 
+def streams_fit(new: NewKey) -> None:
+    """Raises Refused (400) where the limit would mean nothing: a kind's surface has no streams to choose from."""
+    if new.streams and new.key_kind not in STREAM_KINDS:
+        errors = (FieldError("streams", "Only secret and publishable keys can be limited to streams."),)
+        raise Refused(400, "invalid_request", "The key can't be limited so: see details.errors.", errors)
+
+
 def new_key(asked: Asked, new: NewKey, index: int, token_hash: TokenHash) -> Key:
     """`index`: among the keys that the command makes."""
     key_id = derived_id(KEY, asked.append_ms, asked.command.id.encode(), index.to_bytes(2, "big"))
@@ -76,5 +84,5 @@ def _key(facts: Facts, asked: Asked, key_id: str) -> Key:
     command = asked.command
     key = facts.key(key_id)
     if key is None or (key.workspace, key.environment) != (command.workspace, command.environment):
-        raise Refused(404, "key_not_found", f"There is no key {key_id} in {command.environment}.")
+        raise absent("key_not_found")
     return key

@@ -6,8 +6,9 @@ number is the workspace's count of replays, so that of two replays of one event 
 
 import msgspec
 
-from processors.control.values import Asked, Changes, Done, Effects, Facts, Refused, body_of
-from schemas.commands import CancelReplay, FieldError, ReplayMoved, StartReplay
+from processors.control.reach import workflows_exist
+from processors.control.values import Asked, Changes, Done, Effects, Facts, Refused, absent, body_of
+from schemas.commands import CancelReplay, ReplayMoved, StartReplay
 from schemas.entities import Replay, ReplayStatus
 from schemas.ids import REPLAY, derived_id
 
@@ -15,7 +16,7 @@ RUNNING_MAX = 1_000
 
 
 def start(facts: Facts, asked: Asked, payload: StartReplay) -> Done:
-    _workflows_exist(facts, asked, payload.workflows)
+    workflows_exist(facts, asked, "workflows", payload.workflows)
     replay, changes = begun(facts, asked, payload)
     return Done(202, changes, f"replay/{replay.id}", body_of(replay))
 
@@ -45,7 +46,7 @@ def cancel(facts: Facts, asked: Asked, payload: CancelReplay) -> Done:
     before = facts.replay(payload.id)
     mine = before is not None and (before.workspace, before.environment) == (command.workspace, command.environment)
     if before is None or not mine:
-        raise Refused(404, "replay_not_found", f"There is no replay {payload.id}.")
+        raise absent("replay_not_found")
     if before.status is not ReplayStatus.RUNNING:
         return Done(200, Changes(), f"replay/{before.id}", body_of(before))
     after = msgspec.structs.replace(before, status=ReplayStatus.CANCELLED, ended_ms=asked.append_ms)
@@ -74,14 +75,3 @@ def moved(facts: Facts, asked: Asked, payload: ReplayMoved) -> Effects:
     if payload.ended and before.status is ReplayStatus.RUNNING:
         after = msgspec.structs.replace(after, status=ReplayStatus.COMPLETED, ended_ms=asked.append_ms)
     return Effects(changes=Changes(put=(after.to_entity(asked.version),)))
-
-
-def _workflows_exist(facts: Facts, asked: Asked, workflows: list[str]) -> None:
-    command = asked.command
-    unknown = tuple(
-        FieldError(f"workflows[{index}]", f"There is no workflow {workflow}.")
-        for index, workflow in enumerate(workflows)
-        if facts.workflow(command.workspace, command.environment, workflow) is None
-    )
-    if unknown:
-        raise Refused(400, "invalid_request", "The request names workflows that do not exist.", unknown)

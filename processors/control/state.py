@@ -82,6 +82,11 @@ class ControlState(ItemState):
         found = self._state(f"workflow/{workflow_entity_id(workspace, environment, workflow_id)}")
         return found if isinstance(found, Workflow) else None
 
+    def routed_by(self, workspace: str, environment: str, workflow_id: str) -> set[str]:
+        ids = (value.decode() for _, value in self._table.scan(_key("n", workspace, environment, "")))
+        streams = (self.stream(stream_id) for stream_id in ids)
+        return {stream.name for stream in streams if stream is not None and workflow_id in stream.default_routes}
+
     def route_topic(self, workspace: str, topic: str) -> str | None:
         value = self._table.get(_key("o", workspace, topic))
         return None if value is None else value.decode()

@@ -6,14 +6,14 @@
 
 import msgspec
 
-from processors.control.values import Answer, Asked, Changes, Done, Facts, Refused, Task, TopicWork, body_of
+from processors.control.reach import workflows_exist
+from processors.control.values import Answer, Asked, Changes, Done, Facts, Refused, Task, TopicWork, absent, body_of
 from schemas.commands import (
     DONE,
     REFUSED,
     STREAMS_PER_WORKSPACE_MAX,
     CreateStream,
     DeleteStream,
-    FieldError,
     StreamAltered,
     StreamCreated,
     StreamExpired,
@@ -31,7 +31,7 @@ def create(facts: Facts, asked: Asked, payload: CreateStream) -> Done:
     """Takes the name; the answer comes with `stream.created`."""
     command = asked.command
     _name_is_free(facts, asked, payload.name)
-    _routes_exist(facts, asked, payload.default_routes)
+    workflows_exist(facts, asked, "default_routes", payload.default_routes)
     stream = Stream(
         id=derived_id(STREAM, asked.append_ms, command.id.encode()),
         workspace=command.workspace,
@@ -51,7 +51,7 @@ def create(facts: Facts, asked: Asked, payload: CreateStream) -> Done:
 def update(facts: Facts, asked: Asked, payload: UpdateStream) -> Done:
     before = _active(facts, asked, payload.stream)
     if payload.default_routes is not msgspec.UNSET:
-        _routes_exist(facts, asked, payload.default_routes)
+        workflows_exist(facts, asked, "default_routes", payload.default_routes)
     wanted = {name: getattr(payload, name) for name in ("description", "retention_days", "default_routes")}
     fields = {name: value for name, value in wanted.items() if value is not msgspec.UNSET}
     after = msgspec.structs.replace(before, **fields)
@@ -130,17 +130,6 @@ def _name_is_free(facts: Facts, asked: Asked, name: str) -> None:
         raise Refused(409, "stream_limit_reached", message)
 
 
-def _routes_exist(facts: Facts, asked: Asked, routes: list[str]) -> None:
-    workspace, environment = asked.command.workspace, asked.command.environment
-    unknown = tuple(
-        FieldError(f"default_routes[{index}]", f"There is no workflow {route}.")
-        for index, route in enumerate(routes)
-        if facts.workflow(workspace, environment, route) is None
-    )
-    if unknown:
-        raise Refused(400, "invalid_request", "The request names workflows that do not exist.", unknown)
-
-
 def _active(facts: Facts, asked: Asked, id_or_name: str) -> Stream:
     command = asked.command
     stream = facts.stream_named(command.workspace, command.environment, id_or_name) or facts.stream(id_or_name)
@@ -148,7 +137,7 @@ def _active(facts: Facts, asked: Asked, id_or_name: str) -> Stream:
     if stream is not None and stream.name in SYSTEM_STREAMS and command.surface != stream.name:
         mine = False  # it is no other surface's to change
     if stream is None or not mine or stream.status is not StreamStatus.ACTIVE:
-        raise Refused(404, "stream_not_found", f"There is no stream {id_or_name} in {command.environment}.")
+        raise absent("stream_not_found")
     return stream
 
 

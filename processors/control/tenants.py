@@ -4,9 +4,9 @@ import re
 
 import msgspec
 
-from processors.control import route_topics
-from processors.control.keys import new_key
-from processors.control.values import NO_CHANGES, Asked, Changes, Done, Facts, Refused, TokenHash, body_of
+from processors.control import reach, route_topics
+from processors.control.keys import new_key, streams_fit
+from processors.control.values import NO_CHANGES, Asked, Changes, Done, Facts, Refused, TokenHash, absent, body_of
 from schemas.commands import (
     CreateWorkflow,
     CreateWorkspace,
@@ -28,6 +28,8 @@ def create_workspace(facts: Facts, asked: Asked, payload: CreateWorkspace, token
     if facts.workspace(workspace_id) is not None:
         raise Refused(409, "workspace_exists", f"The workspace {workspace_id} exists.")
     workspace = Workspace(id=workspace_id, workspace=workspace_id, created_ms=asked.append_ms, name=payload.name)
+    for new in payload.keys:
+        streams_fit(new)
     keys = [new_key(asked, new, index, token_hash) for index, new in enumerate(payload.keys)]
     put = tuple(state.to_entity(asked.version) for state in (workspace, *keys))
     body = msgspec.json.encode(WorkspaceCreated(workspace=workspace, keys=keys))
@@ -45,6 +47,7 @@ def create_workflow(facts: Facts, asked: Asked, payload: CreateWorkflow) -> Done
         url=payload.url,
         topic=payload.topic,
         ordering=payload.ordering,
+        streams=reach.streams_of_maker(facts, asked),
     )
     if facts.workflow(command.workspace, command.environment, workflow.id) is not None:
         raise Refused(409, "workflow_exists", f"The workflow {workflow.id} exists.")
@@ -82,7 +85,7 @@ def target(facts: Facts, asked: Asked, target_id: str) -> Target:
         return _workflow(facts, asked, target_id)
     endpoint = facts.endpoint(command.workspace, command.environment, target_id)
     if endpoint is None:
-        raise Refused(404, "webhook_endpoint_not_found", f"There is no webhook endpoint {target_id}.")
+        raise absent("webhook_endpoint_not_found")
     return endpoint
 
 
@@ -106,5 +109,5 @@ def subscription(facts: Facts, asked: Asked, subscription_id: str) -> Subscripti
 def _workflow(facts: Facts, asked: Asked, workflow_id: str) -> Workflow:
     workflow = facts.workflow(asked.command.workspace, asked.command.environment, workflow_id)
     if workflow is None:
-        raise Refused(404, "workflow_not_found", f"There is no workflow {workflow_id}.")
+        raise absent("workflow_not_found")
     return workflow

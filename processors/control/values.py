@@ -169,6 +169,26 @@ class Refused(Exception):
         return msgspec.json.encode(self.fault)
 
 
+_ABSENT = {
+    "stream_not_found": "No such stream exists in this workspace and environment, or the key is not scoped to it.",
+    "workflow_not_found": "There is no such workflow.",
+    "webhook_endpoint_not_found": "There is no webhook endpoint with this id.",
+    "key_not_found": "There is no key with this id.",
+    "replay_not_found": "There is no replay with this id.",
+    "event_not_found": "There is no event with this id.",
+}
+
+
+def absent(code: str) -> Refused:
+    """What was asked about is not there, or out of the asking key's reach: in the words that gateways have for it."""
+    return Refused(404, code, _ABSENT[code])
+
+
+def key_reused() -> Refused:
+    message = "The idempotency key was used for another request in the last 24 hours."
+    return Refused(409, "idempotency_key_reused", message)
+
+
 class Facts(Protocol):
     """What a decision may look up; all of it lies in the partition of the command's workspace."""
 
@@ -189,6 +209,10 @@ class Facts(Protocol):
         ...
 
     def workflow(self, workspace: str, environment: str, workflow_id: str) -> Workflow | None: ...
+
+    def routed_by(self, workspace: str, environment: str, workflow_id: str) -> set[str]:
+        """Names of the streams whose routes name the workflow; of deleted ones too."""
+        ...
 
     def route_topic(self, workspace: str, topic: str) -> str | None:
         """The id of the workflow that writes to it; empty where that is gone and the topic not yet; None: no topic."""

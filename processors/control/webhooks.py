@@ -3,7 +3,7 @@
 import msgspec
 
 from processors.control.tenants import changed, resource_of, target
-from processors.control.values import Asked, Changes, Done, Facts, Refused, body_of
+from processors.control.values import Asked, Changes, Done, Facts, Refused, absent, body_of
 from schemas.commands import (
     CreateWebhookEndpoint,
     DeleteWebhookEndpoint,
@@ -31,6 +31,7 @@ def create(facts: Facts, asked: Asked, payload: CreateWebhookEndpoint) -> Done:
         name=NAME,
         url=payload.url,
         events=payload.events,
+        streams=payload.streams,
         description=payload.description,
     )
     return Done(201, Changes(put=(endpoint.to_entity(asked.version),)), resource_of(endpoint), body_of(endpoint))
@@ -71,5 +72,5 @@ def _endpoint(facts: Facts, asked: Asked, endpoint_id: str) -> WebhookEndpoint:
     command = asked.command
     endpoint = facts.endpoint(command.workspace, command.environment, endpoint_id)
     if endpoint is None:
-        raise Refused(404, "webhook_endpoint_not_found", f"There is no webhook endpoint {endpoint_id}.")
+        raise absent("webhook_endpoint_not_found")
     return endpoint

@@ -15,7 +15,7 @@ from typing import Any
 
 from faust.types import TP
 
-from operations.logs import event
+from operations.logs import Sparse, event
 from processors.delivery import metrics
 from processors.delivery.breaker import BreakerLimits
 from processors.delivery.decide import (
@@ -32,7 +32,7 @@ from processors.delivery.decide import (
     speaks_against_endpoint,
 )
 from processors.delivery.disabling import disable_command
-from processors.delivery.endpoints import Endpoints, Route
+from processors.delivery.endpoints import Endpoints, Route, RouteUnknown
 from processors.delivery.feeder import Feeder
 from processors.delivery.gates import Gates
 from processors.delivery.http_client import HttpClient, Post
@@ -50,11 +50,13 @@ from schemas.records import Outcome
 from schemas.topics import DAY_MS, Topic
 
 log = logging.getLogger(__name__)
+sparse = Sparse(log)
 RECORDS_A_TURN = 64  # read without letting attempts have the loop
 WATCH_SECONDS = 0.25
 STARTS_A_TURN = 8
 STOP_MARGIN_SECONDS = 1.0
 REVOKED_WAIT_SECONDS = 3.0
+UNKNOWN_ROUTE_MS = 1_000
 KEPT_MS = 30 * DAY_MS  # as long as `deliveries` keeps them
 
 
@@ -165,11 +167,11 @@ class DeliveryAgent:
         first = self._lanes.first_waiting(pending.lane)
         return first is not None and pending.read_at - first.read_at > self._limits.slow_seconds
 
-    def _spill(self, pending: Pending) -> None:
+    def _spill(self, pending: Pending, due_ms: int = 0) -> None:
         metrics.SPILLED.inc()
         spilling = pending.partition.spilling
         spilling[pending.lane] = spilling.get(pending.lane, 0) + 1
-        self._settler.add(TakenIn(pending, _now_ms()))
+        self._settler.add(TakenIn(pending, due_ms or _now_ms()))
 
     async def _set_aside(
         self, batch: Batch, partition: Partition, unreadable: Sequence[tuple[Record, Exception]]
@@ -230,8 +232,13 @@ class DeliveryAgent:
             result = await self._result(route, pending, started_ms)
             opened = gate.breaker.end(begun, answered=not speaks_against_endpoint(result), now_ms=_now_ms())
             self._note_pace(pending.lane, result, time.monotonic() - began)
+        except RouteUnknown:
+            sparse.event("route.unknown", "unknown", logging.WARNING, why="control can't be read to its end")
+            self._put_back(pending, _now_ms() + UNKNOWN_ROUTE_MS)
+            return
         finally:
             self._lanes.done(pending.lane)
+            self._more_may_start.set()
         first_ms = pending.first_ms or started_ms
         name = delivery.workflow_id if route is None else route.workflow.name
         attempt = Attempt(pending.attempt, name, first_ms, started_ms, _now_ms(), result)
@@ -273,13 +280,16 @@ class DeliveryAgent:
     def _withdraw(self, lane: Hashable) -> None:
         """The endpoint is not to be sent to for now: what waits in memory for it goes to the table, or back there."""
         for pending in self._lanes.withdraw(lane):
-            if pending.partition.revoked:
-                continue
-            if pending.offset is not None:
-                self._spill(pending)
-            else:
-                self._feeder.released(pending)
-                self._feeder.rewind(pending.partition, pending.lane, 0)
+            if not pending.partition.revoked:
+                self._put_back(pending, 0)
+
+    def _put_back(self, pending: Pending, due_ms: int) -> None:
+        """Into the table, or back there, until `due_ms` (0: now)."""
+        if pending.offset is not None:
+            self._spill(pending, due_ms)
+        else:
+            self._feeder.released(pending)
+            self._feeder.rewind(pending.partition, pending.lane, due_ms)
 
     def _written(self, settled: Settled, placed: Sequence[Due]) -> None:
         """The broker has it, and the table."""

@@ -1,11 +1,11 @@
 """Where a delivery goes: its workflow as `control` has it now, with URL and keys, or its topic, prepared once a state.
 
-A workflow that is missing may have been made a moment ago, so `control` is first read to its present end. Only then is
-it gone; while the end can't be asked for (the broker is away), it is neither.
+A workflow that is missing may have been made a moment ago, so `control` is first read to the end that it had then. Only
+after that is it gone. While that can't be found out (the broker is away, the view far behind), it is neither, and the
+delivery must wait, but not where it keeps others from being made.
 """
 
 import asyncio
-import time
 from typing import NamedTuple
 
 from yarl import URL
@@ -23,6 +23,11 @@ from schemas.topics import RouteTopic, parse_route_topic
 
 CACHED_MAX = 10_000
 ASK_AGAIN_SECONDS = 0.2
+FIND_SECONDS_MAX = 2.0
+
+
+class RouteUnknown(Exception):
+    """Whether the workflow is gone can't be told yet."""
 
 
 class Route(NamedTuple):
@@ -43,14 +48,17 @@ class Endpoints:
         self._allow_private_targets = allow_private_targets
         self._prepared: dict[str, Route] = {}
         self._asking = asyncio.Lock()
-        self._read_to_end_at = 0.0  # when the last complete reading began
 
     async def find(self, delivery: Delivery, read_at: float) -> Route | None:
-        """None: the workflow is gone. `read_at` (monotonic): `control` is asked again only if it was not since then."""
+        """None: the workflow is gone; it was not there at `read_at` (monotonic) or later. Raises RouteUnknown."""
         workflow = self._workflow(delivery)
-        while workflow is None and self._read_to_end_at < read_at:
-            await self._read_to_end(read_at)
-            workflow = self._workflow(delivery)
+        try:
+            async with asyncio.timeout(FIND_SECONDS_MAX):
+                while workflow is None and not self._control.has_seen(read_at):
+                    await self._read_to_end(read_at)
+                    workflow = self._workflow(delivery)
+        except TimeoutError:
+            raise RouteUnknown from None
         return None if workflow is None else self._prepare(workflow)
 
     def _workflow(self, delivery: Delivery) -> Target | None:
@@ -61,12 +69,7 @@ class Endpoints:
     async def _read_to_end(self, read_at: float) -> None:
         """One asks for all that wait."""
         async with self._asking:
-            if self._read_to_end_at >= read_at:
-                return
-            began = time.monotonic()
-            if await self._control.catch_up():
-                self._read_to_end_at = began
-            else:
+            if not self._control.has_seen(read_at) and not await self._control.catch_up():
                 await asyncio.sleep(ASK_AGAIN_SECONDS)
 
     def _prepare(self, workflow: Target) -> Route:

@@ -16,8 +16,8 @@ from aiohttp import (
     ServerDisconnectedError,
 )
 
+from operations.outgoing import ConnectForbidden
 from processors.delivery.decide import ErrorCode, Failed
-from processors.delivery.guard import ConnectForbidden
 
 _BY_ERROR: tuple[tuple[type[BaseException], Failed], ...] = (
     (ConnectForbidden, Failed(ErrorCode.TARGET_FORBIDDEN, "has an address that is private, local or reserved")),

@@ -32,9 +32,10 @@ from aiohttp import (
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
+from operations.outgoing import AddressInfo, guarded_socket, open_socket
 from processors.delivery.decide import Answered, Result, TimedOut
 from processors.delivery.failures import failure_of
-from processors.delivery.guard import AddressInfo, GuardedResolver, guarded_socket, open_socket
+from processors.delivery.guard import GuardedResolver
 from processors.delivery.resolver import Resolver
 from processors.delivery.retry_after import HONOURED
 from schemas.signatures import (

@@ -130,23 +130,23 @@ def count(
     counted = Counted()
     watermark_ms = now_ms - LATENESS_MS
     minutes: dict[int, list[int]] = {}
-    premium: dict[str, bool] = {}
+    premium: dict[tuple[str, str], bool] = {}
     scopes = {cap.scope for cap in policy.financial_limits.caps} - {Scope.ORG}
     parts: dict[Guarded, dict[int, int]] = {}
     watches: dict[tuple[str, str], SessionWatch] = {}
     keys: dict[str, KeyWindow] = {}
     any_repeats = policy.dumb_loop.mode is not Mode.OFF and not policy.dumb_loop.consecutive
     for call in calls:
-        if call.event_id and state.is_repeat(workspace, call.event_id, now_ms):
+        if call.event_id and state.is_repeat(workspace, call.event_id, call.source, now_ms):
             counted.duplicates += 1
             continue
         at_ms = call.ts_ms
         if at_ms > now_ms:
             at_ms = now_ms
-        minute, cost, model = at_ms // MINUTE_MS, call.cost_nano, call.model
+        minute, cost, model = at_ms // MINUTE_MS, call.cost_nano, (call.model, call.answered_model)
         is_dear = premium.get(model)
         if is_dear is None:
-            is_dear = premium[model] = _is_premium(model, policy)
+            is_dear = premium[model] = any(_is_premium(name, policy) for name in model)
         of_minute = minutes.get(minute)
         if of_minute is None:
             of_minute = minutes[minute] = [0, 0]
@@ -205,16 +205,19 @@ def _is_premium(model: str, policy: GuardrailPolicy) -> bool:
 
 
 def _add_parts(parts: dict[Guarded, dict[int, int]], scopes: set[Scope], call: ModelCall, minute: int) -> None:
-    for guarded in parts_of(call.key_id, call.project, call.model, call.user):
+    for guarded in parts_of(call.key_id, call.project, call.model, call.user, call.answered_model):
         if guarded.scope in scopes:
             by_minute = parts.setdefault(guarded, {})
             by_minute[minute] = by_minute.get(minute, 0) + call.cost_nano
 
 
-def parts_of(key_id: str, project: str, model: str, user: str) -> list[Guarded]:
-    """What a cap or a flag may name of a call, beside its organization."""
+def parts_of(key_id: str, project: str, model: str, user: str, answered_model: str = "") -> list[Guarded]:
+    """What a cap or a flag may name of a call, beside its organization: a model by either of its names."""
     named = ((Scope.KEY, key_id), (Scope.PROJECT, project), (Scope.MODEL, model), (Scope.USER, user))
-    return [Guarded(scope, part) for scope, part in named if part]
+    parts = [Guarded(scope, part) for scope, part in named if part]
+    if answered_model and answered_model != model:
+        parts.append(Guarded(Scope.MODEL, answered_model))
+    return parts
 
 
 def _spend(

@@ -5,7 +5,7 @@
 | guardrails (for good) | workspace | Organization |
 | guardrail-windows (26 h) | `l`, workspace, key id, session id | Lane |
 | | `k`, workspace, key id | KeyWindow |
-| | `e`, 12 bytes of a hash over workspace and event id | when it was counted (8 bytes) |
+| | `e`, 12 bytes of a hash over workspace, source and event id | when it was counted (8 bytes) |
 | guardrail-spend (65 days) | workspace, scope, id | Spent: of what a cap counts beside the organization |
 
 Entries of the last two age out by themselves; what one means is decided by the log's time, never by its being there.
@@ -17,11 +17,12 @@ from typing import Protocol
 import msgspec
 
 from processors.guardrails.values import KeyWindow, Lane, Organization, Spent
-from schemas.burn import DEDUPLICATED_MS
+from schemas.burn import DEDUPLICATED_MS, Source
 from schemas.guardrail_policy import Guarded
 
 ORGANIZATIONS, WINDOWS, SPEND = "guardrails", "guardrail-windows", "guardrail-spend"
 KEPT_SECONDS: dict[str, int | None] = {ORGANIZATIONS: None, WINDOWS: 26 * 3_600, SPEND: 65 * 86_400}
+_ID_SPACES = {int(Source.INGEST): b"", int(Source.EDGE): b"edge", int(Source.OTLP): b"otlp"}
 _encode = msgspec.msgpack.Encoder().encode
 _organization = msgspec.msgpack.Decoder(Organization).decode
 _lane = msgspec.msgpack.Decoder(Lane).decode
@@ -92,9 +93,12 @@ class GuardState:
             found = self._spents[place] = Spent() if stored is None else _spent(stored)
         return found
 
-    def is_repeat(self, workspace: str, event_id: str, now_ms: int) -> bool:
-        """Whether this event was counted within 24 hours; from now on it was."""
-        digest = hashlib.blake2b(f"{workspace}\0{event_id}".encode(), digest_size=12).digest()
+    def is_repeat(self, workspace: str, event_id: str, source: int, now_ms: int) -> bool:
+        """Whether this event was counted within 24 hours; from now on it was. Each source has ids of its own: what a
+        caller tells under a proxied call's request id is another call, and takes nothing of that one's spend away.
+        """
+        space = _ID_SPACES.get(source, b"")
+        digest = hashlib.blake2b(f"{workspace}\0{event_id}".encode(), digest_size=12, person=space).digest()
         key = b"e" + digest
         stored = self._windows.get(key)
         if stored is not None and now_ms - int.from_bytes(stored, "big") < DEDUPLICATED_MS:

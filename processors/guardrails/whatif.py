@@ -110,7 +110,9 @@ def _flag_over(call: ModelCall, flags: Iterable[KillFlag], at_ms: int) -> KillFl
         if flag.created_ms <= at_ms and flag.holds(at_ms):
             if flag.scope is Scope.ORG:
                 return flag
-            if (flag.scope, flag.scope_id) in parts_of(call.key_id, call.project, call.model, call.user):
+            if (flag.scope, flag.scope_id) in parts_of(
+                call.key_id, call.project, call.model, call.user, call.answered_model
+            ):
                 return flag
     return None
 

@@ -87,11 +87,13 @@ def decide(told: Told, outcome: Outcome, place: Place) -> Decided:
 def webhooks_of(
     telling: WebhookType, outcome: Outcome, place: Place, endpoints: Iterable[WebhookEndpoint]
 ) -> list[Delivery]:
-    """One for each endpoint that has subscribed to it, and had when it happened."""
+    """One for each endpoint that has subscribed to it and to the event's stream, and had when it happened."""
     return [
         _webhook(telling, outcome, place, endpoint)
         for endpoint in endpoints
-        if telling in endpoint.events and endpoint.created_ms <= place.at_ms
+        if telling in endpoint.events
+        and (not endpoint.streams or outcome.stream in endpoint.streams)
+        and endpoint.created_ms <= place.at_ms
     ]
 
 

@@ -24,6 +24,7 @@ from sqlalchemy import Connection, Engine, make_url, select, text, update
 from sqlalchemy.exc import OperationalError
 
 from operations.kafka_clients import reader_config
+from operations.private_files import write_whole
 from operations.read_model_engine import (
     generation_file,
     pointer_to,
@@ -164,9 +165,7 @@ def _sqlite_beside(named: str) -> Beside:
     def take_place(_live: Connection) -> None:
         """All of it is in the file itself, before its name is given out."""
         beside.store.close()
-        arriving = Path(f"{pointer_to(named)}.arriving")
-        arriving.write_text(generation)
-        arriving.replace(pointer_to(named))
+        write_whole(pointer_to(named), generation.encode())
 
     def after() -> None:
         time.sleep(READERS_FOLLOW_SECONDS)

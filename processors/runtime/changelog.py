@@ -33,6 +33,8 @@ _APPLYING = threading.Semaphore(1)
 steps, kept the group's heartbeat from it for longer than the session: the worker lost its lease as it recovered.
 """
 STALLED_SECONDS = 60.0
+ANSWER_SECONDS, ASK_AGAIN_SECONDS = 15.0, 0.1
+_NO_LEADER_YET = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
 STALE_MS = 23 * 3_600_000  # below delete.retention.ms, which is 24 h
 ACCEPTED_SECONDS = 600.0
 SURE_MS = 2 * 3_600_000
@@ -101,7 +103,7 @@ def must_be_rebuilt(changelog: Changelog, table: TablePartition, partition: int)
     topic = table.spec.changelog
     consumer = _reader(changelog)
     try:
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)
+        low, high = _range_of(consumer, TopicPartition(topic, partition))
     finally:
         consumer.close()
     if start_offset(stored, changelog.topic_id, low, high, _now_ms(), partition, table.spec) >= high:
@@ -117,11 +119,24 @@ def _reader(changelog: Changelog) -> Consumer:
     )
 
 
+def _range_of(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
+    """Its first offset and its end. Of a topic made a moment ago no broker may be the leader yet."""
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while True:
+        try:
+            found: tuple[int, int] = consumer.get_watermark_offsets(partition, timeout=ANSWER_SECONDS)
+            return found
+        except KafkaException as error:
+            if error.args[0].code() not in _NO_LEADER_YET or time.monotonic() > deadline:
+                raise
+        time.sleep(ASK_AGAIN_SECONDS)
+
+
 def _recover(changelog: Changelog, table: TablePartition, partition: int) -> int:
     topic = table.spec.changelog
     consumer = _reader(changelog)
     try:
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)
+        low, high = _range_of(consumer, TopicPartition(topic, partition))
         stored = table.position()
         position = start_offset(stored, changelog.topic_id, low, high, _now_ms(), partition, table.spec)
         lasting = table.spec.retention_seconds is None
@@ -224,7 +239,7 @@ def _apply_until(
         messages = consumer.consume(at_once, 0.1)
         next_offset = max((_behind(message) for message in messages), default=0)
         if next_offset:
-            low, _high = consumer.get_watermark_offsets(start, timeout=15)  # after reading: nothing was gone by then
+            low, _high = _range_of(consumer, start)  # after reading: nothing was gone by then
             if low > position:
                 _tell_what_is_gone(table, start.partition, position, low)
             with _APPLYING:

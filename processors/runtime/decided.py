@@ -1,6 +1,6 @@
-"""What a group has decided already, told by the log alone: the newest record below its committed offsets."""
+"""What a group has decided already, told by the log alone: the newest record below its positions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -9,8 +9,11 @@ from operations.kafka_clients import reader_config
 ANSWER_SECONDS = 10.0
 
 
-def newest_decided_ms(bootstrap: str, group: str, topics: Sequence[str], partition: int) -> int | None:
+def newest_decided_ms(
+    bootstrap: str, group: str, topics: Sequence[str], partition: int, kept: Mapping[str, int]
+) -> int | None:
     """Append time of the newest record of these topics that `group` has committed; None when it has committed none.
+    `kept`: the positions of topics whose offsets Kafka may have forgotten.
 
     A record that retention has removed says nothing. Blocking; joins no group. Raises KafkaException when the broker
     does not answer: silence is not "none".
@@ -18,8 +21,10 @@ def newest_decided_ms(bootstrap: str, group: str, topics: Sequence[str], partiti
     consumer = Consumer(reader_config(bootstrap, group) | {"enable.partition.eof": True})
     try:
         asked = [TopicPartition(topic, partition) for topic in topics]
-        committed = [found for found in consumer.committed(asked, timeout=ANSWER_SECONDS) if found.offset > 0]
-        times = [_time_of_last(consumer, found) for found in committed]
+        committed = consumer.committed(asked, timeout=ANSWER_SECONDS)
+        offsets = {one.topic: one.offset if one.offset >= 0 else kept.get(one.topic, 0) for one in committed}
+        read_to = [TopicPartition(topic, partition, offset) for topic, offset in offsets.items() if offset > 0]
+        times = [_time_of_last(consumer, found) for found in read_to]
     finally:
         consumer.close()
     return max((time for time in times if time is not None), default=None)

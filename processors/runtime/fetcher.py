@@ -43,6 +43,11 @@ ASK_SECONDS = 1.0
 ASKED_ENDS_MAX = 100  # a look, each a millisecond
 ENDS_KNOWN_SECONDS = 0.6  # after an assignment: by then every partition has answered a fetch and told its end anew
 
+
+class OffsetGone(Exception):
+    """The log has not what should come next; the next start finds out why, and tells it."""
+
+
 PASSING = frozenset({KafkaError._PARTITION_EOF, KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT})
 UNREADABLE = frozenset(
     {KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION, KafkaError._NOT_IMPLEMENTED, KafkaError.INVALID_MSG}
@@ -59,6 +64,7 @@ class Fetcher:
     def __init__(self, bootstrap: str, group: str, at_once_bytes: int | None = None) -> None:
         """`at_once_bytes`: about how much of one partition is fetched before the others have their turn."""
         config = reader_config(bootstrap, f"{group}-fetch")
+        config |= {"auto.offset.reset": "error"}  # where reading begins is decided when it is known what is lost
         config |= {"queued.max.messages.kbytes": 32_768, "fetch.wait.max.ms": FETCH_WAIT_MS}
         self._consumer = Consumer(config | ({} if at_once_bytes is None else {FETCH_BYTES: at_once_bytes}))
         self._loop = asyncio.get_running_loop()
@@ -352,6 +358,8 @@ class Fetcher:
 
     def _note_error(self, error: KafkaError, message: Message, stopped: set[TP]) -> None:
         topic, partition, offset = message.topic(), message.partition(), message.offset()
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:
+            raise OffsetGone(f"{topic}[{partition}] has nothing at offset {offset}: {error.str()}")
         if error.code() in UNREADABLE and topic is not None and partition is not None:
             tp = TP(topic, partition)
             if tp not in stopped:

@@ -32,6 +32,9 @@ TABLE_RECOVERED = Counter(
 TABLE_OPEN_SECONDS = Histogram(
     "atlas_table_open_seconds", "Time to open a table's partition, recovery included.", ["table"]
 )
+MISSED = Counter(
+    "atlas_records_missed_total", "Offsets that retention took away before the group had read them.", ["group"]
+)
 REBALANCES = Counter("atlas_rebalances_total", "Assignments that this worker received.", ["group"])
 GIVEN_UP = Counter(
     "atlas_assignments_given_up_total",

@@ -35,8 +35,10 @@ from operations.settings import Settings
 from operations.topic_admin import PartitionsChanged
 from processors.runtime import metrics
 from processors.runtime.batches import Batch, joined
+from processors.runtime.decided import newest_decided_ms
 from processors.runtime.lease import Abandoned, LeaseLost
 from processors.runtime.outbox import Outbox, OutboxBatch, OutboxFailed
+from processors.runtime.positions import Positions
 from processors.runtime.table import TableSpec
 from processors.runtime.tables import Tables
 from processors.runtime.transport import Consumer
@@ -85,10 +87,12 @@ class Runtime:
         self.control = ControlReader(settings.kafka, ControlView())
         self.registry: SchemaRegistry | None = None
         self.outbox = Outbox(settings.kafka)
-        self.tables = Tables(settings.kafka, group, Path(settings.home) / "tables" / group, self._followed)
+        self.positions = Positions(settings.kafka, group, self.outbox, lambda topic: topic in self.unwatched)
+        self.tables = Tables(settings.kafka, Path(settings.home) / "tables" / group, self._newest_decided_ms)
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.started: list[Callable[[], Awaitable[None]]] = []
         self.stopping: list[Callable[[], Awaitable[None]]] = []
+        self.on_started(self._begin_to_keep)
         self._channels: dict[str, Any] = {}
         self._topics: dict[str, list[str]] = {}
         self._revoked_callbacks: list[PartitionsCallback] = []
@@ -102,6 +106,8 @@ class Runtime:
         self._ready_when_begun = False
         self.handled_records = 0
         self.unwatched: set[str] = set()
+        self.consumer.positions = self.positions
+        self.consumer.fail = self.fail
         self.app.on_partitions_revoked.connect(self._on_revoked, weak=False)
         self.app.on_partitions_assigned.connect(self._on_assigned, weak=False)
         self.app.on_rebalance_complete.connect(self._on_rebalanced, weak=False)
@@ -256,6 +262,7 @@ class Runtime:
         self._assigned_once, self._given_up_because = False, why
         self.consumer.lease.give_up()
         self.outbox.give_up()
+        self.positions.forget()
         for callback in self._given_up_callbacks:
             callback()
         self.tables.lose_all()
@@ -281,8 +288,10 @@ class Runtime:
             self._topics[agent] = [topic for topic in self._topics[agent] if topic not in gone]
             self._resubscribe()
 
-    def _followed(self) -> list[str]:
-        return sorted({topic for topics in self._topics.values() for topic in topics})
+    def _newest_decided_ms(self, partition: int) -> int | None:
+        topics = sorted({topic for topics in self._topics.values() for topic in topics})
+        kept = self.positions.known(topics, partition)
+        return newest_decided_ms(self.settings.kafka, self.group, topics, partition, kept)
 
     def _resubscribe(self) -> None:
         """Faust drops the wish while it rebalances, so it is repeated until the subscription is what it should be."""
@@ -411,6 +420,16 @@ class Runtime:
             first = errors.exceptions[0]
             event(log, "tables.failed", logging.ERROR, error=str(first))
             self.fail(first)
+
+    async def _begin_to_keep(self) -> None:
+        self._start(self._keep_positions())
+
+    async def _keep_positions(self) -> None:
+        while not self.failed.done():
+            try:
+                await self.positions.run()
+            except (OutboxFailed, Abandoned) as error:
+                self.fail(error)
 
     async def _on_rebalanced(self, _app: faust.App, **_kwargs: Any) -> None:
         self._assigned_once, self._given_up_because = True, None

@@ -17,7 +17,6 @@ from confluent_kafka import KafkaException
 from operations.logs import event
 from operations.topic_admin import NEVER, ensure_topics
 from processors.runtime.changelog import Changelog, open_partition, topic_id_of
-from processors.runtime.decided import newest_decided_ms
 from processors.runtime.fetcher import UNREADABLE
 from processors.runtime.lease import Abandoned
 from processors.runtime.outbox import UNKNOWN
@@ -32,11 +31,12 @@ Opened = dict[str, tuple[TablePartition, bytes]]
 
 
 class Tables:
-    def __init__(self, bootstrap: str, group: str, directory: Path, sources: Callable[[], list[str]]) -> None:
-        """`sources`: the topics whose records are decided with these tables."""
+    def __init__(self, bootstrap: str, directory: Path, newest_decided_ms: Callable[[int], int | None]) -> None:
+        """`newest_decided_ms`: of a partition, when the newest record was appended that was decided with its tables;
+        blocking, and called in threads.
+        """
         self._bootstrap = bootstrap
-        self._group = group
-        self._sources = sources
+        self._newest_decided_ms = newest_decided_ms
         self._directory = directory
         self._specs: list[TableSpec] = []
         self._topic_ids: dict[str, bytes] = {}
@@ -100,7 +100,7 @@ class Tables:
         try:
             for spec in self._specs:
                 topic_id = self._topic_ids[spec.name]
-                decided = partial(newest_decided_ms, self._bootstrap, self._group, self._sources(), partition)
+                decided = partial(self._newest_decided_ms, partition)
                 changelog = Changelog(self._bootstrap, topic_id, decided, self._note_recovered)
                 opened[spec.name] = (open_partition(changelog, spec, self._directory, self._cache, partition), topic_id)
         except BaseException:

@@ -5,6 +5,7 @@ processors/runtime/fetcher.py. What it changes, and why:
 - a Faust message is a batch of one partition, so Faust's cost a message (about 150 µs) is paid once a fetch;
 - what may be committed is said by the runtime (`confirm`), never derived from acks: Faust 0.15.3 acks a record whose
   agent raised, and its `_new_offset` can pass a record that is still in flight (RELIABILITY F18, F19);
+- where reading begins is decided by starting.py, from what the group has committed and kept (positions.py);
 - a rebalance first lets running batches finish, commits them, then drops the rest (Faust 0.15.3 does so for a new
   subscription alone: partitions revoked for another member were written on by batches that ran);
 - a coordinator that is away, loading or moved ends nothing: aiokafka 0.14 raises for answers that it does not know,
@@ -40,6 +41,8 @@ from processors.runtime.assignor import CopartitionAssignor
 from processors.runtime.batches import Batch, BatchMessage
 from processors.runtime.fetcher import Fetcher
 from processors.runtime.lease import Lease
+from processors.runtime.positions import Positions
+from processors.runtime.starting import StartRefused
 from processors.runtime.telling import Telling
 
 log = logging.getLogger(__name__)
@@ -167,21 +170,24 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
             try:
                 async with coordinator._commit_lock:
                     await coordinator._do_commit_offsets(None, wanted)
-                return True
+                return len(wanted) == len(offsets)
             except KafkaError as failed:
                 error = failed
                 if not failed.retriable:
                     break
             await asyncio.sleep(AGAIN_SECONDS)
-        if error is None or isinstance(error, REBALANCED):
-            return error is None
-        event(log, "commit.failed", logging.WARNING, error=repr(error))
+        if error is not None and not isinstance(error, REBALANCED):
+            event(log, "commit.failed", logging.WARNING, error=repr(error))
         return False
 
 
 class Consumer(driver.Consumer):
-    """Faust's consumer over batches. The runtime reads `fetcher` and calls `confirm` and `release`."""
+    """Faust's consumer over batches. The runtime sets `positions` and `fail`, reads `fetcher` and calls `confirm` and
+    `release`.
+    """
 
+    positions: Positions
+    fail: Callable[[Exception], None]
     fetcher: Fetcher | None = None
     on_draining: Callable[[], Awaitable[None]] | None = None
     start_from: Callable[[set[TP]], Awaitable[Mapping[TP, int | None]]] | None = None
@@ -207,6 +213,7 @@ class Consumer(driver.Consumer):
         await super().on_start()
         self._confirmed: dict[TP, int] = {}
         self._draining = self._seek_due = False
+        self._drained = 0
         self.unsettled_since = time.monotonic()
         self.fetcher = Fetcher(cast(Any, self.app).cluster, self.app.conf.id, self.at_once_bytes)
 
@@ -234,6 +241,7 @@ class Consumer(driver.Consumer):
         """
         assert self.fetcher is not None
         self._draining, self._seek_due = True, False
+        self._drained += 1
         self.unsettled_since = self.unsettled_since or time.monotonic()
         self.fetcher.unassign()
         cast(MembershipThread, self._thread).rejoin()
@@ -254,26 +262,40 @@ class Consumer(driver.Consumer):
         await super().on_partitions_revoked(revoked)
 
     async def perform_seek(self) -> None:
-        """After a rebalance: fetch what was assigned from the offsets that the group committed, or from
-        `start_from`'s. Faust calls it in the middle of one as well, where what is about to be revoked would be fetched.
+        """After a rebalance: fetch what was assigned, and nothing else. Where reading can't begin the process ends;
+        where the partitions were taken away meanwhile, nothing is fetched. Faust calls it in the middle of a rebalance
+        as well, where what is about to be revoked would be fetched.
         """
         assert self.fetcher is not None
         if not self._seek_due:
             return
-        generation = self.app.consumer_generation_id
-        offsets = await cast(MembershipThread, self._thread).committed_offsets(self.assignment())
-        committed = {tp: offset for tp, offset in offsets.items() if offset is not None}
-        if self.start_from is not None:
-            offsets |= await self.start_from(set(offsets))
-        if not self._seek_due or generation != self.app.consumer_generation_id:
-            return  # it was revoked meanwhile
-        self._confirmed.clear()
+        drained = self._drained
+        self.positions.forget()
+        try:
+            committed, offsets = await self.first_offsets(self.assignment())
+        except StartRefused as refused:
+            self.fail(refused)
+            return
+        if self._drained != drained or not self._seek_due:
+            return
         self._committed_offset.clear()
-        self._read_offset.clear()
         self._committed_offset.update(committed)
+        self._read_offset.clear()
+        self._confirmed = {tp: at for tp, at in offsets.items() if at is not None and tp not in committed}
         self._draining = self._seek_due = False
         self.fetcher.assign(offsets)
         self.settle()
+
+    async def first_offsets(self, tps: set[TP]) -> tuple[dict[TP, int], dict[TP, int | None]]:
+        """Where to read these partitions from, as starting.py has it; and of which of them the group has committed just
+        that. Of the others it is committed as it stands: so their lag is seen by Kafka's own tools. Raises
+        StartRefused.
+        """
+        committed = await cast(MembershipThread, self._thread).committed_offsets(tps)
+        known = committed if self.start_from is None else dict(await self.start_from(set(tps)))
+        starts = await (self.positions.starts(known) if self.start_from is None else self.positions.starts_at(known))
+        offsets = {tp: starts[tp].offset if tp in starts else known.get(tp) for tp in committed}
+        return {tp: at for tp, at in committed.items() if at is not None and at == offsets[tp]}, offsets
 
     def settle(self) -> None:
         """What the group has given is known, and fetched."""
@@ -297,6 +319,7 @@ class Consumer(driver.Consumer):
         """
         assert self.fetcher is not None
         self._draining = True
+        self._drained += 1
         self.unsettled_since = self.unsettled_since or time.monotonic()
         if self.on_draining is not None:
             await self.on_draining()
@@ -309,11 +332,19 @@ class Consumer(driver.Consumer):
                 self.on_unfinished(f"{self._unfinished()} batches did not finish before their partitions had to go")
         await self.maybe_wait_for_commit_to_finish()  # one that runs already has older offsets, and Faust adds none
         await super().commit_and_end_transactions()
+        await self.positions.keep_last()
         self._confirmed.clear()
         self.fetcher.unassign()
 
     def _unfinished(self) -> int:
         return len(self.telling) + (0 if self.fetcher is None else self.fetcher.in_flight())
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        is_done = bool(await super()._commit(offsets))
+        if is_done and self.start_from is None:
+            for tp, offset in offsets.items():
+                self.positions.note(tp, offset)
+        return is_done
 
     def ack(self, message: Any) -> bool:
         """Faust's acks decide nothing here; see `confirm`."""

@@ -13,9 +13,10 @@ CALLS_KEPT_DAYS = 100
 class CallRow(NamedTuple):
     """One model call (schemas.burn.ModelCall): what it cost, whose it was, how it went.
 
-    `id`: the caller's own `event_id`; without one the telemetry record's id and the call's place in it. A call that was
-    told of again is one row, as it was told first. `at_ms`: when it was made, as the caller says. `cost_nano`:
-    billionths of a US dollar.
+    `id`: the caller's own `event_id` (of a proxied call `edge:` and its request id); without one the telemetry record's
+    id and the call's place in it. A call that was told of again is one row, as it was told first. `model`:
+    what was asked for where that is known, else what answered. `at_ms`: when it was made, as the caller says.
+    `cost_nano`: billionths of a US dollar.
     """
 
     workspace: str

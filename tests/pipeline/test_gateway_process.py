@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from cli.main import main as atlas
 from deploy.local.broker import Broker
+from deploy.local.spawn import wait_until
 from ingest_gateway.log.bootstrap import (
     FIRST_KEYS,
     create_workspace,
@@ -65,6 +66,7 @@ def settings(own_broker: Broker, tmp_path: Path) -> Settings:
 
 class Client:
     def __init__(self, url: str, made: dict[str, str], session: aiohttp.ClientSession) -> None:
+        self.made = made
         self.workspace = made["workspace_id"]
         self._url = url
         self._headers = {"Authorization": f"Bearer {made['live_key']}"}
@@ -179,6 +181,54 @@ async def test_a_broker_that_stops_answering_gives_503_in_time_and_flat_memory(
         while (await client.publish())[0] != 202:  # noqa: ASYNC110 it is asked over HTTP
             await asyncio.sleep(0.1)
     assert (await client.publish())[1]["id"] == before[1]["id"]
+
+
+@pytest.mark.slow
+@pytest.mark.requirement("F40")
+async def test_a_gateway_that_is_killed_takes_only_its_own_connections_with_it(
+    gateway: GatewayProcess, client: Client, own_broker: Broker, tmp_path: Path, settings: Settings
+) -> None:
+    other = GatewayProcess(own_broker.bootstrap, tmp_path, ATLAS_RATE_LIMITS="off")
+    other.start_until_ready()
+    try:
+        async with a_client(other, settings) as beside:
+            sending = asyncio.create_task(published_until_the_end(client))
+            statuses = [(await beside.publish(number))[0] for number in range(20)]
+            await asyncio.to_thread(gateway.kill)
+            statuses += [(await beside.publish(number))[0] for number in range(20, 40)]
+            load = await sending
+        assert statuses == [202] * 40
+        assert load.accepted and load.accepted <= set(numbers_on(own_broker.bootstrap, client.topic))
+    finally:
+        other.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.requirement("F41")
+async def test_without_file_descriptors_it_waits_and_accepts_again_after_the_flood(
+    gateway: GatewayProcess, client: Client
+) -> None:
+    process = psutil.Process(gateway.pid)
+    soft, hard = process.rlimit(psutil.RLIMIT_NOFILE)
+    process.rlimit(psutil.RLIMIT_NOFILE, (process.num_fds() + 20, hard))
+    flood = [await asyncio.open_connection("127.0.0.1", gateway.events_port) for _ in range(60)]
+    bound = process.rlimit(psutil.RLIMIT_NOFILE)[0]
+    assert await asyncio.to_thread(wait_until, lambda: process.num_fds() >= bound, 10.0), "the flood is too small"
+    before_seconds, began = _cpu_seconds(process), time.monotonic()
+    await asyncio.sleep(2.0)
+    share = (_cpu_seconds(process) - before_seconds) / (time.monotonic() - began)
+    for _reader, writer in flood:
+        writer.close()
+    assert share < 0.5, "it spins"
+    async with asyncio.timeout(30), aiohttp.ClientSession() as session:
+        again = Client(gateway.url, client.made, session)
+        assert (await again.publish())[0] == 202
+    process.rlimit(psutil.RLIMIT_NOFILE, (soft, hard))
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 @pytest.mark.requirement("F7")

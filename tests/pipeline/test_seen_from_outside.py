@@ -6,6 +6,7 @@ batches, records straight to Kafka, an endpoint that fails, what is no HTTP, and
 
 import json
 import socket
+import stat
 import uuid
 from collections.abc import Iterator
 from functools import partial
@@ -201,6 +202,16 @@ def test_no_secret_and_no_payload_is_in_logs_metrics_or_dead_letter_reasons(
     told["reasons"] = repr([(letter.reason, letter.message) for letter in dead_letters(watched.atlas.dev["kafka"])])
     found = {(where, secret) for where, text in told.items() for secret in watched.secrets if secret in text}
     assert not found
+
+
+def test_nothing_of_the_installation_is_open_to_other_users(watched: Watched, logs: dict[str, str]) -> None:
+    """Whoever made it: a process of ours, RocksDB, SQLite, the broker's JVM."""
+    home = watched.atlas.home
+    ours = [path for path in (home, *home.rglob("*")) if path != watched.atlas.output]  # that file is this test's own
+    assert {path.name for path in ours if stat.S_IMODE(path.lstat().st_mode) & 0o077} == set()
+    names = {path.name for path in ours}
+    assert {"master.key", "dev.json", "read-model.sqlite", "read-model.sqlite-wal", "CURRENT", "gateway.log"} <= names
+    assert {"server.properties", "meta.properties", "00000000000000000000.log"} <= names
 
 
 @pytest.mark.requirement("S14")

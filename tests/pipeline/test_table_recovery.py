@@ -239,14 +239,26 @@ def test_a_database_that_has_all_there_is_is_never_too_old(place: Place) -> None
 @pytest.mark.requirement("F22")
 def test_what_a_group_decided_is_told_by_its_committed_offsets(kafka: str) -> None:
     topic, group = a_stream_topic(kafka), f"group-{secrets.token_hex(4)}"
-    assert newest_decided_ms(kafka, group, [topic], 2) is None
+    assert newest_decided_ms(kafka, group, [topic], 2, {}) is None
     before_ms = now_ms()
     for _ in range(3):
         produce(kafka, topic, b"v", key=PACKED_KEY, partition=2)
     consumer = Consumer({"bootstrap.servers": kafka, "group.id": group})
     consumer.commit(offsets=[TopicPartition(topic, 2, 2)], asynchronous=False)
     consumer.close()
-    found = newest_decided_ms(kafka, group, [topic], 2)
+    found = newest_decided_ms(kafka, group, [topic], 2, {})
     assert found is not None
     assert before_ms <= found <= now_ms()
-    assert newest_decided_ms(kafka, group, [topic], 3) is None
+    assert newest_decided_ms(kafka, group, [topic], 3, {}) is None
+
+
+@pytest.mark.requirement("F22", "F11")
+def test_what_a_group_decided_is_told_by_what_it_kept_where_its_offsets_are_forgotten(kafka: str) -> None:
+    """Else a table that was lost while the group slept would count as new."""
+    topic, group = a_stream_topic(kafka), f"group-{secrets.token_hex(4)}"
+    before_ms = now_ms()
+    for _ in range(3):
+        produce(kafka, topic, b"v", key=PACKED_KEY, partition=2)
+    found = newest_decided_ms(kafka, group, [topic], 2, {topic: 2})
+    assert found is not None
+    assert before_ms <= found <= now_ms()

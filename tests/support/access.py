@@ -18,7 +18,6 @@ import jwt
 from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator, SharedCatchUp
 from ingest_gateway.identity.failures import FailedAttempts
-from ingest_gateway.identity.principals import SESSION
 from ingest_gateway.identity.session_keys import SharedSecret
 from ingest_gateway.identity.sessions import Sessions
 from ingest_gateway.limits.enforcement import RateLimits, limiter_of
@@ -32,6 +31,7 @@ from operations.control_reader import ControlReader
 from operations.settings import Settings
 from schemas.entities import Key, KeyKind, Workspace
 from schemas.limits import RATE_CLASSES, Quota
+from schemas.principals import SESSION
 from schemas.seal import Sealer
 from schemas.tokens import TokenHasher, mint_token
 from tests.contract.http.wire import Answer, Wire, request

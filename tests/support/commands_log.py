@@ -84,12 +84,13 @@ class CommandsLog:
         workspace: str = WORKSPACE,
         environment: str = "live",
         surface: str = "events",
+        actor: str = "key_1",
     ) -> ReplyTo:
         command = new_command(
             payload,
             workspace=workspace,
             environment=environment,
-            actor="key_1",
+            actor=actor,
             now_ms=self.now_ms,
             idempotency_key=key,
             surface=surface,

@@ -41,7 +41,11 @@ class Tenant:
         produce(self.kafka, Topic.CONTROL, None, key=workflow.to_entity().key)
 
     def deliver(self, workflow_id: str, count: int = 1, partition: int = 0, **event: Any) -> list[Delivery]:
-        made = [self.delivery(workflow_id, **event) for _ in range(count)]
+        return self.deliver_to_each([workflow_id] * count, partition, **event)
+
+    def deliver_to_each(self, workflow_ids: list[str], partition: int = 0, **event: Any) -> list[Delivery]:
+        """One delivery each, in this order."""
+        made = [self.delivery(workflow_id, **event) for workflow_id in workflow_ids]
         producer = Producer({"bootstrap.servers": self.kafka, "linger.ms": 1})
         for delivery in made:
             producer.produce(Topic.DELIVERIES, delivery.encode(), partition=partition)

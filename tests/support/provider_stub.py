@@ -1,12 +1,13 @@
 """A model provider on this machine: the APIs of OpenAI, Anthropic and Gemini as far as SDKs and the proxy see them.
 
-A real aiohttp server. A test says what it does next (`behave`), and sees what came (`calls`) and whether whoever called
-is still there (`abandoned`). Its answers say "Hello from the stub." in four pieces, three tokens a piece.
+A real aiohttp server. A test says what it does next (`behave`, or `behave_by` call), and sees what came (`calls`) and
+whether whoever called is still there (`abandoned`). Its answers say "Hello from the stub." in four pieces, three tokens
+a piece.
 """
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,7 @@ class Call:
     query: str
     headers: list[tuple[str, str]]
     body: bytes
+    method: str = "POST"
 
     @property
     def json(self) -> Any:
@@ -59,6 +61,7 @@ class ProviderStub:
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.behave = Behaviour()
+        self.behave_by: Callable[[Call], Behaviour] | None = None
         self.go_on = asyncio.Event()
         self.stalled = asyncio.Event()
         self.abandoned = asyncio.Event()
@@ -73,22 +76,21 @@ class ProviderStub:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         headers = [(name, value) for name, value in request.headers.items()]
-        call = Call(request.path, request.rel_url.raw_query_string, headers, body)
+        call = Call(request.path, request.rel_url.raw_query_string, headers, body, request.method)
         self.calls.append(call)
-        behave = self.behave
+        behave = self.behave if self.behave_by is None else self.behave_by(call)
         if behave.wait_seconds:
             await self._stall(behave.wait_seconds)
         if behave.status != 200:
             return web.json_response(behave.error, status=behave.status, headers=behave.headers)
         if behave.raw is not None:
-            return await self._send(request, behave.raw)
+            return await self._send(request, behave.raw, behave)
         answer = answer_to(call, behave.usage)
         if isinstance(answer, list):
-            return await self._send(request, answer)
+            return await self._send(request, answer, behave)
         return web.json_response(answer, headers={"x-request-id": "req_of_the_stub", **behave.headers})
 
-    async def _send(self, request: web.Request, pieces: Iterable[bytes]) -> web.StreamResponse:
-        behave = self.behave
+    async def _send(self, request: web.Request, pieces: Iterable[bytes], behave: Behaviour) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": behave.content_type, "x-request-id": "req_of_the_stub"})
         await response.prepare(request)
         for count, piece in enumerate(pieces):

@@ -73,6 +73,14 @@ SETTINGS = {
         '`{"groq": "https://api.groq.com/openai/v1"}`.'
     ),
     "ATLAS_EDGE_TIMEOUT_SECONDS": "How long a provider may say nothing, before its answer and within; then 504.",
+    "ATLAS_EDGE_ASK_USAGE": (
+        "Whether the edge proxy asks OpenAI-compatible providers for a stream's usage where its caller doesn't "
+        "(`stream_options.include_usage`); off: such streams are estimated from their text."
+    ),
+    "ATLAS_EDGE_FORWARD_UNREADABLE": (
+        "Whether the edge proxy forwards calls whose cost it can't read (batches, images, audio): their tokens count "
+        "as far as the answer tells them. Never under a strict budget."
+    ),
     "ATLAS_EDGE_SPOOL_MIB": "How much telemetry a gateway process keeps on disk while the log is away.",
     "CF_ACCOUNT_ID": "The Cloudflare account whose KV namespace mirrors kill flags; with the next two, or none.",
     "CF_KV_NAMESPACE_ID": "The namespace that edge workers read as `GUARDRAIL_FLAGS`.",
@@ -100,6 +108,8 @@ DEFAULTS = {
     "ATLAS_RETRY_LADDER": "",
     "ATLAS_RATE_OVERRIDES": "",
     "ATLAS_EDGE_PROVIDERS": "",
+    "ATLAS_EDGE_ASK_USAGE": "on",
+    "ATLAS_EDGE_FORWARD_UNREADABLE": "off",
     "ATLAS_EDGE_SPOOL_MIB": "256",
     "ATLAS_LLM_BASE_URL": "",
     "ATLAS_LLM_API_KEY": "",
@@ -149,6 +159,11 @@ TOPICS = {
     ),
     "quotas": TopicMeaning(
         "the bucket, or `gateways`", "Shares", "How buckets are dealt out; written by control, read by every gateway."
+    ),
+    "positions": TopicMeaning(
+        "`group/topic`",
+        "KeptPosition",
+        "How far each group has handled each partition; read when Kafka has forgotten the group's offsets.",
     ),
     "dead-letters": TopicMeaning(
         "source topic", "DeadLetter", "Records that couldn't be read or routed, each with its place and reason."

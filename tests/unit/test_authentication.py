@@ -16,7 +16,13 @@ from ingest_gateway.identity.authentication import Authenticator, SharedCatchUp,
 from ingest_gateway.identity.credentials import bare
 from ingest_gateway.identity.failures import FailedAttempts
 from ingest_gateway.identity.last_used import LastUsed
-from ingest_gateway.identity.principals import (
+from ingest_gateway.identity.session_keys import SharedSecret
+from ingest_gateway.identity.sessions import Sessions
+from operations.control_reader import ControlReader
+from schemas.commands import TouchKeys
+from schemas.control_view import ControlView
+from schemas.entities import Key, KeyKind, State, Workspace
+from schemas.principals import (
     EVENTS_KINDS,
     EVENTS_READ,
     EVENTS_WRITE,
@@ -24,12 +30,6 @@ from ingest_gateway.identity.principals import (
     SESSION,
     STREAMS_WRITE,
 )
-from ingest_gateway.identity.session_keys import SharedSecret
-from ingest_gateway.identity.sessions import Sessions
-from operations.control_reader import ControlReader
-from schemas.commands import TouchKeys
-from schemas.control_view import ControlView
-from schemas.entities import Key, KeyKind, State, Workspace
 from schemas.tokens import TOKEN as TOKEN_FORM
 from schemas.tokens import TokenHasher, mint_token
 

@@ -95,7 +95,9 @@ def test_a_span_is_a_call() -> None:
     ("span", "field", "value"),
     [
         (a_span(gen_ai__provider__name=None, gen_ai__system="anthropic"), "provider", "anthropic"),
-        (a_span(gen_ai__response__model="gpt-4o-2024-08-06"), "model", "gpt-4o-2024-08-06"),
+        (a_span(gen_ai__response__model="gpt-4o-2024-08-06"), "model", "gpt-4o-mini"),
+        (a_span(gen_ai__response__model="gpt-4o-2024-08-06"), "answered_model", "gpt-4o-2024-08-06"),
+        (a_span(gen_ai__request__model=None, gen_ai__response__model="gpt-4o"), "model", "gpt-4o"),
         (a_span(gen_ai__usage__input_tokens=None, gen_ai__usage__prompt_tokens=7), "tokens_in", 7),
         (a_span(error__type="timeout"), "status", 500),
         (a_span(is_error=True), "status", 500),

@@ -13,7 +13,7 @@ from schemas.commands import (
     RotateKey,
     TouchKeys,
 )
-from schemas.entities import Key, KeyKind
+from schemas.entities import STREAM_KINDS, Key, KeyKind
 from schemas.records import Entity
 from schemas.tokens import TokenHasher, mint_token
 from tests.support.commands_log import MASTER_KEY, START_MS, WORKSPACE, CommandsLog, a_workspace, outcome
@@ -31,6 +31,12 @@ LIMITED = CreateKey(
 )
 
 
+def limited(kind: KeyKind) -> CreateKey:
+    """In all that can be limited of the kind."""
+    streams = LIMITED.streams if kind in STREAM_KINDS else []
+    return msgspec.structs.replace(LIMITED, key_kind=kind, streams=streams)
+
+
 def made(log: CommandsLog, payload: CreateKey = SERVER, **how: Any) -> Key:
     verdict = log.ask(payload, **how)
     assert outcome(verdict) == 201 and verdict is not None
@@ -45,11 +51,18 @@ def keys_of(log: CommandsLog) -> dict[str, Key]:
 @pytest.mark.parametrize("kind", list(KeyKind))
 def test_a_key_is_what_was_asked_for(kind: KeyKind) -> None:
     log = a_workspace()
-    asked = msgspec.structs.replace(LIMITED, key_kind=kind)
+    asked = limited(kind)
     key = made(log, asked)
     assert all(getattr(key, field) == getattr(asked, field) for field in CreateKey.__struct_fields__)
     assert (key.workspace, key.created_ms, key.revoked_ms, key.rotated_to) == (WORKSPACE, START_MS, None, "")
     assert key.token_hash == TokenHasher(MASTER_KEY).hash(mint_token(MASTER_KEY, kind, "live", key.id))
+
+
+@pytest.mark.parametrize("kind", sorted(set(KeyKind) - STREAM_KINDS))
+def test_a_limit_that_would_mean_nothing_is_refused(kind: KeyKind) -> None:
+    """Their surfaces have no streams to choose from."""
+    log = a_workspace()
+    assert outcome(log.ask(msgspec.structs.replace(LIMITED, key_kind=kind))) == "invalid_request"
 
 
 def test_the_same_request_makes_the_same_key() -> None:
@@ -165,7 +178,7 @@ def test_records_read_again_bring_nothing_back() -> None:
 def test_only_hashes_of_secrets_are_kept() -> None:
     log = a_workspace()
     for kind in KeyKind:
-        key = made(log, msgspec.structs.replace(LIMITED, key_kind=kind))
+        key = made(log, limited(kind))
         secret = mint_token(MASTER_KEY, kind, "live", key.id)[-20:].encode()
         assert not any(secret in value for value in (*log.control.values(), *log.table.entries.values()))
         assert all(secret not in Entity.decode(value).state for value in log.control.values())

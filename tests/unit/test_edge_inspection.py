@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from ingest_gateway.surfaces.burn.edge.endpoints import Dialect
 from ingest_gateway.surfaces.burn.edge.inspection import Inspected, estimate_tokens, inspect
-from ingest_gateway.surfaces.burn.edge.providers import Dialect, Target, providers_of
+from ingest_gateway.surfaces.burn.edge.providers import Target, providers_of
 from schemas.fingerprints import fingerprint
 
 CHAT = Target("http://x/v1/chat/completions", "/chat/completions")
@@ -56,6 +57,9 @@ def test_a_model_in_the_path_counts() -> None:
         ({"input": ["abc", "de"]}, 5),
         ({"contents": [{"parts": [{"text": "ab"}, {"inlineData": {"mimeType": "image/png", "data": "AAAA"}}]}]}, 2),
         ({"prompt": "héé"}, 3),
+        ({"content": {"parts": [{"text": "ab"}]}}, 2),
+        ({"requests": [{"content": {"parts": [{"text": "ab"}]}}]}, 2),
+        ({"messages": HI, "max_tokens": "12", "n": 2e0}, 2),
         ({}, 0),
     ],
 )
@@ -69,24 +73,8 @@ def test_a_token_is_four_characters(characters: int, tokens: int) -> None:
     assert estimate_tokens(characters) == tokens
 
 
-@pytest.mark.parametrize(
-    ("body", "most"),
-    [
-        ({"max_tokens": 5}, 5),
-        ({"max_completion_tokens": 5, "max_tokens": 9}, 5),
-        ({"max_output_tokens": 5}, 5),
-        ({"max_tokens": 5, "n": 3}, 15),
-        ({"generationConfig": {"maxOutputTokens": 5, "candidateCount": 2}}, 10),
-        ({"max_tokens": -1}, None),
-        ({}, None),
-    ],
-)
-def test_what_the_model_may_write(body: Any, most: int | None) -> None:
-    assert read(body).tokens_out_max == most
-
-
 @pytest.mark.requirement("B-041")
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"\xff", b'{"model": 7}', b'{"n": 1e400}', b"[" * 100_000])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"\xff", b'{"model": 7}', b"[" * 100_000])
 def test_what_cant_be_read_goes_on(body: bytes) -> None:
     seen = read(body)
     assert seen.body == body and not seen.understood
@@ -123,5 +111,5 @@ def test_asking_for_usage_adds_one_member_and_changes_no_byte() -> None:
     ],
 )
 def test_gemini_and_vertex(path: str, url: str | None) -> None:
-    target = providers_of({})["gemini"].target(path)
+    target = providers_of({})["gemini"].targets(path).get("POST")
     assert (None if target is None else target.url) == (None if url is None else url.format(path))

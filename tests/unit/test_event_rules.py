@@ -49,6 +49,13 @@ def test_parts_are_kept_as_they_were_sent() -> None:
     assert fields.data == text.encode()
 
 
+@pytest.mark.requirement("A-043")
+def test_ids_inside_the_payload_are_the_callers_own() -> None:
+    text = '{"user":"usr_8F2","tenant":"tnt_\\u00e9 1","order":"ord_","event":"evt_1","n":"usr_"}'
+    assert read(a_body_with("data", text)).data == text.encode()
+    assert read(a_body_with("actor", '{"type":"user","id":"usr_é/../1"}')).actor is not None
+
+
 # (field, a value that is taken)
 TAKEN: list[tuple[str, Any]] = [
     ("stream", "abc"),

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from processors.guardrails.values import Effects
-from schemas.burn import Calls, Enforce, Reserve, Resume, SetPolicy, Settle
+from schemas.burn import Calls, Enforce, Reserve, Resume, SetPolicy, Settle, Source
 from schemas.commands import ReplacePolicy, Suspend, Unsuspend, Warn, decode_payload
 from schemas.guardrail_breaches import decode_breach
 from schemas.guardrail_policy import (
@@ -71,6 +71,15 @@ class TestALoop:
             assert layers_of(effects) == []
         assert effects.duplicates == 2
         assert guarded.account(6).day_nano == call.cost_nano
+
+    @pytest.mark.parametrize("first", [Source.INGEST, Source.OTLP])
+    def test_an_id_of_another_source_takes_no_spend_away(self, first: Source) -> None:
+        """Whoever tells of a proxied call under its own request id, sooner than the edge itself, adds a call."""
+        guarded = Guarded()
+        claimed = a_call(0, usd=0.0, event_id="req_1", source=first)
+        made = a_call(0, usd=2.0, event_id="req_1", source=Source.EDGE)
+        assert [guarded.calls([call]).duplicates for call in (claimed, made, made, claimed)] == [0, 0, 1, 1]
+        assert guarded.account().day_nano == nano(2.0)
 
     def test_the_same_event_counts_again_after_24_hours(self) -> None:
         guarded = Guarded()
@@ -268,6 +277,16 @@ class TestMoney:
         assert [(cap.id, cap.warned_percent) for cap in caps] == [(f"user/{n}", 50) for n in range(101, 300, 2)]
         assert not guarded.calls([a_call(401, usd=0.1, user="user/1")]).trips, "what was told is kept beside its spend"
         assert guarded.calls([a_call(402, usd=0.2, user="user/1")]).trips
+
+    @pytest.mark.parametrize("named", ["gpt-4o", "gpt-4o-2024-08-06"])
+    def test_a_cap_on_a_model_sees_what_was_asked_and_what_answered(self, named: str) -> None:
+        guarded = Guarded(capped(Cap(period=Period.DAY, scope=Scope.MODEL, id=named, hard_usd=1.0)))
+        asked_at_the_edge = a_call(0, usd=0.5, model="gpt-4o", answered_model="gpt-4o-2024-08-06", source=Source.EDGE)
+        told_by_otlp = a_call(1, usd=0.5, model="gpt-4o", answered_model="gpt-4o-2024-08-06", source=Source.OTLP)
+        first, second = guarded.one_by_one([asked_at_the_edge, told_by_otlp])
+        assert (layers_of(first), layers_of(second)) == ([], ["financial_limits"])
+        [trip] = second.trips
+        assert trip.found.guarded == (Scope.MODEL, named)
 
     def test_a_cap_that_was_passed_begins_anew_after_a_resume(self) -> None:
         guarded = Guarded(capped(Cap(period=Period.DAY, hard_usd=10)))

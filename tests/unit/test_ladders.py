@@ -19,7 +19,7 @@ def due_times(ladder: Ladder, delivery_id: str, attempt_ms: int = 0) -> list[int
     return times
 
 
-@pytest.mark.requirement("A-065", "X-14", "X-15")
+@pytest.mark.requirement("A-065", "A-080", "X-14", "X-15")
 @given(st.text(min_size=1, max_size=30))
 def test_events_get_8_retries_over_22_to_27_hours(delivery_id: str) -> None:
     rungs_seconds = (30, 60, 300, 900, 3_600, 10_800, 21_600, 43_200)

@@ -222,6 +222,19 @@ def test_only_who_had_subscribed_to_it_is_told() -> None:
     assert len({webhook.delivery_id for webhook in both}) == 2
 
 
+@pytest.mark.requirement("A-055", "A3")
+def test_an_endpoint_is_told_of_its_streams_alone() -> None:
+    endpoints = [
+        an_endpoint(id="whe_all"),
+        an_endpoint(id="whe_this", streams=["orders-prod"]),
+        an_endpoint(id="whe_both", streams=["other", "orders-prod"]),
+        an_endpoint(id="whe_other", streams=["other"]),
+    ]
+    one = outcome("a", 1, "delivered", stream="orders-prod")
+    webhooks = webhooks_of(DELIVERED, one, Place(0, AT_MS), endpoints)
+    assert [webhook.workflow_id for webhook in webhooks] == ["whe_all", "whe_this", "whe_both"]
+
+
 def test_an_event_admitted_again_has_a_history_of_its_own() -> None:
     assert table_key(outcome("a", 1, "delivered")) != table_key(outcome("a", 1, "delivered", received_ms=1))
 

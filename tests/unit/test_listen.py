@@ -39,8 +39,8 @@ def test_a_delivery_is_two_lines_that_move_no_cursor() -> None:
     headers = {"X-Atlas-Signature": GOOD, "X-Atlas-Attempt": "2", "X-Atlas-Delivery": "dlv_1\x1b[2J"}
     said = shown("/hook\r\n", headers, BODY + b"\n\xff\x1b", SECRET, NOW)
     assert said.splitlines() == [
-        r"POST /hook\r\n  dlv_1\x1b[2J  attempt 2  signature WRONG",
-        r'{"id":"evt_1"}\n\xff\x1b',
+        r"POST /hook\u000d\n  dlv_1\u001b[2J  attempt 2  signature WRONG",
+        r'{"id":"evt_1"}\n\xff\u001b',
     ]
 
 

@@ -21,6 +21,13 @@ SCOPES = {f"{what}:{how}" for what in ("events", "streams", "workflows") for how
 }
 
 
+@pytest.mark.requirement("A-077")
+def test_a_failed_delivery_answers_no_request() -> None:
+    """It is told by `event.failed` and the event's attempts, and so has no status of HTTP's."""
+    assert "webhook_delivery_failed" not in error_codes()
+    assert "webhook_delivery_failed" not in str(DOCUMENT["paths"])
+
+
 def operations() -> Iterator[tuple[str, dict[str, Any]]]:
     for item in DOCUMENT["paths"].values():
         for method in sorted(METHODS & item.keys()):
@@ -119,7 +126,12 @@ class TestRoutesAreHeldToTheDocument:
             hold_to({**CREDENTIALS, "paths": {"/x": {"post": document}}}, [web.post("/x", _handler, name="send")])
 
     def test_a_route_or_an_operation_of_its_own_does_not_start(self) -> None:
-        operation = {"operationId": "look", "x-required-scopes": ["a:b"], "x-ratelimit-class": "events"}
+        operation = {
+            "operationId": "look",
+            "x-required-scopes": ["a:b"],
+            "x-ratelimit-class": "events",
+            "x-reach": "asked",
+        }
         with pytest.raises(ContractBroken, match="GET /y has no route; POST /x is not in the document"):
             hold_to({**CREDENTIALS, "paths": {"/y": {"get": operation}}}, [web.post("/x", _handler, name="send")])
 

@@ -70,7 +70,7 @@ def test_every_error_code_in_the_document_is_one_that_is_answered() -> None:
     }
 
 
-@pytest.mark.requirement("S-005", "S-016", "S3")
+@pytest.mark.requirement("S-005", "S-016", "S-038", "S3")
 @pytest.mark.parametrize(
     "text", ["code.analysis.complete", "scaling.node-added", "a", "A.b", "a..b", ".a", "a b.c", "*", "code.*", "a.**"]
 )

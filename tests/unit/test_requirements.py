@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.traceability import report
-from tests.traceability.catalogue import ROOT, CatalogueInvalid, parse_catalogue, read_catalogue
+from tests.traceability.catalogue import ROOT, Catalogue, CatalogueInvalid, Row, parse_catalogue, read_catalogue
 from tests.traceability.markers import scan_source, scan_tests
 from tests.traceability.results import Result, load_results, merge_results
 
@@ -29,6 +29,30 @@ def test_every_marker_in_the_tests_names_a_row() -> None:
     known = read_catalogue()
     unknown = {place: missing for place, ids in scan_tests().items() if (missing := known.unknown(ids))}
     assert unknown == {}
+
+
+def test_every_row_that_is_shown_by_a_test_is_named_by_one() -> None:
+    """A row promises what a test shows: write that test, or say in the row why there is none."""
+    named = set[str]().union(*scan_tests().values())
+    catalogue = read_catalogue()
+    by_tests = [row for row in catalogue.rows.values() if row.prose_reason is None and not row.with_ids]
+    assert [row.id for row in by_tests if row.id not in named] == []
+    assert [row.id for row in catalogue.rows.values() if not _is_promised(row, catalogue, named)] == []
+
+
+def _is_promised(row: Row, catalogue: Catalogue, named: set[str]) -> bool:
+    """A row that is shown with others needs each of them shown by a test."""
+    if row.id in named or row.prose_reason is not None:
+        return True
+    return bool(row.with_ids) and all(
+        _is_shown_by_a_test(catalogue.rows[other], catalogue, named) for other in row.with_ids
+    )
+
+
+def _is_shown_by_a_test(row: Row, catalogue: Catalogue, named: set[str]) -> bool:
+    return row.id in named or (
+        bool(row.with_ids) and all(_is_shown_by_a_test(catalogue.rows[one], catalogue, named) for one in row.with_ids)
+    )
 
 
 @pytest.mark.parametrize(

@@ -213,5 +213,5 @@ async def test_a_commit_that_does_not_work_now_ends_nothing(
 
 async def test_nothing_is_asked_where_nothing_of_it_is_ours_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
     coordination = Coordination()
-    assert await a_thread(monkeypatch, coordination)._commit({TP("events.b", 1): 7}) is True
+    assert await a_thread(monkeypatch, coordination)._commit({TP("events.b", 1): 7}) is False
     assert coordination.commits == 0

@@ -20,7 +20,7 @@ class LocalTables(Tables):
     """Real databases without a broker: recovery finds nothing new, and may be held back."""
 
     def __init__(self, directory: Path) -> None:
-        super().__init__("127.0.0.1:1", "admission", directory, list)
+        super().__init__("127.0.0.1:1", directory, lambda _partition: None)
         self.declare(SPEC)
         self.recovered: list[int] = []
         self.began = threading.Semaphore(0)

@@ -4,7 +4,7 @@ from ipaddress import IPv6Address, ip_address
 
 import pytest
 
-from schemas.targets import TargetForbidden, forbidden_reason, parse_target
+from schemas.targets import METADATA, TargetForbidden, forbidden_reason, parse_target
 
 REFUSED_ADDRESSES = (
     # IPv4: first, last and some between of each network
@@ -51,6 +51,12 @@ ALLOWED_ADDRESSES = (
     ),
     *("198.17.255.255", "198.20.0.0", "223.255.255.255", "2606:4700::1111", "2a00:1450::1", "2001:200::1", "3ffe::1"),
     *("::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "2002:808:808::1"),
+)
+METADATA_ADDRESSES = (
+    *("169.254.169.254", "169.254.170.2", "169.254.170.23", "169.254.0.23", "100.100.100.200", "168.63.129.16"),
+    *("192.0.0.192", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "fe80::a9fe:a9fe", "fd00:42::42"),
+    *("::ffff:169.254.169.254", "::169.254.169.254", "64:ff9b::a9fe:a9fe", "64:ff9b:1::a9fe:a9fe"),
+    *("::ffff:0:169.254.169.254", "2002:a9fe:a9fe::1", "64:ff9b::6464:64c8", "::ffff:100.100.100.200"),
 )
 SAME_ADDRESS_OTHERWISE = (
     # loopback and the metadata address in notations that a resolver or a URL parser would read as them
@@ -100,6 +106,33 @@ def test_an_address_that_leads_inside_is_refused(address: str) -> None:
     host = f"[{address}]" if ":" in address else address
     with pytest.raises(TargetForbidden, match="private, local or reserved"):
         parse_target(f"https://{host}/", allow_private=False)
+
+
+@pytest.mark.requirement("W1")
+@pytest.mark.parametrize("address", METADATA_ADDRESSES)
+def test_a_metadata_service_is_no_target_even_in_development(address: str) -> None:
+    assert forbidden_reason(ip_address(address), allow_private=True) == METADATA
+    host = f"[{address}]" if ":" in address else address
+    for allow_private in (False, True):
+        with pytest.raises(TargetForbidden):
+            parse_target(f"http://{host}/latest/meta-data/", allow_private)
+
+
+@pytest.mark.requirement("W1")
+@pytest.mark.parametrize(
+    "name", ["metadata.google.internal", "Metadata.Google.Internal.", "instance-data", "metadata.goog"]
+)
+@pytest.mark.parametrize("allow_private", [False, True])
+def test_a_metadata_services_name_is_no_target(name: str, allow_private: bool) -> None:
+    with pytest.raises(TargetForbidden):
+        parse_target(f"http://{name}/", allow_private)
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1", "10.0.0.1", "192.168.1.1", "::1", "fd00::1", "::ffff:10.0.0.1", "8.8.8.8"]
+)
+def test_development_takes_ones_own_network(address: str) -> None:
+    assert forbidden_reason(ip_address(address), allow_private=True) is None
 
 
 @pytest.mark.requirement("W1")

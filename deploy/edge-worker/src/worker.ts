@@ -7,6 +7,7 @@ import { digest, fingerprint } from "./canonical";
 import { type Env, organizationOf, suspension } from "./flags";
 import { type Provider, providersOf, type Target, targetOf } from "./providers";
 import { blocked, failed } from "./shapes";
+import { refusesToTell, UsageChunkFilter } from "./unasked";
 import { AnswerReader, promptCharacters, type Usage } from "./usage";
 
 const INSPECTED_BYTES_MAX = 2 * 1024 * 1024;
@@ -23,6 +24,7 @@ const LABELS: Record<string, string> = {
 
 interface Asked {
   body: BodyInit | null;
+  asSent?: BodyInit; // where the Worker asks for usage in its caller's stead
   model: string;
   fingerprint: string;
   streams: boolean;
@@ -73,13 +75,7 @@ async function forward(
   const asked = await inspect(request, target);
   let upstream: Response;
   try {
-    upstream = await fetch(target.url + query, {
-      method: "POST",
-      headers: sentHeaders(request.headers),
-      body: asked.body,
-      redirect: "manual",
-      signal: request.signal,
-    });
+    upstream = await ask(request, target, query, asked);
   } catch (error) {
     console.error("upstream", target.provider.name, String(error));
     tell(env, context, request, target, asked, startedMs, 502, null);
@@ -89,13 +85,28 @@ async function forward(
   return passed(upstream, context, told, asked);
 }
 
-/** The answer as it comes, unchanged; `told` is called once, at its end or when the caller leaves. */
+/** A provider that refuses to be asked for usage gets the call as its caller wrote it. */
+async function ask(request: Request, target: Target, query: string, asked: Asked): Promise<Response> {
+  const init = { method: "POST", headers: sentHeaders(request.headers), redirect: "manual", signal: request.signal } as const;
+  const upstream = await fetch(target.url + query, { ...init, body: asked.body });
+  if (asked.asSent === undefined || upstream.status < 400 || upstream.status >= 500) return upstream;
+  const refusal = await upstream.arrayBuffer();
+  if (!refusesToTell(upstream.status, new TextDecoder().decode(refusal))) return new Response(refusal, upstream);
+  const body = asked.asSent;
+  asked.asSent = undefined;
+  return fetch(target.url + query, { ...init, body });
+}
+
+/** The answer as it comes, unchanged but for usage that nobody but the Worker asked for; `told` is called once, at its end or when the caller leaves. */
 function passed(upstream: Response, context: ExecutionContext, told: (usage: Usage | null) => void, asked: Asked): Response {
   const headers = new Headers(upstream.headers);
   for (const name of [...headers.keys()]) if (name.startsWith("x-atlasburn-")) headers.delete(name);
   const init = { status: upstream.status, statusText: upstream.statusText, headers };
   const reads = upstream.ok && upstream.body !== null && !headers.has("content-encoding");
-  const reader = reads ? new AnswerReader((headers.get("content-type") ?? "").includes("text/event-stream")) : null;
+  const streams = (headers.get("content-type") ?? "").includes("text/event-stream");
+  const reader = reads ? new AnswerReader(streams) : null;
+  const unasked = reads && streams && asked.asSent !== undefined ? new UsageChunkFilter() : null;
+  if (unasked) headers.delete("content-length");
   let done = false;
   const end = (): void => {
     if (!done) told(reader ? reader.usage(asked.promptLength) : null);
@@ -106,20 +117,26 @@ function passed(upstream: Response, context: ExecutionContext, told: (usage: Usa
     return new Response(null, init);
   }
   const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
-  context.waitUntil(pump(upstream.body, writable, (piece) => reader?.feed(piece)).finally(end));
+  context.waitUntil(pump(upstream.body, writable, (piece) => reader?.feed(piece), unasked).finally(end));
   return new Response(readable, init);
 }
 
 /** Piece by piece; a caller that leaves ends the provider's call, a provider that breaks off breaks off the answer. */
-async function pump(from: ReadableStream<Uint8Array>, to: WritableStream<Uint8Array>, seen: (piece: Uint8Array) => void): Promise<void> {
+async function pump(
+  from: ReadableStream<Uint8Array>, to: WritableStream<Uint8Array>, seen: (piece: Uint8Array) => void,
+  unasked: UsageChunkFilter | null,
+): Promise<void> {
   const reader = from.getReader();
   const writer = to.getWriter();
   writer.closed.catch((reason) => reader.cancel(reason).catch(() => undefined));
   try {
     for (let next = await reader.read(); !next.done; next = await reader.read()) {
-      await writer.write(next.value);
+      const passed = unasked ? unasked.feed(next.value) : next.value;
+      if (passed.length) await writer.write(passed);
       seen(next.value);
     }
+    const rest = unasked?.rest();
+    if (rest?.length) await writer.write(rest);
     await writer.close();
   } catch (error) {
     await Promise.allSettled([reader.cancel(error), writer.abort(error)]);
@@ -140,8 +157,10 @@ async function inspect(request: Request, target: Target): Promise<Asked> {
     const body = JSON.parse(text) as Record<string, any>;
     const model = String(target.model || body.model || "").slice(0, 128);
     const streams = body.stream === true || target.endpoint === ":streamGenerateContent";
+    const asking = target.provider.dialect === "openai" && streams ? askingForUsage(text, body, target) : text;
     return {
-      body: target.provider.dialect === "openai" && streams ? askingForUsage(text, body, target) : bytes,
+      body: asking === text ? bytes : asking,
+      asSent: asking === text ? undefined : bytes,
       model,
       fingerprint: await fingerprint(text, model),
       streams,

@@ -42,7 +42,9 @@ async function answer(request, response) {
   }
   calls.push({ url: request.url, headers: request.headers, body: body.toString() });
   response.on("close", () => { if (!response.writableEnded) left = true; });
-  if (behave.status) {
+  if (behave.refuses && body.includes("stream_options")) {
+    response.writeHead(behave.refuses).end('{"error":{"message":"Unrecognized request argument: stream_options"}}');
+  } else if (behave.status) {
     response.writeHead(behave.status, { "content-type": "application/json", "retry-after": "7" }).end(behave.body);
   } else if (JSON.parse(body).stream) {
     response.writeHead(200, { "content-type": "text/event-stream" });
@@ -133,11 +135,28 @@ test("a call goes on with the provider's key and comes back as it is; its teleme
 
 test("a stream passes byte for byte, and usage is asked for and read from its last frame", async () => {
   const response = await post("/openai/v1/chat/completions", { ...ASKED, stream: true });
-  assert.equal(await response.text(), FRAMES.join(""));
+  assert.equal(await response.text(), FRAMES[0] + FRAMES[1] + "data: [DONE]\n\n", "but for usage that nobody asked for");
   assert.deepEqual(JSON.parse(calls[0].body).stream_options, { include_usage: true });
   const [event] = await until(() => ingested.length && ingested);
   assert.deepEqual([event.tokens_in, event.tokens_out, event.stream, event.estimated], [9, 5, true, false]);
 });
+
+test("a caller that asks for usage gets it", async () => {
+  const asked = { ...ASKED, stream: true, stream_options: { include_usage: true } };
+  assert.equal(await (await post("/openai/v1/chat/completions", asked)).text(), FRAMES.join(""));
+});
+
+for (const status of [400, 422]) {
+  test(`a provider that refuses to be asked for usage (${status}) gets the call as it was written`, async () => {
+    behave.refuses = status;
+    const response = await post("/openai/v1/chat/completions", { ...ASKED, stream: true });
+    assert.deepEqual([response.status, await response.text()], [200, FRAMES.join("")]);
+    assert.deepEqual(calls.map((call) => JSON.parse(call.body)), [
+      { ...ASKED, stream: true, stream_options: { include_usage: true } },
+      { ...ASKED, stream: true },
+    ]);
+  });
+}
 
 test("a client that leaves ends the provider's call; what was written by then is estimated", async () => {
   behave.frames = 2;

@@ -3,7 +3,6 @@
 from aiohttp import web
 
 from ingest_gateway.identity.credentials import bare
-from ingest_gateway.identity.principals import BURN_KINDS
 from ingest_gateway.log.telemetry import TelemetryClient
 from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.burn import breaches, forecast, gate, guardrails, traces
@@ -14,6 +13,7 @@ from ingest_gateway.surfaces.burn.ingest import ingest
 from ingest_gateway.surfaces.contract import hold_to, load_document
 from ingest_gateway.surfaces.documents.routes import add_documents
 from ingest_gateway.surfaces.surface import Surface
+from schemas.principals import BURN_KINDS
 from schemas.topics import LIVE
 
 HEADER = "AtlasBurn-API-Key"

@@ -4,7 +4,6 @@ from aiohttp import web
 
 from ingest_gateway.http.addresses import address_of
 from ingest_gateway.http.guard import REQUEST_ID
-from ingest_gateway.identity.principals import Principal
 from ingest_gateway.log.event_log import LogBusy, LogUnavailable
 from ingest_gateway.log.telemetry import TelemetryClient, Teller
 from ingest_gateway.log.verdicts import VerdictLate
@@ -14,6 +13,7 @@ from ingest_gateway.surfaces.faults import BUSY, refused_by
 from ingest_gateway.surfaces.requests import route_of
 from schemas.burn import Form
 from schemas.commands import DONE
+from schemas.principals import Principal
 from schemas.records import Verdict
 from schemas.tenants import org_of
 

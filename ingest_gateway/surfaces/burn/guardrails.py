@@ -12,13 +12,13 @@ from msgspec import Meta
 
 from ingest_gateway.http.bodies import content_type, read_body
 from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
-from ingest_gateway.identity.principals import Principal
 from ingest_gateway.services import SERVICES
 from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.burn.asking import ask, check_organization
 from ingest_gateway.surfaces.burn.views import account_view, flag_view
 from schemas.burn import Account, Ask, Enforce, Resume, SetPolicy, Standing
 from schemas.guardrail_policy import TTL_SECONDS_MAX, GuardrailPolicy, Scope
+from schemas.principals import Principal
 from schemas.strict_json import JsonFault, decode_object
 from schemas.tenants import org_of
 

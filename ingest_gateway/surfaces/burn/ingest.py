@@ -16,7 +16,6 @@ from aiohttp import web
 from ingest_gateway.http.bodies import content_type, read_body
 from ingest_gateway.http.faults import FaultKind, Refused
 from ingest_gateway.http.guard import ANSWER_HEADERS
-from ingest_gateway.identity.principals import Principal
 from ingest_gateway.log.event_log import LogBusy, LogUnavailable
 from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.answers import DECISION_HEADER, DECISION_PENDING, json_response
@@ -35,6 +34,7 @@ from ingest_gateway.surfaces.burn.new_calls import NewCall
 from ingest_gateway.surfaces.faults import BUSY
 from ingest_gateway.surfaces.requests import idempotency_key
 from schemas.burn import CALLS_A_RECORD_MAX, Calls, ModelCall, Standing
+from schemas.principals import Principal
 
 OK, SUSPENDED = "ok", "suspended"
 _standing = msgspec.json.Decoder(Standing).decode

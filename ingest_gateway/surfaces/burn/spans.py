@@ -154,7 +154,8 @@ def _json_value(value: Mapping[str, Any]) -> Any:
 # From a span to a call
 
 PROVIDER = ("gen_ai.provider.name", "gen_ai.system")
-MODEL = ("gen_ai.response.model", "gen_ai.request.model")
+REQUEST_MODEL = "gen_ai.request.model"
+MODEL = ("gen_ai.response.model", REQUEST_MODEL)
 TOKENS_IN = ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens")
 TOKENS_OUT = ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens")
 CACHED = ("gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cached_tokens")
@@ -176,9 +177,10 @@ def call_of_span(span: Span, key_id: str) -> ModelCall:
     start_ms = span.start_ns // 1_000_000
     if not span.trace_id or not span.span_id or start_ms <= 0:
         raise SpanFault("a span needs traceId, spanId and startTimeUnixNano")
-    model = _text(_first(attributes, MODEL))
+    answered = _text(_first(attributes, MODEL))
+    model = _text(attributes.get(REQUEST_MODEL)) or answered
     tokens_in, tokens_out, cached = (_tokens(attributes, names) for names in (TOKENS_IN, TOKENS_OUT, CACHED))
-    cost_nano, price = _cost(attributes, model, tokens_in, tokens_out, cached)
+    cost_nano, price = _cost(attributes, answered, tokens_in, tokens_out, cached)
     return ModelCall(
         start_ms,
         _text(_first(attributes, PROVIDER)) or "unknown",
@@ -201,6 +203,7 @@ def call_of_span(span: Span, key_id: str) -> ModelCall:
         price=price,
         usage=UsageFrom.REPORTED,
         source=Source.OTLP,
+        answered_model="" if answered == model else answered,
     )
 
 

@@ -1,23 +1,26 @@
 """`GET /v1/audit`: who changed what in the key's workspace and environment, oldest first.
 
 The list holds every change that was answered before it was asked, by whichever gateway: it waits until projection has
-passed all that stands on `audit`.
+passed all that stands on `audit`. A key that is limited to streams is shown what was done to what it can see, and what
+it did itself.
 """
 
 from aiohttp import web
 
 from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query, whole_number
-from ingest_gateway.identity.principals import AUDIT_READ
 from ingest_gateway.read_model import ReadModelUnavailable
-from ingest_gateway.read_model.audit_pages import AuditFilter
+from ingest_gateway.read_model.audit_pages import AuditFilter, AuditReach
 from ingest_gateway.read_model.cursors import CursorInvalid, Cursors
 from ingest_gateway.read_model.views import audit_item
+from ingest_gateway.services import Services
 from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.events.parameters import LIMIT_DEFAULT, LIMIT_MAX, invalid, now_ms, time_range
 from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
 from ingest_gateway.surfaces.ledgers import audit_passed
+from ingest_gateway.surfaces.reach import seen
 from ingest_gateway.surfaces.requests import caller
+from schemas.principals import AUDIT_READ, Principal
 
 PARAMETERS = ("actor", "action", "from", "to", "limit", "cursor")
 
@@ -33,7 +36,7 @@ async def list_audit(request: web.Request) -> web.Response:
     after = _after(cursors, bound_to, parameters.get("cursor"))
     await audit_passed(services)
     try:
-        page = await services.reads.audit_page(*scope, chosen, after, limit)
+        page = await services.reads.audit_page(*scope, chosen, after, limit, audit_reach(services, principal))
     except ReadModelUnavailable:
         raise READ_MODEL_BEHIND.refused() from None
     following = None
@@ -46,6 +49,21 @@ async def list_audit(request: web.Request) -> web.Response:
         "next_cursor": following,
     }
     return json_response(view)
+
+
+def audit_reach(services: Services, principal: Principal) -> AuditReach | None:
+    """None: all. Of what is gone a limited key sees what it did itself."""
+    if not principal.is_limited:
+        return None
+    view, scope = services.control.view, (principal.workspace, principal.environment)
+    there = [
+        *(one for one in view.streams.values() if (one.workspace, one.environment) == scope),
+        *view.workflows_of(*scope),
+        *view.endpoints_of(*scope),
+        *view.keys_of(*scope),
+        *(one for one in view.replays.values() if (one.workspace, one.environment) == scope),
+    ]
+    return AuditReach(principal.key_id, tuple(f"{one.kind}/{one.id}" for one in seen(view, principal, there)))
 
 
 def _after(cursors: Cursors, bound_to: bytes, cursor: str | None) -> int:

@@ -19,7 +19,6 @@ from ingest_gateway.http.guard import REQUEST_ID
 from ingest_gateway.http.lines import LineTooLong, iter_lines
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.http.request_log import note
-from ingest_gateway.identity.principals import EVENTS_WRITE
 from ingest_gateway.metrics import EVENTS_PUBLISHED
 from ingest_gateway.surfaces.events.envelope import BATCH_EVENTS_MAX, TOO_MANY, batch_items
 from ingest_gateway.surfaces.events.faults import INVALID_BATCH, error_of
@@ -35,6 +34,7 @@ from ingest_gateway.surfaces.events.publish import (
 from ingest_gateway.surfaces.faults import BUSY
 from ingest_gateway.surfaces.requests import caller, idempotency_key
 from schemas.event_rules import EventInvalid, read_event
+from schemas.principals import EVENTS_WRITE
 from schemas.strict_json import JsonFault
 
 JSON, NDJSON = "application/json", "application/x-ndjson"

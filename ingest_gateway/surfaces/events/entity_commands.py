@@ -12,7 +12,6 @@ from aiohttp import web
 from ingest_gateway.http.addresses import address_of
 from ingest_gateway.http.bodies import content_type, read_body
 from ingest_gateway.http.guard import REQUEST_ID
-from ingest_gateway.identity.principals import Principal
 from ingest_gateway.log.event_log import Appended, LogBusy, LogUnavailable
 from ingest_gateway.log.verdicts import VerdictLate
 from ingest_gateway.services import Services
@@ -21,6 +20,7 @@ from ingest_gateway.surfaces.faults import BUSY, refused_by
 from ingest_gateway.surfaces.positions import POSITION, command_position
 from ingest_gateway.surfaces.requests import idempotency_key, route_of
 from schemas.commands import DONE, Payload, new_command
+from schemas.principals import Principal
 from schemas.records import Verdict
 
 BODY_BYTES_MAX = 256 * 1024

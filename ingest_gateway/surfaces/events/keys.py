@@ -1,7 +1,8 @@
 """`/v1/keys`: make, list, show, rotate and revoke the keys of the caller's workspace and environment (scope `admin`).
 
 A secret is in the answer that made it, and in the answer to that request's repeat under its Idempotency-Key; never
-again. No key makes one that may do more than itself. Keys of other surfaces are not here.
+again. Whether a key may make, rotate or revoke another is the control agent's to say. Keys of other surfaces are not
+here.
 """
 
 import time
@@ -9,9 +10,7 @@ import time
 from aiohttp import web
 
 from ingest_gateway.http.bodies import read_body
-from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
 from ingest_gateway.http.queries import read_query
-from ingest_gateway.identity.principals import ADMIN, Principal, beyond, principal_of
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.events.entity_commands import BODY_BYTES_MAX, decide, json_body
@@ -19,21 +18,20 @@ from ingest_gateway.surfaces.events.entity_views import list_view
 from ingest_gateway.surfaces.events.faults import KEY_NOT_FOUND
 from ingest_gateway.surfaces.events.key_forms import KINDS, read_new_key, read_rotation
 from ingest_gateway.surfaces.events.key_views import key_view
+from ingest_gateway.surfaces.reach import seen, sees
 from ingest_gateway.surfaces.requests import caller, look_twice
-from schemas.commands import CreateKey, RevokeKey, decode_state
+from schemas.commands import RevokeKey, decode_state
 from schemas.entities import Key
+from schemas.principals import ADMIN, Principal
 from schemas.records import Verdict
 from schemas.tokens import mint_token
 
-BEYOND = "A key can't make one that may do more than itself: see details.errors."
-BEYOND_FIELD = "More than the key that makes it may do."
 KINDS_HERE = frozenset(KINDS.values())
 
 
 async def create_key(request: web.Request) -> web.Response:
     services, principal = caller(request, ADMIN)
     payload = read_new_key(await json_body(request), principal, _now_ms())
-    _require_within(principal, _as_principal(payload, principal))
     return _shown_once(services, await decide(request, services, principal, payload))
 
 
@@ -42,7 +40,8 @@ async def list_keys(request: web.Request) -> web.Response:
     read_query(request, ())
     await services.control.catch_up()
     mine = services.control.view.keys_of(principal.workspace, principal.environment)
-    return json_response(list_view(key_view(key, _now_ms()) for key in mine if key.key_kind in KINDS_HERE))
+    shown = seen(services.control.view, principal, (key for key in mine if key.key_kind in KINDS_HERE))
+    return json_response(list_view(key_view(key, _now_ms()) for key in shown))
 
 
 async def get_key(request: web.Request) -> web.Response:
@@ -54,7 +53,7 @@ async def rotate_key(request: web.Request) -> web.Response:
     services, principal = caller(request, ADMIN)
     body = await json_body(request) if request.body_exists else await read_body(request, BODY_BYTES_MAX)
     payload = read_rotation(request.match_info["key"], body)
-    _require_within(principal, principal_of(await _key(request, services, principal)))
+    await _key(request, services, principal)
     return _shown_once(services, await decide(request, services, principal, payload))
 
 
@@ -68,22 +67,9 @@ async def revoke_key(request: web.Request) -> web.Response:
 async def _key(request: web.Request, services: Services, principal: Principal) -> Key:
     wanted = principal.workspace, principal.environment, request.match_info["key"]
     key = await look_twice(services, lambda: services.control.view.key(*wanted))
-    if key is None or key.key_kind not in KINDS_HERE:
+    if key is None or key.key_kind not in KINDS_HERE or not sees(services.control.view, principal, key):
         raise KEY_NOT_FOUND.refused()
     return key
-
-
-def _as_principal(payload: CreateKey, maker: Principal) -> Principal:
-    fields = {name: getattr(payload, name) for name in CreateKey.__struct_fields__}
-    return principal_of(Key(id="", workspace=maker.workspace, created_ms=0, token_hash="", **fields))
-
-
-def _require_within(maker: Principal, made: Principal) -> None:
-    """Raises Refused (FORBIDDEN) naming what goes beyond."""
-    fields = beyond(maker, made)
-    if fields:
-        faults = [FieldFault(field, BEYOND_FIELD) for field in fields]
-        raise Refused(FaultKind.FORBIDDEN, BEYOND, fields=faults)
 
 
 def _shown_once(services: Services, verdict: Verdict) -> web.Response:

@@ -7,7 +7,6 @@ from aiohttp import web
 
 from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query, whole_number
-from ingest_gateway.identity.principals import EVENTS_READ, Principal
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.read_model.cursors import CursorInvalid, Cursors
 from ingest_gateway.read_model.event_pages import EventFilter, Place, decode_place
@@ -15,6 +14,7 @@ from ingest_gateway.read_model.views import event_item
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.events.faults import STREAM_NOT_FOUND
+from ingest_gateway.surfaces.events.lookups import is_shown
 from ingest_gateway.surfaces.events.parameters import (
     LIMIT_DEFAULT,
     LIMIT_MAX,
@@ -29,6 +29,7 @@ from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
 from ingest_gateway.surfaces.requests import caller
 from schemas.event_status import Status
 from schemas.ids import EVENT, is_id
+from schemas.principals import EVENTS_READ, Principal
 
 PARAMETERS = Names("stream", "type", "status", "from", "to", "limit", "cursor")
 NO_STATUS = f"Must be one of {', '.join(Status)}."
@@ -102,7 +103,10 @@ async def _place(
     cursor = parameters.get("cursor")
     if sealed is not None or cursor is None:
         return sealed
-    place = await services.reads.place_behind(principal.workspace, principal.environment, cursor)
+    scope = principal.workspace, principal.environment
+    stored = await services.reads.event(*scope, cursor)
+    is_mine = stored is not None and is_shown(principal, stored.event.stream)
+    place = await services.reads.place_behind(*scope, cursor) if is_mine else None
     if place is None:
         raise invalid(FieldFault("cursor", NO_EVENT))
     return place

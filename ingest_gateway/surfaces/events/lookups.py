@@ -8,7 +8,6 @@ from aiohttp import web
 
 from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
 from ingest_gateway.http.queries import read_query
-from ingest_gateway.identity.principals import EVENTS_READ, Principal
 from ingest_gateway.log.event_log import LogUnavailable
 from ingest_gateway.read_model import ReadModelUnavailable, StoredEvent
 from ingest_gateway.read_model.views import event_view
@@ -21,6 +20,7 @@ from ingest_gateway.surfaces.requests import caller
 from schemas.codec import EVENT
 from schemas.ids import EVENT as EVENT_PREFIX
 from schemas.ids import is_id
+from schemas.principals import EVENTS_READ, Principal
 from schemas.strict_json import members
 from schemas.topics import SYSTEM_STREAMS
 
@@ -58,12 +58,12 @@ async def find_event(services: Services, principal: Principal, event_id: str) ->
             stored = await _look(services, principal, event_id)
     except ReadModelUnavailable:
         raise READ_MODEL_BEHIND.refused() from None
-    if stored is None or not _is_shown(principal, stored.event.stream):
+    if stored is None or not is_shown(principal, stored.event.stream):
         raise EVENT_NOT_FOUND.refused()
     return stored
 
 
-def _is_shown(principal: Principal, stream: str) -> bool:
+def is_shown(principal: Principal, stream: str) -> bool:
     """Events of other surfaces are looked up there."""
     return stream not in SYSTEM_STREAMS and principal.may_use_stream(stream)
 
@@ -75,8 +75,16 @@ async def _look(services: Services, principal: Principal, event_id: str) -> Stor
         return stored
     original_id = await services.reads.conflict_of(principal.workspace, principal.environment, event_id)
     if original_id is not None:
+        if principal.is_limited and not await _sees(services, principal, original_id):
+            return None
         raise DUPLICATE_EVENT.refused(details={"original_event_id": original_id})
     return None
+
+
+async def _sees(services: Services, principal: Principal, event_id: str) -> bool:
+    """That there was another event is not told to a key that can't see it."""
+    stored = await services.reads.event(principal.workspace, principal.environment, event_id)
+    return stored is not None and is_shown(principal, stored.event.stream)
 
 
 async def _payload(services: Services, stored: StoredEvent) -> bytes:

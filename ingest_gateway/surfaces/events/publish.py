@@ -13,7 +13,6 @@ from typing import NamedTuple
 from aiohttp import web
 
 from ingest_gateway.http.faults import FieldFault, Refused
-from ingest_gateway.identity.principals import Principal
 from ingest_gateway.log.event_log import Appended, LogBusy, LogUnavailable
 from ingest_gateway.log.verdicts import Expected, VerdictLate
 from ingest_gateway.services import Services
@@ -23,6 +22,7 @@ from ingest_gateway.surfaces.faults import BUSY, refused_by
 from schemas.entities import Stream
 from schemas.event_avro import encode_event
 from schemas.event_rules import SURFACE, EventFields, EventInvalid, event_id, payload_hash
+from schemas.principals import Principal
 from schemas.records import Verdict
 from schemas.replies import REPLY_HEADER
 from schemas.seal import SEAL_HEADER

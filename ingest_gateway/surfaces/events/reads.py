@@ -8,11 +8,11 @@ any gateway wait for what an `Atlas-Position` of another's answer named. Past th
 from aiohttp import web
 
 from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
-from ingest_gateway.identity.principals import Principal
 from ingest_gateway.read_model import Position
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
 from ingest_gateway.surfaces.positions import position_from
+from schemas.principals import Principal
 from schemas.topics import Topic
 
 AFTER_HEADER = "Atlas-After"

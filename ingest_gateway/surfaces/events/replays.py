@@ -6,10 +6,10 @@ its attempts show on the event.
 
 import time
 
+import msgspec
 from aiohttp import web
 
 from ingest_gateway.http.bodies import read_body
-from ingest_gateway.identity.principals import WORKFLOWS_READ, WORKFLOWS_WRITE, Principal
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.events.entity_commands import BODY_BYTES_MAX, decide, json_body
@@ -18,11 +18,13 @@ from ingest_gateway.surfaces.events.lookups import find_event
 from ingest_gateway.surfaces.events.webhook_forms import read_event_replay, read_replay
 from ingest_gateway.surfaces.events.webhook_views import replay_view
 from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
+from ingest_gateway.surfaces.reach import sees
 from ingest_gateway.surfaces.requests import caller
 from schemas.commands import CancelReplay, decode_state
 from schemas.entities import Replay
 from schemas.ids import EVENT as EVENT_PREFIX
 from schemas.ids import is_id
+from schemas.principals import WORKFLOWS_READ, WORKFLOWS_WRITE, Principal
 
 
 async def replay_event(request: web.Request) -> web.Response:
@@ -32,7 +34,8 @@ async def replay_event(request: web.Request) -> web.Response:
     payload = read_event_replay(event_id, body)
     if not is_id(event_id, EVENT_PREFIX):
         raise EVENT_NOT_FOUND.refused()
-    await find_event(services, principal, event_id)
+    stored = await find_event(services, principal, event_id)
+    payload = msgspec.structs.replace(payload, stream=stored.event.stream)
     verdict = await decide(request, services, principal, payload)
     return json_response(replay_view(decode_state(verdict.body, Replay)), verdict.status)
 
@@ -75,7 +78,7 @@ async def _replay(request: web.Request, services: Services, principal: Principal
     """How far it is as of now. One of a stream that the key is not for is not shown."""
     await _catch_up(services)
     replay = services.control.view.replay(principal.workspace, principal.environment, request.match_info["replay"])
-    if replay is None or (replay.stream and not principal.may_use_stream(replay.stream)):
+    if replay is None or not sees(services.control.view, principal, replay):
         raise REPLAY_NOT_FOUND.refused()
     return replay
 

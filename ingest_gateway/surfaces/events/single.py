@@ -10,7 +10,6 @@ from ingest_gateway.http.bodies import content_type, read_body
 from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.http.request_log import note
-from ingest_gateway.identity.principals import EVENTS_WRITE
 from ingest_gateway.metrics import EVENTS_PUBLISHED
 from ingest_gateway.surfaces.answers import DECISION_HEADER, DECISION_PENDING
 from ingest_gateway.surfaces.events.faults import INVALID_EVENT
@@ -27,6 +26,7 @@ from ingest_gateway.surfaces.positions import POSITION_HEADER, position_of
 from ingest_gateway.surfaces.requests import IDEMPOTENCY_KEY, caller
 from schemas.event_fields import NO_KEY, key_from_header
 from schemas.event_rules import EventFields, EventInvalid, read_event
+from schemas.principals import EVENTS_WRITE
 
 _ACCEPTED = EVENTS_PUBLISHED.labels("single", "accepted")
 

@@ -4,7 +4,6 @@ from aiohttp import web
 
 from ingest_gateway.http.bodies import read_body
 from ingest_gateway.http.queries import read_query
-from ingest_gateway.identity.principals import WORKFLOWS_READ, WORKFLOWS_WRITE, Principal
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.events.entity_commands import BODY_BYTES_MAX, decide, json_body
@@ -12,6 +11,7 @@ from ingest_gateway.surfaces.events.entity_views import list_view
 from ingest_gateway.surfaces.events.faults import ENDPOINT_NOT_FOUND
 from ingest_gateway.surfaces.events.webhook_forms import read_new_endpoint, read_secret_rotation
 from ingest_gateway.surfaces.events.webhook_views import endpoint_view
+from ingest_gateway.surfaces.reach import seen, sees
 from ingest_gateway.surfaces.requests import caller, look_twice
 from schemas.commands import (
     DeleteWebhookEndpoint,
@@ -22,6 +22,7 @@ from schemas.commands import (
 )
 from schemas.entities import WebhookEndpoint
 from schemas.ids import WEBHOOK_ENDPOINT, is_id
+from schemas.principals import WORKFLOWS_READ, WORKFLOWS_WRITE, Principal
 from schemas.records import Verdict
 from schemas.signatures import signing_secret
 from schemas.webhooks import TEST
@@ -41,7 +42,7 @@ async def list_endpoints(request: web.Request) -> web.Response:
     read_query(request, ())
     await services.control.catch_up()
     mine = services.control.view.endpoints_of(principal.workspace, principal.environment)
-    return json_response(list_view(endpoint_view(endpoint) for endpoint in mine))
+    return json_response(list_view(map(endpoint_view, seen(services.control.view, principal, mine))))
 
 
 async def get_endpoint(request: web.Request) -> web.Response:
@@ -90,7 +91,7 @@ def _endpoint_id(request: web.Request) -> str:
 async def _endpoint(request: web.Request, services: Services, principal: Principal) -> WebhookEndpoint:
     wanted = principal.workspace, principal.environment, request.match_info["endpoint"]
     endpoint = await look_twice(services, lambda: services.control.view.endpoint(*wanted))
-    if endpoint is None:
+    if endpoint is None or not sees(services.control.view, principal, endpoint):
         raise ENDPOINT_NOT_FOUND.refused()
     return endpoint
 

@@ -17,25 +17,29 @@ from schemas.targets import parse_target
 from schemas.webhooks import WebhookType
 
 WORKFLOWS_MAX = 50
+STREAMS_MAX = 100
 NO_TIME = "Expected a time as RFC 3339 has it, with zone, such as 2026-05-18T00:00:00Z."
 NO_SPAN = "The time must lie after `from`."
 NO_OVERLAP = f"The old secret may be used for 0 to {OVERLAP_SECONDS_MAX} seconds more."
 NO_WEBHOOK_TYPE = f"The types of webhooks are {', '.join(WebhookType)}."
 NO_STATUS = f"An event's status is one of {', '.join(Status)}."
-_ENDPOINT_FIELDS = frozenset({"url", "events", "description"})
+_ENDPOINT_FIELDS = frozenset({"url", "events", "streams", "description"})
 _REPLAY_FIELDS = frozenset({"stream", "from", "to", "status", "type", "workflows"})
 
 
 def read_new_endpoint(body: bytes, *, allow_private: bool) -> CreateWebhookEndpoint:
-    """The body of POST /v1/webhook-endpoints. `events` left out: all. Raises Refused with every fault."""
+    """The body of POST /v1/webhook-endpoints. `events`, `streams` left out: all. Raises Refused with every fault."""
     form = Form(body, _ENDPOINT_FIELDS)
     url = form.string("url", target_fault(allow_private))
     known = frozenset(WebhookType)
     events = form.texts("events", WORKFLOWS_MAX, lambda text: None if text in known else NO_WEBHOOK_TYPE)
+    streams = form.texts("streams", STREAMS_MAX, lambda text: None if is_stream_name(text) else NO_STREAM)
     description = form.string("description", text_fault(DESCRIPTION_CHARACTERS_MAX), required=False)
     form.raise_faults()
     target = parse_target(url or "", allow_private)
-    return CreateWebhookEndpoint(url=target.url, events=events or list(WebhookType), description=description)
+    return CreateWebhookEndpoint(
+        url=target.url, events=events or list(WebhookType), streams=streams, description=description
+    )
 
 
 def read_secret_rotation(target_id: str, body: bytes) -> RotateSecret:

@@ -14,6 +14,7 @@ def endpoint_view(endpoint: WebhookEndpoint, signing_secret: str | None = None) 
         "object": "webhook_endpoint",
         "url": endpoint.url,
         "events": endpoint.events,
+        "streams": endpoint.streams,
         "description": endpoint.description,
         "status": "active" if endpoint.disabled_ms is None else "disabled",
         "disabled_at": _time(endpoint.disabled_ms),

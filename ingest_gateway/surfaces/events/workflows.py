@@ -4,7 +4,6 @@ from aiohttp import web
 
 from ingest_gateway.http.bodies import read_body
 from ingest_gateway.http.queries import read_query
-from ingest_gateway.identity.principals import WORKFLOWS_READ, WORKFLOWS_WRITE
 from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.events.entity_commands import BODY_BYTES_MAX, decide, json_body
 from ingest_gateway.surfaces.events.entity_forms import WORKFLOW_ID, read_new_workflow
@@ -12,9 +11,11 @@ from ingest_gateway.surfaces.events.entity_views import list_view, workflow_view
 from ingest_gateway.surfaces.events.faults import WORKFLOW_NOT_FOUND
 from ingest_gateway.surfaces.events.webhook_forms import read_secret_rotation
 from ingest_gateway.surfaces.events.webhook_views import secret_view
+from ingest_gateway.surfaces.reach import seen, sees
 from ingest_gateway.surfaces.requests import caller, look_twice
 from schemas.commands import DeleteWorkflow, ReactivateWorkflow, decode_state
 from schemas.entities import Workflow
+from schemas.principals import WORKFLOWS_READ, WORKFLOWS_WRITE
 from schemas.signatures import signing_secret
 from schemas.topics import route_topic_prefix
 
@@ -40,14 +41,14 @@ async def list_workflows(request: web.Request) -> web.Response:
     read_query(request, ())
     await services.control.catch_up()
     mine = services.control.view.workflows_of(principal.workspace, principal.environment)
-    return json_response(list_view(workflow_view(workflow) for workflow in mine))
+    return json_response(list_view(map(workflow_view, seen(services.control.view, principal, mine))))
 
 
 async def get_workflow(request: web.Request) -> web.Response:
     services, principal = caller(request, WORKFLOWS_READ)
     wanted = principal.workspace, principal.environment, request.match_info["workflow"]
     workflow = await look_twice(services, lambda: services.control.view.workflow(*wanted))
-    if workflow is None:
+    if workflow is None or not sees(services.control.view, principal, workflow):
         raise WORKFLOW_NOT_FOUND.refused()
     return json_response(workflow_view(workflow))
 

@@ -2,7 +2,6 @@
 
 from aiohttp import web
 
-from ingest_gateway.identity.principals import SPINE_KINDS
 from ingest_gateway.log.live import LiveLog
 from ingest_gateway.log.system_streams import SystemStreams
 from ingest_gateway.services import SERVICES, Services
@@ -17,6 +16,7 @@ from ingest_gateway.surfaces.spine.publishing import SYSTEM_STREAM
 from ingest_gateway.surfaces.spine.rates import add_rate_headers
 from ingest_gateway.surfaces.surface import Surface
 from operations.record_reader import Found
+from schemas.principals import SPINE_KINDS
 from schemas.spine_events import STREAM
 
 ROUTES = (

@@ -8,7 +8,6 @@ from aiohttp import web
 from sqlalchemy import Row
 
 from ingest_gateway.http.queries import read_query
-from ingest_gateway.identity.principals import EVENTS_READ
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.read_model.spine_pages import CHAIN_MAX
 from ingest_gateway.read_model.stored import RouteState
@@ -19,6 +18,7 @@ from ingest_gateway.surfaces.requests import caller
 from ingest_gateway.surfaces.spine.faults import NOT_FOUND
 from ingest_gateway.surfaces.spine.query import event_view, read_payloads
 from schemas.ids import SPINE_SUBSCRIPTION
+from schemas.principals import EVENTS_READ
 from schemas.read_model import AttemptRow
 from schemas.times import rfc3339
 

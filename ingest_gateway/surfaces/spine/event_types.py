@@ -15,7 +15,6 @@ from jsonschema import Draft202012Validator
 
 from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query
-from ingest_gateway.identity.principals import ADMIN, EVENTS_READ, Principal
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.events.entity_commands import decide, json_body
@@ -28,6 +27,7 @@ from schemas.commands import RegisterEventType, decode_state
 from schemas.entities import EventType, SchemaVersion
 from schemas.event_fields import REQUIRED
 from schemas.json_schemas import SCHEMA_BYTES_MAX, schema_faults
+from schemas.principals import ADMIN, EVENTS_READ, Principal
 from schemas.spine_events import NO_TYPE, STREAM, SpineEvent, is_type
 from schemas.strict_json import members
 

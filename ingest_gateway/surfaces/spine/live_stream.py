@@ -19,7 +19,6 @@ from ingest_gateway import metrics
 from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
 from ingest_gateway.http.guard import ANSWER_HEADERS, REQUEST_ID, X_REQUEST_ID
 from ingest_gateway.http.queries import read_query
-from ingest_gateway.identity.principals import EVENTS_READ, SESSION, Principal
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
@@ -38,6 +37,7 @@ from ingest_gateway.surfaces.spine.frames import (
 from ingest_gateway.surfaces.spine.publishing import SYSTEM_STREAM, spine_of
 from ingest_gateway.surfaces.spine.query import is_type_filter, read_payloads
 from schemas.patterns import NO_PATTERN, PATTERNS_MAX
+from schemas.principals import EVENTS_READ, SESSION, Principal
 from schemas.topics import Topic
 
 CHANNELS = web.AppKey("channels", Channels)

@@ -8,7 +8,6 @@ from ingest_gateway.http.bodies import content_type, read_body
 from ingest_gateway.http.faults import Refused
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.http.request_log import note
-from ingest_gateway.identity.principals import EVENTS_WRITE
 from ingest_gateway.metrics import EVENTS_PUBLISHED
 from ingest_gateway.surfaces.answers import DECISION_HEADER, DECISION_PENDING, json_response
 from ingest_gateway.surfaces.positions import POSITION_HEADER, position_of
@@ -25,6 +24,7 @@ from schemas.cloudevents import (
     read_structured,
 )
 from schemas.event_rules import EventInvalid
+from schemas.principals import EVENTS_WRITE
 from schemas.spine_events import BODY_BYTES_MAX, SpineEvent, read_spine_event
 
 JSON = "application/json"

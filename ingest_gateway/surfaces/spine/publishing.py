@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from aiohttp import web
 
 from ingest_gateway.http.faults import FieldFault
-from ingest_gateway.identity.principals import Principal
 from ingest_gateway.log.event_log import Appended, LogBusy, LogUnavailable
 from ingest_gateway.log.system_streams import SystemStreams
 from ingest_gateway.log.verdicts import Expected, VerdictLate
@@ -22,6 +21,7 @@ from ingest_gateway.surfaces.spine.event_types import check_by_catalog
 from ingest_gateway.surfaces.spine.faults import DUPLICATE_EVENT, FORBIDDEN_ORG, NOT_CONFIRMED
 from schemas.entities import Stream
 from schemas.ids import time_of
+from schemas.principals import Principal
 from schemas.records import Verdict
 from schemas.replies import REPLY_HEADER
 from schemas.seal import SEAL_HEADER

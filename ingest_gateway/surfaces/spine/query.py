@@ -13,7 +13,6 @@ from sqlalchemy import Row
 
 from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query, whole_number
-from ingest_gateway.identity.principals import EVENTS_READ, Principal
 from ingest_gateway.log.event_log import LogUnavailable
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.read_model.spine_pages import OFFSET_MAX, SpineFilter
@@ -26,6 +25,7 @@ from ingest_gateway.surfaces.requests import caller
 from ingest_gateway.surfaces.spine.faults import FORBIDDEN_ORG, invalid
 from schemas.ids import time_of
 from schemas.patterns import NO_PATTERN, is_pattern
+from schemas.principals import EVENTS_READ, Principal
 from schemas.spine_events import METADATA_VALUE_CHARACTERS_MAX as CORRELATION_CHARACTERS_MAX
 from schemas.spine_events import SOURCE_CHARACTERS_MAX, is_own_org, is_type, source_of
 from schemas.spine_records import data_of

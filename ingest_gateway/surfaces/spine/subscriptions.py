@@ -9,7 +9,6 @@ from aiohttp import web
 
 from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query
-from ingest_gateway.identity.principals import EVENTS_READ, SUBSCRIPTIONS_WRITE
 from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.events.entity_commands import decide, json_body
 from ingest_gateway.surfaces.events.entity_views import rfc3339_seconds
@@ -22,6 +21,7 @@ from schemas.entities import PayloadFormat, Subscription, SubscriptionSurface
 from schemas.event_fields import REQUIRED
 from schemas.ids import SPINE_SUBSCRIPTION
 from schemas.patterns import NO_PATTERN, PATTERNS_MAX, is_pattern
+from schemas.principals import EVENTS_READ, SUBSCRIPTIONS_WRITE
 from schemas.sealed_secrets import SecretBox
 from schemas.targets import TargetForbidden, parse_target
 

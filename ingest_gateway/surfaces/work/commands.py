@@ -16,7 +16,6 @@ from aiohttp import web
 from ingest_gateway.http.addresses import address_of
 from ingest_gateway.http.bodies import content_type, read_body
 from ingest_gateway.http.guard import REQUEST_ID
-from ingest_gateway.identity.principals import Principal
 from ingest_gateway.log.event_log import Appended, LogBusy, LogUnavailable
 from ingest_gateway.log.system_streams import SystemStreams
 from ingest_gateway.log.verdicts import VerdictLate
@@ -29,6 +28,7 @@ from ingest_gateway.surfaces.work.faults import NOT_CONFIRMED
 from ingest_gateway.surfaces.work.shown import shown
 from ingest_gateway.surfaces.work.writes import WRITES
 from schemas.commands import DONE, REFUSED, Payload, new_command
+from schemas.principals import Principal
 from schemas.records import Command, Verdict
 from schemas.work import SURFACE
 

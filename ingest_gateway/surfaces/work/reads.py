@@ -12,7 +12,6 @@ import orjson
 from aiohttp import web
 
 from ingest_gateway.http.faults import FieldFault
-from ingest_gateway.identity.principals import Principal
 from ingest_gateway.read_model import Position, ReadModelUnavailable
 from ingest_gateway.read_model.cursors import CursorInvalid, Cursors
 from ingest_gateway.services import Services
@@ -21,6 +20,7 @@ from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
 from ingest_gateway.surfaces.positions import position_from
 from ingest_gateway.surfaces.work.faults import invalid
 from ingest_gateway.surfaces.work.writes import WRITES
+from schemas.principals import Principal
 from schemas.topics import Topic
 
 LIMIT_MAX, LIMIT_DEFAULT = 100, 50

@@ -5,7 +5,6 @@ from aiohttp import web
 
 from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query, whole_number
-from ingest_gateway.identity.principals import TASKS_READ, TASKS_WRITE
 from ingest_gateway.read_model.work_pages import TaskFilter
 from ingest_gateway.surfaces.requests import caller
 from ingest_gateway.surfaces.work.commands import answer, item_decided, json_body
@@ -16,6 +15,7 @@ from ingest_gateway.surfaces.work.shown import shown
 from ingest_gateway.surfaces.work.versions import IF_MATCH, read_if_match
 from schemas.event_fields import time_ms
 from schemas.ids import is_id
+from schemas.principals import TASKS_READ, TASKS_WRITE
 from schemas.work import TASK, Priority, TaskStatus
 from schemas.work_commands import DeleteTask
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from ingest_gateway.identity.principals import principal_of
 from schemas.entities import Key
+from schemas.principals import principal_of
 from schemas.times import rfc3339
 from schemas.tokens import token_prefix
 

@@ -8,7 +8,6 @@ from aiohttp import web
 
 from ingest_gateway.http.bodies import read_body
 from ingest_gateway.http.queries import read_query, whole_number
-from ingest_gateway.identity.principals import TOKENS_READ, TOKENS_WRITE, Principal
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.requests import caller, look_twice
@@ -19,6 +18,7 @@ from ingest_gateway.surfaces.work.token_forms import read_new_token, read_rotati
 from ingest_gateway.surfaces.work.token_views import token_view
 from schemas.commands import RevokeKey, decode_state
 from schemas.entities import Key, KeyKind
+from schemas.principals import TOKENS_READ, TOKENS_WRITE, Principal
 from schemas.records import Verdict
 from schemas.tokens import mint_token
 

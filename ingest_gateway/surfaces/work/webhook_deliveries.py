@@ -14,7 +14,6 @@ from sqlalchemy import Row
 from ingest_gateway.http.bodies import read_body
 from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query, whole_number
-from ingest_gateway.identity.principals import WEBHOOKS_READ, WEBHOOKS_WRITE
 from ingest_gateway.read_model.webhook_pages import WebhookScope, source_in
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.requests import caller
@@ -24,6 +23,7 @@ from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages, 
 from ingest_gateway.surfaces.work.webhook_views import STATUSES, delivery_view
 from ingest_gateway.surfaces.work.webhooks import PATH, found_webhook
 from schemas.ids import DELIVERY, is_id, time_of
+from schemas.principals import WEBHOOKS_READ, WEBHOOKS_WRITE
 from schemas.webhooks import DeliveryKind
 from schemas.work_commands import ReplayWebhook, TryWebhook
 

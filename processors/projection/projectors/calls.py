@@ -4,11 +4,14 @@ All else on the topic (reservations, flags, policies, questions) changes nothing
 """
 
 from processors.projection.changes import Changes, LogRecord, key_text, plain_text
-from schemas.burn import Calls, ModelCall, Settle, decode_payload
+from schemas.burn import Calls, ModelCall, Settle, Source, decode_payload
 from schemas.read_model import CallRow, model_calls
 from schemas.records import Telemetry
 
 BIGGEST = 2**63 - 1
+EDGE, OTLP, INGEST = "edge:", "otlp:", "ingest:"
+OTHERS = (EDGE, OTLP, INGEST)
+"""How ids of other sources begin; spans.py writes OTLP's so."""
 
 
 def apply(changes: Changes, record: LogRecord) -> None:
@@ -26,10 +29,18 @@ def apply(changes: Changes, record: LogRecord) -> None:
     changes.rows[model_calls] += rows
 
 
+def _id_of(call: ModelCall) -> str:
+    """As the guardrails count it: each source has ids of its own, so no row can stand in another source's place."""
+    if call.source == Source.EDGE and call.event_id:
+        return f"{EDGE}{call.event_id}"
+    is_taken = call.source == Source.INGEST and call.event_id.startswith(OTHERS)
+    return f"{INGEST}{call.event_id}" if is_taken else call.event_id
+
+
 def _row(workspace: str, place: str, call: ModelCall, offset: int) -> CallRow:
     row = CallRow(
         workspace=workspace,
-        id=key_text(call.event_id or place),
+        id=key_text(_id_of(call) or place),
         log_offset=offset,
         at_ms=call.ts_ms,
         provider=plain_text(call.provider),

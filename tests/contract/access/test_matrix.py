@@ -16,9 +16,9 @@ from typing import Any
 import jwt
 import pytest
 
-from ingest_gateway.identity.principals import SESSION
 from ingest_gateway.surfaces.served import ALL
 from schemas.entities import KeyKind
+from schemas.principals import SESSION
 from schemas.tokens import mint_token
 from tests.contract.http.wire import Answer, Wire
 from tests.support.access import (
@@ -37,7 +37,7 @@ from tests.support.openapi import breaches
 
 AHEAD_MS = 4_000_000_000_000
 SURFACES = {surface.name: surface for surface in ALL}
-IN, REFUSED, FORBIDDEN, BLOCKED = "in", "refused", "forbidden", "blocked"
+IN, REFUSED, FORBIDDEN, BLOCKED, BEYOND = "in", "refused", "forbidden", "blocked", "beyond its streams"
 CODES = {
     "events": {
         REFUSED: (401, "authentication_failed"),
@@ -49,6 +49,8 @@ CODES = {
     "burn": {REFUSED: (401, "unauthorized"), FORBIDDEN: (403, "forbidden"), BLOCKED: (403, "address_blocked")},
 }
 """What each document calls it."""
+for outcomes in CODES.values():
+    outcomes[BEYOND] = (403, "forbidden")
 WHOLE = {KeyKind.SPINE: "admin"}
 """A scope that stands for all (S-058)."""
 
@@ -78,7 +80,9 @@ class Credential:
         named = set(changes.get("scopes", ()))
         scopes = allowed & named if named and WHOLE.get(self.kind) not in named else allowed
         is_served = changes.get("environment", "live") in contract.environments
-        return IN if is_served and operation.scopes <= scopes else FORBIDDEN
+        if not is_served or not operation.scopes <= scopes:
+            return FORBIDDEN
+        return BEYOND if "streams" in changes and "x-reach" in contract.document else IN
 
 
 def credentials(kind: KeyKind, contract: Contract) -> list[Credential]:

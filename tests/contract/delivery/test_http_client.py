@@ -9,9 +9,9 @@ import pytest
 from aiohttp.abc import ResolveResult
 from yarl import URL
 
+from operations.outgoing import open_socket
 from processors.delivery import resolver
 from processors.delivery.decide import Answered, ErrorCode, Failed, Result, TimedOut
-from processors.delivery.guard import open_socket
 from processors.delivery.http_client import Endpoint, HttpClient, Post
 from processors.delivery.resolver import Resolver
 from schemas.signatures import signing_secret, standard_key, timestamped_signature
@@ -280,6 +280,21 @@ class TestGuard:
             found = [(family, socket.SOCK_STREAM, 6, "", (address, 0))]
             monkeypatch.setattr(resolver.socket, "getaddrinfo", lambda *_, found=found, **__: found)
             assert await post(guarded, f"http://name{number}.example.com:8080/") == FORBIDDEN, address
+
+    @pytest.mark.requirement("W1", "W4")
+    @pytest.mark.parametrize(
+        "address", ["169.254.169.254", "fd00:ec2::254", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe"]
+    )
+    async def test_development_does_not_dial_a_metadata_service(
+        self, monkeypatch: pytest.MonkeyPatch, address: str
+    ) -> None:
+        """Neither by its address nor behind a name."""
+        client = HttpClient(LONG_SECONDS, allow_private_targets=True)
+        host = f"[{address}]" if ":" in address else address
+        assert await post(client, f"http://{host}:8080/") == FORBIDDEN
+        _resolve_to(monkeypatch, [[address]])
+        assert await post(client, "http://hook.example.com:8080/") == FORBIDDEN
+        await client.close()
 
     @pytest.mark.requirement("W4", "F46")
     async def test_a_name_that_resolves_to_a_public_address_first_and_to_an_inner_one_later(

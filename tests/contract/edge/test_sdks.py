@@ -1,5 +1,6 @@
 """The OpenAI and Anthropic SDKs work through the proxy as they are: a base URL and one header more."""
 
+import json
 from collections.abc import AsyncIterator
 
 import anthropic
@@ -8,8 +9,9 @@ import pytest
 
 from schemas.burn import UsageFrom
 from schemas.guardrail_policy import Scope
+from schemas.prices import cost_of
 from tests.support.edge_surface import KEY_ID, TOKEN, EdgeSurface
-from tests.support.provider_stub import TOKENS_IN, TOKENS_OUT, WORDS
+from tests.support.provider_stub import TOKENS_IN, TOKENS_OUT, WORDS, Behaviour
 
 TEXT = "".join(WORDS)
 HEADER = {"AtlasBurn-API-Key": TOKEN}
@@ -107,3 +109,28 @@ async def test_a_flag_on_one_model_stops_that_model_alone(edge: EdgeSurface, ope
         await openai_sdk.chat.completions.create(model="gpt-4", messages=ASKED)
     await openai_sdk.chat.completions.create(model="gpt-4o", messages=ASKED)
     assert [call.json["model"] for call in edge.stub.calls] == ["gpt-4o"]
+
+
+@pytest.mark.requirement("B-058")
+@pytest.mark.parametrize(
+    ("asked", "answers", "told", "priced"),
+    [
+        ("gpt-4o", "gpt-4o-2024-08-06", ("gpt-4o", "gpt-4o-2024-08-06"), "gpt-4o"),
+        ("openrouter/auto", "openai/gpt-4o-mini", ("openrouter/auto", "openai/gpt-4o-mini"), "gpt-4o-mini"),
+        ("gpt-4o", "of-nobodys-list", ("gpt-4o", "of-nobodys-list"), "gpt-4o"),
+        ("gpt-4o", "gpt-4o", ("gpt-4o", ""), "gpt-4o"),
+        ("gpt-4o", None, ("gpt-4o", ""), "gpt-4o"),
+    ],
+)
+async def test_both_names_of_a_model(
+    edge: EdgeSurface, asked: str, answers: str | None, told: tuple[str, str], priced: str
+) -> None:
+    """What was asked for and what answered; the price is the answering one's, where it is listed."""
+    usage = {"prompt_tokens": 1_000, "completion_tokens": 10}
+    answer = {"choices": [{"message": {"content": "hi"}}], "usage": usage} | ({"model": answers} if answers else {})
+    edge.stub.behave = Behaviour(raw=[json.dumps(answer).encode()], content_type="application/json")
+    async with edge.post("/openai/v1/chat/completions", {"model": asked, "messages": ASKED}) as got:
+        assert got.status == 200
+    [call] = await edge.wait_for_calls(1)
+    assert (call.model, call.answered_model) == told
+    assert call.cost_nano == cost_of(priced, 1_000, 10).nano

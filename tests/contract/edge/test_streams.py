@@ -47,7 +47,7 @@ async def test_a_frame_of_ten_megabytes_passes_unread(edge: EdgeSurface) -> None
     usage = b'data: {"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":9}}\n\n'
     edge.stub.behave = Behaviour(raw=[long, usage])
     async with edge.post(PATH, STREAM) as answer:
-        assert await answer.read() == long + usage
+        assert await answer.read() == long, "usage that nobody but the proxy asked for is taken out again"
     [call] = await edge.wait_for_calls(1)
     assert (call.tokens_in, call.tokens_out, call.usage) == (5, 9, UsageFrom.REPORTED), "what comes behind it counts"
 
@@ -60,18 +60,20 @@ async def test_a_frame_of_ten_megabytes_passes_unread(edge: EdgeSurface) -> None
         ({"stream_options": None}, {"include_usage": True}),
         ({"stream_options": {"include_obfuscation": False}}, {"include_usage": True, "include_obfuscation": False}),
         ({"stream_options": {"include_usage": False}}, {"include_usage": False}),
+        ({"stream_options": {"include_usage": True}}, {"include_usage": True}),
     ],
 )
 async def test_usage_is_asked_for(edge: EdgeSurface, more: dict[str, Any], sent: Any) -> None:
+    """And the chunk that tells it goes to those alone that asked."""
     async with edge.post(PATH, STREAM | more) as answer:
         body = await answer.read()
     [call] = edge.stub.calls
     assert call.json["stream_options"] == sent
     assert {name: call.json[name] for name in STREAM} == STREAM
     [told] = await edge.wait_for_calls(1)
-    asked = sent["include_usage"]
-    assert told.usage == (UsageFrom.REPORTED if asked else UsageFrom.ESTIMATED)
-    assert (b'"usage": {' in body) is asked
+    assert told.usage == (UsageFrom.REPORTED if sent["include_usage"] else UsageFrom.ESTIMATED)
+    assert (b'"usage": {' in body) is (more.get("stream_options") == {"include_usage": True})
+    assert body.endswith(b"data: [DONE]\n\n")
 
 
 async def test_what_comes_first_is_not_held_back(edge: EdgeSurface) -> None:

@@ -1,17 +1,31 @@
 """`budget_mode: strict` at the proxy: a reservation before each call, settled after; without an answer no call."""
 
 import asyncio
+import io
+import time
 from collections import Counter
+from typing import Any, cast
 
 import msgspec
 import openai
 import pytest
+from multidict import CIMultiDict
 
-from schemas.burn import Budget, Payload, Reserve, Settle, decode_payload
+from schemas.burn import Budget, Form, Payload, Reserve, Settle, decode_payload
 from schemas.commands import FaultBody
-from schemas.guardrail_policy import BudgetMode
+from schemas.guardrail_policy import (
+    BudgetMode,
+    Burst,
+    Cap,
+    DumbLoop,
+    FinancialLimits,
+    GuardrailPolicy,
+    Mode,
+    Period,
+)
 from schemas.records import Telemetry, Verdict
 from tests.support.edge_surface import KEY_ID, TOKEN, EdgeSurface
+from tests.support.guarded import NOON_MS, Guarded
 from tests.support.provider_stub import Behaviour
 
 PATH = "/openai/v1/chat/completions"
@@ -70,12 +84,58 @@ async def test_256_calls_at_once_on_a_budget_for_100(edge: EdgeSurface, owner: O
     assert owner.reserved == {} and len(owner.settled) == 100
 
 
+COMPLETIONS = "/openai/v1/completions"
+
+
+@pytest.mark.requirement("F54")
+@pytest.mark.parametrize(
+    ("path", "members"),
+    [
+        (PATH, {"max_tokens": 200_000}),
+        (PATH, {"max_tokens": 200_000, "max_output_tokens": 0}),
+        (PATH, {"max_tokens": 200_000, "max_completion_tokens": 1}),
+        (PATH, {"max_tokens": "200000"}),
+        (PATH, {"max_tokens": 2e5}),
+        (PATH, {"max_tokens": 50_000, "n": "4"}),
+        (COMPLETIONS, {"max_tokens": 50_000, "best_of": 4, "prompt": "hi"}),
+        (COMPLETIONS, {"max_tokens": 50_000, "prompt": ["a", "b", "c", "d"]}),
+    ],
+)
+async def test_30_calls_at_once_on_a_dollar(edge: EdgeSurface, path: str, members: dict[str, Any]) -> None:
+    """By the guardrails' own rules. Each call then writes all that it may: 200,000 tokens of gpt-4o-mini, 0.12 dollars;
+    of eight of them the dollar has room."""
+    off = {"dumb_loop": DumbLoop(mode=Mode.OFF), "burst": Burst(mode=Mode.OFF)}
+    limits = FinancialLimits(caps=[Cap(period=Period.DAY, hard_usd=1.0)])
+    owner = Guarded(GuardrailPolicy(budget_mode=BudgetMode.STRICT, financial_limits=limits, **off))
+
+    def decide(_record: Telemetry, payload: Payload) -> Verdict | None:
+        effects = owner.tell(cast(Form, payload), at_seconds=time.time() - NOON_MS / 1_000)
+        return None if effects.verdict is None else effects.verdict[1]
+
+    edge.log.decide = decide
+    edge.set_policy(budget_mode=BudgetMode.STRICT)
+    usage = {"prompt_tokens": 20, "completion_tokens": 200_000}
+    answer = _json({"choices": [{"message": {"content": "hi"}}], "usage": usage})
+    edge.stub.behave = Behaviour(wait_seconds=0.2, raw=[answer], content_type="application/json")
+
+    async def ask() -> int:
+        async with edge.post(path, {**BODY, "model": "gpt-4o-mini", **members}) as got:
+            await got.read()
+            return int(got.status)
+
+    statuses = Counter(await asyncio.gather(*(ask() for _ in range(30))))
+    assert statuses == {200: 8, 429: 22}
+    await edge.wait_for_calls(8)
+    account = owner.account(at_seconds=time.time() - NOON_MS / 1_000)
+    assert (account.reservations, account.day_nano) == (0, 8 * 120_003_000)
+
+
 async def test_what_is_reserved_is_the_worst_that_the_call_may_cost(edge: EdgeSurface, owner: Owner) -> None:
     async with edge.post(PATH, BODY, **{"AtlasBurn-Project": "search"}) as answer:
         assert answer.status == 200
     reserve = next(p for p in map(decode_payload, edge.log.records) if isinstance(p, Reserve))
-    # "hi" is 1 token at 2.50, 12 tokens at 10 dollars a million
-    assert reserve.cost_nano == 2_500 + 12 * 10_000
+    # a token a byte of the body at 2.50, 12 tokens at 10 dollars a million
+    assert reserve.cost_nano == len(edge.stub.calls[0].body) * 2_500 + 12 * 10_000
     assert (reserve.project, reserve.model, reserve.key_id) == ("search", "gpt-4o", KEY_ID)
     [call] = await edge.wait_for_calls(1)
     assert owner.settled[0].id == reserve.id == call.event_id
@@ -127,3 +187,52 @@ async def test_a_call_that_failed_gives_its_reservation_back(edge: EdgeSurface, 
         assert answer.status == 500
     [call] = await edge.wait_for_calls(1)
     assert (owner.reserved, call.cost_nano) == ({}, 0)
+
+
+@pytest.mark.requirement("F54")
+@pytest.mark.parametrize(
+    ("path", "body", "headers", "status"),
+    [
+        (PATH, b"\x1f\x8b as it is", ["gzip"], 415),
+        (PATH, b"\x1f\x8b as it is", ["identity, gzip"], 415),
+        (PATH, b"{not json", [], 400),
+        ("/anthropic/v1/messages", b"{not json", [], 400),
+        ("/gemini/v1beta/models/g-2:generateContent", b"[]", [], 400),
+        ("/openai/v1/responses", b'{"model":"gpt-4o","input":"hi","background":true}', [], 400),
+        ("/openai/v1/images/generations", b'{"model":"gpt-image-1","prompt":"a cat"}', [], 403),
+        ("/openai/v1/batches", b"{}", [], 403),
+        ("/anthropic/v1/messages/batches", b"{}", [], 403),
+    ],
+)
+async def test_what_cant_be_priced_is_not_sent(
+    edge: EdgeSurface, owner: Owner, path: str, body: bytes, headers: list[str], status: int
+) -> None:
+    """In the provider's own error form, with what to do instead."""
+    sent = [("AtlasBurn-API-Key", TOKEN), *(("Content-Encoding", coding) for coding in headers)]
+    async with edge.client.post(edge.url + path, data=body, headers=CIMultiDict(sent)) as answer:
+        told = await answer.json()
+        assert (answer.status, told["_atlasburn"]["reason"]) == (status, "cost_unreadable")
+    assert "budget is strict" in told["error"]["message"]
+    assert told.get("type") == ("error" if "anthropic" in path else None)
+    assert edge.stub.calls == [] and owner.reserved == {}
+
+
+async def test_a_body_of_any_length_is_read_before_it_is_priced(edge: EdgeSurface, owner: Owner) -> None:
+    """The limit stands behind an image of three megabytes."""
+    url = "data:image/png;base64," + "A" * 3 * 1024 * 1024
+    content = [{"type": "image_url", "image_url": {"url": url}}]
+    body = {"model": "gpt-4o", "messages": [{"role": "user", "content": content}], "max_tokens": 200_000}
+    text = io.BytesIO(_json(body))
+    async with edge.client.post(edge.url + PATH, data=text, headers=edge.headers) as answer:
+        assert answer.status == 200
+    reserve = next(p for p in map(decode_payload, edge.log.records) if isinstance(p, Reserve))
+    assert 200_000 * 10_000 < reserve.cost_nano < 210_000 * 10_000
+    assert edge.stub.calls[0].json == body
+
+
+async def test_what_is_free_needs_no_reservation(edge: EdgeSurface, owner: Owner) -> None:
+    owner.room = 0
+    edge.stub.behave = Behaviour(raw=[b"{}"], content_type="application/json")
+    async with edge.client.get(edge.url + "/openai/v1/models", headers=edge.headers) as answer:
+        assert answer.status == 200
+    assert edge.log.records == []

@@ -11,8 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import main
+from ingest_gateway.surfaces.burn.edge.endpoints import Dialect
 from ingest_gateway.surfaces.burn.edge.inspection import inspect
-from ingest_gateway.surfaces.burn.edge.providers import Dialect, Target
+from ingest_gateway.surfaces.burn.edge.providers import Target
 from ingest_gateway.surfaces.burn.forms import call_of, read_calls
 from schemas.burn import UsageFrom
 from schemas.entities import KeyKind

@@ -137,7 +137,11 @@ async def test_no_key_makes_a_stronger_one(gateway: Gateway) -> None:
         assert (refused.status, refused.code, refused.fields) == (403, "forbidden", fields)
     await make(gateway, "less", maker="limited", scopes=["events:write"], streams=["orders-prod"])
     strong = await make(gateway, "strong")
-    assert (await gateway.ask("POST", f"{PATH}/{strong['id']}/rotate", key="limited")).code == "forbidden"
+    await make(gateway, "admin", scopes=["admin"])
+    for name, code in (("limited", "key_not_found"), ("admin", "forbidden")):
+        assert (await gateway.ask("POST", f"{PATH}/{strong['id']}/rotate", key=name)).code == code
+        assert (await gateway.ask("DELETE", f"{PATH}/{strong['id']}", key=name)).code == code
+    assert (await gateway.ask("GET", STREAMS, key="strong")).status == 200
     assert (await gateway.ask("POST", f"{PATH}/{limited['id']}/rotate", key="limited")).status == 201
 
 

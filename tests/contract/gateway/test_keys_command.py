@@ -68,8 +68,8 @@ async def test_keys_of_other_surfaces(gateway: Gateway, kind: str, stored: KeyKi
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["revoke", "key_nowhere"], "There is no key key_nowhere"),
-        (["rotate", "key_nowhere"], "There is no key key_nowhere"),
+        (["revoke", "key_nowhere"], "There is no key with this id"),
+        (["rotate", "key_nowhere"], "There is no key with this id"),
         (["create", "--name", "x", "--kind", "publishable"], "must name the streams"),
         (["create", "--name", "x", "--allowed-ip", "10.0.0.1/8"], "--allowed-ip"),
         (["create", "--name", "x", "--stream", "No"], "--stream"),

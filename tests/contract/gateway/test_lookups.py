@@ -86,6 +86,17 @@ async def test_an_id_that_lost_its_key_names_the_original(gateway: Gateway) -> N
     assert conflict.json["error"]["details"] == {"original_event_id": EVENT_ID}
 
 
+@pytest.mark.requirement("A3", "A7")
+async def test_the_original_is_named_to_keys_that_can_see_it(gateway: Gateway) -> None:
+    place = stream_topic(gateway.workspace, "live", "orders-prod"), 1, 0
+    conflict = an_event(gateway, place, event_id=OTHER_ID, outcome="conflict", original_id=EVENT_ID)
+    write(gateway, an_event(gateway), conflict)
+    for streams, code in ((["orders-prod"], "duplicate_event"), (["another-one"], "event_not_found")):
+        made = await gateway.ask("POST", "/v1/keys", {"name": "limited", "streams": streams})
+        gateway.keys["limited"] = made.json["secret"]
+        assert (await get(gateway, OTHER_ID, key="limited")).code == code, streams
+
+
 AVRO = EVENT.encode({"type": "order.fulfilled", "occurred_at": "2026-05-18T16:22:11+02:00", "data": DATA})
 
 

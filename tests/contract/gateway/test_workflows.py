@@ -40,6 +40,15 @@ async def test_a_workflow_is_made_shown_listed_and_deleted(gateway: Gateway) -> 
     assert (await gateway.ask("DELETE", f"{PATH}/wf_billing")).code == "workflow_not_found"
 
 
+@pytest.mark.requirement("S15")
+async def test_a_name_that_is_a_formula_or_html_comes_back_as_it_was_and_is_no_page(gateway: Gateway) -> None:
+    name = "=cmd|' /C calc'!A0<script>alert(1)</script>"
+    made = await gateway.ask("POST", PATH, BILLING | {"name": name})
+    shown = await gateway.ask("GET", f"{PATH}/wf_billing")
+    assert (made.json["name"], shown.json["name"]) == (name, name)
+    assert {answer.headers["Content-Type"].partition(";")[0] for answer in (made, shown)} == {"application/json"}
+
+
 async def test_a_topic_is_made_for_a_workflow_of_its_kind(gateway: Gateway) -> None:
     topic = f"routes.{gateway.workspace}.live.orders"
     lake = {"id": "wf_lake", "kind": "kafka", "name": "Lake", "topic": topic}

@@ -7,7 +7,7 @@ import pytest
 from processors.projection.decide import project
 from processors.projection.retention import AGING
 from processors.projection.store import Store
-from schemas.burn import Ask, Calls, Form, ModelCall, Price, Reserve, Settle, UsageFrom, encode_payload
+from schemas.burn import Ask, Calls, Form, ModelCall, Price, Reserve, Settle, Source, UsageFrom, encode_payload
 from schemas.read_model import CallRow, model_calls
 from schemas.read_model.calls import CALLS_KEPT_DAYS
 from schemas.records import Telemetry
@@ -75,6 +75,18 @@ def test_each_call_that_was_told_of_or_settled_is_one_row_however_often_it_comes
     assert (mine.cost_nano, mine.user_id, mine.streamed, mine.usage) == (228_000, "u\ufffd1", 1, UsageFrom.ESTIMATED)
     assert (mine.log_offset, mine.at_ms, mine.tokens_in, mine.tokens_out) == (0, RECEIVED_MS, 1_200, 80)
     assert store.positions() == {("burn.telemetry", 1): 6}
+
+
+@pytest.mark.requirement("L2")
+def test_no_row_stands_in_the_place_of_another_sources(store: Store, database_url: str) -> None:
+    """Told by ingest before the edge proxy itself tells of its call: both are there."""
+    by_ingest = [a_call(event_id=name, cost_nano=0) for name in ("req_1", "edge:req_1", "otlp:t:s")]
+    claimed = [*by_ingest, a_call(event_id="otlp:t:s", source=Source.OTLP)]
+    made = a_call(event_id="req_1", source=Source.EDGE)
+    store.apply([project(told(Calls(calls=claimed), Settle(id="req_1", call=made)))])
+    rows = {row.id: row.cost_nano for row in shown(database_url)}
+    assert rows["edge:req_1"] == made.cost_nano
+    assert set(rows) == {"req_1", "ingest:edge:req_1", "ingest:otlp:t:s", "otlp:t:s", "edge:req_1"}
 
 
 @pytest.mark.requirement("F51")

@@ -26,7 +26,7 @@ def body(**changes: Any) -> bytes:
     return json.dumps({name: value for name, value in event.items() if value is not ABSENT}).encode()
 
 
-@pytest.mark.requirement("S-004", "S-009", "S-010", "S-011", "S-013", "W-042")
+@pytest.mark.requirement("S-004", "S-009", "S-010", "S-011", "S-013", "S-056", "W-042")
 async def test_an_event_is_published_and_its_answer_is_the_documents(spine: SpineSurface) -> None:
     answer = await spine.publish(body())
     assert answer.status == 201

@@ -30,7 +30,7 @@ async def query(spine: SpineSurface, parameters: str = "", key: str = "live") ->
     return answer.json
 
 
-@pytest.mark.requirement("S-015", "S-021", "S-022", "S-024")
+@pytest.mark.requirement("S-015", "S-021", "S-022", "S-023", "S-024")
 async def test_an_event_is_found_as_it_was_published(spine: SpineSurface) -> None:
     published = await publish(spine, "code.analysis.complete", correlationId="run-gh-001", orgId=ORG, tags=["a"])
     assert await query(spine) == {

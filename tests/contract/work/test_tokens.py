@@ -7,7 +7,7 @@ from tests.support.work_installation import WorkSurface
 NEW = {"name": "Reporting", "scopes": ["tasks:read"]}
 
 
-@pytest.mark.requirement("W-010", "W-011", "W-013", "W-015", "W-018")
+@pytest.mark.requirement("W-010", "W-011", "W-013", "W-015", "W-018", "W-017")
 async def test_a_token_from_its_making_to_its_end(work: WorkSurface) -> None:
     minted = await work.ask("POST", "/v1/tokens", NEW, key="session")
     assert minted.status == 201 and minted.headers["Cache-Control"] == "no-store"

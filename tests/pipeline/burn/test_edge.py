@@ -1,6 +1,7 @@
 """The edge proxy as gateway processes run it, with the real owner of flags and budgets behind them."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -18,7 +19,6 @@ from tests.support.until import until
 
 PATH = "/openai/v1/chat/completions"
 COST_USD = 0.0001425  # of the stub's answer by gpt-4o's rates: 7 × 2.50 + 4 × 1.25 + 12 × 10 dollars a million
-LONG = "h" * 36  # 9 tokens at 2.50 and 12 at 10: what is set aside is exactly what the call then costs
 WAIT = aiohttp.ClientTimeout(total=60)
 
 
@@ -49,6 +49,16 @@ class Gateway(GatewayProcess):
 
 def body(text: str = "hi", **more: Any) -> dict[str, Any]:
     return {"model": "gpt-4o", "messages": [{"role": "user", "content": text}], "max_tokens": 12, **more}
+
+
+# a token for each byte of the body at 2.50, and 12 at 10 dollars a million: what is set aside for a call
+WORST_TOKENS_IN = len(json.dumps(body()))
+WORST_USD = (WORST_TOKENS_IN * 2.5 + 12 * 10) / 1_000_000
+
+
+def told(tokens_in: int, tokens_out: int) -> bytes:
+    usage = {"prompt_tokens": tokens_in, "completion_tokens": tokens_out}
+    return json.dumps({"choices": [{"message": {"content": "hi"}}], "usage": usage}).encode()
 
 
 async def ask(organization: Organization, gateway: Gateway, text: str = "hi") -> int:
@@ -117,13 +127,14 @@ async def test_the_fourth_identical_call_is_the_last(
 async def test_256_calls_at_once_on_a_strict_budget_for_100(
     installation: Installation, organization: Organization, stub: ProviderStub, tmp_path: Path
 ) -> None:
-    """Over two gateways: exactly 100 go upstream, and what was spent is what they cost."""
-    caps = [{"period": "day", "hard_usd": 100.5 * COST_USD}]
+    """Over two gateways: exactly 100 go upstream, and what was spent is what they cost: as much as was set aside."""
+    caps = [{"period": "day", "hard_usd": 100.5 * WORST_USD}]
     off = {"mode": "off"}
     await set_policy(
         organization, budget_mode="strict", financial_limits={"caps": caps}, dumb_loop=off, burst=off, ping_pong=off
     )
-    stub.behave = Behaviour(wait_seconds=1.0)
+    most = Behaviour(wait_seconds=1.0, raw=[told(WORST_TOKENS_IN, 12)], content_type="application/json")
+    stub.behave = most
     gateways = [Gateway(installation, tmp_path / str(number), stub) for number in range(2)]
     for gateway in gateways:
         gateway.set(ATLAS_VERDICT_TIMEOUT_SECONDS="30")
@@ -131,15 +142,60 @@ async def test_256_calls_at_once_on_a_strict_budget_for_100(
     try:
         for gateway in gateways:
             await asyncio.to_thread(gateway.wait_until_ready)
-        statuses = Counter(await asyncio.gather(*(ask(organization, gateways[n % 2], LONG) for n in range(256))))
+        statuses = Counter(await asyncio.gather(*(ask(organization, gateways[n % 2]) for n in range(256))))
         assert statuses == {200: 100, 429: 156}
         assert len(stub.calls) == 100
         await comes(lambda: reservations(organization), 0)
-        told = await account(organization)
-        assert round(told["spend"]["day_usd"], 7) == round(100 * COST_USD, 7)
+        spend = (await account(organization))["spend"]
+        assert round(spend["day_usd"], 7) == round(100 * WORST_USD, 7)
     finally:
         for gateway in gateways:
             gateway.kill()
+
+
+COMPLETIONS = "/openai/v1/completions"
+TALKED_DOWN = [
+    (PATH, {"max_tokens": 200_000, "max_output_tokens": 0}),
+    (PATH, {"max_tokens": 200_000, "max_completion_tokens": 1}),
+    (PATH, {"max_tokens": "200000"}),
+    (PATH, {"max_tokens": 2e5}),
+    (PATH, {"max_tokens": 50_000, "n": "4"}),
+    (COMPLETIONS, {"max_tokens": 50_000, "best_of": 4, "prompt": "hi"}),
+    (COMPLETIONS, {"max_tokens": 50_000, "prompt": ["a", "b", "c", "d"]}),
+]
+
+
+@pytest.mark.requirement("F54")
+async def test_30_calls_at_once_on_a_strict_budget_of_a_dollar(
+    installation: Installation, organization: Organization, stub: ProviderStub, tmp_path: Path
+) -> None:
+    """Whatever way their limits are written, of which each call then uses all: 200,000 tokens, 0.12 dollars."""
+    off = {"mode": "off"}
+    caps = [{"period": "day", "hard_usd": 1.0}]
+    layers = {"dumb_loop": off, "burst": off, "ping_pong": off, "retry_cascade": off}
+    await set_policy(organization, budget_mode="strict", financial_limits={"caps": caps}, **layers)
+    stub.behave = Behaviour(wait_seconds=0.5, raw=[told(20, 200_000)], content_type="application/json")
+    gateway = Gateway(installation, tmp_path / "gateway", stub)
+    gateway.set(ATLAS_VERDICT_TIMEOUT_SECONDS="30")
+    gateway.start_until_ready()
+
+    async def ask_for_much(number: int) -> int:
+        path, members = TALKED_DOWN[number % len(TALKED_DOWN)]
+        asked = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}], **members}
+        async with organization.session.post(
+            gateway.edge + path, json=asked, headers={"AtlasBurn-API-Key": organization.key}, timeout=WAIT
+        ) as answer:
+            await answer.read()
+            return int(answer.status)
+
+    try:
+        statuses = Counter(await asyncio.gather(*(ask_for_much(number) for number in range(30))))
+        await comes(lambda: reservations(organization), 0)
+        spent_usd = (await account(organization))["spend"]["day_usd"]
+    finally:
+        gateway.kill()
+    assert set(statuses) == {200, 429} and statuses[200] == len(stub.calls)
+    assert 0.12 <= spent_usd <= 1.0, statuses
 
 
 @pytest.mark.requirement("F54")
@@ -147,24 +203,24 @@ async def test_a_gateway_killed_in_the_middle_leaks_nothing(
     installation: Installation, organization: Organization, stub: ProviderStub, tmp_path: Path
 ) -> None:
     """What it had set aside lapses; then the budget has all its room again."""
-    caps = [{"period": "day", "hard_usd": 10.5 * COST_USD}]
+    caps = [{"period": "day", "hard_usd": 10.5 * WORST_USD}]
     off = {"mode": "off"}
     await set_policy(organization, budget_mode="strict", financial_limits={"caps": caps}, dumb_loop=off, burst=off)
     stub.behave = Behaviour(wait_seconds=60)
     gateway = Gateway(installation, tmp_path / "gateway", stub, ATLAS_EDGE_TIMEOUT_SECONDS="3")
     gateway.set(ATLAS_VERDICT_TIMEOUT_SECONDS="30")
     gateway.start_until_ready()
-    running = [asyncio.create_task(ask(organization, gateway, LONG)) for _ in range(10)]
+    running = [asyncio.create_task(ask(organization, gateway)) for _ in range(10)]
     try:
         await until(lambda: len(stub.calls) == 10)
-        assert await ask(organization, gateway, LONG) == 429, "the budget is full of calls under way"
+        assert await ask(organization, gateway) == 429, "the budget is full of calls under way"
         gateway.kill()
         await asyncio.gather(*running, return_exceptions=True)
         stub.behave = Behaviour()
         gateway.start_until_ready()
-        await comes(lambda: ask(organization, gateway, LONG), 200)
-        told = await account(organization)
-        assert told["spend"]["day_usd"] <= 2 * COST_USD, "calls that nobody settled are not counted"
+        await comes(lambda: ask(organization, gateway), 200)
+        spend = (await account(organization))["spend"]
+        assert spend["day_usd"] <= 2 * COST_USD, "calls that nobody settled are not counted"
     finally:
         gateway.kill()
 

@@ -39,7 +39,9 @@ def example(**changes: Any) -> dict[str, Any]:
     return event | changes
 
 
-@pytest.mark.requirement("B-002", "B-004", "B-015", "B-016", "B-023", "B-028", "B-030", "B-050", "B-053", "B-083")
+@pytest.mark.requirement(
+    "B-002", "B-004", "B-015", "B-016", "B-023", "B-028", "B-030", "B-050", "B-053", "B-054", "B-083"
+)
 async def test_the_fourth_identical_call_suspends_everywhere_until_it_is_resumed(organization: Organization) -> None:
     told = [await organization.ingest(example()) for _ in range(4)]
     assert told == [{"accepted": 1, "rejected": 0, "guardrail_status": status} for status in ["ok"] * 3 + ["suspended"]]

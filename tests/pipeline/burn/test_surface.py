@@ -218,7 +218,7 @@ async def test_a_policy_is_tried_on_what_was(
     assert (refused.exit_code, "repeat" in refused.output) == (1, True)
 
 
-@pytest.mark.requirement("B-055")
+@pytest.mark.requirement("B-054", "B-055")
 async def test_pages_of_the_ledger(organization: Organization) -> None:
     policy = {"financial_limits": {"caps": [{"period": "day", "soft_usd": 10}, {"period": "month", "soft_usd": 10}]}}
     assert (await organization.ask("PUT", "/api/guardrails/policy", policy)).status == 200

@@ -235,3 +235,46 @@ def test_a_second_worker_takes_its_share_and_nothing_is_lost(start: Start, tenan
     assert first.stop() == 0
     outcomes = tenant.outcomes_of([*deliveries, *late])
     assert {outcome.status for made in outcomes.values() for outcome in made} == {"delivered"}
+
+
+@pytest.mark.requirement("F47", "F43")
+def test_while_it_cannot_be_found_out_whether_workflows_are_gone_their_deliveries_wait_and_hold_up_nobody(
+    start: Start, tenant: Tenant, receiver: Receiver, tmp_path: Path
+) -> None:
+    """More deleted workflows than attempts may run at once to endpoints of which nothing is known yet."""
+    away = tmp_path / "control-is-away"
+    retried = tenant.workflow("wf_retried", receiver.url + "/retried")
+    receiver.script("/retried", answer(503))
+    tenant.workflow("wf_new", receiver.url + "/new")
+    process = start(PYTHONPATH=ends_told_without(away), ATLAS_RETRY_LADDER="events:300ms")
+    failing = tenant.deliver("wf_retried", 1, partition=2)
+    receiver.wait_for(1)
+    away.touch()
+    tenant.delete(retried)
+    gone = tenant.deliver_to_each([f"wf_gone_{number}" for number in range(800)], partition=3)
+    live = tenant.deliver("wf_new", 1, partition=3)
+    [delivered] = tenant.outcomes_of(live)[live[0].delivery_id]
+    assert delivered.status == "delivered"
+    assert len(tenant.outcomes()) == 2, "nobody said of any other that it is gone"
+    away.unlink()
+    ended = tenant.ended([*gone, *failing])
+    assert {made[-1].error_code for made in ended.values()} == {"endpoint_disabled"}
+    assert [one.attempt for one in ended[failing[0].delivery_id]] == [1, 2]
+    assert process.metric("atlas_delivery_running") == 0
+
+
+def ends_told_without(away: Path) -> str:
+    """A directory for PYTHONPATH: while the file is there, the broker does not say where `control` ends."""
+    directory = away.parent / "without-ends"
+    directory.mkdir()
+    lines = (
+        "import os, confluent_kafka, operations.control_reader as control",
+        "real = control.ControlReader._ends",
+        "def ends(self):",
+        f"    if os.path.exists({str(away)!r}):",
+        "        raise confluent_kafka.KafkaException(confluent_kafka.KafkaError(-185))",
+        "    return real(self)",
+        "control.ControlReader._ends = ends",
+    )
+    (directory / "sitecustomize.py").write_text("\n".join(lines))
+    return str(directory)

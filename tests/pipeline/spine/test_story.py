@@ -33,7 +33,7 @@ async def matched(spine: Spine, kind: str, count: int) -> Any:
         assert time.monotonic() < deadline, published
 
 
-@pytest.mark.requirement("S-004", "S-010", "S-026", "S-034", "S-035", "S-055", "X-03", "X-08")
+@pytest.mark.requirement("S-004", "S-010", "S-026", "S-023", "S-034", "S-035", "S-055", "X-03", "X-08")
 async def test_a_subscription_gets_what_matches_signed_as_the_document_says(spine: Spine, receiver: Receiver) -> None:
     receiver.script("/hook", answer(503), answer(200))
     subscription = await spine.subscribe(receiver.url + "/hook", "code.*", secret=SECRET)

@@ -16,6 +16,8 @@ INSPECTED_BYTES_MAX = 2 * 1024 * 1024
 BODY_BYTES_MAX = 34 * 1024 * 1024
 PIECE_BYTES = 64 * 1024
 BODY_SECONDS = 60.0
+PARSED_HERE_BYTES = 128 * 1024
+"""A longer body is parsed in a thread: others need not wait."""
 
 
 class Held(NamedTuple):
@@ -26,9 +28,10 @@ class Held(NamedTuple):
     rest: AsyncIterator[bytes] | None = None
 
 
-async def hold(request: web.BaseRequest) -> Held:
-    """Refused: too large (413), too slow (408), cut short (400)."""
-    coded = request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity"
+async def hold(request: web.BaseRequest, *, whole: bool = False) -> Held:
+    """`whole`: however long it is, for who must read all of it. Refused: too large (413), too slow (408), cut short
+    (400)."""
+    coded = _is_coded(request)
     stream = request.content
     if stream.is_eof() and stream.exception() is None and hdrs.EXPECT not in request.headers:
         return Held(stream.read_nowait(), coded)  # it came with the head, as most do
@@ -38,9 +41,15 @@ async def hold(request: web.BaseRequest) -> Held:
     held = bytearray()
     async for chunk in chunks:
         held += chunk
-        if len(held) > INSPECTED_BYTES_MAX:
+        if len(held) > INSPECTED_BYTES_MAX and not whole:
             return Held(bytes(held), coded, chunks)
     return Held(bytes(held), coded)
+
+
+def _is_coded(request: web.BaseRequest) -> bool:
+    """By any of the headers: providers read them as one list (RFC 9110, 5.3)."""
+    codings = ",".join(request.headers.getall(hdrs.CONTENT_ENCODING, ())).lower().split(",")
+    return any(coding.strip() not in ("", "identity") for coding in codings)
 
 
 async def in_pieces(body: bytes, rest: AsyncIterator[bytes] | None) -> AsyncIterator[bytes]:

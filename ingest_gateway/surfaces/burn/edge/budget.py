@@ -1,4 +1,4 @@
-"""Strict budgets: a call's worst cost is set aside before it is made, or it is not made (FEATURES, ask 1; F54).
+"""Strict budgets: a call's worst cost (worst_cost.py) is set aside before it is made, or it is not made (F54).
 
 The budget's owner decides (`reserve` on burn.telemetry); no gateway counts anything. After the call `settle` puts the
 real cost in the reservation's place; one whose gateway died lapses by the log's time. Where nobody decides in time
@@ -6,19 +6,21 @@ there is no call (503): an organization that chose strict chose that (DECISIONS,
 """
 
 import asyncio
+import functools
 
 from ingest_gateway.http.faults import Fault, FaultKind
 from ingest_gateway.log.event_log import LogBusy, LogUnavailable
 from ingest_gateway.log.telemetry import TelemetryClient, Teller
 from ingest_gateway.log.verdicts import VerdictLate
-from ingest_gateway.surfaces.burn.edge.inspection import Inspected, estimate_tokens
+from ingest_gateway.surfaces.burn.edge.bodies import PARSED_HERE_BYTES, Held
+from ingest_gateway.surfaces.burn.edge.endpoints import Dialect
+from ingest_gateway.surfaces.burn.edge.inspection import Inspected
+from ingest_gateway.surfaces.burn.edge.providers import Target
+from ingest_gateway.surfaces.burn.edge.worst_cost import Unpriceable, worst_cost_nano
 from schemas.burn import RESERVED_SECONDS_MAX, Reserve, Settle
 from schemas.commands import DONE, decode_fault
-from schemas.prices import cost_of
 from schemas.records import Verdict
 
-TOKENS_OUT_ASSUMED = 4_096
-"""Of a caller that sets no limit."""
 BUDGET_UNAVAILABLE = Fault(
     FaultKind.UNAVAILABLE,
     "budget_unavailable",
@@ -26,15 +28,51 @@ BUDGET_UNAVAILABLE = Fault(
     headers={"Retry-After": "1"},
 )
 
+UNREADABLE = Fault(
+    FaultKind.FORBIDDEN,
+    "cost_unreadable",
+    "The proxy can't read what this endpoint costs, so it does not forward it; ATLAS_EDGE_FORWARD_UNREADABLE=on does.",
+)
+UNREADABLE_UNDER_STRICT = Fault(
+    FaultKind.FORBIDDEN,
+    "cost_unreadable",
+    "The organization's budget is strict, and the proxy can't read what this endpoint costs: call the provider itself, "
+    "or set budget_mode to open.",
+)
+CODED_UNDER_STRICT = Fault(
+    FaultKind.UNSUPPORTED_MEDIA_TYPE,
+    "cost_unreadable",
+    "The organization's budget is strict, so the proxy must read the body: send it without Content-Encoding.",
+)
+UNPRICEABLE = Fault(
+    FaultKind.MALFORMED_REQUEST,
+    "cost_unreadable",
+    "The organization's budget is strict, so a call that can't be priced is not sent.",
+)
+
 
 class OverBudget(Exception):
     """The owner refused; the message is its own."""
 
 
-def worst_cost_nano(asked: Inspected) -> int:
-    """Billionths of a dollar: the prompt as estimated, and all that the model may write."""
-    tokens_out = TOKENS_OUT_ASSUMED if asked.tokens_out_max is None else asked.tokens_out_max
-    return cost_of(asked.model, estimate_tokens(asked.prompt_characters), tokens_out).nano
+def refuse_unreadable(*, is_strict: bool, is_allowed: bool) -> None:
+    """Of an endpoint whose cost nobody can read. Raises Refused, unless the installation forwards such calls (the
+    setting says so: `is_allowed`) and the organization's budget is not strict."""
+    if is_strict:
+        raise UNREADABLE_UNDER_STRICT.refused()
+    if not is_allowed:
+        raise UNREADABLE.refused()
+
+
+async def worst_cost_of(held: Held, target: Target, dialect: Dialect) -> int:
+    """Of a call whose body is held whole. Raises Refused: under a strict budget only what can be priced is sent."""
+    if held.coded:
+        raise CODED_UNDER_STRICT.refused()
+    price = functools.partial(worst_cost_nano, held.body, target, dialect)
+    try:
+        return await asyncio.to_thread(price) if len(held.body) > PARSED_HERE_BYTES else price()
+    except Unpriceable as why:
+        raise UNPRICEABLE.refused(f"{why} {UNPRICEABLE.message}") from None
 
 
 class Budgets:
@@ -72,10 +110,12 @@ class Budgets:
         except (LogBusy, LogUnavailable, VerdictLate):
             return
 
-    def wanted(self, reservation: str, asked: Inspected, key_id: str, labels: dict[str, str]) -> Reserve:
+    def wanted(
+        self, reservation: str, cost_nano: int, asked: Inspected, key_id: str, labels: dict[str, str]
+    ) -> Reserve:
         return Reserve(
             id=reservation,
-            cost_nano=worst_cost_nano(asked),
+            cost_nano=cost_nano,
             ttl_seconds=self._hold_seconds,
             key_id=key_id,
             project=labels.get("project", ""),

@@ -4,14 +4,18 @@ import time
 from dataclasses import dataclass, field
 from functools import cache
 
+from multidict import CIMultiDict
+
 from ingest_gateway import metrics
-from ingest_gateway.surfaces.burn.edge.inspection import Inspected, estimate_tokens
+from ingest_gateway.surfaces.burn.edge.endpoints import Kind
+from ingest_gateway.surfaces.burn.edge.errors_inside import ErrorWatch
+from ingest_gateway.surfaces.burn.edge.inspection import MODEL_CHARACTERS_MAX, Inspected, estimate_tokens
 from ingest_gateway.surfaces.burn.edge.providers import Provider, Target
 from ingest_gateway.surfaces.burn.edge.telemetry import Caller
 from ingest_gateway.surfaces.burn.edge.usage import BodyReader, StreamReader, Usage
 from schemas.burn import ModelCall, Price, Source, UsageFrom
 from schemas.guardrail_policy import NANO_PER_USD, Guarded, Scope
-from schemas.prices import Cost, cost_of
+from schemas.prices import Cost, cost_of, rates_of
 
 _first_byte = cache(metrics.EDGE_FIRST_BYTE_SECONDS.labels)
 _NO_USAGE = metrics.EDGE_USAGE.labels("none")
@@ -38,8 +42,9 @@ Reader = StreamReader | BodyReader | LengthReader
 
 @dataclass(slots=True)
 class ProxiedCall:
-    """`status`: the provider's, or ours where it gave none (not `answered`). `reader`: of a good answer that
-    has begun."""
+    """`headers`: what goes on of the head. `status`: the provider's, or ours where it gave none (not `answered`).
+    `reader`, `errors`: of a good answer that has begun; one that tells of an error inside has that error's status in
+    the end (errors_inside.py)."""
 
     id: str
     provider: Provider
@@ -48,10 +53,12 @@ class ProxiedCall:
     asked: Inspected
     labels: dict[str, str]
     retries: int | None
+    headers: CIMultiDict[str]
     started_ns: int = field(default_factory=time.monotonic_ns)
     ts_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
     status: int = CLIENT_LEFT
     reader: Reader | None = None
+    errors: ErrorWatch | None = None
     reservation: str = ""
     answered: bool = False
 
@@ -67,22 +74,37 @@ class ProxiedCall:
         return [Guarded(scope, name) for scope, name in named if name]
 
     def begin_answer(self, status: int, content_type: str, coded: bool) -> None:
-        """An error's answer costs nothing."""
+        """An error's answer costs nothing, nor does one of a free endpoint."""
         self.status, self.answered = status, True
         _first_byte(self.provider.name).observe((time.monotonic_ns() - self.started_ns) / 1_000_000_000)
-        if status >= 400:
+        if status >= 400 or self.target.kind is Kind.FREE:
             return
         if coded:
             self.reader = LengthReader()
-        elif content_type == "text/event-stream":
+            return
+        streams = content_type == "text/event-stream"
+        self.errors = ErrorWatch(streams=streams)
+        if streams:
             self.reader = StreamReader()
         else:
             self.reader = BodyReader() if content_type.endswith("json") else LengthReader()
 
+    def feed(self, piece: bytes) -> None:
+        """A piece of the answer, as the provider sent it."""
+        if self.reader is not None:
+            self.reader.feed(piece)
+        if self.errors is not None:
+            self.errors.feed(piece)
+
     def told(self) -> ModelCall:
+        failed = None if self.errors is None else self.errors.status
+        if failed is not None:
+            self.status = failed
+            self.reader = self.reader if self._wrote_something() else None
         usage, usage_from = self._usage()
-        model = self.asked.model or usage.model
-        cost = self._cost(model, usage)
+        answered = usage.model[:MODEL_CHARACTERS_MAX]
+        model = self.asked.model or answered
+        cost = self._cost(answered if rates_of(answered) is not None else model, usage)
         return ModelCall(
             ts_ms=self.ts_ms,
             provider=self.provider.name,
@@ -102,6 +124,7 @@ class ProxiedCall:
             price=cost.price,
             usage=usage_from,
             source=Source.EDGE,
+            answered_model="" if answered == model else answered,
             **self.labels,
         )
 
@@ -119,6 +142,13 @@ class ProxiedCall:
             return Usage(0, 0), UsageFrom.REPORTED
         _USAGE[came].inc()
         return usage, came
+
+    def _wrote_something(self) -> bool:
+        """Whether an answer that holds an error told its usage, or had written anything by then."""
+        if self.reader is None or isinstance(self.reader, LengthReader):
+            return False
+        usage = self.reader.usage(0)
+        return bool(usage.tokens_in or usage.tokens_out or usage.cost_usd)
 
     @staticmethod
     def _cost(model: str, usage: Usage) -> Cost:

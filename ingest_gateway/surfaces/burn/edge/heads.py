@@ -2,7 +2,12 @@
 
 The caller's provider credential (`Authorization`, `x-api-key`, `x-goog-api-key`, `?key=`) goes on untouched and is
 neither logged nor kept (B-045, B-056, RELIABILITY L4). Answers are asked for without a content coding, as usage is read
-from them on their way. Pure.
+from them on their way.
+
+aiohttp reads header values as UTF-8 and keeps other bytes as lone surrogates, which neither its writer nor MessagePack
+writes: its C writer leaves them out without a word (aiohttp 3.14, `_http_writer.pyx`). So a value that goes on to a
+provider must be UTF-8 or the call is refused (`unsendable`); one that is only recorded, or comes from a provider, is
+read as Latin-1 where it isn't (`text_of`). Pure.
 """
 
 from collections.abc import Iterable, Mapping
@@ -40,8 +45,28 @@ def answer_headers(received: Iterable[tuple[str, str]], connection: Iterable[str
     for name, value in received:
         lower = name.lower()
         if lower not in _NOT_RETURNED and lower not in named and not lower.startswith("x-atlasburn-"):
-            kept.add(name, value)
+            kept.add(name, text_of(value))
     return kept
+
+
+def text_of(value: str) -> str:
+    """A header's value as text without surrogates: its bytes as UTF-8 where they are that, else as Latin-1."""
+    if value.isascii() or _is_utf8(value):
+        return value
+    return value.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def unsendable(headers: CIMultiDict[str]) -> str | None:
+    """The name of a header whose value holds bytes that are not UTF-8; None where all can be written as they came."""
+    return next((name for name, value in headers.items() if not (value.isascii() or _is_utf8(value))), None)
+
+
+def _is_utf8(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _named(connection: Iterable[str]) -> frozenset[str]:
@@ -50,8 +75,8 @@ def _named(connection: Iterable[str]) -> frozenset[str]:
 
 def labels(headers: Mapping[str, str]) -> dict[str, str]:
     """What the caller says of the call for its telemetry, by `AtlasBurn-…` headers; the SDKs count their retries."""
-    found = {field: headers[name][:LABEL_CHARACTERS_MAX] for name, field in _LABELS.items() if name in headers}
-    if "trace_id" not in found and (parent := headers.get("traceparent", "").split("-"))[1:2]:
+    found = {field: text_of(headers[name])[:LABEL_CHARACTERS_MAX] for name, field in _LABELS.items() if name in headers}
+    if "trace_id" not in found and (parent := text_of(headers.get("traceparent", "")).split("-"))[1:2]:
         found["trace_id"] = parent[1][:LABEL_CHARACTERS_MAX]
     return found
 

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ingest_gateway.surfaces.burn.edge.providers import Dialect, Target
+from ingest_gateway.surfaces.burn.edge.endpoints import Dialect
+from ingest_gateway.surfaces.burn.edge.providers import Target
 from schemas.fingerprints import PREFIX, fingerprint
 from schemas.strict_json import JsonFault
 
@@ -28,21 +29,16 @@ ABSENT = msgspec.Raw()
 
 
 class Inspected(NamedTuple):
-    """`body` is what goes on. `prompt_characters`: of its text, without images and the like; `tokens_out_max`: what
-    the caller allows the model to write, if it says."""
+    """`body` is what goes on; `as_sent`: what the caller sent, where the proxy asks for usage in its stead.
+    `prompt_characters`: of its text, without images and the like."""
 
     body: bytes
     model: str
     fingerprint: str
     streams: bool = False
     prompt_characters: int = 0
-    tokens_out_max: int | None = None
     understood: bool = True
-
-
-class _Generation(msgspec.Struct):
-    maxOutputTokens: int | None = None
-    candidateCount: int | None = None
+    as_sent: bytes | None = None
 
 
 class _Asked(msgspec.Struct):
@@ -61,32 +57,30 @@ class _Asked(msgspec.Struct):
     system_instruction: msgspec.Raw = ABSENT
     functions: msgspec.Raw = ABSENT
     tools: msgspec.Raw = ABSENT
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
-    max_output_tokens: int | None = None
-    n: int | None = None
-    generationConfig: _Generation | None = None
+    content: msgspec.Raw = ABSENT
+    requests: msgspec.Raw = ABSENT
 
 
 _DECODER = msgspec.json.Decoder(_Asked)
 _PROMPTS = (
     *("messages", "prompt", "input", "contents", "tools", "functions"),
-    *("system", "instructions", "systemInstruction", "system_instruction"),
+    *("system", "instructions", "systemInstruction", "system_instruction", "content", "requests"),
 )
 
 
-def inspect(body: bytes, target: Target, dialect: Dialect) -> Inspected:
-    """Of a whole body."""
+def inspect(body: bytes, target: Target, dialect: Dialect, *, ask_usage: bool = True) -> Inspected:
+    """Of a whole body. `ask_usage`: whether streams that don't tell their usage unasked are asked for it."""
     try:
         asked = _DECODER.decode(body)
         model = (target.model or asked.model)[:MODEL_CHARACTERS_MAX]
+        asking = _asking_for_usage(body, asked, target) if ask_usage and dialect is Dialect.OPENAI else body
         return Inspected(
-            _asking_for_usage(body, asked, target) if dialect is Dialect.OPENAI else body,
+            asking,
             model,
-            _fingerprint(asked, model),
+            _fingerprint(asked, model, body),
             target.streams or bool(asked.stream),
             _prompt_characters(asked),
-            _tokens_out_max(asked),
+            as_sent=None if asking is body else body,
         )
     except (msgspec.MsgspecError, JsonFault, UnicodeDecodeError, RecursionError):
         return opaque(body, target)
@@ -94,8 +88,11 @@ def inspect(body: bytes, target: Target, dialect: Dialect) -> Inspected:
 
 def opaque(body: bytes, target: Target) -> Inspected:
     """Of a body that is not read: too large, in a content coding, or not JSON as the provider takes it."""
-    digest = f"{PREFIX}{hashlib.sha256(body).hexdigest()}"
-    return Inspected(body, target.model, digest, target.streams, len(body), understood=False)
+    return Inspected(body, target.model, _digest_of(body), target.streams, len(body), understood=False)
+
+
+def _digest_of(body: bytes) -> str:
+    return f"{PREFIX}{hashlib.sha256(body).hexdigest()}"
 
 
 def estimate_tokens(characters: int) -> int:
@@ -103,7 +100,10 @@ def estimate_tokens(characters: int) -> int:
     return -(-characters // CHARACTERS_A_TOKEN)
 
 
-def _fingerprint(asked: _Asked, model: str) -> str:
+def _fingerprint(asked: _Asked, model: str, body: bytes) -> str:
+    """Gemini's embeddings have their text where fingerprints don't look: their bytes tell them apart."""
+    if asked.content or asked.requests:
+        return _digest_of(body)
     members = {name: raw for name in _PROMPTS if (raw := getattr(asked, name))}
     if asked.model:
         members["model"] = msgspec.json.encode(asked.model)
@@ -124,14 +124,6 @@ def count_characters(value: Any) -> int:
     if isinstance(value, dict):
         return sum(count_characters(member) for name, member in value.items() if name not in _NO_TEXT)
     return 0
-
-
-def _tokens_out_max(asked: _Asked) -> int | None:
-    generation = asked.generationConfig or _Generation()
-    stated = (asked.max_completion_tokens, asked.max_output_tokens, asked.max_tokens, generation.maxOutputTokens)
-    most = next((tokens for tokens in stated if tokens is not None and tokens >= 0), None)
-    choices = max(1, asked.n or generation.candidateCount or 1)
-    return None if most is None else most * choices
 
 
 def _asking_for_usage(body: bytes, asked: _Asked, target: Target) -> bytes:

@@ -11,21 +11,18 @@ OpenAI-compatible ones by name and base URL, and moves the base URL of those her
 | gemini (Vertex) | `/gemini/v1/projects/…/locations/<l>/…` | `https://<l>-aiplatform.googleapis.com/…` |
 | openrouter | `/openrouter/v1/…`, `/openrouter/api/v1/…` | `https://openrouter.ai/api/v1/…` |
 | any other | `/<name>/v1/…` | its base URL |
+
+Which paths they are is in endpoints.py.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import NamedTuple
 
+from aiohttp import hdrs
 
-class Dialect(StrEnum):
-    """Whose forms of requests, answers, streams and errors a provider uses."""
-
-    OPENAI = "openai"
-    ANTHROPIC = "anthropic"
-    GEMINI = "gemini"
+from ingest_gateway.surfaces.burn.edge.endpoints import ENDPOINTS, GEMINI_VERBS, Dialect, Kind
 
 
 class Target(NamedTuple):
@@ -35,6 +32,7 @@ class Target(NamedTuple):
     endpoint: str
     model: str = ""
     streams: bool = False
+    kind: Kind = Kind.COUNTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,35 +44,37 @@ class Provider:
     dialect: Dialect = Dialect.OPENAI
     versions: tuple[str, ...] = ("/v1",)
 
-    def target(self, path: str) -> Target | None:
-        """Of what follows `/<name>` in the request's raw path; None for what is not forwarded."""
+    def targets(self, path: str) -> Mapping[str, Target]:
+        """By method, of what follows `/<name>` in the request's raw path; empty for what is not forwarded."""
         for version in self.versions:
             if path.startswith(version + "/"):
-                return self._target(version, path[len(version) :])
-        return None
+                return self._targets(version, path[len(version) :])
+        return {}
 
-    def _target(self, version: str, rest: str) -> Target | None:
+    def _targets(self, version: str, rest: str) -> Mapping[str, Target]:
+        base_url = self.base_url
         if self.dialect is Dialect.GEMINI:
-            return self._gemini(version, rest)
-        return Target(self.base_url + rest, rest) if rest in ENDPOINTS[self.dialect] else None
+            base_url = base_url.removesuffix("/v1beta") + version
+            called = self._model_called(base_url, version, rest)
+            if called is not None:
+                return {hdrs.METH_POST: called}
+        endpoints = ENDPOINTS[self.dialect].at(rest)
+        return {method: Target(base_url + rest, one.path, kind=one.kind) for method, one in endpoints.items()}
 
-    def _gemini(self, version: str, rest: str) -> Target | None:
+    def _model_called(self, base_url: str, version: str, rest: str) -> Target | None:
+        """By Gemini's paths, which name the model and what is done with it, or by Vertex's."""
         if (found := GEMINI_MODEL.fullmatch(rest)) is not None:
-            base = self.base_url.removesuffix("/v1beta") + version
+            base = base_url
         elif (found := VERTEX_MODEL.fullmatch(rest)) is not None and version != "/v1beta":
             location = found["location"]
             base = f"https://{'' if location == 'global' else location + '-'}aiplatform.googleapis.com{version}"
         else:
             return None
         verb = found["verb"]
-        return Target(base + rest, verb, found["model"], verb == ":streamGenerateContent")
+        return Target(base + rest, verb, found["model"], verb == ":streamGenerateContent", GEMINI_VERBS[verb])
 
 
-ENDPOINTS: Mapping[Dialect, frozenset[str]] = {
-    Dialect.OPENAI: frozenset({"/chat/completions", "/completions", "/embeddings", "/responses"}),
-    Dialect.ANTHROPIC: frozenset({"/messages"}),
-}
-_CALL = r"(?P<model>[A-Za-z0-9._@-]{1,128})(?P<verb>:generateContent|:streamGenerateContent)"
+_CALL = rf"(?P<model>[A-Za-z0-9._@-]{{1,128}})(?P<verb>{'|'.join(GEMINI_VERBS)})"
 GEMINI_MODEL = re.compile(rf"/(?:models|tunedModels)/{_CALL}")
 VERTEX_MODEL = re.compile(
     r"/projects/[a-z0-9:.-]{1,64}/locations/(?P<location>global|[a-z]{2,16}-[a-z]{2,16}[0-9]{1,2})"

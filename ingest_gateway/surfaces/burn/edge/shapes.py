@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from ingest_gateway.surfaces.burn.edge.providers import Dialect
+from ingest_gateway.surfaces.burn.edge.endpoints import Dialect
 
 RETRY_SECONDS_MAX = 60
 """A flag may be cleared before it ends, so nobody is told to wait longer than this (B-071)."""

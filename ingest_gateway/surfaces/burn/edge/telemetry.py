@@ -109,7 +109,10 @@ class TelemetryOut:
 
     def settled(self, caller: Caller, settle: Settle) -> None:
         """The end of a reservation, with its call. Never raises."""
-        self._send(self._entry(caller, settle))
+        try:
+            self._send(self._entry(caller, settle))
+        except Exception as error:
+            _unsendable(settle.id, error)
 
     async def close(self) -> None:
         """What is not confirmed by now goes to the spool, which stays for the next process."""
@@ -132,7 +135,18 @@ class TelemetryOut:
         gathered, self._gathered = self._gathered, {}
         for caller, calls in gathered.items():
             for first in range(0, len(calls), CALLS_A_RECORD_MAX):
-                self._send(self._entry(caller, Calls(calls=calls[first : first + CALLS_A_RECORD_MAX])))
+                self._send_calls(caller, calls[first : first + CALLS_A_RECORD_MAX])
+
+    def _send_calls(self, caller: Caller, calls: list[ModelCall]) -> None:
+        """As one record; where that can't be written, each call by itself, so that one costs no other its record."""
+        try:
+            self._send(self._entry(caller, Calls(calls=calls)))
+        except Exception as error:  # many callers' calls are sent together: none of them may stop the others
+            if len(calls) == 1:
+                _unsendable(calls[0].event_id, error)
+                return
+            for call in calls:
+                self._send_calls(caller, [call])
 
     def _entry(self, caller: Caller, payload: Form) -> Entry:
         made = random_id(TELEMETRY, time.time_ns() // 1_000_000)
@@ -228,15 +242,20 @@ class TelemetryOut:
                     metrics.EDGE_TELEMETRY.labels("torn").inc()
                     event(log, "edge.spool_torn", logging.WARNING, segment=str(segment.path.name), bytes=torn)
                 return True
-            if not await self._send_all([self._attributed(_read(entry)) for _end, entry in taken]):
+            if not await self._send_all([self._ready_to_send(entry) for _end, entry in taken]):
                 return False
             segment.sent_bytes = taken[-1][0]
 
     async def _send_all(self, entries: list[Entry | None]) -> bool:
-        try:
-            futures = [self._append(entry) for entry in entries if entry is not None]
-        except (LogBusy, LogUnavailable):
-            return False
+        futures = []
+        for entry in entries:
+            try:
+                if entry is not None:
+                    futures.append(self._append(entry))
+            except (LogBusy, LogUnavailable):
+                return False
+            except Exception as error:  # what is behind it in the spool must not wait for ever
+                _unsendable(entry.id if entry is not None else "", error)
         if futures:
             done, pending = await asyncio.wait(futures, timeout=self._confirm_seconds)
             if pending or any(future.cancelled() or future.exception() is not None for future in done):
@@ -244,9 +263,18 @@ class TelemetryOut:
         metrics.EDGE_TELEMETRY.labels("sent_later").inc(len(futures))
         return True
 
-    def _attributed(self, entry: Entry | None) -> Entry | None:
+    def _ready_to_send(self, written: bytes) -> Entry | None:
+        """None for what can't be sent; it is counted."""
+        entry = _read(written)
+        try:
+            return None if entry is None else self._attributed(entry)
+        except Exception as error:
+            _unsendable(entry.id if entry is not None else "", error)
+            return None
+
+    def _attributed(self, entry: Entry) -> Entry | None:
         """With its organization; None where nobody knows its key."""
-        if entry is None or entry.workspace:
+        if entry.workspace:
             return entry
         key = self._control.view.keys_by_hash.get(entry.key_hash)
         if key is None:
@@ -256,6 +284,12 @@ class TelemetryOut:
         calls = msgspec.msgpack.decode(entry.payload, type=Calls).calls
         named = Calls(calls=[msgspec.structs.replace(call, key_id=key.id) for call in calls])
         return Entry(entry.id, entry.kind, key.workspace, "", encode_payload(named))
+
+
+def _unsendable(record: str, error: Exception) -> None:
+    """One record that no try can send is given up, counted and logged; it may be a reservation's end, which lapses."""
+    metrics.EDGE_TELEMETRY.labels("unsendable").inc()
+    log.error("edge.unsendable", exc_info=error, extra={"facts": {"record": record}})
 
 
 def _read(entry: bytes) -> Entry | None:

@@ -12,6 +12,8 @@ import aiohttp
 from aiohttp import hdrs
 from yarl import URL
 
+from operations.outgoing import open_socket
+
 KEEPALIVE_SECONDS = 15.0
 CONNECT_SECONDS = 10.0
 LINE_BYTES_MAX = 32_768
@@ -19,7 +21,12 @@ LINE_BYTES_MAX = 32_768
 
 def new_session(timeout_seconds: float) -> aiohttp.ClientSession:
     """`timeout_seconds`: how long a provider may say nothing, before its answer and within."""
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ssl=ssl.create_default_context())
+    connector = aiohttp.TCPConnector(
+        limit=0,
+        keepalive_timeout=KEEPALIVE_SECONDS,
+        socket_factory=open_socket,
+        ssl=ssl.create_default_context(),
+    )
     timeouts = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=timeout_seconds)
     return aiohttp.ClientSession(
         connector=connector,

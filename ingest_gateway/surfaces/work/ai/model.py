@@ -14,12 +14,13 @@ import msgspec
 from aiohttp import hdrs
 
 from ingest_gateway.http.faults import Refused
-from ingest_gateway.identity.principals import Principal
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.work.faults import AI_BLOCKED, AI_NOT_CONFIGURED, AI_UNAVAILABLE
 from operations.logs import event
+from operations.outgoing import open_socket
 from operations.settings import LLM_PROVIDER, LanguageModel
 from schemas.entities import KeyKind
+from schemas.principals import Principal
 from schemas.tokens import mint_token
 
 log = logging.getLogger("atlas.work.ai")
@@ -63,7 +64,9 @@ class Model:
     def __init__(self, services: Services) -> None:
         self._services = services
         seconds = services.settings.llm_timeout_seconds
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=seconds))
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(socket_factory=open_socket), timeout=aiohttp.ClientTimeout(total=seconds)
+        )
 
     async def close(self) -> None:
         await self._session.close()

@@ -75,8 +75,13 @@ class Principal:
         told = {"workspace": self.workspace, "environment": self.environment, "key_id": self.key_id}
         object.__setattr__(self, "told", told)
 
+    @property
+    def is_limited(self) -> bool:
+        """To some streams (schemas/reach.py)."""
+        return bool(self.streams) or self.kind == KeyKind.PUBLISHABLE
+
     def may_use_stream(self, name: str) -> bool:
-        return name in self.streams or (not self.streams and self.kind != KeyKind.PUBLISHABLE)
+        return name in self.streams or not self.is_limited
 
     def may(self, scope: str) -> bool:
         return scope in self.scopes
@@ -109,14 +114,15 @@ def principal_of(key: Key) -> Principal:
 
 
 def beyond(maker: Principal, made: Principal) -> list[str]:
-    """In what a key would allow more than who makes it may do: names of a key's fields.
+    """In what a key allows more than who makes, rotates or revokes it may do: names of a key's fields.
 
-    Else a key limited to one stream, network or day could make itself another without the limit.
+    Else a key limited to one stream, network or day could make itself another without the limit, or end the keys of
+    those who gave it the limit.
     """
     faults = []
     if not made.scopes <= maker.scopes:
         faults.append("scopes")
-    if maker.streams and not (made.streams and made.streams <= maker.streams):
+    if maker.is_limited and not (made.streams and made.streams <= maker.streams):
         faults.append("streams")
     if maker.networks and not (made.networks and all(is_within(one, maker.networks) for one in made.networks)):
         faults.append("allowed_ips")

@@ -1,0 +1,97 @@
+"""What a key that is limited to streams reaches by an operation, as the document says of each (`x-reach`):
+
+| word | meaning |
+|---|---|
+| `path` | what the path names; out of reach it is answered as if it were not there |
+| `asked` | what the operation is asked for or shows is looked at there, by the rule of schemas/reach.py |
+| `workspace` | the whole workspace: not for limited keys |
+| a system stream's name | that stream, which all of the surface is about |
+
+An operation without one keeps its surface from starting. What is to be changed is looked at where it is decided
+(processors/control/reach.py): this view may be a moment old, and who asks for what is out of reach and who asks for
+what is not there must not be able to tell the difference by which of the two answered.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from aiohttp import hdrs, web
+
+from ingest_gateway.http.faults import Fault, FaultKind, Refused
+from ingest_gateway.services import SERVICES
+from ingest_gateway.surfaces.events.faults import (
+    ENDPOINT_NOT_FOUND,
+    KEY_NOT_FOUND,
+    REPLAY_NOT_FOUND,
+    STREAM_NOT_FOUND,
+    WORKFLOW_NOT_FOUND,
+)
+from schemas.control_view import ControlView
+from schemas.entities import State, Workflow
+from schemas.principals import Principal
+from schemas.reach import may_see
+from schemas.topics import SYSTEM_STREAMS
+
+PATH, ASKED, WORKSPACE = "path", "asked", "workspace"
+OTHER_STREAMS = "The key is limited to some streams, and this concerns others or the whole workspace."
+Seen = TypeVar("Seen", bound=State)
+Look = Callable[[ControlView, str, str, str], State | None]
+"""By workspace, environment and what the path says."""
+
+
+def _stream(view: ControlView, workspace: str, environment: str, written: str) -> State | None:
+    """A deleted one too: deleting it again under an idempotency key has the first answer."""
+    return view.streams_by_name.get((workspace, environment, written)) or view.streams.get(written)
+
+
+NAMED: dict[str, tuple[Look, Fault]] = {
+    "stream": (_stream, STREAM_NOT_FOUND),
+    "workflow": (ControlView.workflow, WORKFLOW_NOT_FOUND),
+    "endpoint": (ControlView.endpoint, ENDPOINT_NOT_FOUND),
+    "key": (ControlView.key, KEY_NOT_FOUND),
+    "replay": (ControlView.replay, REPLAY_NOT_FOUND),
+}
+"""By the path's parameter: where it is found, and what is said where it is not."""
+
+
+def reach_fault(reach: str, path: str) -> str | None:
+    """What is wrong with an operation's `x-reach`, if anything."""
+    if reach not in (PATH, ASKED, WORKSPACE, *SYSTEM_STREAMS):
+        return "has no x-reach that there is"
+    if reach == PATH and not set(re.findall(r"{(\w+)}", path)) & NAMED.keys():
+        return "has the x-reach path, and names nothing there that is known"
+    return None
+
+
+def require_reach(request: web.Request, principal: Principal, reach: str) -> None:
+    """Of a limited key. Raises Refused."""
+    if reach == PATH:
+        if request.method in (hdrs.METH_GET, hdrs.METH_HEAD):
+            _require_named(request, principal)
+    elif reach != ASKED and not (reach in SYSTEM_STREAMS and principal.may_use_stream(reach)):
+        raise Refused(FaultKind.FORBIDDEN, OTHER_STREAMS)
+
+
+def seen(view: ControlView, principal: Principal, states: Iterable[Seen]) -> list[Seen]:
+    """Those that it may see, by the rule of schemas/reach.py."""
+    if not principal.is_limited:
+        return list(states)
+    routed_by = view.routed_by(principal.workspace, principal.environment)
+    return [
+        one for one in states if may_see(principal, one, routed_by.get(one.id, ()) if isinstance(one, Workflow) else ())
+    ]
+
+
+def sees(view: ControlView, principal: Principal, state: State) -> bool:
+    return bool(seen(view, principal, [state]))
+
+
+def _require_named(request: web.Request, principal: Principal) -> None:
+    """What the view does not have is left to the handler: it may have been made a moment ago, or not be there."""
+    view = request.app[SERVICES].control.view
+    for name in request.match_info.keys() & NAMED.keys():
+        look, absent = NAMED[name]
+        state = look(view, principal.workspace, principal.environment, request.match_info[name])
+        if state is not None and not sees(view, principal, state):
+            raise absent.refused()

@@ -1,0 +1,256 @@
+"""A group's positions on the topic `positions`, for when Kafka has forgotten the group's offsets.
+
+They are kept apart from the tables: an aging table's own changelog holds a day, offsets a week, and a group may sleep
+for a month. What is written follows what was committed, about a second later and before a partition is given up, so a
+position never passes what its group has handled. They are read, with the topics' ids and ranges, whenever
+partitions are assigned; starting.py decides.
+
+Blocking clients run in threads of their own, since tables may recover in all others for long. A broker that does not
+answer is asked again, and the watchdog ends a worker whose assignment takes too long.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from faust.types import TP
+
+from operations.kafka_clients import admin_config, reader_config
+from operations.logs import event
+from processors.runtime import metrics
+from processors.runtime.lease import Abandoned
+from processors.runtime.outbox import Outbox, OutboxFailed
+from processors.runtime.starting import Cause, Kept, LogRange, Start, starting_point
+from schemas.codec import Undecodable
+from schemas.records import KeptPosition
+from schemas.topics import Topic
+
+log = logging.getLogger(__name__)
+KEEP_EVERY_SECONDS = 1.0
+LAST_SECONDS_MAX = 2.0
+ANSWER_SECONDS = 10.0
+ASK_AGAIN_SECONDS, ASK_AGAIN_SECONDS_MAX = 0.02, 0.5
+READ_AT_ONCE = 2_000
+SHORT_WAIT_MS = 10  # the broker's, before it says that there is no more
+_FIRST, _END = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
+Answer = TypeVar("Answer")
+_UNKNOWN = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
+
+
+class Positions:
+    """Of one group. `found` and `known` ask the broker; `note` and `keep` write."""
+
+    def __init__(self, bootstrap: str, group: str, outbox: Outbox, is_unimportant: Callable[[str], bool]) -> None:
+        """`is_unimportant`: of a topic whose old records count for nothing; what is missed of them is not told."""
+        self._group = group
+        self._outbox = outbox
+        self._is_unimportant = is_unimportant
+        self._admin = AdminClient(admin_config(bootstrap))
+        self._reader = _Reader(bootstrap, group)
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="positions")
+        self._topic_ids: dict[str, str] = {}
+        self._noted: dict[TP, int] = {}
+
+    # Where reading begins
+
+    async def starts(self, committed: Mapping[TP, int | None]) -> dict[TP, Start]:
+        """Of each partition, from what the group has committed and kept. Raises StartRefused."""
+        kept, ranges = await asyncio.gather(self._asked(self._kept, committed), self._asked(self._ranges, committed))
+        self._topic_ids |= {tp.topic: found.topic_id for tp, found in ranges.items()}
+        starts = self._decided(committed, kept, ranges)
+        for tp, start in starts.items():
+            if start.cause is not Cause.NOTHING_KNOWN:
+                self.note(tp, start.offset)
+        return starts
+
+    async def starts_at(self, positions: Mapping[TP, int | None]) -> dict[TP, Start]:
+        """The same for a group that keeps its positions elsewhere. Raises StartRefused."""
+        return self._decided(positions, {}, await self._asked(self._ranges, positions))
+
+    def known(self, topics: Iterable[str], partition: int) -> dict[str, int]:
+        """What is kept of these topics as they are now. Blocking. Raises KafkaException when no broker answers."""
+        tps, deadline = [TP(topic, partition) for topic in topics], time.monotonic() + ANSWER_SECONDS
+        while True:
+            try:
+                kept = self._kept(tps)
+                ids = self._ids({tp.topic for tp in kept})
+                return {tp.topic: one.next_offset for tp, one in kept.items() if one.topic_id == ids.get(tp.topic)}
+            except KafkaException:  # a topic made a moment ago has no leader yet
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(ASK_AGAIN_SECONDS)
+
+    def _decided(
+        self, committed: Mapping[TP, int | None], kept: Mapping[TP, Kept], ranges: Mapping[TP, LogRange]
+    ) -> dict[TP, Start]:
+        starts = {
+            tp: starting_point(self._group, tp, offset, kept.get(tp), ranges[tp])
+            for tp, offset in committed.items()
+            if tp in ranges
+        }
+        self._tell(starts)
+        return starts
+
+    def _tell(self, starts: Mapping[TP, Start]) -> None:
+        """What is no everyday start: once each cause, and each partition of which something was missed."""
+        causes = Counter((start.cause, tp.topic) for tp, start in starts.items())
+        for (cause, topic), partitions in causes.items():
+            if cause not in (Cause.COMMITTED, Cause.NOTHING_KNOWN):
+                event(log, f"start.{cause}", logging.WARNING, group=self._group, topic=topic, partitions=partitions)
+        for tp, start in starts.items():
+            if start.missed and not self._is_unimportant(tp.topic):
+                metrics.MISSED.labels(self._group).inc(start.missed)
+                facts = {"topic": tp.topic, "partition": tp.partition, "offsets": start.missed, "behind": start.offset}
+                event(log, "records.missed", logging.ERROR, why="retention took them before they were read", **facts)
+
+    async def _asked(self, ask: Callable[[list[TP]], Answer], tps: Iterable[TP]) -> Answer:
+        """Again and again; soon at first, as a topic made a moment ago has no leader yet."""
+        pause_seconds = ASK_AGAIN_SECONDS
+        while True:
+            try:
+                return await asyncio.get_running_loop().run_in_executor(self._threads, ask, list(tps))
+            except KafkaException as error:
+                if pause_seconds >= ASK_AGAIN_SECONDS_MAX:
+                    event(log, "positions.unreachable", logging.WARNING, error=error.args[0].str())
+                await asyncio.sleep(pause_seconds)
+                pause_seconds = min(2 * pause_seconds, ASK_AGAIN_SECONDS_MAX)
+
+    def _kept(self, tps: list[TP]) -> dict[TP, Kept]:
+        kept = self._reader.read({tp.partition for tp in tps})
+        return {tp: kept[tp] for tp in tps if tp in kept}
+
+    def _ranges(self, tps: list[TP]) -> dict[TP, LogRange]:
+        """Without topics that are not there: one that was deleted a moment ago, or made."""
+        firsts, ends = self._asked_offsets(tps, _FIRST), self._asked_offsets(tps, _END)  # under way together
+        ids = self._ids({tp.topic for tp in tps})
+        found = {tp: (_unless_unknown(firsts[tp]), _unless_unknown(ends[tp])) for tp in tps if tp.topic in ids}
+        return {
+            tp: LogRange(ids[tp.topic], first.offset, end.offset)
+            for tp, (first, end) in found.items()
+            if first is not None and end is not None
+        }
+
+    def _ids(self, topics: set[str]) -> dict[str, str]:
+        if not topics:
+            return {}
+        asked = self._admin.describe_topics(TopicCollection(sorted(topics)), request_timeout=ANSWER_SECONDS)
+        answers = {topic: _unless_unknown(described) for topic, described in asked.items()}
+        return {topic: str(found.topic_id) for topic, found in answers.items() if found is not None}
+
+    def _asked_offsets(self, tps: list[TP], which: OffsetSpec) -> "dict[TP, Future[Any]]":
+        if not tps:
+            return {}
+        asked = self._admin.list_offsets({TopicPartition(*tp): which for tp in tps}, request_timeout=ANSWER_SECONDS)
+        return {TP(one.topic, one.partition): answer for one, answer in asked.items()}
+
+    # What is kept
+
+    def note(self, tp: TP, next_offset: int) -> None:
+        """Everything below is handled, and committed."""
+        self._noted[tp] = next_offset
+
+    def forget(self) -> None:
+        """What was noted belongs to an assignment that is over."""
+        self._noted.clear()
+
+    async def run(self) -> None:
+        """Writes what was noted, for as long as the process runs. Raises OutboxFailed."""
+        while True:
+            await asyncio.sleep(KEEP_EVERY_SECONDS)
+            await self.keep()
+
+    async def keep(self) -> None:
+        """Raises OutboxFailed."""
+        noted, self._noted = self._noted, {}
+        if not noted:
+            return
+        out = self._outbox.batch()
+        for tp, next_offset in noted.items():
+            topic_id = self._topic_ids.get(tp.topic)
+            if topic_id is not None:
+                kept = KeptPosition(group=self._group, topic=tp.topic, topic_id=topic_id, next_offset=next_offset)
+                out.produce(Topic.POSITIONS, kept.encode(), key=kept.key, partition=tp.partition)
+        await out.confirmed()
+
+    async def keep_last(self) -> None:
+        """Before partitions are given up; nothing that was noted of them is written later. A broker that is away is not
+        waited for: the group's offsets, committed just before, hold for days.
+        """
+        try:
+            async with asyncio.timeout(LAST_SECONDS_MAX):
+                await self.keep()
+        except (TimeoutError, OutboxFailed, Abandoned) as error:
+            event(log, "positions.not_kept", logging.WARNING, group=self._group, error=repr(error))
+
+
+class _Reader:
+    """All that is on `positions` about one group, read on from where it was left."""
+
+    def __init__(self, bootstrap: str, group: str) -> None:
+        config = reader_config(bootstrap, f"positions-{uuid.uuid4().hex}")
+        self._config = config | {"enable.partition.eof": True, "fetch.wait.max.ms": SHORT_WAIT_MS}
+        self._consumer: Consumer | None = None
+        self._group = group
+        self._next: dict[int, int] = {}
+        self._kept: dict[TP, Kept] = {}
+        self._one_at_a_time = threading.Lock()
+
+    def read(self, partitions: set[int]) -> dict[TP, Kept]:
+        """What is kept in these partitions up to now. Raises KafkaException."""
+        with self._one_at_a_time:
+            if self._consumer is None:
+                self._consumer = Consumer(self._config)
+            self._consumer.assign([TopicPartition(Topic.POSITIONS, one, self._next.get(one, 0)) for one in partitions])
+            try:
+                self._read_to_ends(self._consumer, set(partitions))
+            finally:
+                self._consumer.unassign()
+            return dict(self._kept)
+
+    def _read_to_ends(self, consumer: Consumer, open_partitions: set[int]) -> None:
+        heard_at = time.monotonic()
+        while open_partitions:
+            first = consumer.poll(0.1)
+            if first is None:
+                if time.monotonic() - heard_at > ANSWER_SECONDS:
+                    raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{Topic.POSITIONS} gave no answer"))
+                continue
+            for message in (first, *consumer.consume(READ_AT_ONCE, 0)):
+                heard_at = time.monotonic()
+                error = message.error()
+                if error is None:
+                    self._take(message)
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    open_partitions.discard(message.partition() or 0)
+                elif not error.retriable() and error.code() != KafkaError._ALL_BROKERS_DOWN:
+                    raise KafkaException(error)
+
+    def _take(self, message: Message) -> None:
+        partition, offset = message.partition() or 0, message.offset() or 0
+        self._next[partition] = offset + 1
+        if not (message.key() or b"").startswith(f"{self._group}/".encode()):
+            return
+        try:
+            kept = KeptPosition.decode(message.value())
+        except Undecodable as error:
+            event(log, "position.unreadable", logging.ERROR, partition=partition, offset=offset, reason=str(error))
+            return
+        self._kept[TP(kept.topic, partition)] = Kept(kept.topic_id, kept.next_offset)
+
+
+def _unless_unknown(future: "Future[Any]") -> Any:
+    """None where there is no such topic. Raises KafkaException."""
+    try:
+        return future.result(ANSWER_SECONDS)
+    except KafkaException as error:
+        if error.args[0].code() in _UNKNOWN:
+            return None
+        raise
