@@ -2,25 +2,57 @@
 
 import logging
 import os
+from typing import Any
 
 import click
 
-from cli import dead_letters, edge, export, guardrails, keys, limits, listen, read_model, run, tables, workspaces
-from operations.kafka_clients import LIBRDKAFKA_LOG
+from cli import (
+    dead_letters,
+    edge,
+    export,
+    guardrails,
+    keys,
+    limits,
+    listen,
+    read_model,
+    run,
+    status,
+    tables,
+    workspaces,
+)
 from operations.private_files import keep_to_oneself
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """Whatever a command does not expect but an operator can mend is told in a sentence; a bug keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            from operations.endings import ending_of
+
+            found = ending_of(error)
+            if found is None:
+                raise
+            ending, said = found
+            raise click.ClickException(f"{said.rstrip('.')}. {ending.advice}") from error
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.pass_context
 def main(context: click.Context) -> None:
     """Atlas: an event platform on a Kafka log."""
     before = keep_to_oneself()  # what is exported, too: it is everybody's events
     context.call_on_close(lambda: os.umask(before))
-    LIBRDKAFKA_LOG.addHandler(logging.NullHandler())  # what fails is told once, by the command
+    logging.getLogger().addHandler(logging.NullHandler())  # what fails is told once, by the command
 
 
 for command in (
     *run.COMMANDS,
+    *status.COMMANDS,
     *listen.COMMANDS,
     *limits.COMMANDS,
     *tables.COMMANDS,

@@ -1,16 +1,15 @@
 """`python -m ingest_gateway`: the gateway process. It serves once it has read `control` and can await verdicts;
 surfaces that fail open listen before.
 
-SIGTERM and Ctrl-C: no new connections, requests under way are answered, queued records are sent, exit within 10 s.
+SIGTERM: it drains (stopping.py); then no new connections, requests under way are answered, live streams end, queued
+records are sent, exit within 10 s of the drain. The operations port answers until the end; a second signal is the end.
 When the producer fails for good the process answers nothing more with 202 and exits with 1 within 5 s (RELIABILITY F7).
 """
 
 import asyncio
 import logging
 import os
-import signal
 import sys
-import threading
 from collections.abc import Coroutine
 from typing import Any
 
@@ -18,43 +17,23 @@ import uvloop
 
 from ingest_gateway.identity.freshness import behind
 from ingest_gateway.log.clients import log_clients
+from ingest_gateway.stopping import Stop
 from ingest_gateway.surfaces.served import serving
 from operations import logs
 from operations.operations_port import Readiness, serve_operations
 from operations.private_files import keep_to_oneself, log_open_home
-from operations.schema_registry import RegistryUnusable
 from operations.settings import Settings, SettingsInvalid
+from operations.stop_signals import on_stop_signals
 
 log = logging.getLogger("atlas.gateway")
-FATAL_EXIT_SECONDS = 4.5
-
-
-class Stop:
-    """Why and when the process ends. `exit_code` is 0 for a stop that was asked for."""
-
-    def __init__(self) -> None:
-        self.asked = asyncio.Event()
-        self.exit_code = 0
-
-    def ask(self) -> None:
-        self.asked.set()
-
-    def fail(self, reason: str) -> None:
-        logs.event(log, "gateway.failed", logging.CRITICAL, reason=reason)
-        self.exit_code = 1
-        self.asked.set()
-        last_word = threading.Timer(FATAL_EXIT_SECONDS, os._exit, (1,))
-        last_word.daemon = True
-        last_word.start()
 
 
 async def run(settings: Settings) -> int:
     """Until it is told to stop or can't go on; the exit code."""
-    stop = Stop()
-    loop = asyncio.get_running_loop()
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signal_number, stop.ask)
+    stop = Stop(settings.drain_seconds)
+    on_stop_signals(stop.ask)
     readiness = Readiness()
+    readiness.require("drain", stop.missing)
     readiness.require("listener", lambda: "no listener yet")
     operations = await serve_operations(readiness, settings.host, settings.metrics_port)
     try:
@@ -65,11 +44,11 @@ async def run(settings: Settings) -> int:
             async def ready() -> bool:
                 return await _either(clients.ready(), stop.asked.wait())
 
-            async with serving(settings, clients, ready=ready):
-                readiness.require("listener", lambda: "stopping" if stop.asked.is_set() else None)
+            async with serving(settings, clients, ready=ready) as listeners:
+                readiness.require("listener", lambda: None)
                 await stop.asked.wait()
-    except RegistryUnusable as error:
-        stop.fail(f"schema registry: {error}")
+                if listeners:
+                    await stop.drained(listeners.end_connections)
     finally:
         await operations.cleanup()
     return stop.exit_code
@@ -86,14 +65,19 @@ async def _either(wanted: Coroutine[Any, Any, object], stopped: Coroutine[Any, A
 
 def main() -> None:
     keep_to_oneself()
+    logs.configure("gateway")
     try:
         settings = Settings.from_env(os.environ, "gateway")
-    except SettingsInvalid as invalid:
-        sys.exit(f"gateway: {invalid}")
-    logs.configure("gateway", settings.log_level)
-    log_open_home(settings.home)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        sys.exit(runner.run(run(settings)))
+        logs.configure("gateway", settings.log_level)
+        log_open_home(settings.home)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            code = runner.run(run(settings))
+    except Exception as error:
+        from operations.endings import log_ending
+
+        log_ending(log, "gateway.failed", error)
+        code = 2 if isinstance(error, SettingsInvalid) else 1
+    sys.exit(code)
 
 
 if __name__ == "__main__":

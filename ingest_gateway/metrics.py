@@ -71,6 +71,11 @@ LIVE_DROPPED = Counter(
     "Readers of live streams cut off as they read more slowly than events came.",
 )
 
+READS_INCOMPLETE = Counter(
+    "atlas_reads_incomplete_total",
+    "Lists answered without events that wait for a Kafka producer's open transaction.",
+)
+
 AUTHENTICATION_FAILURES = Counter(
     "atlas_authentication_failures_total",
     "Requests whose credential was refused, by the answer: 401 not good, 403 not from there, 429 too many failures.",

@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
+from operations.coalescing import Coalesced
 from operations.kafka_clients import admin_config, reader_config
 from operations.logs import event
 from schemas.codec import Undecodable
@@ -50,6 +51,7 @@ class ControlReader:
         self._partitions: list[int] = []
         self._consumer: Consumer | None = None
         self._admin = AdminClient(admin_config(bootstrap))
+        self._present: Coalesced[int, int] = Coalesced(self._ask_ends)
         self._thread: threading.Thread | None = None
         self._watch: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -82,7 +84,7 @@ class ControlReader:
         asked_seconds = time.monotonic()
         try:
             async with asyncio.timeout(timeout_seconds):
-                ends = await asyncio.to_thread(self._ends)
+                ends = await self._present.about(self._partitions)
                 while not self._reached(ends):
                     self._moved.clear()
                     await self._moved.wait()
@@ -141,6 +143,10 @@ class ControlReader:
                 event(log, "control.unreachable", logging.WARNING, error=str(error))
             self._stopping.wait(0.2)
         return {}
+
+    async def _ask_ends(self, _partitions: list[int]) -> dict[int, int]:
+        """For all that wait to catch up: however many miss an entity, the broker is asked one question at a time."""
+        return await asyncio.to_thread(self._ends)
 
     def _ends(self) -> dict[int, int]:
         """The end offset of each partition, asked of the broker.

@@ -14,6 +14,8 @@ from typing import Any
 
 import orjson
 
+RELAYING_PREFIXES = ("faust", "mode", "aiokafka")
+"""Libraries that write down what passes through them, traceback and all, and hand it on."""
 NOISY_PREFIXES = ("librdkafka", "aiokafka", "faust", "mode", "aiohttp.server")
 
 
@@ -46,6 +48,16 @@ def _in_ascii(line: dict[str, Any]) -> str:
     return json.dumps(json.loads(whole))
 
 
+class LastLineOnly(logging.Filter):
+    """Of a library's traceback what was raised: if it ends the process, that is told once, with what to do about it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and record.exc_info[1] is not None and record.name.startswith(RELAYING_PREFIXES):
+            record.facts = {**getattr(record, "facts", {}), "error": repr(record.exc_info[1])}
+            record.exc_info = None
+        return True
+
+
 class OncePerSecond(logging.Filter):
     """Lets a noisy library say the same thing once a second; the next line tells how many were left out."""
 
@@ -74,6 +86,8 @@ def configure(process: str, level: str = "INFO") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(process))
     handler.addFilter(OncePerSecond())
+    if level != "DEBUG":
+        handler.addFilter(LastLineOnly())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

@@ -5,7 +5,7 @@ write. Raises SettingsInvalid for a DATABASE_URL of any other kind.
 
 SQLite runs in WAL mode: readers never wait for the writer, nor it for them. `synchronous=NORMAL` may lose the last
 transactions in a power cut, rows and positions together, so projection reads them from the log again; the same holds
-for PostgreSQL with `synchronous_commit=off`.
+for PostgreSQL with `synchronous_commit=off`. What PostgreSQL is to do otherwise is said in each transaction anew.
 
 `atlas rebuild` puts another SQLite file in the place of the present one: `<file>.current` then names it by what follows
 the file's name, and is replaced in one step. (A file can't be replaced under its own name: its write-ahead log would be
@@ -14,6 +14,7 @@ taken for the new one's.) Readers follow within their next question; the writer 
 
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -26,7 +27,7 @@ from operations.settings import SettingsInvalid
 SQLITE_BUSY_MS = 1_000
 SQLITE_CACHE_KIB = 65_536
 CONNECT_TIMEOUT_SECONDS = 3
-INDEXING_MEMORY = "256MB"
+INDEXING_MEMORY = "'256MB'"
 NAMED = "atlas_named"
 _WRITER_PRAGMAS = (
     "journal_mode=WAL",
@@ -43,16 +44,18 @@ _BULK_PRAGMAS = (
     "locking_mode=EXCLUSIVE",
 )
 """For a file that nobody else has opened yet, and that is worth nothing before it is whole (`settle_bulk`)."""
-_WRITER_OPTIONS = (
-    "-c synchronous_commit=off -c plan_cache_mode=force_custom_plan"
-    " -c enable_seqscan=off -c enable_bitmapscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
-)
+_PLANNED_ANEW = {"plan_cache_mode": "force_custom_plan", "jit": "off"}
+"""What is asked for is found in a millisecond; compiling the question takes hundreds."""
+_WRITER_SETTINGS = {
+    **_PLANNED_ANEW,
+    "synchronous_commit": "off",
+    **dict.fromkeys(("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin"), "off"),
+}
 """All that a writer asks for it finds by keys, however young the tables' statistics are."""
-_READER_OPTIONS = "-c default_transaction_read_only=on -c plan_cache_mode=force_custom_plan -c enable_bitmapscan=off"
+_READER_SETTINGS = {**_PLANNED_ANEW, "enable_bitmapscan": "off"}
 """Pages are read in the order of an index up to their limit. A plan for any filter is a bad one for most, and a bitmap
 of all that fits, then sorted, is what PostgreSQL takes for cheap where it takes the rows for few.
 """
-_NOT_COMPILED = "-c jit=off"  # what is asked for is found in a millisecond; compiling the question takes hundreds
 _READER_PRAGMAS = ("query_only=ON", "temp_store=MEMORY")
 
 
@@ -60,7 +63,7 @@ def writer_engine(database_url: str) -> Engine:
     """One connection, transactions that take the write lock when they begin."""
     url = _checked(database_url)
     if url.get_backend_name() == "postgresql":
-        return _postgresql(url, connections=1, options=_WRITER_OPTIONS)
+        return _postgresql(url, 1, "BEGIN", _WRITER_SETTINGS)
     present = present_file(url.database or "")
     present.parent.mkdir(parents=True, exist_ok=True)
     return sqlite_writer(present, named=Path(url.database or ""))
@@ -68,8 +71,8 @@ def writer_engine(database_url: str) -> Engine:
 
 def schema_writer(database_url: str, schema: str) -> Engine:
     """The writer of a PostgreSQL schema that is not the live one's."""
-    options = f"{_WRITER_OPTIONS} -c maintenance_work_mem={INDEXING_MEMORY} -c search_path={schema}"
-    return _postgresql(_checked(database_url), connections=1, options=options)
+    settings = {**_WRITER_SETTINGS, "maintenance_work_mem": INDEXING_MEMORY, "search_path": schema}
+    return _postgresql(_checked(database_url), 1, "BEGIN", settings)
 
 
 def sqlite_writer(file: Path, *, named: Path | None = None, bulk: bool = False) -> Engine:
@@ -158,7 +161,7 @@ def reader_engine(database_url: str, connections: int) -> Engine:
     """`connections` connections that only read. A SQLite file that is not there yet is an error, not made."""
     url = _checked(database_url)
     if url.get_backend_name() == "postgresql":
-        return _postgresql(url, connections, options=_READER_OPTIONS)
+        return _postgresql(url, connections, "BEGIN READ ONLY", _READER_SETTINGS)
     file = f"file:{quote(str(present_file(url.database or '')))}"
     engine = create_engine(
         URL.create(url.drivername, database=file, query={"mode": "ro", "uri": "true"}),
@@ -182,13 +185,22 @@ def _checked(database_url: str) -> URL:
     raise SettingsInvalid(f"DATABASE_URL must be of sqlite or postgresql, not {url.drivername}")
 
 
-def _postgresql(url: URL, connections: int, options: str = "") -> Engine:
-    """`paramstyle=format`: rows go to the driver as tuples, in the order of the columns."""
+def _postgresql(url: URL, connections: int, begin: str, settings: Mapping[str, str]) -> Engine:
+    """`settings` hold from `begin` to the transaction's end.
+
+    A pooler (PgBouncer in transaction mode) gives each transaction another session, and may drop what a client sets
+    when it connects. So nothing is set for a session, nothing prepared in one, and a transaction begins with all that
+    it needs, in the one statement that begins it. The driver would send a BEGIN of its own unless it took each
+    statement for a transaction (`autocommit`); COMMIT and ROLLBACK it sends where one is open.
+    `paramstyle=format`: rows go to the driver as tuples, in the order of the columns.
+    """
     arguments: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_SECONDS, "application_name": "atlas"}
-    arguments["options"] = f"{_NOT_COMPILED} {options}"
-    return create_engine(
+    arguments |= {"prepare_threshold": None, "autocommit": True}
+    engine = create_engine(
         url, paramstyle="format", pool_size=connections, max_overflow=0, pool_pre_ping=True, connect_args=arguments
     )
+    _begin_with(engine, "; ".join([begin, *(f"SET LOCAL {name} = {value}" for name, value in settings.items())]))
+    return engine
 
 
 def _sqlite_arguments() -> dict[str, Any]:
@@ -202,6 +214,10 @@ def _prepare_sqlite(engine: Engine, pragmas: tuple[str, ...], begin: str) -> Non
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}")
 
+    _begin_with(engine, begin)
+
+
+def _begin_with(engine: Engine, begin: str) -> None:
     @event.listens_for(engine, "begin")
     def begin_transaction(connection: Any) -> None:
         connection.exec_driver_sql(begin)

@@ -5,11 +5,11 @@ import logging
 import queue
 import time
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from operations.kafka_clients import reader_config
 from operations.message_headers import Headers, headers_of
@@ -59,6 +59,18 @@ class RecordReader:
         deadline = time.monotonic() + timeout_seconds
         return await asyncio.get_running_loop().run_in_executor(
             self._pool, self._with_consumer, lambda consumer: _values_at(consumer, positions, deadline)
+        )
+
+    async def first_records(
+        self, begins: Mapping[tuple[str, int], int], timeout_seconds: float
+    ) -> dict[tuple[str, int], int | None]:
+        """The offset of each partition's first record at or behind an offset; None where none can be read now: there is
+        none, those that there were were taken back with their transaction, or theirs is still open. Raises
+        RecordUnreachable.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        return await asyncio.get_running_loop().run_in_executor(
+            self._pool, self._with_consumer, lambda consumer: _first_records(consumer, begins, deadline)
         )
 
     async def close(self) -> None:
@@ -175,6 +187,37 @@ def _read_runs(
                 continue
             if (error is not None and error.code() in GONE) or (error is None and offset >= ends[tp]) or not wanted:
                 end(tp)
+
+
+def _first_records(
+    consumer: Consumer, begins: Mapping[tuple[str, int], int], deadline: float
+) -> dict[tuple[str, int], int | None]:
+    consumer.assign([TopicPartition(*tp, begin) for tp, begin in begins.items()])
+    found: dict[tuple[str, int], int | None] = {}
+    while len(found) < len(begins):
+        left_seconds = deadline - time.monotonic()
+        if left_seconds <= 0:
+            raise RecordUnreachable(f"{len(begins) - len(found)} partitions were not readable in time")
+        message = consumer.poll(min(left_seconds, SILENCE_SECONDS))
+        if message is None:
+            found |= {tp: None for tp in begins if tp not in found and _is_gone(consumer, tp[0], deadline)}
+            continue
+        tp = (message.topic() or "", message.partition() or 0)
+        error = message.error()
+        if tp in found or tp not in begins:
+            continue
+        if error is None:
+            found[tp] = message.offset()
+        elif error.code() == KafkaError._AUTO_OFFSET_RESET:  # retention took the first
+            consumer.incremental_unassign([TopicPartition(*tp)])
+            consumer.incremental_assign([TopicPartition(*tp, OFFSET_BEGINNING)])
+            continue
+        elif error.code() in GONE:
+            found[tp] = None
+        else:
+            continue
+        consumer.incremental_unassign([TopicPartition(*tp)])
+    return found
 
 
 def _is_gone(consumer: Consumer, topic: str, deadline: float) -> bool:

@@ -24,6 +24,7 @@ DEFAULT_SURFACE_PORT = 8080
 DEFAULT_OPERATIONS_PORT = 9100
 SURFACES = ("events", "work", "spine", "burn")
 CATALOGS = ("open", "strict")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 PROCESSES = ("gateway", "admission", "control", "delivery", "projection", "lifecycle")
 SECRET_FIELDS = frozenset({"master_key", "database_url", "schema_registry_url", "jwt_secret", "cloudflare", "llm"})
 HOST = re.compile(r"([a-z0-9]([a-z0-9._-]{0,253}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(:[0-9]{1,5})?")
@@ -110,6 +111,7 @@ class Settings:
     session_seconds: float
     replays_per_second: int
     max_waiters: int
+    drain_seconds: float
     rate_limits: bool
     rate_overrides: Overrides
     log_level: str
@@ -138,9 +140,7 @@ class Settings:
         settings = cls(
             home=home,
             ports=ports,
-            kafka=Cluster(
-                env.get("ATLAS_KAFKA", f"127.0.0.1:{ports.kafka}").replace(" ", ""), read_security(env, faults)
-            ),
+            kafka=kafka_cluster(env, faults),
             master_key=_master_key(env, home, faults),
             partitions=_integer(env, "ATLAS_PARTITIONS", 8, 1, 1024, faults) or 8,
             database_url=env.get("DATABASE_URL", f"sqlite:///{home / 'read-model.sqlite'}"),
@@ -162,9 +162,10 @@ class Settings:
             session_seconds=_seconds(env, "ATLAS_SESSION_SECONDS", 6.0, faults),
             replays_per_second=_integer(env, "ATLAS_REPLAYS_PER_SECOND", 100, 1, 100_000, faults) or 100,
             max_waiters=_integer(env, "ATLAS_MAX_WAITERS", 20_000, 1, 1_000_000, faults) or 20_000,
+            drain_seconds=_seconds(env, "ATLAS_DRAIN_SECONDS", 10.0, faults, least=0.0),
             rate_limits=_on_or_off(env, "ATLAS_RATE_LIMITS", faults),
             rate_overrides=_rate_overrides(env, faults),
-            log_level=env.get("ATLAS_LOG_LEVEL", "INFO").upper(),
+            log_level=_log_level(env, faults),
             allowed_hosts=_hosts(env, "ATLAS_ALLOWED_HOSTS", faults),
             trusted_proxies=_networks(env, "ATLAS_TRUSTED_PROXIES", faults),
             control_behind_seconds_max=_seconds(env, "ATLAS_CONTROL_BEHIND_SECONDS_MAX", 60.0, faults),
@@ -208,6 +209,24 @@ def _told(name: str, value: Any) -> str:
     if isinstance(value, frozenset):
         value = tuple(sorted(value))
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def kafka_cluster(env: Mapping[str, str], faults: list[str]) -> Cluster:
+    """`ATLAS_KAFKA`, and how it lets us in: all that a look at the cluster needs."""
+    ports = Ports(_integer(env, "ATLAS_PORT_BASE", None, 1024, 65_000, []))
+    servers = env.get("ATLAS_KAFKA") or f"127.0.0.1:{ports.kafka}"
+    return Cluster(servers.replace(" ", ""), read_security(env, faults))
+
+
+def status_targets(env: Mapping[str, str], faults: list[str]) -> list[str]:
+    """Operations ports that `atlas status` asks: `host:port` with commas between."""
+    targets = [part.strip() for part in env.get("ATLAS_STATUS_TARGETS", "").split(",") if part.strip()]
+    faults += [
+        f"ATLAS_STATUS_TARGETS must be host:port with commas between, not {one!r}"
+        for one in targets
+        if HOST.fullmatch(one.lower()) is None or ":" not in one
+    ]
+    return targets
 
 
 def home_directory(env: Mapping[str, str]) -> Path:
@@ -275,6 +294,13 @@ def _one_of(env: Mapping[str, str], name: str, choices: tuple[str, ...], faults:
     return written
 
 
+def _log_level(env: Mapping[str, str], faults: list[str]) -> str:
+    written = (env.get("ATLAS_LOG_LEVEL") or "INFO").upper()
+    if written not in LOG_LEVELS:
+        faults.append(f"ATLAS_LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}, not {written!r}")
+    return written
+
+
 def _on_or_off(env: Mapping[str, str], name: str, faults: list[str], otherwise: str = "on") -> bool:
     """`otherwise`: what holds where it says nothing."""
     written = env.get(name) or otherwise
@@ -299,13 +325,14 @@ def _rate_overrides(env: Mapping[str, str], faults: list[str]) -> Overrides:
     return overrides
 
 
-def _seconds(env: Mapping[str, str], name: str, default: float, faults: list[str]) -> float:
+def _seconds(env: Mapping[str, str], name: str, default: float, faults: list[str], least: float | None = None) -> float:
+    """`least`: None where it must be above 0."""
     written = env.get(name)
     if written is None or written == "":
         return default
-    if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", written) and float(written) > 0:
+    if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", written) and (float(written) > 0 or least == 0):
         return float(written)
-    faults.append(f"{name} must be a number of seconds above 0, not {written!r}")
+    faults.append(f"{name} must be a number of seconds{'' if least == 0 else ' above 0'}, not {written!r}")
     return default
 
 

@@ -2,6 +2,7 @@
 
 Starts the operations port first, so that `/readyz` answers from the beginning, then the reader of `control`, then
 Faust. Ends 0 after SIGTERM or SIGINT (running batches finish, offsets are committed) and 1 when an agent failed.
+A second signal ends it at once.
 """
 
 import asyncio
@@ -9,7 +10,6 @@ import gc
 import importlib
 import logging
 import os
-import signal
 import sys
 from collections.abc import Coroutine
 from typing import Any
@@ -23,6 +23,7 @@ from operations.private_files import keep_to_oneself, log_open_home
 from operations.schema_registry import use_registry
 from operations.session_limits import refuse_session
 from operations.settings import Settings, SettingsInvalid
+from operations.stop_signals import on_stop_signals
 from operations.topic_admin import NEVER, ensure_topics
 from processors.runtime.lease import watch_lease
 from processors.runtime.runtime import Runtime
@@ -37,12 +38,12 @@ TOPICS_AGAIN_SECONDS = 1.0
 
 async def run(settings: Settings, group: str) -> int:
     runtime = Runtime(settings, group)
-    operations = await serve_operations(runtime.readiness, settings.host, settings.metrics_port)
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    on_stop_signals(lambda _number: stop.set())
+    runtime.readiness.require("stop", lambda: "stopping" if stop.is_set() else None)
+    operations = None
     try:
+        operations = await serve_operations(runtime.readiness, settings.host, settings.metrics_port)
         if not await _done_before(stop, _set_up(runtime)):
             return 0
         await runtime.app.start()
@@ -54,11 +55,12 @@ async def run(settings: Settings, group: str) -> int:
         _settle_collector()
         logs.event(log, "process.started", group=group)
         return await _until_ended(runtime, stop, watching, holding)
-    except Exception:
-        log.exception("process.failed", extra={"facts": {"group": group}})
+    except Exception as error:
+        _log_ending(error, group)
         return 1
     finally:
-        await operations.cleanup()
+        if operations is not None:
+            await operations.cleanup()
 
 
 async def _set_up(runtime: Runtime) -> None:
@@ -119,7 +121,7 @@ async def _until_ended(runtime: Runtime, stop: asyncio.Event, *watching: "asynci
     for task in (stopped, crashed, *watching):
         task.cancel()
     if error is not None:
-        log.error("process.failed", exc_info=error, extra={"facts": {"group": runtime.group}})
+        _log_ending(error, runtime.group)
         return 1
     for callback in runtime.stopping:
         await callback()
@@ -131,6 +133,13 @@ async def _until_ended(runtime: Runtime, stop: asyncio.Event, *watching: "asynci
     runtime.tables.close()
     logs.event(log, "process.stopped", group=runtime.group)
     return 0
+
+
+def _log_ending(error: BaseException, group: str) -> None:
+    from operations.endings import log_ending
+    from processors.endings import ENDINGS
+
+    log_ending(log, "process.failed", error, ENDINGS, group=group)
 
 
 async def _crashed(runtime: Runtime) -> None:
@@ -147,14 +156,19 @@ def main() -> int:
     try:
         settings = Settings.from_env(os.environ, group)
     except SettingsInvalid as error:
-        print(error, file=sys.stderr)
+        logs.configure(group)
+        _log_ending(error, group)
         return 2
     logs.configure(group, settings.log_level)
     log_open_home(settings.home)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    # Not asyncio.run, which then cancels all tasks and waits for them: Faust's start themselves again, for ever.
-    return loop.run_until_complete(run(settings, group))
+    try:
+        # Not asyncio.run, which then cancels all tasks and waits for them: Faust's start themselves again, for ever.
+        return loop.run_until_complete(run(settings, group))
+    except Exception as error:
+        _log_ending(error, group)
+        return 1
 
 
 if __name__ == "__main__":

@@ -448,7 +448,12 @@ def new_command(
 
 def command_key(command: Command) -> bytes:
     """The record's key: partition = murmur2 of it."""
-    return command.workspace.encode()
+    return workspace_key(command.workspace)
+
+
+def workspace_key(workspace: str) -> bytes:
+    """All commands of a workspace stand on one partition, in one order."""
+    return workspace.encode()
 
 
 def decode_payload(command: Command) -> Payload:

@@ -234,6 +234,9 @@ ROWS: dict[str, list[Graph]] = {
             stacked=True,
         ),
         Graph("Lag by group", "Records not handled yet.", "short", [now("atlas_lag_records", "group")]),
+        Graph("Held back", "By producers' open transactions.", "short", [now("atlas_held_back_records", "group")]),
+        Graph("Held back for", "By the oldest of them.", "s", [now("atlas_held_back_seconds", "group")]),
+        Graph("Incomplete lists", "Without what is held back.", "short", [rate("atlas_reads_incomplete_total")]),
         Graph("Records handled", "A second, by agent.", "short", [rate("atlas_records_total", "agent")]),
         Graph("Batch size", "Records in a batch, on average.", "short", [mean("atlas_batch_records", "agent")]),
         Graph(

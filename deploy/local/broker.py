@@ -81,6 +81,7 @@ class Broker:
     def prepare(self) -> None:
         """Fetches the jars when they are missing, writes the properties, formats the data directory once."""
         class_path = jars.class_path()
+        self._refuse_newer_data(jars.kafka_version())
         self.home.mkdir(parents=True, exist_ok=True)
         template = (jars.KAFKA_FILES / "server.properties").read_text()
         values = {"port": self.port, "controller_port": self.controller_port, "data": self.home / "data"}
@@ -145,9 +146,23 @@ class Broker:
     def _meta(self) -> Path:
         return self.home / "data" / "meta.properties"
 
+    @property
+    def _made_by(self) -> Path:
+        """The version of Kafka that formatted the data."""
+        return self.home / "kafka-version"
+
     def _signal(self, number: signal.Signals) -> None:
         if self.pid is not None:
             os.kill(self.pid, number)
+
+    def _refuse_newer_data(self, version: str) -> None:
+        """A broker does not read what a newer one has formatted, and says so in a hundred lines."""
+        made_by = self._made_by.read_text().strip() if self._made_by.exists() else version
+        if jars.version_order(version) < jars.version_order(made_by):
+            raise BrokerFailed(
+                f"the data in {self.home} was made by Kafka {made_by}, and {version} does not read it: "
+                f"set ATLAS_KAFKA_VERSION={made_by}, or another ATLAS_HOME"
+            )
 
     def _format(self, class_path: str) -> None:
         cluster_id = self._cluster_id or new_cluster_id()
@@ -162,6 +177,7 @@ class Broker:
         )
         if done.returncode != 0:
             raise BrokerFailed(f"the data directory can't be formatted:\n{(done.stdout + done.stderr).strip()[-2000:]}")
+        self._made_by.write_text(jars.kafka_version() + "\n")
 
 
 def new_cluster_id() -> str:

@@ -1,8 +1,10 @@
-"""The broker's jars: those named in deploy/kafka/jars.sha256, fetched once by Maven and checked byte for byte.
+"""The broker's jars: those that are pinned for its version, fetched once by Maven and checked byte for byte.
 
-They are kept in `$ATLAS_CACHE/kafka-jars`, by default in deploy/kafka/jars. A fetch goes into a directory beside it
-that is renamed when complete, so a broken download is never used. Java and Maven are installed through the system's
-package manager when they are missing and we may; otherwise ToolMissing carries the exact command to type.
+`ATLAS_KAFKA_VERSION` chooses among the versions that deploy/kafka has a `<version>.sha256` of. The jars are kept in
+`$ATLAS_CACHE/kafka-jars`, by default in deploy/kafka/jars, those of all versions side by side: their names carry their
+versions. A fetch goes into a directory beside it and is moved in, jar by jar, once all of it is right; whatever else is
+in the folder is somebody else's and stays. Java and Maven are installed through the system's package manager when they
+are missing and we may; otherwise ToolMissing carries the exact command to type.
 """
 
 import fcntl
@@ -21,6 +23,7 @@ import deploy.kafka
 
 JAVA_VERSION_MIN = 17  # what a Kafka 4 broker asks for
 KAFKA_FILES = Path(deploy.kafka.__path__[0])
+KAFKA_VERSION = "4.1.0"
 INSTALLERS: dict[str, Callable[[Sequence[str]], list[list[str]]]] = {
     "apt-get": lambda names: [["apt-get", "update", "-q"], ["apt-get", "install", "-y", "-q", *names]],
     "dnf": lambda names: [["dnf", "install", "-y", *names]],
@@ -44,9 +47,30 @@ def say_on_stderr(sentence: str) -> None:
     print(f"atlas: {sentence}", file=sys.stderr, flush=True)
 
 
-def pinned_jars() -> dict[str, str]:
+def kafka_versions() -> list[str]:
+    """Those whose jars are pinned, oldest first."""
+    return sorted((path.stem for path in KAFKA_FILES.glob("*.sha256")), key=version_order)
+
+
+def kafka_version(env: Mapping[str, str] = os.environ) -> str:
+    """Raises JarsUnusable for one whose jars are not pinned."""
+    version = env.get("ATLAS_KAFKA_VERSION") or KAFKA_VERSION
+    *others, newest = kafka_versions()
+    if version not in (*others, newest):
+        raise JarsUnusable(
+            f"ATLAS_KAFKA_VERSION must be {', '.join(others)} or {newest}, not {version!r}. "
+            "To use a broker that runs already, of any version, set ATLAS_KAFKA."
+        )
+    return version
+
+
+def version_order(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
+
+
+def pinned_jars(version: str) -> dict[str, str]:
     """File name → SHA-256, of every jar on the broker's class path."""
-    lines = (KAFKA_FILES / "jars.sha256").read_text().splitlines()
+    lines = (KAFKA_FILES / f"{version}.sha256").read_text().splitlines()
     return {name: digest for digest, name in (line.split() for line in lines)}
 
 
@@ -56,18 +80,19 @@ def jars_directory(env: Mapping[str, str] = os.environ) -> Path:
 
 
 def class_archive(java_path: str) -> Path:
-    """Where this Java's archive of the broker's classes is, or would be (deploy/local/class_archive.py makes it)."""
-    return jars_directory().resolve() / f"classes-{java_version_text(java_path)}.jsa"
+    """Where the archive of this broker's classes for this Java is, or would be (deploy/local/class_archive.py makes
+    it)."""
+    return jars_directory().resolve() / f"classes-{kafka_version()}-{java_version_text(java_path)}.jsa"
 
 
 def class_path(say: Say = say_on_stderr) -> str:
     """The broker's class path; fetches what is missing. Raises ToolMissing, JarsUnusable."""
-    directory = jars_directory()
-    names = pinned_jars()
+    version, directory = kafka_version(), jars_directory()
+    names = pinned_jars(version)
     with (KAFKA_FILES / "pom.xml").open() as pom:
         fcntl.flock(pom, fcntl.LOCK_EX)  # of two that start at once one fetches, the other finds them
         if not all((directory / name).exists() for name in names):
-            fetch(directory, say)
+            fetch(version, directory, say)
     # Real paths: an archive of classes holds for the class path that it was made with, to the letter.
     return os.pathsep.join(str(directory.resolve() / name) for name in names)
 
@@ -95,17 +120,18 @@ def java_version_text(path: str) -> str:
     return found[1] if found else ""
 
 
-def fetch(directory: Path, say: Say) -> None:
-    """Downloads all jars beside `directory`, checks them, and puts them in its place."""
+def fetch(version: str, directory: Path, say: Say) -> None:
+    """Downloads all jars beside `directory`, checks them, and moves those into it that it has not. Raises ToolMissing,
+    JarsUnusable."""
     java(say)
     maven = find_tool("mvn", say)
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    say(f"fetching the Kafka broker with Maven into {directory} (43 MB, once)")
-    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".jars-") as made:
+    directory.mkdir(parents=True, exist_ok=True)
+    say(f"fetching the Kafka {version} broker with Maven into {directory} (43 MB, once)")
+    with tempfile.TemporaryDirectory(dir=directory.resolve().parent, prefix=".jars-") as made:
         arriving = Path(made) / "jars"
         command = [maven, "-q", "-B", "-f", str(KAFKA_FILES / "pom.xml"), "dependency:copy-dependencies"]
         done = subprocess.run(
-            [*command, f"-DoutputDirectory={arriving}"],
+            [*command, f"-Dkafka.version={version}", f"-DoutputDirectory={arriving}"],
             capture_output=True,
             text=True,
             check=False,
@@ -114,16 +140,17 @@ def fetch(directory: Path, say: Say) -> None:
         )
         if done.returncode != 0:
             raise JarsUnusable(f"Maven could not fetch the broker:\n{(done.stdout + done.stderr).strip()[-2000:]}")
-        check(arriving)
-        shutil.rmtree(directory, ignore_errors=True)
-        arriving.rename(directory)
+        check(version, arriving)
+        for name in pinned_jars(version):
+            if not (directory / name).exists():
+                (arriving / name).rename(directory / name)
 
 
-def check(directory: Path) -> None:
+def check(version: str, directory: Path) -> None:
     """Raises JarsUnusable naming every jar that is not the pinned one."""
-    wrong = [name for name, digest in pinned_jars().items() if _sha256(directory / name) != digest]
+    wrong = [name for name, digest in pinned_jars(version).items() if _sha256(directory / name) != digest]
     if wrong:
-        raise JarsUnusable(f"not the pinned jars (deploy/kafka/jars.sha256): {', '.join(wrong)}")
+        raise JarsUnusable(f"not the pinned jars (deploy/kafka/{version}.sha256): {', '.join(wrong)}")
 
 
 def find_tool(name: str, say: Say) -> str:

@@ -126,6 +126,7 @@ def atlas_process(name: str, command: tuple[str, ...], settings: Settings, env: 
     """The gateway or one processor; its settings come from the environment that `atlas up` has, made definite."""
     port = settings.ports.operations(name)
     definite = {
+        "ATLAS_DRAIN_SECONDS": "0",  # no load balancer sends requests here, and Ctrl-C is waited for
         "ATLAS_HOME": str(settings.home),
         "ATLAS_KAFKA": settings.kafka,
         "ATLAS_METRICS_PORT": str(port),

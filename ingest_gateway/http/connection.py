@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("atlas.http")
 
+HEAD_COMES_SECONDS = 1.0  # after which a connection without a whole head counts as idle when the process stops
 HEAD_TIMEOUT, CHUNK_OVERHEAD = "head_timeout", "chunk_overhead"
 _REASONS = (
     (http_exceptions.BadHttpMethod, "method"),
@@ -133,6 +134,11 @@ class Connection(TimedConnection):
         self._messages.append((_ErrInfo(status=status, exc=error, message=reason), streams.EMPTY_PAYLOAD))
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def is_idle(self, now: float) -> bool:
+        """Nothing is asked or under way. One that has just been made is about to ask."""
+        waits = self._waiter is not None and not self._waiter.done() and not self._messages
+        return waits and (self._head_since is None or now - self._head_since > HEAD_COMES_SECONDS)
 
     def on_head_overdue(self) -> None:
         if self._deaf:

@@ -1,16 +1,25 @@
-"""Starts one surface's listener: its aiohttp application behind the guard, on connections with deadlines and limits."""
+"""Starts one surface's listener: its aiohttp application behind the guard, on connections with deadlines and limits.
 
+How it ends, so that nobody is cut off: `end_connections` (each answer from then on is its connection's last), then
+`cleanup`: no new connections, who is connected is answered, what has nothing to say is closed.
+"""
+
+import asyncio
 from typing import Any, cast
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.web_server import Server
 
 from ingest_gateway.http.connection import Connection
 from ingest_gateway.http.faults import Renderer
 from ingest_gateway.http.guard import Guard
 from ingest_gateway.http.limits import DEFAULT_LIMITS, HttpLimits
+from ingest_gateway.http.listening import accept_the_last
 from ingest_gateway.metrics import HTTP_UNREADABLE
 from operations.http_deadlines import TimedServer
+
+LOOK_SECONDS = 0.02
+CUT_OFF_SECONDS = 0.3  # for a handler that is cancelled, its client's time being over
 
 
 async def serve(
@@ -41,7 +50,7 @@ async def serve(
 class SurfaceRunner(web.AppRunner):
     """aiohttp's runner with our server in place of its own."""
 
-    __slots__ = ("_limits", "_render", "_surface")
+    __slots__ = ("_limits", "_render", "_shut_down", "_surface")
 
     def __init__(self, app: web.Application, surface: str, render: Renderer, limits: HttpLimits) -> None:
         super().__init__(
@@ -54,20 +63,48 @@ class SurfaceRunner(web.AppRunner):
             max_line_size=limits.line_bytes_max,
             max_field_size=limits.line_bytes_max,
             max_headers=limits.headers_max,
-            shutdown_timeout=limits.shutdown_seconds,
+            shutdown_timeout=CUT_OFF_SECONDS,
         )
         self._surface, self._render, self._limits = surface, render, limits
+        self._shut_down = False
 
     @property
     def port(self) -> int:
         return int(self.addresses[0][1])
 
+    def end_connections(self) -> None:
+        """From now on every answer says `Connection: close`, and new connections are for one request each."""
+        if self._server is not None:
+            cast(GuardedServer, self._server).ending = True
+
+    async def cleanup(self) -> None:
+        """Stops listening, lets who is connected finish for `limits.shutdown_seconds`, and cuts off who has not."""
+        self.end_connections()
+        await accept_the_last([socket for site in self.sites for socket in cast(Any, site)._server.sockets])
+        for site in self.sites:
+            await site.stop()
+        if self._server is not None:
+            await self.shutdown()  # what an application has of its own that never ends by itself, ends
+            await cast(GuardedServer, self._server).finish(self._limits.shutdown_seconds)
+        await super().cleanup()
+
+    async def shutdown(self) -> None:
+        if not self._shut_down:
+            self._shut_down = True
+            await super().shutdown()
+
     async def _make_server(self) -> Server:
         for route in self._app.router.routes():
             route._expect_handler = _leave_to_the_reader
+        self._app.on_response_prepare.append(self._end_with_this_answer)
         stock = await super()._make_server()
         guard = Guard(cast(Any, stock.request_handler), self._surface, self._render, self._limits)
         return GuardedServer(stock, guard, self._surface, self._limits)
+
+    async def _end_with_this_answer(self, _request: web.BaseRequest, response: web.StreamResponse) -> None:
+        if cast(GuardedServer, self._server).ending:
+            response.force_close()
+            response.headers[hdrs.CONNECTION] = "close"  # aiohttp has decided on this header already
 
 
 class GuardedServer(TimedServer):
@@ -76,11 +113,22 @@ class GuardedServer(TimedServer):
     def __init__(self, stock: Server, guard: Guard, surface: str, limits: HttpLimits) -> None:
         super().__init__(stock, guard, limits.deadlines)
         self.limits = limits
+        self.ending = False
+        """No connection outlives its next answer."""
         self._guard = guard
         self._surface = surface
 
     def __call__(self) -> Connection:
         return Connection(self, loop=self._loop, **self._kwargs)
+
+    async def finish(self, seconds: float) -> None:
+        """Until every connection has had the answer that it waits for, or the time is over."""
+        deadline = self._loop.time() + seconds
+        while self.connections and (now := self._loop.time()) < deadline:
+            for connection in cast(list[Connection], self.connections):
+                if connection.is_idle(now):
+                    connection.force_close()
+            await asyncio.sleep(LOOK_SECONDS)
 
     def answer_unreadable(self, status: int, reason: str, peer: str) -> web.Response:
         return self._guard.answer_unreadable(status, reason, peer)

@@ -6,7 +6,7 @@ A change goes through the log as a command like any other; every gateway has it 
 import asyncio
 import time
 
-from ingest_gateway.log.clients import LogClients, log_clients
+from ingest_gateway.log.clients import KafkaAway, LogClients, log_clients, ready_or_away
 from ingest_gateway.log.event_log import LogBusy, LogUnavailable
 from ingest_gateway.log.verdicts import VerdictLate
 from operations.settings import Settings
@@ -57,7 +57,9 @@ async def _change_and_show(
     async with log_clients(settings) as clients:
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                await clients.ready()
+                await ready_or_away(clients, settings.kafka)
+        except KafkaAway as away:
+            raise TierRefused(str(away)) from away
         except TimeoutError as error:
             raise TierRefused(f"the log did not answer within {TIMEOUT_SECONDS:g} s") from error
         if payload is not None:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
-from ingest_gateway.log.clients import LogClients, log_clients
+from ingest_gateway.log.clients import KafkaAway, LogClients, log_clients, ready_or_away
 from ingest_gateway.log.event_log import LogBusy, LogUnavailable
 from ingest_gateway.log.verdicts import VerdictLate
 from operations.settings import Settings
@@ -86,11 +86,13 @@ def with_clients(settings: Settings, work: Callable[[LogClients], Awaitable[Resu
 
     async def run() -> Result:
         async with log_clients(settings) as clients, asyncio.timeout(TIMEOUT_SECONDS):
-            await clients.ready()
+            await ready_or_away(clients, settings.kafka)
             return await work(clients)
 
     try:
         return asyncio.run(run())
+    except KafkaAway as away:
+        raise WorkspaceRefused(str(away)) from away
     except TimeoutError as error:
         raise WorkspaceRefused(f"no answer within {TIMEOUT_SECONDS:g} s: does the control process run?") from error
 

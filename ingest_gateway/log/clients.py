@@ -14,6 +14,11 @@ from operations.settings import Settings
 from schemas.control_view import ControlView
 
 FLUSH_SECONDS = 3.0
+BROKER_ANSWERS_SECONDS = 10.0
+
+
+class KafkaAway(Exception):
+    """No broker answers; the message is a sentence for people."""
 
 
 @dataclass(frozen=True)
@@ -58,3 +63,19 @@ async def log_clients(
         yield LogClients(events, verdicts, commands, control)
     finally:
         await asyncio.gather(events.close(FLUSH_SECONDS), verdicts.stop(), control.stop())
+
+
+async def ready_or_away(clients: LogClients, kafka: str) -> None:
+    """For commands of people: returns when the clients are ready, however long `control` is. Raises KafkaAway where no
+    broker answers soon."""
+    ready = asyncio.create_task(clients.ready())
+    try:
+        done, _ = await asyncio.wait([ready], timeout=BROKER_ANSWERS_SECONDS)
+        if not done and clients.events.unreachable is not None:
+            raise KafkaAway(
+                f"no Kafka broker answers at {kafka} ({clients.events.unreachable}): check that it runs, ATLAS_KAFKA, "
+                "and how it lets us in (ATLAS_KAFKA_SECURITY_PROTOCOL and what belongs to it)"
+            )
+        await ready
+    finally:
+        ready.cancel()

@@ -11,13 +11,15 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ingest_gateway import metrics
-from ingest_gateway.log.ends import EndsUnknown, LogEnds
+from ingest_gateway.log.ends import EndsUnknown, LogEnds, Partition
+from ingest_gateway.log.stream_ends import Range, StreamEnd, StreamEnds
+from operations.coalescing import Coalesced
 from operations.kafka_clients import producer_config
 from operations.logs import event
 from operations.record_reader import Found, RecordReader, RecordUnreachable
@@ -98,6 +100,8 @@ class EventLog:
         self._newest: dict[str, dict[tuple[str, int], int]] = {}
         self._records = RecordReader(bootstrap)
         self._ends = LogEnds(bootstrap)
+        self._newest_of: Coalesced[str, list[Position]] = Coalesced(self._ask_newest)
+        self._stream_ends = StreamEnds(self._ends, self._records)
         self._stopping = threading.Event()
         self._flush_seconds = 0.0
         self._fatal: str | None = None
@@ -151,7 +155,7 @@ class EventLog:
         return self._under_way + records <= self._queue_messages_max
 
     def newest(self, workspace: str, environment: str) -> list[Position]:
-        """The newest record that this process appended to each partition of these streams, as far as remembered."""
+        """The last record that this process appended to each partition of these streams, as far as remembered."""
         scope = self._newest.get(f"events.{workspace}.{environment}", {})
         return [(topic, partition, offset) for (topic, partition), offset in scope.items()]
 
@@ -172,9 +176,26 @@ class EventLog:
     async def ends(self, topic: str) -> list[Position]:
         """The newest record of each of the topic's partitions that has one. Raises LogUnavailable."""
         try:
-            return await self._ends.newest(topic)
+            return (await self._newest_of.about([topic]))[topic]
         except EndsUnknown as error:
             raise LogUnavailable(str(error)) from error
+
+    async def stream_ends(self, partitions: Collection[Partition]) -> dict[Partition, StreamEnd]:
+        """Of those that are there, as of this moment or later. Raises LogUnavailable."""
+        try:
+            return await self._stream_ends.now(partitions)
+        except EndsUnknown as error:
+            raise LogUnavailable(str(error)) from error
+
+    async def with_records(self, ranges: Mapping[Partition, Range]) -> set[Partition]:
+        """Those in whose range of offsets there is a record that can be read. Raises LogUnavailable."""
+        try:
+            return await self._stream_ends.with_records(ranges)
+        except RecordUnreachable as error:
+            raise LogUnavailable(str(error)) from error
+
+    async def _ask_newest(self, topics: list[str]) -> dict[str, list[Position]]:
+        return {topic: await self._ends.newest(topic) for topic in topics}
 
     async def close(self, flush_seconds: float = 5.0) -> None:
         """Sends what is queued, at most for so long; what is left then fails with LogUnavailable."""
@@ -252,7 +273,11 @@ class EventLog:
             _fail(future, error.str())
 
     def _remember(self, stored: Appended) -> None:
-        """By the topic's name without its last part, which is the workspace and environment of a stream."""
+        """By the topic's name without its last part, which is the workspace and environment of a stream.
+
+        Reports of a partition come in order. One that goes back is of a topic made anew (a stream that was deleted and
+        created again): the offsets of before will not come again for long.
+        """
         scope = stored.topic.rpartition(".")[0]
         if not scope:
             return
@@ -261,9 +286,7 @@ class EventLog:
             if len(self._newest) >= SCOPES_REMEMBERED_MAX:
                 del self._newest[next(iter(self._newest))]
             newest = self._newest[scope] = {}
-        place = stored.topic, stored.partition
-        if stored.offset > newest.get(place, -1):
-            newest[place] = stored.offset
+        newest[stored.topic, stored.partition] = stored.offset
 
     def _note_error(self, error: KafkaError) -> None:
         """Also librdkafka's error callback, then on the poll thread."""

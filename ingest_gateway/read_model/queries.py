@@ -6,11 +6,12 @@ A read that must follow a write asks `passed` (or waits with `wait_until_passed`
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, Select, bindparam, select, union_all
+from sqlalchemy import Connection, Row, Select, bindparam, literal, select, union_all
 from sqlalchemy.exc import SQLAlchemyError
 
 from ingest_gateway.read_model.audit_pages import AuditFilter, AuditPage, AuditReach, audit_page
@@ -39,6 +40,7 @@ IDS_A_QUESTION = 500
 Position = tuple[str, int, int]
 """Topic, partition and offset of a record: on a stream's topic, or on one of projection's own."""
 
+NO_IDS: Mapping[str, str] = MappingProxyType({})
 Answer = TypeVar("Answer")
 
 
@@ -66,8 +68,10 @@ _ORIGINAL = select(event_conflicts.c.original_id).where(
     event_conflicts.c.environment == bindparam("environment"),
     event_conflicts.c.event_id == bindparam("id"),
 )
+_TOPIC_ID = source_positions.c.topic_id
 _POSITIONS = union_all(
-    *(select(table.c.topic, table.c.partition, table.c.next_offset) for table in (source_positions, log_positions))
+    select(source_positions.c.topic, source_positions.c.partition, source_positions.c.next_offset, _TOPIC_ID),
+    select(log_positions.c.topic, log_positions.c.partition, log_positions.c.next_offset, literal("")),
 )
 _EVENT_COLUMNS = len(EventRow._fields)
 
@@ -78,7 +82,7 @@ class ReadModel:
     def __init__(self, database_url: str, threads: int = THREADS) -> None:
         self._reader = Reader(database_url, threads)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="read-model")
-        self._passed: dict[tuple[str, int], int] = {}
+        self._passed: dict[tuple[str, int], tuple[int, str]] = {}
         self._refresh: asyncio.Task[None] | None = None
 
     async def event(self, workspace: str, environment: str, event_id: str) -> StoredEvent | None:
@@ -159,14 +163,23 @@ class ReadModel:
     async def delivery(self, scope: WebhookScope, delivery_id: str) -> Row[Any] | None:
         return await self._ask(lambda connection: delivery(connection, scope, delivery_id))
 
-    async def passed(self, positions: Iterable[Position]) -> bool:
-        """Whether what became of each of these records shows in the read model."""
+    async def passed(self, positions: Iterable[Position], topic_ids: Mapping[str, str] = NO_IDS) -> bool:
+        """Whether what became of each of these records shows in the read model. `topic_ids`: by topic, where it
+        matters; what is known of a topic of the same name that there was before does not count.
+        """
         wanted = list(positions)
-        if not self._known(wanted):
+        if not self._known(wanted, topic_ids):
             await self._look_again()
-        return self._known(wanted)
+        return self._known(wanted, topic_ids)
 
-    async def wait_until_passed(self, positions: Iterable[Position], timeout_seconds: float) -> bool:
+    def reached(self, topic: str, partition: int, topic_ids: Mapping[str, str] = NO_IDS) -> int:
+        """The next offset to come, as last looked at by `passed` or a wait."""
+        next_offset, topic_id = self._passed.get((topic, partition), (0, ""))
+        return next_offset if topic_ids.get(topic, topic_id) == topic_id else 0
+
+    async def wait_until_passed(
+        self, positions: Iterable[Position], timeout_seconds: float, topic_ids: Mapping[str, str] = NO_IDS
+    ) -> bool:
         """`passed`, asked until it is so; False once `timeout_seconds` are over, be it that the database is away.
 
         However many wait, the database is asked once in a few milliseconds.
@@ -176,7 +189,7 @@ class ReadModel:
             async with asyncio.timeout(timeout_seconds):
                 while True:
                     with contextlib.suppress(ReadModelUnavailable):
-                        if await self.passed(wanted):
+                        if await self.passed(wanted, topic_ids):
                             return True
                     await asyncio.sleep(POLL_SECONDS)
         return False
@@ -185,8 +198,8 @@ class ReadModel:
         await asyncio.to_thread(self._pool.shutdown)
         self._reader.close()
 
-    def _known(self, positions: list[Position]) -> bool:
-        return all(self._passed.get((topic, partition), 0) > offset for topic, partition, offset in positions)
+    def _known(self, positions: list[Position], topic_ids: Mapping[str, str]) -> bool:
+        return all(self.reached(topic, partition, topic_ids) > offset for topic, partition, offset in positions)
 
     async def _look_again(self) -> None:
         """Reads the positions; whoever asks meanwhile gets the next answer, as this one may be older than its write."""
@@ -199,7 +212,7 @@ class ReadModel:
 
     async def _read_positions(self) -> None:
         rows = await self._ask(lambda connection: connection.execute(_POSITIONS).fetchall())
-        self._passed = {(topic, partition): next_offset for topic, partition, next_offset in rows}
+        self._passed = {(topic, partition): (next_offset, topic_id) for topic, partition, next_offset, topic_id in rows}
 
     async def _ask(self, question: Callable[[Connection], Answer]) -> Answer:
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._answer, question)

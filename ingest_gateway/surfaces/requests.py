@@ -8,6 +8,7 @@ from aiohttp import web
 from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
 from ingest_gateway.identity.authentication import require_scope
 from ingest_gateway.services import SERVICES, Services
+from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
 from schemas.event_fields import NO_KEY, key_from_header
 from schemas.principals import Principal
 
@@ -24,12 +25,20 @@ def caller(request: web.Request, scope: str) -> tuple[Services, Principal]:
 
 
 async def look_twice(services: Services, look: Callable[[], Found | None]) -> Found | None:
-    """What is in the view of `control`. What is not may have been made a moment ago: then it is read on, once."""
+    """What is in the view of `control`. What is not may have been made a moment ago: then it is read on, once. Raises
+    Refused where that can't be done now.
+    """
     found = look()
     if found is None:
-        await services.control.catch_up()
+        await read_control_on(services)
         found = look()
     return found
+
+
+async def read_control_on(services: Services) -> None:
+    """To its present end, so that the view holds what any gateway has answered. Raises Refused (read_model_behind)."""
+    if not await services.control.catch_up(services.settings.read_timeout_seconds):
+        raise READ_MODEL_BEHIND.refused()
 
 
 def route_of(request: web.Request) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -26,7 +26,7 @@ from schemas.seal import Sealer
 from schemas.tokens import TokenHasher
 
 log = logging.getLogger("atlas.gateway")
-FINISH_SECONDS = 4.0  # for requests under way; with sending what is queued, 10 s in all
+FINISH_SECONDS = 4.0  # for requests under way; with sending what is queued, 10 s in all after the drain
 
 ALL: tuple[Surface, ...] = (EVENTS, WORK, SPINE, BURN)
 
@@ -37,9 +37,9 @@ async def serving(
     clients: LogClients,
     surfaces: Iterable[Surface] = ALL,
     ready: Callable[[], Awaitable[bool]] | None = None,
-) -> AsyncIterator[Mapping[str, int]]:
-    """Those of `surfaces` that `settings.surfaces` names; yields the port of each by its name. Leaving it lets requests
-    under way finish. `ready` is awaited before all but those that fail open; False: the others never listen.
+) -> AsyncIterator["Listeners"]:
+    """Those of `surfaces` that `settings.surfaces` names. Leaving it lets requests under way finish. `ready` is awaited
+    before all but those that fail open; False: the others never listen.
     """
     async with AsyncExitStack() as stack:
         limits = await stack.enter_async_context(rate_limits(settings, clients.control.view))
@@ -75,18 +75,24 @@ async def serving(
         await listeners.open(one for one in chosen if one[0].fails_open)
         if ready is None or await ready():
             await listeners.open(one for one in chosen if not one[0].fails_open)
-        yield listeners.ports
+        yield listeners
 
 
-class Listeners:
-    """The open ones, closed together: requests under way then finish, all surfaces' at once."""
+class Listeners(Mapping[str, int]):
+    """The open ones' ports by the names of their surfaces. Closed together: requests under way then finish, all
+    surfaces' at once."""
 
     def __init__(self) -> None:
         self._runners: dict[str, SurfaceRunner] = {}
 
-    @property
-    def ports(self) -> Mapping[str, int]:
-        return {name: runner.port for name, runner in self._runners.items()}
+    def __getitem__(self, surface: str) -> int:
+        return self._runners[surface].port
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._runners)
+
+    def __len__(self) -> int:
+        return len(self._runners)
 
     async def open(self, chosen: Iterable[tuple[Surface, Services]]) -> None:
         for surface, services in chosen:
@@ -100,6 +106,11 @@ class Listeners:
             runner = await serve(app, *at, surface=surface.name, render=surface.render, limits=limits, reuse_port=True)
             self._runners[surface.name] = runner
             logs.event(log, "gateway.serves", surface=surface.name, host=settings.host, port=runner.port)
+
+    def end_connections(self) -> None:
+        """Every answer is its connection's last from now on."""
+        for runner in self._runners.values():
+            runner.end_connections()
 
     async def close(self) -> None:
         await asyncio.gather(*(runner.cleanup() for runner in self._runners.values()))

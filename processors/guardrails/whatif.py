@@ -160,7 +160,7 @@ def telemetry(bootstrap: str, from_ms: int, workspace: str | None = None) -> Ite
             consumer.assign([TopicPartition(Topic.BURN_TELEMETRY, span.partition, span.start)])
             yield from _read(consumer, span, workspace)
     except KafkaException as error:
-        raise LogUnreadable(f"the log can't be read: {error}") from error
+        raise LogUnreadable(f"the log can't be read: {error.args[0].str()}") from error
     finally:
         consumer.close()
 

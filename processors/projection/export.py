@@ -172,6 +172,6 @@ def _records(bootstrap: str, topic: str) -> Iterator[Message]:
                 elif error.code() == KafkaError._PARTITION_EOF:
                     left.discard(message.partition() or 0)
     except KafkaException as error:
-        raise ExportFailed(f"the log can't be read: {error}") from error
+        raise ExportFailed(f"the log can't be read: {error.args[0].str()}") from error
     finally:
         consumer.close()

@@ -68,7 +68,7 @@ def records_of(bootstrap: str, begun: Positions, ends: Positions) -> Iterator[li
         consumer.assign([TopicPartition(*tp, begun.get(tp, 0)) for tp in ends])
         yield from _fetched(consumer, ends)
     except KafkaException as error:
-        raise RebuildFailed(f"the log can't be read: {error}") from error
+        raise RebuildFailed(f"the log can't be read: {error.args[0].str()}") from error
     finally:
         consumer.close()
 

@@ -210,7 +210,13 @@ def _postgresql_beside(database_url: str) -> Beside:
         engine.dispose()
 
     def new() -> Engine:
-        return schema_writer(database_url, NEW_SCHEMA)
+        """Raises RebuildFailed where it would be the live one: nothing may be dropped, written or compared there."""
+        writer = schema_writer(database_url, NEW_SCHEMA)
+        with writer.connect() as connection:
+            schema = connection.execute(text("SELECT current_schema()")).scalar_one()
+        if schema != NEW_SCHEMA:
+            raise RebuildFailed(f"the database gives {schema} where {NEW_SCHEMA} was asked for")
+        return writer
 
     store = Store(new())
     return Beside(store, lambda: None, take_place, after, after, new)

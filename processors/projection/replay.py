@@ -69,7 +69,7 @@ def ends_of(bootstrap: str) -> dict[Partition, int]:
                     ends[str(topic), partition] = high
         return ends
     except KafkaException as error:
-        raise RebuildFailed(f"the log can't be read: {error}") from error
+        raise RebuildFailed(f"the log can't be read: {error.args[0].str()}") from error
     finally:
         consumer.close()
 

@@ -203,7 +203,7 @@ class Store:
             if _is_refusal(error):
                 raise RowsRefused(str(error)) from error
             if isinstance(error, SQLAlchemyError):
-                raise DatabaseAway(str(error)) from error
+                raise DatabaseAway(str(getattr(error, "orig", None) or error)) from error  # without the statement
             raise
 
 

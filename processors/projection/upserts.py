@@ -50,7 +50,7 @@ class Upsert:
         one = _compiled(engine, table, order, special)
         self._statements = {rows: _of_rows(one, rows) for rows in STATEMENT_ROWS}
         self._delete = None if order is None else _deletion(engine, table, order)
-        self._copy = Copy(engine, table, one) if engine.dialect.name == "postgresql" else None
+        self._copy = Copy(engine, table) if engine.dialect.name == "postgresql" else None
 
     def put(self, connection: Connection, rows: list[Row], gone: Sequence[Gone] = ()) -> None:
         if gone:
@@ -59,8 +59,8 @@ class Upsert:
             self._execute(connection, 1, rows)
             return
         left = rows if self._order is None else self._newest(rows, self._order)
-        if self._copy is not None and len(left) >= COPIED_ROWS_MIN and not connection.in_nested_transaction():
-            self._copy.put(connection, left)
+        may_copy = len(left) >= COPIED_ROWS_MIN and not connection.in_nested_transaction()
+        if may_copy and self._copy is not None and self._copy.put(connection, left):
             return
         for size in STATEMENT_ROWS:
             full = len(left) - len(left) % size
@@ -97,52 +97,42 @@ class Upsert:
 
 
 class Copy:
-    """PostgreSQL: many rows by COPY, a third of the time that rows as parameters take.
+    """PostgreSQL: many new rows by COPY, a third of the time that rows as parameters take.
 
-    Nearly all rows are new, so they are copied straight into their table. Where one is there already, that is undone
-    and all go by way of a temporary table, whose statement looks at each row (which takes as long again); and so do
-    the next transactions, as such rows come together.
+    Nearly all rows are new, so they are copied straight into their table. Where one is there already, that is undone,
+    and nothing is copied in the next transactions either, as such rows come together.
     """
 
-    def __init__(self, engine: Engine, table: Table, statement: str) -> None:
+    def __init__(self, engine: Engine, table: Table) -> None:
         names = ", ".join(f'"{column.name}"' for column in table.columns)
-        arriving = f"pg_temp.arriving_{table.name}"
-        tail = statement.split(" ON CONFLICT", 1)[1]
-        self._straight = f"COPY {table.name} ({names}) FROM STDIN"
-        self._make = f"CREATE TEMP TABLE IF NOT EXISTS arriving_{table.name} (LIKE {table.name}) ON COMMIT DELETE ROWS"
-        self._aside = f"COPY {arriving} ({names}) FROM STDIN"
-        self._insert = f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {arriving} ON CONFLICT{tail}"
+        self._statement = f"COPY {table.name} ({names}) FROM STDIN"
         self._dialect: Any = engine.dialect
-        self._looking = 0
+        self._left_out = 0
 
-    def put(self, connection: Connection, rows: Sequence[Row]) -> None:
-        """Once in a transaction for each table."""
-        if self._looking == 0 and self._put_straight(connection, rows):
-            return
-        self._looking = (self._looking or LOOKING_TRANSACTIONS) - 1
-        connection.exec_driver_sql(self._make)
-        self._copy(connection, self._aside, rows)
-        connection.exec_driver_sql(self._insert)
-
-    def _put_straight(self, connection: Connection, rows: Sequence[Row]) -> bool:
+    def put(self, connection: Connection, rows: Sequence[Row]) -> bool:
+        """False where the rows have to look at those that are there. Asked once in a transaction for each table."""
+        if self._left_out:
+            self._left_out -= 1
+            return False
         try:
             with connection.begin_nested():
-                self._copy(connection, self._straight, rows)
+                self._copy(connection, rows)
         except IntegrityError as error:
             if getattr(error.orig, "sqlstate", None) != UNIQUE_VIOLATION:
                 raise
+            self._left_out = LOOKING_TRANSACTIONS - 1
             return False
         return True
 
-    def _copy(self, connection: Connection, statement: str, rows: Iterable[Row]) -> None:
+    def _copy(self, connection: Connection, rows: Iterable[Row]) -> None:
         driver: Any = connection.connection.driver_connection
         try:
-            with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            with driver.cursor() as cursor, cursor.copy(self._statement) as copy:
                 for row in rows:
                     copy.write_row(row)
         except self._dialect.loaded_dbapi.Error as error:
             kind = self._dialect.loaded_dbapi.Error
-            raise DBAPIError.instance(statement, None, error, kind, dialect=self._dialect) from error
+            raise DBAPIError.instance(self._statement, None, error, kind, dialect=self._dialect) from error
 
 
 def _deletion(engine: Engine, table: Table, order: str) -> str:

@@ -9,7 +9,7 @@ from itertools import islice
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Exists, Table, collate, select
+from sqlalchemy import ColumnElement, Connection, Exists, Table, collate, select, text
 
 from operations.read_model_engine import Reader
 from processors.projection.rebuild import Step, beside_live, fill, held, positions
@@ -32,9 +32,9 @@ def verify(database_url: str, bootstrap: str, step: Step = lambda step: None) ->
     reader = Reader(database_url, 1)
     with beside_live(database_url, step) as beside:
         fill(beside, bootstrap, step)
-        live = reader.connect().execution_options()
+        live = reader.connect()
         if live.dialect.name == "postgresql":
-            live = live.execution_options(isolation_level="REPEATABLE READ")
+            live.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))  # looks at nothing yet
         with held(database_url, step) as lock:
             replay(bootstrap, beside.store, positions(lock))
             live.execute(select(events.c.id).limit(1)).all()  # from here on it is read as of now
@@ -80,7 +80,7 @@ def _rows(table: Table, connection: Connection) -> Iterator[tuple[Any, ...]]:
         collate(column, "C") if connection.dialect.name == "postgresql" and column.type.python_type is str else column
         for column in (table.c[name] for name in key_of(table))
     ]
-    rows = connection.execution_options(yield_per=2_000).execute(wanted.order_by(*order))
+    rows = connection.execute(wanted.order_by(*order), execution_options={"yield_per": 2_000})
     return (tuple(bytes(value) if isinstance(value, memoryview) else value for value in row) for row in rows)
 
 

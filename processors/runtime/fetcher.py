@@ -25,6 +25,7 @@ from faust.types import TP
 from operations.kafka_clients import reader_config
 from operations.logs import event
 from processors.runtime.batches import Batch, Record, to_record
+from processors.runtime.held_back import HeldBack, held_back
 from processors.runtime.waiting import Waiting, weight_of_all
 
 log = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ class Fetcher:
         self._paused: set[TP] = set()
         self._orders: deque[tuple[str, list[TopicPartition]]] = deque()
         self._behind: dict[TP, int] = {}
+        self._held: dict[TP, HeldBack] = {}
         self._stands: dict[TP, int] = {}
         self._unreadable: dict[TP, str] = {}
         self._reached: set[TP] = set()
@@ -151,9 +153,19 @@ class Fetcher:
         return found
 
     def lag(self) -> dict[TP, int]:
-        """Records between what was fetched and the end that the broker last told, plus what waits here."""
-        behind = self._behind
-        return {tp: behind.get(tp, 0) + len(waiting) for tp, waiting in self._waiting.items()}
+        """Records between what was fetched and the end that the broker last told, plus what waits here. What is held
+        back (`held_back`) counts as well, though nobody can handle it now.
+        """
+        behind, held = self._behind, self._held
+        return {
+            tp: behind.get(tp, 0) + (held[tp].records if tp in held else 0) + len(waiting)
+            for tp, waiting in self._waiting.items()
+        }
+
+    def held_back(self) -> dict[TP, HeldBack]:
+        """What waits on each partition for a transaction that is still open, whoever began it."""
+        held = self._held
+        return {tp: held[tp] for tp in self._waiting if tp in held}
 
     def due_and_idle(self) -> dict[TP, int]:
         """Where partitions stand whose records wait at the broker while none of theirs are here: the next should come
@@ -297,11 +309,14 @@ class Fetcher:
                 behind[tp] = max(0, high - stands[tp])
         held_up = [tp for tp, records in behind.items() if records and self._stands.get(tp) == stands[tp]]
         self._stands = stands
-        return behind | self._readable(held_up[:ASKED_ENDS_MAX])
+        readable = self._readable(held_up[:ASKED_ENDS_MAX])
+        ends = {tp: (stands[tp] + records, stands[tp] + behind[tp]) for tp, records in readable.items()}
+        self._held = held_back(ends, self._held, time.monotonic())
+        return behind | readable
 
     def _readable(self, tps: list[TP]) -> dict[TP, int]:
         """Of partitions that did not move since the last look: how much the broker would give. Behind the first record
-        of a transaction that is still open nothing is given, however long that lasts, and so nothing waits (K12).
+        of a transaction that is still open nothing is given, however long that lasts, and so nothing is due (K12).
         """
         readable = {}
         for tp in tps:

@@ -15,7 +15,21 @@ BATCH_SECONDS = Histogram(
     buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
 )
 RECORDS = Counter("atlas_records_total", "Records that an agent has handled.", ["agent"])
-LAG_RECORDS = Gauge("atlas_lag_records", "Records of the agent's topics that are not handled yet.", ["group"])
+LAG_RECORDS = Gauge(
+    "atlas_lag_records",
+    "Records of the agent's topics that are not handled yet, those that are held back included.",
+    ["group"],
+)
+HELD_BACK_RECORDS = Gauge(
+    "atlas_held_back_records",
+    "Records of the agent's topics that nobody can read before a Kafka producer ends its transaction.",
+    ["group"],
+)
+HELD_BACK_SECONDS = Gauge(
+    "atlas_held_back_seconds",
+    "For how long the transaction that is open for the longest time has held records back; 0 where none does.",
+    ["group"],
+)
 DEAD_LETTERS = Counter(
     "atlas_dead_letters_total", "Records set aside on the topic dead-letters, by reason.", ["group", "reason"]
 )

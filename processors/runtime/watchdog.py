@@ -25,6 +25,7 @@ from faust.types import TP
 from operations.logs import event
 from processors.runtime import metrics
 from processors.runtime.fetcher import Fetcher
+from processors.runtime.held_back import HeldBackReport
 
 if TYPE_CHECKING:
     from processors.runtime.runtime import Runtime
@@ -78,6 +79,7 @@ class Watchdog:
         self._runtime = runtime
         self._progress = Progress(time.monotonic())
         self._fetches = StandingStill()
+        self._held_back = HeldBackReport()
 
     async def run(self) -> None:
         """Until something is wrong, which then ends the process."""
@@ -101,8 +103,11 @@ class Watchdog:
             return failure
         away = self._brokers_away(fetcher, now)
         lags = fetcher.lag()
+        held = fetcher.held_back()
         metrics.LAG_RECORDS.labels(self._runtime.group).set(sum(lags.values()))
-        lag = sum(records for tp, records in lags.items() if tp.topic not in self._runtime.unwatched)
+        self._held_back.report(self._runtime.group, held, now)
+        due = {tp: records - (held[tp].records if tp in held else 0) for tp, records in lags.items()}
+        lag = sum(records for tp, records in due.items() if tp.topic not in self._runtime.unwatched)
         why = self._whole(lag, now) or self._call(now) or self._fetch(fetcher, now) or self._rebalance(now)
         if why is None:
             return None

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import secrets
+import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -148,6 +149,50 @@ async def test_a_stop_under_load_answers_what_is_under_way(
     assert load.accepted and load.accepted <= set(stored)
     assert set(stored) <= load.accepted | load.refused, "whatever was stored was answered"
     assert len(stored) == len(set(stored))
+
+
+async def test_a_drain_serves_on_then_ends_connections_then_the_process(
+    own_broker: Broker, control: StandInControl, tmp_path: Path, settings: Settings
+) -> None:
+    gateway = GatewayProcess(own_broker.bootstrap, tmp_path, ATLAS_DRAIN_SECONDS="6")
+    gateway.start_until_ready()
+    try:
+        async with a_client(gateway, settings) as client:
+            gateway.signal(signal.SIGTERM)
+            async with asyncio.timeout(3):
+                while (missing := await asyncio.to_thread(gateway.missing)) == {}:  # noqa: ASYNC110 asked over HTTP
+                    await asyncio.sleep(0.02)
+            assert missing == {"drain": "draining: send requests elsewhere"}
+            status, _, headers = await client.publish(1)
+            assert status == 202 and "Connection" not in headers, "it is only said to be leaving"
+            async with asyncio.timeout(5):
+                while headers.get("Connection") != "close":
+                    await asyncio.sleep(0.1)
+                    status, _, headers = await client.publish(1)
+                    assert status == 202
+            assert (await client.publish(2))[0] == 202, "a new connection"
+        assert await asyncio.to_thread(gateway.wait, EXIT_SECONDS) == 0
+    finally:
+        gateway.kill()
+
+
+@pytest.mark.parametrize(
+    ("signals", "exit_code"),
+    [((signal.SIGINT,), 0), ((signal.SIGTERM, signal.SIGTERM), 143)],
+    ids=["Ctrl-C", "SIGTERM twice"],
+)
+async def test_a_drain_can_be_cut_short(
+    own_broker: Broker, control: StandInControl, tmp_path: Path, signals: tuple[signal.Signals, ...], exit_code: int
+) -> None:
+    gateway = GatewayProcess(own_broker.bootstrap, tmp_path, ATLAS_DRAIN_SECONDS="300")
+    gateway.start_until_ready()
+    try:
+        for number in signals:
+            gateway.signal(number)
+            await asyncio.sleep(0.3)  # two signals at once may come as one
+        assert await asyncio.to_thread(gateway.wait, EXIT_SECONDS) == exit_code
+    finally:
+        gateway.kill()
 
 
 @pytest.mark.requirement("F1", "F34")

@@ -8,7 +8,7 @@ tests/pipeline shows the same surface on a real broker.
 import asyncio
 import io
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,9 @@ import aiohttp
 from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.limits.enforcement import RateLimits
+from ingest_gateway.log.ends import Partition
 from ingest_gateway.log.event_log import Appended, EventLog, LogBusy, LogUnavailable
+from ingest_gateway.log.stream_ends import Range, StreamEnd
 from ingest_gateway.log.verdicts import VerdictWaiter
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.services import Services
@@ -144,6 +146,12 @@ class MemoryLog:
 
     async def ends(self, topic: str) -> list[tuple[str, int, int]]:
         raise LogUnavailable("no log of that topic")
+
+    async def stream_ends(self, partitions: Collection[Partition]) -> dict[Partition, StreamEnd]:
+        return {}  # nothing is under way that a read could wait for
+
+    async def with_records(self, ranges: Mapping[Partition, Range]) -> set[Partition]:
+        return set()
 
     def append(
         self, topic: str, key: bytes, value: bytes, headers: list[tuple[str, bytes]]

@@ -29,12 +29,13 @@ class Worker:
         self._module = module
         self.log = home / f"{group}.log"
         self._group = group
-        self._port = free_port()
+        self.operations_port = free_port()
         self._environment = {
             "PATH": os.environ["PATH"],
             "ATLAS_HOME": str(home),
             "ATLAS_KAFKA": bootstrap,
-            "ATLAS_METRICS_PORT": str(self._port),
+            "ATLAS_METRICS_PORT": str(self.operations_port),
+            "ATLAS_DRAIN_SECONDS": "0",
             **environment,
         }
         self._process: subprocess.Popen[bytes] | None = None
@@ -62,7 +63,7 @@ class Worker:
 
     @property
     def ready_url(self) -> str:
-        return f"http://127.0.0.1:{self._port}/readyz"
+        return f"http://127.0.0.1:{self.operations_port}/readyz"
 
     def wait_until_ready(self) -> None:
         if not wait_until(lambda: self.missing() == {}, READY_TIMEOUT_SECONDS):
@@ -84,7 +85,7 @@ class Worker:
 
     def metric(self, name: str) -> float:
         """The sum of a metric over its labels; 0 where it is not there."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.operations_port}/metrics", timeout=5) as answer:
             lines = answer.read().decode().splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
 
@@ -104,11 +105,11 @@ class Worker:
         return self._process.wait(READY_TIMEOUT_SECONDS)
 
     def pause(self) -> None:
-        self._signal(signal.SIGSTOP)
+        self.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        self._signal(signal.SIGCONT)
+        self.signal(signal.SIGCONT)
 
-    def _signal(self, number: signal.Signals) -> None:
+    def signal(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)

@@ -50,6 +50,10 @@ SETTINGS = {
     "On several brokers longer than they take to replace a dead one: see docs/production.md.",
     "ATLAS_REPLAYS_PER_SECOND": "Events a second that bulk replays of a lifecycle process hand to delivery (100).",
     "ATLAS_MAX_WAITERS": "How many requests may wait for a verdict in one gateway; more get 503.",
+    "ATLAS_DRAIN_SECONDS": (
+        "How long a gateway serves on after SIGTERM while `/readyz` says draining, so that load balancers turn away; "
+        "in the second half each answer is its connection's last. `atlas up` sets 0."
+    ),
     "ATLAS_RATE_LIMITS": "off lets everybody ask as often as they like; shares are not dealt then either.",
     "ATLAS_RATE_OVERRIDES": (
         'Quotas other than the classes\' own, by workspace (`*`: all) and class: `{"*": {"events": 6000}}`, or '
@@ -86,7 +90,9 @@ SETTINGS = {
     "CF_KV_NAMESPACE_ID": "The namespace that edge workers read as `GUARDRAIL_FLAGS`.",
     "CF_API_TOKEN": "A token that may write to the namespace.",
     "CF_API_URL": "Where Cloudflare's API is.",
-    "ATLAS_CACHE": "Where the broker's jars are kept for several checkouts.",
+    "ATLAS_CACHE": "Where the broker's jars are kept for several checkouts, those of all versions side by side.",
+    "ATLAS_STATUS_TARGETS": "Operations ports (`host:port`, commas between) that `atlas status` asks besides Kafka.",
+    "ATLAS_KAFKA_VERSION": "The broker of `atlas up`: 4.1.0, 4.3.1 or 4.4.0. An older one refuses the data of a newer.",
 }
 
 # Where a default isn't a field of Settings of the same name, or is better told in other words.
@@ -104,6 +110,8 @@ DEFAULTS = {
     "ATLAS_ALLOWED_HOSTS": "",
     "ATLAS_TRUSTED_PROXIES": "",
     "ATLAS_CACHE": "deploy/kafka/jars",
+    "ATLAS_KAFKA_VERSION": "4.1.0",
+    "ATLAS_STATUS_TARGETS": "",
     "ATLAS_RATE_LIMITS": "on",
     "ATLAS_RETRY_LADDER": "",
     "ATLAS_RATE_OVERRIDES": "",

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 from faust.types import TP
+from prometheus_client import REGISTRY
 
+from processors.runtime.held_back import HeldBack
 from processors.runtime.lease import Lease
 from processors.runtime.runtime import Call
 from processors.runtime.watchdog import STALLED_SECONDS, StandingStill, Watchdog
@@ -92,12 +94,16 @@ class Fetching:
         self.failure: Exception | None = None
         self.unanswered_at = float("-inf")
         self._lag, self._stands = lag, stands
+        self.held: dict[TP, HeldBack] = {}
 
     def assigned(self) -> set[TP]:
         return {A, B}
 
     def lag(self) -> dict[TP, int]:
         return {A: self._lag}
+
+    def held_back(self) -> dict[TP, HeldBack]:
+        return self.held
 
     def unreadable(self, tp: TP) -> str | None:
         return f"the batch at offset {self._stands[tp]} can't be read"
@@ -128,6 +134,19 @@ def a_runtime(fetcher: Fetching, call: Call | None = None) -> Any:
         tables=SimpleNamespace(recovered_entries=0),
         longest_call=lambda: call,
     )
+
+
+@pytest.mark.requirement("K12", "F30")
+def test_what_waits_for_an_open_transaction_ends_nobody_however_long_and_is_measured() -> None:
+    fetcher = Fetching(7, {})
+    runtime = a_runtime(fetcher)
+    fetcher.held = {A: HeldBack(7, 42, time.monotonic() - 600)}
+    assert told(runtime, 65.0) is None
+    names = ("atlas_lag_records", "atlas_held_back_records", "atlas_held_back_seconds")
+    lag, records, seconds = (REGISTRY.get_sample_value(name, {"group": "test"}) for name in names)
+    assert (lag, records) == (7, 7) and seconds is not None and seconds >= 600
+    fetcher.held = {A: HeldBack(6, 42, time.monotonic())}
+    assert told(runtime, 65.0) == "1 records wait and none was handled for 65 s"
 
 
 def told(runtime: Any, seconds_apart: float, looks: int = 2) -> str | None:

@@ -16,6 +16,7 @@ from ingest_gateway.services import SERVICES
 from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.burn.asking import ask, check_organization
 from ingest_gateway.surfaces.burn.views import account_view, flag_view
+from ingest_gateway.surfaces.requests import read_control_on
 from schemas.burn import Account, Ask, Enforce, Resume, SetPolicy, Standing
 from schemas.guardrail_policy import TTL_SECONDS_MAX, GuardrailPolicy, Scope
 from schemas.principals import Principal
@@ -102,7 +103,7 @@ async def status(request: web.Request) -> web.Response:
 async def get_policy(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     principal = services.authenticate(request)
-    await services.control.catch_up()
+    await read_control_on(services)
     return json_response(services.control.view.policy(principal.workspace))
 
 

@@ -6,6 +6,7 @@ from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.contract import hold_to, load_document
 from ingest_gateway.surfaces.cors import add_cors
 from ingest_gateway.surfaces.documents.routes import add_documents
+from ingest_gateway.surfaces.event_reads import add_incomplete
 from ingest_gateway.surfaces.events import (
     audit,
     batch,
@@ -34,6 +35,7 @@ def make_app(services: Services) -> web.Application:
     app = web.Application()
     app[SERVICES] = services
     app.on_response_prepare.append(add_position)
+    app.on_response_prepare.append(add_incomplete)
     document = load_document("events")
     app.add_routes(hold_to(document, ROUTES))
     add_cors(app, document)

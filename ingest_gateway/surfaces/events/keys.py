@@ -19,7 +19,7 @@ from ingest_gateway.surfaces.events.faults import KEY_NOT_FOUND
 from ingest_gateway.surfaces.events.key_forms import KINDS, read_new_key, read_rotation
 from ingest_gateway.surfaces.events.key_views import key_view
 from ingest_gateway.surfaces.reach import seen, sees
-from ingest_gateway.surfaces.requests import caller, look_twice
+from ingest_gateway.surfaces.requests import caller, look_twice, read_control_on
 from schemas.commands import RevokeKey, decode_state
 from schemas.entities import Key
 from schemas.principals import ADMIN, Principal
@@ -38,7 +38,7 @@ async def create_key(request: web.Request) -> web.Response:
 async def list_keys(request: web.Request) -> web.Response:
     services, principal = caller(request, ADMIN)
     read_query(request, ())
-    await services.control.catch_up()
+    await read_control_on(services)
     mine = services.control.view.keys_of(principal.workspace, principal.environment)
     shown = seen(services.control.view, principal, (key for key in mine if key.key_kind in KINDS_HERE))
     return json_response(list_view(key_view(key, _now_ms()) for key in shown))

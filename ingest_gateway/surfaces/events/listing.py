@@ -1,6 +1,6 @@
 """`GET /v1/events`: events of the key's workspace and environment, filtered, by pages, complete while others arrive.
 
-What a page promises stands in read_model/event_pages.py; a list waits for this gateway's writes (reads.py).
+What a page promises stands in read_model/event_pages.py; a list waits for this gateway's writes (event_reads.py).
 """
 
 from aiohttp import web
@@ -13,8 +13,9 @@ from ingest_gateway.read_model.event_pages import EventFilter, Place, decode_pla
 from ingest_gateway.read_model.views import event_item
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.answers import json_response
+from ingest_gateway.surfaces.event_reads import look_until_sure, wait_for_writes
 from ingest_gateway.surfaces.events.faults import STREAM_NOT_FOUND
-from ingest_gateway.surfaces.events.lookups import is_shown
+from ingest_gateway.surfaces.events.lookups import is_shown, streams_shown
 from ingest_gateway.surfaces.events.parameters import (
     LIMIT_DEFAULT,
     LIMIT_MAX,
@@ -24,7 +25,6 @@ from ingest_gateway.surfaces.events.parameters import (
     now_ms,
     time_range,
 )
-from ingest_gateway.surfaces.events.reads import wait_for_writes
 from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
 from ingest_gateway.surfaces.requests import caller
 from schemas.event_status import Status
@@ -44,7 +44,8 @@ async def list_events(request: web.Request) -> web.Response:
     scope = principal.workspace, principal.environment
     cursors, bound_to = Cursors(services.settings.master_key), chosen.bound_to(*scope)
     sealed = _opened(cursors, bound_to, parameters)
-    await wait_for_writes(request, services, principal)
+    names = chosen.streams
+    await wait_for_writes(request, services, principal, lambda name: names is None or name in names)
     try:
         place = await _place(services, principal, sealed, parameters)
         page = await services.reads.events_page(*scope, chosen, place, limit)
@@ -104,9 +105,13 @@ async def _place(
     if sealed is not None or cursor is None:
         return sealed
     scope = principal.workspace, principal.environment
-    stored = await services.reads.event(*scope, cursor)
-    is_mine = stored is not None and is_shown(principal, stored.event.stream)
-    place = await services.reads.place_behind(*scope, cursor) if is_mine else None
+
+    async def look() -> Place | None:
+        stored = await services.reads.event(*scope, cursor)
+        is_mine = stored is not None and is_shown(principal, stored.event.stream)
+        return await services.reads.place_behind(*scope, cursor) if is_mine else None
+
+    place = await look_until_sure(services, lambda: streams_shown(services, principal), look)
     if place is None:
         raise invalid(FieldFault("cursor", NO_EVENT))
     return place

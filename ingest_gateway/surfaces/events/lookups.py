@@ -1,7 +1,7 @@
 """`GET /v1/events/{event_id}`: what became of an event, from the read model. A read follows the writes before it.
 
 An id that the read model doesn't have may be on its way there: the answer waits until projection has passed all that
-this gateway appended for the workspace and environment, and only then says that there is no such event.
+stood on the key's streams when it was asked, and only then says that there is no such event.
 """
 
 from aiohttp import web
@@ -13,11 +13,12 @@ from ingest_gateway.read_model import ReadModelUnavailable, StoredEvent
 from ingest_gateway.read_model.views import event_view
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.answers import json_response
+from ingest_gateway.surfaces.event_reads import look_until_sure, wait_for_named
 from ingest_gateway.surfaces.events.faults import DUPLICATE_EVENT, EVENT_NOT_FOUND
-from ingest_gateway.surfaces.events.reads import wait_for_named
 from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
 from ingest_gateway.surfaces.requests import caller
 from schemas.codec import EVENT
+from schemas.entities import Stream
 from schemas.ids import EVENT as EVENT_PREFIX
 from schemas.ids import is_id
 from schemas.principals import EVENTS_READ, Principal
@@ -50,17 +51,20 @@ def _disabled_routes(services: Services, principal: Principal, stored: StoredEve
 
 async def find_event(services: Services, principal: Principal, event_id: str) -> StoredEvent:
     try:
-        stored = await _look(services, principal, event_id)
-        if stored is None:
-            positions = services.events.newest(principal.workspace, principal.environment)
-            if not await services.reads.wait_until_passed(positions, services.settings.read_timeout_seconds):
-                raise READ_MODEL_BEHIND.refused()
-            stored = await _look(services, principal, event_id)
+        stored = await look_until_sure(
+            services, lambda: streams_shown(services, principal), lambda: _look(services, principal, event_id)
+        )
     except ReadModelUnavailable:
         raise READ_MODEL_BEHIND.refused() from None
     if stored is None or not is_shown(principal, stored.event.stream):
         raise EVENT_NOT_FOUND.refused()
     return stored
+
+
+def streams_shown(services: Services, principal: Principal) -> list[Stream]:
+    """Those that hold the events which this surface shows to the key."""
+    mine = services.control.view.streams_of(principal.workspace, principal.environment)
+    return [stream for stream in mine if is_shown(principal, stream.name)]
 
 
 def is_shown(principal: Principal, stream: str) -> bool:

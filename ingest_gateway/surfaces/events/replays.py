@@ -12,14 +12,14 @@ from aiohttp import web
 from ingest_gateway.http.bodies import read_body
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.answers import json_response
+from ingest_gateway.surfaces.event_reads import wait_for_writes
 from ingest_gateway.surfaces.events.entity_commands import BODY_BYTES_MAX, decide, json_body
 from ingest_gateway.surfaces.events.faults import EVENT_NOT_FOUND, REPLAY_NOT_FOUND, STREAM_NOT_FOUND
 from ingest_gateway.surfaces.events.lookups import find_event
 from ingest_gateway.surfaces.events.webhook_forms import read_event_replay, read_replay
 from ingest_gateway.surfaces.events.webhook_views import replay_view
-from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
 from ingest_gateway.surfaces.reach import sees
-from ingest_gateway.surfaces.requests import caller
+from ingest_gateway.surfaces.requests import caller, read_control_on
 from schemas.commands import CancelReplay, decode_state
 from schemas.entities import Replay
 from schemas.ids import EVENT as EVENT_PREFIX
@@ -41,14 +41,14 @@ async def replay_event(request: web.Request) -> web.Response:
 
 
 async def start_replay(request: web.Request) -> web.Response:
-    """What was answered before is replayed too: the answer waits until projection has passed it."""
+    """What was answered before is replayed too: the answer waits until projection has passed it. What is held back is
+    delivered when it is admitted.
+    """
     services, principal = caller(request, WORKFLOWS_WRITE)
     payload = read_replay(await json_body(request), time.time_ns() // 1_000_000)
     if not await _reaches(services, principal, payload.stream):
         raise STREAM_NOT_FOUND.refused()
-    positions = services.events.newest(principal.workspace, principal.environment)
-    if not await services.reads.wait_until_passed(positions, services.settings.read_timeout_seconds):
-        raise READ_MODEL_BEHIND.refused()
+    await wait_for_writes(request, services, principal, lambda name: name == payload.stream)
     verdict = await decide(request, services, principal, payload)
     return json_response(replay_view(decode_state(verdict.body, Replay)), verdict.status)
 
@@ -69,23 +69,18 @@ async def cancel_replay(request: web.Request) -> web.Response:
 async def _reaches(services: Services, principal: Principal, name: str) -> bool:
     view = services.control.view
     if view.stream(principal.workspace, principal.environment, name) is None:
-        await _catch_up(services)
+        await read_control_on(services)
     stream = view.stream(principal.workspace, principal.environment, name)
     return stream is not None and principal.may_use_stream(stream.name)
 
 
 async def _replay(request: web.Request, services: Services, principal: Principal) -> Replay:
     """How far it is as of now. One of a stream that the key is not for is not shown."""
-    await _catch_up(services)
+    await read_control_on(services)
     replay = services.control.view.replay(principal.workspace, principal.environment, request.match_info["replay"])
     if replay is None or not sees(services.control.view, principal, replay):
         raise REPLAY_NOT_FOUND.refused()
     return replay
-
-
-async def _catch_up(services: Services) -> None:
-    if not await services.control.catch_up(services.settings.read_timeout_seconds):
-        raise READ_MODEL_BEHIND.refused()
 
 
 ROUTES = (

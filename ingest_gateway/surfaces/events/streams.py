@@ -9,7 +9,7 @@ from ingest_gateway.surfaces.events.entity_commands import decide, json_body
 from ingest_gateway.surfaces.events.entity_forms import read_new_stream, read_stream_changes
 from ingest_gateway.surfaces.events.entity_views import list_view, stream_view
 from ingest_gateway.surfaces.events.faults import STREAM_NOT_FOUND
-from ingest_gateway.surfaces.requests import caller, look_twice
+from ingest_gateway.surfaces.requests import caller, look_twice, read_control_on
 from schemas.commands import DeleteStream, decode_state
 from schemas.entities import Stream
 from schemas.ids import STREAM, is_id
@@ -27,7 +27,7 @@ async def create_stream(request: web.Request) -> web.Response:
 async def list_streams(request: web.Request) -> web.Response:
     services, principal = caller(request, STREAMS_READ)
     read_query(request, ())
-    await services.control.catch_up()
+    await read_control_on(services)
     mine = services.control.view.streams_of(principal.workspace, principal.environment)
     return json_response(list_view(stream_view(stream) for stream in mine if _is_shown(principal, stream)))
 

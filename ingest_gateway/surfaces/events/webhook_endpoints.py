@@ -12,7 +12,7 @@ from ingest_gateway.surfaces.events.faults import ENDPOINT_NOT_FOUND
 from ingest_gateway.surfaces.events.webhook_forms import read_new_endpoint, read_secret_rotation
 from ingest_gateway.surfaces.events.webhook_views import endpoint_view
 from ingest_gateway.surfaces.reach import seen, sees
-from ingest_gateway.surfaces.requests import caller, look_twice
+from ingest_gateway.surfaces.requests import caller, look_twice, read_control_on
 from schemas.commands import (
     DeleteWebhookEndpoint,
     ReactivateWorkflow,
@@ -40,7 +40,7 @@ async def create_endpoint(request: web.Request) -> web.Response:
 async def list_endpoints(request: web.Request) -> web.Response:
     services, principal = caller(request, WORKFLOWS_READ)
     read_query(request, ())
-    await services.control.catch_up()
+    await read_control_on(services)
     mine = services.control.view.endpoints_of(principal.workspace, principal.environment)
     return json_response(list_view(map(endpoint_view, seen(services.control.view, principal, mine))))
 

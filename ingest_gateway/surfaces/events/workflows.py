@@ -12,7 +12,7 @@ from ingest_gateway.surfaces.events.faults import WORKFLOW_NOT_FOUND
 from ingest_gateway.surfaces.events.webhook_forms import read_secret_rotation
 from ingest_gateway.surfaces.events.webhook_views import secret_view
 from ingest_gateway.surfaces.reach import seen, sees
-from ingest_gateway.surfaces.requests import caller, look_twice
+from ingest_gateway.surfaces.requests import caller, look_twice, read_control_on
 from schemas.commands import DeleteWorkflow, ReactivateWorkflow, decode_state
 from schemas.entities import Workflow
 from schemas.principals import WORKFLOWS_READ, WORKFLOWS_WRITE
@@ -39,7 +39,7 @@ async def create_workflow(request: web.Request) -> web.Response:
 async def list_workflows(request: web.Request) -> web.Response:
     services, principal = caller(request, WORKFLOWS_READ)
     read_query(request, ())
-    await services.control.catch_up()
+    await read_control_on(services)
     mine = services.control.view.workflows_of(principal.workspace, principal.environment)
     return json_response(list_view(map(workflow_view, seen(services.control.view, principal, mine))))
 

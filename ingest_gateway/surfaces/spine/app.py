@@ -7,6 +7,7 @@ from ingest_gateway.log.system_streams import SystemStreams
 from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.contract import hold_to, load_document
 from ingest_gateway.surfaces.documents.routes import add_documents
+from ingest_gateway.surfaces.event_reads import add_incomplete
 from ingest_gateway.surfaces.positions import add_position
 from ingest_gateway.surfaces.spine import correlations, event_types, live_stream, publish, query, subscriptions
 from ingest_gateway.surfaces.spine.channels import Channels
@@ -38,6 +39,7 @@ def make_app(services: Services) -> web.Application:
     _add_live_streams(app, services)
     document = load_document("spine")
     app.on_response_prepare.append(add_position)
+    app.on_response_prepare.append(add_incomplete)
     app.on_response_prepare.append(add_rate_headers(document))
     app.add_routes(hold_to(document, ROUTES))
     add_documents(app, document, "atlas-spine-api")

@@ -12,14 +12,16 @@ from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.read_model.spine_pages import CHAIN_MAX
 from ingest_gateway.read_model.stored import RouteState
 from ingest_gateway.surfaces.answers import json_response
-from ingest_gateway.surfaces.events.reads import wait_for_writes
+from ingest_gateway.surfaces.event_reads import look_until_sure, wait_for_writes
 from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
 from ingest_gateway.surfaces.requests import caller
 from ingest_gateway.surfaces.spine.faults import NOT_FOUND
 from ingest_gateway.surfaces.spine.query import event_view, read_payloads
+from schemas.entities import Stream
 from schemas.ids import SPINE_SUBSCRIPTION
 from schemas.principals import EVENTS_READ
 from schemas.read_model import AttemptRow
+from schemas.spine_events import STREAM
 from schemas.times import rfc3339
 
 PARALLEL_PAYLOADS = 200
@@ -31,12 +33,21 @@ async def get_correlation(request: web.Request) -> web.Response:
     services, principal = caller(request, EVENTS_READ)
     read_query(request, ())
     correlation_id = request.match_info["correlationId"]
-    await wait_for_writes(request, services, principal)
+    await wait_for_writes(request, services, principal, lambda name: name == STREAM)
+    scope = principal.workspace, principal.environment
+
+    async def look() -> list[Linked] | None:
+        return await services.reads.spine_chain(*scope, correlation_id) or None
+
+    def spine() -> list[Stream]:
+        found = services.control.view.stream(*scope, STREAM)
+        return [] if found is None else [found]
+
     try:
-        chain = await services.reads.spine_chain(principal.workspace, principal.environment, correlation_id)
+        chain = await look_until_sure(services, spine, look)
     except ReadModelUnavailable:
         raise READ_MODEL_BEHIND.refused() from None
-    if not chain:
+    if chain is None:
         raise NOT_FOUND.refused("There is no event with this correlation id.")
     shown = newest_that_fit(chain)
     rows = [row for row, _ in shown]

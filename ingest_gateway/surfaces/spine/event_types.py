@@ -20,7 +20,7 @@ from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.events.entity_commands import decide, json_body
 from ingest_gateway.surfaces.events.entity_views import rfc3339_seconds
 from ingest_gateway.surfaces.forms import DESCRIPTION_CHARACTERS_MAX, Form, text_fault
-from ingest_gateway.surfaces.requests import caller
+from ingest_gateway.surfaces.requests import caller, read_control_on
 from ingest_gateway.surfaces.spine.faults import INVALID_EVENT_TYPE, NOT_FOUND, invalid
 from schemas.catalog import CATALOG, CatalogType
 from schemas.commands import RegisterEventType, decode_state
@@ -40,7 +40,7 @@ _FIELDS = frozenset({"schema", "description"})
 async def list_event_types(request: web.Request) -> web.Response:
     services, principal = caller(request, EVENTS_READ)
     read_query(request, ())
-    await services.control.catch_up()
+    await read_control_on(services)
     mine = services.control.view.event_types_of(principal.workspace, principal.environment)
     kinds = [*CATALOG, *sorted(mine.keys() - CATALOG.keys())]
     shown = [event_type_view(kind, CATALOG.get(kind), mine.get(kind)) for kind in kinds]
@@ -52,7 +52,7 @@ async def get_event_type(request: web.Request) -> web.Response:
     services, principal = caller(request, EVENTS_READ)
     read_query(request, ())
     kind = request.match_info["type"]
-    await services.control.catch_up()
+    await read_control_on(services)
     mine = services.control.view.event_types_of(principal.workspace, principal.environment).get(kind)
     known = CATALOG.get(kind)
     if mine is None and known is None:

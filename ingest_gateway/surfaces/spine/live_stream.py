@@ -6,6 +6,8 @@ more slowly than events come is cut off and goes on from its last id; nothing is
 """
 
 import asyncio
+import contextlib
+import random
 import time
 from collections.abc import AsyncIterator
 from functools import partial
@@ -49,10 +51,16 @@ MISSED_PAGE = 200
 SKEW_MS = 60_000
 """By how much the clocks of brokers may differ: receipt is the clock of the partition's leader."""
 RETRY_FRAME = b"retry: 1000\n\n"
+RETRY_AFTER_STOP_MS = 100, 2_000
+"""Readers of a process that ends come again spread over this time, not all at once."""
 
 
 class Ended(Exception):
     """The reader has gone, was dropped, or may not read any more."""
+
+
+class Leaving(Exception):
+    """The process ends: the reader finds its place again at another one."""
 
 
 async def stream_events(request: web.Request) -> web.StreamResponse:
@@ -73,6 +81,9 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
             await stream.tell_missed(place, up_to_now=True)
             reader.after = place
         await stream.follow(channel)
+    except Leaving:
+        with contextlib.suppress(ConnectionError):
+            await response.write(b"retry: %d\n\n" % random.randint(*RETRY_AFTER_STOP_MS))
     except (Ended, ConnectionError, KafkaException, ReadModelUnavailable, Refused):
         pass  # it has begun, so there is no other way to tell: the reader comes again with its last id
     finally:
@@ -150,8 +161,10 @@ class _Stream:
         return event_frame(place.encode(), row.type, view)
 
     def _check(self) -> None:
-        """Raises Ended."""
-        if self._reader.dropped or self._channels.closing.is_set() or not self._may_read():
+        """Raises Ended, Leaving."""
+        if self._channels.closing.is_set() and not self._reader.dropped:
+            raise Leaving
+        if self._reader.dropped or not self._may_read():
             raise Ended
 
     def _may_read(self) -> bool:

@@ -18,8 +18,8 @@ from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.read_model.spine_pages import OFFSET_MAX, SpineFilter
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.answers import json_response
+from ingest_gateway.surfaces.event_reads import wait_for_writes
 from ingest_gateway.surfaces.events.parameters import time_range
-from ingest_gateway.surfaces.events.reads import wait_for_writes
 from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
 from ingest_gateway.surfaces.requests import caller
 from ingest_gateway.surfaces.spine.faults import FORBIDDEN_ORG, invalid
@@ -27,7 +27,7 @@ from schemas.ids import time_of
 from schemas.patterns import NO_PATTERN, is_pattern
 from schemas.principals import EVENTS_READ, Principal
 from schemas.spine_events import METADATA_VALUE_CHARACTERS_MAX as CORRELATION_CHARACTERS_MAX
-from schemas.spine_events import SOURCE_CHARACTERS_MAX, is_own_org, is_type, source_of
+from schemas.spine_events import SOURCE_CHARACTERS_MAX, STREAM, is_own_org, is_type, source_of
 from schemas.spine_records import data_of
 from schemas.tenants import org_of
 from schemas.times import rfc3339
@@ -44,7 +44,7 @@ async def query_events(request: web.Request) -> web.Response:
     offset = whole_number(parameters, "offset", minimum=0, maximum=OFFSET_MAX, default=0)
     require_own_org(principal, parameters.get("orgId"), "orgId")
     chosen = _filter(parameters)
-    await wait_for_writes(request, services, principal)
+    await wait_for_writes(request, services, principal, lambda name: name == STREAM)
     try:
         page = await services.reads.spine_page(principal.workspace, principal.environment, chosen, offset, limit)
     except ReadModelUnavailable:

@@ -13,7 +13,7 @@ from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.events.entity_commands import decide, json_body
 from ingest_gateway.surfaces.events.entity_views import rfc3339_seconds
 from ingest_gateway.surfaces.forms import DESCRIPTION_CHARACTERS_MAX, Form, expected, text_fault
-from ingest_gateway.surfaces.requests import caller
+from ingest_gateway.surfaces.requests import caller, read_control_on
 from ingest_gateway.surfaces.spine.faults import INVALID_WEBHOOK_URL
 from ingest_gateway.surfaces.spine.publishing import SYSTEM_STREAM, spine_of
 from schemas.commands import CreateSubscription, DeleteSubscription, decode_state
@@ -50,7 +50,7 @@ async def create_subscription(request: web.Request) -> web.Response:
 async def list_subscriptions(request: web.Request) -> web.Response:
     services, principal = caller(request, EVENTS_READ)
     read_query(request, ())
-    await services.control.catch_up()
+    await read_control_on(services)
     mine = services.control.view.subscriptions_of(principal.workspace, principal.environment, SURFACE)
     return json_response({"subscriptions": [subscription_view(one) for one in mine]})
 

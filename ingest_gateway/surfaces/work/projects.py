@@ -8,7 +8,7 @@ from ingest_gateway.surfaces.requests import caller
 from ingest_gateway.surfaces.work.commands import answer, item_decided, json_body
 from ingest_gateway.surfaces.work.faults import PROJECT_NOT_FOUND
 from ingest_gateway.surfaces.work.forms import read_new_project, read_project_changes
-from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages, asked, wait_for_writes
+from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages, asked, look_until_sure, wait_for_writes
 from ingest_gateway.surfaces.work.shown import shown
 from ingest_gateway.surfaces.work.versions import IF_MATCH, read_if_match
 from schemas.ids import is_id
@@ -41,7 +41,8 @@ async def get_project(request: web.Request) -> web.Response:
     read_query(request, ())
     project_id = _project_id(request)
     await wait_for_writes(request, services, principal)
-    body = await asked(services.reads.project(principal.workspace, principal.environment, project_id))
+    scope = principal.workspace, principal.environment
+    body = await look_until_sure(services, principal, lambda: services.reads.project(*scope, project_id))
     if body is None:
         raise PROJECT_NOT_FOUND.refused()
     return shown(body)

@@ -1,25 +1,29 @@
 """Reads follow writes: what a read waits for before it asks the read model, and pages of a list.
 
 A read waits until projection has passed the newest command that this gateway appended for the workspace and
-environment, and any that `Atlas-After: <Atlas-Position of another answer>` names. Past the bound: 503.
+environment, and any that `Atlas-After: <Atlas-Position of another answer>` names. One by an id that is not found waits
+for all of the workspace's commands as of then, whichever gateway appended them. Past the bound: 503.
 """
 
 import time
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
 import orjson
 from aiohttp import web
 
 from ingest_gateway.http.faults import FieldFault
+from ingest_gateway.log.event_log import LogUnavailable
 from ingest_gateway.read_model import Position, ReadModelUnavailable
 from ingest_gateway.read_model.cursors import CursorInvalid, Cursors
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.events.reads import AFTER_HEADER, POSITIONS_MAX
 from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
+from ingest_gateway.surfaces.named_positions import AFTER_HEADER, POSITIONS_MAX
 from ingest_gateway.surfaces.positions import position_from
 from ingest_gateway.surfaces.work.faults import invalid
 from ingest_gateway.surfaces.work.writes import WRITES
+from schemas.commands import workspace_key
+from schemas.partitioner import partition_for
 from schemas.principals import Principal
 from schemas.topics import Topic
 
@@ -42,6 +46,24 @@ async def asked(question: Awaitable[Answer]) -> Answer:
         return await question
     except ReadModelUnavailable:
         raise READ_MODEL_BEHIND.refused() from None
+
+
+async def look_until_sure(
+    services: Services, principal: Principal, look: Callable[[], Awaitable[Answer | None]]
+) -> Answer | None:
+    """What `look` finds; None once it must have found what was commanded before it was asked. Raises Refused."""
+    found = await asked(look())
+    if found is not None:
+        return found
+    own = partition_for(workspace_key(principal.workspace), services.settings.partitions)
+    try:
+        ends = await services.events.ends(Topic.COMMANDS)
+    except LogUnavailable:
+        raise READ_MODEL_BEHIND.refused() from None
+    mine = [end for end in ends if end[1] == own]
+    if not await services.reads.wait_until_passed(mine, services.settings.read_timeout_seconds):
+        raise READ_MODEL_BEHIND.refused()
+    return await asked(look())
 
 
 class Pages:

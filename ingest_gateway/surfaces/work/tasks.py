@@ -10,7 +10,7 @@ from ingest_gateway.surfaces.requests import caller
 from ingest_gateway.surfaces.work.commands import answer, item_decided, json_body
 from ingest_gateway.surfaces.work.faults import TASK_NOT_FOUND, invalid
 from ingest_gateway.surfaces.work.forms import NO_TIME, read_new_task, read_task_changes
-from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages, asked, wait_for_writes
+from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages, asked, look_until_sure, wait_for_writes
 from ingest_gateway.surfaces.work.shown import shown
 from ingest_gateway.surfaces.work.versions import IF_MATCH, read_if_match
 from schemas.event_fields import time_ms
@@ -47,7 +47,8 @@ async def get_task(request: web.Request) -> web.Response:
     read_query(request, ())
     task_id = _task_id(request)
     await wait_for_writes(request, services, principal)
-    body = await asked(services.reads.task(principal.workspace, principal.environment, task_id))
+    scope = principal.workspace, principal.environment
+    body = await look_until_sure(services, principal, lambda: services.reads.task(*scope, task_id))
     if body is None:
         raise TASK_NOT_FOUND.refused()
     return shown(body)

@@ -10,7 +10,7 @@ from ingest_gateway.http.bodies import read_body
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.answers import json_response
-from ingest_gateway.surfaces.requests import caller, look_twice
+from ingest_gateway.surfaces.requests import caller, look_twice, read_control_on
 from ingest_gateway.surfaces.work.commands import BODY_BYTES_MAX, decided, json_body
 from ingest_gateway.surfaces.work.faults import TOKEN_NOT_FOUND
 from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages, now_ms
@@ -39,7 +39,7 @@ async def list_tokens(request: web.Request) -> web.Response:
     scope = principal.workspace, principal.environment
     pages = Pages(services, ("tokens", *scope))
     start = pages.place(parameters.get("cursor"))
-    await services.control.catch_up()
+    await read_control_on(services)
     mine = [key for key in services.control.view.keys_of(*scope) if key.key_kind is KeyKind.ACCESS_TOKEN]
     following = start + limit if len(mine) > start + limit else None
     return pages.answer([token_view(key, now_ms()) for key in mine[start : start + limit]], following)

@@ -10,7 +10,7 @@ from ingest_gateway.http.bodies import read_body
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.answers import json_response
-from ingest_gateway.surfaces.requests import caller, look_twice
+from ingest_gateway.surfaces.requests import caller, look_twice, read_control_on
 from ingest_gateway.surfaces.work.commands import BODY_BYTES_MAX, decided, json_body
 from ingest_gateway.surfaces.work.faults import WEBHOOK_NOT_FOUND
 from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages
@@ -39,7 +39,7 @@ async def list_webhooks(request: web.Request) -> web.Response:
     scope = principal.workspace, principal.environment
     pages = Pages(services, ("webhooks", *scope))
     start = pages.place(parameters.get("cursor"))
-    await services.control.catch_up()
+    await read_control_on(services)
     mine = services.control.view.subscriptions_of(*scope, SubscriptionSurface.WORK)
     following = start + limit if len(mine) > start + limit else None
     return pages.answer([webhook_view(webhook) for webhook in mine[start : start + limit]], following)

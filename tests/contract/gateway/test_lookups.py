@@ -23,7 +23,12 @@ def an_event(gateway: Gateway, source: tuple[str, int, int] | None = None, **cha
     topic, partition, offset = source or (stream_topic(gateway.workspace, "live", "orders-prod"), 0, 0)
     values: dict[str, Any] = {
         **{"topic": topic, "partition": partition, "offset": offset},
-        **{"idempotency_key": "key-1", "actor": b'{"type":"user","id":"usr_1"}', "routes": ["wf_billing"]},
+        **{
+            "topic_id": "topic-id",
+            "idempotency_key": "key-1",
+            "actor": b'{"type":"user","id":"usr_1"}',
+            "routes": ["wf_billing"],
+        },
     }
     return a_decision(1, **values | changes)
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka import Producer
@@ -24,7 +25,11 @@ from schemas.topics import Topic
 from tests.contract.read_model.test_store import contents
 from tests.support.kafka_topics import PARTITIONS, ensure_base_topics
 from tests.support.log_records import WORKSPACE, a_decision, an_audit, an_outcome, decided, event_id
+from tests.support.pgbouncer import pgbouncer, program
 from tests.support.ports import free_port
+
+if TYPE_CHECKING:
+    from tests.support.postgresql import Server
 
 pytestmark = pytest.mark.slow  # minutes: `make test-slow`
 
@@ -61,6 +66,23 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     assert producer.flush(30) == 0
     yield broker.bootstrap
     broker.kill()
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "postgresql behind pgbouncer"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'read model.sqlite'}"
+        return
+    server: Server = request.getfixturevalue("postgresql_server")
+    url = server.new_database()
+    if request.param == "postgresql":
+        yield url
+    elif program() is None:
+        pytest.skip("PgBouncer is not installed here (Debian: apt-get install pgbouncer)")
+    else:
+        with pgbouncer(url, ignore_options=True) as pooled_url:
+            yield pooled_url
+    server.drop(url)
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
 """`GET /v1/events/stream`: events as they are admitted, ids that go on without a gap, readers that are too slow."""
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import aiohttp
 import pytest
 from yarl import URL
 
@@ -15,7 +17,8 @@ from ingest_gateway.surfaces.spine.frames import Place
 from schemas.commands import CreateKey, RevokeKey, decode_state
 from schemas.entities import Key, KeyKind
 from schemas.tokens import mint_token
-from tests.support.spine_installation import Spine
+from tests.support.spine_installation import LiveStream, Spine, a_spine
+from tests.support.work_installation import WorkInstallation
 
 GIVE_UP_SECONDS = 60.0
 
@@ -127,3 +130,22 @@ async def test_an_id_that_was_not_given_out_is_refused(spine: Spine, last_id: st
     assert (answer.status, answer.json["error"]["field"]) == (400, "Last-Event-ID")
     answer = await spine.ask("GET", "/v1/events/stream?type=**")
     assert (answer.status, answer.json["error"]["field"]) == (400, "type")
+
+
+async def test_a_reader_of_a_gateway_that_stops_is_told_when_to_come_again_and_goes_on(
+    installation: WorkInstallation, spine: Spine
+) -> None:
+    """The other gateway, `spine`, has what it missed."""
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {spine.key}"}) as session:
+        async with a_spine(installation) as stopping:
+            reading = await session.get(f"{stopping.url}/v1/events/stream")
+            stream = LiveStream(reading)
+            await stream.moved()
+            published = await spine.publish("code.before")
+            (seen,) = await stream.events(1)
+        last_words = (await reading.content.read()).decode()
+        assert re.fullmatch(r"(?s).*retry: \d{3,4}\n\n", last_words), "an end of its own, not a cut"
+    missed = await spine.publish("code.after")
+    async with spine.live(last_id=stream.last_id) as again:
+        (after,) = await again.events(1)
+    assert [one.data["eventId"] for one in (seen, after)] == [published["eventId"], missed["eventId"]]

@@ -30,7 +30,7 @@ from ingest_gateway.surfaces.work.ai.reservations import answered_once
 from ingest_gateway.surfaces.work.commands import json_body
 from ingest_gateway.surfaces.work.faults import AI_NOT_CONFIGURED, AI_UNUSABLE, UNKNOWN_PROJECT
 from ingest_gateway.surfaces.work.forms import NO_PROJECT_ID
-from ingest_gateway.surfaces.work.reads import asked, wait_for_writes
+from ingest_gateway.surfaces.work.reads import asked, look_until_sure, wait_for_writes
 from schemas.ids import is_id
 from schemas.principals import AI_USE, Principal
 from schemas.work import PROJECT
@@ -98,7 +98,7 @@ async def _project(
     """With its tasks, the oldest 500. Raises Refused (422)."""
     scope = principal.workspace, principal.environment
     await wait_for_writes(request, services, principal)
-    body = await asked(services.reads.project(*scope, project_id))
+    body = await look_until_sure(services, principal, lambda: services.reads.project(*scope, project_id))
     if body is None:
         message = f"There is no project {project_id}."
         raise UNKNOWN_PROJECT.refused(fields=[FieldFault("projectId", message)])

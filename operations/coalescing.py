@@ -1,0 +1,53 @@
+"""Questions that many ask at the same moment, asked of somebody else once.
+
+Whoever asks while a question is under way gets the answer to the next one: no answer is older than the asking. So at
+most one question is under way and one waits, however many ask.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key")
+Answer = TypeVar("Answer")
+
+
+class Coalesced(Generic[Key, Answer]):
+    """Used on one event loop."""
+
+    def __init__(self, ask: Callable[[list[Key]], Awaitable[Mapping[Key, Answer]]], apart_seconds: float = 0.0) -> None:
+        """`ask` is given what all of them want to know; it is called at most once in `apart_seconds`."""
+        self._ask = ask
+        self._apart_seconds = apart_seconds
+        self._wanted: set[Key] = set()
+        self._asking: asyncio.Task[Mapping[Key, Answer]] | None = None
+        self._next: asyncio.Task[Mapping[Key, Answer]] | None = None
+        self._asked_seconds = float("-inf")
+
+    async def about(self, keys: Iterable[Key]) -> dict[Key, Answer]:
+        """Of those that there is an answer about. Raises what `ask` raised."""
+        mine = set(keys)
+        if not mine:
+            return {}
+        self._wanted |= mine
+        if self._next is None:
+            self._next = asyncio.create_task(self._ask_next())
+            self._next.add_done_callback(_note_failure)
+        answers = await asyncio.shield(self._next)
+        return {key: answers[key] for key in mine if key in answers}
+
+    async def _ask_next(self) -> Mapping[Key, Answer]:
+        loop = asyncio.get_running_loop()
+        if self._asking is not None:
+            await asyncio.wait([self._asking])
+        await asyncio.sleep(max(0.0, self._asked_seconds + self._apart_seconds - loop.time()))
+        self._asked_seconds = loop.time()
+        self._asking, self._next = self._next, None
+        wanted, self._wanted = self._wanted, set()
+        return await self._ask(list(wanted))
+
+
+def _note_failure(asked: "asyncio.Task[object]") -> None:
+    """Marks a failure as seen: whoever waited got it, and if all of them have gone nobody needs it."""
+    if not asked.cancelled():
+        asked.exception()

@@ -1,0 +1,21 @@
+"""What waits behind an open transaction: how much, and since when the last stable offset has stood still."""
+
+from faust.types import TP
+
+from processors.runtime.held_back import HeldBack, held_back
+
+A, B = TP("events.a", 0), TP("events.b", 1)
+
+
+def test_what_is_held_back_and_since_when() -> None:
+    looks = [
+        ("nothing behind the end", {A: (5, 5)}, {}),
+        ("seen for the first time", {A: (5, 9), B: (2, 2)}, {A: HeldBack(4, 5, 1.0)}),
+        ("more comes behind it", {A: (5, 12)}, {A: HeldBack(7, 5, 1.0)}),
+        ("it ended, and the next was open already", {A: (9, 12)}, {A: HeldBack(3, 9, 3.0)}),
+        ("all of it can be read", {A: (12, 12)}, {}),
+    ]
+    before: dict[TP, HeldBack] = {}
+    for number, (story, ends, expected) in enumerate(looks):
+        before = held_back(ends, before, float(number))
+        assert before == expected, story
