@@ -400,9 +400,12 @@ ROWS: dict[str, list[Graph]] = {
         ),
         Graph(
             "Rebalances",
-            "Assignments received in 5 minutes.",
+            "Assignments received, and given up because a broker was away, in 5 minutes.",
             "short",
-            [Query("sum by (group) (increase(atlas_rebalances_total[5m]))", "{{group}}")],
+            [
+                Query("sum by (group) (increase(atlas_rebalances_total[5m]))", "{{group}}"),
+                Query("sum by (group) (increase(atlas_assignments_given_up_total[5m]))", "{{group}} given up"),
+            ],
         ),
         Graph(
             "Tables opened",

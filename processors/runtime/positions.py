@@ -26,6 +26,7 @@ from faust.types import TP
 from operations.kafka_clients import admin_config, reader_config
 from operations.logs import event
 from processors.runtime import metrics
+from processors.runtime.lease import Abandoned
 from processors.runtime.outbox import Outbox, OutboxFailed
 from processors.runtime.starting import Cause, Kept, LogRange, Start, starting_point
 from schemas.codec import Undecodable
@@ -187,7 +188,7 @@ class Positions:
         try:
             async with asyncio.timeout(LAST_SECONDS_MAX):
                 await self.keep()
-        except (TimeoutError, OutboxFailed) as error:
+        except (TimeoutError, OutboxFailed, Abandoned) as error:
             event(log, "positions.not_kept", logging.WARNING, group=self._group, error=repr(error))
 
 

@@ -14,7 +14,7 @@ from deploy.local.spawn import end, end_now, last_lines, spawn, wait_until
 from operations.settings import ensure_master_key
 from tests.support.ports import free_port
 
-READY_TIMEOUT_SECONDS = 60.0
+READY_TIMEOUT_SECONDS = 90.0
 STOP_TIMEOUT_SECONDS = 20.0
 ROOT = Path(__file__).parents[2]
 
@@ -62,6 +62,10 @@ class Worker:
     def runs(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def ready_url(self) -> str:
+        return f"http://127.0.0.1:{self.operations_port}/readyz"
+
     def wait_until_ready(self) -> None:
         if not wait_until(lambda: self.missing() == {}, READY_TIMEOUT_SECONDS):
             lines = "\n".join(last_lines(self.log, 40))
@@ -79,7 +83,7 @@ class Worker:
     def readyz(self) -> dict[str, Any]:
         """The body, whatever the status."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.operations_port}/readyz", timeout=5) as answer:
+            with urllib.request.urlopen(self.ready_url, timeout=5) as answer:
                 body: dict[str, Any] = json.load(answer)
         except urllib.error.HTTPError as error:
             with error:
