@@ -1,4 +1,4 @@
-"""The Faust app of a group: membership and commits through the batched transport (transport.py), nothing else of Faust's."""
+"""The Faust app of a group: membership and commits through the batched transport (transport.py), and no more."""
 
 from typing import Any
 

@@ -16,7 +16,7 @@ from aiokafka.errors import (
 from faust.transport.consumer import ConsumerThread
 from faust.types import TP
 
-from processors.runtime import transport
+from processors.runtime import commits, transport
 from processors.runtime.lease import Lease
 from processors.runtime.transport import MembershipThread
 
@@ -164,7 +164,7 @@ class Coordination:
 
 def a_thread(monkeypatch: pytest.MonkeyPatch, coordination: Coordination) -> Any:
     monkeypatch.setattr(transport, "REFUSED_WAIT_SECONDS", 0.0)
-    monkeypatch.setattr(transport, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(commits, "AGAIN_SECONDS", 0.0)
     thread: Any = MembershipThread.__new__(MembershipThread)
     thread.consumer = SimpleNamespace(refused=None)
     thread._coordinator = coordination
@@ -197,7 +197,7 @@ async def test_a_session_that_the_group_refuses_is_for_good(monkeypatch: pytest.
     [
         ([None], True),
         ([CoordinatorLoadInProgressError(), CoordinatorNotAvailableError(), None], True),
-        ([CoordinatorNotAvailableError()] * transport.COMMIT_TRIES, False),
+        ([CoordinatorNotAvailableError()] * commits.TRIES, False),
         ([IllegalGenerationError()], False),
         ([KafkaError("whatever")], False),
     ],
@@ -207,11 +207,12 @@ async def test_a_commit_that_does_not_work_now_ends_nothing(
 ) -> None:
     coordination = Coordination(*answers)
     thread = a_thread(monkeypatch, coordination)
-    assert await thread._commit(dict.fromkeys(TPS, 7)) is done
+    assert await thread._commit_offsets(dict.fromkeys(TPS, 7)) == (TPS if done else set())
     assert coordination.commits == len(answers)
 
 
-async def test_nothing_is_asked_where_nothing_of_it_is_ours_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    coordination = Coordination()
-    assert await a_thread(monkeypatch, coordination)._commit({TP("events.b", 1): 7}) is False
-    assert coordination.commits == 0
+async def test_nothing_is_committed_of_what_is_not_ours_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an assignment that was given up; of a topic beside the subscription the partition's number says so."""
+    coordination = Coordination(None)
+    committed = await a_thread(monkeypatch, coordination)._commit_offsets({TP("events.b", 1): 7, TP("events.b", 0): 3})
+    assert (committed, coordination.commits) == ({TP("events.b", 0)}, 1)
