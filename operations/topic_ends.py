@@ -10,7 +10,7 @@ Nor does it say when a broker has not answered in time: it then gives the offset
 """
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
@@ -25,6 +25,10 @@ Offsets = dict[int, int]
 """By partition."""
 Partition = tuple[str, int]
 MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
+
+_FIRST = OffsetSpec.earliest(), IsolationLevel.READ_UNCOMMITTED  # type: ignore[no-untyped-call]
+_HIGH = OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED  # type: ignore[no-untyped-call]
+_STABLE = OffsetSpec.latest(), IsolationLevel.READ_COMMITTED  # type: ignore[no-untyped-call]
 
 
 class Span(NamedTuple):
@@ -63,27 +67,41 @@ class TopicEnds:
     def readable(self, partitions: Collection[Partition]) -> dict[Partition, ReadableEnd]:
         """Of those partitions that are there, whatever their topics. Raises KafkaException.
 
-        They may be of a hundred topics, so metadata is asked for only where the question fails without it.
+        High first: what is appended between the two questions must not look as if it could not be read.
         """
+        high, stable = self._of_those_there(partitions, _HIGH, _STABLE)
+        return {tp: ReadableEnd(min(stable[tp], end), end) for tp, end in high.items() if tp in stable}
+
+    def ranges(self, partitions: Collection[Partition]) -> dict[Partition, Span]:
+        """The same for what the log holds, open transactions included."""
+        firsts, ends = self._of_those_there(partitions, _FIRST, _HIGH)
+        return {tp: Span(first, ends[tp]) for tp, first in firsts.items() if tp in ends}
+
+    def _of_those_there(
+        self, partitions: Collection[Partition], *questions: tuple[OffsetSpec, IsolationLevel]
+    ) -> list[dict[Partition, int]]:
+        """They may be of a hundred topics, so metadata is asked for only where the questions fail without it."""
         deadline = time.monotonic() + self._timeout_seconds
         try:
-            return self._readable(partitions, deadline)
+            return self._answers(partitions, questions, deadline)
         except KafkaException:
             if time.monotonic() > deadline - SHORTEST_SECONDS:
                 raise
         for topic in sorted({topic for topic, _ in partitions}):
             self._admin.list_topics(topic, timeout=_left(deadline))
-        return self._readable(partitions, deadline)
+        return self._answers(partitions, questions, deadline)
 
-    def _readable(self, partitions: Collection[Partition], deadline: float) -> dict[Partition, ReadableEnd]:
-        """High first: what is appended between the two questions must not look as if it could not be read."""
-        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        wanted = {TopicPartition(*partition): latest for partition in partitions}
-        high, stable = (
-            _offsets_there(self._admin.list_offsets(wanted, isolation_level=level, request_timeout=_left(deadline)))
-            for level in (IsolationLevel.READ_UNCOMMITTED, IsolationLevel.READ_COMMITTED)
-        )
-        return {tp: ReadableEnd(min(stable[tp], end), end) for tp, end in high.items() if tp in stable}
+    def _answers(
+        self, partitions: Collection[Partition], questions: Sequence[tuple[OffsetSpec, IsolationLevel]], deadline: float
+    ) -> list[dict[Partition, int]]:
+        if not partitions:
+            return [{} for _ in questions]
+        answers = []
+        for which, isolation in questions:
+            wanted = {TopicPartition(*partition): which for partition in partitions}
+            asked = self._admin.list_offsets(wanted, isolation_level=isolation, request_timeout=_left(deadline))
+            answers.append(_offsets_there(asked))
+        return answers
 
     def _asked(self, topic: str, *which: OffsetSpec) -> list[Offsets]:
         """All of them at once."""
