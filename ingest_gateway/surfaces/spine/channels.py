@@ -127,7 +127,7 @@ class Channel:
                     decision = one.decision
                     found = await self._read_back((decision.topic, decision.partition, decision.offset))
                     if found is not None:
-                        one = LiveEvent(decision, found.value, found.headers)
+                        one = LiveEvent(decision, found.value or b"", found.headers)  # null: a CloudEvent without data
                 self._tell([one])
         except Exception as error:  # the log is away: who reads goes on from its id when it is back
             event(log, "live.lost", logging.WARNING, topic=self._topic, error=str(error))
