@@ -591,6 +591,8 @@ export interface components {
                 code: string;
                 message: string;
             } | null;
+            /** @description Of an acknowledged attempt, what of the endpoint's answer could not be read; its status line decides. */
+            note?: string;
             /** Format: date-time */
             createdAt: string;
             /** Format: date-time */
@@ -961,7 +963,8 @@ export interface components {
         IdempotencyKey: string;
         /**
          * @description The version that is to be changed, as `3` or `"3"`, or several with commas between. Without it, and with `*`,
-         *     the last write wins. Another version now: 409 with `currentVersion`.
+         *     the last write wins. Another version now: 409 with `currentVersion`. An `ETag` that a compressing proxy rewrote
+         *     (`W/"3"`, `"3-gzip"`) may be sent as it came: it names version 3.
          */
         IfMatch: string;
     };
@@ -1132,7 +1135,8 @@ export interface operations {
             header?: {
                 /**
                  * @description The version that is to be changed, as `3` or `"3"`, or several with commas between. Without it, and with `*`,
-                 *     the last write wins. Another version now: 409 with `currentVersion`.
+                 *     the last write wins. Another version now: 409 with `currentVersion`. An `ETag` that a compressing proxy rewrote
+                 *     (`W/"3"`, `"3-gzip"`) may be sent as it came: it names version 3.
                  */
                 "If-Match"?: components["parameters"]["IfMatch"];
                 /**
@@ -1379,7 +1383,8 @@ export interface operations {
             header?: {
                 /**
                  * @description The version that is to be changed, as `3` or `"3"`, or several with commas between. Without it, and with `*`,
-                 *     the last write wins. Another version now: 409 with `currentVersion`.
+                 *     the last write wins. Another version now: 409 with `currentVersion`. An `ETag` that a compressing proxy rewrote
+                 *     (`W/"3"`, `"3-gzip"`) may be sent as it came: it names version 3.
                  */
                 "If-Match"?: components["parameters"]["IfMatch"];
                 /**
@@ -1425,7 +1430,8 @@ export interface operations {
             header?: {
                 /**
                  * @description The version that is to be changed, as `3` or `"3"`, or several with commas between. Without it, and with `*`,
-                 *     the last write wins. Another version now: 409 with `currentVersion`.
+                 *     the last write wins. Another version now: 409 with `currentVersion`. An `ETag` that a compressing proxy rewrote
+                 *     (`W/"3"`, `"3-gzip"`) may be sent as it came: it names version 3.
                  */
                 "If-Match"?: components["parameters"]["IfMatch"];
                 /**
