@@ -111,7 +111,7 @@ class Batch:
         except Refused as refused:
             return self._refusal(index, refused)
         self.accepted += 1
-        decision = b',"decision":"pending"' if answer.pending else b""
+        decision = b"" if answer.decision is None else b',"decision":"%b"' % answer.decision.encode()
         return b'{"index":%d,"status":202%b,"event":%b}' % (index, decision, answer.body)
 
     def _refusal(self, index: int, refused: Refused) -> bytes:

@@ -9,7 +9,7 @@ from ingest_gateway.http.faults import Refused
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.http.request_log import note
 from ingest_gateway.metrics import EVENTS_PUBLISHED
-from ingest_gateway.surfaces.answers import DECISION_HEADER, DECISION_PENDING, json_response
+from ingest_gateway.surfaces.answers import DECISION_HEADER, json_response
 from ingest_gateway.surfaces.positions import POSITION_HEADER, position_of
 from ingest_gateway.surfaces.requests import caller, idempotency_key
 from ingest_gateway.surfaces.spine.faults import error_of, invalid_event
@@ -79,8 +79,8 @@ def _response(published: Published) -> web.Response:
     response = json_response(published.view, 201)
     if published.appended is not None:
         response.headers[POSITION_HEADER] = position_of(published.appended)
-    if published.pending:
-        response.headers[DECISION_HEADER] = DECISION_PENDING
+    if published.decision is not None:
+        response.headers[DECISION_HEADER] = published.decision
     return response
 
 
@@ -110,7 +110,9 @@ async def _result(publisher: Publisher, sent: Sent | Refused) -> dict[str, objec
     try:
         if isinstance(sent, Refused):
             raise sent
-        return {"status": 201, "event": (await publisher.settle(sent)).view}
+        published = await publisher.settle(sent)
+        decision = {} if published.decision is None else {"decision": published.decision}
+        return {"status": 201, **decision, "event": published.view}
     except Refused as refused:
         return {"status": refused.status, "error": error_of(refused)}
 

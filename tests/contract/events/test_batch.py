@@ -105,6 +105,7 @@ async def test_one_key_many_times_and_one_key_with_two_payloads(surface: Surface
     events = [result["event"] for result in batch["results"] if "event" in result]
     assert statuses == [202, 202, 409, 202]
     assert events[0] == events[1] == events[2]
+    assert [result.get("decision") for result in batch["results"]] == [None, "replay", None, "replay"]
     assert batch["results"][2]["error"]["code"] == "duplicate_event"
     assert batch["results"][2]["error"]["details"] == {"original_event_id": events[0]["id"]}
 

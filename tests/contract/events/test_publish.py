@@ -74,6 +74,8 @@ async def test_a_replay_gets_the_first_answer_byte_for_byte(surface: Surface) ->
     assert first.json["idempotency_key"] == "k-1"
     assert first.json["routes"] == QUEUED
     assert replay.body == quoted.body == rewritten.body == first.body
+    assert "Atlas-Decision" not in first.headers
+    assert {again.headers["Atlas-Decision"] for again in (replay, quoted, rewritten)} == {"replay"}
     assert (await surface.publish(a_body(), "k-2")).json["id"] != first.json["id"]
 
 
