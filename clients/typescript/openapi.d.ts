@@ -1200,7 +1200,7 @@ export interface operations {
     list_tasks: {
         parameters: {
             query?: {
-                /** @description Of this project. One that there is not has none. */
+                /** @description Of this project. One that there is not: 404 `project_not_found`. */
                 projectId?: string;
                 status?: components["schemas"]["TaskStatus"];
                 priority?: components["schemas"]["Priority"];
@@ -1256,6 +1256,7 @@ export interface operations {
             400: components["responses"]["InvalidRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
             429: components["responses"]["RateLimited"];
             503: components["responses"]["Unavailable"];
         };

@@ -74,6 +74,11 @@ def event_frame(identifier: str, kind: str, view: dict[str, Any]) -> bytes:
     return b"id: %b\nevent: %b\ndata: %b\n\n" % (identifier.encode(), kind.encode(), lines)
 
 
+def with_id(frame: bytes, identifier: str) -> bytes:
+    """An event's frame with another id."""
+    return b"id: %b" % identifier.encode() + frame[frame.index(b"\n") :]
+
+
 def retry_line(pause_ms: int) -> bytes:
     """How long to wait before coming again; readers take it at once."""
     return b"retry: %d\n" % pause_ms
