@@ -48,7 +48,7 @@ async def test_each_event_has_the_answer_that_it_would_have_alone(surface: Surfa
     alone = await surface.publish(a_body(), "k")
     batch = await send(surface, form, a_body(idempotency_key="k"), *numbered(FEW))
     assert (batch["object"], batch["accepted"], batch["rejected"]) == ("batch", FEW + 1, 0)
-    assert batch["results"][0] == {"index": 0, "status": 202, "event": alone.json}
+    assert batch["results"][0] == {"index": 0, "status": 202, "decision": "replay", "event": alone.json}
     assert [result["index"] for result in batch["results"]] == list(range(FEW + 1))
     assert [event["data"] for event in surface.events()][2:] == [b'{"n":%d}' % n for n in range(FEW)]
 

@@ -321,7 +321,7 @@ class TestLateness:
         decided = await hurried.publish(a_body(), "k")
         assert decided.json["id"] == pending.json["id"]
         assert decided.json["routes"] == QUEUED
-        assert "Atlas-Decision" not in decided.headers
+        assert decided.headers["Atlas-Decision"] == "replay"
 
     async def test_a_verdict_confirms_what_the_broker_did_not(self, hurried: Surface) -> None:
         hurried.log.confirms = False
