@@ -1,13 +1,8 @@
-"""Spans as calls of models: which are, each once, and what they cost. Pure.
-
-A call shows in several spans: of an agent around it, of the SDK and of an instrumentation beside it. `calls_of` takes
-one of them. Within an export parents tell it, and the provider's id of the answer; across exports the event id does,
-which is made of that id where there is one, so that the guardrails count it once.
-"""
+"""Spans as calls of models: which are (span_conventions.py), each once (same_call.py), and what they cost. Pure."""
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,6 +10,7 @@ import msgspec
 from ingest_gateway.surfaces.burn import span_conventions as names
 from ingest_gateway.surfaces.burn.edge.inspection import count_characters, estimate_tokens
 from ingest_gateway.surfaces.burn.otlp import UNREADABLE, Attributes, Span
+from ingest_gateway.surfaces.burn.same_call import each_once, event_id_of, tells_usage
 from ingest_gateway.surfaces.burn.span_conventions import Role, role_of
 from ingest_gateway.surfaces.burn.usage_conventions import Counts, read_counts
 from schemas.burn import ModelCall, Price, Source, UsageFrom
@@ -24,9 +20,6 @@ from schemas.prices import cost_of, rates_of
 SPANS_MAX = 10_000
 TEXT_MAX = 200
 TOKENS_MAX = 1_000_000_000
-RESPONSE_ID_CHARACTERS_MIN = 16
-"""A shorter id of an answer is not taken for unique: some servers give `chatcmpl-1` to every answer."""
-ANCESTORS_MAX = 64
 
 
 class SpanFault(ValueError):
@@ -55,69 +48,11 @@ def is_model_call(span: Span) -> bool:
     role = role_of(span.attributes)
     if role is Role.OTHER or _named(span.attributes, (*names.ASKED_MODEL, *names.ANSWERED_MODEL)) is None:
         return False
-    return role is Role.CALL or _tells_usage(span)
+    return role is Role.CALL or tells_usage(span)
 
 
 def _named(attributes: Attributes, wanted: Iterable[str]) -> str | None:
     return next((name for name in wanted if attributes.get(name) not in (None, "")), None)
-
-
-def _tells_usage(span: Span) -> bool:
-    return any(name in span.attributes for name in names.USAGE)
-
-
-# Each call once
-
-
-def each_once(calls: list[Span], spans: Iterable[Span]) -> list[Span]:
-    """Of spans of one call, that which tells most. Two spans one within the other are one call, unless they name two
-    answers; two spans of one answer are one call, wherever they are."""
-    parents = {(span.trace_id, span.span_id): span.parent_id for span in spans if span.span_id}
-    by_id = {(span.trace_id, span.span_id): span for span in calls}
-    dropped: set[int] = set()
-    for inner in calls:
-        outer = _outer_call(inner, parents, by_id)
-        if outer is not None and not _are_two_answers(outer, inner):
-            dropped.add(id(outer if _tells_usage(inner) or not _tells_usage(outer) else inner))
-    chosen: dict[str, Span] = {}
-    for span in calls:
-        if id(span) not in dropped:
-            event_id = event_id_of(span) if span.span_id else f"no id {id(span)}"
-            before = chosen.get(event_id)
-            chosen[event_id] = span if before is None or _told(span) > _told(before) else before
-    return list(chosen.values())
-
-
-def _outer_call(
-    inner: Span, parents: Mapping[tuple[str, str], str], calls: Mapping[tuple[str, str], Span]
-) -> Span | None:
-    at = inner.parent_id
-    for _ in range(ANCESTORS_MAX):
-        if not at:
-            return None
-        found = calls.get((inner.trace_id, at))
-        if found is not None:
-            return None if found is inner else found
-        at = parents.get((inner.trace_id, at), "")
-    return None
-
-
-def _are_two_answers(one: Span, other: Span) -> bool:
-    ids = {_text(_first(span.attributes, names.RESPONSE_ID)) for span in (one, other)}
-    return len(ids) == 2 and "" not in ids
-
-
-def _told(span: Span) -> int:
-    """How much of its usage a span tells: input and output both are worth more than either."""
-    return sum(any(name in span.attributes for name in some) for some in (names.TOKENS_IN, names.TOKENS_OUT))
-
-
-def event_id_of(span: Span) -> str:
-    """A span that is exported again is the same event, and so is another span of the same answer."""
-    answer = _text(_first(span.attributes, names.RESPONSE_ID))
-    if len(answer) >= RESPONSE_ID_CHARACTERS_MIN:
-        return f"otlp:answer:{answer}"[:TEXT_MAX]
-    return f"otlp:{span.trace_id}:{span.span_id}"[:TEXT_MAX]
 
 
 # From a span to a call
@@ -197,7 +132,7 @@ def _counts(attributes: Attributes) -> Counts:
         tokens_in = (tokens_in or 0) + cache
     if (reasoning or 0) > (tokens_out or 0):
         tokens_out = (tokens_out or 0) + (reasoning or 0)
-    counts = Counts(tokens_in, tokens_out, total, cached or 0, written - (written_long or 0), written_long or 0)
+    counts = Counts(tokens_in, tokens_out, total, cached or 0, written, written_long or 0)
     return counts.settled()
 
 
@@ -219,7 +154,7 @@ def _cost(attributes: Attributes, model: str, counts: Counts) -> tuple[int, Pric
             counts.tokens_in or 0,
             counts.tokens_out or 0,
             counts.cached,
-            written_tokens=counts.written,
+            written_tokens=counts.written - counts.written_long,
             written_long_tokens=counts.written_long,
         )
     if not isinstance(given, int | float) or isinstance(given, bool) or not 0 <= given <= 1_000_000:

@@ -1,4 +1,4 @@
-"""`POST /v1/traces`: OTLP over HTTP. Spans of model calls (span_conventions.py) count like any call; others pass unseen.
+"""`POST /v1/traces`: OTLP over HTTP. Spans of model calls (span_conventions.py) count like any; others pass unseen.
 
 The answer is OTLP's own, in the request's encoding, with what was rejected; how the organization stands is in a header.
 """

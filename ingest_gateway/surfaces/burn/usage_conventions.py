@@ -134,7 +134,7 @@ TOTAL_ONLY = Convention(
     cost=_COSTS,
 )
 CONVENTIONS = (
-    *(CHAT, ANTHROPIC, RESPONSES, GEMINI, CONVERSE, INVOCATION_METRICS, COHERE, LANGFUSE),
+    *(LANGFUSE, CHAT, ANTHROPIC, RESPONSES, GEMINI, CONVERSE, INVOCATION_METRICS, COHERE),
     TOTAL_ONLY,
 )
 
@@ -191,7 +191,8 @@ USAGE = (
 
 
 class Counts(NamedTuple):
-    """What one object told; None and 0: nothing. `cost_usd` where the provider itself says it."""
+    """What one object told; None and 0: nothing. `written_long` is a part of `written`. `cost_usd` where the provider
+    itself says it."""
 
     tokens_in: int | None = None
     tokens_out: int | None = None
@@ -245,7 +246,7 @@ def _read(usage: dict[str, Any], convention: Convention) -> Counts:
     reasoning = _first(usage, convention.reasoning) or 0
     if reasoning > (tokens_out or 0):  # else it is a part of the output, as everybody but a few counts it
         tokens_out = (tokens_out or 0) + reasoning
-    return Counts(tokens_in, tokens_out, total, cached, written - written_long, written_long, _cost(usage, convention))
+    return Counts(tokens_in, tokens_out, total, cached, written, written_long, _cost(usage, convention))
 
 
 def _is_beside(tokens_in: int | None, tokens_out: int | None, total: int | None, cache: int) -> bool:

@@ -107,7 +107,7 @@ class Tally:
             counts.tokens_in is None or not is_told,
             self._model,
             counts.cost_usd,
-            counts.written,
+            counts.written - counts.written_long,
             counts.written_long,
         )
 
