@@ -1,4 +1,4 @@
-"""Calls of models by others' SDKs, instrumented by others' programs; tests/contract/edge/test_instrumentations.py runs it.
+"""Calls of models by others' SDKs under others' instrumentations; tests/contract/edge/test_instrumentations.py runs it.
 
     python calls.py (sdk|openllmetry|openinference|langfuse) <provider URL> <traces URL> <AtlasBurn key>
     python calls.py edge <edge URL> - <AtlasBurn key>
