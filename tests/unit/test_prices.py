@@ -3,6 +3,7 @@
 The expected ones are of the providers' public price pages, not of schemas/prices.yaml.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,12 @@ def test_all_faults_of_a_price_file_at_once(text: str, faults: list[str], tmp_pa
         Settings.from_env({"ATLAS_HOME": str(tmp_path), "ATLAS_PRICES": str(file), "ATLAS_PARTITIONS": "no"})
     assert "ATLAS_PARTITIONS" in str(refused.value)
     assert all(fault in str(refused.value) for fault in faults)
+
+
+def test_the_documents_price_file_is_one() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "guardrails.md").read_text(encoding="utf-8")
+    [written] = re.findall(r"```yaml\n(# prices\.yaml.*?)```", page, re.DOTALL)
+    assert "our-own-model" in read_prices(written)
 
 
 def test_a_price_file_that_is_not_there(tmp_path: Path) -> None:
