@@ -11,6 +11,7 @@ import click
 
 from cli.terminal import echo
 from operations.settings import Settings, SettingsInvalid
+from schemas.prices import add_prices
 
 if TYPE_CHECKING:
     from processors.guardrails.whatif import LayerResult, Policies, Result
@@ -38,6 +39,7 @@ def whatif(file: Path, last: str, workspace: str | None) -> None:
     new, span_ms = _policy(file), _span_ms(last)
     try:
         settings = Settings.from_env(os.environ)
+        add_prices(settings.prices)
         since_ms = time.time_ns() // 1_000_000 - span_ms
         policies = asyncio.run(_present_policies(settings))
         records = telemetry(settings.kafka, warm_up_ms(since_ms), workspace)

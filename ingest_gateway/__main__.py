@@ -24,6 +24,7 @@ from operations.operations_port import Readiness, serve_operations
 from operations.private_files import keep_to_oneself, log_open_home
 from operations.settings import Settings, SettingsInvalid
 from operations.stop_signals import on_stop_signals
+from schemas.prices import add_prices
 
 log = logging.getLogger("atlas.gateway")
 
@@ -71,6 +72,7 @@ def main() -> None:
     logs.configure("gateway")
     try:
         settings = Settings.from_env(os.environ, "gateway")
+        add_prices(settings.prices)
         logs.configure("gateway", settings.log_level)
         log_open_home(settings.home)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

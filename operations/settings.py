@@ -18,6 +18,7 @@ from operations.private_files import make_home, write_whole
 from schemas.ladders import LADDERS, EndpointClass, Ladder, LadderInvalid, read_ladders
 from schemas.limits import Overrides, OverridesInvalid, Quota, read_overrides
 from schemas.networks import Network, read_network
+from schemas.prices import PricesInvalid, Rates, read_prices
 
 DEFAULT_KAFKA_PORT = 9092
 DEFAULT_SURFACE_PORT = 8080
@@ -127,6 +128,7 @@ class Settings:
     edge_ask_usage: bool
     edge_forward_unreadable: bool
     edge_spool_bytes: int
+    prices: Mapping[str, Rates]
     cloudflare: CloudflareKv | None
     llm: LanguageModel | None
     llm_timeout_seconds: float
@@ -178,6 +180,7 @@ class Settings:
             edge_ask_usage=_on_or_off(env, "ATLAS_EDGE_ASK_USAGE", faults),
             edge_forward_unreadable=_on_or_off(env, "ATLAS_EDGE_FORWARD_UNREADABLE", faults, otherwise="off"),
             edge_spool_bytes=MEBIBYTE * (_integer(env, "ATLAS_EDGE_SPOOL_MIB", 256, 1, 1_000_000, faults) or 256),
+            prices=_prices(env, faults),
             cloudflare=_cloudflare(env, faults),
             llm=_language_model(env, faults),
             llm_timeout_seconds=_seconds(env, "ATLAS_LLM_TIMEOUT_SECONDS", 60.0, faults),
@@ -195,6 +198,7 @@ class Settings:
         """Name and value of each setting as people write them; of a secret only whether there is one."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         values["retry_ladders"] = ";".join(f"{kind}:{ladder}" for kind, ladder in self.retry_ladders.items())
+        values["prices"] = ", ".join(self.prices)
         values["ports"] = (
             f"from {self.ports.surface(SURFACES[0])}, {self.ports.kafka}, {self.ports.operations('gateway')}"
         )
@@ -375,6 +379,21 @@ def _edge_providers(env: Mapping[str, str], faults: list[str]) -> dict[str, str]
     if len(fit) < len(written) or LLM_PROVIDER in fit:
         faults.append(f"ATLAS_EDGE_PROVIDERS must be JSON like {EDGE_PROVIDERS_EXAMPLE}: names of a-z, 0-9 and -")
     return fit
+
+
+def _prices(env: Mapping[str, str], faults: list[str]) -> Mapping[str, Rates]:
+    """Of the file that `ATLAS_PRICES` names."""
+    path = env.get("ATLAS_PRICES")
+    if not path:
+        return {}
+    try:
+        return read_prices(Path(path).read_text(encoding="utf-8"))
+    except PricesInvalid as invalid:
+        faults += [f"ATLAS_PRICES {path}: {fault}" for fault in invalid.faults]
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
+        faults.append(f"ATLAS_PRICES {path} can't be read: {reason}")
+    return {}
 
 
 def _work_provider(env: Mapping[str, str]) -> dict[str, str]:

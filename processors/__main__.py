@@ -28,6 +28,7 @@ from operations.topic_admin import NEVER, ensure_topics
 from processors.runtime.lease import watch_lease
 from processors.runtime.runtime import Runtime
 from processors.runtime.watchdog import Watchdog
+from schemas.prices import add_prices
 from schemas.topics import base_topics
 
 log = logging.getLogger("processors")
@@ -159,6 +160,7 @@ def main() -> int:
         logs.configure(group)
         _log_ending(error, group)
         return 2
+    add_prices(settings.prices)
     logs.configure(group, settings.log_level)
     log_open_home(settings.home)
     loop = uvloop.new_event_loop()

@@ -85,6 +85,10 @@ SETTINGS = {
         "Whether the edge proxy forwards calls whose cost it can't read (batches, images, audio): their tokens count "
         "as far as the answer tells them. Never under a strict budget."
     ),
+    "ATLAS_PRICES": (
+        "A YAML file of prices that add to those of schemas/prices.yaml, or replace them: "
+        "`models: {my-model: {in: 1.0, out: 2.0}}`, in US dollars a million tokens. The same on gateway and control."
+    ),
     "ATLAS_EDGE_SPOOL_MIB": "How much telemetry a gateway process keeps on disk while the log is away.",
     "CF_ACCOUNT_ID": "The Cloudflare account whose KV namespace mirrors kill flags; with the next two, or none.",
     "CF_KV_NAMESPACE_ID": "The namespace that edge workers read as `GUARDRAIL_FLAGS`.",
@@ -119,6 +123,7 @@ DEFAULTS = {
     "ATLAS_EDGE_ASK_USAGE": "on",
     "ATLAS_EDGE_FORWARD_UNREADABLE": "off",
     "ATLAS_EDGE_SPOOL_MIB": "256",
+    "ATLAS_PRICES": "",
     "ATLAS_LLM_BASE_URL": "",
     "ATLAS_LLM_API_KEY": "",
     "ATLAS_LLM_MODEL": "gpt-4o-mini",

@@ -73,8 +73,9 @@ def test_every_stream_cut_anywhere(stream: bytes, usage: Usage, cuts: list[int],
         (ANTHROPIC.rpartition(b"data: ")[0], Usage(7, 2, 0, True, "claude-sonnet-4")),  # "Hi there": 2 tokens
         (b"", Usage(100, 0, 0, True)),
         (b"data: {broken\n\ndata: 5\n\ndata: {\"usage\": 7}\n\n", Usage(100, 0, 0, True)),
-        (sse({"usage": {"prompt_tokens": -4, "completion_tokens": 10**30}}), Usage(0, 1 << 40)),
-        (sse({"usage": {"prompt_tokens": -4, "completion_tokens": 10**15, "cost": -1}}), Usage(0, 1 << 40)),
+        (sse({"usage": {"prompt_tokens": -4, "completion_tokens": 10**30}}), Usage(100, 1 << 40, 0, True)),
+        (sse({"usage": {"prompt_tokens": -4, "completion_tokens": 10**15, "cost": -1}}),
+         Usage(100, 1 << 40, 0, True)),
     ],
 )  # fmt: skip
 def test_what_is_not_told_is_estimated(stream: bytes, usage: Usage) -> None:
@@ -90,7 +91,7 @@ def test_what_is_not_told_is_estimated(stream: bytes, usage: Usage) -> None:
           "completion_tokens": 2}}, Usage(3, 2, 0, False, "m")),
         ({"model": "m", "choices": [{"message": {"content": "Hi there"}}]}, Usage(100, 2, 0, True, "m")),
         ({"content": [{"type": "text", "text": "x"}], "usage": {"input_tokens": 6, "cache_read_input_tokens": 4,
-          "cache_creation_input_tokens": 1, "output_tokens": 2}}, Usage(11, 2, 4)),
+          "cache_creation_input_tokens": 1, "output_tokens": 2}}, Usage(11, 2, 4, written_tokens=1)),
         ([{"usageMetadata": {"promptTokenCount": 4}}, {"usageMetadata": {"promptTokenCount": 4,
           "candidatesTokenCount": 6}}], Usage(4, 6)),
         ({"data": [{"embedding": [0.123456789] * 200_000}], "usage": {"prompt_tokens": 8, "total_tokens": 8}},

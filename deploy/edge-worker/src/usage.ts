@@ -1,5 +1,6 @@
 // Reads an answer's usage while it passes: SSE frames as they come, or a JSON body. Nothing is changed; what can't be
-// read is skipped (B-060). Where no usage came, tokens are estimated: a fourth of the characters (B-073).
+// read is skipped (B-060). The conventions are the gateway's (usage_conventions.py), of the Worker's own providers.
+// Where no usage came, tokens are estimated: a fourth of the characters (B-073).
 
 const FRAME_CHARACTERS_MAX = 1024 * 1024;
 const NO_TEXT = new Set([
@@ -34,8 +35,14 @@ export function promptCharacters(asked: Json): number {
 }
 
 const estimate = (length: number): number => Math.ceil(length / 4);
-const count = (value: unknown): number | null =>
-  typeof value === "number" && Number.isFinite(value) ? Math.max(0, Math.trunc(value)) : null;
+
+/** A number of tokens, also as text or with a fraction; null for what is none. Each member is read for itself. */
+function count(value: unknown): number | null {
+  const number = typeof value === "string" && /^\d{1,15}(\.\d+)?$/.test(value) ? Number(value) : value;
+  return typeof number === "number" && Number.isFinite(number) && number >= 0 ? Math.ceil(number) : null;
+}
+
+const first = (...values: unknown[]): number | null => values.map(count).find((value) => value !== null) ?? null;
 
 /** What was said so far of one call. */
 class Tally {
@@ -47,8 +54,9 @@ class Tally {
   characters = 0;
 
   usage(promptLength: number): Usage {
-    const estimated = this.in === null || !this.final;
-    const out = this.final ? (this.out ?? 0) : Math.max(this.out ?? 0, estimate(this.characters));
+    const isTold = this.final && this.out !== null && (this.out > 0 || this.characters === 0);
+    const estimated = this.in === null || !isTold;
+    const out = isTold ? this.out! : Math.max(this.out ?? 0, estimate(this.characters));
     const told: Usage = { tokens_in: this.in ?? estimate(promptLength), tokens_out: out, cached_tokens: this.cached, estimated };
     if (this.cost !== undefined) told.cost_usd = this.cost;
     return told;
@@ -59,31 +67,47 @@ class Tally {
     if (frame.message?.usage) this.counts(frame.message.usage, false);
     if (frame.response?.usage) this.counts(frame.response.usage, true);
     if (frame.usageMetadata) this.gemini(frame.usageMetadata);
+    if (frame.x_groq?.usage) this.counts(frame.x_groq.usage, true);
+    if (Array.isArray(frame.choices)) {
+      for (const choice of frame.choices) if (choice?.usage) this.counts(choice.usage, true);
+    }
     for (const part of [frame.choices, frame.delta, frame.candidates, frame.content, frame.output]) {
       this.characters += characters(part);
     }
   }
 
+  /** OpenAI's names hold the cache within the prompt, Anthropic's beside it. Counts grow, so the larger is the later. */
   private counts(told: Json, final: boolean): void {
-    const prompt = count(told.prompt_tokens) ?? count(told.input_tokens);
+    const prompt = first(told.prompt_tokens, told.input_tokens);
+    const total = count(told.total_tokens);
+    const details = told.prompt_tokens_details ?? told.input_tokens_details;
+    const read = first(details?.cached_tokens, told.prompt_cache_hit_tokens, told.cached_tokens, told.cache_read_input_tokens) ?? 0;
+    const cache = read + (count(told.cache_creation_input_tokens) ?? 0);
+    let out = first(told.completion_tokens, told.output_tokens);
+    const reasoning = first(told.completion_tokens_details?.reasoning_tokens, told.output_tokens_details?.reasoning_tokens) ?? 0;
+    if (reasoning > (out ?? 0)) out = (out ?? 0) + reasoning;
     if (prompt !== null) {
-      const read = count(told.cache_read_input_tokens) ?? 0;
-      this.in = prompt + read + (count(told.cache_creation_input_tokens) ?? 0);
-      const details = told.prompt_tokens_details ?? told.input_tokens_details;
-      this.cached = read + (count(details?.cached_tokens) ?? 0);
+      const isAnthropics = count(told.prompt_tokens) === null && !told.input_tokens_details;
+      const isBeside = isAnthropics || cache > prompt || total === prompt + (out ?? 0) + cache;
+      const input = prompt + (isBeside ? cache : 0);
+      this.in = Math.max(this.in ?? 0, input);
+      if (total !== null) out = Math.max(out ?? 0, total - input);
+    } else if (total !== null && out !== null && total >= out) {
+      this.in = Math.max(this.in ?? 0, total - out);
     }
-    this.out = count(told.completion_tokens) ?? count(told.output_tokens) ?? this.out;
-    this.final ||= final;
+    this.cached = Math.max(this.cached, read);
+    if (out !== null) this.out = Math.max(this.out ?? 0, out);
+    this.final ||= final && out !== null;
     if (typeof told.cost === "number" && told.cost >= 0) this.cost = told.cost;
   }
 
   private gemini(told: Json): void {
     const prompt = count(told.promptTokenCount);
-    if (prompt !== null) this.in = prompt + (count(told.toolUsePromptTokenCount) ?? 0);
-    this.cached = count(told.cachedContentTokenCount) ?? 0;
+    if (prompt !== null) this.in = Math.max(this.in ?? 0, prompt + (count(told.toolUsePromptTokenCount) ?? 0));
+    this.cached = Math.max(this.cached, count(told.cachedContentTokenCount) ?? 0);
     const written = count(told.candidatesTokenCount), thought = count(told.thoughtsTokenCount);
     if (written === null && thought === null) return;
-    this.out = (written ?? 0) + (thought ?? 0);
+    this.out = Math.max(this.out ?? 0, (written ?? 0) + (thought ?? 0));
     this.final = true;
   }
 }

@@ -53,7 +53,7 @@ async function answer(request, response) {
     const writing = setInterval(() => response.write(": still there\n\n"), 50); // it ends when it is left
     response.on("close", () => clearInterval(writing));
   } else {
-    const usage = { prompt_tokens: 9, completion_tokens: 5 };
+    const usage = behave.usage ?? { prompt_tokens: 9, completion_tokens: 5 };
     response.writeHead(200, { "content-type": "application/json", "x-request-id": "req_of_the_stub" });
     response.end(JSON.stringify({ model: "gpt-4o", choices: [{ message: { content: "Hello" } }], usage }));
   }
@@ -132,6 +132,22 @@ test("a call goes on with the provider's key and comes back as it is; its teleme
   );
   assert.equal(event.estimated, false);
 });
+
+for (const [usage, told] of [
+  [{ prompt_tokens: "9", completion_tokens: 4.5, cost: {}, prompt_tokens_details: [] }, [9, 5, 0, false]],
+  [{ prompt_tokens: 9, completion_tokens: 5, total_tokens: 34 }, [9, 25, 0, false]],
+  [{ prompt_tokens: 9, completion_tokens: 0 }, [9, 2, 0, true]],
+  [{ prompt_tokens: 109, completion_tokens: 5, total_tokens: 114, cache_read_input_tokens: 100 }, [109, 5, 100, false]],
+  [{ input_tokens: 9, output_tokens: 5, cache_read_input_tokens: 100, cache_creation_input_tokens: 10 }, [119, 5, 100, false]],
+  [{ input_tokens: 109, output_tokens: 5, input_tokens_details: { cached_tokens: 100 } }, [109, 5, 100, false]],
+]) {
+  test(`usage ${JSON.stringify(usage)}`, async () => {
+    behave = { usage };
+    await (await post("/openai/v1/chat/completions", ASKED)).text();
+    const [event] = await until(() => ingested.length && ingested);
+    assert.deepEqual([event.tokens_in, event.tokens_out, event.cached_tokens ?? 0, event.estimated], told);
+  });
+}
 
 test("a stream passes byte for byte, and usage is asked for and read from its last frame", async () => {
   const response = await post("/openai/v1/chat/completions", { ...ASKED, stream: true });

@@ -1,224 +1,171 @@
-"""OTLP's export request, JSON or protobuf, as spans with plain attributes; and a GenAI span as a call of a model. Pure.
-
-Sources: OpenTelemetry's OTLP specification (JSON: ids in hexadecimal, 64-bit integers as strings, unknown members
-ignored) and its semantic conventions for generative AI, with the names of earlier versions beside today's.
-"""
+"""Spans as calls of models: which are (span_conventions.py), each once (same_call.py), and what they cost. Pure."""
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
+from ingest_gateway.surfaces.burn import span_conventions as names
+from ingest_gateway.surfaces.burn.edge.inspection import count_characters, estimate_tokens
+from ingest_gateway.surfaces.burn.otlp import UNREADABLE, Attributes, Span
+from ingest_gateway.surfaces.burn.same_call import each_once, event_id_of, tells_usage
+from ingest_gateway.surfaces.burn.span_conventions import Role, role_of
+from ingest_gateway.surfaces.burn.usage_conventions import Counts, read_counts
 from schemas.burn import ModelCall, Price, Source, UsageFrom
 from schemas.guardrail_policy import NANO_PER_USD
-from schemas.prices import cost_of
+from schemas.prices import cost_of, rates_of
 
 SPANS_MAX = 10_000
 TEXT_MAX = 200
 TOKENS_MAX = 1_000_000_000
-STATUS_ERROR = 2
-Attributes = dict[str, Any]
-
-
-class Span(NamedTuple):
-    trace_id: str
-    span_id: str
-    start_ns: int
-    end_ns: int
-    is_error: bool
-    attributes: Attributes
-    resource: Attributes
 
 
 class SpanFault(ValueError):
-    """The message says what is wrong with the export, or with one span."""
+    """The message says what is wrong with a span."""
 
 
-# Reading
+class Calls(NamedTuple):
+    """`faults`: one for each span of a call that can't be read."""
+
+    calls: list[ModelCall]
+    faults: list[str]
 
 
-def spans_of_protobuf(body: bytes) -> list[Span]:
-    """Raises SpanFault."""
-    from google.protobuf.message import DecodeError
-    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-
-    export = ExportTraceServiceRequest()
-    try:
-        export.ParseFromString(body)
-    except DecodeError:
-        raise SpanFault("The body is not an ExportTraceServiceRequest in protobuf.") from None
-    return [
-        Span(
-            span.trace_id.hex(),
-            span.span_id.hex(),
-            span.start_time_unix_nano,
-            span.end_time_unix_nano,
-            span.status.code == STATUS_ERROR,
-            _protobuf_attributes(span.attributes),
-            _protobuf_attributes(group.resource.attributes),
-        )
-        for group in export.resource_spans
-        for scope in group.scope_spans
-        for span in scope.spans
-    ]
-
-
-def _protobuf_attributes(pairs: Iterable[Any]) -> Attributes:
-    found: Attributes = {}
-    for pair in pairs:
-        kind = pair.value.WhichOneof("value")
-        if kind in ("string_value", "bool_value", "int_value", "double_value"):
-            found[pair.key] = getattr(pair.value, kind)
-        elif kind == "array_value":
-            items = [one.WhichOneof("value") for one in pair.value.array_value.values]
-            found[pair.key] = [
-                getattr(one, name) for one, name in zip(pair.value.array_value.values, items, strict=True) if name
-            ]
+def calls_of(spans: Sequence[Span], key_id: str) -> Calls:
+    found = Calls([], [])
+    for span in each_once([span for span in spans if is_model_call(span)], spans):
+        try:
+            found.calls.append(call_of_span(span, key_id))
+        except SpanFault as fault:
+            found.faults.append(f"{span.span_id or 'a span'}: {fault}")
     return found
-
-
-class _Status(msgspec.Struct):
-    code: int | str = 0
-
-
-class _JsonSpan(msgspec.Struct, rename="camel"):
-    trace_id: str
-    span_id: str
-    start_time_unix_nano: int | str = 0
-    end_time_unix_nano: int | str = 0
-    attributes: list[dict[str, Any]] = []
-    status: _Status = msgspec.field(default_factory=_Status)
-
-
-class _Scope(msgspec.Struct):
-    spans: list[_JsonSpan] = []
-
-
-class _Resource(msgspec.Struct):
-    attributes: list[dict[str, Any]] = []
-
-
-class _Group(msgspec.Struct, rename="camel"):
-    resource: _Resource = msgspec.field(default_factory=_Resource)
-    scope_spans: list[_Scope] = []
-
-
-class _Export(msgspec.Struct, rename="camel"):
-    resource_spans: list[_Group] = []
-
-
-_export = msgspec.json.Decoder(_Export).decode
-
-
-def spans_of_json(body: bytes) -> list[Span]:
-    """Raises SpanFault."""
-    try:
-        export = _export(body)
-        return [
-            Span(
-                span.trace_id.lower(),
-                span.span_id.lower(),
-                int(span.start_time_unix_nano),
-                int(span.end_time_unix_nano),
-                span.status.code in (STATUS_ERROR, "STATUS_CODE_ERROR"),
-                _json_attributes(span.attributes),
-                _json_attributes(group.resource.attributes),
-            )
-            for group in export.resource_spans
-            for scope in group.scope_spans
-            for span in scope.spans
-        ]
-    except (msgspec.DecodeError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
-        raise SpanFault(f"The body is not an ExportTraceServiceRequest in JSON: {error}") from None
-
-
-def _json_attributes(pairs: Iterable[Mapping[str, Any]]) -> Attributes:
-    found: Attributes = {}
-    for pair in pairs:
-        value = _json_value(pair.get("value") or {})
-        if value is not None:
-            found[str(pair["key"])] = value
-    return found
-
-
-def _json_value(value: Mapping[str, Any]) -> Any:
-    if "intValue" in value:
-        return int(value["intValue"])
-    if "arrayValue" in value:
-        return [_json_value(one) for one in value["arrayValue"].get("values", [])]
-    return next((value[kind] for kind in ("stringValue", "boolValue", "doubleValue") if kind in value), None)
-
-
-# From a span to a call
-
-PROVIDER = ("gen_ai.provider.name", "gen_ai.system")
-REQUEST_MODEL = "gen_ai.request.model"
-MODEL = ("gen_ai.response.model", REQUEST_MODEL)
-TOKENS_IN = ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens")
-TOKENS_OUT = ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens")
-CACHED = ("gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cached_tokens")
-PROMPT = ("gen_ai.input.messages", "gen_ai.prompt", "gen_ai.system_instructions", "gen_ai.tool.definitions")
-SESSION = ("atlasburn.session_id", "gen_ai.conversation.id", "session.id")
-USER = ("atlasburn.user", "enduser.id", "user.id")
-PROJECT = ("atlasburn.project", "service.name")
 
 
 def is_model_call(span: Span) -> bool:
     """Others (of tools, agents, databases) are no concern of ours."""
-    attributes = span.attributes
-    return _first(attributes, MODEL) is not None and any(name in attributes for name in (*TOKENS_IN, *TOKENS_OUT))
+    role = role_of(span.attributes)
+    if role is Role.OTHER or _named(span.attributes, (*names.ASKED_MODEL, *names.ANSWERED_MODEL)) is None:
+        return False
+    return role is Role.CALL or tells_usage(span)
+
+
+def _named(attributes: Attributes, wanted: Iterable[str]) -> str | None:
+    return next((name for name in wanted if attributes.get(name) not in (None, "")), None)
+
+
+# From a span to a call
 
 
 def call_of_span(span: Span, key_id: str) -> ModelCall:
-    """Raises SpanFault. A span that is exported again is the same event."""
+    """Raises SpanFault."""
     attributes = span.attributes
     start_ms = span.start_ns // 1_000_000
     if not span.trace_id or not span.span_id or start_ms <= 0:
         raise SpanFault("a span needs traceId, spanId and startTimeUnixNano")
-    answered = _text(_first(attributes, MODEL))
-    model = _text(attributes.get(REQUEST_MODEL)) or answered
-    tokens_in, tokens_out, cached = (_tokens(attributes, names) for names in (TOKENS_IN, TOKENS_OUT, CACHED))
-    cost_nano, price = _cost(attributes, answered, tokens_in, tokens_out, cached)
+    asked = _text(_first(attributes, names.ASKED_MODEL))
+    answered = _text(_first(attributes, names.ANSWERED_MODEL)) or asked
+    model, status = asked or answered, _status(span)
+    counts, usage = _usage(span, status)
+    cost_nano, price = _cost(attributes, answered if rates_of(answered) is not None else model, counts)
     return ModelCall(
         start_ms,
-        _text(_first(attributes, PROVIDER)) or "unknown",
+        _text(_first(attributes, names.PROVIDER)) or "unknown",
         model,
-        _status(span),
-        tokens_in,
-        tokens_out,
+        status,
+        counts.tokens_in or 0,
+        counts.tokens_out or 0,
         cost_nano,
         _fingerprint(span, model),
         key_id=_text(attributes.get("atlasburn.key_id")) or key_id,
-        endpoint=_text(attributes.get("gen_ai.operation.name")),
+        endpoint=_text(_first(attributes, ("gen_ai.operation.name", "ai.operationId", "llm.request.type"))),
         latency_ms=max(0, (span.end_ns - span.start_ns) // 1_000_000),
-        cached_tokens=cached,
-        event_id=f"otlp:{span.trace_id}:{span.span_id}"[:TEXT_MAX],
-        session_id=_text(_first(attributes, SESSION)),
-        project=_text(_first(attributes, PROJECT) or _first(span.resource, PROJECT)),
-        user=_text(_first(attributes, USER)),
+        cached_tokens=counts.cached,
+        event_id=event_id_of(span),
+        session_id=_text(_first(attributes, names.SESSION)),
+        project=_text(_first(attributes, names.PROJECT) or _first(span.resource, names.PROJECT)),
+        user=_text(_first(attributes, names.USER)),
         retry_count=_whole(attributes.get("http.request.resend_count", 0), "http.request.resend_count", 1_000_000),
         trace_id=span.trace_id[:TEXT_MAX],
         price=price,
-        usage=UsageFrom.REPORTED,
+        usage=usage,
         source=Source.OTLP,
         answered_model="" if answered == model else answered,
     )
 
 
-def _cost(attributes: Attributes, model: str, tokens_in: int, tokens_out: int, cached: int) -> tuple[int, Price]:
-    given = attributes.get("gen_ai.usage.cost", attributes.get("atlasburn.cost_usd"))
+def _usage(span: Span, status: int) -> tuple[Counts, UsageFrom]:
+    """What the span tells; what it doesn't is estimated from its texts. Without any the call counts for the layers that
+    look at calls, and costs nothing; one that failed and tells nothing has used nothing."""
+    counts = _counts(span.attributes)
+    if counts.tokens_in is not None and counts.tokens_out is not None:
+        return counts, UsageFrom.REPORTED
+    asked, answer = (_characters(span.attributes, some) for some in (names.PROMPT, names.ANSWER))
+    is_told = counts != Counts()
+    if not is_told and (status >= 400 or not asked + answer):
+        return counts, UsageFrom.UNKNOWN
+    told_in, told_out = counts.tokens_in, counts.tokens_out
+    tokens_out = estimate_tokens(answer) if told_out is None else told_out
+    tokens_in = estimate_tokens(asked) if told_in is None else told_in
+    is_estimated = (told_in is None and asked > 0) or (told_out is None and answer > 0)
+    estimated = counts._replace(tokens_in=tokens_in, tokens_out=tokens_out)
+    return estimated, UsageFrom.ESTIMATED if is_estimated else UsageFrom.REPORTED
+
+
+def _counts(attributes: Attributes) -> Counts:
+    """Raises SpanFault for a count that can't be read."""
+    for name in names.USAGE_IN_JSON:
+        counts = read_counts(_object(attributes.get(name)))
+        if counts is not None:
+            return counts.settled()
+    tokens_in, tokens_out, total, cached, written, written_long, reasoning = (
+        _tokens(attributes, some)
+        for some in (
+            *(names.TOKENS_IN, names.TOKENS_OUT, names.TOTAL, names.CACHED, names.WRITTEN, names.WRITTEN_LONG),
+            names.REASONING,
+        )
+    )
+    written = max(written or 0, written_long or 0)
+    cache = (cached or 0) + written
+    if cache > (tokens_in or 0):  # counted beside the input
+        tokens_in = (tokens_in or 0) + cache
+    if (reasoning or 0) > (tokens_out or 0):
+        tokens_out = (tokens_out or 0) + (reasoning or 0)
+    counts = Counts(tokens_in, tokens_out, total, cached or 0, written, written_long or 0)
+    return counts.settled()
+
+
+def _object(text: Any) -> Any:
+    try:
+        return msgspec.json.decode(text) if isinstance(text, str) else text
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _cost(attributes: Attributes, model: str, counts: Counts) -> tuple[int, Price]:
+    given = _first(attributes, names.COST)
     if given is None:
-        return cost_of(model, tokens_in, tokens_out, cached)
+        details = _object(_first(attributes, names.COST_IN_JSON))
+        given = details.get("total") if isinstance(details, dict) else None
+    if given is None:
+        return cost_of(
+            model,
+            counts.tokens_in or 0,
+            counts.tokens_out or 0,
+            counts.cached,
+            written_tokens=counts.written - counts.written_long,
+            written_long_tokens=counts.written_long,
+        )
     if not isinstance(given, int | float) or isinstance(given, bool) or not 0 <= given <= 1_000_000:
         raise SpanFault("the cost is no number of US dollars from 0 to 1,000,000")
     return round(given * NANO_PER_USD), Price.GIVEN
 
 
 def _status(span: Span) -> int:
-    status = span.attributes.get("http.response.status_code")
-    if isinstance(status, int) and 100 <= status <= 599:
+    status = _first(span.attributes, (*names.HTTP_STATUS, "error.type"))
+    status = int(status) if isinstance(status, str) and status.isdecimal() and len(status) == 3 else status
+    if isinstance(status, int) and not isinstance(status, bool) and 100 <= status <= 599:
         return status
     return 500 if span.is_error or "error.type" in span.attributes else 200
 
@@ -228,14 +175,32 @@ def _fingerprint(span: Span, model: str) -> str:
     given = _text(span.attributes.get("atlasburn.fingerprint"))
     if given:
         return given
-    asked = [span.attributes[name] for name in PROMPT if name in span.attributes]
+    asked = _texts(span.attributes, names.PROMPT)
     if not asked:
         return f"span:{span.trace_id}:{span.span_id}"[:TEXT_MAX]
     return "sha256:" + hashlib.sha256(msgspec.json.encode([model, *asked])).hexdigest()
 
 
-def _tokens(attributes: Attributes, names: tuple[str, ...]) -> int:
-    return _whole(_first(attributes, names) or 0, names[0], TOKENS_MAX)
+def _texts(attributes: Attributes, wanted: tuple[str, ...]) -> list[Any]:
+    """By name in the order that is wanted, then the flattened ones by theirs."""
+    whole = [attributes[name] for name in wanted if attributes.get(name, UNREADABLE) is not UNREADABLE]
+    if whole:
+        return whole
+    starts = tuple(f"{name}." for name in wanted)
+    flat = sorted(name for name in attributes if name.startswith(starts))
+    return [attributes[name] for name in flat if attributes[name] is not UNREADABLE]
+
+
+def _characters(attributes: Attributes, wanted: tuple[str, ...]) -> int:
+    """Of the first text there is: conventions write the same one under several names."""
+    texts = _texts(attributes, wanted)
+    found = texts if len(texts) > 1 and not any(name in attributes for name in wanted) else texts[:1]
+    return count_characters([_object(text) or text for text in found])
+
+
+def _tokens(attributes: Attributes, wanted: tuple[str, ...]) -> int | None:
+    name = next((name for name in wanted if name in attributes), None)
+    return None if name is None else _whole(attributes[name], name, TOKENS_MAX)
 
 
 def _whole(value: Any, name: str, most: int) -> int:
@@ -245,13 +210,15 @@ def _whole(value: Any, name: str, most: int) -> int:
     return int(value)
 
 
-def _first(attributes: Attributes, names: tuple[str, ...]) -> Any:
-    return next((attributes[name] for name in names if name in attributes), None)
+def _first(attributes: Attributes, wanted: Iterable[str]) -> Any:
+    """Raises SpanFault for one that can't be read."""
+    for name in wanted:
+        if name in attributes and attributes[name] != "":
+            if attributes[name] is UNREADABLE:
+                raise SpanFault(f"{name} can't be read")
+            return attributes[name]
+    return None
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else str(value)[:TEXT_MAX]
-
-
-def model_calls(spans: Iterable[Span]) -> Iterator[Span]:
-    return (span for span in spans if is_model_call(span))
+    return "" if value is None or value is UNREADABLE else str(value)[:TEXT_MAX]

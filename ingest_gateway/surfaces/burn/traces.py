@@ -1,4 +1,4 @@
-"""`POST /v1/traces`: OTLP over HTTP. Spans with GenAI attributes are model calls like any other; others pass unseen.
+"""`POST /v1/traces`: OTLP over HTTP. Spans of model calls (span_conventions.py) count like any; others pass unseen.
 
 The answer is OTLP's own, in the request's encoding, with what was rejected; how the organization stands is in a header.
 """
@@ -11,14 +11,8 @@ from ingest_gateway.http.faults import FaultKind, Refused
 from ingest_gateway.services import SERVICES
 from ingest_gateway.surfaces.burn.forms import BODY_BYTES_MAX
 from ingest_gateway.surfaces.burn.ingest import tell
-from ingest_gateway.surfaces.burn.spans import (
-    SPANS_MAX,
-    SpanFault,
-    call_of_span,
-    model_calls,
-    spans_of_json,
-    spans_of_protobuf,
-)
+from ingest_gateway.surfaces.burn.otlp import FAULTS_NAMED_MAX, ExportFault, spans_of_json, spans_of_protobuf
+from ingest_gateway.surfaces.burn.spans import SPANS_MAX, calls_of
 
 JSON, PROTOBUF = "application/json", "application/x-protobuf"
 STATUS_HEADER = "AtlasBurn-Guardrail-Status"
@@ -29,23 +23,18 @@ async def export_traces(request: web.Request) -> web.Response:
     encoding = content_type(request, JSON, PROTOBUF)
     body = await read_body(request, BODY_BYTES_MAX)
     try:
-        spans = spans_of_json(body) if encoding == JSON else spans_of_protobuf(body)
-    except SpanFault as fault:
+        export = spans_of_json(body) if encoding == JSON else spans_of_protobuf(body)
+    except ExportFault as fault:
         raise Refused(FaultKind.MALFORMED_REQUEST, str(fault)) from None
-    if len(spans) > SPANS_MAX:
+    if len(export.spans) > SPANS_MAX:
         raise Refused(FaultKind.BODY_TOO_LARGE, f"A request holds at most {SPANS_MAX:,} spans; send several.")
-    calls, faults = [], []
-    for span in model_calls(spans):
-        try:
-            calls.append(call_of_span(span, principal.key_id))
-        except SpanFault as fault:
-            faults.append(f"{span.span_id or 'a span'}: {fault}")
+    calls, faults = calls_of(export.spans, principal.key_id)
     status = await tell(request, calls)
-    return _answer(encoding, status, faults)
+    return _answer(encoding, status, [*export.faults, *faults])
 
 
 def _answer(encoding: str, status: str, faults: list[str]) -> web.Response:
-    message = "; ".join(faults[:20])
+    message = "; ".join(faults[:FAULTS_NAMED_MAX])
     if encoding == JSON:
         partial = {"partialSuccess": {"rejectedSpans": str(len(faults)), "errorMessage": message}} if faults else {}
         body = msgspec.json.encode(partial)

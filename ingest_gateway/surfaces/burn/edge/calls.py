@@ -154,4 +154,11 @@ class ProxiedCall:
     def _cost(model: str, usage: Usage) -> Cost:
         if usage.cost_usd is not None:
             return Cost(round(usage.cost_usd * NANO_PER_USD), Price.GIVEN)
-        return cost_of(model, usage.tokens_in, usage.tokens_out, usage.cached_tokens)
+        return cost_of(
+            model,
+            usage.tokens_in,
+            usage.tokens_out,
+            usage.cached_tokens,
+            written_tokens=usage.written_tokens,
+            written_long_tokens=usage.written_long_tokens,
+        )

@@ -1,28 +1,28 @@
 """Reads an answer's usage while it passes: from SSE frames as they come, or from a JSON body. Pure; nothing is changed.
 
-A stream's last word on usage counts (B-042): OpenAI's is in the last frame, Anthropic's first and last frames each tell
-a part, every frame of Gemini's tells the state so far. Frames may be cut anywhere, within a character too; one longer
-than `FRAME_BYTES_MAX` passes unread (RELIABILITY L5). Where no usage came, tokens are estimated from the text (B-073)
-and the result says so. What can't be read is skipped: no answer suffers from it (B-060).
+Where providers tell it, and in which convention, is in usage_conventions.py. Of several in a stream the largest counts
+stand (B-042): they grow, and some providers end with zeros. Frames may be cut anywhere, within a character too; one
+longer than `FRAME_BYTES_MAX` passes unread (RELIABILITY L5). Where no usage came, tokens are estimated from the text
+(B-073) and the result says so. What can't be read is skipped: no answer suffers from it (B-060).
 """
 
 import json
-import math
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from ingest_gateway.surfaces.burn.edge.inspection import ABSENT, count_characters, estimate_tokens
+from ingest_gateway.surfaces.burn.usage_conventions import USAGE, Counts, When, read_counts
 
 FRAME_BYTES_MAX = 1024 * 1024
 BODY_BYTES_MAX = 1024 * 1024
 TAIL_BYTES = 16 * 1024
-TOKENS_MAX = 1 << 40
 
 
 class Usage(NamedTuple):
-    """Of one call. `estimated`: at least one of the counts is; `cost_usd` where the provider itself says it."""
+    """Of one call. `estimated`: at least one of the counts is; `cost_usd` where the provider itself says it. Parts of
+    `tokens_in`: `cached_tokens` came from the provider's cache, `written_…` were put into it (schemas/prices.py)."""
 
     tokens_in: int
     tokens_out: int
@@ -30,50 +30,22 @@ class Usage(NamedTuple):
     estimated: bool = False
     model: str = ""
     cost_usd: float | None = None
-
-
-class _Details(msgspec.Struct):
-    cached_tokens: int | None = None
-
-
-class _Counts(msgspec.Struct):
-    """OpenAI's chat, completions, embeddings (first names) and responses, Anthropic's (second)."""
-
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    prompt_tokens_details: _Details | None = None
-    input_tokens_details: _Details | None = None
-    cache_creation_input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cost: float | None = None
-
-
-class _GeminiCounts(msgspec.Struct):
-    promptTokenCount: int | None = None
-    candidatesTokenCount: int | None = None
-    thoughtsTokenCount: int | None = None
-    cachedContentTokenCount: int | None = None
-    toolUsePromptTokenCount: int | None = None
-
-
-class _Nested(msgspec.Struct):
-    """`message` of Anthropic's first frame, `response` of OpenAI's responses."""
-
-    model: str | None = None
-    usage: _Counts | None = None
+    written_tokens: int = 0
+    written_long_tokens: int = 0
 
 
 class _Frame(msgspec.Struct):
     """One frame, or one whole body. What is Raw holds the model's text, or an object that holds it."""
 
-    model: str | None = None
-    modelVersion: str | None = None
-    usage: _Counts | None = None
-    usageMetadata: _GeminiCounts | None = None
-    message: _Nested | None = None
-    response: _Nested | None = None
+    model: Any = None
+    modelVersion: Any = None
+    usage: Any = None
+    usageMetadata: Any = None
+    message: Any = None
+    response: Any = None
+    x_groq: Any = None
+    metadata: Any = None
+    metrics: Any = msgspec.field(default=None, name="amazon-bedrock-invocationMetrics")
     choices: msgspec.Raw = ABSENT
     delta: msgspec.Raw = ABSENT
     candidates: msgspec.Raw = ABSENT
@@ -83,8 +55,25 @@ class _Frame(msgspec.Struct):
 
 _FRAME = msgspec.json.Decoder(_Frame)
 _FRAMES = msgspec.json.Decoder(list[_Frame])
-_COUNTS = msgspec.json.Decoder(_Counts)
-_GEMINI_COUNTS = msgspec.json.Decoder(_GeminiCounts)
+_TEXTS = ("choices", "delta", "candidates", "content", "output")
+_FIELDS = {field.encode_name: field.name for field in msgspec.structs.fields(_Frame)}
+
+
+def _places() -> dict[str, list[tuple[str, bool]]]:
+    """By the frame's member: what is to be looked up within it, and whether counts there are of the beginning."""
+    found: dict[str, list[tuple[str, bool]]] = {}
+    for told in USAGE:
+        member, _, rest = told.place.partition(".")
+        place = rest, told.when is When.BEGUN
+        places = found.setdefault(_FIELDS[member.removesuffix("[]")], [])
+        if place not in places:
+            places.append(place)
+    return found
+
+
+_PLACES = _places()
+_IN_TEXTS = {name: places for name, places in _PLACES.items() if name in _TEXTS}
+_IN_OBJECTS = {name: places for name, places in _PLACES.items() if name not in _TEXTS}
 _USAGE_MEMBER = re.compile(rb'"(usage|usageMetadata)"\s*:\s*(?=\{)')
 
 
@@ -92,58 +81,72 @@ class Tally:
     """What was said so far of one call."""
 
     def __init__(self) -> None:
-        self._in: int | None = None
-        self._out: int | None = None
-        self._cached = 0
+        self._counts = Counts()
         self._final = False
         self._model = ""
-        self._cost_usd: float | None = None
         self.characters = 0
 
     def usage(self, prompt_characters: int) -> Usage:
-        """As far as it was told, the rest estimated. An output count before the stream's end is not its last."""
-        tokens_in = estimate_tokens(prompt_characters) if self._in is None else self._in
-        tokens_out = (self._out or 0) if self._final else max(self._out or 0, estimate_tokens(self.characters))
-        estimated = self._in is None or not self._final
-        return Usage(tokens_in, tokens_out, self._cached, estimated, self._model, self._cost_usd)
+        """As far as it was told, the rest estimated: of an output before the stream's end, and of one that was told as
+        nothing though there is text. A total alone is output as far as it is more than the prompt can be."""
+        counts = self._counts.settled()
+        tokens_in, tokens_out = counts.tokens_in, counts.tokens_out
+        if tokens_in is None:
+            tokens_in = estimate_tokens(prompt_characters)
+            if counts.total is not None and tokens_out is None:
+                tokens_in = min(tokens_in, counts.total) if self.characters else counts.total
+                tokens_out = counts.total - tokens_in
+        is_told = self._final and tokens_out is not None and bool(tokens_out or not self.characters)
+        tokens_out = tokens_out or 0
+        if not is_told:
+            tokens_out = max(tokens_out, estimate_tokens(self.characters))
+        return Usage(
+            tokens_in,
+            tokens_out,
+            counts.cached,
+            counts.tokens_in is None or not is_told,
+            self._model,
+            counts.cost_usd,
+            counts.written - counts.written_long,
+            counts.written_long,
+        )
 
     def take(self, frame: _Frame) -> None:
-        self._model = frame.model or frame.modelVersion or self._model
-        if frame.usage is not None:
-            self.take_counts(frame.usage, final=True)
-        if frame.usageMetadata is not None:
-            self.take_gemini(frame.usageMetadata)
-        for nested, final in ((frame.message, False), (frame.response, True)):
-            if nested is not None:
-                self._model = nested.model or self._model
-                if nested.usage is not None:
-                    self.take_counts(nested.usage, final=final)
-        for raw in (frame.choices, frame.delta, frame.candidates, frame.content, frame.output):
+        self._take_model(frame.model, frame.modelVersion)
+        for name, places in _IN_OBJECTS.items():
+            value = getattr(frame, name)
+            if value is not None:
+                self._take_places(value, places)
+                if isinstance(value, dict) and name in ("message", "response"):
+                    self._take_model(value.get("model"), value.get("modelVersion"))
+        for name in _TEXTS:
+            raw = getattr(frame, name)
             if raw:
-                self.characters += count_characters(msgspec.json.decode(raw))
+                self._take_text(msgspec.json.decode(raw), _IN_TEXTS.get(name, ()))
 
-    def take_counts(self, counts: _Counts, *, final: bool) -> None:
-        tokens_in = _first(counts.prompt_tokens, counts.input_tokens)
-        if tokens_in is not None:
-            read, written = counts.cache_read_input_tokens or 0, counts.cache_creation_input_tokens or 0
-            details = counts.prompt_tokens_details or counts.input_tokens_details or _Details()
-            self._in = _bounded(tokens_in + read + written)
-            self._cached = _bounded(read + (details.cached_tokens or 0))
-        tokens_out = _first(counts.completion_tokens, counts.output_tokens)
-        if tokens_out is not None:
-            self._out = _bounded(tokens_out)
-        self._final = self._final or final
-        if counts.cost is not None and math.isfinite(counts.cost) and counts.cost >= 0:
-            self._cost_usd = counts.cost
+    def _take_text(self, value: Any, places: Any) -> None:
+        self.characters += count_characters(value)
+        for one in value if isinstance(value, list) and places else [value]:
+            self._take_places(one, places)
 
-    def take_gemini(self, counts: _GeminiCounts) -> None:
-        """Each frame tells the state so far; those before the first word have no count of what was written."""
-        if counts.promptTokenCount is not None:
-            self._in = _bounded(counts.promptTokenCount + (counts.toolUsePromptTokenCount or 0))
-        self._cached = _bounded(counts.cachedContentTokenCount or 0)
-        if counts.candidatesTokenCount is not None or counts.thoughtsTokenCount is not None:
-            self._out = _bounded((counts.candidatesTokenCount or 0) + (counts.thoughtsTokenCount or 0))
-            self._final = True
+    def _take_places(self, value: Any, places: Any) -> None:
+        for place, begun in places:
+            self.take_usage(_at(value, place), final=not begun)
+
+    def take_usage(self, usage: Any, *, final: bool) -> None:
+        counts = read_counts(usage)
+        if counts is not None:
+            self._counts = self._counts.beside(counts)
+            self._final = self._final or (final and not (counts.tokens_out is None and counts.total is None))
+
+    def _take_model(self, *names: Any) -> None:
+        self._model = next((name for name in names if isinstance(name, str) and name), self._model)
+
+
+def _at(value: Any, name: str) -> Any:
+    if not name:
+        return value
+    return value.get(name) if isinstance(value, dict) else None
 
 
 class StreamReader:
@@ -244,18 +247,6 @@ def _take_tail(tally: Tally, tail: bytes) -> None:
     found = members[-1]
     try:
         text = tail[found.end() :].decode("utf-8", "replace")
-        member = msgspec.json.encode(json.JSONDecoder().raw_decode(text)[0])
-        if found[1] == b"usageMetadata":
-            tally.take_gemini(_GEMINI_COUNTS.decode(member))
-        else:
-            tally.take_counts(_COUNTS.decode(member), final=True)
+        tally.take_usage(json.JSONDecoder().raw_decode(text)[0], final=True)
     except (ValueError, RecursionError):
         return
-
-
-def _first(*counts: int | None) -> int | None:
-    return next((count for count in counts if count is not None), None)
-
-
-def _bounded(tokens: int) -> int:
-    return max(0, min(tokens, TOKENS_MAX))

@@ -1,0 +1,200 @@
+"""OTLP's export request, JSON or protobuf, as spans with plain attributes. Pure.
+
+Source: OpenTelemetry's OTLP specification (JSON: ids in hexadecimal, 64-bit integers as strings, unknown members
+ignored, null is absent). One part that can't be read spoils no other: a value becomes `UNREADABLE`, which matters only
+to who asks for it, and what is no span at all is named in `Export.faults`.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+STATUS_ERROR = 2
+FAULTS_NAMED_MAX = 20
+Attributes = dict[str, Any]
+
+
+class _Unreadable:
+    def __repr__(self) -> str:
+        return "a value that can't be read"
+
+
+UNREADABLE: Final = _Unreadable()
+
+
+class Span(NamedTuple):
+    trace_id: str
+    span_id: str
+    start_ns: int
+    end_ns: int
+    is_error: bool
+    attributes: Attributes
+    resource: Attributes
+    parent_id: str = ""
+
+
+class Export(NamedTuple):
+    """`faults`: one for each piece that is no span."""
+
+    spans: list[Span]
+    faults: list[str]
+
+
+class ExportFault(ValueError):
+    """The whole body is no export; the message says why."""
+
+
+def spans_of_protobuf(body: bytes) -> Export:
+    """Raises ExportFault."""
+    from google.protobuf.message import DecodeError
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+    export = ExportTraceServiceRequest()
+    try:
+        export.ParseFromString(body)
+    except DecodeError:
+        raise ExportFault("The body is not an ExportTraceServiceRequest in protobuf.") from None
+    spans = [
+        Span(
+            span.trace_id.hex(),
+            span.span_id.hex(),
+            span.start_time_unix_nano,
+            span.end_time_unix_nano,
+            span.status.code == STATUS_ERROR,
+            _protobuf_attributes(span.attributes),
+            resource,
+            span.parent_span_id.hex(),
+        )
+        for group in export.resource_spans
+        for resource in (_protobuf_attributes(group.resource.attributes),)
+        for scope in group.scope_spans
+        for span in scope.spans
+    ]
+    return Export(spans, [])
+
+
+def _protobuf_attributes(pairs: Iterable[Any]) -> Attributes:
+    found = ((pair.key, _protobuf_value(pair.value)) for pair in pairs)
+    return {key: value for key, value in found if value is not None}
+
+
+def _protobuf_value(value: Any) -> Any:
+    kind = value.WhichOneof("value")
+    if kind in ("string_value", "bool_value", "int_value", "double_value"):
+        return getattr(value, kind)
+    if kind == "array_value":
+        return [_protobuf_value(one) for one in value.array_value.values]
+    if kind == "kvlist_value":
+        return _protobuf_attributes(value.kvlist_value.values)
+    return None
+
+
+_decode = msgspec.json.Decoder().decode
+
+
+def spans_of_json(body: bytes) -> Export:
+    """Raises ExportFault."""
+    try:
+        export = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ExportFault(f"The body is not JSON: {error}.") from None
+    if not isinstance(export, dict) or not isinstance(export.get("resourceSpans") or [], list):
+        raise ExportFault('The body is not an ExportTraceServiceRequest in JSON: {"resourceSpans": […]}.')
+    found = Export([], [])
+    for group in _objects(export, "resourceSpans", found.faults):
+        resource = group.get("resource")
+        attributes = _json_attributes(resource.get("attributes")) if isinstance(resource, dict) else {}
+        for scope in _objects(group, "scopeSpans", found.faults):
+            found.spans.extend(_json_span(span, attributes) for span in _objects(scope, "spans", found.faults))
+    return found
+
+
+def _objects(within: dict[str, Any], name: str, faults: list[str]) -> Iterator[dict[str, Any]]:
+    """Of a member's list, those that are objects; null is absent."""
+    items = within.get(name)
+    if items is not None and not isinstance(items, list):
+        faults.append(f"{name} is no list")
+        return
+    for item in items or ():
+        if isinstance(item, dict):
+            yield item
+        elif item is not None:
+            faults.append(f"{name} holds something that is no object")
+
+
+def _json_span(span: dict[str, Any], resource: Attributes) -> Span:
+    status = span.get("status")
+    return Span(
+        _id(span.get("traceId")),
+        _id(span.get("spanId")),
+        _integer(span.get("startTimeUnixNano")) or 0,
+        _integer(span.get("endTimeUnixNano")) or 0,
+        isinstance(status, dict) and status.get("code") in (STATUS_ERROR, "STATUS_CODE_ERROR"),
+        _json_attributes(span.get("attributes")),
+        resource,
+        _id(span.get("parentSpanId")),
+    )
+
+
+def _id(value: Any) -> str:
+    return value.lower() if isinstance(value, str) else ""
+
+
+def _json_attributes(pairs: Any) -> Attributes:
+    found: Attributes = {}
+    for pair in pairs if isinstance(pairs, list) else ():
+        if isinstance(pair, dict) and isinstance(pair.get("key"), str):
+            value = _json_value(pair.get("value"))
+            if value is not None:
+                found[pair["key"]] = value
+    return found
+
+
+def _json_value(value: Any) -> Any:
+    """None where there is nothing."""
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        return UNREADABLE
+    for kind, of in value.items():
+        if of is None:
+            continue
+        if kind == "intValue":
+            integer = _integer(of)
+            return UNREADABLE if integer is None else integer
+        if kind == "doubleValue":
+            return _double(of)
+        if kind == "stringValue":
+            return of if isinstance(of, str) else UNREADABLE
+        if kind == "boolValue":
+            return of if isinstance(of, bool) else UNREADABLE
+        if kind == "arrayValue":
+            items = of.get("values") if isinstance(of, dict) else UNREADABLE
+            return [_json_value(one) for one in items or ()] if isinstance(items, list | None) else UNREADABLE
+        if kind == "kvlistValue":
+            return _json_attributes(of.get("values")) if isinstance(of, dict) else UNREADABLE
+    return None
+
+
+def _integer(value: Any) -> int | None:
+    """A 64-bit integer, as a number or as text."""
+    if isinstance(value, str):
+        try:
+            return int(value) if len(value) <= 20 else None
+        except ValueError:
+            return None
+    if isinstance(value, float) and math.isfinite(value) and value == int(value):
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _double(value: Any) -> Any:
+    """Protobuf's JSON writes what is no number as text: NaN, Infinity."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return UNREADABLE
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else UNREADABLE

@@ -1,0 +1,313 @@
+"""How providers write what a call used: one table of who tells it where (`USAGE`), in which convention (`CONVENTIONS`).
+
+Sources: the types of the SDKs openai 3.54, anthropic 2.12, google-genai 3.6, mistralai 3.7, groq 1.7, botocore 1.44
+(bedrock-runtime) and langfuse 5.0, and the providers' API references. Pure.
+
+Each member is read for itself: one that can't be read is missing, and takes no other with it. All numbers here are
+tokens; `tokens_in` counts everything of the input, what the cache gave and what was written into it too.
+"""
+
+import math
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+TOKENS_MAX = 1 << 40
+
+
+class Cache(StrEnum):
+    """Whether the input's count holds what the cache gave and took."""
+
+    INSIDE = "inside"
+    BESIDE = "beside"
+
+
+class Convention(NamedTuple):
+    """Members by dotted paths, the first that can be read counts. `known_by`: the first convention of which an object
+    has one of these members reads it. `more_in`, `more_out`: counted beside the input and the output, each added."""
+
+    name: str
+    known_by: frozenset[str]
+    tokens_in: tuple[str, ...] = ()
+    tokens_out: tuple[str, ...] = ()
+    total: tuple[str, ...] = ()
+    cached: tuple[str, ...] = ()
+    written: tuple[str, ...] = ()
+    written_long: tuple[str, ...] = ()
+    reasoning: tuple[str, ...] = ()
+    more_in: tuple[str, ...] = ()
+    more_out: tuple[str, ...] = ()
+    cache: Cache = Cache.INSIDE
+    cost: tuple[str, ...] = ()
+
+
+_READ, _WRITTEN = "cache_read_input_tokens", "cache_creation_input_tokens"
+_FOR_AN_HOUR = "cache_creation.ephemeral_1h_input_tokens"
+_COSTS = ("cost", "cost.total_cost", "cost.total")
+
+CHAT = Convention(
+    "chat",
+    frozenset({"prompt_tokens", "completion_tokens", "prompt_tokens_details", "completion_tokens_details"}),
+    ("prompt_tokens",),
+    ("completion_tokens",),
+    ("total_tokens",),
+    cached=("prompt_tokens_details.cached_tokens", "prompt_cache_hit_tokens", "cached_tokens", _READ),
+    written=("prompt_tokens_details.cache_write_tokens", "prompt_tokens_details.cache_creation_tokens", _WRITTEN),
+    written_long=("prompt_tokens_details.cache_write_tokens_details.ttl_12h_tokens", _FOR_AN_HOUR),
+    reasoning=("completion_tokens_details.reasoning_tokens", "reasoning_tokens"),
+    cost=_COSTS,
+)
+ANTHROPIC = Convention(
+    "anthropic",
+    frozenset({_READ, _WRITTEN, "cache_creation"}),
+    ("input_tokens",),
+    ("output_tokens",),
+    cached=(_READ,),
+    written=(_WRITTEN, "cache_creation.ephemeral_5m_input_tokens"),
+    written_long=(_FOR_AN_HOUR,),
+    reasoning=("output_tokens_details.thinking_tokens",),
+    cache=Cache.BESIDE,
+    cost=_COSTS,
+)
+RESPONSES = Convention(
+    "responses",
+    frozenset({"input_tokens", "output_tokens", "input_tokens_details", "output_tokens_details"}),
+    ("input_tokens",),
+    ("output_tokens",),
+    ("total_tokens",),
+    cached=("input_tokens_details.cached_tokens",),
+    written=("input_tokens_details.cache_write_tokens",),
+    written_long=("input_tokens_details.cache_write_tokens_details.ttl_12h_tokens",),
+    reasoning=("output_tokens_details.reasoning_tokens",),
+    cost=_COSTS,
+)
+GEMINI = Convention(
+    "gemini",
+    frozenset({"promptTokenCount", "candidatesTokenCount", "totalTokenCount", "thoughtsTokenCount"}),
+    ("promptTokenCount",),
+    ("candidatesTokenCount", "responseTokenCount"),
+    ("totalTokenCount",),
+    cached=("cachedContentTokenCount",),
+    more_in=("toolUsePromptTokenCount",),
+    more_out=("thoughtsTokenCount",),
+)
+CONVERSE = Convention(
+    "converse",
+    frozenset({"inputTokens", "outputTokens", "totalTokens"}),
+    ("inputTokens",),
+    ("outputTokens",),
+    ("totalTokens",),
+    cached=("cacheReadInputTokens", "cacheReadInputTokenCount"),
+    written=("cacheWriteInputTokens", "cacheWriteInputTokenCount"),
+    written_long=("cacheDetails",),
+    cache=Cache.BESIDE,
+)
+INVOCATION_METRICS = Convention(
+    "invocation metrics",
+    frozenset({"inputTokenCount", "outputTokenCount"}),
+    ("inputTokenCount",),
+    ("outputTokenCount",),
+    cached=("cacheReadInputTokenCount",),
+    written=("cacheWriteInputTokenCount",),
+    cache=Cache.BESIDE,
+)
+COHERE = Convention(
+    "cohere",
+    frozenset({"tokens", "billed_units"}),
+    ("tokens.input_tokens", "billed_units.input_tokens"),
+    ("tokens.output_tokens", "billed_units.output_tokens"),
+)
+LANGFUSE = Convention(
+    "langfuse",
+    frozenset({"input", "output"}),
+    ("input",),
+    ("output",),
+    ("total",),
+    cached=("input_cached_tokens", "cache_read_input_tokens"),
+    written=("input_cache_creation", "cache_creation_input_tokens"),
+    cache=Cache.BESIDE,
+)
+TOTAL_ONLY = Convention(
+    "total only",
+    frozenset({"total_tokens", "total", *_COSTS[:1]}),
+    total=("total_tokens", "total"),
+    cost=_COSTS,
+)
+CONVENTIONS = (
+    *(LANGFUSE, CHAT, ANTHROPIC, RESPONSES, GEMINI, CONVERSE, INVOCATION_METRICS, COHERE),
+    TOTAL_ONLY,
+)
+
+
+class When(StrEnum):
+    """`SO_FAR`: frames tell the state so far, the last is whole; `BEGUN`: of the output, only what is there already."""
+
+    BODY = "in the body"
+    LAST = "in the last frame"
+    SO_FAR = "so far, in every frame"
+    BEGUN = "of the beginning, in the first frame"
+
+
+class Told(NamedTuple):
+    """Where in a frame or body usage stands: `place`, a dotted path; `[]` is each item of a list."""
+
+    provider: str
+    endpoint: str
+    when: When
+    place: str
+    convention: Convention
+
+
+USAGE = (
+    Told("openai", "/chat/completions", When.BODY, "usage", CHAT),
+    Told("openai", "/chat/completions", When.LAST, "usage", CHAT),
+    Told("openai", "/completions", When.BODY, "usage", CHAT),
+    Told("openai", "/embeddings", When.BODY, "usage", CHAT),
+    Told("openai", "/responses", When.BODY, "usage", RESPONSES),
+    Told("openai", "/responses", When.LAST, "response.usage", RESPONSES),
+    Told("openai", "/images/generations", When.BODY, "usage", RESPONSES),
+    Told("anthropic", "/messages", When.BODY, "usage", ANTHROPIC),
+    Told("anthropic", "/messages", When.BEGUN, "message.usage", ANTHROPIC),
+    Told("anthropic", "/messages", When.SO_FAR, "usage", ANTHROPIC),
+    Told("gemini", ":generateContent", When.BODY, "usageMetadata", GEMINI),
+    Told("gemini", ":streamGenerateContent", When.SO_FAR, "usageMetadata", GEMINI),
+    Told("gemini", "/chat/completions", When.BODY, "usage", CHAT),
+    Told("openrouter", "/chat/completions", When.BODY, "usage", CHAT),
+    Told("openrouter", "/chat/completions", When.LAST, "usage", CHAT),
+    Told("mistral", "/chat/completions", When.LAST, "usage", CHAT),
+    Told("deepseek", "/chat/completions", When.LAST, "usage", CHAT),
+    Told("xai", "/chat/completions", When.BODY, "usage", CHAT),
+    Told("perplexity", "/chat/completions", When.SO_FAR, "usage", CHAT),
+    Told("vllm", "/chat/completions", When.SO_FAR, "usage", CHAT),
+    Told("groq", "/chat/completions", When.LAST, "x_groq.usage", CHAT),
+    Told("moonshot", "/chat/completions", When.LAST, "choices[].usage", CHAT),
+    Told("voyage", "/embeddings", When.BODY, "usage", TOTAL_ONLY),
+    Told("bedrock", "/converse", When.BODY, "usage", CONVERSE),
+    Told("bedrock", "/converse-stream", When.LAST, "metadata.usage", CONVERSE),
+    Told("bedrock", "/invoke", When.LAST, "amazon-bedrock-invocationMetrics", INVOCATION_METRICS),
+    Told("cohere", "/v2/chat", When.BODY, "usage", COHERE),
+    Told("cohere", "/v2/chat", When.LAST, "delta.usage", COHERE),
+)
+
+
+class Counts(NamedTuple):
+    """What one object told; None and 0: nothing. `written_long` is a part of `written`. `cost_usd` where the provider
+    itself says it."""
+
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    total: int | None = None
+    cached: int = 0
+    written: int = 0
+    written_long: int = 0
+    cost_usd: float | None = None
+
+    def beside(self, other: "Counts") -> "Counts":
+        """Both of one call: counts grow while a stream goes on, so the larger of each is the later."""
+        return Counts(*(_larger(ours, theirs) for ours, theirs in zip(self, other, strict=True)))
+
+    def settled(self) -> "Counts":
+        """With what the total tells of the others. What is more than both is output: some providers count reasoning
+        into the total alone."""
+        tokens_in, tokens_out, total = self.tokens_in, self.tokens_out, self.total
+        if total is None:
+            return self
+        if tokens_in is not None:
+            return self._replace(tokens_out=max(tokens_out or 0, total - tokens_in))
+        if tokens_out is not None and total >= tokens_out:
+            return self._replace(tokens_in=total - tokens_out)
+        return self
+
+
+def read_counts(usage: Any) -> Counts | None:
+    """None for what is no object of any convention, and for one of which no member can be read."""
+    if not isinstance(usage, dict):
+        return None
+    for convention in CONVENTIONS:
+        if any(usage.get(name) is not None for name in convention.known_by):
+            counts = _read(usage, convention)
+            return None if counts == Counts() else counts
+    return None
+
+
+def _read(usage: dict[str, Any], convention: Convention) -> Counts:
+    tokens_in, tokens_out = _first(usage, convention.tokens_in), _first(usage, convention.tokens_out)
+    total = _first(usage, convention.total)
+    cached = _first(usage, convention.cached) or 0
+    written = _first(usage, convention.written) or 0
+    written_long = _first(usage, convention.written_long) or 0
+    written = max(written, written_long)  # all that was written, told beside the part for long
+    cache = cached + written
+    is_beside = convention.cache is Cache.BESIDE or _is_beside(tokens_in, tokens_out, total, cache)
+    if is_beside and (cache or tokens_in is not None):
+        tokens_in = (tokens_in or 0) + cache
+    tokens_in = _plus(tokens_in, usage, convention.more_in)
+    tokens_out = _plus(tokens_out, usage, convention.more_out)
+    reasoning = _first(usage, convention.reasoning) or 0
+    if reasoning > (tokens_out or 0):  # else it is a part of the output, as everybody but a few counts it
+        tokens_out = (tokens_out or 0) + reasoning
+    return Counts(tokens_in, tokens_out, total, cached, written, written_long, _cost(usage, convention))
+
+
+def _is_beside(tokens_in: int | None, tokens_out: int | None, total: int | None, cache: int) -> bool:
+    """Where a convention that has the cache inside is written by someone who counts it beside."""
+    if not cache or tokens_in is None:
+        return False
+    return cache > tokens_in or total == tokens_in + (tokens_out or 0) + cache
+
+
+def _plus(tokens: int | None, usage: dict[str, Any], names: Iterable[str]) -> int | None:
+    for name in names:
+        more = whole(_at(usage, name))
+        if more is not None:
+            tokens = (tokens or 0) + more
+    return tokens
+
+
+def _first(usage: dict[str, Any], names: Iterable[str]) -> int | None:
+    return next((found for name in names if (found := whole(_at(usage, name))) is not None), None)
+
+
+def _at(usage: Any, path: str) -> Any:
+    for name in path.split("."):
+        usage = usage.get(name) if isinstance(usage, dict) else None
+    return _for_an_hour(usage) if path == "cacheDetails" else usage
+
+
+def _for_an_hour(details: Any) -> int | None:
+    """Of Bedrock's `[{"ttl": "1h", "inputTokens": 7}]`."""
+    if not isinstance(details, list):
+        return None
+    return sum(
+        whole(one.get("inputTokens")) or 0 for one in details if isinstance(one, dict) and one.get("ttl") == "1h"
+    )
+
+
+def whole(value: Any) -> int | None:
+    """A number of tokens, also written as text or with a fraction (rounded up); None for what is none."""
+    if isinstance(value, str):
+        try:
+            value = float(value) if len(value) <= 40 else None
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        return None
+    return min(math.ceil(value), TOKENS_MAX)
+
+
+def _cost(usage: dict[str, Any], convention: Convention) -> float | None:
+    """What a call through OpenRouter with the caller's own key cost at its provider is told beside OpenRouter's fee."""
+    costs = (_at(usage, name) for name in convention.cost)
+    cost = next((cost for cost in costs if _is_cost(cost)), None)
+    upstream = _at(usage, "cost_details.upstream_inference_cost") if usage.get("is_byok") is True else None
+    return cost + upstream if cost is not None and _is_cost(upstream) else cost
+
+
+def _is_cost(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _larger(ours: Any, theirs: Any) -> Any:
+    if ours is None or theirs is None:
+        return theirs if ours is None else ours
+    return max(ours, theirs)

@@ -1,0 +1,171 @@
+"""Prices: of today's models under all the names that callers and providers give them, and an installation's own file.
+
+The expected ones are of the providers' public price pages, not of schemas/prices.yaml.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from operations.settings import Settings, SettingsInvalid
+from schemas.burn import Price
+from schemas.prices import MODELS, PricesInvalid, add_prices, cost_of, is_premium, read_prices
+
+MILLION = 1_000_000
+USD = 1_000_000_000
+
+
+def usd(model: str, tokens_in: int, tokens_out: int = 0, cached: int = 0, **written: int) -> float:
+    cost = cost_of(model, tokens_in, tokens_out, cached, **written)
+    assert cost.price is Price.LISTED
+    return cost.nano / USD
+
+
+SONNET_4_5 = (3.0, 15.0, 0.30, 3.75, 6.0)
+SONNET_4_5_IN_A_REGION = tuple(round(price * 1.1, 3) for price in SONNET_4_5)
+PROFILE = "arn:aws:bedrock:us-east-1:123456789012:inference-profile"
+HAIKU_4_5 = (1.0, 5.0, 0.10, 1.25, 2.0)
+
+
+@pytest.mark.requirement("B-058")
+@pytest.mark.parametrize(
+    ("model", "prices"),
+    [
+        ("claude-sonnet-4-5", SONNET_4_5),
+        ("claude-sonnet-4-5-20250929", SONNET_4_5),
+        ("anthropic/claude-sonnet-4.5", SONNET_4_5),  # OpenRouter's
+        ("claude-sonnet-4-5@20250929", SONNET_4_5),  # Vertex's
+        ("anthropic.claude-sonnet-4-5-20250929-v1:0", SONNET_4_5),  # Bedrock's
+        ("global.anthropic.claude-sonnet-4-5-20250929-v1:0", SONNET_4_5),
+        ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", SONNET_4_5_IN_A_REGION),
+        ("eu.anthropic.claude-sonnet-4-5-20250929-v1:0", SONNET_4_5_IN_A_REGION),
+        ("apac.anthropic.claude-haiku-4-5-20251001-v1:0", tuple(round(price * 1.1, 3) for price in HAIKU_4_5)),
+        (f"{PROFILE}/global.anthropic.claude-haiku-4-5-20251001-v1:0", HAIKU_4_5),
+        ("arn:aws:bedrock:eu-west-1::foundation-model/anthropic.claude-3-5-sonnet-20240620-v1:0", SONNET_4_5),
+        ("anthropic.claude-3-sonnet-20240229-v1:0:200k", SONNET_4_5),
+        ("bedrock/us.anthropic.claude-opus-4-1-20250805-v1:0", (15.0, 75.0, 1.50, 18.75, 30.0)),
+        ("claude-opus-4-5", (5.0, 25.0, 0.50, 6.25, 10.0)),
+        ("claude-haiku-4-5", HAIKU_4_5),
+        ("claude-3-5-haiku-latest", (0.80, 4.0, 0.08, 1.0, 1.6)),
+        ("gpt-5.1", (1.25, 10.0, 0.125, 1.25, 1.25)),
+        ("gpt-5.1-2025-11-13", (1.25, 10.0, 0.125, 1.25, 1.25)),
+        ("gpt-5.1-chat-latest", (1.25, 10.0, 0.125, 1.25, 1.25)),
+        ("gemini-2.5-flash-lite", (0.10, 0.40, 0.01, 0.10, 0.10)),
+        ("gemini-2.5-flash-lite-preview-09-2025", (0.10, 0.40, 0.01, 0.10, 0.10)),
+        ("models/gemini-2.5-flash", (0.30, 2.50, 0.03, 0.30, 0.30)),
+        ("text-embedding-ada-002", (0.10, 0.0, 0.10, 0.10, 0.10)),
+        ("text-embedding-ada-002-v2", (0.10, 0.0, 0.10, 0.10, 0.10)),
+        ("us.amazon.nova-lite-v1:0", (0.06, 0.24, 0.015, 0.06, 0.06)),
+    ],
+)
+def test_a_models_prices_under_each_of_its_names(model: str, prices: tuple[float, ...]) -> None:
+    """Dollars a million tokens: input, output, read from the cache, written into it for minutes and for an hour."""
+    tokens = 10_000  # no long prompt
+    found = (
+        usd(model, tokens),
+        usd(model, 0, tokens),
+        usd(model, tokens, 0, tokens),
+        usd(model, tokens, written_tokens=tokens),
+        usd(model, tokens, written_long_tokens=tokens),
+    )
+    assert tuple(round(price * MILLION / tokens, 4) for price in found) == prices
+
+
+def test_parts_of_a_prompt_have_their_own_prices() -> None:
+    cost = usd("claude-sonnet-4-5", 2_310, 50, 2_000, written_tokens=100, written_long_tokens=200)
+    assert cost == pytest.approx((10 * 3 + 2_000 * 0.30 + 100 * 3.75 + 200 * 6 + 50 * 15) / MILLION)
+
+
+def test_parts_are_never_more_than_the_prompt() -> None:
+    assert usd("claude-sonnet-4-5", 100, 0, 80, written_tokens=80) == pytest.approx((80 * 0.30 + 20 * 3.75) / MILLION)
+
+
+def test_a_long_prompt_has_another_price() -> None:
+    assert usd("gemini-2.5-pro", 200_000, 1_000) == pytest.approx(0.25 + 0.01)
+    assert usd("gemini-2.5-pro", 200_001, 1_000) == pytest.approx(0.5000025 + 0.015)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "",
+        "gpt-99",
+        "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2c3",
+        "anthropic.",
+        "claude-",
+    ],
+)
+def test_a_model_that_nobody_knows_has_the_fallbacks_price(model: str) -> None:
+    assert cost_of(model, 1_000, 1_000) == (10_000_000 + 30_000_000, Price.FALLBACK)
+    assert cost_of(model, 1_000, 0, written_long_tokens=1_000).nano == 20_000_000
+
+
+FILE = "models:\n  Our-Own: {in: 1.5, out: 3, premium: true}\n  gpt-4o: {in: 2, out: 8, cached_in: 0.5}\n"
+
+
+@pytest.fixture
+def listed() -> Iterator[None]:
+    before = dict(MODELS)
+    yield
+    MODELS.clear()
+    MODELS.update(before)
+    add_prices({})
+
+
+@pytest.mark.usefixtures("listed")
+def test_a_price_file_adds_and_replaces(tmp_path: Path) -> None:
+    assert usd("gpt-4o", MILLION) == 2.5
+    file = tmp_path / "prices.yaml"
+    file.write_text(FILE, encoding="utf-8")
+    env = {"ATLAS_HOME": str(tmp_path), "ATLAS_PRICES": str(file), "ATLAS_MASTER_KEY": "0" * 64}
+    settings = Settings.from_env(env)
+    add_prices(settings.prices)
+    assert usd("gpt-4o-2024-08-06", MILLION, 0, MILLION) == 0.5
+    assert usd("our-own", MILLION, MILLION) == 4.5
+    assert is_premium("our-own")
+    assert settings.describe()["prices"] == "our-own, gpt-4o"
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        ("[1", ["is not YAML"]),
+        ("- a", ["must hold `models`"]),
+        ("prices: {}", ["must hold `models`"]),
+        ("models: {m: {in: 1}}", ["m: out is missing"]),
+        (
+            "models: {m: {in: -1, out: .nan}, n: 7, 3: {in: 1, out: 2}}",
+            ["m: in must", "m: out must", "n: must be", "3: is no name"],
+        ),
+        ("models: {m: {in: 1, out: 2, cache: 3, premium: 1}}", ["m: cache is not known", "m: premium must"]),
+        (
+            "models: {m: {in: 1, out: 2, long_prompt: {in: 2, out: x}}}",
+            ["m: long_prompt: out must", "m: long_prompt: above"],
+        ),
+    ],
+)
+def test_all_faults_of_a_price_file_at_once(text: str, faults: list[str], tmp_path: Path) -> None:
+    with pytest.raises(PricesInvalid) as invalid:
+        read_prices(text)
+    assert all(found.startswith(fault) for found, fault in zip(invalid.value.faults, faults, strict=True))
+    file = tmp_path / "prices.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsInvalid) as refused:
+        Settings.from_env({"ATLAS_HOME": str(tmp_path), "ATLAS_PRICES": str(file), "ATLAS_PARTITIONS": "no"})
+    assert "ATLAS_PARTITIONS" in str(refused.value)
+    assert all(fault in str(refused.value) for fault in faults)
+
+
+def test_the_documents_price_file_is_one() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "guardrails.md").read_text(encoding="utf-8")
+    [written] = re.findall(r"```yaml\n(# prices\.yaml.*?)```", page, re.DOTALL)
+    assert "our-own-model" in read_prices(written)
+
+
+def test_a_price_file_that_is_not_there(tmp_path: Path) -> None:
+    env: dict[str, Any] = {"ATLAS_HOME": str(tmp_path), "ATLAS_PRICES": str(tmp_path / "nowhere.yaml")}
+    with pytest.raises(SettingsInvalid, match=r"ATLAS_PRICES .*nowhere.yaml can't be read: No such file"):
+        Settings.from_env(env)
