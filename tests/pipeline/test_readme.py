@@ -15,7 +15,6 @@ import pytest
 from bench.system import ROOT, System
 from deploy.local.spawn import wait_until
 from tests.support.api import EventsApi
-from tests.support.events import an_event
 from tests.support.ports import free_port, free_port_base
 
 COMMAND_AND_ANSWER = re.compile(r"```sh\n(curl .*?)```(?:\n```json\n(.*?)```)?", re.DOTALL)
@@ -146,13 +145,12 @@ def test_the_examples_of_the_other_apis_answer_as_their_page_says(atlas: System,
 def test_a_streams_events_are_read_from_a_topic_as_its_page_says(atlas: System, tmp_path: Path) -> None:
     page = (ROOT / "docs" / "kafka-routes.md").read_text()
     (setup,) = SETUP.findall(page)
-    (_, make_workflow), (_, read_topic) = BLOCK.findall(page)
+    (_, make_workflow), (_, make_stream), (_, send), (_, read_topic) = BLOCK.findall(page)
     reader = Reader(atlas, setup, tmp_path / "unused.log")
     assert reader.types(make_workflow)["id"] == "wf_lake"
     api = EventsApi(atlas.dev["events"]["url"], atlas.dev["events"]["live_key"])
-    stream = {"name": "lake-orders", "default_routes": ["wf_lake"]}
-    assert api.post("/v1/event-streams", stream).status == 201
-    event = api.post("/v1/events", an_event(stream="lake-orders", data={"total": 7}), Idempotency_Key="ord-7").json
+    assert reader.types(make_stream)["default_routes"] == ["wf_lake"]
+    event = reader.types(send)
     api.wait_for_status(event["id"], "delivered")
     headers, record = reader.types_for_text(read_topic).splitlines()
     assert f"atlas-event-id={event['id']}" in headers and record == 'ord-7: {"total": 7}'
