@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from bench.system import ROOT, System
 from deploy.local.spawn import wait_until
@@ -154,6 +155,23 @@ def test_a_streams_events_are_read_from_a_topic_as_its_page_says(atlas: System, 
     api.wait_for_status(event["id"], "delivered")
     headers, record = reader.types_for_text(read_topic).splitlines()
     assert f"atlas-event-id={event['id']}" in headers and record == 'ord-7: {"total": 7}'
+
+
+@pytest.mark.timeout(180)
+def test_the_policy_of_the_guardrails_page_is_taken(atlas: System, tmp_path: Path) -> None:
+    """As JSON by the API and as YAML by `whatif`: the page shows one policy in both forms."""
+    page = (ROOT / "docs" / "guardrails.md").read_text()
+    (setup,), (put,) = SETUP.findall(page), (text for kind, text in BLOCK.findall(page) if kind == "sh")
+    (written,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    as_json = json.loads(re.search(r"-d '(.*?)'", put, re.DOTALL)[1])  # type: ignore[index]
+    assert yaml.safe_load(written) == as_json
+    reader = Reader(atlas, setup, tmp_path / "unused.log")
+    try:
+        held = reader.types(put)
+        assert [cap["hard_usd"] for cap in held["financial_limits"]["caps"]] == [50.0, 300.0, 5.0]
+        assert (held["budget_mode"], held["burst"]["per_minute"], held["ttl_seconds"]) == ("strict", 300, 3600)
+    finally:
+        reader.types(put.replace(re.findall(r"-d '(.*?)'", put, re.DOTALL)[0], "{}"))
 
 
 @pytest.mark.timeout(180)
