@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from bench.system import ROOT, System
 from deploy.local.spawn import wait_until
 from tests.support.api import EventsApi
-from tests.support.events import an_event
 from tests.support.ports import free_port, free_port_base
 
 COMMAND_AND_ANSWER = re.compile(r"```sh\n(curl .*?)```(?:\n```json\n(.*?)```)?", re.DOTALL)
@@ -146,16 +146,32 @@ def test_the_examples_of_the_other_apis_answer_as_their_page_says(atlas: System,
 def test_a_streams_events_are_read_from_a_topic_as_its_page_says(atlas: System, tmp_path: Path) -> None:
     page = (ROOT / "docs" / "kafka-routes.md").read_text()
     (setup,) = SETUP.findall(page)
-    (_, make_workflow), (_, read_topic) = BLOCK.findall(page)
+    (_, make_workflow), (_, make_stream), (_, send), (_, read_topic) = BLOCK.findall(page)
     reader = Reader(atlas, setup, tmp_path / "unused.log")
     assert reader.types(make_workflow)["id"] == "wf_lake"
     api = EventsApi(atlas.dev["events"]["url"], atlas.dev["events"]["live_key"])
-    stream = {"name": "lake-orders", "default_routes": ["wf_lake"]}
-    assert api.post("/v1/event-streams", stream).status == 201
-    event = api.post("/v1/events", an_event(stream="lake-orders", data={"total": 7}), Idempotency_Key="ord-7").json
+    assert reader.types(make_stream)["default_routes"] == ["wf_lake"]
+    event = reader.types(send)
     api.wait_for_status(event["id"], "delivered")
     headers, record = reader.types_for_text(read_topic).splitlines()
     assert f"atlas-event-id={event['id']}" in headers and record == 'ord-7: {"total": 7}'
+
+
+@pytest.mark.timeout(180)
+def test_the_policy_of_the_guardrails_page_is_taken(atlas: System, tmp_path: Path) -> None:
+    """As JSON by the API and as YAML by `whatif`: the page shows one policy in both forms."""
+    page = (ROOT / "docs" / "guardrails.md").read_text()
+    (setup,), (put,) = SETUP.findall(page), (text for kind, text in BLOCK.findall(page) if kind == "sh")
+    (written,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    as_json = json.loads(re.search(r"-d '(.*?)'", put, re.DOTALL)[1])  # type: ignore[index]
+    assert yaml.safe_load(written) == as_json
+    reader = Reader(atlas, setup, tmp_path / "unused.log")
+    try:
+        held = reader.types(put)
+        assert [cap["hard_usd"] for cap in held["financial_limits"]["caps"]] == [50.0, 300.0, 5.0]
+        assert (held["budget_mode"], held["burst"]["per_minute"], held["ttl_seconds"]) == ("strict", 300, 3600)
+    finally:
+        reader.types(put.replace(re.findall(r"-d '(.*?)'", put, re.DOTALL)[0], "{}"))
 
 
 @pytest.mark.timeout(180)

@@ -3,7 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -15,6 +15,8 @@ from tests.traceability.tree import PACKAGES, project_files
 
 METRIC_KINDS = frozenset({"Counter", "Gauge", "Histogram", "Summary", "Info"})
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)\s]*)?\)")
+ANCHOR = re.compile(r"\[[^\]]*\]\(((?!\w+:)[^)#\s]*)#([^)\s]+)\)")
+NO_PROSE = frozenset({"glossary.md", "reference.md", "requirements.md", "performance.md"})
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
@@ -73,6 +75,37 @@ def test_links_between_documents_lead_somewhere() -> None:
     assert not broken
 
 
+def test_links_to_a_heading_lead_to_one() -> None:
+    broken = [
+        f"{path}: {target}#{anchor}"
+        for path, text in _pages()
+        for target, anchor in ANCHOR.findall(FENCE.sub("", text))
+        if anchor not in _anchors((ROOT / path.parent / target if target else ROOT / path).read_text(encoding="utf-8"))
+    ]
+    assert not broken
+
+
+@pytest.mark.parametrize("word", ["ladder", "verdict", "spine", "surface"])
+def test_the_first_use_of_a_word_of_ours_links_the_glossary(word: str) -> None:
+    """In what people read from beginning to end: prose, not code and headings."""
+    used, unlinked = 0, []
+    for path, text in _pages():
+        if path.parts[0] == "docs" and (path.name in NO_PROSE or "decisions" in path.parts):
+            continue
+        if path.name not in ("README.md", "CONTRIBUTING.md") and path.parts[0] != "docs":
+            continue
+        prose = re.sub(r"^#.*$|`[^`\n]*`", "", FENCE.sub("", text), flags=re.MULTILINE)
+        first = re.search(rf"(\[)?\b{word}s?\b(\]\([^)]*glossary\.md#)?", prose, re.IGNORECASE)
+        if first:
+            used += 1
+            unlinked += [] if first[1] and first[2] else [str(path)]
+    assert used and not unlinked
+
+
+def test_a_heading_that_is_gone_is_seen() -> None:
+    assert _anchors("# One\n## Who `and` where?\n") == {"one", "who-and-where"}
+
+
 def test_decisions_are_numbered_one_by_one_and_say_their_status() -> None:
     pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
     assert [int(page.name[:4]) for page in pages] == list(range(len(pages)))
@@ -103,6 +136,18 @@ def test_a_setting_is_found_however_it_is_read(source: str) -> None:
 
 def test_what_is_handed_to_a_child_process_is_not_read() -> None:
     assert not list(reference._variables_read("env = {**os.environ, 'SOME_NAME': 'x'}; env['SOME_NAME'] = '1'"))
+
+
+def _pages() -> Iterator[tuple[PurePosixPath, str]]:
+    for path in project_files():
+        if path.suffix == ".md":
+            yield path, (ROOT / path).read_text(encoding="utf-8")
+
+
+def _anchors(text: str) -> set[str]:
+    """What GitHub makes of the headings."""
+    headings = re.findall(r"^#+ (.*)$", FENCE.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
 
 
 def _absent(names: set[str], page: str) -> list[str]:

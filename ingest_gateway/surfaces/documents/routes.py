@@ -2,6 +2,7 @@
 
 | address | what |
 |---|---|
+| `/` | where the others are: browsers are led to `/v1/docs`, everybody else gets the addresses as JSON |
 | `/v1/openapi.json` | the OpenAPI document, its server the address that was asked |
 | `/v1/docs` | the reference: Redoc, from this package |
 | `/v1/<name>.openapi.json` | the same document, as a download |
@@ -35,9 +36,15 @@ PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
-<style>body {{ margin: 0 }} a[href^="https://redocly.com"] img {{ display: none }}</style>
+<style>body {{ margin: 0 }} a[href^="https://redocly.com"] img {{ display: none }}
+nav {{ padding: 8px 16px; font: 14px sans-serif; border-bottom: 1px solid #ddd }} nav a {{ margin-right: 16px }}</style>
 </head>
 <body>
+<nav>
+<a href="openapi.json">OpenAPI document</a>
+<a href="{name}.postman_collection.json">Postman collection</a>
+<a href="{name}.postman_environment.json">Postman environment</a>
+</nav>
 <redoc spec-url="openapi.json" hide-hostname="false" native-scrollbars="true"></redoc>
 <noscript>The document itself is <a href="openapi.json">openapi.json</a>.</noscript>
 <script src="docs/{bundle}"></script>
@@ -50,15 +57,33 @@ Handler = Callable[[web.Request], Any]
 class Documents:
     """One surface's. `name`: of the downloads; `switches`: variables of the Postman environment and their values."""
 
-    def __init__(self, document: Mapping[str, Any], name: str, switches: Mapping[str, str]) -> None:
+    def __init__(self, document: Mapping[str, Any], name: str, switches: Mapping[str, str], base: str) -> None:
         self._document = document
         self._name = name
+        self._base = base
         self._switches = switches
         self._openapi = lru_cache(ORIGINS_REMEMBERED_MAX)(self._openapi_at)
         self._collection = orjson.dumps(collection(document, name))
-        self._page = PAGE.format(title=escape(document["info"]["title"]), bundle=BUNDLE).encode()
+        self._page = PAGE.format(title=escape(document["info"]["title"]), name=name, bundle=BUNDLE).encode()
         folder = resources.files("ingest_gateway.surfaces.documents").joinpath("redoc")
         self._bundle = folder.joinpath(f"{BUNDLE}.gz").read_bytes()
+
+    async def root(self, request: web.Request) -> web.Response:
+        """Where a person or a program begins who knows the port alone."""
+        if "text/html" in request.headers.get(hdrs.ACCEPT, ""):
+            headers = {hdrs.LOCATION: f"{self._base}/docs", hdrs.VARY: "Accept"}
+            return web.Response(status=302, headers=headers)
+        at = f"{origin(request)}{self._base}"
+        addresses = {
+            "name": self._document["info"]["title"],
+            "docs": f"{at}/docs",
+            "openapi": f"{at}/openapi.json",
+            "postman_collection": f"{at}/{self._name}.postman_collection.json",
+            "postman_environment": f"{at}/{self._name}.postman_environment.json",
+        }
+        response = answer(request, orjson.dumps(addresses), "application/json")
+        response.headers[hdrs.VARY] = f"Accept, {response.headers[hdrs.VARY]}"
+        return response
 
     async def openapi(self, request: web.Request) -> web.Response:
         return answer(request, self._openapi(origin(request)), "application/json")
@@ -103,8 +128,9 @@ def add_documents(
     base: str = "/v1",
 ) -> None:
     """`name`: what the downloads are called, before `.openapi.json` and so on."""
-    documents = Documents(document, name, switches or {})
+    documents = Documents(document, name, switches or {}, base)
     handlers: dict[str, Handler] = {
+        "/": documents.root,
         f"{base}/openapi.json": documents.openapi,
         f"{base}/docs": documents.page,
         f"{base}/docs/{BUNDLE}": documents.bundle,

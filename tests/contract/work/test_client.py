@@ -17,6 +17,6 @@ async def test_the_page_runs_as_typed(work: WorkSurface, tmp_path: Path) -> None
     (program,) = re.findall(r"```js\n(.*?)```", page, re.S)
     (tmp_path / "program.mjs").write_text(program, encoding="utf-8")
     install_client(tmp_path)
-    env = {"ATLAS_API_KEY": work.keys["pat"], "ATLAS_WORK_URL": work.url}
+    env = {"WORK_TOKEN": work.keys["pat"], "ATLAS_WORK_URL": work.url}
     code, said = await told("node", "program.mjs", cwd=tmp_path, env=env)
     assert (code, said.splitlines()) == (0, ["409 version_conflict", "1 IN_PROGRESS null"])

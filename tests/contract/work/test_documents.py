@@ -1,5 +1,7 @@
 """The surface's documents as they are served, and whether every answer is as they say."""
 
+import re
+
 import pytest
 
 from ingest_gateway.surfaces.contract import load_document
@@ -53,6 +55,30 @@ async def test_every_surface_has_its_document_its_downloads_and_its_reference(
         page = await running.ask("GET", "/v1/docs", key=None)
         assert b"<redoc" in page.body and b'src="http' not in page.body
         assert "script-src 'self'" in page.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("surface", ALL, ids=lambda surface: surface.name)
+async def test_the_root_leads_to_all_of_them(installation: WorkInstallation, surface: Surface) -> None:
+    """Programs get addresses, which answer; a browser gets the page, which links the same."""
+    kinds = ("openapi", "postman_collection", "postman_environment")
+    async with installation.surface((surface,), ATLAS_SURFACES=surface.name) as running:
+        root = await running.ask("GET", "/", key=None)
+        assert (root.status, root.headers["Content-Type"]) == (200, "application/json")
+        assert "Accept" in root.headers["Vary"]
+        addresses = root.json
+        assert addresses.pop("name") == load_document(surface.name)["info"]["title"]
+        assert addresses.keys() == {"docs", *kinds}
+        for address in addresses.values():
+            assert address.startswith(running.url)
+            assert (await running.ask("GET", address.removeprefix(running.url), key=None)).status == 200
+
+        browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+        page = (await running.ask("GET", "/", key=None, headers=browser)).body.decode()
+        assert page == (await running.ask("GET", "/v1/docs", key=None)).body.decode() and "<redoc" in page
+        linked = {
+            f"{running.url}/v1/{target}" for target in re.findall(r"<nav>.*</nav>", page, re.S)[0].split('"')[1::2]
+        }
+        assert linked == {addresses[kind] for kind in kinds}
 
 
 @pytest.mark.requirement("W-023")
