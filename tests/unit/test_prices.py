@@ -1,6 +1,6 @@
 """Prices: of today's models under all the names that callers and providers give them, and an installation's own file.
 
-The expected ones are of the providers' public price pages, not of schemas/prices.yaml.
+The expected ones are of a public list of prices (LiteLLM's, 1.110.2), not of schemas/prices.yaml.
 """
 
 import re
