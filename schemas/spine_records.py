@@ -6,49 +6,56 @@ Avro `Event` whose actor's id is the source. A header `idempotency-key` names th
 CloudEvent is named by its id and source, an Avro `Event` by its own field.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import orjson
 
 from schemas.cloudevents import KAFKA_PREFIX, STRUCTURED, key_of, read_binary, read_structured
 from schemas.codec import EVENT
+from schemas.direct_records import SCHEMA_HEADER, Headers, avro_of, data_of_admitted
 from schemas.event_fields import NO_KEY, Faults, is_key
 from schemas.event_rules import EventInvalid
 from schemas.spine_events import SpineEvent, read_spine_event, source_of
 
 CONTENT_TYPE, KEY = "content-type", "idempotency-key"
 VERSION = KAFKA_PREFIX + "specversion"
-Headers = Sequence[tuple[str, bytes | None]]
 
 
 def carried_headers(headers: Headers) -> list[tuple[str, bytes]]:
-    """Those that say which event a record is."""
+    """Those that say which event a record is, and how it is written."""
     return [
         (name, value)
         for name, value in headers
-        if value is not None and (name.startswith(KAFKA_PREFIX) or name.lower() in (CONTENT_TYPE, KEY))
+        if value is not None and (name.startswith(KAFKA_PREFIX) or name.lower() in (CONTENT_TYPE, KEY, SCHEMA_HEADER))
     ]
 
 
 def read_spine_record(value: bytes, headers: Headers) -> tuple[SpineEvent, str | None]:
     """The event and its idempotency key. Raises EventInvalid, Undecodable."""
-    texts = {name.lower(): text.decode("utf-8", "replace") for name, text in carried_headers(headers)}
+    texts = _texts(headers)
     key = texts.get(KEY)
     if key is not None and not is_key(key):
         raise _invalid(KEY, NO_KEY)
-    if VERSION in texts or texts.get(CONTENT_TYPE, "").lower().startswith(STRUCTURED):
+    if _is_cloudevent(texts):
         event = _cloudevent(value, texts)
         return event, key or key_of(event)
-    if EVENT.reads(value):
-        return _avro(value, key)
-    return read_spine_event(value), key
+    avro = avro_of(value, headers)
+    return (read_spine_event(value), key) if avro is None else _avro(avro, key)
 
 
 def data_of(value: bytes, headers: Headers) -> bytes:
     """`data` of a record that admission took, whoever wrote it."""
-    if EVENT.reads(value):
-        return bytes(EVENT.decode(value)["data"])
-    return read_spine_record(value, headers)[0].data
+    if _is_cloudevent(_texts(headers)):
+        return read_spine_record(value, headers)[0].data
+    return data_of_admitted(value, headers)
+
+
+def _texts(headers: Headers) -> dict[str, str]:
+    return {name.lower(): text.decode("utf-8", "replace") for name, text in carried_headers(headers)}
+
+
+def _is_cloudevent(texts: Mapping[str, str]) -> bool:
+    return VERSION in texts or texts.get(CONTENT_TYPE, "").lower().startswith(STRUCTURED)
 
 
 def _cloudevent(value: bytes, texts: Mapping[str, str]) -> SpineEvent:

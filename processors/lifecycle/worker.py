@@ -21,7 +21,9 @@ from processors.lifecycle.replaying import Replayable, replay_deliveries
 from processors.lifecycle.selection import PAGE_EVENTS, Selection, SelectionUnavailable
 from processors.runtime.batches import Record
 from processors.runtime.runtime import Runtime
+from schemas.codec import EVENT
 from schemas.commands import ReplayMoved, command_key, new_command
+from schemas.direct_records import schema_named
 from schemas.entities import Replay, ReplayStatus, State
 from schemas.partitioner import partition_for
 from schemas.seal import Sealer
@@ -148,10 +150,14 @@ class ReplayWorker:
     async def _body(self, found: Replayable) -> bytes | None:
         """The event's Avro as admission handed it on; None where the log has its record no longer."""
         topic = parse_stream_topic(found.topic)
-        value = await self._records.read(found.topic, found.partition, found.offset, READ_SECONDS)
-        if value is None or topic is None:
+        position = found.topic, found.partition, found.offset
+        stored = await self._records.read(*position, READ_SECONDS)
+        if stored is None or topic is None:
             return None
-        record = Record(found.topic, found.partition, found.offset, found.received_ms, None, value, ())
+        named = schema_named(stored.value, stored.headers)
+        if named is not None:
+            EVENT.also_read(named.ref)  # admission took the record, so it is the schema of ours
+        record = Record(*position, found.received_ms, None, stored.value, stored.headers)
         try:
             pieces = read(record, topic, self._sealer).pieces
         except Unreadable:
