@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from operations.record_reader import Found
 from processors.admission.reading import Unreadable, read
 from processors.admission.rerouting import ORIGIN_HEADER, as_first_written, origin_header
+from processors.lifecycle.replaying import Replayable
+from processors.lifecycle.worker import admitted_body
 from processors.runtime.batches import Record
 from schemas.codec import EVENT, SchemaRef, UnknownSchema
 from schemas.direct_records import SCHEMA_HEADER, avro_of, data_of_admitted, schema_named
@@ -97,6 +100,17 @@ def test_what_admission_took_is_read_by_who_never_heard_of_the_id(form: str) -> 
     head, headers = FORMS[form]
     assert data_of_admitted(head + BODY, headers) == AVRO["data"]
     assert data_of(head + SPINE_BODY, headers) == AVRO["data"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_replay_finds_what_admission_took_under_ids_that_it_never_heard_of(form: str) -> None:
+    topic = StreamTopic("ws_4F9KQ2C7Z1", "live", "orders-prod")
+    head, headers = FORMS[form]
+    known = read(Record(topic.name, 3, 7, NOW_MS, None, EVENT.schema.mark + BODY, ()), topic, SEALER).pieces
+    found = Replayable(known.event_id, topic.stream, NOW_MS, (), topic.name, "id", 3, 7)
+    ids = set(EVENT._registry_ids)
+    assert admitted_body(found, Found(head + BODY, headers), SEALER) == known.body
+    EVENT._registry_ids.intersection_update(ids)
 
 
 def test_a_cloudevents_bytes_are_its_data_whatever_they_begin_with() -> None:
