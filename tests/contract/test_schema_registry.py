@@ -1,5 +1,6 @@
 """Schemas in a registry: registered at the start; strangers' ids are looked up once, and their schemas never used."""
 
+import asyncio
 import json
 import struct
 import threading
@@ -23,6 +24,7 @@ from operations.schema_registry import (
 from operations.settings import Settings
 from schemas import codec
 from schemas.codec import CODECS, EVENT
+from schemas.direct_records import avro_of, schema_named
 from schemas.topics import Topic
 from tests.support.ports import free_port
 from tests.support.schema_registry import Registry
@@ -269,3 +271,26 @@ def names_within_themselves(node: object, around: tuple[str, ...]) -> Iterator[s
         for part in ("items", "values", "type"):
             if part in node and node["type"] != "record":
                 yield from names_within_themselves(node[part], around)
+
+
+@pytest.mark.parametrize("form", ["header", "prefix"])
+async def test_what_confluents_own_serializer_writes_is_read(registry: Registry, form: str) -> None:
+    """It asks for packages that Atlas does not have: `pip install 'confluent-kafka[avro,schemaregistry]'`."""
+    pytest.importorskip("authlib", reason="the extra schemaregistry of confluent-kafka is not installed")
+    import confluent_kafka.schema_registry as confluent
+    from confluent_kafka.schema_registry.avro import AvroSerializer
+    from confluent_kafka.serialization import MessageField, SerializationContext
+
+    registry.add(json.dumps(json.loads(EVENT.schema.text)))  # whose id is not the one that is asked for below
+    client = confluent.SchemaRegistryClient({"url": registry.url})
+    placed = getattr(confluent, f"{form}_schema_id_serializer")
+    serializer: Any = AvroSerializer(client, EVENT.schema.text, conf={"schema.id.serializer": placed})
+    headers: list[tuple[str, bytes]] = []
+    fields = EVENT_RECORD | {"id": "", "stream": ""}
+    value = await asyncio.to_thread(serializer, fields, SerializationContext("t", MessageField.VALUE, headers))
+    named = schema_named(value, headers)
+    assert named is not None and bool(headers) == (form == "header")
+    async with SchemaRegistry(registry.url) as ours:
+        await SchemaIds(ours, EVENT).learn(named.ref)
+    avro = avro_of(value, headers)
+    assert avro is not None and EVENT.decode(avro)["data"] == b"{}"

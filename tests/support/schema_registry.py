@@ -94,7 +94,7 @@ class Registry:
         versions = self.subjects.setdefault(request.match_info["subject"], [])
         if schema_id not in versions:
             versions.append(schema_id)
-        return web.json_response({"id": schema_id})
+        return web.json_response({"id": schema_id, "guid": str(self.guid_of(schema_id))})
 
     async def _latest(self, request: web.Request) -> web.Response:
         subject = request.match_info["subject"]

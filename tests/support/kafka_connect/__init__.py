@@ -25,6 +25,7 @@ ROOT = HERE.parents[2]
 CONFIGURATIONS = ROOT / "deploy/connect"
 FETCH_SECONDS_MAX = 300
 START_SECONDS_MAX = 120
+QUICK_START = {"plugin_discovery": "service_load"}  # else all classes are walked through at each start
 MAIN = "org.apache.kafka.connect.cli.ConnectStandalone"
 
 
@@ -92,7 +93,7 @@ class ConnectWorker:
         file's.
         """
         worker = self._home / "worker.properties"
-        changed = "".join(f"{name.replace('_', '.')}={value}\n" for name, value in settings.items())
+        changed = "".join(f"{name.replace('_', '.')}={value}\n" for name, value in (QUICK_START | settings).items())
         worker.write_text((CONFIGURATIONS / "worker.properties").read_text() + changed)
         files = [str(CONFIGURATIONS / f"{name}.properties") for name in self._connectors]
         memory = ("-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
