@@ -15,10 +15,10 @@ from typing import Any
 
 import uvloop
 
-from ingest_gateway.identity.freshness import behind
+from ingest_gateway.health import watching
 from ingest_gateway.log.clients import log_clients
 from ingest_gateway.stopping import Stop
-from ingest_gateway.surfaces.served import serving
+from ingest_gateway.surfaces.served import goes_on_without_the_log, serving
 from operations import logs
 from operations.operations_port import Readiness, serve_operations
 from operations.private_files import keep_to_oneself, log_open_home
@@ -39,12 +39,15 @@ async def run(settings: Settings) -> int:
     try:
         async with log_clients(settings, on_fatal=stop.fail) as clients:
             readiness.require("log", clients.missing)
-            readiness.require("control", lambda: behind(clients.control))
+            leaves_the_pool = not goes_on_without_the_log(settings)
 
             async def ready() -> bool:
                 return await _either(clients.ready(), stop.asked.wait())
 
-            async with serving(settings, clients, ready=ready) as listeners:
+            async with (
+                watching(readiness, clients, leaves_the_pool=leaves_the_pool),
+                serving(settings, clients, ready=ready) as listeners,
+            ):
                 readiness.require("listener", lambda: None)
                 await stop.asked.wait()
                 if listeners:

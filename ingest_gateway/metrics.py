@@ -27,6 +27,10 @@ PRODUCE_SECONDS = Histogram(
     buckets=LATENCY_SECONDS,
 )
 PRODUCE_QUEUE = Gauge("atlas_produce_queue_records", "Records queued or under way to the broker.")
+PRODUCE_OLDEST_SECONDS = Gauge(
+    "atlas_produce_oldest_seconds",
+    "For how long the record waits that has waited the longest for the brokers to confirm it, or no broker answers.",
+)
 PRODUCE_FAILURES = Counter(
     "atlas_produce_failures_total",
     "Records not confirmed by the broker, by librdkafka's name of the cause, or queue_full, or other.",

@@ -5,7 +5,10 @@ true once the topic was read to the end it had at the start. `catch_up` reads on
 entity that somebody just made (DESIGN: a gateway or worker that misses one first reads `control` to its present end).
 `behind_seconds` says how old the view may be: about every second a thread of its own asks for the topic's end, and what
 was asked when counts as the view's time once the view has reached it. A broker that can't be asked makes it grow
-(RELIABILITY F39).
+(RELIABILITY F39); a view that is older than `OLD` allows is told of in the log, with the reason, and so is its return.
+
+A topic that ends before what was read of it is not the one that was read: records are gone, or another cluster answers.
+`on_lost` is told, and the process has to begin anew.
 """
 
 import asyncio
@@ -14,30 +17,35 @@ import math
 import threading
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from operations import metrics
 from operations.coalescing import Coalesced
-from operations.kafka_clients import admin_config, reader_config
+from operations.kafka_clients import reader_config
 from operations.logs import event
+from operations.topic_ends import TopicEnds
+from operations.trouble import Bounds, Trouble
 from schemas.codec import Undecodable
 from schemas.control_view import ControlView
 from schemas.topics import Topic
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.1
-ENDS_TIMEOUT_SECONDS = 2.0
 BATCH_MAX = 2_000
 CATCH_UP_SECONDS = 2.0  # milliseconds as a rule; the bound is for a machine that is short of time
 ENDS_APART_SECONDS = 1.0
+LOST_TIMES = 3
+"""So often in a row the topic has to end too early: who believes it ends the process."""
+OLD = Bounds(begins_seconds=5.0, ends_seconds=2.5, quiet_seconds=0.0)
 
 
 class ControlReader:
     """`start()` on the running loop; `await caught_up()` before serving; `stop()` at the end."""
 
-    def __init__(self, bootstrap: str, view: ControlView) -> None:
+    def __init__(self, bootstrap: str, view: ControlView, on_lost: Callable[[str], None] = lambda reason: None) -> None:
+        """`on_lost` is told once, on the loop, why what was read holds no longer: end the process."""
         self.view = view
         self.applied: dict[int, int] = {}
         self.unreadable = 0
@@ -50,7 +58,11 @@ class ControlReader:
         self._bootstrap = bootstrap
         self._partitions: list[int] = []
         self._consumer: Consumer | None = None
-        self._admin = AdminClient(admin_config(bootstrap))
+        self._ends = TopicEnds(bootstrap)
+        self._on_lost = on_lost
+        self._unanswered: str | None = None
+        """Why the topic's end said nothing the last time that it was asked for."""
+        self._old = Trouble()
         self._present: Coalesced[int, int] = Coalesced(self._ask_ends)
         self._thread: threading.Thread | None = None
         self._watch: threading.Thread | None = None
@@ -65,8 +77,21 @@ class ControlReader:
         """What happened longer ago is in the view; without end before it was read whole."""
         return math.inf if self._current_seconds is None else time.monotonic() - self._current_seconds
 
+    @property
+    def is_old(self) -> bool:
+        """Whether the view is older than `OLD` allows; not before it was read whole once."""
+        return self._old.is_there
+
+    @property
+    def why_behind(self) -> str:
+        """What keeps the view from being current, for who finds it old."""
+        if self._unanswered is not None:
+            return f"the end of control is not known: {self._unanswered}"
+        return "records of control that are there have not been read"
+
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
+        metrics.CONTROL_BEHIND_SECONDS.set_function(lambda: self.behind_seconds)
         config = reader_config(self._bootstrap, f"control-reader-{uuid.uuid4().hex}")
         # A record comes at once whatever the wait; at 20 ms the idle fetches of six processes cost the broker a tenth
         # of a core.
@@ -138,7 +163,7 @@ class ControlReader:
         """A topic made a moment ago may have no leader yet."""
         while not self._stopping.is_set():
             try:
-                return self._ends()
+                return self._ends.ends(Topic.CONTROL)
             except KafkaException as error:
                 event(log, "control.unreachable", logging.WARNING, error=str(error))
             self._stopping.wait(0.2)
@@ -146,33 +171,38 @@ class ControlReader:
 
     async def _ask_ends(self, _partitions: list[int]) -> dict[int, int]:
         """For all that wait to catch up: however many miss an entity, the broker is asked one question at a time."""
-        return await asyncio.to_thread(self._ends)
-
-    def _ends(self) -> dict[int, int]:
-        """The end offset of each partition, asked of the broker.
-
-        By a client of its own: confluent-kafka lets one thread at a time into a consumer, and the reader's is always
-        in there.
-        """
-        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        wanted = {TopicPartition(Topic.CONTROL, partition): latest for partition in self._partitions}
-        if not wanted:
-            return {}
-        asked = self._admin.list_offsets(
-            wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=ENDS_TIMEOUT_SECONDS
-        )
-        return {partition.partition: future.result().offset for partition, future in asked.items()}
+        return await asyncio.to_thread(self._ends.ends, Topic.CONTROL)
 
     def _watch_ends(self) -> None:
         """Asks for the ends again and again; what the broker doesn't answer leaves the view as old as it is."""
+        times_lost = 0
         while not self._stopping.wait(ENDS_APART_SECONDS):
-            asked_seconds = time.monotonic()
+            asked_seconds, read_before = time.monotonic(), dict(self.applied)
             try:
-                self._call(self._await_ends, (asked_seconds, self._ends()))
+                ends = self._ends.ends(Topic.CONTROL)
+                self._unanswered = _lost(read_before, ends)
+                if self._unanswered is None:
+                    times_lost = 0
+                    self._call(self._await_ends, (asked_seconds, ends))
+                elif (times_lost := times_lost + 1) == LOST_TIMES:
+                    event(log, "control.lost", logging.CRITICAL, reason=self._unanswered)
+                    self._call(self._on_lost, self._unanswered)
             except KafkaException as error:
-                log.debug("the ends of control can't be asked: %s", error)
+                self._unanswered = error.args[0].str()
             except RuntimeError:
                 return  # the event loop closed
+            self._tell_age(time.monotonic())
+
+    def _tell_age(self, now_seconds: float) -> None:
+        """One line when the view gets too old, and one when it is current again."""
+        if not self.ready:
+            return
+        before, self._old = self._old, self._old.after(self.behind_seconds, now_seconds, OLD)
+        if self._old.is_there and not before.is_there:
+            behind_seconds = round(self.behind_seconds, 1)
+            event(log, "control.behind", logging.WARNING, behind_seconds=behind_seconds, reason=self.why_behind)
+        elif before.is_there and not self._old.is_there:
+            event(log, "control.current")
 
     def _await_ends(self, asked: tuple[float, dict[int, int]]) -> None:
         """The oldest that was not reached stays, or a view that is always a little behind would seem never to move."""
@@ -228,3 +258,13 @@ class ControlReader:
 
     def _reached(self, ends: dict[int, int]) -> bool:
         return all(self.applied.get(partition, 0) >= end for partition, end in ends.items())
+
+
+def _lost(read: dict[int, int], ends: dict[int, int]) -> str | None:
+    """`read` holds what was read before the ends were asked, so it can't lie behind them."""
+    gone = [
+        f"partition {partition} ends at {ends.get(partition, 0)}"
+        for partition in read
+        if read[partition] > ends.get(partition, 0)
+    ]
+    return None if not gone else f"control is not the topic that was read: {', '.join(gone)}, and more of it was read"

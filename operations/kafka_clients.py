@@ -4,9 +4,17 @@ import logging
 from typing import Any
 
 from operations.kafka_security import security_of
+from operations.logs import LIBRDKAFKA
 
-LIBRDKAFKA_LOG = logging.getLogger("librdkafka")
+LIBRDKAFKA_LOG = logging.getLogger(LIBRDKAFKA)
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+
+
+def library_log(client: str) -> logging.Logger:
+    """For the setting `logger` of a client whose lines should be known by its name: all are librdkafka's, and folded
+    as such (operations/logs.py).
+    """
+    return LIBRDKAFKA_LOG.getChild(client)
 
 
 def connection(bootstrap: str) -> dict[str, Any]:

@@ -1,22 +1,31 @@
 """JSON logs: one object a line on standard error, so that no value can break a line or forge another.
 
 `event(logger, "event.accepted", request_id=…, …)` writes one wide line; plain logging calls work too.
-Repeated lines of a noisy library are let through once a second a message and counted (`suppressed`), and so are
-those that a stranger's records can cause in any number (`Sparse`).
+Lines that a noisy library repeats are folded: the next one of its kind tells how many were left out (`suppressed`).
+So are those that a stranger's records can cause in any number (`Sparse`).
 """
 
 import json
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 RELAYING_PREFIXES = ("faust", "mode", "aiokafka")
 """Libraries that write down what passes through them, traceback and all, and hand it on."""
-NOISY_PREFIXES = ("librdkafka", "aiokafka", "faust", "mode", "aiohttp.server")
+LIBRDKAFKA = "librdkafka"
+NOISY_PREFIXES = (LIBRDKAFKA, "aiokafka", "faust", "mode", "aiohttp.server")
+APART_SECONDS = 1.0
+LIBRDKAFKA_APART_SECONDS_MAX = 60.0
+"""librdkafka says what it meets once a partition and a try: while a broker of three is away, thousands of lines a
+minute.
+"""
+KINDS_MAX = 1_000
+_NUMBER = re.compile(r"\d+")
 
 
 class JsonFormatter(logging.Formatter):
@@ -58,34 +67,61 @@ class LastLineOnly(logging.Filter):
         return True
 
 
-class OncePerSecond(logging.Filter):
-    """Lets a noisy library say the same thing once a second; the next line tells how many were left out."""
+class _Said(NamedTuple):
+    at_seconds: float
+    apart_seconds: float
+    suppressed: int
+
+
+class FoldedRepeats(logging.Filter):
+    """Lets a noisy library say the same thing once a second, librdkafka ever more rarely as long as it goes on saying
+    it; the next line tells how many were left out.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self._last: dict[tuple[str, str], tuple[float, int]] = {}
+        self._said: dict[tuple[str, ...], _Said] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         if not record.name.startswith(NOISY_PREFIXES):
             return True
-        key = (record.name, str(record.msg))
-        said_at, suppressed = self._last.get(key, (0.0, 0))
-        if record.created - said_at < 1.0:
-            self._last[key] = (said_at, suppressed + 1)
+        kind, now_seconds = _kind_of(record), record.created
+        before = self._said.get(kind)
+        if before is not None and now_seconds - before.at_seconds < before.apart_seconds:
+            self._said[kind] = before._replace(suppressed=before.suppressed + 1)
             return False
-        if len(self._last) > 1_000:
-            self._last.clear()
-        self._last[key] = (record.created, 0)
-        if suppressed:
-            record.facts = {**getattr(record, "facts", {}), "suppressed": suppressed}
+        if len(self._said) > KINDS_MAX:
+            self._said.clear()
+        self._said[kind] = _Said(now_seconds, _apart_seconds(record.name, before, now_seconds), 0)
+        if before is not None and before.suppressed:
+            record.facts = {**getattr(record, "facts", {}), "suppressed": before.suppressed}
         return True
+
+
+def _kind_of(record: logging.LogRecord) -> tuple[str, ...]:
+    """All of librdkafka's lines have one format, for which thing, client and text; of the text the end says what is
+    the matter, what comes before it with whom.
+    """
+    if record.name.startswith(LIBRDKAFKA) and isinstance(record.args, tuple) and len(record.args) == 3:
+        thing, _client, text = map(str, record.args)
+        what = text.partition(" (after ")[0].rpartition(": ")[2]
+        return record.name, thing, _NUMBER.sub("#", what)
+    return record.name, str(record.msg)
+
+
+def _apart_seconds(name: str, before: _Said | None, now_seconds: float) -> float:
+    """Twice the last pause while it goes on; what has not been said for long is said at once, and a second later."""
+    if before is None or not name.startswith(LIBRDKAFKA):
+        return APART_SECONDS
+    goes_on = now_seconds - before.at_seconds < 2 * LIBRDKAFKA_APART_SECONDS_MAX
+    return min(2 * before.apart_seconds, LIBRDKAFKA_APART_SECONDS_MAX) if goes_on else APART_SECONDS
 
 
 def configure(process: str, level: str = "INFO") -> None:
     """Sends every logger of this process to standard error as JSON lines."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(process))
-    handler.addFilter(OncePerSecond())
+    handler.addFilter(FoldedRepeats())
     if level != "DEBUG":
         handler.addFilter(LastLineOnly())
     root = logging.getLogger()

@@ -3,3 +3,10 @@
 from prometheus_client import Gauge
 
 READY = Gauge("atlas_ready", "1 while /readyz says that the process has caught up and serves, else 0.")
+CONTROL_BEHIND_SECONDS = Gauge(
+    "atlas_control_behind_seconds",
+    "How old this process's view of control may be; +Inf until it was read to its end once.",
+)
+DEGRADED = Gauge(
+    "atlas_degraded", "1 while /readyz names it under degraded: the process serves, but worse than it should.", ["what"]
+)

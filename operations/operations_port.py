@@ -1,6 +1,7 @@
 """The operations port of every process: `/metrics` for Prometheus, `/healthz` (alive), `/readyz` (caught up).
 
-`Readiness` holds named conditions; a process is ready when each says yes. `/readyz` names those that do not.
+`Readiness` holds named conditions; a process is ready when each says yes. `/readyz` names those that do not, and what
+works worse than it should though the process is ready.
 """
 
 from collections.abc import Callable
@@ -22,12 +23,20 @@ class Readiness:
 
     def __init__(self) -> None:
         self._conditions: dict[str, Callable[[], str | None]] = {}
+        self._degrading: dict[str, Callable[[], str | None]] = {}
 
     def require(self, name: str, condition: Callable[[], str | None]) -> None:
         self._conditions[name] = condition
 
+    def degrade(self, name: str, condition: Callable[[], str | None]) -> None:
+        """What is no reason to be unready, but told."""
+        self._degrading[name] = condition
+
     def missing(self) -> dict[str, str]:
-        return {name: reason for name, check in self._conditions.items() if (reason := check()) is not None}
+        return _told(self._conditions)
+
+    def degraded(self) -> dict[str, str]:
+        return _told(self._degrading)
 
 
 def operations_app(readiness: Readiness) -> web.Application:
@@ -40,8 +49,9 @@ def operations_app(readiness: Readiness) -> web.Application:
         return _json({"status": "alive"})
 
     async def readyz(_request: web.Request) -> web.Response:
-        missing = readiness.missing()
-        return _json({"status": "not ready", "missing": missing}, 503) if missing else _json({"status": "ready"})
+        missing, degraded = readiness.missing(), readiness.degraded()
+        said = {"status": "not ready", "missing": missing} if missing else {"status": "ready"}
+        return _json(said | ({"degraded": degraded} if degraded else {}), 503 if missing else 200)
 
     app = web.Application()
     app.add_routes([web.get("/metrics", metrics), web.get("/healthz", healthz), web.get("/readyz", readyz)])
@@ -61,6 +71,10 @@ async def serve_operations(
     await runner.setup()
     await web.TCPSite(runner, host, port).start()
     return runner
+
+
+def _told(conditions: dict[str, Callable[[], str | None]]) -> dict[str, str]:
+    return {name: reason for name, check in conditions.items() if (reason := check()) is not None}
 
 
 def _json(body: object, status: int = 200) -> web.Response:

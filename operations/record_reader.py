@@ -1,17 +1,22 @@
-"""Reads records back by their positions: the payloads of events, which only the log holds."""
+"""Reads records back by their positions: the payloads of events, which only the log holds.
+
+A consumer of librdkafka that has known a topic reads nothing more of one that was made again under its name, and says
+nothing (confluent-kafka-python#1787; 2.16.1). So one that was used before and is silent gives way to a new one, and so
+does one that failed.
+"""
 
 import asyncio
-import logging
 import queue
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
-from operations.kafka_clients import reader_config
+from operations.kafka_clients import library_log, reader_config
 from operations.message_headers import Headers, headers_of
 
 READERS = 2
@@ -40,6 +45,10 @@ class RecordUnreachable(Exception):
     """The log could not be read in time."""
 
 
+class _Silent(Exception):
+    """Nothing comes, though the topic is there."""
+
+
 class RecordReader:
     """A few consumers, made when first needed, each reading one record at a time in a thread. `await close()`."""
 
@@ -58,7 +67,7 @@ class RecordReader:
         """The same for many records, all partitions at once. Raises RecordUnreachable."""
         deadline = time.monotonic() + timeout_seconds
         return await asyncio.get_running_loop().run_in_executor(
-            self._pool, self._with_consumer, lambda consumer: _values_at(consumer, positions, deadline)
+            self._pool, self._with_consumer, partial(_values_at, positions=positions, deadline=deadline)
         )
 
     async def first_records(
@@ -70,7 +79,7 @@ class RecordReader:
         """
         deadline = time.monotonic() + timeout_seconds
         return await asyncio.get_running_loop().run_in_executor(
-            self._pool, self._with_consumer, lambda consumer: _first_records(consumer, begins, deadline)
+            self._pool, self._with_consumer, partial(_first_records, begins=begins, deadline=deadline)
         )
 
     async def close(self) -> None:
@@ -79,24 +88,30 @@ class RecordReader:
             self._idle.get().close()
 
     def _read(self, position: TopicPartition, deadline: float) -> Found | None:
-        def read(consumer: Consumer) -> Found | None:
-            consumer.assign([position])
-            return _value_at(consumer, position, deadline)
+        return self._with_consumer(partial(_value_at, position=position, deadline=deadline))
 
-        return self._with_consumer(read)
-
-    def _with_consumer(self, read: Callable[[Consumer], Read]) -> Read:
+    def _with_consumer(self, read: Callable[[Consumer, bool], Read]) -> Read:
+        """`read` is told whether the consumer is a new one, whose silence is the log's."""
         try:
-            consumer = self._idle.get_nowait()
+            consumer, is_new = self._idle.get_nowait(), False
         except queue.Empty:
-            consumer = self._new_consumer()
+            consumer, is_new = self._new_consumer(), True
         try:
-            return read(consumer)
-        except KafkaException as error:
-            raise RecordUnreachable(str(error)) from error
-        finally:
+            try:
+                found = read(consumer, is_new)
+            except _Silent:
+                consumer.close()
+                consumer = self._new_consumer()
+                found = read(consumer, True)
             consumer.unassign()  # else it would go on fetching what follows
-            self._idle.put(consumer)
+        except KafkaException as error:
+            consumer.close()
+            raise RecordUnreachable(str(error)) from error
+        except RecordUnreachable:
+            consumer.close()
+            raise
+        self._idle.put(consumer)
+        return found
 
     def _new_consumer(self) -> Consumer:
         config = reader_config(self._bootstrap, f"record-reader-{uuid.uuid4().hex}")
@@ -106,17 +121,20 @@ class RecordReader:
                 "auto.offset.reset": "error",  # a position that is gone is an answer, not a reason to read another
                 "enable.partition.eof": True,
                 "fetch.message.max.bytes": FETCH_BYTES,
-                "logger": logging.getLogger(__name__),
+                "logger": library_log("record-reader"),
             }
         )
 
 
-def _value_at(consumer: Consumer, position: TopicPartition, deadline: float) -> Found | None:
+def _value_at(consumer: Consumer, is_new: bool, position: TopicPartition, deadline: float) -> Found | None:
+    consumer.assign([position])
     while (left_seconds := deadline - time.monotonic()) > 0:
         message = consumer.poll(min(left_seconds, SILENCE_SECONDS))
         if message is None:
             if _is_gone(consumer, position.topic, deadline):
                 return None
+            if not is_new:
+                raise _Silent
             continue
         error = message.error()
         if error is None:
@@ -128,7 +146,9 @@ def _value_at(consumer: Consumer, position: TopicPartition, deadline: float) -> 
     raise RecordUnreachable(f"{position.topic}[{position.partition}] was not readable in time")
 
 
-def _values_at(consumer: Consumer, positions: Collection[Position], deadline: float) -> dict[Position, Found | None]:
+def _values_at(
+    consumer: Consumer, is_new: bool, positions: Collection[Position], deadline: float
+) -> dict[Position, Found | None]:
     """In rounds: each reads a run of near records of every partition; what is far from its run waits for the next."""
     found: dict[Position, Found | None] = {}
     left: dict[tuple[str, int], list[int]] = {}
@@ -139,7 +159,7 @@ def _values_at(consumer: Consumer, positions: Collection[Position], deadline: fl
         for tp, run in runs.items():
             left[tp] = left[tp][len(run) :]
         left = {tp: offsets for tp, offsets in left.items() if offsets}
-        _read_runs(consumer, runs, found, deadline)
+        _read_runs(consumer, is_new, runs, found, deadline)
     return found
 
 
@@ -151,7 +171,11 @@ def _first_run(offsets: list[int]) -> list[int]:
 
 
 def _read_runs(
-    consumer: Consumer, runs: dict[tuple[str, int], list[int]], found: dict[Position, Found | None], deadline: float
+    consumer: Consumer,
+    is_new: bool,
+    runs: dict[tuple[str, int], list[int]],
+    found: dict[Position, Found | None],
+    deadline: float,
 ) -> None:
     consumer.assign([TopicPartition(*tp, run[0]) for tp, run in runs.items()])
     open_runs = {tp: set(run) for tp, run in runs.items()}
@@ -170,6 +194,8 @@ def _read_runs(
         if first is None:
             for tp in [tp for tp in open_runs if _is_gone(consumer, tp[0], deadline)]:
                 end(tp)
+            if open_runs and not is_new:
+                raise _Silent
             continue
         for message in (first, *consumer.consume(ROUND_RECORDS, 0)):
             tp = (message.topic() or "", message.partition() or 0)
@@ -192,7 +218,7 @@ def _read_runs(
 
 
 def _first_records(
-    consumer: Consumer, begins: Mapping[tuple[str, int], int], deadline: float
+    consumer: Consumer, is_new: bool, begins: Mapping[tuple[str, int], int], deadline: float
 ) -> dict[tuple[str, int], int | None]:
     consumer.assign([TopicPartition(*tp, begin) for tp, begin in begins.items()])
     found: dict[tuple[str, int], int | None] = {}
@@ -203,6 +229,8 @@ def _first_records(
         message = consumer.poll(min(left_seconds, SILENCE_SECONDS))
         if message is None:
             found |= {tp: None for tp in begins if tp not in found and _is_gone(consumer, tp[0], deadline)}
+            if len(found) < len(begins) and not is_new:
+                raise _Silent
             continue
         tp = (message.topic() or "", message.partition() or 0)
         error = message.error()

@@ -108,6 +108,7 @@ class Settings:
     read_timeout_seconds: float
     attempt_timeout_seconds: float
     retry_ladders: Mapping[EndpointClass, Ladder]
+    session_seconds: float
     replays_per_second: int
     max_waiters: int
     drain_seconds: float
@@ -158,6 +159,7 @@ class Settings:
             read_timeout_seconds=_seconds(env, "ATLAS_READ_TIMEOUT_SECONDS", 2.0, faults),
             attempt_timeout_seconds=_seconds(env, "ATLAS_ATTEMPT_TIMEOUT_SECONDS", 5.0, faults),
             retry_ladders=_retry_ladders(env, faults),
+            session_seconds=_seconds(env, "ATLAS_SESSION_SECONDS", 6.0, faults),
             replays_per_second=_integer(env, "ATLAS_REPLAYS_PER_SECOND", 100, 1, 100_000, faults) or 100,
             max_waiters=_integer(env, "ATLAS_MAX_WAITERS", 20_000, 1, 1_000_000, faults) or 20_000,
             drain_seconds=_seconds(env, "ATLAS_DRAIN_SECONDS", 10.0, faults, least=0.0),

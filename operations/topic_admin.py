@@ -1,4 +1,8 @@
-"""Creates Kafka topics from their specs and refuses an installation whose partition counts were changed (F12)."""
+"""Creates Kafka topics from their specs and refuses an installation whose partition counts were changed (F12).
+
+A broker learns of a topic a moment after the controller made it, each in its own time, and a question goes to any of
+them: "unknown" is believed once it has been the answer for a while, and one broker's knowing is not everybody's.
+"""
 
 import asyncio
 import concurrent.futures
@@ -25,7 +29,9 @@ from schemas.topics import TopicSpec
 
 log = logging.getLogger(__name__)
 ADMIN_TIMEOUT_SECONDS = 30.0
-VISIBLE_TIMEOUT_SECONDS = 5.0
+VISIBLE_TIMEOUT_SECONDS = 30.0
+UNKNOWN_SECONDS = 1.0
+AGAIN_SECONDS = 0.05
 BROKER_DEFAULT_REPLICATION = -1
 NEVER = frozenset(
     {
@@ -50,7 +56,8 @@ def ensure_topics(bootstrap: str, specs: Sequence[TopicSpec], timeout_seconds: f
     """Returns when every topic is there, cleaned and stamped as its spec says, and clients can see it; doing it again
     changes nothing.
 
-    Raises PartitionsChanged before anything is created, KafkaException when the broker refuses or does not answer.
+    Raises PartitionsChanged before anything is created, KafkaException when the broker refuses or does not answer in
+    time. Not every broker may know them yet: whoever uses one asks again.
     """
     client = AdminClient(admin_config(bootstrap))
     present = _partition_counts(client, timeout_seconds)
@@ -81,9 +88,10 @@ def _create(client: AdminClient, specs: Sequence[TopicSpec], timeout_seconds: fl
         NewTopic(str(spec.name), spec.partitions, BROKER_DEFAULT_REPLICATION, config=dict(spec.config))
         for spec in specs
     ]
-    for created in client.create_topics(new, operation_timeout=timeout_seconds).values():
+    asked = client.create_topics(new, operation_timeout=timeout_seconds, request_timeout=timeout_seconds)
+    for created in asked.values():
         try:
-            created.result(timeout_seconds)
+            created.result()  # the request's own time-out is a KafkaException, a wait's would be a TimeoutError
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another starter was quicker: as good
                 raise
@@ -95,6 +103,28 @@ def _wait_visible(client: AdminClient, names: set[str], timeout_seconds: float) 
         if time.monotonic() >= deadline:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"created but not visible: {sorted(missing)}"))
         time.sleep(0.05)
+
+
+def described_once_known(client: AdminClient, name: str) -> TopicDescription:
+    """A topic that was made, or seen, before: waits until the broker that is asked knows it too. Blocking.
+
+    Raises KafkaException when it is unknown for good, or no broker answers.
+    """
+    deadline = time.monotonic() + VISIBLE_TIMEOUT_SECONDS
+    while True:
+        asked = client.describe_topics(TopicCollection([name]), request_timeout=ADMIN_TIMEOUT_SECONDS)
+        try:
+            described: TopicDescription = asked[name].result()
+        except KafkaException as error:
+            if not _is_unknown(error) or time.monotonic() >= deadline:
+                raise
+        else:
+            return described
+        time.sleep(AGAIN_SECONDS)
+
+
+def _is_unknown(error: KafkaException) -> bool:
+    return bool(error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART)
 
 
 class TopicRefused(Exception):
@@ -126,7 +156,7 @@ class TopicAdmin:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
             is_new = False
-        described = await self._described(spec.name)
+        described = await self._described(spec.name, VISIBLE_TIMEOUT_SECONDS)
         count = len(described.partitions)
         if count != spec.partitions:
             raise TopicTaken(
@@ -148,11 +178,20 @@ class TopicAdmin:
         await self.configure(spec.name, spec.config)
 
     async def topic_id(self, name: str) -> str | None:
-        """None where there is no topic of that name."""
+        """None where there is no topic of that name, as far as several answers say."""
+        try:
+            return str((await self._described(name, UNKNOWN_SECONDS)).topic_id)
+        except KafkaException as error:
+            if _is_unknown(error):
+                return None
+            raise
+
+    async def _shown_id(self, name: str) -> str | None:
+        """As the one broker says that is asked."""
         try:
             return str((await self._describe(name)).topic_id)
         except KafkaException as error:
-            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            if _is_unknown(error):
                 return None
             raise
 
@@ -197,21 +236,20 @@ class TopicAdmin:
                 raise
         deadline = time.monotonic() + VISIBLE_TIMEOUT_SECONDS
         while time.monotonic() < deadline:
-            if await self.topic_id(name) != topic_id:
+            if await self._shown_id(name) != topic_id:
                 return
             await asyncio.sleep(0.01)
 
-    async def _described(self, name: str) -> TopicDescription:
+    async def _described(self, name: str, patience_seconds: float) -> TopicDescription:
         """A topic made just now may take a moment until the broker asked knows it."""
-        deadline = time.monotonic() + VISIBLE_TIMEOUT_SECONDS
+        deadline = time.monotonic() + patience_seconds
         while True:
             try:
                 return await self._describe(name)
             except KafkaException as error:
-                unknown = error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART
-                if not unknown or time.monotonic() >= deadline:
+                if not _is_unknown(error) or time.monotonic() >= deadline:
                     raise
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(AGAIN_SECONDS)
 
     async def _describe(self, name: str) -> TopicDescription:
         asked = self._client.describe_topics(TopicCollection([name]), request_timeout=self._timeout_seconds)

@@ -21,9 +21,11 @@ from operations import logs
 from operations.operations_port import serve_operations
 from operations.private_files import keep_to_oneself, log_open_home
 from operations.schema_registry import use_registry
+from operations.session_limits import refuse_session
 from operations.settings import Settings, SettingsInvalid
 from operations.stop_signals import on_stop_signals
 from operations.topic_admin import NEVER, ensure_topics
+from processors.runtime.lease import watch_lease
 from processors.runtime.runtime import Runtime
 from processors.runtime.watchdog import Watchdog
 from schemas.topics import base_topics
@@ -49,9 +51,10 @@ async def run(settings: Settings, group: str) -> int:
             await callback()
         watchdog = Watchdog(runtime)
         watching = asyncio.create_task(watchdog.run())
+        holding = asyncio.create_task(watch_lease(runtime))
         _settle_collector()
         logs.event(log, "process.started", group=group)
-        return await _until_ended(runtime, stop, watching)
+        return await _until_ended(runtime, stop, watching, holding)
     except Exception as error:
         _log_ending(error, group)
         return 1
@@ -66,8 +69,10 @@ async def _set_up(runtime: Runtime) -> None:
     runtime.registry = await use_registry(settings)
     runtime.control.start()
     await _make_topics(settings)
+    await asyncio.to_thread(refuse_session, settings.kafka, settings.session_seconds)
     await runtime.control.caught_up()
     importlib.import_module(f"processors.{runtime.group}.agent").build(runtime)
+    runtime.consumer.on_unfinished = runtime.give_up
     await runtime.tables.prepare(settings.partitions)
     runtime.app.conf.datadir.mkdir(parents=True, exist_ok=True)
 
@@ -105,15 +110,15 @@ def _settle_collector() -> None:
     gc.set_threshold(YOUNG_OBJECTS, 20, 100)
 
 
-async def _until_ended(runtime: Runtime, stop: asyncio.Event, watching: "asyncio.Task[None]") -> int:
+async def _until_ended(runtime: Runtime, stop: asyncio.Event, *watching: "asyncio.Task[None]") -> int:
     stopped = asyncio.create_task(stop.wait())
     crashed = asyncio.create_task(_crashed(runtime))
-    ends: set[asyncio.Future[Any]] = {stopped, crashed, runtime.failed, watching}
+    ends: set[asyncio.Future[Any]] = {stopped, crashed, runtime.failed, *watching}
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     error = runtime.failed.exception() if runtime.failed.done() else None
     if error is None and not stopped.done():
         error = runtime.app.crash_reason or RuntimeError("Faust stopped by itself")
-    for task in (stopped, crashed, watching):
+    for task in (stopped, crashed, *watching):
         task.cancel()
     if error is not None:
         _log_ending(error, runtime.group)

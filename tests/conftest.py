@@ -1,4 +1,6 @@
-"""What every test may ask for: a real Kafka broker (`kafka`, one a run), or one of its own to hurt (`own_broker`)."""
+"""What every test may ask for: a real Kafka broker (`kafka`, one a run), or of its own to hurt:
+one (`own_broker`), or three that keep everything three times (`three_brokers`).
+"""
 
 import os
 import tempfile
@@ -12,6 +14,7 @@ from deploy.local.broker import Broker
 from tests.support import shared_broker
 from tests.support.ports import free_port
 from tests.support.sharing_out import share_out
+from tests.support.three_brokers import ThreeBrokers
 
 pytest_plugins = ("tests.traceability.plugin",)
 RUN = shared_broker.DIRECTORY_VARIABLE
@@ -55,6 +58,17 @@ def own_broker(tmp_path: Path) -> Iterator[Broker]:
     broker.start()
     yield broker
     broker.kill()
+
+
+@pytest.fixture
+def three_brokers(tmp_path: Path) -> Iterator[ThreeBrokers]:
+    """Three running brokers that this test alone uses. They take some 20 s to start: for slow tests."""
+    cluster = ThreeBrokers(tmp_path / "brokers")
+    try:
+        cluster.start_all()
+        yield cluster
+    finally:
+        cluster.kill_all()
 
 
 def _run() -> tuple[int, Path]:

@@ -6,7 +6,8 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
-from deploy.grafana.panels import OURS, ROWS, STATS, Graph, Query, Stat
+from deploy.grafana.panels import ROWS, STATS
+from deploy.grafana.queries import OURS, Graph, Query, Stat
 
 PATH = Path(__file__).with_name("atlas.json")
 WIDTH = 24

@@ -4,69 +4,7 @@
 here, then `make docs`; a test wants every metric on the dashboard, and every query to return data in a run.
 """
 
-from typing import NamedTuple
-
-RATE = "$__rate_interval"
-SURFACE = '{surface=~"$surface"}'
-OURS = '{job="atlas"}'
-
-
-class Query(NamedTuple):
-    """`legend` may name labels as `{{label}}`."""
-
-    expr: str
-    legend: str = ""
-
-
-class Stat(NamedTuple):
-    """One number. `orange`, `red`: from which value on."""
-
-    title: str
-    description: str
-    unit: str
-    expr: str
-    orange: float | None = None
-    red: float | None = None
-
-
-class Graph(NamedTuple):
-    title: str
-    description: str
-    unit: str
-    queries: list[Query]
-    stacked: bool = False
-
-
-def rate(metric: str, by: str = "", labels: str = "", legend: str = "") -> Query:
-    """A counter's increase a second."""
-    if not by:
-        return Query(f"sum(rate({metric}{labels}[{RATE}])) or vector(0)", legend)
-    return Query(f"sum by ({by}) (rate({metric}{labels}[{RATE}]))", legend or _legend(by))
-
-
-def now(gauge: str, by: str = "", legend: str = "") -> Query:
-    return Query(f"sum by ({by}) ({gauge})", legend or _legend(by)) if by else Query(f"sum({gauge})", legend)
-
-
-def quantile(share: float, histogram: str, by: str = "", labels: str = "") -> str:
-    buckets = f"le, {by}" if by else "le"
-    return f"histogram_quantile({share}, sum by ({buckets}) (rate({histogram}_bucket{labels}[{RATE}])))"
-
-
-def latency(histogram: str, by: str = "", labels: str = "") -> list[Query]:
-    """p50 and p99."""
-    name = f"{_legend(by)} " if by else ""
-    return [Query(quantile(share, histogram, by, labels), f"{name}p{share * 100:.0f}") for share in (0.5, 0.99)]
-
-
-def mean(histogram: str, by: str = "", legend: str = "") -> Query:
-    total, count = (rate(f"{histogram}_{part}", by).expr.removesuffix(" or vector(0)") for part in ("sum", "count"))
-    return Query(f"{total} / {count}", legend or _legend(by))
-
-
-def _legend(by: str) -> str:
-    return " ".join(f"{{{{{label}}}}}" for label in by.split(", "))
-
+from deploy.grafana.queries import OURS, RATE, SURFACE, Graph, Query, Stat, latency, mean, now, quantile, rate, worst
 
 ATTEMPTS = "atlas_delivery_attempts_total"
 FAILED = '{outcome!="delivered"}'
@@ -165,6 +103,7 @@ ROWS: dict[str, list[Graph]] = {
             "short",
             [
                 now("atlas_produce_queue_records", "instance", "records {{instance}}"),
+                worst("atlas_produce_oldest_seconds", "instance", "oldest, seconds {{instance}}"),
                 now("atlas_verdict_waiters", "instance", "waiters {{instance}}"),
             ],
         ),
@@ -461,9 +400,12 @@ ROWS: dict[str, list[Graph]] = {
         ),
         Graph(
             "Rebalances",
-            "Assignments received in 5 minutes.",
+            "Assignments received, and given up because a broker was away, in 5 minutes.",
             "short",
-            [Query("sum by (group) (increase(atlas_rebalances_total[5m]))", "{{group}}")],
+            [
+                Query("sum by (group) (increase(atlas_rebalances_total[5m]))", "{{group}}"),
+                Query("sum by (group) (increase(atlas_assignments_given_up_total[5m]))", "{{group}} given up"),
+            ],
         ),
         Graph(
             "Tables opened",
@@ -482,6 +424,8 @@ ROWS: dict[str, list[Graph]] = {
         Graph("Memory", "Resident.", "bytes", [now(f"process_resident_memory_bytes{OURS}", "process")]),
         Graph("Processor time", "Cores used.", "none", [rate("process_cpu_seconds_total", "process", OURS)]),
         Graph("Ready", "1 while /readyz says yes.", "none", [Query("min by (process) (atlas_ready)", "{{process}}")]),
+        Graph("Degraded", "1 while /readyz names it.", "none", [worst("atlas_degraded", "process, what")]),
+        Graph("View of control", "How old it may be.", "s", [worst("atlas_control_behind_seconds", "process")]),
         Graph("Open files", "Sockets included.", "short", [now(f"process_open_fds{OURS}", "process")]),
         Graph(
             "Age",

@@ -1,4 +1,4 @@
-"""One Kafka broker (KRaft, single node) as a child process, for `atlas up` and for the tests.
+"""One Kafka broker (KRaft, broker and controller in one) as a child process, for `atlas up` and for the tests.
 
 Promises: formatted once a home; `start` returns when it serves; data outlives `stop` and `kill`; it ends with
 its parent.
@@ -11,6 +11,7 @@ import socket
 import subprocess
 import uuid
 from base64 import urlsafe_b64encode
+from collections.abc import Mapping
 from pathlib import Path
 
 from confluent_kafka import KafkaException
@@ -40,11 +41,25 @@ class BrokerFailed(Exception):
 class Broker:
     """`home` holds everything of it: server.properties, data/, broker.log."""
 
-    def __init__(self, home: Path, port: int, controller_port: int, heap_mb: int = 512) -> None:
+    def __init__(
+        self,
+        home: Path,
+        port: int,
+        controller_port: int,
+        heap_mb: int = 512,
+        *,
+        properties: Mapping[str, str] | None = None,
+        cluster_id: str | None = None,
+    ) -> None:
+        """`properties` come before those of the template. `cluster_id`: the cluster whose nodes are formatted one by
+        one; a new one of its own otherwise.
+        """
         self.home = home
         self.port = port
         self.controller_port = controller_port
         self.heap_mb = heap_mb
+        self._own_properties = dict(properties or {})
+        self._cluster_id = cluster_id
         self.log = home / "broker.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -72,7 +87,9 @@ class Broker:
         values = {"port": self.port, "controller_port": self.controller_port, "data": self.home / "data"}
         for name, value in values.items():
             template = template.replace("{" + name + "}", str(value))
-        write_whole(self._properties, template.encode())
+        own = [f"{name}={value}" for name, value in self._own_properties.items()]
+        kept = [line for line in template.splitlines() if line.partition("=")[0] not in self._own_properties]
+        write_whole(self._properties, ("\n".join([*kept, *own]) + "\n").encode())
         if not self._meta.exists():
             self._format(class_path)
 
@@ -148,7 +165,7 @@ class Broker:
             )
 
     def _format(self, class_path: str) -> None:
-        cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
+        cluster_id = self._cluster_id or new_cluster_id()
         java = jars.java()
         tool = [java, *quick_start_flags(java), "-cp", class_path, "kafka.tools.StorageTool"]
         done = subprocess.run(
@@ -161,6 +178,10 @@ class Broker:
         if done.returncode != 0:
             raise BrokerFailed(f"the data directory can't be formatted:\n{(done.stdout + done.stderr).strip()[-2000:]}")
         self._made_by.write_text(jars.kafka_version() + "\n")
+
+
+def new_cluster_id() -> str:
+    return urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
 
 
 def quick_start_flags(java: str) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """How old a gateway's view of keys may be (RELIABILITY F39).
 
-While the broker can't be asked, a key that somebody revoked still works here. Beyond `BEHIND_SECONDS` readiness says
-so; beyond the bound of the settings, operations that show or change what a workspace is set up with are refused. Events
-are still taken and looked up: taking them needs the broker anyway.
+While the broker can't be asked, a key that somebody revoked still works here. `/readyz` says so within seconds
+(ingest_gateway/health.py); beyond the bound of the settings, operations that show or change what a workspace is set up
+with are refused. Events are still taken and looked up: taking them needs the broker anyway.
 """
 
 from collections.abc import Collection
@@ -19,7 +19,6 @@ from schemas.principals import (
     TASKS_WRITE,
 )
 
-BEHIND_SECONDS = 5.0
 ORDINARY_SCOPES = frozenset({EVENTS_READ, EVENTS_WRITE, PROJECTS_READ, PROJECTS_WRITE, TASKS_READ, TASKS_WRITE, AI_USE})
 MESSAGE = "The service can't be sure who may do this now. Please try again."
 
@@ -37,9 +36,3 @@ def require_current(view: View, behind_seconds_max: float) -> None:
     """Raises Refused (UNAVAILABLE)."""
     if view.behind_seconds > behind_seconds_max:
         raise Refused(FaultKind.UNAVAILABLE, MESSAGE)
-
-
-def behind(view: View) -> str | None:
-    """For the readiness check."""
-    seconds = view.behind_seconds
-    return f"control was last known to be current {seconds:.0f} s ago" if seconds > BEHIND_SECONDS else None

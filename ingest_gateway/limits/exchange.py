@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from ingest_gateway import metrics
 from ingest_gateway.limits.limiter import Limiter
-from operations.kafka_clients import producer_config, reader_config
+from operations.kafka_clients import library_log, producer_config, reader_config
 from operations.logs import event
 from schemas.codec import Undecodable
 from schemas.records import SO_FAR, Shares, Usage
@@ -95,7 +95,9 @@ class ShareExchange:
     # Being told
 
     def _run(self) -> None:
-        consumer = Consumer(reader_config(self._bootstrap, f"quotas-{uuid.uuid4().hex}") | {"logger": log})
+        consumer = Consumer(
+            reader_config(self._bootstrap, f"quotas-{uuid.uuid4().hex}") | {"logger": library_log("quotas")}
+        )
         partitions = range(self._partitions)
         try:
             consumer.assign([TopicPartition(Topic.QUOTAS, partition, 0) for partition in partitions])
@@ -132,7 +134,7 @@ def _reports_config(bootstrap: str) -> dict[str, object]:
         "enable.idempotence": False,
         "message.timeout.ms": LATE_MS,
         "partitioner": "murmur2_random",
-        "logger": log,
+        "logger": library_log("usage"),
     }
 
 

@@ -39,7 +39,7 @@ class LogClients:
             return "control was not read to its end yet"
         if not self.verdicts.ready:
             return "the reader of verdicts has no position yet"
-        return self.events.failed or self.events.unreachable
+        return self.events.failed
 
 
 @asynccontextmanager
@@ -55,7 +55,7 @@ async def log_clients(
     events = EventLog(settings.kafka, on_fatal=on_fatal)
     verdicts = VerdictWaiter(settings.kafka, max_waiters=settings.max_waiters)
     commands = CommandClient(events, verdicts, timeout_seconds=settings.verdict_timeout_seconds)
-    control = ControlReader(settings.kafka, ControlView())
+    control = ControlReader(settings.kafka, ControlView(), on_lost=on_fatal)
     events.start()
     verdicts.start()
     control.start()

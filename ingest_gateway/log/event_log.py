@@ -17,12 +17,13 @@ from typing import Any, NamedTuple
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ingest_gateway import metrics
-from ingest_gateway.log.ends import EndsUnknown, LogEnds, Partition
+from ingest_gateway.log.ends import EndsUnknown, LogEnds
 from ingest_gateway.log.stream_ends import Range, StreamEnd, StreamEnds
 from operations.coalescing import Coalesced
-from operations.kafka_clients import producer_config
+from operations.kafka_clients import library_log, producer_config
 from operations.logs import event
 from operations.record_reader import Found, RecordReader, RecordUnreachable
+from operations.topic_ends import Partition
 from schemas.topics import Topic
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ class EventLog:
         self._config = producer_config(bootstrap, linger_ms=linger_ms, queue_messages_max=queue_messages_max) | {
             "partitioner": "murmur2_random",  # the Java client's, so admission can tell where a key belongs
             "error_cb": self._note_error,
-            "logger": log,
+            "logger": library_log("event-log"),
         }
         self._queue_messages_max = queue_messages_max
         self._on_fatal = on_fatal
@@ -96,7 +97,10 @@ class EventLog:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._reports: list[_Report] = []
-        self._under_way = 0
+        self._waiting: dict[asyncio.Future[Appended], float] = {}
+        """Queued or under way to the broker, in their order: since when."""
+        self._moved_seconds = time.perf_counter()
+        """When the broker confirmed a record the last time, or the first was queued since."""
         self._newest: dict[str, dict[tuple[str, int], int]] = {}
         self._records = RecordReader(bootstrap)
         self._ends = LogEnds(bootstrap)
@@ -106,6 +110,7 @@ class EventLog:
         self._flush_seconds = 0.0
         self._fatal: str | None = None
         self._unreachable: str | None = "no broker has answered yet"
+        self._reached_seconds = time.perf_counter()
 
     @property
     def failed(self) -> str | None:
@@ -117,10 +122,32 @@ class EventLog:
         """Why records wait in the local queue, or None while a broker answers."""
         return self._unreachable
 
+    def oldest_waiting_seconds(self) -> float:
+        """For how long the record waits that has waited the longest for the broker to confirm it, or no broker has
+        answered.
+        """
+        oldest_seconds = next(iter(self._waiting.values()), None)
+        return max(self._unreachable_seconds(), 0 if oldest_seconds is None else time.perf_counter() - oldest_seconds)
+
+    def unconfirmed_seconds(self) -> float:
+        """For how long none was confirmed though records wait, or no broker has answered."""
+        return max(self._unreachable_seconds(), time.perf_counter() - self._moved_seconds if self._waiting else 0)
+
+    def why_waiting(self) -> str:
+        if not self._waiting:
+            return f"no broker answers: {self._unreachable}"
+        why = "" if self._unreachable is None else f": {self._unreachable}"
+        waited = f"the oldest of {len(self._waiting)} records has waited {self.oldest_waiting_seconds():.0f} s"
+        return f"{waited} for the brokers to confirm it{why}"
+
+    def _unreachable_seconds(self) -> float:
+        return 0 if self._unreachable is None else time.perf_counter() - self._reached_seconds
+
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._producer = self._make_producer(self._config)
-        metrics.PRODUCE_QUEUE.set_function(lambda: self._under_way)
+        metrics.PRODUCE_QUEUE.set_function(lambda: len(self._waiting))
+        metrics.PRODUCE_OLDEST_SECONDS.set_function(self.oldest_waiting_seconds)
         self._thread = threading.Thread(target=self._run, name="event-log", daemon=True)
         self._thread.start()
 
@@ -147,12 +174,14 @@ class EventLog:
         except KafkaException as error:
             self._note_error(error.args[0])
             raise LogUnavailable(str(error)) from error
-        self._under_way += 1
+        if not self._waiting:
+            self._moved_seconds = started_seconds
+        self._waiting[future] = started_seconds
         return future
 
     def has_room(self, records: int) -> bool:
         """Whether that many records fit the local queue now: asked before a batch, so that none is half sent (F8)."""
-        return self._under_way + records <= self._queue_messages_max
+        return len(self._waiting) + records <= self._queue_messages_max
 
     def newest(self, workspace: str, environment: str) -> list[Position]:
         """The last record that this process appended to each partition of these streams, as far as remembered."""
@@ -229,6 +258,7 @@ class EventLog:
             self._unreachable = error.args[0].str()
         else:
             self._unreachable = None
+            self._reached_seconds = time.perf_counter()
 
     def _hand_over(self) -> None:
         if not self._reports:
@@ -245,10 +275,11 @@ class EventLog:
 
     def _settle_all(self, reports: list[_Report]) -> None:
         now_seconds = time.perf_counter()
-        self._under_way -= len(reports)
         for report in reports:
+            self._waiting.pop(report.future, None)
             metrics.PRODUCE_SECONDS.observe(now_seconds - report.started_seconds)
             if report.error is None:
+                self._moved_seconds = now_seconds
                 self._settle_stored(report)
             else:
                 self._settle_failed(report.future, report.error)
@@ -290,8 +321,8 @@ class EventLog:
 
     def _note_error(self, error: KafkaError) -> None:
         """Also librdkafka's error callback, then on the poll thread."""
-        if error.code() == KafkaError._ALL_BROKERS_DOWN:
-            self._unreachable = error.str()
+        if error.code() == KafkaError._ALL_BROKERS_DOWN and self._unreachable is None:
+            self._unreachable, self._reached_seconds = error.str(), time.perf_counter()
         if (error.fatal() or error.code() == KafkaError._FATAL) and self._fatal is None:
             self._fatal = f"the producer failed for good: {error.str()}"
             event(log, "log.fatal", logging.CRITICAL, error=error.str())

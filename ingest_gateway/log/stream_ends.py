@@ -9,9 +9,10 @@ import asyncio
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from ingest_gateway.log.ends import LogEnds, Partition
+from ingest_gateway.log.ends import LogEnds
 from operations.coalescing import Coalesced
 from operations.record_reader import RecordReader
+from operations.topic_ends import Partition
 
 APART_SECONDS = 0.02
 READ_SECONDS = 2.0

@@ -18,7 +18,7 @@ from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Me
 
 from ingest_gateway import metrics
 from ingest_gateway.log.event_log import LogBusy
-from operations.kafka_clients import reader_config
+from operations.kafka_clients import library_log, reader_config
 from operations.logs import event
 from schemas.codec import Undecodable
 from schemas.records import Verdict
@@ -129,7 +129,7 @@ class VerdictWaiter:
 
     def _run(self) -> None:
         config = reader_config(self._bootstrap, f"verdicts-{uuid.uuid4().hex}")
-        consumer = Consumer(config | {"auto.offset.reset": "latest", "logger": log})
+        consumer = Consumer(config | {"auto.offset.reset": "latest", "logger": library_log("verdicts")})
         try:
             self._position(consumer)
             while not self._stopping.is_set():

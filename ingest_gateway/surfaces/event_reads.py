@@ -19,12 +19,12 @@ from aiohttp import web
 
 from ingest_gateway import metrics
 from ingest_gateway.http.faults import Refused
-from ingest_gateway.log.ends import Partition
 from ingest_gateway.log.event_log import LogUnavailable
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
 from ingest_gateway.surfaces.named_positions import named_positions
 from ingest_gateway.surfaces.requests import read_control_on
+from operations.topic_ends import Partition
 from schemas.entities import Stream
 from schemas.principals import Principal
 from schemas.topics import parse_stream_topic

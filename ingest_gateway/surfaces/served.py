@@ -31,6 +31,11 @@ FINISH_SECONDS = 4.0  # for requests under way; with sending what is queued, 10 
 ALL: tuple[Surface, ...] = (EVENTS, WORK, SPINE, BURN)
 
 
+def goes_on_without_the_log(settings: Settings) -> bool:
+    """Whether the process serves a surface that fails open."""
+    return any(surface.fails_open for surface in ALL if surface.name in settings.surfaces)
+
+
 @asynccontextmanager
 async def serving(
     settings: Settings,

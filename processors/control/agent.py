@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from faust.types import TP
 
 from operations.logs import event
@@ -25,6 +25,7 @@ from processors.guardrails import agent as guardrails
 from processors.kv_mirror.mirror import KvMirror
 from processors.rates import agent as rates
 from processors.runtime.batches import Batch, Record
+from processors.runtime.lease import Abandoned
 from processors.runtime.outbox import OutboxBatch, OutboxFailed
 from processors.runtime.runtime import Runtime
 from processors.runtime.work import Work
@@ -130,6 +131,11 @@ class ControlAgent:
             self._nudges.add(nudge)
             nudge.add_done_callback(self._nudges.discard)
 
+    def given_up(self) -> None:
+        """Whoever is assigned a partition next takes up its topic work, this process too."""
+        self._topics.drop(self._assigned)
+        self._assigned, self._resumed = set(), set()
+
     async def _nudge(self, partition: int) -> None:
         """The partition gets a batch, whose handling takes up what is unfinished."""
         command = new_command(ResumeTopics(), workspace="", environment="", actor=ACTOR, now_ms=now_ms())
@@ -143,11 +149,11 @@ class ControlAgent:
 
     async def _report(self, command: Command, partition: int) -> None:
         out = self._runtime.outbox.batch()
-        out.produce(Topic.COMMANDS, command.encode(), key=command.workspace.encode(), partition=partition)
         try:
+            out.produce(Topic.COMMANDS, command.encode(), key=command.workspace.encode(), partition=partition)
             await out.confirmed()
-        except OutboxFailed as failed:
-            raise KafkaException(str(failed)) from failed
+        except (OutboxFailed, Abandoned) as failed:
+            raise KafkaException(KafkaError(KafkaError._FAIL, str(failed))) from failed
 
 
 def read(record: Record) -> Asked:
@@ -199,6 +205,7 @@ def build(runtime: Runtime) -> None:
     unread = UnreadTopics(runtime.settings.kafka, runtime.control, lambda: runtime.owned(TP(Topic.COMMANDS, 0)))
     runtime.on_started(unread.start)
     runtime.on_stopping(unread.stop)
+    runtime.on_given_up(agent.given_up)
     rates.declare(runtime)
     guardrails.declare(runtime)
     if runtime.settings.cloudflare is not None:

@@ -55,7 +55,7 @@ RECORDS_A_TURN = 64  # read without letting attempts have the loop
 WATCH_SECONDS = 0.25
 STARTS_A_TURN = 8
 STOP_MARGIN_SECONDS = 1.0
-REVOKED_WAIT_SECONDS = 8.0
+REVOKED_WAIT_SECONDS = 3.0
 UNKNOWN_ROUTE_MS = 1_000
 KEPT_MS = 30 * DAY_MS  # as long as `deliveries` keeps them
 
@@ -337,7 +337,16 @@ class DeliveryAgent:
         return partition
 
     async def _load(self, partition: Partition) -> None:
-        """Its table, recovered, and when each of its lanes is due."""
+        """Its table, recovered, and when each of its lanes is due. What is closed meanwhile was revoked: a rebalance
+        waits for batches, not for this.
+        """
+        try:
+            await self._load_all(partition)
+        except Exception:
+            if not partition.revoked:
+                raise
+
+    async def _load_all(self, partition: Partition) -> None:
         number = partition.tp.partition
         await self._runtime.control.caught_up()
         if not await self._runtime.tables.open(number) or partition.revoked:
@@ -381,11 +390,26 @@ class DeliveryAgent:
         await self.drain(self._limits.rebalance_wait_seconds)
 
     async def revoked(self, tps: set[TP]) -> None:
-        """What runs goes on; an acknowledgement is still written. Returns when nothing changes the tables any more."""
+        """What runs goes on; an acknowledgement is still written. Returns when nothing changes the tables any more:
+        where brokers don't take what is on its way to them, by giving it up.
+        """
         for tp in tps & self._partitions.keys():
             self._revoke(self._partitions.pop(tp))
-        async with asyncio.timeout(REVOKED_WAIT_SECONDS):
+        try:
+            async with asyncio.timeout(REVOKED_WAIT_SECONDS):
+                await self._settler.idle()
+        except TimeoutError:
+            self._runtime.give_up(f"outcomes were not confirmed within {REVOKED_WAIT_SECONDS:g} s of a rebalance")
             await self._settler.idle()
+
+    def given_up(self) -> None:
+        """Nothing of any partition counts any more: its deliveries are read, and made, again."""
+        self._draining = True
+        self._feeder.pause()
+        self._clear()
+        for partition in self._partitions.values():
+            self._revoke(partition)
+        self._partitions.clear()
 
     async def assigned(self, tps: set[TP]) -> None:
         await self.revoked(set(self._partitions))
@@ -421,6 +445,7 @@ def build(runtime: Runtime) -> None:
     runtime.on_draining(agent.before_rebalance)
     runtime.on_revoked(agent.revoked)
     runtime.on_assigned(agent.assigned)
+    runtime.on_given_up(agent.given_up)
     runtime.on_stopping(agent.stop)
 
 

@@ -4,17 +4,22 @@ Key: the idempotency key, else the event's id, so that events which may repeat o
 their order (murmur2, as on the stream's own topic). Value: `data`, its bytes as the producer sent them. All else is in
 headers; `atlas-delivery` is the same on every attempt, so whoever gets a record twice can tell.
 
+A producer that has failed for good takes nothing more as long as it lives: it gives way to a new one.
+
 An attempt succeeds when the broker has the record (acks=all). One that is not confirmed within the attempt's time has
 failed, as an endpoint's that does not answer; the record may be there all the same.
 """
 
 import asyncio
+import logging
 import threading
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from operations.kafka_clients import producer_config
+from operations.logs import event
 from processors.delivery.decide import ErrorCode, Failed, Result, TimedOut, Written
 from schemas.codec import EVENT
 from schemas.partitioner import partition_for
@@ -22,6 +27,7 @@ from schemas.records import Delivery
 from schemas.times import rfc3339
 from schemas.topics import RouteTopic
 
+log = logging.getLogger(__name__)
 QUEUE_MESSAGES_MAX = 20_000
 TOO_LATE = frozenset({KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT})
 NO_ROOM = Failed(ErrorCode.CONNECTION_FAILED, "has more records waiting to be written than there is room for")
@@ -59,13 +65,20 @@ def topic_record(delivery: Delivery, attempt: int) -> TopicRecord:
 class TopicWriter:
     """`write` never raises but for cancellation. Its producer starts with the first record."""
 
-    def __init__(self, bootstrap: str, partitions: int, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        partitions: int,
+        timeout_seconds: float,
+        make_producer: Callable[[dict[str, Any]], Producer] = Producer,
+    ) -> None:
         self._bootstrap = bootstrap
+        self._make_producer = make_producer
         self._partitions = partitions
         self._timeout_seconds = timeout_seconds
         self._producer: Producer | None = None
         self._stopping = threading.Event()
-        self._poller: threading.Thread | None = None
+        self._pollers: list[threading.Thread] = []
 
     async def write(self, topic: RouteTopic, record: TopicRecord) -> Result:
         loop = asyncio.get_running_loop()
@@ -78,8 +91,9 @@ class TopicWriter:
             except RuntimeError:
                 return  # the loop is closed: nobody waits any more
 
+        producer = self._started()
         try:
-            self._started().produce(
+            producer.produce(
                 topic.name,
                 record.value,
                 record.key,
@@ -90,29 +104,39 @@ class TopicWriter:
         except BufferError:
             return NO_ROOM
         except KafkaException as error:
+            self._replace_if_dead(producer, error.args[0])
             return _failed(error.args[0])
         refused = await confirmed
         if refused is None:
             return Written()
+        self._replace_if_dead(producer, refused)
         return TimedOut(self._timeout_seconds) if refused.code() in TOO_LATE else _failed(refused)
 
     async def close(self) -> None:
         """What is not confirmed by now is not waited for."""
         self._stopping.set()
-        if self._poller is not None:
-            await asyncio.to_thread(self._poller.join, 5)
+        for poller in self._pollers:
+            await asyncio.to_thread(poller.join, 5)
 
     def _started(self) -> Producer:
         """`message.timeout.ms`: a record whose attempt was given up must not be written minutes later."""
         if self._producer is None:
             config = producer_config(self._bootstrap, queue_messages_max=QUEUE_MESSAGES_MAX)
-            self._producer = Producer(config | {"message.timeout.ms": max(1, int(self._timeout_seconds * 1_000))})
-            self._poller = threading.Thread(target=self._poll, args=(self._producer,), name="route topics", daemon=True)
-            self._poller.start()
+            timeout_ms = max(1, int(self._timeout_seconds * 1_000))
+            self._producer = self._make_producer(config | {"message.timeout.ms": timeout_ms})
+            poller = threading.Thread(target=self._poll, args=(self._producer,), name="route topics", daemon=True)
+            self._pollers = [*(one for one in self._pollers if one.is_alive()), poller]
+            poller.start()
         return self._producer
 
+    def _replace_if_dead(self, producer: Producer, error: KafkaError) -> None:
+        if (error.fatal() or error.code() == KafkaError._FATAL) and self._producer is producer:
+            event(log, "route_topics.producer_failed", logging.ERROR, error=error.str())
+            self._producer = None
+
     def _poll(self, producer: Producer) -> None:
-        while not self._stopping.is_set():
+        """Until the end, or, of one that was replaced, until all that it took was reported."""
+        while not self._stopping.is_set() and (self._producer is producer or len(producer)):
             producer.poll(0.1)
 
 

@@ -14,7 +14,7 @@ made again by the next owner, who counts that attempt.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,8 @@ from processors.delivery import metrics
 from processors.delivery.decide import Status
 from processors.delivery.pending import Partition, Pending
 from processors.delivery.waiting import Due, Waiting
+from processors.runtime.lease import LeaseLost
+from processors.runtime.outbox import OutboxFailed
 from processors.runtime.runtime import Runtime
 from processors.runtime.work import Work
 from schemas.commands import command_key
@@ -58,7 +60,9 @@ Callback = Callable[[Settled, Sequence[Due]], None]
 
 
 class Settler:
-    """`run` as a task; it raises OutboxFailed when the broker refuses a record, LeaseLost when the session is over."""
+    """`run` as a task; it raises OutboxFailed when the broker refuses a record for good. What can't be written because
+    the assignment is over is left: those deliveries are made again.
+    """
 
     def __init__(self, runtime: Runtime, written: Callback) -> None:
         self._runtime = runtime
@@ -89,26 +93,41 @@ class Settler:
 
     async def _write(self) -> None:
         group, self._added = self._added, []
-        by_partition: dict[Partition, list[Settled]] = {}
-        for settled in group:
-            by_partition.setdefault(settled.pending.partition, []).append(settled)
-        confirmations: list[Any] = []
-        placed: list[tuple[Settled, list[Due]]] = []
-        for partition, some in by_partition.items():
-            if partition.revoked:
-                confirmations.append(self._write_acknowledged(some))
-                placed += [(settled, []) for settled in some]
-            else:
-                work = self._runtime.begin_at(partition.tp.partition)
-                placed += self._stage(work, some)
-                self._sweep(work, partition)
-                confirmations.append(_told_then_kept(work))
-        await asyncio.gather(*confirmations)
+        try:
+            placed = await self._write_all(group)
+        except (LeaseLost, OutboxFailed) as over:
+            if isinstance(over, OutboxFailed) and not over.passes:
+                raise
+            self._runtime.fail(over)  # first: from here on nothing of these is confirmed
+            placed = [(settled, []) for settled in group]
         for settled, due in placed:
             self._written(settled, due)
         self._unconfirmed -= len(group)
         if self._unconfirmed == 0:
             self._idle.set()
+
+    async def _write_all(self, group: Iterable[Settled]) -> list[tuple[Settled, list[Due]]]:
+        """Raises what the first raised that failed, when all have ended."""
+        by_partition: dict[Partition, list[Settled]] = {}
+        for settled in group:
+            by_partition.setdefault(settled.pending.partition, []).append(settled)
+        confirmations: list[Coroutine[Any, Any, None]] = []
+        placed: list[tuple[Settled, list[Due]]] = []
+        try:
+            for partition, some in by_partition.items():
+                if partition.revoked:
+                    confirmations.append(self._write_acknowledged(some))
+                    placed += [(settled, []) for settled in some]
+                else:
+                    work = self._runtime.begin_at(partition.tp.partition)
+                    placed += self._stage(work, some)
+                    self._sweep(work, partition)
+                    confirmations.append(_told_then_kept(work))
+        finally:
+            ended = await asyncio.gather(*confirmations, return_exceptions=True)
+        for error in filter(None, ended):
+            raise error
+        return placed
 
     def _stage(self, work: Work, some: Iterable[Settled]) -> list[tuple[Settled, list[Due]]]:
         waiting = Waiting(work.table(TABLE))

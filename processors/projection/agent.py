@@ -55,6 +55,8 @@ class Projection:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="read-model")
         self._transactions = Transactions(self._write)
         self._prepared = False
+        self._over_epoch = -1
+        """Of batches: those up to here belong to an assignment that was given up."""
         self._missing: str | None = "its tables and positions are not read yet"
         self._writer: asyncio.Task[None] | None = None
         self._sweeper: asyncio.Task[None] | None = None
@@ -64,6 +66,7 @@ class Projection:
         self._writer = asyncio.get_running_loop().create_task(self._transactions.run())
         self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
         self._runtime.agent(AGENT, list(PROJECTORS), self.handle)
+        self._runtime.on_given_up(self._given_up)
         self._runtime.start_from(self.positions)
         self._runtime.read_side_by_side(AT_ONCE_BYTES)
         self._runtime.readiness.require("read_model", lambda: self._missing)
@@ -94,8 +97,16 @@ class Projection:
         if not written.cancelled() and (error := written.exception()) is not None:
             self._runtime.fail(error)
 
+    def _given_up(self) -> None:
+        """None of what waits is written: one before it may have been dropped, and the position would pass that one."""
+        assert self._runtime.consumer.fetcher is not None
+        self._over_epoch = self._runtime.consumer.fetcher.epoch
+
     async def _write(self, group: Sequence[Pending]) -> None:
         started = time.monotonic()
+        group = [pending for pending in group if pending.batch.epoch > self._over_epoch]
+        if not group:
+            return
         try:
             await self._apply(group)
         except RowsRefused:

@@ -38,6 +38,10 @@ class RatesAgent:
         await work.commit()
         self._measure()
 
+    def given_up(self) -> None:
+        """What was noted of batches that were not confirmed is noted again."""
+        self._ledgers.clear()
+
     async def assigned(self, partitions: set[TP]) -> None:
         """All partitions of this process after a rebalance."""
         mine = {tp.partition for tp in partitions if tp.topic == Topic.USAGE}
@@ -54,3 +58,4 @@ def declare(runtime: Runtime) -> None:
     agent = RatesAgent(runtime)
     runtime.agent("rates", [Topic.USAGE], agent.handle, watched=False)
     runtime.on_assigned(agent.assigned)
+    runtime.on_given_up(agent.given_up)

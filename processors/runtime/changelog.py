@@ -15,12 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 from rocksdict import Cache
 
 from operations.kafka_clients import admin_config, reader_config
 from operations.logs import event
+from operations.topic_admin import described_once_known
 from processors.runtime import metrics
 from processors.runtime.table import STAMP_KEY, Position, TablePartition, TableRefused, TableSpec, unpacked
 
@@ -46,9 +47,7 @@ def _now_ms() -> int:
 
 def topic_id_of(bootstrap: str, topic: str) -> bytes:
     """Kafka's own id of a topic, 16 bytes: another topic of the same name has another."""
-    admin = AdminClient(admin_config(bootstrap))
-    described = admin.describe_topics(TopicCollection([topic]), request_timeout=10)[topic].result(15)
-    return uuid_bytes(str(described.topic_id))
+    return uuid_bytes(str(described_once_known(AdminClient(admin_config(bootstrap)), topic).topic_id))
 
 
 def uuid_bytes(text: str) -> bytes:
@@ -249,7 +248,8 @@ def _apply_until(
             applied += read
             position, moved_at = next_offset, time.monotonic()
         elif time.monotonic() - moved_at > STALLED_SECONDS:
-            raise TableRefused(f"table {table.spec.name}: its changelog gave nothing for {STALLED_SECONDS} s")
+            nothing = f"the changelog {table.spec.changelog} gave nothing for {STALLED_SECONDS} s"
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, nothing))
     return applied
 
 

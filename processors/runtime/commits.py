@@ -9,7 +9,13 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+from aiokafka.errors import (
+    IllegalGenerationError,
+    KafkaError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
+    UnknownTopicOrPartitionError,
+)
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers.aiokafka import ensure_aiokafka_TP
 from faust.types import TP
@@ -19,6 +25,7 @@ from operations.logs import Sparse
 sparse = Sparse(logging.getLogger(__name__))
 AT_ONCE = 1_000  # partitions; the broker writes what one request commits in one batch
 TRIES, AGAIN_SECONDS = 20, 0.1
+REBALANCED = (UnknownMemberIdError, IllegalGenerationError, RebalanceInProgressError)
 
 
 async def committed_offsets(coordinator: Any, tps: Iterable[TP]) -> dict[TP, int | None]:
@@ -59,7 +66,8 @@ async def _commit(coordinator: Any, offsets: dict[TP, int]) -> set[TP]:
             if not error.retriable:
                 break
         await asyncio.sleep(AGAIN_SECONDS)
-    sparse.event("commit.failed", "failed", why=repr(failed))
+    if not isinstance(failed, REBALANCED):
+        sparse.event("commit.failed", "failed", why=repr(failed))
     return set()
 
 

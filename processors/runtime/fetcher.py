@@ -91,6 +91,8 @@ class Fetcher:
         self._arrived = asyncio.Event()
         self._stopping = threading.Event()
         self.failure: Exception | None = None
+        self.unanswered_at = float("-inf")
+        """When a broker was last asked for a partition's end in vain (monotonic)."""
         self._thread = threading.Thread(target=self._run, name="fetcher", daemon=True)
         self._thread.start()
 
@@ -339,6 +341,7 @@ class Fetcher:
                 _low, end = self._consumer.get_watermark_offsets(TopicPartition(*tp), timeout=ASK_SECONDS)
             except KafkaException as error:
                 log.debug("the end of %s can't be asked for: %s", tp, error)
+                self.unanswered_at = time.monotonic()
                 break
             readable[tp] = max(0, end - self._stands[tp])
         return readable

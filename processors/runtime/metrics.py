@@ -50,3 +50,8 @@ MISSED = Counter(
     "atlas_records_missed_total", "Offsets that retention took away before the group had read them.", ["group"]
 )
 REBALANCES = Counter("atlas_rebalances_total", "Assignments that this worker received.", ["group"])
+GIVEN_UP = Counter(
+    "atlas_assignments_given_up_total",
+    "Times that this worker dropped all it had and joined its group anew: its coordinator, or a broker, was away.",
+    ["group"],
+)

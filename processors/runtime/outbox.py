@@ -5,7 +5,10 @@ under way there is nothing to wait for: an eager batch then goes through another
 ms off a lone verdict's way; always done, it costs a busy broker more requests than it saves time.
 
 `OutboxBatch.confirmed()` returns once the broker has every record of the batch (acks=all), or raises OutboxFailed:
-then nothing of the batch counts as done, its offsets stay unconfirmed, and the process restarts and reads it again.
+then nothing of the batch counts as done, its offsets stay unconfirmed, and it is read again.
+
+`give_up` is for a worker that may be no owner any more: what waits here is dropped, producers and all, and nothing
+that began before leaves ever again. What had gone out to a broker can't be recalled; it may be on the log or not.
 """
 
 import asyncio
@@ -17,25 +20,39 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from operations.kafka_clients import producer_config
 from processors.runtime import metrics
+from processors.runtime.lease import Abandoned
 
 QUEUE_MESSAGES_MAX = 500_000
 LINGER_MS = 1
 FULL_WAIT_SECONDS = 0.002
 FULL_WAIT_SECONDS_MAX = 60.0
 TAKEN_AT_ONCE = 1_000
+DROPPED_SECONDS_MAX = 10.0
+KNOWN_MS = 30_000
+"""How long a topic may be unknown to brokers: on a new cluster they learn of each other's topics in seconds."""
+UNKNOWN = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
+AWAY = frozenset({KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT, KafkaError._FATAL, KafkaError._TRANSPORT})
+PASSING = AWAY | UNKNOWN
+"""The broker was away for long, or this producer is spent: later, or with another one, the record is taken."""
 
 
 class OutboxFailed(Exception):
     """The broker did not take a record; the message names topic and error."""
 
+    def __init__(self, topic: str, error: KafkaError | str) -> None:
+        super().__init__(f"{topic}: {error}")
+        self.passes = isinstance(error, KafkaError) and (error.code() in PASSING or error.retriable() or error.fatal())
+        """Whether starting over helps, without an end of the process."""
+
 
 class OutboxBatch:
     """Records of one unit of work. Counting needs no lock: one thread adds (the loop), one counts down (the poller)."""
 
-    __slots__ = ("_done", "_error", "_outbox", "_producer", "_sent", "_target", "_waiter", "changelog_end")
+    __slots__ = ("_done", "_error", "_life", "_outbox", "_producer", "_sent", "_target", "_waiter", "changelog_end")
 
     def __init__(self, outbox: "Outbox", producer: Producer) -> None:
         self._outbox = outbox
+        self._life = outbox.life
         self._producer = producer
         self._sent = self._done = 0
         self._target: int | None = None
@@ -54,7 +71,10 @@ class OutboxBatch:
         headers: list[tuple[str, bytes]] | None = None,
         is_changelog: bool = False,
     ) -> None:
-        """Without a partition the key decides (murmur2, as the Java client). Raises OutboxFailed, with nothing sent."""
+        """Without a partition the key decides (murmur2, as the Java client). Raises OutboxFailed or Abandoned, with
+        nothing sent.
+        """
+        self._check()
         options: dict[str, Any] = {} if partition is None else {"partition": partition}
         if headers:
             options["headers"] = headers
@@ -74,12 +94,13 @@ class OutboxBatch:
 
     def _produce_all(self, topic: str, messages: list[dict[str, Any]], options: dict[str, Any]) -> None:
         for start in range(0, len(messages), TAKEN_AT_ONCE):
+            self._check()
             some = messages[start : start + TAKEN_AT_ONCE]
             self._outbox.produce_many(self._producer, topic, some, self._delivered, options)
             self._sent += len(some)
 
     async def confirmed(self) -> None:
-        """Raises OutboxFailed when the broker refused a record."""
+        """Raises OutboxFailed when the broker refused a record, Abandoned when all of this was given up."""
         started = time.perf_counter() if self._done < self._sent else None
         while self._done < self._sent:  # an earlier call's target may wake this one's waiter before its time
             self._waiter = asyncio.get_running_loop().create_future()
@@ -88,9 +109,13 @@ class OutboxBatch:
                 await self._waiter
         if started is not None:
             metrics.OUTBOX_CONFIRM_SECONDS.observe(time.perf_counter() - started)
+        self._check()
         if self._error is not None:
-            topic, error = self._error
-            raise OutboxFailed(f"{topic}: {error}")
+            raise OutboxFailed(*self._error)
+
+    def _check(self) -> None:
+        if self._life != self._outbox.life or self._outbox.is_closed:
+            raise Abandoned("the assignment that this belongs to was given up")
 
     def _changelog_delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is None:
@@ -101,6 +126,7 @@ class OutboxBatch:
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             self._error = (message.topic() or "", error)
+        self._outbox.note_moved()
         self._done += 1
         if self._target is not None and self._done >= self._target:
             self._outbox.wake(self._waiter)
@@ -112,6 +138,10 @@ class Outbox:
         self._loop = asyncio.get_running_loop()
         self._stopping = threading.Event()
         self._producers: list[Producer] = []
+        self.life = 0
+        """Counts how often everything was given up."""
+        self.is_closed = False
+        self._moved_at = time.monotonic()
         self._threads: list[threading.Thread] = []
         self._shared = self._start(LINGER_MS)
         self._prompt: Producer | None = None
@@ -127,9 +157,24 @@ class Outbox:
             self._prompt = self._start(linger_ms=0)
         return OutboxBatch(self, self._prompt)
 
+    def give_up(self) -> None:
+        """Drops all that waits here or is on its way; whoever waits for it gets Abandoned. Until `open` nothing leaves;
+        then only what began after it.
+        """
+        self.life += 1
+        self.is_closed = True
+        dropped, self._producers = self._producers, []
+        self._shared, self._prompt = self._start(LINGER_MS), None
+        for producer in dropped:
+            producer.purge(in_queue=True, in_flight=True, blocking=False)
+
+    def open(self) -> None:
+        self.is_closed = False
+
     def _start(self, linger_ms: float) -> Producer:
         config = producer_config(self._bootstrap, linger_ms=linger_ms, queue_messages_max=QUEUE_MESSAGES_MAX)
-        producer = Producer(config | {"partitioner": "murmur2_random", "queue.buffering.max.kbytes": 512 * 1024})
+        config |= {"partitioner": "murmur2_random", "queue.buffering.max.kbytes": 512 * 1024}
+        producer = Producer(config | {"topic.metadata.propagation.max.ms": KNOWN_MS})
         self._producers.append(producer)
         thread = threading.Thread(target=self._poll, args=(producer,), name="outbox", daemon=True)
         self._threads.append(thread)
@@ -155,11 +200,14 @@ class Outbox:
                 now = time.monotonic()
                 deadline = deadline or now + FULL_WAIT_SECONDS_MAX
                 if now > deadline:
-                    raise OutboxFailed(f"{topic}: the local queue stayed full for {FULL_WAIT_SECONDS_MAX} s") from None
+                    full = KafkaError(
+                        KafkaError._TIMED_OUT, f"the local queue stayed full for {FULL_WAIT_SECONDS_MAX} s"
+                    )
+                    raise OutboxFailed(topic, full) from None
                 metrics.OUTBOX_FULL.inc()
                 time.sleep(FULL_WAIT_SECONDS)  # the poller's thread makes room meanwhile
             except KafkaException as error:
-                raise OutboxFailed(f"{topic}: {error}") from error
+                raise OutboxFailed(topic, error.args[0]) from error
 
     def produce_many(
         self, producer: Producer, topic: str, messages: list[dict[str, Any]], report: Any, options: dict[str, Any]
@@ -186,6 +234,16 @@ class Outbox:
     def waiting(self) -> int:
         return sum(map(len, self._producers))
 
+    def note_moved(self) -> None:
+        """The broker has taken a record, or refused one."""
+        self._moved_at = time.monotonic()
+
+    def stuck_seconds(self, now: float) -> float:
+        """For how long records have waited and the broker has taken none; 0 while none waits."""
+        if not self.waiting():
+            self._moved_at = now
+        return max(0.0, now - self._moved_at)
+
     async def stop(self) -> None:
         for producer in self._producers:
             await asyncio.to_thread(producer.flush, 8)
@@ -194,7 +252,10 @@ class Outbox:
             await asyncio.to_thread(thread.join, 5)
 
     def _poll(self, producer: Producer) -> None:
-        while not self._stopping.is_set():
+        while not self._stopping.is_set() and producer in self._producers:
+            producer.poll(0.1)
+        ends_at = time.monotonic() + DROPPED_SECONDS_MAX
+        while len(producer) and time.monotonic() < ends_at:  # it was dropped: who waits is told
             producer.poll(0.1)
 
 

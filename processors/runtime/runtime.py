@@ -7,6 +7,9 @@ letters), produce through its `Work`, and `await work.commit()`; the runtime the
 counts on a handler may return unconfirmed (`Told`): the partition's next batch begins, and this one is confirmed once
 the broker has all of it. An exception that leaves a handler is a failure of the infrastructure: the process stops with
 it, unconfirmed, and is started again. Nothing is acked because something raised.
+
+What passes by itself ends nothing: when the group's coordinator is away past the session, or brokers take no records
+for long, the process gives up its assignment (`give_up`) and joins again, as one that was just started would.
 """
 
 import asyncio
@@ -20,21 +23,21 @@ from typing import Any, NamedTuple, cast
 
 import faust
 from confluent_kafka import KafkaException
-from faust.auth import SASLCredentials, SSLCredentials
-from faust.events import Event
 from faust.types import TP
 
 from operations.control_reader import ControlReader
-from operations.kafka_security import KafkaSecurity
 from operations.logs import event
+from operations.metrics import DEGRADED
 from operations.operations_port import Readiness
 from operations.schema_registry import SchemaRegistry
 from operations.settings import Settings
 from operations.topic_admin import PartitionsChanged, TopicAdmin
 from processors.runtime import metrics
+from processors.runtime.app import BATCH_SCHEMA, create_app
 from processors.runtime.batches import Batch, joined
 from processors.runtime.decided import newest_decided_ms
 from processors.runtime.following import Following, more_than_before
+from processors.runtime.lease import Abandoned, LeaseLost
 from processors.runtime.outbox import Outbox, OutboxBatch, OutboxFailed
 from processors.runtime.positions import Positions
 from processors.runtime.table import TableSpec
@@ -48,18 +51,10 @@ log = logging.getLogger(__name__)
 Told = Sequence[OutboxBatch] | None
 Handler = Callable[[Batch], Awaitable[Told]]
 PartitionsCallback = Callable[[set[TP]], Awaitable[None]]
-SESSION_TIMEOUT_SECONDS = 6.0
-COMMIT_INTERVAL_SECONDS = 0.5
 
 
-class BatchSchema(faust.Schema):  # type: ignore[type-arg]
-    """Hands a batch through undecoded: what a record means is the agent's to say, record by record."""
-
-    def compile(self, app, *, on_key_decode_error=None, on_value_decode_error=None, default_propagate=False):  # type: ignore[no-untyped-def]
-        async def decode(message, *, propagate=False):  # type: ignore[no-untyped-def]
-            return Event(app, None, message.value, message.headers, message)
-
-        return decode
+class ControlLost(Exception):
+    """What this process read of `control` is not what stands there now."""
 
 
 class Call(NamedTuple):
@@ -78,7 +73,7 @@ class Runtime:
         self.group = group
         self.app: Any = create_app(settings, group)  # Any: Faust's interfaces leave out half of what it has
         self.readiness = Readiness()
-        self.control = ControlReader(settings.kafka, ControlView())
+        self.control = ControlReader(settings.kafka, ControlView(), lambda reason: self.fail(ControlLost(reason)))
         self.registry: SchemaRegistry | None = None
         self.outbox = Outbox(settings.kafka)
         self.positions = Positions(settings.kafka, group, self.outbox, lambda topic: topic in self.unwatched)
@@ -90,10 +85,12 @@ class Runtime:
         self.following = Following(partial(TopicAdmin, settings.kafka), settings.partitions)
         self._topics: dict[str, list[str]] = {}
         self._revoked_callbacks: list[PartitionsCallback] = []
+        self._given_up_callbacks: list[Callable[[], None]] = []
         self._assigned_callbacks: list[PartitionsCallback] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._calls: dict[int, Call] = {}
         self._assigned_once = False
+        self._given_up_because: str | None = None
         self._ready_when_begun = False
         self.handled_records = 0
         self.unwatched: set[str] = set()
@@ -102,10 +99,12 @@ class Runtime:
         self.app.on_partitions_revoked.connect(self._on_revoked, weak=False)
         self.app.on_partitions_assigned.connect(self._on_assigned, weak=False)
         self.app.on_rebalance_complete.connect(self._on_rebalanced, weak=False)
-        self.readiness.require("membership", lambda: None if self._assigned_once else "no partitions assigned yet")
+        self.readiness.require("membership", self._not_a_member)
         self.readiness.require("tables", self._not_recovered)
         self.readiness.require("log", self._not_caught_up)
         self.readiness.require("control", lambda: None if self.control.ready else "control is not read to its end yet")
+        self.readiness.degrade("control", lambda: self.control.why_behind if self.control.is_old else None)
+        DEGRADED.labels("control").set_function(lambda: float(self.control.is_old))
 
     # Declaring
 
@@ -170,6 +169,12 @@ class Runtime:
         """
         self._revoked_callbacks.append(callback)
 
+    def on_given_up(self, callback: Callable[[], None]) -> None:
+        """Called when the whole assignment is given up, before its tables are closed: what batches left in memory
+        counts no more, and nothing may be begun until partitions are assigned again.
+        """
+        self._given_up_callbacks.append(callback)
+
     def start_from(self, positions: Callable[[set[TP]], Awaitable[Mapping[TP, int | None]]]) -> None:
         """Reads assigned partitions from these offsets (None: from the start), whatever the group committed: for
         agents that keep their positions where their results stand.
@@ -194,10 +199,10 @@ class Runtime:
 
     def begin_at(self, partition: int, *, eager: bool = False, prompt: bool = False) -> Work:
         """A unit of work beside batches. At any time at most one of a partition may change tables: a later one that is
-        confirmed first would move the table's position past the earlier one's changes.
+        confirmed first would move the table's position past the earlier one's changes. Raises Abandoned.
         """
         out = self.outbox.batch(eager=eager, prompt=prompt)
-        return Work(self.group, out, self.tables.opened(partition), partition, self.consumer.lease)
+        return Work(self.group, out, self.tables.views(partition), partition, self.consumer.lease)
 
     def confirm(self, tp: TP, next_offset: int) -> None:
         if self.owned(tp):
@@ -227,9 +232,45 @@ class Runtime:
         return min(self._calls.values(), key=lambda call: call.started_seconds, default=None)
 
     def fail(self, error: BaseException) -> None:
-        """Stops the process with this error; the supervisor starts it again."""
-        if not self.failed.done():
+        """Stops the process with this error; the supervisor starts it again. What belongs to an assignment that was
+        given up is over, and what passes without that gives up the assignment.
+        """
+        if isinstance(error, Abandoned):
+            return
+        if self._passes(error):
+            self.give_up(str(error))
+        elif not self.failed.done():
             self.failed.set_exception(error)
+
+    def _passes(self, error: BaseException) -> bool:
+        """A lapse that was noticed in time, by a worker that ran all the while; and brokers that were away."""
+        if isinstance(error, LeaseLost):
+            return not self.consumer.lease.was_frozen(time.monotonic())
+        return isinstance(error, OutboxFailed) and error.passes
+
+    def give_up(self, why: str) -> None:
+        """Nothing of this assignment leaves any more, whatever was decided; the process joins the group anew and
+        recovers what it is given, as a new owner. Doing it again meanwhile does nothing.
+        """
+        if self.outbox.is_closed or self.failed.done():
+            return
+        event(log, "assignment.given_up", logging.WARNING, group=self.group, why=why)
+        metrics.GIVEN_UP.labels(self.group).inc()
+        self._assigned_once, self._given_up_because = False, why
+        self.consumer.lease.give_up()
+        self.outbox.give_up()
+        self.positions.forget()
+        for callback in self._given_up_callbacks:
+            callback()
+        self.tables.lose_all()
+        self.consumer.start_over()
+
+    def _not_a_member(self) -> str | None:
+        if self._assigned_once:
+            return None
+        if self._given_up_because is None:
+            return "no partitions assigned yet"
+        return f"the assignment was given up, and the group has not answered since: {self._given_up_because}"
 
     def follow(self, agent: str, topics: Sequence[str]) -> None:
         """Adds topics to a running agent (a stream was created)."""
@@ -325,9 +366,16 @@ class Runtime:
                 await out.confirmed()
 
     def _failed(self, name: str, batches: list[Batch], error: Exception) -> None:
+        """Batches that are not this worker's any more are read again by whoever has them: their tables may have been
+        closed, and their records dropped, while the handler ran.
+        """
         first = batches[0]
-        event(log, "agent.failed", logging.ERROR, agent=name, topic=first.tp.topic, offset=first.first_offset)
-        self.fail(error)
+        where = {"agent": name, "topic": first.tp.topic, "offset": first.first_offset}
+        if not any(self._owns(batch) for batch in batches):
+            event(log, "batch.abandoned", logging.WARNING, **where, why=repr(error))
+        else:
+            event(log, "agent.failed", logging.ERROR, **where)
+            self.fail(error)
 
     @contextmanager
     def _noted(self, name: str, batches: list[Batch]) -> Iterator[None]:
@@ -362,6 +410,7 @@ class Runtime:
 
     async def _on_assigned(self, _app: faust.App, assigned: set[TP], **_kwargs: Any) -> None:
         metrics.REBALANCES.labels(self.group).inc()
+        self.outbox.open()
         raised = {tp.topic for tp in assigned if tp.partition >= self.settings.partitions}
         if raised:
             self.fail(more_than_before(raised, self.settings.partitions))
@@ -388,11 +437,11 @@ class Runtime:
         while not self.failed.done():
             try:
                 await self.positions.run()
-            except OutboxFailed as error:
+            except (OutboxFailed, Abandoned) as error:
                 self.fail(error)
 
     async def _on_rebalanced(self, _app: faust.App, **_kwargs: Any) -> None:
-        self._assigned_once = True
+        self._assigned_once, self._given_up_because = True, None
         if not self.consumer.assignment():
             self.consumer.settle()
 
@@ -404,41 +453,3 @@ def _alone(run_turn: Callable[[list[Batch]], Awaitable[None]]) -> Callable[[Batc
         await run_turn([batch])
 
     return start
-
-
-def _credentials(security: KafkaSecurity) -> SASLCredentials | SSLCredentials | None:
-    """As Faust hands them to aiokafka, which is there for the group alone."""
-    tls = security.tls()
-    if security.names_a_user:
-        return SASLCredentials(
-            username=security.username, password=security.password, mechanism=security.mechanism, ssl_context=tls
-        )
-    return None if tls is None else SSLCredentials(tls)
-
-
-def create_app(settings: Settings, group: str) -> Any:
-    app: Any = faust.App(
-        group,
-        broker=f"batched://{settings.kafka}",
-        broker_credentials=_credentials(settings.kafka.security),
-        store="memory://",
-        datadir=str(settings.home / "faust" / group),
-        web_enabled=False,
-        topic_partitions=settings.partitions,
-        topic_disable_leader=True,
-        topic_allow_declare=False,
-        stream_wait_empty=False,
-        stream_recovery_delay=0.0,
-        broker_commit_interval=COMMIT_INTERVAL_SECONDS,
-        broker_session_timeout=SESSION_TIMEOUT_SECONDS,
-        broker_heartbeat_interval=1.0,
-        broker_rebalance_timeout=15.0,
-        consumer_auto_offset_reset="earliest",
-        key_serializer="raw",
-        value_serializer="raw",
-    )
-    app.cluster = settings.kafka  # for the fetcher: Faust keeps addresses alone
-    return app
-
-
-BATCH_SCHEMA = BatchSchema(key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")

@@ -9,6 +9,7 @@ With `retention_seconds` entries age out by themselves: locally by RocksDB's TTL
 decision must not rely on the moment of that: what an entry means is decided by the log's time in it (RELIABILITY F33).
 """
 
+import contextlib
 import heapq
 import shutil
 import struct
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import msgspec
-from rocksdict import AccessType, BlockBasedOptions, Cache, Options, Rdict, WriteBatch, WriteOptions
+from rocksdict import AccessType, BlockBasedOptions, Cache, DbClosedError, Options, Rdict, WriteBatch, WriteOptions
 
 from processors.runtime.outbox import OutboxBatch
 
@@ -140,7 +141,9 @@ class TablePartition:
         self._db.write(batch, self._write_options)
 
     def close(self) -> None:
-        self._db.close()
+        """Closed twice is as good: who opens another in its place may fail, and closes what was there."""
+        with contextlib.suppress(DbClosedError):
+            self._db.close()
 
     def destroy(self) -> None:
         """Closes and removes the database; the changelog rebuilds it."""

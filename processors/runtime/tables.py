@@ -5,16 +5,28 @@ are fetched, and the first event after a start or a rebalance waits for what is 
 """
 
 import asyncio
+import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-from operations.topic_admin import ensure_topics
+from confluent_kafka import KafkaException
+
+from operations.logs import event
+from operations.topic_admin import NEVER, ensure_topics
 from processors.runtime.changelog import Changelog, open_partition, topic_id_of
+from processors.runtime.fetcher import UNREADABLE
+from processors.runtime.lease import Abandoned
+from processors.runtime.outbox import UNKNOWN
 from processors.runtime.table import TablePartition, TableSpec, TableView, shared_cache
 from schemas.topics import TopicSpec
 
+log = logging.getLogger(__name__)
+AGAIN_SECONDS = 1.0
+UNKNOWN_SECONDS_MAX = 60.0
+"""A topic made a moment ago is not known to every broker yet; one that stays unknown is gone."""
 Opened = dict[str, tuple[TablePartition, bytes]]
 
 
@@ -57,18 +69,26 @@ class Tables:
 
     async def open(self, partition: int) -> bool:
         """Recovers this partition of every table; at once where it is open already. False where a rebalance took it
-        away meanwhile. Raises TableRefused.
+        away meanwhile. Waits for a broker that is away. Raises TableRefused.
         """
         async with self._locks.setdefault(partition, asyncio.Lock()):
+            asked_seconds = time.monotonic()
             while self._specs and partition not in self._opened:
+                if self._assigned is not None and partition not in self._assigned:
+                    return False
                 lost = self._lost[partition]
-                opened = await asyncio.to_thread(self._open, partition)
+                try:
+                    opened = await asyncio.to_thread(self._open, partition)
+                except KafkaException as error:
+                    if not _passes(error, time.monotonic() - asked_seconds):
+                        raise
+                    event(log, "table.waits", logging.WARNING, partition=partition, why=str(error))
+                    await asyncio.sleep(AGAIN_SECONDS)
+                    continue
                 if self._lost[partition] == lost:
                     self._opened[partition] = opened
                     break
                 _close(opened)  # its changelog may have moved on without us, though it came back
-                if self._assigned is not None and partition not in self._assigned:
-                    return False
         return True
 
     def unopened(self) -> int:
@@ -96,8 +116,14 @@ class Tables:
         """What is written of a table's open partition, for reading beside batches."""
         return self._opened[partition][name][0]
 
+    def views(self, partition: int) -> dict[str, TableView]:
+        """Fresh views for one batch. Raises Abandoned where the partition was closed meanwhile."""
+        if self._specs and partition not in self._opened:
+            raise Abandoned(f"the tables of partition {partition} were given up")
+        return self.opened(partition)
+
     def opened(self, partition: int) -> dict[str, TableView]:
-        """Fresh views for one batch."""
+        """Empty where the partition is not open."""
         return {name: TableView(table, topic_id) for name, (table, topic_id) in self._opened.get(partition, {}).items()}
 
     async def keep(self, partitions: set[int], generation: int) -> None:
@@ -112,6 +138,12 @@ class Tables:
         for partition in set(self._opened) - kept:
             self._close(partition)
 
+    def lose_all(self) -> None:
+        """Each may be another worker's from now on: until they are assigned anew none is opened."""
+        self._lost.update(self._assigned or ())
+        self._assigned = set()
+        self.close()
+
     def give_up(self, partition: int) -> None:
         """One that was still being opened as a rebalance took it away."""
         if partition in self._opened:
@@ -123,6 +155,14 @@ class Tables:
 
     def _close(self, partition: int) -> None:
         _close(self._opened.pop(partition))
+
+
+def _passes(error: KafkaException, since_seconds: float) -> bool:
+    """Whether it helps to ask again: a broker is away, a partition has no leader for now."""
+    code = error.args[0].code()
+    if code in UNKNOWN:
+        return since_seconds < UNKNOWN_SECONDS_MAX
+    return code not in NEVER | UNREADABLE
 
 
 def _close(opened: Opened) -> None:

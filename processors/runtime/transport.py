@@ -6,19 +6,29 @@ processors/runtime/fetcher.py. What it changes, and why:
 - what may be committed is said by the runtime (`confirm`), never derived from acks: Faust 0.15.3 acks a record whose
   agent raised, and its `_new_offset` can pass a record that is still in flight (RELIABILITY F18, F19);
 - where reading begins is decided by starting.py, from what the group has committed and kept (positions.py);
-- a rebalance first lets running batches finish, commits them, then drops the rest;
+- a rebalance first lets running batches finish, commits them, then drops the rest (Faust 0.15.3 does so for a new
+  subscription alone: partitions revoked for another member were written on by batches that ran);
+- a coordinator that is away, loading or moved ends nothing: aiokafka 0.14 raises for answers that it does not know,
+  then waits for a `poll` that never comes here, and Faust ends the app with a commit that fails;
 - partitions are shared out by processors/runtime/assignor.py, and records of aborted transactions are never seen (K12).
 It registers itself under the entry-point group `faust.transports` as `batched`.
 """
 
 import asyncio
+import copy
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, ClassVar, cast
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    InconsistentGroupProtocolError,
+    InvalidGroupIdError,
+    InvalidSessionTimeoutError,
+    KafkaError,
+)
+from aiokafka.protocol.group import JoinGroupRequest
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
@@ -38,7 +48,11 @@ DRAINING_SECONDS = 0.05
 NEVER_POLLED_MS = 2**31 - 1
 HELD_BACK_SECONDS = 1.0
 KEEP_OFFSETS_SECONDS = 3_600.0
+ANSWER_SECONDS = 5.0
 FIRST_HEARTBEATS, FIRST_HEARTBEATS_APART_SECONDS = 5, 0.2
+UNKNOWN_MEMBER = JoinGroupRequest.UNKNOWN_MEMBER_ID
+REFUSED_WAIT_SECONDS = 1.0
+REFUSED_FOR_GOOD = (InvalidSessionTimeoutError, InconsistentGroupProtocolError, InvalidGroupIdError)
 
 
 class MembershipThread(driver.AIOKafkaConsumerThread):
@@ -49,6 +63,9 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
         consumer._partition_assignment_strategy = [CopartitionAssignor]
         # aiokafka is never polled; the watchdog looks for progress instead
         consumer._max_poll_interval_ms = NEVER_POLLED_MS
+        # a join is answered when all members have come, or the time for it is over; nothing else takes as long
+        longest_seconds = max(self.app.conf.broker_session_timeout, self.app.conf.broker_rebalance_timeout)
+        consumer._client._request_timeout_ms = int((longest_seconds + ANSWER_SECONDS) * 1000)
         return consumer
 
     async def on_start(self) -> None:
@@ -56,6 +73,35 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
         self._coordinator = self._ensure_consumer()._coordinator
         self._beat = self._coordinator._do_heartbeat
         self._coordinator._do_heartbeat = self._timed_heartbeat
+        self._coordinator._push_error_to_user = self._go_on_after
+        self._coordinator_dead = self._coordinator.coordinator_dead
+        self._coordinator.coordinator_dead = self._note_coordinator_away
+
+    def rejoin(self) -> None:
+        """From the event loop's thread: joins the group anew, as soon as it has a coordinator."""
+        self.thread_loop.call_soon_threadsafe(self._coordinator.request_rejoin)
+
+    def failure(self) -> Exception | None:
+        """What ended aiokafka's coordination for good."""
+        task = self._coordinator._coordination_task
+        return cast(Exception, task.exception()) if task.done() and not task.cancelled() else None
+
+    def _note_coordinator_away(self) -> None:
+        cast(Consumer, self.consumer).coordinator_away_at = time.monotonic()
+        self._coordinator_dead()
+
+    async def _go_on_after(self, error: Exception) -> None:
+        """aiokafka would wait here for a poll to raise it. What passes with time is asked again, from the start."""
+        event(log, "group.refused", logging.WARNING, error=repr(error))
+        if isinstance(error, REFUSED_FOR_GOOD):
+            cast(Consumer, self.consumer).refused = copy.copy(error)
+        coordinator = self._coordinator
+        for name in ("_heartbeat_task", "_commit_refresh_task"):  # one that has failed is asked about again and again
+            task = getattr(coordinator, name)
+            if task is not None and task.done():
+                setattr(coordinator, name, None)
+                coordinator.request_rejoin()
+        await asyncio.sleep(REFUSED_WAIT_SECONDS)
 
     async def _timed_heartbeat(self) -> bool:
         """False and no heartbeat while the event loop is blocked: who decides nothing shall not keep partitions."""
@@ -64,21 +110,29 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
             event(log, "heartbeat.held_back", logging.ERROR, why="the event loop does not run")
             await asyncio.sleep(HELD_BACK_SECONDS)
             return False
-        answered = await self._beat()
+        try:
+            async with asyncio.timeout(lease.heartbeat_patience_seconds):
+                answered = await self._beat()
+        except KafkaError as error:  # aiokafka would end its heartbeats, and with them all that it does
+            event(log, "heartbeat.failed", logging.WARNING, error=repr(error))
+            return False
+        except TimeoutError:  # a broker that is there and gives no answer: another may coordinate by now
+            self._coordinator.coordinator_dead()
+            return False
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise asyncio.CancelledError  # swallowed by a wait_for (CPython before 3.12): aiokafka waits for our end
         if answered:
             lease.renew(sent_at)
+        elif self._coordinator.member_id == UNKNOWN_MEMBER:
+            lease.expire()
         return bool(answered)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """The lease begins with the assignment, not a heartbeat later. What a heartbeat raises ends here: aiokafka
-        would write it down and go on as a member, and nobody would hear of the assignment.
-        """
+        """The lease begins with the assignment, not a heartbeat later."""
+        cast(Consumer, self.consumer).lease.begin(time.monotonic())
         for _ in range(FIRST_HEARTBEATS):
-            try:
-                if await self._timed_heartbeat():
-                    break
-            except KafkaError as error:
-                event(log, "heartbeat.failed", logging.WARNING, error=repr(error))
+            if await self._timed_heartbeat():
+                break
             await asyncio.sleep(FIRST_HEARTBEATS_APART_SECONDS)
         await super().on_partitions_assigned(assigned, generation_id)
 
@@ -96,8 +150,15 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
 
     async def commit_offsets(self, offsets: Mapping[TP, int]) -> set[TP]:
         """See commits.py."""
-        committed: set[TP] = await self.call_thread(commit_offsets, self._coordinator, offsets)
+        committed: set[TP] = await self.call_thread(self._commit_offsets, offsets)
         return committed
+
+    async def _commit_offsets(self, offsets: Mapping[TP, int]) -> set[TP]:
+        """Of what is this member's now: an assignment that was given up may have left some of another's."""
+        numbers = {tp.partition for tp in self.assignment()}
+        return await commit_offsets(
+            self._coordinator, {tp: offset for tp, offset in offsets.items() if tp.partition in numbers}
+        )
 
 
 class Consumer(driver.Consumer):
@@ -115,6 +176,12 @@ class Consumer(driver.Consumer):
     """What of the topics beside the subscription goes with these partition numbers (following.py)."""
     unsettled_since: float | None = None
     """By the monotonic clock: since when this member waits for the end of a rebalance; None while it does not."""
+    coordinator_away_at = float("-inf")
+    """When the group's coordinator was last found to be away (monotonic)."""
+    refused: Exception | None = None
+    """Why the broker will never take this member as it is set."""
+    on_unfinished: Callable[[str], None] | None = None
+    """Called when batches still run as their partitions go: nothing of them may leave any more."""
 
     def _new_consumer_thread(self) -> MembershipThread:
         return MembershipThread(self, loop=self.loop, beacon=self.beacon)
@@ -130,7 +197,7 @@ class Consumer(driver.Consumer):
         self._confirmed: dict[TP, int] = {}
         self._committed: dict[TP, int] = {}
         self._kept_at = time.monotonic()
-        self._draining = False
+        self._draining = self._seek_due = False
         self._drained = 0
         self.unsettled_since = time.monotonic()
         self.fetcher = Fetcher(cast(Any, self.app).cluster, self.app.conf.id, self.at_once_bytes)
@@ -155,19 +222,40 @@ class Consumer(driver.Consumer):
         return given | self._beside if given else given
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        self._seek_due = False
         if self.fetcher is not None:
             await self.commit_and_end_transactions()
         await super().on_partitions_revoked(revoked | self._beside)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         self._beside = set() if self.followed is None else await self.followed({tp.partition for tp in assigned})
+        self._seek_due = True
+        self.unsettled_since = time.monotonic()  # however long the group gave no answer before
         await super().on_partitions_assigned(assigned | self._beside, generation_id)
+
+    def start_over(self) -> None:
+        """Fetches nothing, lets go of the batches that run, and joins the group anew. What was confirmed before is
+        committed, where the group still takes it.
+        """
+        assert self.fetcher is not None
+        self._draining, self._seek_due = True, False
+        self._drained += 1
+        self.unsettled_since = self.unsettled_since or time.monotonic()
+        self.fetcher.unassign()
+        self.membership.rejoin()
+
+    def failure(self) -> Exception | None:
+        """What keeps it from being a member ever again."""
+        return self.refused or self.membership.failure()
 
     async def perform_seek(self) -> None:
         """After a rebalance: fetch what was assigned, and nothing else. Where reading can't begin the process ends;
-        where the partitions were taken away meanwhile, nothing is fetched.
+        where the partitions were taken away meanwhile, nothing is fetched. Faust calls it in the middle of a rebalance
+        as well, where what is about to be revoked would be fetched.
         """
         assert self.fetcher is not None
+        if not self._seek_due:
+            return
         drained = self._drained
         self.positions.forget()
         try:
@@ -175,11 +263,11 @@ class Consumer(driver.Consumer):
         except StartRefused as refused:
             self.fail(refused)
             return
-        if self._drained != drained:
+        if self._drained != drained or not self._seek_due:
             return
         self._forget_offsets()
         self._note_start(committed, offsets)
-        self._draining = False
+        self._draining = self._seek_due = False
         self.fetcher.assign(offsets)
         self.settle()
 
@@ -271,6 +359,8 @@ class Consumer(driver.Consumer):
             await asyncio.sleep(0.005)
         if self._unfinished():
             event(log, "rebalance.unfinished", logging.WARNING, batches=self._unfinished())
+            if self.on_unfinished is not None and not self.should_stop:
+                self.on_unfinished(f"{self._unfinished()} batches did not finish before their partitions had to go")
         await self.maybe_wait_for_commit_to_finish()  # one that runs already has older offsets, and Faust adds none
         await super().commit_and_end_transactions()
         await self.positions.keep_last()

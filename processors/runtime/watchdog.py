@@ -1,7 +1,6 @@
 """Ends a worker that only looks alive; its supervisor starts it again, and others take over what it held (F28, F30).
 
-What is looked at, about once a second:
-- the group's lease: past it nothing may leave any more (lease.py);
+What is looked at, about once a second (the group's lease is looked at more often, by lease.py):
 - progress of the whole: records wait and none was handled for 60 s;
 - each call of a handler: a batch that hangs alone, while others go on, for 60 s;
 - each partition's fetch: its records wait at the broker and none comes, while nothing else waits here, for 60 s (F31);
@@ -9,6 +8,9 @@ What is looked at, about once a second:
 - the event loop itself. Heartbeats come from a thread of their own and would go on for ever, so they are held back once
   the loop has not run for a session, and the group gives the partitions to others. A loop that does not come back for
   60 s ends the process: faulthandler's timer needs neither the loop nor Python's lock, and leaves every thread's stack.
+
+Where brokers are away that long, it is not this worker that stands still, and another start of it would find the same:
+it gives up its assignment instead and joins again. So a producer that has got stuck is replaced as well.
 """
 
 import asyncio
@@ -24,7 +26,6 @@ from operations.logs import event
 from processors.runtime import metrics
 from processors.runtime.fetcher import Fetcher
 from processors.runtime.held_back import HeldBackReport
-from processors.runtime.lease import LeaseLost
 
 if TYPE_CHECKING:
     from processors.runtime.runtime import Runtime
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 STALLED_SECONDS = 60.0
 LOOK_EVERY_SECONDS = 1.0
+AWAY_SECONDS = 5.0
+"""A broker that has not answered for so long is away, and no more busy."""
 
 
 class Stalled(Exception):
@@ -84,9 +87,7 @@ class Watchdog:
             while True:
                 faulthandler.dump_traceback_later(STALLED_SECONDS, exit=True)
                 await asyncio.sleep(LOOK_EVERY_SECONDS)
-                now = time.monotonic()
-                self._runtime.consumer.lease.loop_ran(now)
-                error = self._look(now)
+                error = self._look(time.monotonic())
                 if error is not None:
                     self._runtime.fail(error)
                     return
@@ -97,11 +98,10 @@ class Watchdog:
         fetcher = self._runtime.consumer.fetcher
         if fetcher is None:
             return None
-        if fetcher.failure is not None:
-            return fetcher.failure
-        left = self._runtime.consumer.lease.seconds_left(now)
-        if fetcher.assigned() and left < 0:
-            return LeaseLost(f"no heartbeat was answered for {-left:.1f} s longer than the session")
+        failure = fetcher.failure or self._runtime.consumer.failure()
+        if failure is not None:
+            return failure
+        away = self._brokers_away(fetcher, now)
         lags = fetcher.lag()
         held = fetcher.held_back()
         metrics.LAG_RECORDS.labels(self._runtime.group).set(sum(lags.values()))
@@ -111,8 +111,22 @@ class Watchdog:
         why = self._whole(lag, now) or self._call(now) or self._fetch(fetcher, now) or self._rebalance(now)
         if why is None:
             return None
+        if away is not None:
+            self._progress, self._fetches = Progress(now), StandingStill()
+            self._runtime.give_up(f"{why}: {away}")
+            return None
         event(log, "worker.stalled", logging.ERROR, lag_records=lag, why=why)
         return Stalled(why)
+
+    def _brokers_away(self, fetcher: Fetcher, now: float) -> str | None:
+        stuck_seconds = self._runtime.outbox.stuck_seconds(now)
+        if stuck_seconds > AWAY_SECONDS:
+            return f"brokers have taken none of what this worker writes for {stuck_seconds:.0f} s"
+        if now - fetcher.unanswered_at <= STALLED_SECONDS:
+            return "a broker that it reads from gives no answer"
+        if now - self._runtime.consumer.coordinator_away_at <= STALLED_SECONDS:
+            return "its group's coordinator is away"
+        return None
 
     def _whole(self, lag: int, now: float) -> str | None:
         """Recovery is progress too: of a large table it takes longer than this patience."""

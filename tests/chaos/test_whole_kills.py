@@ -2,6 +2,7 @@
 
 Clients do what clients do: they send again until they have a 202, with their key or with the same content. A checker
 with books of its own then asks whether all that was acknowledged is one event, one delivery, and nothing else is.
+After each kill everything must be right within 15 s of the return, for every kind of request, at a second gateway too.
 `CHAOS_ROUNDS` and `CHAOS_SEED` as in test_kills.py.
 """
 
@@ -10,18 +11,22 @@ import random
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 
 import pytest
 
-from bench.system import System
+from bench.system import NO_LIMIT_IN_SIGHT, System
 from deploy.local.spawn import wait_until
 from tests.chaos.test_kills import ROUNDS, SEED
 from tests.support.api import RETRY_SECONDS, EventsApi
+from tests.support.coming_back import Installation, come_back
+from tests.support.gateway_process import GatewayProcess
 from tests.support.ports import free_port_base
 from tests.support.receiver import Receiver, Request
-from tests.support.victims import VICTIMS, kill
+from tests.support.victims import VICTIMS, kill, ready_urls, wait_for_return
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600 + 60 * ROUNDS)]
 
@@ -29,6 +34,8 @@ SENDERS = 4
 PAUSE_SECONDS = 0.05
 KILLS = max(3, ROUNDS // 10)
 GO_ON_SECONDS = 90.0
+PROBED = "probes"
+"""A stream beside the books'."""
 UNDELIVERED = ("accepted", "processing", "retried", "failed")
 
 
@@ -81,10 +88,15 @@ class Books:
 def test_everything_acknowledged_is_delivered_whoever_is_killed(tmp_path: Path) -> None:
     chance = random.Random(SEED)
     processors = [name for name in VICTIMS if name not in ("broker", "gateway")]
-    with Receiver() as receiver, System(tmp_path / "home", free_port_base()) as atlas:
+    with Receiver() as receiver, System(tmp_path / "home", free_port_base()) as atlas, second_gateway(atlas) as other:
         api = EventsApi(atlas.dev["events"]["url"], atlas.dev["events"]["live_key"])
         api.post("/v1/workflows", {"id": "wf_all", "name": "All", "url": receiver.url + "/hook"})
         api.post("/v1/event-streams", {"name": "orders", "default_routes": ["wf_all"]})
+        api.post("/v1/event-streams", {"name": PROBED})
+        burn = EventsApi(atlas.dev["burn"]["url"], atlas.dev["burn"]["key"])
+        second = EventsApi(other.url, atlas.dev["events"]["live_key"])
+        urls = ready_urls(atlas) | {"second gateway": other.ready_url}
+        whole = Installation(urls, [api, second], PROBED, [burn])
         books = Books(api)
         try:
             for _ in range(KILLS):
@@ -93,6 +105,9 @@ def test_everything_acknowledged_is_delivered_whoever_is_killed(tmp_path: Path) 
                     assert wait_until(lambda: len(books.ids) >= acknowledged + 20, GO_ON_SECONDS), "nobody came back"  # noqa: B023
                     time.sleep(chance.uniform(0, 1))
                     kill(atlas, victim)
+                    wait_for_return(atlas, victim)
+                    took_seconds = come_back(whole)
+                    print(f"{victim}: all is right {took_seconds:.1f} s after its return")
             acknowledged = len(books.ids)
             assert wait_until(lambda: len(books.ids) >= acknowledged + 20, GO_ON_SECONDS), "nobody came back"
         finally:
@@ -100,6 +115,17 @@ def test_everything_acknowledged_is_delivered_whoever_is_killed(tmp_path: Path) 
         assert not books.faults
         assert wait_until(lambda: not undelivered(api), GO_ON_SECONDS), undelivered(api)
         check(books, receiver.requests)
+
+
+@contextmanager
+def second_gateway(atlas: System) -> Iterator[GatewayProcess]:
+    """Beside the one that is killed, and never started again."""
+    gateway = GatewayProcess(atlas.dev["kafka"], atlas.home, ATLAS_RATE_OVERRIDES=NO_LIMIT_IN_SIGHT)
+    try:
+        gateway.start_until_ready()
+        yield gateway
+    finally:
+        gateway.kill()
 
 
 def undelivered(api: EventsApi) -> list[str]:

@@ -5,7 +5,7 @@ import json
 import secrets
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -274,6 +274,51 @@ async def test_without_file_descriptors_it_waits_and_accepts_again_after_the_flo
 def _cpu_seconds(process: psutil.Process) -> float:
     times = process.cpu_times()
     return float(times.user + times.system)
+
+
+@pytest.mark.requirement("F1", "F39")
+async def test_a_killed_broker_degrades_the_gateway_and_its_return_makes_all_well(
+    gateway: GatewayProcess, client: Client, own_broker: Broker
+) -> None:
+    assert (await client.publish(0))[0] == 202 and gateway.readyz() == {"status": "ready"}
+    own_broker.kill()
+    assert (await client.publish(1))[0] == 503
+    await comes_to(lambda: set(gateway.degraded()) == {"appends", "control"})
+    said = gateway.degraded()
+    assert "the end of control is not known" in said["control"] and "for the brokers to confirm it" in said["appends"]
+    assert gateway.readyz()["status"] == "ready", "others would be as badly off: nobody leaves the pool"
+    assert gateway.metric("atlas_degraded") == 2 and gateway.metric("atlas_produce_oldest_seconds") > 5
+
+    await asyncio.to_thread(own_broker.start)
+    await answers(client, 201, "/v1/event-streams", {"name": "made-after-it"})
+    await answers(client, 404, "/v1/events", an_event(stream="no-such-stream", occurred_at=NOW))
+    assert (await client.publish(2))[0] == 202
+    await comes_to(lambda: gateway.readyz() == {"status": "ready"})
+    assert gateway.metric("atlas_degraded") == 0
+    log = [json.loads(line) for line in gateway.log.read_text().splitlines()]
+    told = [
+        line["message"] for line in log if line["message"].startswith(("control.", "gateway.")) and "what" not in line
+    ]
+    assert told[-2:] == ["control.behind", "control.current"], told
+    noise = [line for line in log if line["logger"].startswith("librdkafka")]
+    assert len(noise) < 60, f"{len(noise)} lines of librdkafka"
+
+
+async def comes_to(fulfilled: Callable[[], bool]) -> None:
+    """Asked over HTTP, however long a slow machine takes."""
+    async with asyncio.timeout(60):
+        while not await asyncio.to_thread(fulfilled):  # noqa: ASYNC110 the same
+            await asyncio.sleep(0.1)
+
+
+async def answers(client: Client, status: int, path: str, body: dict[str, Any]) -> None:
+    """It comes to do so by itself. A command that was given up may have been carried out."""
+    async with asyncio.timeout(60):
+        while (answer := await client.post(path, body))[0] != status:
+            assert answer[0] in (409, 503), answer
+            if answer[0] == 409:
+                return
+            await asyncio.sleep(0.1)
 
 
 @pytest.mark.requirement("F7")

@@ -19,7 +19,6 @@ import aiohttp
 from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.limits.enforcement import RateLimits
-from ingest_gateway.log.ends import Partition
 from ingest_gateway.log.event_log import Appended, EventLog, LogBusy, LogUnavailable
 from ingest_gateway.log.stream_ends import Range, StreamEnd
 from ingest_gateway.log.verdicts import VerdictWaiter
@@ -29,6 +28,7 @@ from ingest_gateway.surfaces.events.app import make_app
 from ingest_gateway.surfaces.events.faults import render
 from operations.control_reader import ControlReader
 from operations.settings import Settings
+from operations.topic_ends import Partition
 from processors.admission.decide import Admitted, KeyScope, Seen, Source, decide
 from schemas.codec import EVENT
 from schemas.control_view import ControlView

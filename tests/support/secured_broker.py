@@ -13,30 +13,30 @@ class SecuredBroker(Broker):
     """`env`: how a process is told to use that listener."""
 
     def __init__(self, home: Path, port: int, controller_port: int, heap_mb: int = 256) -> None:
-        super().__init__(home, port, controller_port, heap_mb)
         self.secured_port = free_port()
+        super().__init__(home, port, controller_port, heap_mb, properties=self._listeners(home, port, controller_port))
 
     def prepare(self) -> None:
-        super().prepare()
+        self.home.mkdir(parents=True, exist_ok=True)
         a_certificate(self.home, "127.0.0.1")
+        super().prepare()
+
+    def _listeners(self, home: Path, port: int, controller_port: int) -> dict[str, str]:
         jaas = f'org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}="{PASSWORD}";'
-        own = {
-            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self.controller_port},"
+        return {
+            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port},"
             f"CLIENTS://127.0.0.1:{self.secured_port}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.port},CLIENTS://localhost:{self.secured_port}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port},CLIENTS://localhost:{self.secured_port}",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,CLIENTS:SASL_SSL",
             "inter.broker.listener.name": "PLAINTEXT",
             "listener.name.clients.sasl.enabled.mechanisms": "PLAIN",
             "listener.name.clients.plain.sasl.jaas.config": jaas,
             "listener.name.clients.ssl.client.auth": "required",
             "listener.name.clients.ssl.keystore.type": "PEM",
-            "listener.name.clients.ssl.keystore.location": self.home / "certificate.pem",
+            "listener.name.clients.ssl.keystore.location": str(home / "certificate.pem"),
             "listener.name.clients.ssl.truststore.type": "PEM",
-            "listener.name.clients.ssl.truststore.location": self.home / "trusted.pem",
+            "listener.name.clients.ssl.truststore.location": str(home / "trusted.pem"),
         }
-        kept = [line for line in self._properties.read_text().splitlines() if line.partition("=")[0] not in own]
-        lines = [*kept, *(f"{name}={value}" for name, value in own.items())]
-        self._properties.write_text("\n".join(lines) + "\n")
 
     @property
     def env(self) -> dict[str, str]:

@@ -8,12 +8,13 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 from deploy.local.spawn import end, end_now, last_lines, spawn, wait_until
 from operations.settings import ensure_master_key
 from tests.support.ports import free_port
 
-READY_TIMEOUT_SECONDS = 60.0
+READY_TIMEOUT_SECONDS = 90.0
 STOP_TIMEOUT_SECONDS = 20.0
 ROOT = Path(__file__).parents[2]
 
@@ -61,6 +62,10 @@ class Worker:
     def runs(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def ready_url(self) -> str:
+        return f"http://127.0.0.1:{self.operations_port}/readyz"
+
     def wait_until_ready(self) -> None:
         if not wait_until(lambda: self.missing() == {}, READY_TIMEOUT_SECONDS):
             lines = "\n".join(last_lines(self.log, 40))
@@ -68,16 +73,24 @@ class Worker:
 
     def missing(self) -> dict[str, str]:
         """What /readyz says is missing; {} when ready."""
+        missing: dict[str, str] = self.readyz().get("missing", {})
+        return missing
+
+    def degraded(self) -> dict[str, str]:
+        degraded: dict[str, str] = self.readyz().get("degraded", {})
+        return degraded
+
+    def readyz(self) -> dict[str, Any]:
+        """The body, whatever the status."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.operations_port}/readyz", timeout=5) as answer:
-                json.load(answer)
-                return {}
+            with urllib.request.urlopen(self.ready_url, timeout=5) as answer:
+                body: dict[str, Any] = json.load(answer)
         except urllib.error.HTTPError as error:
             with error:
-                missing: dict[str, str] = json.load(error)["missing"]
-                return missing
+                body = json.load(error)
         except OSError as error:
-            return {"process": str(error)}
+            return {"missing": {"process": str(error)}}
+        return body
 
     def metric(self, name: str) -> float:
         """The sum of a metric over its labels; 0 where it is not there."""

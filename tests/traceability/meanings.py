@@ -46,6 +46,8 @@ SETTINGS = {
         "(`..24h` repeats the last rung until that much time has passed)."
     ),
     "ATLAS_ATTEMPT_TIMEOUT_SECONDS": "How long an endpoint may take for one attempt, answer included.",
+    "ATLAS_SESSION_SECONDS": "How long a worker may go unheard before its group gives its partitions to others (6). "
+    "On several brokers longer than they take to replace a dead one: see docs/production.md.",
     "ATLAS_REPLAYS_PER_SECOND": "Events a second that bulk replays of a lifecycle process hand to delivery (100).",
     "ATLAS_MAX_WAITERS": "How many requests may wait for a verdict in one gateway; more get 503.",
     "ATLAS_DRAIN_SECONDS": (

@@ -7,7 +7,7 @@ import pytest
 
 from operations.kafka_clients import admin_config, producer_config, reader_config
 from operations.settings import Settings, SettingsInvalid
-from processors.runtime.runtime import create_app
+from processors.runtime.app import create_app
 from tests.support.certificates import a_certificate
 
 PROTOCOL = "ATLAS_KAFKA_SECURITY_PROTOCOL"

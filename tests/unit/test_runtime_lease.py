@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from processors.runtime.lease import MARGIN_SECONDS, Lease, LeaseLost
+from processors.runtime.lease import MARGIN_SECONDS, Abandoned, Lease, LeaseLost
 from processors.runtime.watchdog import Progress
 
 
@@ -36,6 +36,21 @@ def test_past_it_nothing_may_leave() -> None:
     lapsed.renew(sent_at=time.monotonic() - 30.0)
     with pytest.raises(LeaseLost, match="may have ended"):
         lapsed.check()
+
+
+@pytest.mark.requirement("F16")
+def test_one_that_was_given_up_is_not_renewed_by_an_answer_that_comes_after_all_but_begun_by_an_assignment() -> None:
+    lease = Lease(6.0)
+    lease.renew(time.monotonic())
+    lease.give_up()
+    lease.renew(time.monotonic())
+    with pytest.raises(Abandoned):
+        lease.check()
+    lease.begin(time.monotonic() - 0.1)
+    with pytest.raises(LeaseLost, match="may have ended"):
+        lease.check()
+    lease.renew(time.monotonic())
+    lease.check()
 
 
 @pytest.mark.requirement("F30")

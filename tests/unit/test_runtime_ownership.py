@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
+from processors.runtime.lease import Abandoned
 from processors.runtime.table import TablePartition, TableRefused, TableSpec
 from processors.runtime.tables import Opened, Tables
 
@@ -25,11 +27,15 @@ class LocalTables(Tables):
         self.may_end = threading.Event()
         self.may_end.set()
         self.refuses: set[int] = set()
+        self.answers: list[KafkaException] = []
+        """What the next attempts meet instead."""
 
     def _open(self, partition: int) -> Opened:
         self.recovered.append(partition)
         self.began.release()
         assert self.may_end.wait(20)
+        if self.answers:
+            raise self.answers.pop(0)
         if partition in self.refuses:
             raise TableRefused(f"partition {partition}")
         return {SPEC.name: (TablePartition(SPEC, self._directory / str(partition), self._cache), TOPIC_ID)}
@@ -102,3 +108,42 @@ async def test_one_that_is_refused_does_not_close_the_others(tables: LocalTables
     assert refused.value.subgroup(TableRefused) is not None
     assert not is_open(tables, 1)
     assert await tables.open(0)
+
+
+@pytest.mark.requirement("F16")
+async def test_what_was_given_up_is_closed_opened_by_nobody_and_recovered_once_it_is_assigned_again(
+    tables: LocalTables,
+) -> None:
+    """Also where the group gives the same back with the next generation: what was on its way may be on the log."""
+    await tables.keep({0, 1}, generation=1)
+    await tables.open(0)
+    tables.may_end.clear()
+    opening = asyncio.create_task(tables.open(1))
+    assert await asyncio.to_thread(lambda: [tables.began.acquire(timeout=20) for _ in range(2)])
+    tables.lose_all()
+    tables.may_end.set()
+    assert await opening is False
+    assert await tables.open(0) is False
+    assert not is_open(tables, 0) and not is_open(tables, 1)
+    with pytest.raises(Abandoned):
+        tables.views(0)
+    await tables.keep({0, 1}, generation=2)
+    await tables.open_all([0, 1])
+    assert sorted(tables.recovered) == [0, 0, 1, 1]
+    assert tables.views(0).keys() == {SPEC.name}
+
+
+async def test_recovery_waits_for_a_broker_that_is_away_and_stops_when_the_partition_is_gone(
+    tables: LocalTables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("processors.runtime.tables.AGAIN_SECONDS", 0.01)
+    away = [KafkaError._TRANSPORT, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError._TIMED_OUT]
+    tables.answers = [KafkaException(KafkaError(code)) for code in away]
+    await tables.keep({0}, generation=1)
+    assert await tables.open(0)
+    assert tables.recovered == [0, 0, 0, 0]
+    await tables.keep(set(), generation=2)
+    tables.answers = [KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))]
+    await tables.keep({0}, generation=3)
+    with pytest.raises(KafkaException):
+        await tables.open(0)

@@ -215,7 +215,7 @@ async def test_a_batch_is_finished_when_what_was_told_is_confirmed_and_not_befor
 
 @pytest.mark.requirement("F18")
 async def test_a_batch_whose_verdicts_are_lost_is_not_finished() -> None:
-    telling, lost = Telling(), OutboxFailed("verdicts: gone")
+    telling, lost = Telling(), OutboxFailed("verdicts", "gone")
     told = Told(telling, ("control", 1))
     told.confirmed.set_exception(lost)
     await telling.over(("control", 1))

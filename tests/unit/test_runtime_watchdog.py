@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -91,6 +92,7 @@ class Fetching:
 
     def __init__(self, lag: int, stands: dict[TP, int]) -> None:
         self.failure: Exception | None = None
+        self.unanswered_at = float("-inf")
         self._lag, self._stands = lag, stands
         self.held: dict[TP, HeldBack] = {}
 
@@ -113,8 +115,18 @@ class Fetching:
 def a_runtime(fetcher: Fetching, call: Call | None = None) -> Any:
     lease = Lease(3_600.0)
     lease.renew(time.monotonic() + STALLED_SECONDS * 10)
-    consumer = SimpleNamespace(fetcher=fetcher, lease=lease, unsettled_since=None)
+    consumer = SimpleNamespace(
+        fetcher=fetcher,
+        lease=lease,
+        unsettled_since=None,
+        coordinator_away_at=float("-inf"),
+        failure=lambda: None,
+    )
+    given_up: list[str] = []
     return SimpleNamespace(
+        outbox=SimpleNamespace(stuck_seconds=lambda _now: 0.0),
+        given_up=given_up,
+        give_up=given_up.append,
         consumer=consumer,
         group="test",
         unwatched=set(),
@@ -181,3 +193,25 @@ def test_a_rebalance_that_does_not_end_is_named_though_nothing_seems_to_wait() -
     runtime.consumer.unsettled_since = time.monotonic()
     assert told(runtime, 50.0) is None
     assert told(runtime, 65.0) == "a rebalance of the group test has not ended for 65 s"
+
+
+def outbox_is_stuck(runtime: Any) -> None:
+    runtime.outbox.stuck_seconds = lambda _now: 61.0
+
+
+def fetches_are_not_answered(runtime: Any) -> None:
+    runtime.consumer.fetcher.unanswered_at = time.monotonic() + 50.0
+
+
+def coordinator_is_away(runtime: Any) -> None:
+    runtime.consumer.coordinator_away_at = time.monotonic() + 50.0
+
+
+@pytest.mark.requirement("F2", "F30")
+@pytest.mark.parametrize("away", [outbox_is_stuck, fetches_are_not_answered, coordinator_is_away])
+def test_who_stands_still_because_a_broker_is_away_starts_over_and_does_not_end(away: Callable[[Any], None]) -> None:
+    runtime = a_runtime(Fetching(5, {A: 12}))
+    away(runtime)
+    assert told(runtime, 65.0) is None
+    assert len(runtime.given_up) == 1
+    assert runtime.given_up[0].startswith("5 records")

@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[att
 
 from cli.main import main
 from deploy.local.broker import Broker
-from deploy.local.spawn import last_lines
+from deploy.local.spawn import last_lines, wait_until
 from operations.topic_admin import TopicAdmin, ensure_topics
 from processors.runtime.table import STAMP_KEY, STAMP_VALUE, TableSpec, unpacked
 from schemas.topics import Topic, TopicSpec
@@ -57,10 +57,13 @@ class Load:
                 time.sleep(0.02)
         self._writer.flush()
 
-    def end(self) -> int:
-        """How many were stored."""
+    def stop(self) -> None:
         self._ended.set()
         self._thread.join()
+
+    def end(self) -> int:
+        """How many were stored."""
+        self.stop()
         assert self._writer.errors == []
         return self.sent
 
@@ -115,6 +118,53 @@ def test_one_that_was_frozen_past_its_session_ends_and_changes_nothing(
     once = {next(iter(versions)) for versions in by_place(decisions).values()}
     assert len(once) == 2 * keys
     assert len(distinct(written.deliveries(stream, keys))) == keys, "all of the second round are replays"
+
+
+@pytest.mark.requirement("F16", "F2")
+@pytest.mark.timeout(300)
+def test_one_that_its_coordinator_does_not_hear_writes_nothing_more_and_joins_again(
+    admission: Worker, broker: str, home: Path, tmp_path: Path, a_stream: MakeStream, written: Written
+) -> None:
+    """It runs all the while, and could write: others have its partitions, and it gets some back without an end."""
+    key, silence = (home / "master.key").read_text().strip(), tmp_path / "silence"
+    unheard = Worker(
+        "admission",
+        broker,
+        tmp_path / "unheard",
+        module="tests.support.unheard_worker",
+        ATLAS_MASTER_KEY=key,
+        UNHEARD_WHILE=str(silence),
+    )
+    unheard.start_until_ready()
+    stream = a_stream(routes=["wf_one"])
+    load = Load(stream)
+    try:
+        written.decisions(stream, 300)
+        assert wait_until(lambda: unheard.metric("atlas_records_total") > 0, 30), "it has a share of the partitions"
+        silence.touch()
+        assert wait_until(lambda: unheard.metric("atlas_assignments_given_up_total") == 1, 30)
+        assert "given up" in unheard.missing()["membership"]
+        while written.read_on():
+            pass
+        decided, others = len(written.decisions(stream, 300)), admission.metric("atlas_records_total")
+        silent = unheard.metric("atlas_records_total")
+        written.decisions(stream, decided + 300)  # whoever is heard goes on
+        assert unheard.metric("atlas_records_total") == silent, "it has handled nothing since"
+        assert admission.metric("atlas_records_total") > others
+        silence.unlink()
+        unheard.wait_until_ready()
+        assert wait_until(lambda: unheard.metric("atlas_records_total") > silent, 30), "it has a share again"
+        keys = load.end()
+        places = by_place(all_decided(written, stream, keys))
+        assert (len(places), {len(versions) for versions in places.values()}) == (keys, {1})
+        assert len(distinct(written.deliveries(stream, keys))) == keys
+        send_again(stream.writer(), keys)
+        all_decided(written, stream, 2 * keys)
+        assert len(distinct(written.deliveries(stream, keys))) == keys, "all of the second round are replays"
+        assert unheard.runs and unheard.metric("atlas_assignments_given_up_total") == 1
+    finally:
+        load.stop()
+        unheard.kill()
 
 
 @pytest.mark.requirement("F17", "F32")

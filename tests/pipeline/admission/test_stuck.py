@@ -11,7 +11,6 @@ from confluent_kafka.admin import AdminClient
 
 from deploy.local.spawn import last_lines
 from processors.admission.rerouting import placement_key
-from processors.runtime.runtime import SESSION_TIMEOUT_SECONDS
 from schemas.partitioner import partition_for
 from tests.pipeline.admission.conftest import MakeStream, Written
 from tests.pipeline.admission.test_restarts import all_decided, by_place
@@ -93,7 +92,7 @@ def test_one_whose_loop_stays_blocked_ends_and_leaves_where_it_stood(
     admission: Worker, a_stuck_one: MakeStuck, a_stream: MakeStream, written: Written
 ) -> None:
     assert admission.stop() == 0
-    stuck = a_stuck_one("blocks", SESSION_TIMEOUT_SECONDS)
+    stuck = a_stuck_one("blocks", 6.0)
     stuck.start_until_ready()
     stream = a_stream()
     sent = send(stream, EACH, WORD)

@@ -1,0 +1,39 @@
+"""Whether the brokers take members with this session: they have a shortest and a longest one, and refuse the others.
+
+Asked before a group is joined, so that who set the wrong number is told the right ones. Where brokers do not tell
+(describing them takes a right of its own) the group's own refusal ends the process, with less to say.
+"""
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
+
+from operations.kafka_clients import admin_config
+
+ANSWER_SECONDS = 10.0
+SHORTEST, LONGEST = "group.min.session.timeout.ms", "group.max.session.timeout.ms"
+
+
+class SessionRefused(Exception):
+    """No group takes a member with this session; the message says what one may be."""
+
+
+def refuse_session(bootstrap: str, session_seconds: float) -> None:
+    """Blocking. Raises SessionRefused; returns where the session fits, or where no broker says."""
+    limits = _limits(bootstrap)
+    if limits is not None and not limits[0] <= session_seconds <= limits[1]:
+        raise SessionRefused(
+            f"ATLAS_SESSION_SECONDS is {session_seconds:g}, but the brokers take sessions of {limits[0]:g} to "
+            f"{limits[1]:g} s ({SHORTEST}, {LONGEST}). Set it to one of these, or change the brokers."
+        )
+
+
+def _limits(bootstrap: str) -> tuple[float, float] | None:
+    """The shortest and the longest session in seconds, as one broker has them."""
+    client = AdminClient(admin_config(bootstrap))
+    try:
+        broker = next(iter(client.list_topics(timeout=ANSWER_SECONDS).brokers))
+        resource = ConfigResource(ResourceType.BROKER, str(broker))
+        entries = client.describe_configs([resource], request_timeout=ANSWER_SECONDS)[resource].result()
+        return int(entries[SHORTEST].value) / 1000, int(entries[LONGEST].value) / 1000
+    except (KafkaException, KeyError, StopIteration):  # away, not allowed to ask, or brokers that are not Kafka's
+        return None

@@ -1,0 +1,148 @@
+"""Where the partitions of a topic begin and end now, asked of the brokers.
+
+librdkafka's AdminClient does not get over an election by itself: it keeps the leader epochs that it once learned, and
+what it asks with them is answered FENCED_LEADER_EPOCH (after an election) or UNKNOWN_LEADER_EPOCH (the topic was made
+again) for as long as it lives (confluent-kafka 2.16.1). Asking for the topic's metadata first makes it learn them anew,
+so each question begins with that. Replacing the client would do as well, but a client that failed is kept alive by its
+exception's traceback and destroyed by whichever thread collects the garbage.
+
+Nor does it say when a broker has not answered in time: it then gives the offset -1001, which no partition has.
+"""
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, NamedTuple
+
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+
+from operations.kafka_clients import admin_config
+
+TIMEOUT_SECONDS = 2.0
+SHORTEST_SECONDS = 0.1
+Offsets = dict[int, int]
+"""By partition."""
+Partition = tuple[str, int]
+MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
+
+_FIRST = OffsetSpec.earliest(), IsolationLevel.READ_UNCOMMITTED  # type: ignore[no-untyped-call]
+_HIGH = OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED  # type: ignore[no-untyped-call]
+_STABLE = OffsetSpec.latest(), IsolationLevel.READ_COMMITTED  # type: ignore[no-untyped-call]
+
+
+class Span(NamedTuple):
+    """`first`: the oldest offset there is; `end`: the one behind the newest that is not in an open transaction."""
+
+    first: int
+    end: int
+
+
+class ReadableEnd(NamedTuple):
+    """Of a partition. `stable`: up to where it can be read, the last stable offset; `high`: where it ends. What stands
+    between waits for a transaction that is still open.
+    """
+
+    stable: int
+    high: int
+
+
+class TopicEnds:
+    """Blocking: call it in a thread. Any number of threads may."""
+
+    def __init__(self, bootstrap: str, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._admin = AdminClient(admin_config(bootstrap))
+
+    def ends(self, topic: str) -> Offsets:
+        """The end of each partition. Raises KafkaException, also where there is no such topic."""
+        (ends,) = self._asked(topic, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        return ends
+
+    def spans(self, topic: str) -> dict[int, Span]:
+        """The same with the beginnings."""
+        firsts, ends = self._asked(topic, OffsetSpec.earliest(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        return {partition: Span(first, ends[partition]) for partition, first in firsts.items()}
+
+    def readable(self, partitions: Collection[Partition]) -> dict[Partition, ReadableEnd]:
+        """Of those partitions that are there, whatever their topics. Raises KafkaException.
+
+        High first: what is appended between the two questions must not look as if it could not be read.
+        """
+        high, stable = self._of_those_there(partitions, _HIGH, _STABLE)
+        return {tp: ReadableEnd(min(stable[tp], end), end) for tp, end in high.items() if tp in stable}
+
+    def ranges(self, partitions: Collection[Partition]) -> dict[Partition, Span]:
+        """The same for what the log holds, open transactions included."""
+        firsts, ends = self._of_those_there(partitions, _FIRST, _HIGH)
+        return {tp: Span(first, ends[tp]) for tp, first in firsts.items() if tp in ends}
+
+    def _of_those_there(
+        self, partitions: Collection[Partition], *questions: tuple[OffsetSpec, IsolationLevel]
+    ) -> list[dict[Partition, int]]:
+        """They may be of a hundred topics, so metadata is asked for only where the questions fail without it."""
+        deadline = time.monotonic() + self._timeout_seconds
+        try:
+            return self._answers(partitions, questions, deadline)
+        except KafkaException:
+            if time.monotonic() > deadline - SHORTEST_SECONDS:
+                raise
+        for topic in sorted({topic for topic, _ in partitions}):
+            self._admin.list_topics(topic, timeout=_left(deadline))
+        return self._answers(partitions, questions, deadline)
+
+    def _answers(
+        self, partitions: Collection[Partition], questions: Sequence[tuple[OffsetSpec, IsolationLevel]], deadline: float
+    ) -> list[dict[Partition, int]]:
+        if not partitions:
+            return [{} for _ in questions]
+        answers = []
+        for which, isolation in questions:
+            wanted = {TopicPartition(*partition): which for partition in partitions}
+            asked = self._admin.list_offsets(wanted, isolation_level=isolation, request_timeout=_left(deadline))
+            answers.append(_offsets_there(asked))
+        return answers
+
+    def _asked(self, topic: str, *which: OffsetSpec) -> list[Offsets]:
+        """All of them at once."""
+        deadline = time.monotonic() + self._timeout_seconds
+        found = self._admin.list_topics(topic, timeout=self._timeout_seconds).topics[topic]
+        if found.error is not None:
+            raise KafkaException(found.error)
+        left_seconds = _left(deadline)
+        asked = [
+            self._admin.list_offsets(
+                {TopicPartition(topic, partition): one for partition in found.partitions},
+                isolation_level=IsolationLevel.READ_COMMITTED,
+                request_timeout=left_seconds,
+            )
+            for one in which
+        ]
+        return [_offsets(answers) for answers in asked]
+
+
+def _left(deadline: float) -> float:
+    return max(SHORTEST_SECONDS, deadline - time.monotonic())
+
+
+def _offsets(asked: Mapping[TopicPartition, "Future[Any]"]) -> Offsets:
+    return {place.partition: _offset(future) for place, future in asked.items()}
+
+
+def _offsets_there(asked: Mapping[TopicPartition, "Future[Any]"]) -> dict[Partition, int]:
+    """Without partitions that are not there."""
+    found = {}
+    for place, future in asked.items():
+        try:
+            found[place.topic, place.partition] = _offset(future)
+        except KafkaException as error:
+            if error.args[0].code() not in MISSING:
+                raise
+    return found
+
+
+def _offset(future: "Future[Any]") -> int:
+    offset: int = future.result().offset
+    if offset < 0:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "a broker did not answer in time"))
+    return offset
