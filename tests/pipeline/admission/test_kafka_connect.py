@@ -24,7 +24,7 @@ from tests.support.kafka_topics import Stored, read_all
 from tests.support.streams import LiveStream
 from tests.support.worker import Worker
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 PAGE = ROOT / "docs/kafka-connect.md"
 ROWS = 400
 Url = str

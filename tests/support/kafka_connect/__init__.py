@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 CONFIGURATIONS = ROOT / "deploy/connect"
 FETCH_SECONDS_MAX = 300
-START_SECONDS_MAX = 120
+START_SECONDS_MAX = 200
 QUICK_START = {"plugin_discovery": "service_load"}  # else all classes are walked through at each start
 MAIN = "org.apache.kafka.connect.cli.ConnectStandalone"
 
@@ -101,7 +101,7 @@ class ConnectWorker:
         self._process = spawn(
             command, log=self.log, env=self._environment, cwd=self._home, when_parent_dies=signal.SIGKILL
         )
-        if not wait_until(lambda: self._ended() or self.runs_all(), START_SECONDS_MAX, 0.2) or self._ended():
+        if not wait_until(lambda: self._ended() or self.runs_all(), START_SECONDS_MAX, 1.0) or self._ended():
             raise RuntimeError("Kafka Connect did not start:\n" + "\n".join(last_lines(self.log, 40)))
 
     def runs_all(self) -> bool:
