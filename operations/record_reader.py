@@ -57,14 +57,14 @@ class RecordReader:
         self._pool = ThreadPoolExecutor(readers, thread_name_prefix="record-reader")
         self._idle: queue.SimpleQueue[Consumer] = queue.SimpleQueue()
 
-    async def read(self, topic: str, partition: int, offset: int, timeout_seconds: float) -> bytes | None:
-        """The record's value; None where it is gone (retention, a deleted topic). Raises RecordUnreachable."""
+    async def read(self, topic: str, partition: int, offset: int, timeout_seconds: float) -> Found | None:
+        """The record; None where it is gone (retention, a deleted topic). Raises RecordUnreachable."""
         position = TopicPartition(topic, partition, offset)
         deadline = time.monotonic() + timeout_seconds
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, position, deadline)
 
     async def read_many(self, positions: Collection[Position], timeout_seconds: float) -> dict[Position, Found | None]:
-        """The same for many records with their headers, all partitions at once. Raises RecordUnreachable."""
+        """The same for many records, all partitions at once. Raises RecordUnreachable."""
         deadline = time.monotonic() + timeout_seconds
         return await asyncio.get_running_loop().run_in_executor(
             self._pool, self._with_consumer, partial(_values_at, positions=positions, deadline=deadline)
@@ -87,7 +87,7 @@ class RecordReader:
         while not self._idle.empty():
             self._idle.get().close()
 
-    def _read(self, position: TopicPartition, deadline: float) -> bytes | None:
+    def _read(self, position: TopicPartition, deadline: float) -> Found | None:
         return self._with_consumer(partial(_value_at, position=position, deadline=deadline))
 
     def _with_consumer(self, read: Callable[[Consumer, bool], Read]) -> Read:
@@ -126,7 +126,7 @@ class RecordReader:
         )
 
 
-def _value_at(consumer: Consumer, is_new: bool, position: TopicPartition, deadline: float) -> bytes | None:
+def _value_at(consumer: Consumer, is_new: bool, position: TopicPartition, deadline: float) -> Found | None:
     consumer.assign([position])
     while (left_seconds := deadline - time.monotonic()) > 0:
         message = consumer.poll(min(left_seconds, SILENCE_SECONDS))
@@ -138,7 +138,9 @@ def _value_at(consumer: Consumer, is_new: bool, position: TopicPartition, deadli
             continue
         error = message.error()
         if error is None:
-            return message.value() if message.offset() == position.offset else None
+            if message.offset() != position.offset:
+                return None
+            return Found(message.value() or b"", headers_of(message))
         if error.code() in GONE:
             return None
     raise RecordUnreachable(f"{position.topic}[{position.partition}] was not readable in time")

@@ -1,8 +1,8 @@
 """A schema registry (Confluent's REST interface), for installations that set `SCHEMA_REGISTRY_URL`.
 
 At its start a process registers the schemas of all it may write, under `<topic>-value`, and its codecs then write and
-read with the ids it was given. A direct producer's id that nobody has seen is looked up once (`SchemaIds`): it is
-accepted where the registry's schema is ours to the letter of Avro's canonical form; a schema from outside is never
+read with the ids it was given. A direct producer's id or GUID that nobody has seen is looked up once (`SchemaIds`): it
+is accepted where the registry's schema is ours to the letter of Avro's canonical form; a schema from outside is never
 used to read (RELIABILITY K4, K5). What is decided once needs the registry no more: it may be away while Atlas runs.
 """
 
@@ -15,11 +15,12 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import aiohttp
+import msgspec
 
 from operations.logs import Sparse, event
 from operations.settings import Settings
 from schemas import codec
-from schemas.codec import Codec
+from schemas.codec import Codec, SchemaRef
 from schemas.topics import Topic
 
 log = logging.getLogger(__name__)
@@ -90,13 +91,13 @@ class SchemaRegistry:
             raise RegistryRefused(f"{path}: no id in the answer")
         return schema_id
 
-    async def schema_text(self, schema_id: int) -> str | None:
-        """The text of an Avro schema without references; None for any other id. Raises as `register`."""
-        answer = await self._ask("GET", f"/schemas/ids/{schema_id}", None)
-        if answer is None or answer.get("schemaType", "AVRO") != "AVRO" or answer.get("references"):
+    async def schema(self, ref: SchemaRef) -> "ForeignSchema | None":
+        """None where the registry has no schema of that id or GUID. Raises as `register`."""
+        answer = await self._ask("GET", f"/schemas/{'ids' if isinstance(ref, int) else 'guids'}/{ref}", None)
+        if answer is None:
             return None
-        text = answer.get("schema")
-        return text if isinstance(text, str) else None
+        kind, text = answer.get("schemaType", "AVRO"), answer.get("schema")
+        return ForeignSchema(str(kind)[:32], text if isinstance(text, str) else "", bool(answer.get("references")))
 
     async def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any] | None:
         """The answer's object; None where it is 404."""
@@ -112,6 +113,14 @@ class SchemaRegistry:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise RegistryAway(f"{path}: {type(error).__name__}") from error
         return _object(content, path)
+
+
+class ForeignSchema(msgspec.Struct, frozen=True):
+    """As a registry has it. `kind`: AVRO, JSON, PROTOBUF or whatever else it says."""
+
+    kind: str
+    text: str
+    has_references: bool
 
 
 async def _content(response: aiohttp.ClientResponse) -> bytes:
@@ -166,7 +175,7 @@ async def _registered(registry: SchemaRegistry, topic: Topic, written: Codec) ->
 
 
 class SchemaIds:
-    """Ids in front of strangers' records. Each is asked for once: what the registry does not know is asked for again
+    """Ids that strangers' records name. Each is asked for once: what the registry does not know is asked for again
     after a minute, and one that does not answer is left alone for five seconds, so that no flood of ids waits for it.
     """
 
@@ -174,38 +183,72 @@ class SchemaIds:
         self._registry = registry
         self._codec = codec
         self._clock = clock
-        self._unknown_until: dict[int, float] = {}
+        self._refused: dict[SchemaRef, _RefusedSchema] = {}
         self._away_until = float("-inf")
         self._asking = asyncio.Lock()
 
-    def is_new(self, value: bytes | None) -> bool:
-        """Whether it is worth asking: the value has an id that is neither known nor known to be none of ours."""
-        schema_id = None if value is None else self._codec.unknown_id(value)
-        if schema_id is None:
+    def is_new(self, ref: SchemaRef) -> bool:
+        """Whether it is worth asking: the id is neither known nor known to be none of ours."""
+        if self._codec.knows(ref):
             return False
-        now = self._clock()
-        return now >= self._away_until and now >= self._unknown_until.get(schema_id, now)
+        now, refused = self._clock(), self._refused.get(ref)
+        return now >= self._away_until and (refused is None or now >= refused.until)
 
-    async def learn(self, value: bytes | None) -> None:
-        """Returns when the codec knows the value's id, or it is clear that it should not."""
+    async def learn(self, ref: SchemaRef) -> None:
+        """Returns when the codec knows the id, or it is clear that it should not."""
         async with self._asking:
-            if value is not None and self.is_new(value):
-                await self._ask(self._codec.unknown_id(value) or 0)
+            if self.is_new(ref):
+                await self._ask(ref)
 
-    async def _ask(self, schema_id: int) -> None:
+    def why_unknown(self, ref: SchemaRef) -> str:
+        """For the producer, after `learn`: why records with this id are not read."""
+        refused = self._refused.get(ref)
+        return f"registry schema {ref}: " + (REGISTRY_SILENT if refused is None else refused.why)
+
+    async def _ask(self, ref: SchemaRef) -> None:
         try:
-            text = await self._registry.schema_text(schema_id)
+            found = await self._registry.schema(ref)
         except RegistryAway as error:
             self._away_until = self._clock() + AWAY_SECONDS
-            sparse.event("registry.away", "lookup", schema=schema_id, why=str(error))
+            self._refused.pop(ref, None)
+            sparse.event("registry.away", "lookup", schema=str(ref), why=str(error))
             return
         except RegistryRefused as error:
-            sparse.event("registry.refused", "lookup", schema=schema_id, why=str(error))
-            text = None
-        if text is not None and self._codec.schema.is_same(text):
-            self._codec.also_read(schema_id)
-            event(log, "registry.learnt", schema=schema_id, name=self._codec.schema.name)
+            sparse.event("registry.refused", "lookup", schema=str(ref), why=str(error))
+            self._refuse(ref, "the registry refuses to show it to Atlas; its log has the registry's answer")
             return
-        if len(self._unknown_until) >= REMEMBERED_MAX:
-            self._unknown_until.clear()
-        self._unknown_until[schema_id] = self._clock() + UNKNOWN_SECONDS
+        why = why_not(found, self._codec)
+        if why is not None:
+            self._refuse(ref, why)
+            return
+        self._codec.also_read(ref)
+        event(log, "registry.learnt", schema=str(ref), name=self._codec.schema.name)
+
+    def _refuse(self, ref: SchemaRef, why: str) -> None:
+        if len(self._refused) >= REMEMBERED_MAX:
+            self._refused.clear()
+        self._refused[ref] = _RefusedSchema(self._clock() + UNKNOWN_SECONDS, why)
+
+
+class _RefusedSchema(msgspec.Struct, frozen=True):
+    until: float
+    why: str
+
+
+REGISTRY_SILENT = "the registry does not answer, so nothing says whether it is the schema Event; write the record again"
+
+
+def why_not(found: ForeignSchema | None, codec: Codec) -> str | None:
+    """Why records of this schema are not read; None where it is the codec's own."""
+    ours = codec.schema.name
+    if found is None:
+        return "the registry has no such schema"
+    if found.kind == "JSON":
+        return "it is a JSON Schema; write the JSON with nothing before it (the id in a header, or a plain serializer)"
+    if found.kind != "AVRO":
+        return f"it is of type {found.kind}; records are JSON, or Avro with the schema {ours}"
+    if found.has_references:
+        return f"it is an Avro schema with references; records are read with the schema {ours} as Atlas has it"
+    if not codec.schema.is_same(found.text):
+        return f"it is another Avro schema than {ours}; schemas/avro/{ours}.avsc is the one that is read"
+    return None

@@ -11,6 +11,7 @@ import struct
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
+from uuid import UUID
 
 import fastavro
 from fastavro.schema import fingerprint, to_parsing_canonical_form
@@ -25,8 +26,20 @@ FOREIGN_CHARACTERS_MAX = 64 * 1024
 FOREIGN_DEPTH_MAX = 32
 
 
+SchemaRef = int | UUID
+"""What a schema registry calls a schema: its id, or the GUID that it has in every registry."""
+
+
 class Undecodable(Exception):
     """The bytes are not a record of the expected schema; the message says why."""
+
+
+class UnknownSchema(Undecodable):
+    """The record names a registry's schema (`ref`) that is not known to be the expected one."""
+
+    def __init__(self, ref: SchemaRef, name: str) -> None:
+        super().__init__(f"registry schema {ref} is not a known {name}")
+        self.ref = ref
 
 
 @dataclass(frozen=True)
@@ -61,12 +74,12 @@ class AvroSchema:
 
 
 class Codec:
-    """Writes and reads one schema. `registry_ids`: ids under which a registry knows it; the first is used to write."""
+    """Writes and reads one schema. `registry_ids`: what a registry calls it; the first is used to write."""
 
     def __init__(self, name: str) -> None:
         self.schema = AvroSchema.load(name)
         self._prefix = self.schema.mark
-        self._registry_ids: set[int] = set()
+        self._registry_ids: set[SchemaRef] = set()
         self._reader: Reader | None = None
 
     @property
@@ -79,16 +92,12 @@ class Codec:
         self._prefix = _REGISTRY_HEADER.pack(0, schema_id)
         self._registry_ids |= {schema_id, *also_read}
 
-    def also_read(self, schema_id: int) -> None:
-        """An id under which a registry has this very schema as well."""
-        self._registry_ids.add(schema_id)
+    def also_read(self, ref: SchemaRef) -> None:
+        """An id or GUID under which a registry has this very schema as well."""
+        self._registry_ids.add(ref)
 
-    def unknown_id(self, value: bytes) -> int | None:
-        """The id that stands in front of a value in the registry's format, where this codec does not know it."""
-        if value[:1] != REGISTRY_MARK or len(value) < _REGISTRY_HEADER.size:
-            return None
-        schema_id: int = _REGISTRY_HEADER.unpack_from(value)[1]
-        return None if schema_id in self._registry_ids else schema_id
+    def knows(self, ref: SchemaRef) -> bool:
+        return ref in self._registry_ids
 
     def encode(self, record: dict[str, Any]) -> bytes:
         out = io.BytesIO()
@@ -146,7 +155,7 @@ class Codec:
             schema_id = _REGISTRY_HEADER.unpack_from(value)[1]
             if schema_id in self._registry_ids:
                 return _REGISTRY_HEADER.size
-            raise Undecodable(f"registry schema {schema_id} is not a known {self.schema.name}")
+            raise UnknownSchema(schema_id, self.schema.name)
         if value[:2] == SINGLE_OBJECT_MARK:
             raise Undecodable(f"the fingerprint is not that of {self.schema.name}")
         raise Undecodable("not Avro: neither single-object encoding nor the registry's format")

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from schemas.familiar_shapes import OBJECT_IN_A_STRING, holds_object
 from schemas.topics import STREAM_NAME
 
 FAULTS_MAX = 20
@@ -35,6 +36,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 REQUIRED = "The field is required and must not be null."
 UNKNOWN = "The field is not known here."
 NO_STREAM = "A stream's name has 3 to 64 characters of a-z, 0-9 and the hyphen."
+STREAM_OF_TOPIC = "An empty name: leave the field out, the topic says which stream it is."
 NO_TYPE = f"A type is in dot.case, as in order.fulfilled, and has at most {TYPE_CHARACTERS_MAX} characters."
 NO_TIME = "Expected an existing date and time with its zone as in RFC 3339, e.g. 2026-05-18T14:22:11Z."
 NO_KEY = f"An idempotency key has 1 to {KEY_CHARACTERS_MAX} visible ASCII characters."
@@ -125,14 +127,14 @@ def check_time(value: object, now_ms: int, faults: Faults) -> int:
 
 def check_data(value: object, text: bytes, faults: Faults) -> None:
     if type(value) is not dict:
-        faults.add("data", _expected("an object", value))
+        faults.add("data", no_object(value))
     elif len(text) > DATA_BYTES_MAX and (size_bytes := counted_bytes(text)) > DATA_BYTES_MAX:
         faults.add("data", f"The object has {size_bytes} bytes without white space; {DATA_BYTES_MAX} are allowed.")
 
 
 def check_actor(value: object, faults: Faults) -> None:
     if type(value) is not dict:
-        faults.add("actor", _expected("an object", value))
+        faults.add("actor", no_object(value))
         return
     for name in ACTOR_REQUIRED:
         if value.get(name) is None:
@@ -148,7 +150,7 @@ def check_actor(value: object, faults: Faults) -> None:
 
 def check_metadata(value: object, faults: Faults) -> None:
     if type(value) is not dict:
-        faults.add("metadata", _expected("an object", value))
+        faults.add("metadata", no_object(value))
         return
     if len(value) > METADATA_KEYS_MAX:
         faults.add("metadata", f"The object has {len(value)} keys; {METADATA_KEYS_MAX} are allowed.")
@@ -176,6 +178,12 @@ def check_text(field: str, value: object, fits: Any, message: str, faults: Fault
 def shown(name: str) -> str:
     """A stranger's name in a fault's path: short, and without what could break a line or a reader."""
     return name[:64].encode("unicode_escape").decode("ascii")
+
+
+def no_object(value: object) -> str:
+    """The fault of a value that should be a JSON object."""
+    told = _expected("an object", value)
+    return f"{told} {OBJECT_IN_A_STRING}" if holds_object(value) else told
 
 
 def _text_fault(value: object, characters_max: int) -> str | None:

@@ -17,6 +17,7 @@ from schemas.event_fields import (
     NO_STREAM,
     NO_TYPE,
     REQUIRED,
+    STREAM_OF_TOPIC,
     UNKNOWN,
     Faults,
     FieldFault,
@@ -30,6 +31,7 @@ from schemas.event_fields import (
     is_type,
     shown,
 )
+from schemas.familiar_shapes import of_object, of_text
 from schemas.seal import HASH_BYTES
 from schemas.strict_json import JsonFault, members, parse, parse_object
 
@@ -144,9 +146,13 @@ def _read(body: bytes, known: frozenset[str], *, now_ms: int, stream_required: b
     try:
         values, texts = parse_object(body)
     except JsonFault as fault:
-        raise EventInvalid((FieldFault(fault.path or "body", fault.message),)) from None
+        message = of_text(body) or fault.message
+        raise EventInvalid((FieldFault(fault.path or "body", message),)) from None
     faults = Faults()
     if not values.keys() <= known:
+        shape = of_object(set(values))
+        if shape is not None:
+            raise EventInvalid((FieldFault("body", shape),))
         for name in values:
             if name not in known:
                 faults.add(shown(name), UNKNOWN)
@@ -164,7 +170,9 @@ def _checked(
 ) -> EventFields:
     """The rules, field by field in the document's order."""
     stream, kind, data = values.get("stream"), values.get("type"), values.get("data")
-    if stream is not None:
+    if stream == "" and not stream_required:
+        faults.add("stream", STREAM_OF_TOPIC)
+    elif stream is not None:
         check_text("stream", stream, is_stream_name, NO_STREAM, faults)
     elif stream_required:
         faults.add("stream", REQUIRED)

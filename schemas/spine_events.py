@@ -15,8 +15,9 @@ import orjson
 from schemas import canonical_json, ids
 from schemas.canonical_json import canonical
 from schemas.event_avro import encode_event
-from schemas.event_fields import REQUIRED, UNKNOWN, Faults, shown
+from schemas.event_fields import REQUIRED, UNKNOWN, Faults, no_object, shown
 from schemas.event_rules import EventFields, EventInvalid
+from schemas.familiar_shapes import of_object, of_text
 from schemas.patterns import TYPE_SEGMENTS_MAX
 from schemas.seal import HASH_BYTES
 from schemas.strict_json import JsonFault, members, parse_object
@@ -38,7 +39,6 @@ NO_SOURCE = f"A source is a text of 1 to {SOURCE_CHARACTERS_MAX} printable chara
 NO_TAGS = f"Expected an array of at most {TAGS_MAX} strings of 1 to {TAG_CHARACTERS_MAX} printable characters."
 NO_VALUE = f"Expected a string of at most {METADATA_VALUE_CHARACTERS_MAX} characters, without U+0000."
 NO_KEY = f"A key of metadata has 1 to {METADATA_KEY_CHARACTERS_MAX} printable characters, without a dot."
-NO_OBJECT = "Expected an object."
 
 _FIELDS = frozenset({"type", "source", "data", "metadata"})
 _TYPE = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)+")
@@ -64,9 +64,13 @@ def read_spine_event(body: bytes) -> SpineEvent:
         values, texts = parse_object(body)
     except JsonFault as fault:
         faults = Faults()
-        faults.add(fault.path or "body", fault.message)
+        faults.add(fault.path or "body", of_text(body) or fault.message)
         raise EventInvalid(tuple(faults.listed)) from None
     faults = Faults()
+    shape = None if values.keys() <= _FIELDS else of_object(set(values))
+    if shape is not None:
+        faults.add("body", shape)
+        raise EventInvalid(tuple(faults.listed))
     for name in ("type", SOURCE, "data"):
         if values.get(name) is None:
             faults.add(name, REQUIRED)
@@ -75,7 +79,7 @@ def read_spine_event(body: bytes) -> SpineEvent:
     check_type(values.get("type"), faults)
     check_source(values.get(SOURCE), faults)
     if type(values.get("data")) not in (dict, type(None)):
-        faults.add("data", NO_OBJECT)
+        faults.add("data", no_object(values["data"]))
     org, metadata = _metadata(values.get("metadata"), bytes(texts.get("metadata", b"")), faults)
     if faults.listed:
         raise EventInvalid(tuple(faults.listed), faults.more)
@@ -168,7 +172,7 @@ def _metadata(value: object, text: bytes, faults: Faults) -> tuple[str | None, b
     if value is None:
         return None, None
     if type(value) is not dict:
-        faults.add("metadata", NO_OBJECT)
+        faults.add("metadata", no_object(value))
         return None, None
     try:
         members(text, "metadata")

@@ -23,6 +23,7 @@ from schemas.cloudevents import (
     read_structured,
 )
 from schemas.codec import EVENT
+from schemas.direct_records import SCHEMA_HEADER, Headers, avro_of, data_of_admitted, schema_named
 from schemas.event_fields import NO_KEY, Faults, is_key
 from schemas.event_rules import EventInvalid
 from schemas.spine_events import SpineEvent, read_spine_event, source_of
@@ -30,15 +31,14 @@ from schemas.spine_events import SpineEvent, read_spine_event, source_of
 CONTENT_TYPE, KEY = "content-type", "idempotency-key"
 VERSION = KAFKA_PREFIX + "specversion"
 NO_FORMAT = f"Of CloudEvents in one piece {STRUCTURED} is read here; with `ce_…` headers the value is the data alone."
-Headers = Sequence[tuple[str, bytes | None]]
 
 
 def carried_headers(headers: Headers) -> list[tuple[str, bytes]]:
-    """Those that say which event a record is."""
+    """Those that say which event a record is, and how it is written."""
     return [
         (name, value)
         for name, value in headers
-        if value is not None and (name.startswith(KAFKA_PREFIX) or name.lower() in (CONTENT_TYPE, KEY))
+        if value is not None and (name.startswith(KAFKA_PREFIX) or name.lower() in (CONTENT_TYPE, KEY, SCHEMA_HEADER))
     ]
 
 
@@ -62,16 +62,15 @@ def read_spine_record(value: bytes, headers: Headers) -> tuple[SpineEvent, str |
     if is_binary(carried):
         event = read_binary(attributes_of(carried, KAFKA_PREFIX), content_type, value)
         return event, key or key_of(event)
-    if EVENT.reads(value):
-        return _avro(value, key)
-    return read_spine_event(value), key
+    avro = avro_of(value, headers)
+    return (read_spine_event(value), key) if avro is None else _avro(avro, key)
 
 
 def data_of(value: bytes | None, headers: Headers) -> bytes:
     """`data` of a record that admission took, whoever wrote it."""
     value = value or b""
-    if EVENT.reads(value) and not is_binary(headers):  # a CloudEvent's data may begin like Avro
-        return bytes(EVENT.decode(value)["data"])
+    if not is_binary(headers) and (EVENT.reads(value) or schema_named(value, headers) is not None):
+        return data_of_admitted(value, headers)
     return read_spine_record(value, headers)[0].data
 
 

@@ -188,8 +188,8 @@ class EventLog:
         scope = self._newest.get(f"events.{workspace}.{environment}", {})
         return [(topic, partition, offset) for (topic, partition), offset in scope.items()]
 
-    async def read(self, position: Position, timeout_seconds: float) -> bytes | None:
-        """One record's value; None where it is gone (retention, a deleted topic). Raises LogUnavailable."""
+    async def read(self, position: Position, timeout_seconds: float) -> Found | None:
+        """One record; None where it is gone (retention, a deleted topic). Raises LogUnavailable."""
         try:
             return await self._records.read(*position, timeout_seconds)
         except RecordUnreachable as error:

@@ -15,9 +15,9 @@ import msgspec
 
 from operations.logs import Sparse, event
 from processors.admission import metrics
-from processors.admission.decide import Admitted, Seen, Source, decide
+from processors.admission.decide import Admitted, Conflicted, Seen, Source, decide
 from processors.admission.effects import Message, Place, effects_of, place_of, refusal_of
-from processors.admission.reading import ReadEvent, Unreadable, read
+from processors.admission.reading import ReadEvent, Unreadable, read, without_registry
 from processors.admission.registered import RegisteredStreams
 from processors.admission.rerouting import (
     ORIGIN_HEADER,
@@ -31,6 +31,8 @@ from processors.runtime.batches import Batch, Record
 from processors.runtime.runtime import Runtime
 from processors.runtime.table import TableView
 from processors.runtime.work import Work
+from schemas.codec import SchemaRef
+from schemas.direct_records import schema_named
 from schemas.entities import State, Stream, StreamStatus
 from schemas.seal import Sealer
 from schemas.spine_records import carried_headers
@@ -75,6 +77,7 @@ class Turn:
         self.decisions: dict[int, list[bytes]] = defaultdict(list)
         self.verdicts: dict[int, list[bytes]] = defaultdict(list)
         self.deliveries: list[Message] = []
+        self.conflicts: list[tuple[Record, str]] = []
 
     async def commit(self) -> None:
         """Entries of new keys first. Were they to leave together with what is told of them, a crash could keep the one
@@ -88,6 +91,8 @@ class Turn:
         for partition, values in self.decisions.items():
             self.work.produce_values(Topic.DECISIONS, partition, values)
         self.work.produce_many(Topic.DELIVERIES, self.deliveries)
+        for record, message in self.conflicts:
+            self.work.dead_letter(record, Conflicted.outcome, message)
         await self.work.commit()
 
 
@@ -100,6 +105,7 @@ class Admission:
         self._places: dict[tuple[str, int], Place] = {}
         self._unknown_until: dict[str, float] = {}
         self._registered = None if runtime.registry is None else RegisteredStreams(runtime.registry)
+        self._why_unknown = without_registry if self._registered is None else self._registered.ids.why_unknown
 
     def declare(self) -> None:
         self._runtime.table(TABLE, retention_seconds=KEPT_SECONDS)
@@ -133,7 +139,7 @@ class Admission:
             if record.topic == _MOVED:
                 first = self._first_written(record)
             place = self._places.get((first.topic, first.partition))
-            if place is None or (self._registered is not None and self._registered.ids.is_new(first.value)):
+            if place is None or self._unlearnt_schema(first) is not None:
                 return None
             return self._read_at(place, record, first)
         except Unreadable as error:
@@ -146,14 +152,22 @@ class Admission:
         first = record
         try:
             first = self._first_written(record) if record.topic == _MOVED else record
-            if self._registered is not None and self._registered.ids.is_new(first.value):
-                await self._registered.ids.learn(first.value)
+            unlearnt = self._unlearnt_schema(first)
+            if unlearnt is not None and self._registered is not None:
+                await self._registered.ids.learn(unlearnt)
             place = self._places.get((first.topic, first.partition)) or await self._find(first)
             return self._read_at(place, record, first)
         except Unreadable as error:
             return Unread(first, error)
         except Exception as error:
             return _poisoned(first, error)
+
+    def _unlearnt_schema(self, first: Record) -> SchemaRef | None:
+        """What a registry would have to be asked about before the record is read."""
+        if self._registered is None or first.value is None:
+            return None
+        named = schema_named(first.value, first.headers)
+        return named.ref if named is not None and self._registered.ids.is_new(named.ref) else None
 
     def _decide_or_set_aside(self, turn: Turn, record: Record, reading: Reading | Unread) -> str:
         """Returns the outcome's name."""
@@ -183,11 +197,13 @@ class Admission:
             turn.verdicts[partition].append(value)
         if effects.deliveries:
             turn.deliveries += effects.deliveries
+        if effects.conflict is not None:
+            turn.conflicts.append((first, effects.conflict))
         return decided.outcome
 
     def _read_at(self, place: Place, record: Record, first: Record) -> Reading:
         """Raises Unreadable."""
-        found = read(first, place.topic, self._sealer)
+        found = read(first, place.topic, self._sealer, self._why_unknown)
         pieces = found.pieces
         key = place.scope.table_key(pieces.idempotency_key, pieces.event_id)
         is_misplaced = found.direct and first is record and self._is_misplaced(first, found)

@@ -57,12 +57,13 @@ class Place(NamedTuple):
 
 class Effects(msgspec.Struct, frozen=True, gc=False):
     """What leaves, and the table's entry with it: all of it or, where it fails, nothing. `verdict`: the partition of
-    the gateway that waits, and the value.
+    the gateway that waits, and the value. `conflict`: what its dead letter says, where nobody waits to be told.
     """
 
     decision: bytes
     verdict: tuple[int, bytes] | None
     deliveries: list[Message]
+    conflict: str | None = None
 
 
 def place_of(topic: StreamTopic, stream: Stream, partition: int) -> Place:
@@ -101,7 +102,9 @@ def effects_of(decided: Decided, place: Place, record: Record, event: ReadEvent)
         )
         verdict = reply.partition, value
     if type(decided) is not Admitted:
-        return Effects(_decision_against(outcome, place, record, event, entry), verdict, NO_DELIVERIES)
+        against = _decision_against(outcome, place, record, event, entry)
+        told = _conflict_of(entry) if event.direct and type(decided) is Conflicted else None
+        return Effects(against, verdict, NO_DELIVERIES, told)
     pieces = event.pieces
     decision = b"".join(
         (
@@ -120,6 +123,15 @@ def effects_of(decided: Decided, place: Place, record: Record, event: ReadEvent)
 
 
 NO_DELIVERIES: list[Message] = []
+
+
+def _conflict_of(original: Seen) -> str:
+    """A gateway's caller gets the answer 409; a direct producer can only find this in a dead letter."""
+    source = original.source
+    return (
+        f"its idempotency key stands for the event {original.event_id} with other content ({source.topic}, partition "
+        f"{source.partition}, offset {source.offset}); a key holds for 24 hours in the whole workspace and environment"
+    )
 
 
 def refusal_of(record: Record, reason: str) -> bytes:

@@ -11,6 +11,7 @@ for _outcome in OUTCOMES:
     DECISIONS.labels(_outcome)  # there from the start, so that the first of its kind shows as an increase
 
 DEAD_LETTER_REASONS = (
+    "conflict",
     "empty_value",
     "invalid",
     "poisoned",

@@ -6,10 +6,13 @@ says of them is ignored (RELIABILITY K10). The topic says whose it is, never the
 as an event over HTTP, so that what is made of it (a delivery, a record written once more) fits Kafka's limits (K13).
 """
 
+from collections.abc import Callable
+
 import msgspec
 
 from processors.runtime.batches import Record
-from schemas.codec import EVENT, Undecodable
+from schemas.codec import EVENT, SchemaRef, Undecodable, UnknownSchema
+from schemas.direct_records import Headers, avro_of
 from schemas.event_avro import encode_event
 from schemas.event_layout import EventPieces, pieces_of
 from schemas.event_rules import (
@@ -45,31 +48,48 @@ class ReadEvent(msgspec.Struct, frozen=True, gc=False):
     direct: bool
 
 
-def read(record: Record, topic: StreamTopic, sealer: Sealer) -> ReadEvent:
-    """Raises Unreadable."""
+def without_registry(ref: SchemaRef) -> str:
+    """Why a record that names a registry's schema is not read where no registry is set."""
+    return (
+        f"the record names schema {ref} of a schema registry, and Atlas runs without one (SCHEMA_REGISTRY_URL); "
+        "write JSON, or Avro in single-object encoding"
+    )
+
+
+def read(
+    record: Record, topic: StreamTopic, sealer: Sealer, why_unknown: Callable[[SchemaRef], str] = without_registry
+) -> ReadEvent:
+    """`why_unknown`: the sentence about a registry's schema that is not ours. Raises Unreadable."""
     value = record.value or b""
     if not value and not (topic.stream == SPINE and is_binary(record.headers)):
         raise Unreadable("empty_value", "the record has no value")
     sealed_hash = sealer.open(record.topic, record.header(SEAL_HEADER), value)
     if sealed_hash is None:
-        if topic.stream == SPINE:
-            return _direct_of_spine(record, value, topic)
-        return _direct(value, topic, record.timestamp)
+        return _direct(record, value, topic, why_unknown)
     try:
         return ReadEvent(pieces_of(value), sealed_hash, False)
     except (Undecodable, IndexError, UnicodeDecodeError) as error:
         raise Unreadable("unreadable", str(error)) from error
 
 
-def _direct(value: bytes, topic: StreamTopic, now_ms: int) -> ReadEvent:
+def _direct(record: Record, value: bytes, topic: StreamTopic, why_unknown: Callable[[SchemaRef], str]) -> ReadEvent:
     if len(value) > DIRECT_BYTES_MAX:
         raise Unreadable("too_large", f"the value has {len(value)} bytes; {DIRECT_BYTES_MAX} are allowed")
     try:
-        fields = _fields_of_avro(value, now_ms) if EVENT.reads(value) else read_direct_event(value, now_ms=now_ms)
+        if topic.stream == SPINE:
+            return _of_spine(record, value, topic)
+        return _of_stream(value, record.headers, topic, record.timestamp)
+    except UnknownSchema as error:
+        raise Unreadable("unreadable", why_unknown(error.ref)) from error
     except Undecodable as error:
         raise Unreadable("unreadable", str(error)) from error
     except EventInvalid as error:
         raise Unreadable("invalid", str(error)) from error
+
+
+def _of_stream(value: bytes, headers: Headers, topic: StreamTopic, now_ms: int) -> ReadEvent:
+    avro = avro_of(value, headers)
+    fields = read_direct_event(value, now_ms=now_ms) if avro is None else _fields_of_avro(avro, now_ms)
     if fields.stream not in ("", topic.stream):
         raise Unreadable("wrong_stream", f"the record says stream {fields.stream}, the topic says {topic.stream}")
     fields = msgspec.structs.replace(fields, stream=topic.stream)
@@ -78,16 +98,9 @@ def _direct(value: bytes, topic: StreamTopic, now_ms: int) -> ReadEvent:
     return ReadEvent(pieces_of(encode_event(fields, identifier)), digest, True)
 
 
-def _direct_of_spine(record: Record, value: bytes, topic: StreamTopic) -> ReadEvent:
+def _of_spine(record: Record, value: bytes, topic: StreamTopic) -> ReadEvent:
     """Without a key the record is an event of its own, named by where it stands."""
-    if len(value) > DIRECT_BYTES_MAX:
-        raise Unreadable("too_large", f"the value has {len(value)} bytes; {DIRECT_BYTES_MAX} are allowed")
-    try:
-        event, key = read_spine_record(value, record.headers)
-    except Undecodable as error:
-        raise Unreadable("unreadable", str(error)) from error
-    except EventInvalid as error:
-        raise Unreadable("invalid", str(error)) from error
+    event, key = read_spine_record(value, record.headers)
     if event.org is not None and not is_own_org(event.org, topic.workspace):
         raise Unreadable("invalid", "the event names another organization")
     digest = digest_of(event)

@@ -14,14 +14,16 @@ import time
 from faust.types import TP
 
 from operations.logs import event
-from operations.record_reader import RecordReader, RecordUnreachable
+from operations.record_reader import Found, RecordReader, RecordUnreachable
 from processors.admission.reading import Unreadable, read
 from processors.lifecycle import metrics
 from processors.lifecycle.replaying import Replayable, replay_deliveries
 from processors.lifecycle.selection import PAGE_EVENTS, Selection, SelectionUnavailable
 from processors.runtime.batches import Record
 from processors.runtime.runtime import Runtime
+from schemas.codec import EVENT
 from schemas.commands import ReplayMoved, command_key, new_command
+from schemas.direct_records import schema_named
 from schemas.entities import Replay, ReplayStatus, State
 from schemas.partitioner import partition_for
 from schemas.seal import Sealer
@@ -146,17 +148,8 @@ class ReplayWorker:
         await asyncio.sleep(self._free_at - self._pause_seconds - now)
 
     async def _body(self, found: Replayable) -> bytes | None:
-        """The event's Avro as admission handed it on; None where the log has its record no longer."""
-        topic = parse_stream_topic(found.topic)
-        value = await self._records.read(found.topic, found.partition, found.offset, READ_SECONDS)
-        if value is None or topic is None:
-            return None
-        record = Record(found.topic, found.partition, found.offset, found.received_ms, None, value, ())
-        try:
-            pieces = read(record, topic, self._sealer).pieces
-        except Unreadable:
-            return None
-        return pieces.body if pieces.event_id == found.event_id else None
+        stored = await self._records.read(found.topic, found.partition, found.offset, READ_SECONDS)
+        return None if stored is None else admitted_body(found, stored, self._sealer)
 
     async def _tell(self, replay: Replay, step: Step, *, ended: bool) -> None:
         payload = ReplayMoved(
@@ -177,3 +170,19 @@ class ReplayWorker:
         out = self._runtime.outbox.batch()
         out.produce(Topic.COMMANDS, command.encode(), key=command_key(command))
         await out.confirmed()
+
+
+def admitted_body(found: Replayable, stored: Found, sealer: Sealer) -> bytes | None:
+    """The event's Avro as admission handed it on; None where the log's record is not the one that it was."""
+    topic = parse_stream_topic(found.topic)
+    if topic is None:
+        return None
+    named = schema_named(stored.value, stored.headers)
+    if named is not None:
+        EVENT.also_read(named.ref)  # admission took the record, so the schema that it names is ours
+    record = Record(found.topic, found.partition, found.offset, found.received_ms, None, stored.value, stored.headers)
+    try:
+        pieces = read(record, topic, sealer).pieces
+    except Unreadable:
+        return None
+    return pieces.body if pieces.event_id == found.event_id else None

@@ -18,9 +18,14 @@ import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from operations.kafka_clients import reader_config
-from schemas.codec import DECISION, EVENT, Undecodable
+from operations.message_headers import headers_of
+from schemas.codec import DECISION, Undecodable
+from schemas.direct_records import data_of_admitted
+from schemas.event_rules import EventInvalid
 from schemas.records import Decision
-from schemas.strict_json import JsonFault, members
+from schemas.spine_events import STREAM as SPINE
+from schemas.spine_records import data_of
+from schemas.strict_json import JsonFault
 from schemas.times import rfc3339
 from schemas.topics import StreamTopic, Topic
 
@@ -43,7 +48,7 @@ def admitted_events(bootstrap: str, topic: StreamTopic) -> Iterator[Event]:
         for message in _records(bootstrap, topic.name):
             found = admitted.take(message.partition() or 0, message.offset() or 0)
             if found is not None:
-                yield _event(found, topic.stream, _payload(message.value() or b""))
+                yield _event(found, topic.stream, _payload(message, topic))
 
 
 class _Admitted:
@@ -147,12 +152,12 @@ def _event(decision: Decision, stream: str, data: str) -> Event:
     }
 
 
-def _payload(value: bytes) -> str:
+def _payload(message: Message, topic: StreamTopic) -> str:
+    read = data_of if topic.stream == SPINE else data_of_admitted
     try:
-        data = EVENT.decode(value)["data"] if EVENT.reads(value) else members(value)["data"]
-    except (Undecodable, JsonFault, KeyError, msgspec.MsgspecError) as error:
+        return read(message.value() or b"", headers_of(message)).decode()
+    except (Undecodable, EventInvalid, JsonFault, KeyError, msgspec.MsgspecError) as error:
         raise ExportFailed(f"an admitted record can't be read: {error}") from error
-    return bytes(data).decode()
 
 
 def _records(bootstrap: str, topic: str) -> Iterator[Message]:

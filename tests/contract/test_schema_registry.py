@@ -1,9 +1,12 @@
 """Schemas in a registry: registered at the start; strangers' ids are looked up once, and their schemas never used."""
 
+import asyncio
 import json
 import struct
 import threading
-from collections.abc import Iterator
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -20,9 +23,9 @@ from operations.schema_registry import (
 )
 from operations.settings import Settings
 from schemas import codec
-from schemas.codec import CODECS, EVENT, Undecodable
+from schemas.codec import CODECS, EVENT
+from schemas.direct_records import avro_of, schema_named
 from schemas.topics import Topic
-from tests.support.events import an_event
 from tests.support.ports import free_port
 from tests.support.schema_registry import Registry
 
@@ -149,62 +152,78 @@ class Clock:
         return self.now
 
 
-def in_registry_format(schema_id: int) -> bytes:
-    body = EVENT.body_of(EVENT.encode(EVENT_RECORD))
-    return struct.pack(">BI", 0, schema_id) + body
+@pytest.fixture
+async def client(registry: Registry) -> AsyncIterator[SchemaRegistry]:
+    async with SchemaRegistry(registry.url) as client:
+        yield client
 
 
 @pytest.mark.requirement("K2")
-async def test_an_id_of_our_schema_is_learnt_with_one_question(registry: Registry) -> None:
+@pytest.mark.parametrize("form", ["id", "guid"])
+async def test_an_id_or_guid_of_our_schema_is_learnt_with_one_question(
+    registry: Registry, client: SchemaRegistry, form: str
+) -> None:
     schema_id = registry.add(json.dumps(json.loads(EVENT.schema.text)))
-    value = in_registry_format(schema_id)
-    async with SchemaRegistry(registry.url) as client:
-        ids = SchemaIds(client, EVENT)
-        with pytest.raises(Undecodable, match="is not a known Event"):
-            EVENT.decode(value)
-        assert ids.is_new(value)
-        await ids.learn(value)
-        assert not ids.is_new(value)
-        await ids.learn(value)
-    assert EVENT.decode(value)["type"] == an_event()["type"]
-    assert registry.requests == [("GET", f"/schemas/ids/{schema_id}")]
+    ref = schema_id if form == "id" else registry.guid_of(schema_id)
+    ids = SchemaIds(client, EVENT)
+    assert not EVENT.knows(ref) and ids.is_new(ref)
+    await ids.learn(ref)
+    assert EVENT.knows(ref) and not ids.is_new(ref)
+    await ids.learn(ref)
+    assert registry.requests == [("GET", f"/schemas/{form}s/{ref}")]
+
+
+OTHERS: dict[str, tuple[dict[str, Any], str]] = {
+    "JSON Schema": ({"schema": "{}", "schemaType": "JSON"}, "JSON Schema"),
+    "Protobuf": ({"schema": "syntax", "schemaType": "PROTOBUF"}, "PROTOBUF"),
+    "Avro with references": ({"references": [{"name": "x", "subject": "x", "version": 1}]}, "references"),
+    "another Avro schema": ({"name": "Other"}, "another Avro schema than Event"),
+}
 
 
 @pytest.mark.requirement("K2", "K4")
-async def test_an_id_that_is_none_of_ours_is_asked_for_once_a_minute(registry: Registry) -> None:
-    others = [
-        registry.add(changed(name="Other")),
-        registry.add(EVENT.schema.text, schemaType="JSON"),
-        registry.add(EVENT.schema.text, references=[{"name": "x", "subject": "x", "version": 1}]),
-        5,
-    ]
+@pytest.mark.parametrize("form", ["id", "guid"])
+@pytest.mark.parametrize("what", OTHERS)
+async def test_one_that_is_none_of_ours_is_asked_for_once_a_minute_and_its_producer_learns_why(
+    registry: Registry, client: SchemaRegistry, what: str, form: str
+) -> None:
+    more, why = OTHERS[what]
+    text = changed(name=more["name"]) if "name" in more else more.get("schema", EVENT.schema.text)
+    schema_id = registry.add(text, **{key: value for key, value in more.items() if key not in ("name", "schema")})
+    ref = schema_id if form == "id" else registry.guid_of(schema_id)
     clock = Clock()
-    async with SchemaRegistry(registry.url) as client:
-        ids = SchemaIds(client, EVENT, clock)
-        for _ in range(3):
-            for schema_id in others:
-                await ids.learn(in_registry_format(schema_id))
-                assert not ids.is_new(in_registry_format(schema_id))
-        assert len(registry.requests) == len(others)
-        clock.now += UNKNOWN_SECONDS
-        await ids.learn(in_registry_format(5))
-        assert len(registry.requests) == len(others) + 1
+    ids = SchemaIds(client, EVENT, clock)
+    for _ in range(3):
+        await ids.learn(ref)
+        assert not ids.is_new(ref)
+    assert len(registry.requests) == 1
+    assert why in ids.why_unknown(ref) and str(ref) in ids.why_unknown(ref)
+    clock.now += UNKNOWN_SECONDS
+    await ids.learn(ref)
+    assert len(registry.requests) == 2
+
+
+async def test_an_id_that_nobody_registered_is_said_to_be_one(client: SchemaRegistry) -> None:
+    ids = SchemaIds(client, EVENT)
+    for ref in (5, uuid.uuid4()):
+        await ids.learn(ref)
+        assert ids.why_unknown(ref) == f"registry schema {ref}: the registry has no such schema"
 
 
 @pytest.mark.requirement("K2")
-async def test_a_registry_that_fails_is_left_alone_for_a_while(registry: Registry) -> None:
+async def test_a_registry_that_fails_is_left_alone_for_a_while(registry: Registry, client: SchemaRegistry) -> None:
     schema_id = registry.add(EVENT.schema.text)
     registry.answers = lambda method, path: web.Response(status=503)
     clock = Clock()
-    async with SchemaRegistry(registry.url) as client:
-        ids = SchemaIds(client, EVENT, clock)
-        for other in range(50):
-            await ids.learn(in_registry_format(schema_id + other))
-        assert len(registry.requests) == 1
-        registry.answers = lambda method, path: None
-        clock.now += AWAY_SECONDS
-        await ids.learn(in_registry_format(schema_id))
-    assert EVENT.decode(in_registry_format(schema_id))
+    ids = SchemaIds(client, EVENT, clock)
+    for other in range(50):
+        await ids.learn(schema_id + other)
+    assert len(registry.requests) == 1
+    assert "does not answer" in ids.why_unknown(schema_id)
+    registry.answers = lambda method, path: None
+    clock.now += AWAY_SECONDS
+    await ids.learn(schema_id)
+    assert EVENT.knows(schema_id)
 
 
 @pytest.mark.parametrize(
@@ -218,19 +237,12 @@ async def test_a_registry_that_fails_is_left_alone_for_a_while(registry: Registr
         lambda: web.Response(body=bytes(2_000_000)),
     ],
 )
-async def test_an_odd_answer_is_no_schema(registry: Registry, answer: object) -> None:
+async def test_an_odd_answer_is_no_schema(registry: Registry, client: SchemaRegistry, answer: object) -> None:
     assert callable(answer)
     registry.answers = lambda method, path: answer()
-    async with SchemaRegistry(registry.url) as client:
-        ids = SchemaIds(client, EVENT)
-        await ids.learn(in_registry_format(7))
-        assert not ids.is_new(in_registry_format(7))
-
-
-def test_only_the_registrys_format_has_an_id() -> None:
-    for value in (b"", b"\x00", b"\x00\x00\x00\x00", b"{}", EVENT.encode(EVENT_RECORD)):
-        assert EVENT.unknown_id(value) is None
-    assert EVENT.unknown_id(in_registry_format(7)) == 7
+    ids = SchemaIds(client, EVENT)
+    await ids.learn(7)
+    assert not EVENT.knows(7) and not ids.is_new(7)
 
 
 @pytest.mark.requirement("K4")
@@ -259,3 +271,26 @@ def names_within_themselves(node: object, around: tuple[str, ...]) -> Iterator[s
         for part in ("items", "values", "type"):
             if part in node and node["type"] != "record":
                 yield from names_within_themselves(node[part], around)
+
+
+@pytest.mark.parametrize("form", ["header", "prefix"])
+async def test_what_confluents_own_serializer_writes_is_read(registry: Registry, form: str) -> None:
+    """It asks for packages that Atlas does not have: `pip install 'confluent-kafka[avro,schemaregistry]'`."""
+    pytest.importorskip("authlib", reason="the extra schemaregistry of confluent-kafka is not installed")
+    import confluent_kafka.schema_registry as confluent
+    from confluent_kafka.schema_registry.avro import AvroSerializer
+    from confluent_kafka.serialization import MessageField, SerializationContext
+
+    registry.add(json.dumps(json.loads(EVENT.schema.text)))  # whose id is not the one that is asked for below
+    client = confluent.SchemaRegistryClient({"url": registry.url})
+    placed = getattr(confluent, f"{form}_schema_id_serializer")
+    serializer: Any = AvroSerializer(client, EVENT.schema.text, conf={"schema.id.serializer": placed})
+    headers: list[tuple[str, bytes]] = []
+    fields = EVENT_RECORD | {"id": "", "stream": ""}
+    value = await asyncio.to_thread(serializer, fields, SerializationContext("t", MessageField.VALUE, headers))
+    named = schema_named(value, headers)
+    assert named is not None and bool(headers) == (form == "header")
+    async with SchemaRegistry(registry.url) as ours:
+        await SchemaIds(ours, EVENT).learn(named.ref)
+    avro = avro_of(value, headers)
+    assert avro is not None and EVENT.decode(avro)["data"] == b"{}"

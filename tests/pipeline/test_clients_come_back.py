@@ -14,7 +14,7 @@ from deploy.local.broker import Broker
 from ingest_gateway.log.ends import EndsUnknown, LogEnds
 from operations.control_reader import ControlReader
 from operations.kafka_clients import admin_config
-from operations.record_reader import RecordReader
+from operations.record_reader import Found, RecordReader
 from operations.topic_ends import Span, TopicEnds
 from schemas.control_view import ControlView
 from schemas.topics import Topic
@@ -51,17 +51,17 @@ async def test_who_knew_a_topic_knows_it_after_an_election_and_when_it_was_made_
     try:
         assert ends.spans(TOPIC) == {0: Span(0, 1), 1: Span(0, 0)}
         assert await of_the_log.newest(TOPIC) == [(TOPIC, 0, 0)]
-        assert await records.read(TOPIC, 0, 0, READ_SECONDS) == b"first"
+        assert await records.read(TOPIC, 0, 0, READ_SECONDS) == Found(b"first")
 
         elect(own_broker)
         assert ends.ends(TOPIC) == {0: 1, 1: 0}, "the first time that they are asked"
         assert await of_the_log.newest(TOPIC) == [(TOPIC, 0, 0)]
-        assert await records.read(TOPIC, 0, 0, READ_SECONDS) == b"first"
+        assert await records.read(TOPIC, 0, 0, READ_SECONDS) == Found(b"first")
 
         make_topic(own_broker, b"another", b"more")
         assert ends.ends(TOPIC) == {0: 2, 1: 0}
         assert await of_the_log.newest(TOPIC) == [(TOPIC, 0, 1)]
-        assert await records.read(TOPIC, 0, 0, READ_SECONDS) == b"another"
+        assert await records.read(TOPIC, 0, 0, READ_SECONDS) == Found(b"another")
         found = await records.read_many([(TOPIC, 0, 0), (TOPIC, 0, 1)], READ_SECONDS)
         assert [one and one.value for one in found.values()] == [b"another", b"more"]
     finally:

@@ -13,6 +13,7 @@ from confluent_kafka import KafkaError
 from deploy.local.broker import Broker
 from ingest_gateway import metrics
 from ingest_gateway.log.event_log import EventLog, LogBusy, LogUnavailable
+from operations.record_reader import Found
 from schemas.partitioner import partition_for
 from tests.support.kafka_topics import a_stream_topic, read_all
 from tests.support.until import GIVE_UP_SECONDS, until
@@ -137,7 +138,7 @@ async def test_a_record_is_read_back_by_its_position(kafka: str) -> None:
         stored = await asyncio.gather(*(log.append(topic, b"k", str(n).encode() * 100_000, []) for n in range(5)))
         for number, appended in enumerate(stored):
             position = appended.topic, appended.partition, appended.offset
-            assert await log.read(position, 10) == str(number).encode() * 100_000
+            assert await log.read(position, 10) == Found(str(number).encode() * 100_000)
         last = stored[-1]
         assert await log.read((topic, last.partition, last.offset + 1), 10) is None
         assert await log.read((topic + "-gone", 0, 0), 10) is None

@@ -6,7 +6,9 @@ something else (`answers`), ask for a password (`credentials`), and see what was
 
 import asyncio
 import base64
+import json
 import threading
+import uuid
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -51,6 +53,10 @@ class Registry:
             self._schemas.append(wanted)
         return self._first_id + self._schemas.index(wanted)
 
+    def guid_of(self, schema_id: int) -> uuid.UUID:
+        """As in the original, made of the schema itself: it is the same in every registry."""
+        return uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(self._schemas[schema_id - self._first_id], sort_keys=True))
+
     def _run(self) -> None:
         self._loop.run_until_complete(self._serve())
         self._loop.close()
@@ -62,6 +68,7 @@ class Registry:
                 web.post("/subjects/{subject}/versions", self._register),
                 web.get("/subjects/{subject}/versions/latest", self._latest),
                 web.get("/schemas/ids/{id}", self._schema),
+                web.get("/schemas/guids/{guid}", self._schema_by_guid),
             ]
         )
         runner = web.AppRunner(app, access_log=None)
@@ -87,7 +94,7 @@ class Registry:
         versions = self.subjects.setdefault(request.match_info["subject"], [])
         if schema_id not in versions:
             versions.append(schema_id)
-        return web.json_response({"id": schema_id})
+        return web.json_response({"id": schema_id, "guid": str(self.guid_of(schema_id))})
 
     async def _latest(self, request: web.Request) -> web.Response:
         subject = request.match_info["subject"]
@@ -102,6 +109,12 @@ class Registry:
         if not 0 <= index < len(self._schemas):
             return _fault(404, 40403, "Schema not found")
         return web.json_response(self._schemas[index])
+
+    async def _schema_by_guid(self, request: web.Request) -> web.Response:
+        for index, schema in enumerate(self._schemas):
+            if str(self.guid_of(self._first_id + index)) == request.match_info["guid"]:
+                return web.json_response(schema)
+        return _fault(404, 40403, "Schema not found")
 
 
 def _fault(status: int, code: int, message: str) -> web.Response:

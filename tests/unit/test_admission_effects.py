@@ -126,6 +126,9 @@ def test_everything_is_what_the_codec_would_write(
         assert effects.verdict == (9, verdict.encode())
     expected = [expected_delivery(route, entry, event).encode() for route in routes] if outcome == "admitted" else []
     assert [delivery["value"] for delivery in effects.deliveries] == expected
+    assert (effects.conflict is not None) == (direct and outcome == "conflict"), "a gateway's caller is answered 409"
+    if effects.conflict is not None:
+        assert f"{ORIGINAL_ID} with other content ({TOPIC.name}, " in effects.conflict
 
 
 def expected_decision(

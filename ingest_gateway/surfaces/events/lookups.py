@@ -17,12 +17,11 @@ from ingest_gateway.surfaces.event_reads import look_until_sure, wait_for_named
 from ingest_gateway.surfaces.events.faults import DUPLICATE_EVENT, EVENT_NOT_FOUND
 from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
 from ingest_gateway.surfaces.requests import caller
-from schemas.codec import EVENT
+from schemas.direct_records import data_of_admitted
 from schemas.entities import Stream
 from schemas.ids import EVENT as EVENT_PREFIX
 from schemas.ids import is_id
 from schemas.principals import EVENTS_READ, Principal
-from schemas.strict_json import members
 from schemas.topics import SYSTEM_STREAMS
 
 EXPANSIONS = ("attempts", "data")
@@ -96,17 +95,10 @@ async def _payload(services: Services, stored: StoredEvent) -> bytes:
     row = stored.event
     position = row.source_topic, row.source_partition, row.source_offset
     try:
-        value = await services.events.read(position, services.settings.read_timeout_seconds)
+        found = await services.events.read(position, services.settings.read_timeout_seconds)
     except LogUnavailable:
         raise READ_MODEL_BEHIND.refused("The payload can't be read now. Please ask again.") from None
-    return b"null" if value is None else payload_of(value)
-
-
-def payload_of(value: bytes) -> bytes:
-    """`data` in a record that admission took: Avro, or the JSON of a direct producer."""
-    if EVENT.reads(value):
-        return bytes(EVENT.decode(value)["data"])
-    return bytes(members(value)["data"])
+    return b"null" if found is None else data_of_admitted(found.value, found.headers)
 
 
 def _expansions(request: web.Request) -> frozenset[str]:

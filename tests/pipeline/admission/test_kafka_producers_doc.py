@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from processors.admission import agent, reading
+from processors.admission import agent, metrics, reading
 from tests.pipeline.admission.conftest import MakeStream, Written
 from tests.support.worker import Worker
 
@@ -103,7 +103,7 @@ def run(language: str, code: str, directory: Path, variables: dict[str, str]) ->
 def test_the_page_tells_every_reason_there_is() -> None:
     text = PAGE.read_text(encoding="utf-8")
     sources = Path(agent.__file__).read_text() + Path(reading.__file__).read_text()
-    reasons = set(re.findall(r'Unreadable\(\s*"([a-z_]+)"', sources))
+    reasons = set(re.findall(r'Unreadable\(\s*"([a-z_]+)"', sources)) | {"conflict"}
     assert reasons >= {
         "empty_value",
         "unreadable",
@@ -113,6 +113,7 @@ def test_the_page_tells_every_reason_there_is() -> None:
         "too_large",
         "poisoned",
     }
+    assert reasons == set(metrics.DEAD_LETTER_REASONS)
     assert set(re.findall(r"^\| `([a-z_]+)` \| ", text.split("## What happens to bad records")[1], re.M)) == reasons
 
 

@@ -4,6 +4,7 @@ import json
 import secrets
 import struct
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ import pytest
 
 from deploy.local.spawn import wait_until
 from schemas.codec import CODECS, EVENT
+from schemas.direct_records import SCHEMA_HEADER
 from schemas.topics import Topic
 from tests.pipeline.admission.conftest import MakeStream, Written
-from tests.support.kafka_topics import read_all
+from tests.support.kafka_topics import PARTITIONS, read_all
 from tests.support.ports import free_port
 from tests.support.schema_registry import Registry
 from tests.support.streams import LiveStream
@@ -95,6 +97,42 @@ def test_a_direct_producers_id_is_taken_where_the_schema_is_ours_and_set_aside_w
     assert {struct.unpack_from(">BI", letter.value or b"")[1] for letter in letters} == {foreign, unknown}
     questions = [path for method, path in registry.requests[asked_before:] if method == "GET"]
     assert sorted(questions) == sorted(f"/schemas/ids/{schema_id}" for schema_id in (rephrased, foreign, unknown))
+
+
+@pytest.mark.requirement("K2")
+def test_a_schema_named_in_a_header_is_taken_where_it_is_ours_and_else_refused_with_the_true_reason(
+    registered: Worker, registry: Registry, a_stream: MakeStream, written: Written
+) -> None:
+    """Confluent's serializers with their header form: nothing stands before the value. Right and wrong partitions."""
+    stream = a_stream()
+    writer = stream.writer()
+    schema = json.loads(EVENT.schema.text)
+    ours = registry.guid_of(registry.add(json.dumps(schema | {"doc": secrets.token_hex(8)})))
+    json_schema = registry.guid_of(registry.add('{"type": "object"}', schemaType="JSON"))
+    protobuf = registry.guid_of(registry.add('syntax = "proto3";', schemaType="PROTOBUF"))
+    nobodys = uuid.uuid4()
+    for number in range(PARTITIONS):
+        for guid in (ours, nobodys):
+            value = EVENT.body_of(stream.avro(data={"n": number}))
+            assert value[:1] == b"\x00", "what a reader of the older form takes for its mark"
+            writer.send(value, headers=named(guid), partition=number)
+    writer.send(stream.json(data={"n": "JSON Schema"}), headers=named(json_schema))
+    writer.send(framed(registry.add('{"type": "object"}', schemaType="JSON"), stream))
+    writer.send(b"\x0a\x02ab", headers=[(SCHEMA_HEADER, b"\x01" + protobuf.bytes + b"\x00")])
+    writer.flush()
+
+    decisions = written.decisions(stream, 2 * PARTITIONS + 3)
+    assert sum(decision.outcome == "admitted" for decision in decisions) == PARTITIONS + 1
+    told = [letter.message for letter in written.dead_letters(stream, PARTITIONS + 2)]
+    assert (
+        sum(message == f"registry schema {nobodys}: the registry has no such schema" for message in told) == PARTITIONS
+    )
+    assert sum("is a JSON Schema" in message for message in told) == 1
+    assert sum(f"{protobuf}: it is of type PROTOBUF" in message for message in told) == 1
+
+
+def named(guid: uuid.UUID) -> list[tuple[str, bytes]]:
+    return [(SCHEMA_HEADER, b"\x01" + guid.bytes)]
 
 
 def test_every_followed_stream_gets_its_subject(

@@ -263,6 +263,35 @@ def test_one_key_on_every_partition_is_admitted_once(admission: Worker, a_stream
     assert len(written.deliveries(stream, keys)) == keys
 
 
+@pytest.mark.requirement("A-030")
+def test_a_known_key_with_other_content_leaves_a_dead_letter_that_names_the_original(
+    admission: Worker, a_stream: MakeStream, written: Written
+) -> None:
+    """As an outbox does whose key is the aggregate's id: on the key's own partition, on another, and in Avro."""
+    stream = a_stream(routes=["wf_one"])
+    right = partition_for(b"ord_1", PARTITIONS)
+    writer = stream.writer()
+    values = [stream.json(data={"n": number}, idempotency_key="ord_1") for number in range(3)]
+    values.append(stream.avro(data={"n": 3}, idempotency_key="ord_1"))
+    writer.send(values[0], partition=right)
+    writer.flush()
+    written.decisions(stream, 1)
+    for value, partition in zip(values[1:], (right, right + 1, right), strict=True):
+        writer.send(value, partition=partition % PARTITIONS)
+    writer.flush()
+
+    decisions = written.decisions(stream, 4)
+    assert [decision.outcome for decision in decisions] == ["admitted", "conflict", "conflict", "conflict"]
+    original = decisions[0]
+    letters = {(letter.partition, letter.offset): letter for letter in written.dead_letters(stream, 3)}
+    assert sorted(letter.value or b"" for letter in letters.values()) == sorted(values[1:])
+    for decision in decisions[1:]:
+        letter = letters[decision.partition, decision.offset]
+        assert letter.reason == "conflict" and decision.original_id == original.event_id
+        assert original.event_id in letter.message and f"{stream.name}, partition {right}, " in letter.message
+    assert len(written.deliveries(stream, 1)) == 1
+
+
 @pytest.mark.requirement("K11")
 def test_a_moved_record_keeps_its_bytes_and_its_place(
     admission: Worker, a_stream: MakeStream, written: Written
