@@ -8,8 +8,8 @@ import asyncio
 import concurrent.futures
 import logging
 import time
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
@@ -32,7 +32,9 @@ ADMIN_TIMEOUT_SECONDS = 30.0
 VISIBLE_TIMEOUT_SECONDS = 30.0
 UNKNOWN_SECONDS = 1.0
 AGAIN_SECONDS = 0.05
+ONCE_ANSWERED_SECONDS = 1.0
 BROKER_DEFAULT_REPLICATION = -1
+Answer = TypeVar("Answer")
 NEVER = frozenset(
     {
         KafkaError.TOPIC_EXCEPTION,
@@ -74,6 +76,20 @@ def ensure_topics(bootstrap: str, specs: Sequence[TopicSpec], timeout_seconds: f
     correct_configuration(client, [spec for spec in specs if spec.name in present])
     _create(client, [spec for spec in specs if spec.name not in present], timeout_seconds)
     _wait_visible(client, {spec.name for spec in specs}, timeout_seconds)
+
+
+async def once_answered(ask: Callable[..., Answer], *arguments: Any) -> Answer:
+    """What a blocking question to the brokers returns, asked again for as long as they do not answer it: at a start
+    there is nothing to do but to wait. Raises KafkaException when they never will.
+    """
+    while True:
+        try:
+            return await asyncio.to_thread(ask, *arguments)
+        except KafkaException as error:
+            if error.args[0].code() in NEVER:
+                raise
+            event(log, "topics.unreachable", logging.WARNING, error=error.args[0].str())
+            await asyncio.sleep(ONCE_ANSWERED_SECONDS)
 
 
 def _partition_counts(client: AdminClient, timeout_seconds: float) -> dict[str, int]:
