@@ -10,7 +10,7 @@ Nor does it say when a broker has not answered in time: it then gives the offset
 """
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ SHORTEST_SECONDS = 0.1
 Offsets = dict[int, int]
 """By partition."""
 Partition = tuple[str, int]
+Question = tuple[OffsetSpec, IsolationLevel]
 MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
 
 
@@ -40,6 +41,13 @@ class ReadableEnd(NamedTuple):
     """
 
     stable: int
+    high: int
+
+
+class Extent(NamedTuple):
+    """Of a partition: the oldest offset there is, and where it ends, whatever can be read of it."""
+
+    first: int
     high: int
 
 
@@ -63,27 +71,50 @@ class TopicEnds:
     def readable(self, partitions: Collection[Partition]) -> dict[Partition, ReadableEnd]:
         """Of those partitions that are there, whatever their topics. Raises KafkaException.
 
-        They may be of a hundred topics, so metadata is asked for only where the question fails without it.
+        High first: what is appended between the two questions must not look as if it could not be read.
         """
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        high, stable = self._of_many(
+            partitions, (latest, IsolationLevel.READ_UNCOMMITTED), (latest, IsolationLevel.READ_COMMITTED)
+        )
+        return {tp: ReadableEnd(min(stable[tp], end), end) for tp, end in high.items() if tp in stable}
+
+    def extents(self, partitions: Collection[Partition]) -> dict[Partition, Extent]:
+        """The same of where they begin and end."""
+        firsts, highs = self._of_many(
+            partitions,
+            (OffsetSpec.earliest(), IsolationLevel.READ_UNCOMMITTED),  # type: ignore[no-untyped-call]
+            (OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED),  # type: ignore[no-untyped-call]
+        )
+        return {tp: Extent(first, highs[tp]) for tp, first in firsts.items() if tp in highs}
+
+    def _of_many(self, partitions: Collection[Partition], *which: Question) -> list[dict[Partition, int]]:
+        """They may be of a hundred topics, so metadata is asked for only where the question fails without it."""
+        if not partitions:
+            return [{} for _ in which]
         deadline = time.monotonic() + self._timeout_seconds
         try:
-            return self._readable(partitions, deadline)
+            return self._offsets_of_many(partitions, which, deadline)
         except KafkaException:
             if time.monotonic() > deadline - SHORTEST_SECONDS:
                 raise
         for topic in sorted({topic for topic, _ in partitions}):
             self._admin.list_topics(topic, timeout=_left(deadline))
-        return self._readable(partitions, deadline)
+        return self._offsets_of_many(partitions, which, deadline)
 
-    def _readable(self, partitions: Collection[Partition], deadline: float) -> dict[Partition, ReadableEnd]:
-        """High first: what is appended between the two questions must not look as if it could not be read."""
-        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        wanted = {TopicPartition(*partition): latest for partition in partitions}
-        high, stable = (
-            _offsets_there(self._admin.list_offsets(wanted, isolation_level=level, request_timeout=_left(deadline)))
-            for level in (IsolationLevel.READ_UNCOMMITTED, IsolationLevel.READ_COMMITTED)
-        )
-        return {tp: ReadableEnd(min(stable[tp], end), end) for tp, end in high.items() if tp in stable}
+    def _offsets_of_many(
+        self, partitions: Collection[Partition], which: Sequence[Question], deadline: float
+    ) -> list[dict[Partition, int]]:
+        """One question after the other."""
+        tps = [TopicPartition(*partition) for partition in partitions]
+        return [
+            _offsets_there(
+                self._admin.list_offsets(
+                    dict.fromkeys(tps, spec), isolation_level=level, request_timeout=_left(deadline)
+                )
+            )
+            for spec, level in which
+        ]
 
     def _asked(self, topic: str, *which: OffsetSpec) -> list[Offsets]:
         """All of them at once."""

@@ -20,11 +20,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient
 from faust.types import TP
 
 from operations.kafka_clients import admin_config, reader_config
 from operations.logs import event
+from operations.topic_ends import TopicEnds
 from processors.runtime import metrics
 from processors.runtime.lease import Abandoned
 from processors.runtime.outbox import Outbox, OutboxFailed
@@ -40,7 +41,6 @@ ANSWER_SECONDS = 10.0
 ASK_AGAIN_SECONDS, ASK_AGAIN_SECONDS_MAX = 0.02, 0.5
 READ_AT_ONCE = 2_000
 SHORT_WAIT_MS = 10  # the broker's, before it says that there is no more
-_FIRST, _END = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
 Answer = TypeVar("Answer")
 _UNKNOWN = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
 
@@ -54,6 +54,7 @@ class Positions:
         self._outbox = outbox
         self._is_unimportant = is_unimportant
         self._admin = AdminClient(admin_config(bootstrap))
+        self._ends = TopicEnds(bootstrap, ANSWER_SECONDS)
         self._reader = _Reader(bootstrap, group)
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="positions")
         self._topic_ids: dict[str, str] = {}
@@ -128,15 +129,15 @@ class Positions:
         return {tp: kept[tp] for tp in tps if tp in kept}
 
     def _ranges(self, tps: list[TP]) -> dict[TP, LogRange]:
-        """Without topics that are not there: one that was deleted a moment ago, or made."""
-        firsts, ends = self._asked_offsets(tps, _FIRST), self._asked_offsets(tps, _END)  # under way together
+        """Without topics that are not there: one that was deleted a moment ago, or made. Raises KafkaException, also
+        where only one of two brokers knows a topic.
+        """
         ids = self._ids({tp.topic for tp in tps})
-        found = {tp: (_unless_unknown(firsts[tp]), _unless_unknown(ends[tp])) for tp in tps if tp.topic in ids}
-        return {
-            tp: LogRange(ids[tp.topic], first.offset, end.offset)
-            for tp, (first, end) in found.items()
-            if first is not None and end is not None
-        }
+        wanted = [tp for tp in tps if tp.topic in ids]
+        extents = self._ends.extents(wanted)
+        if unknown := set(wanted) - extents.keys():
+            raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, f"{min(unknown).topic} is not known yet"))
+        return {TP(*tp): LogRange(ids[tp[0]], found.first, found.high) for tp, found in extents.items()}
 
     def _ids(self, topics: set[str]) -> dict[str, str]:
         if not topics:
@@ -144,12 +145,6 @@ class Positions:
         asked = self._admin.describe_topics(TopicCollection(sorted(topics)), request_timeout=ANSWER_SECONDS)
         answers = {topic: _unless_unknown(described) for topic, described in asked.items()}
         return {topic: str(found.topic_id) for topic, found in answers.items() if found is not None}
-
-    def _asked_offsets(self, tps: list[TP], which: OffsetSpec) -> "dict[TP, Future[Any]]":
-        if not tps:
-            return {}
-        asked = self._admin.list_offsets({TopicPartition(*tp): which for tp in tps}, request_timeout=ANSWER_SECONDS)
-        return {TP(one.topic, one.partition): answer for one, answer in asked.items()}
 
     # What is kept
 
@@ -250,7 +245,7 @@ class _Reader:
 def _unless_unknown(future: "Future[Any]") -> Any:
     """None where there is no such topic. Raises KafkaException."""
     try:
-        return future.result(ANSWER_SECONDS)
+        return future.result()  # the request's own time-out is a KafkaException, a wait's would be a TimeoutError
     except KafkaException as error:
         if error.args[0].code() in _UNKNOWN:
             return None
