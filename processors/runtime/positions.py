@@ -46,7 +46,10 @@ _UNKNOWN = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPI
 
 
 class Positions:
-    """Of one group. `found` and `known` ask the broker; `note` and `keep` write."""
+    """Of one group. `starts` and `known` ask the broker; `note` and `keep` write."""
+
+    unanswered_at = float("-inf")
+    """When a question to the brokers last failed, and not for the first time (monotonic)."""
 
     def __init__(self, bootstrap: str, group: str, outbox: Outbox, is_unimportant: Callable[[str], bool]) -> None:
         """`is_unimportant`: of a topic whose old records count for nothing; what is missed of them is not told."""
@@ -120,6 +123,7 @@ class Positions:
                 return await asyncio.get_running_loop().run_in_executor(self._threads, ask, list(tps))
             except KafkaException as error:
                 if pause_seconds >= ASK_AGAIN_SECONDS_MAX:
+                    self.unanswered_at = time.monotonic()
                     event(log, "positions.unreachable", logging.WARNING, error=error.args[0].str())
                 await asyncio.sleep(pause_seconds)
                 pause_seconds = min(2 * pause_seconds, ASK_AGAIN_SECONDS_MAX)
@@ -207,8 +211,12 @@ class _Reader:
             self._consumer.assign([TopicPartition(Topic.POSITIONS, one, self._next.get(one, 0)) for one in partitions])
             try:
                 self._read_to_ends(self._consumer, set(partitions))
-            finally:
-                self._consumer.unassign()
+            except KafkaException:
+                # It waits a minute for a leader that hangs, whoever leads by now: a new one asks who does.
+                self._consumer.close()
+                self._consumer = None
+                raise
+            self._consumer.unassign()
             return dict(self._kept)
 
     def _read_to_ends(self, consumer: Consumer, open_partitions: set[int]) -> None:
