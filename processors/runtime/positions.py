@@ -49,7 +49,7 @@ class Positions:
     """Of one group. `starts` and `known` ask the broker; `note` and `keep` write."""
 
     unanswered_at = float("-inf")
-    """When a question to the brokers last failed, and not for the first time (monotonic)."""
+    """When a question to the brokers last failed (monotonic)."""
 
     def __init__(self, bootstrap: str, group: str, outbox: Outbox, is_unimportant: Callable[[str], bool]) -> None:
         """`is_unimportant`: of a topic whose old records count for nothing; what is missed of them is not told."""
@@ -119,11 +119,12 @@ class Positions:
         """Again and again; soon at first, as a topic made a moment ago has no leader yet."""
         pause_seconds = ASK_AGAIN_SECONDS
         while True:
+            asked_at = time.monotonic()
             try:
                 return await asyncio.get_running_loop().run_in_executor(self._threads, ask, list(tps))
             except KafkaException as error:
-                if pause_seconds >= ASK_AGAIN_SECONDS_MAX:
-                    self.unanswered_at = time.monotonic()
+                self.unanswered_at = time.monotonic()
+                if pause_seconds >= ASK_AGAIN_SECONDS_MAX or self.unanswered_at - asked_at > ASK_AGAIN_SECONDS_MAX:
                     event(log, "positions.unreachable", logging.WARNING, error=error.args[0].str())
                 await asyncio.sleep(pause_seconds)
                 pause_seconds = min(2 * pause_seconds, ASK_AGAIN_SECONDS_MAX)
