@@ -25,6 +25,7 @@ from faust.types import TP
 
 from operations.kafka_clients import admin_config, reader_config
 from operations.logs import event
+from operations.topic_admin import learn_controller
 from operations.topic_ends import TopicEnds
 from processors.runtime import metrics
 from processors.runtime.lease import Abandoned
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 KEEP_EVERY_SECONDS = 1.0
 LAST_SECONDS_MAX = 2.0
 ANSWER_SECONDS = 10.0
+DESCRIBED_SECONDS = 4.0
 ASK_AGAIN_SECONDS, ASK_AGAIN_SECONDS_MAX = 0.02, 0.5
 READ_AT_ONCE = 2_000
 SHORT_WAIT_MS = 10  # the broker's, before it says that there is no more
@@ -147,8 +149,12 @@ class Positions:
     def _ids(self, topics: set[str]) -> dict[str, str]:
         if not topics:
             return {}
-        asked = self._admin.describe_topics(TopicCollection(sorted(topics)), request_timeout=ANSWER_SECONDS)
-        answers = {topic: _unless_unknown(described) for topic, described in asked.items()}
+        asked = self._admin.describe_topics(TopicCollection(sorted(topics)), request_timeout=DESCRIBED_SECONDS)
+        try:
+            answers = {topic: _unless_unknown(described) for topic, described in asked.items()}
+        except KafkaException:
+            learn_controller(self._admin)
+            raise
         return {topic: str(found.topic_id) for topic, found in answers.items() if found is not None}
 
     # What is kept
