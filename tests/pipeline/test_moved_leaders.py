@@ -11,6 +11,7 @@ from confluent_kafka import KafkaException
 
 from deploy.local.spawn import wait_until
 from operations.settings import Settings
+from operations.topic_admin import TopicAdmin
 from operations.topic_ends import TopicEnds
 from schemas.topics import Topic
 from tests.pipeline.test_gateway_process import NOW, Client, a_client, answers, comes_to
@@ -92,6 +93,25 @@ def test_ends_are_known_again_when_a_dead_leader_is_replaced(three_brokers: Thre
             return False
 
     assert wait_until(known_again, 60)
+
+
+@pytest.mark.requirement("F1")
+async def test_topics_are_described_and_made_though_the_controller_that_was_known_is_dead(
+    three_brokers: ThreeBrokers,
+) -> None:
+    topic, admin = a_stream_topic(three_brokers.bootstrap, partitions=3), TopicAdmin(three_brokers.bootstrap, 4.0)
+    topic_id = await admin.topic_id(topic)
+    assert topic_id is not None
+    known = admin._client.list_topics(timeout=20).controller_id - 1
+    await asyncio.to_thread(three_brokers.kill, known)
+    answered: list[str | None] = []
+    async with asyncio.timeout(60):
+        while not answered:
+            try:
+                answered.append(await admin.topic_id(topic))
+            except KafkaException:
+                await asyncio.sleep(0.1)
+    assert answered == [topic_id]
 
 
 def lines(gateway: GatewayProcess) -> list[dict[str, Any]]:
