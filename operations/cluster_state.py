@@ -8,15 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient
 
 from operations.kafka_clients import admin_config, reader_config
+from operations.topic_ends import TopicEnds
 from schemas.codec import Undecodable
 from schemas.records import Usage
 from schemas.topics import Topic
 
 TIMEOUT_SECONDS = 10.0
-LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 GROUPS = ("admission", "control", "delivery", "projection", "lifecycle")
 HEARTBEATS_READ = 200
 """Of each partition of `usage`: a gateway writes one a second there."""
@@ -52,12 +52,12 @@ def cluster_state(bootstrap: str) -> ClusterState:
         brokers=sorted(f"{broker.host}:{broker.port}" for broker in metadata.brokers.values()),
         missing_topics=missing,
         stream_topics=sum(name.startswith("events.") for name in metadata.topics),
-        groups=[_group(client, name) for name in GROUPS],
+        groups=[_group(bootstrap, client, name) for name in GROUPS],
         heard_of={} if Topic.USAGE in missing else _gateways(bootstrap, list(metadata.topics[Topic.USAGE].partitions)),
     )
 
 
-def _group(client: AdminClient, name: str) -> GroupState:
+def _group(bootstrap: str, client: AdminClient, name: str) -> GroupState:
     described = client.describe_consumer_groups([name], request_timeout=TIMEOUT_SECONDS)[name]
     try:
         found = described.result()
@@ -66,25 +66,20 @@ def _group(client: AdminClient, name: str) -> GroupState:
         state, members = "dead", 0
     if state == "dead":
         return GroupState(name, "none", 0, None)
-    return GroupState(name, state, members, _lag(client, name))
+    return GroupState(name, state, members, _lag(bootstrap, client, name))
 
 
-def _lag(client: AdminClient, group: str) -> int | None:
+def _lag(bootstrap: str, client: AdminClient, group: str) -> int | None:
     asked = client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)], request_timeout=TIMEOUT_SECONDS)[
         group
     ]
-    committed = {(one.topic, one.partition): one.offset for one in asked.result().topic_partitions if one.offset >= 0}
+    committed: dict[tuple[str, int], int] = {
+        (one.topic, one.partition): one.offset for one in asked.result().topic_partitions if one.offset >= 0
+    }
     if not committed:
         return None
-    wanted = {TopicPartition(topic, partition): LATEST for topic, partition in committed}
-    ends = client.list_offsets(wanted, request_timeout=TIMEOUT_SECONDS)
-    lag = 0
-    for place, end in ends.items():
-        try:
-            lag += max(0, end.result().offset - committed[place.topic, place.partition])
-        except KafkaException:  # a topic that was deleted: nothing of it is waited for
-            continue
-    return lag
+    spans = TopicEnds(bootstrap, TIMEOUT_SECONDS).ranges(committed)  # without topics that were deleted
+    return sum(max(0, span.end - committed[place]) for place, span in spans.items())
 
 
 def _gateways(bootstrap: str, partitions: list[int]) -> dict[str, float]:

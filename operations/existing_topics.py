@@ -20,12 +20,12 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
-    OffsetSpec,
     ResourceType,
 )
 
 from operations.kafka_clients import admin_config, reader_config
 from operations.logs import event
+from operations.topic_ends import TopicEnds
 from schemas.topics import EVENTS_PREFIX, TopicSpec
 
 log = logging.getLogger(__name__)
@@ -97,13 +97,10 @@ def unread_topics(bootstrap: str, stream_topics: Collection[str]) -> dict[str, i
     client = AdminClient(admin_config(bootstrap))
     counts = {name: len(topic.partitions) for name, topic in client.list_topics(timeout=ANSWER_SECONDS).topics.items()}
     unread = without_a_stream(counts, stream_topics)
-    tps = [TopicPartition(name, partition) for name in unread for partition in range(counts[name])]
+    spans = TopicEnds(bootstrap, ANSWER_SECONDS).ranges([(name, one) for name in unread for one in range(counts[name])])
     records = dict.fromkeys(unread, 0)
-    first, end = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
-    for sign, spec in ((-1, first), (1, end)):
-        asked = client.list_offsets(dict.fromkeys(tps, spec), request_timeout=ANSWER_SECONDS) if tps else {}
-        for tp, future in asked.items():
-            records[tp.topic] += sign * future.result().offset
+    for (topic, _), span in spans.items():
+        records[topic] += span.end - span.first
     return records
 
 

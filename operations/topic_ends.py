@@ -26,8 +26,11 @@ TOPICS_ONE_BY_ONE = 8
 Offsets = dict[int, int]
 """By partition."""
 Partition = tuple[str, int]
-Question = tuple[OffsetSpec, IsolationLevel]
 MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
+
+_FIRST = OffsetSpec.earliest(), IsolationLevel.READ_UNCOMMITTED  # type: ignore[no-untyped-call]
+_HIGH = OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED  # type: ignore[no-untyped-call]
+_STABLE = OffsetSpec.latest(), IsolationLevel.READ_COMMITTED  # type: ignore[no-untyped-call]
 
 
 class Span(NamedTuple):
@@ -43,13 +46,6 @@ class ReadableEnd(NamedTuple):
     """
 
     stable: int
-    high: int
-
-
-class Extent(NamedTuple):
-    """Of a partition: the oldest offset there is, and where it ends, whatever can be read of it."""
-
-    first: int
     high: int
 
 
@@ -76,38 +72,33 @@ class TopicEnds:
 
         High first: what is appended between the two questions must not look as if it could not be read.
         """
-        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        high, stable = self._of_many(
-            partitions, (latest, IsolationLevel.READ_UNCOMMITTED), (latest, IsolationLevel.READ_COMMITTED)
-        )
+        high, stable = self._of_those_there(partitions, _HIGH, _STABLE)
         return {tp: ReadableEnd(min(stable[tp], end), end) for tp, end in high.items() if tp in stable}
 
-    def extents(self, partitions: Collection[Partition]) -> dict[Partition, Extent]:
-        """The same of where they begin and end."""
-        firsts, highs = self._of_many(
-            partitions,
-            (OffsetSpec.earliest(), IsolationLevel.READ_UNCOMMITTED),  # type: ignore[no-untyped-call]
-            (OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED),  # type: ignore[no-untyped-call]
-        )
-        return {tp: Extent(first, highs[tp]) for tp, first in firsts.items() if tp in highs}
+    def ranges(self, partitions: Collection[Partition]) -> dict[Partition, Span]:
+        """The same for what the log holds, open transactions included."""
+        firsts, ends = self._of_those_there(partitions, _FIRST, _HIGH)
+        return {tp: Span(first, ends[tp]) for tp, first in firsts.items() if tp in ends}
 
-    def _of_many(self, partitions: Collection[Partition], *which: Question) -> list[dict[Partition, int]]:
-        """They may be of a hundred topics, so metadata is asked for only where the question fails without it: with time
+    def _of_those_there(
+        self, partitions: Collection[Partition], *questions: tuple[OffsetSpec, IsolationLevel]
+    ) -> list[dict[Partition, int]]:
+        """They may be of a hundred topics, so metadata is asked for only where the questions fail without it: with time
         left, since who asks a leader that is dead is not told so.
         """
         if not partitions:
-            return [{} for _ in which]
+            return [{} for _ in questions]
         began = time.monotonic()
         deadline = began + self._timeout_seconds
         if not self._leaders_are_doubtful:
             try:
-                return self._offsets_of_many(partitions, which, began + self._timeout_seconds * FIRST_TRY_SHARE)
+                return self._answers(partitions, questions, began + self._timeout_seconds * FIRST_TRY_SHARE)
             except KafkaException:
                 self._leaders_are_doubtful = True
         self._learn_leaders({topic for topic, _ in partitions}, deadline)
-        found = self._offsets_of_many(partitions, which, deadline)
+        answers = self._answers(partitions, questions, deadline)
         self._leaders_are_doubtful = False
-        return found
+        return answers
 
     def _learn_leaders(self, topics: set[str], deadline: float) -> None:
         if len(topics) > TOPICS_ONE_BY_ONE:
@@ -116,19 +107,15 @@ class TopicEnds:
         for topic in sorted(topics):
             self._admin.list_topics(topic, timeout=_left(deadline))
 
-    def _offsets_of_many(
-        self, partitions: Collection[Partition], which: Sequence[Question], deadline: float
+    def _answers(
+        self, partitions: Collection[Partition], questions: Sequence[tuple[OffsetSpec, IsolationLevel]], deadline: float
     ) -> list[dict[Partition, int]]:
-        """One question after the other."""
-        tps = [TopicPartition(*partition) for partition in partitions]
-        return [
-            _offsets_there(
-                self._admin.list_offsets(
-                    dict.fromkeys(tps, spec), isolation_level=level, request_timeout=_left(deadline)
-                )
-            )
-            for spec, level in which
-        ]
+        answers = []
+        for which, isolation in questions:
+            wanted = {TopicPartition(*partition): which for partition in partitions}
+            asked = self._admin.list_offsets(wanted, isolation_level=isolation, request_timeout=_left(deadline))
+            answers.append(_offsets_there(asked))
+        return answers
 
     def _asked(self, topic: str, *which: OffsetSpec) -> list[Offsets]:
         """All of them at once."""

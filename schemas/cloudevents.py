@@ -3,7 +3,11 @@
 A CloudEvent becomes a `SpineEvent`: `type` and `source` are its own, `correlationid` is the correlation id, `orgid` the
 org; attributes that the spine has no field for are kept, and are there again when it is sent on as a CloudEvent. `data`
 of the spine is an object, so other data is wrapped: `{"value": …}` for JSON and text, `{"base64": "…"}` for bytes.
-`id` and `source` together name an event (CloudEvents 3.1.1), so they are its idempotency key where none is given.
+`id` and `source` together name an event (CloudEvents 3.1.1), so they are its idempotency key where none is given: an
+attribute that is no UTF-8, or has two values, is refused rather than mended, or two events would have one name.
+The content type decides the mode: `application/cloudevents…` is structured or a batch, whatever attributes stand in
+headers beside it (HTTP binding 3.2.3). In binary mode it is the data's type, for which many producers write the
+attribute `datacontenttype` instead; without either, data is JSON if it can be read as such, else bytes of no type.
 Sources: CloudEvents 1.0.2, JSON format, HTTP and Kafka protocol bindings.
 """
 
@@ -11,7 +15,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -30,6 +34,7 @@ from schemas.spine_events import (
 from schemas.strict_json import JsonFault, items, parse, parse_object
 
 STRUCTURED, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
+ANY_FORMAT = "application/cloudevents"
 HTTP_PREFIX, KAFKA_PREFIX = "ce-", "ce_"
 SPEC_VERSION = "1.0"
 JSON = "application/json"
@@ -46,9 +51,12 @@ NO_EXTENSION = (
     "characters, a boolean or a 32-bit integer."
 )
 NO_BASE64 = "Expected base64."
+NO_UTF8 = "The value is not UTF-8."
+TWO_VALUES = "The header is given twice, with different values."
 ONE_DATA = "An event has data or data_base64, not both."
 TEXT_ATTRIBUTES = ("subject", "datacontenttype", "dataschema")
 _OWN = frozenset({"specversion", "id", "source", "type", "time", "data", "data_base64", *TEXT_ATTRIBUTES})
+_QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _EXTENSION = re.compile(r"[a-z0-9]{1,64}")
 _IS_JSON = re.compile(r"application/json|[^;]+\+json")
 _IS_TEXT = re.compile(r"text/|application/xml|[^;]+\+xml")
@@ -85,22 +93,41 @@ def read_batch(body: bytes) -> list[bytes]:
 
 
 def read_binary(attributes: Mapping[str, str], content_type: str | None, body: bytes) -> SpineEvent:
-    """`attributes`: by name without their prefix, percent-decoded; the body is the data. Raises EventInvalid."""
+    """`attributes`: as `attributes_of` gives them; the body is the data. Raises EventInvalid."""
     faults = Faults()
-    kind, data = _binary_data(content_type, body, faults)
     named: dict[str, Any] = dict(attributes)
     if content_type is not None:
         named["datacontenttype"] = content_type
+    kind, data = _binary_data(named.get("datacontenttype"), body, faults)
     return _event(named, kind, data, faults)
 
 
-def http_attributes(headers: Mapping[str, str]) -> dict[str, str]:
-    """Of a request in binary mode: `ce-…` headers, their values percent-decoded (HTTP binding 3.1.3.2)."""
-    return {
-        name[len(HTTP_PREFIX) :].lower(): _percent_decoded(value)
-        for name, value in headers.items()
-        if name.lower().startswith(HTTP_PREFIX)
-    }
+def media_type_of(content_type: str | None) -> str:
+    """In lower case and without parameters."""
+    return (content_type or "").partition(";")[0].strip().lower()
+
+
+def attributes_of(headers: Iterable[tuple[str, bytes]], prefix: str) -> dict[str, str]:
+    """By name, of an event in binary mode. Over HTTP (`prefix` is `ce-`) values are decoded as its binding says. Raises
+    EventInvalid, naming each attribute whose bytes are no UTF-8, or that is given twice with different values.
+    """
+    faults = Faults()
+    found: dict[str, str] = {}
+    for header, written in headers:
+        name = header.lower()
+        if not name.startswith(prefix):
+            continue
+        name = name[len(prefix) :]
+        try:
+            value = (_http_decoded(written) if prefix == HTTP_PREFIX else written).decode()
+        except UnicodeDecodeError:
+            faults.add(shown(name), NO_UTF8)
+            continue
+        if found.setdefault(name, value) != value:
+            faults.add(shown(name), TWO_VALUES)
+    if faults.listed:
+        raise EventInvalid(tuple(faults.listed), faults.more)
+    return found
 
 
 def key_of(event: SpineEvent) -> str | None:
@@ -132,8 +159,10 @@ def render_structured(event_id: str, event: Mapping[str, Any]) -> bytes:
     if isinstance(metadata.get("correlationId"), str):
         attributes["correlationid"] = metadata["correlationId"]
     kind = came.get("data", OBJECT)
-    if kind != NONE:
-        attributes["datacontenttype"] = came.get("datacontenttype", JSON)
+    if "datacontenttype" in came and kind != NONE:
+        attributes["datacontenttype"] = came["datacontenttype"]
+    elif kind in (OBJECT, VALUE):  # what the JSON format implies; of bytes it says nothing
+        attributes["datacontenttype"] = JSON
     return orjson.dumps(attributes)[:-1] + _rendered_data(kind, event["data"]) + b"}"
 
 
@@ -200,16 +229,17 @@ def _json_data(value: object, text: bytes) -> tuple[str, bytes]:
 
 
 def _binary_data(content_type: str | None, body: bytes, faults: Faults) -> tuple[str, bytes]:
-    """By its content type; without one it is JSON where it can be read as such (CloudEvents 3.1.2)."""
+    """By its content type; without one it is JSON where it can be read as such, else bytes."""
     if not body:
         return NONE, b"{}"
-    media = (content_type or JSON).lower()
-    if _IS_JSON.match(media):
+    media = media_type_of(content_type)
+    if _IS_JSON.fullmatch(media) or not media:
         try:
             return _json_data(parse(body), body)
         except JsonFault as fault:
-            faults.add("data", fault.message)
-            return NONE, b"{}"
+            if media:
+                faults.add("data", fault.message)
+                return NONE, b"{}"
     if _IS_TEXT.match(media):
         try:
             return VALUE, b'{"value":' + orjson.dumps(body.decode()) + b"}"
@@ -229,9 +259,13 @@ def _base64(value: object, faults: Faults) -> tuple[str, bytes]:
     return NONE, b"{}"
 
 
-def _percent_decoded(value: str) -> str:
-    """Bad UTF-8 becomes U+FFFD: what the value may be is judged with all others."""
-    return unquote_to_bytes(value.strip('"') if value[:1] == '"' == value[-1:] else value).decode("utf-8", "replace")
+def _http_decoded(value: bytes) -> bytes:
+    """A quoted string without its quotes and escapes, then percent-decoded once (HTTP binding 3.1.3.2)."""
+    value = value.strip(b" \t")
+    quoted = _QUOTED.fullmatch(value)
+    if quoted is not None:
+        value = re.sub(rb"\\(.)", rb"\1", quoted[1], flags=re.DOTALL)
+    return unquote_to_bytes(value)
 
 
 def _invalid(field: str, message: str) -> EventInvalid:

@@ -98,10 +98,15 @@ class ControlView:
 
     def stream(self, workspace: str, environment: str, name_or_id: str) -> Stream | None:
         """A stream that takes events or is readable, by name or id, within one workspace and environment."""
+        found = self.any_stream(workspace, environment, name_or_id)
+        return found if found is not None and found.status is StreamStatus.ACTIVE else None
+
+    def any_stream(self, workspace: str, environment: str, name_or_id: str) -> Stream | None:
+        """One that is being made, or is deleted, too."""
         found = self.streams_by_name.get((workspace, environment, name_or_id)) or self.streams.get(name_or_id)
         if found is None or (found.workspace, found.environment) != (workspace, environment):
             return None
-        return found if found.status is StreamStatus.ACTIVE else None
+        return found
 
     def streams_of(self, workspace: str, environment: str) -> list[Stream]:
         """Active streams, oldest first."""

@@ -1,16 +1,27 @@
 """Records that Kafka producers write straight to the spine's topic: which event each is, and where its data is. Pure.
 
-Three forms: a CloudEvent by the Kafka protocol binding (binary: `ce_…` headers and the data as value; structured: the
-header `content-type: application/cloudevents+json`), the document's JSON (`type`, `source`, `data`, `metadata`), or an
-Avro `Event` whose actor's id is the source. A header `idempotency-key` names the event as it does over HTTP; a
-CloudEvent is named by its id and source, an Avro `Event` by its own field.
+Three forms: a CloudEvent by the Kafka protocol binding (binary: `ce_…` headers and the data as value, which may be null
+or empty; structured: the header `content-type: application/cloudevents+json`), the document's JSON (`type`, `source`,
+`data`, `metadata`), or an Avro `Event` whose actor's id is the source. A header `idempotency-key` names the event as it
+does over HTTP; a CloudEvent is named by its id and source, an Avro `Event` by its own field.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import orjson
 
-from schemas.cloudevents import KAFKA_PREFIX, STRUCTURED, key_of, read_binary, read_structured
+from schemas.cloudevents import (
+    ANY_FORMAT,
+    KAFKA_PREFIX,
+    NO_UTF8,
+    STRUCTURED,
+    TWO_VALUES,
+    attributes_of,
+    key_of,
+    media_type_of,
+    read_binary,
+    read_structured,
+)
 from schemas.codec import EVENT
 from schemas.event_fields import NO_KEY, Faults, is_key
 from schemas.event_rules import EventInvalid
@@ -18,6 +29,7 @@ from schemas.spine_events import SpineEvent, read_spine_event, source_of
 
 CONTENT_TYPE, KEY = "content-type", "idempotency-key"
 VERSION = KAFKA_PREFIX + "specversion"
+NO_FORMAT = f"Of CloudEvents in one piece {STRUCTURED} is read here; with `ce_…` headers the value is the data alone."
 Headers = Sequence[tuple[str, bytes | None]]
 
 
@@ -30,33 +42,47 @@ def carried_headers(headers: Headers) -> list[tuple[str, bytes]]:
     ]
 
 
+def is_binary(headers: Headers) -> bool:
+    """Whether it has a CloudEvent's attributes beside it: then the value is its data, which it may do without."""
+    return any(name.lower() == VERSION and value is not None for name, value in headers)
+
+
 def read_spine_record(value: bytes, headers: Headers) -> tuple[SpineEvent, str | None]:
     """The event and its idempotency key. Raises EventInvalid, Undecodable."""
-    texts = {name.lower(): text.decode("utf-8", "replace") for name, text in carried_headers(headers)}
-    key = texts.get(KEY)
+    carried = carried_headers(headers)
+    key, content_type = _header(carried, KEY), _header(carried, CONTENT_TYPE)
     if key is not None and not is_key(key):
         raise _invalid(KEY, NO_KEY)
-    if VERSION in texts or texts.get(CONTENT_TYPE, "").lower().startswith(STRUCTURED):
-        event = _cloudevent(value, texts)
+    media = media_type_of(content_type)
+    if media.startswith(ANY_FORMAT):
+        if media != STRUCTURED:
+            raise _invalid(CONTENT_TYPE, NO_FORMAT)
+        event = read_structured(value)
+        return event, key or key_of(event)
+    if is_binary(carried):
+        event = read_binary(attributes_of(carried, KAFKA_PREFIX), content_type, value)
         return event, key or key_of(event)
     if EVENT.reads(value):
         return _avro(value, key)
     return read_spine_event(value), key
 
 
-def data_of(value: bytes, headers: Headers) -> bytes:
+def data_of(value: bytes | None, headers: Headers) -> bytes:
     """`data` of a record that admission took, whoever wrote it."""
-    if EVENT.reads(value):
+    value = value or b""
+    if EVENT.reads(value) and not is_binary(headers):  # a CloudEvent's data may begin like Avro
         return bytes(EVENT.decode(value)["data"])
     return read_spine_record(value, headers)[0].data
 
 
-def _cloudevent(value: bytes, texts: Mapping[str, str]) -> SpineEvent:
-    if VERSION not in texts:
-        return read_structured(value)
-    start = len(KAFKA_PREFIX)
-    attributes = {name[start:]: text for name, text in texts.items() if name.startswith(KAFKA_PREFIX)}
-    return read_binary(attributes, texts.get(CONTENT_TYPE), value)
+def _header(carried: Sequence[tuple[str, bytes]], name: str) -> str | None:
+    values = {value for header, value in carried if header.lower() == name}
+    if len(values) > 1:
+        raise _invalid(name, TWO_VALUES)
+    try:
+        return next((value.decode() for value in values), None)
+    except UnicodeDecodeError:
+        raise _invalid(name, NO_UTF8) from None
 
 
 def _avro(value: bytes, key: str | None) -> tuple[SpineEvent, str | None]:

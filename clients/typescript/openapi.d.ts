@@ -591,6 +591,8 @@ export interface components {
                 code: string;
                 message: string;
             } | null;
+            /** @description Of an acknowledged attempt, what of the endpoint's answer could not be read; its status line decides. */
+            note?: string;
             /** Format: date-time */
             createdAt: string;
             /** Format: date-time */
@@ -961,7 +963,8 @@ export interface components {
         IdempotencyKey: string;
         /**
          * @description The version that is to be changed, as `3` or `"3"`, or several with commas between. Without it, and with `*`,
-         *     the last write wins. Another version now: 409 with `currentVersion`.
+         *     the last write wins. Another version now: 409 with `currentVersion`. An `ETag` that a compressing proxy rewrote
+         *     (`W/"3"`, `"3-gzip"`) may be sent as it came: it names version 3.
          */
         IfMatch: string;
     };
@@ -1132,7 +1135,8 @@ export interface operations {
             header?: {
                 /**
                  * @description The version that is to be changed, as `3` or `"3"`, or several with commas between. Without it, and with `*`,
-                 *     the last write wins. Another version now: 409 with `currentVersion`.
+                 *     the last write wins. Another version now: 409 with `currentVersion`. An `ETag` that a compressing proxy rewrote
+                 *     (`W/"3"`, `"3-gzip"`) may be sent as it came: it names version 3.
                  */
                 "If-Match"?: components["parameters"]["IfMatch"];
                 /**
@@ -1196,7 +1200,7 @@ export interface operations {
     list_tasks: {
         parameters: {
             query?: {
-                /** @description Of this project. One that there is not has none. */
+                /** @description Of this project. One that there is not: 404 `project_not_found`. */
                 projectId?: string;
                 status?: components["schemas"]["TaskStatus"];
                 priority?: components["schemas"]["Priority"];
@@ -1252,6 +1256,7 @@ export interface operations {
             400: components["responses"]["InvalidRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
             429: components["responses"]["RateLimited"];
             503: components["responses"]["Unavailable"];
         };
@@ -1379,7 +1384,8 @@ export interface operations {
             header?: {
                 /**
                  * @description The version that is to be changed, as `3` or `"3"`, or several with commas between. Without it, and with `*`,
-                 *     the last write wins. Another version now: 409 with `currentVersion`.
+                 *     the last write wins. Another version now: 409 with `currentVersion`. An `ETag` that a compressing proxy rewrote
+                 *     (`W/"3"`, `"3-gzip"`) may be sent as it came: it names version 3.
                  */
                 "If-Match"?: components["parameters"]["IfMatch"];
                 /**
@@ -1425,7 +1431,8 @@ export interface operations {
             header?: {
                 /**
                  * @description The version that is to be changed, as `3` or `"3"`, or several with commas between. Without it, and with `*`,
-                 *     the last write wins. Another version now: 409 with `currentVersion`.
+                 *     the last write wins. Another version now: 409 with `currentVersion`. An `ETag` that a compressing proxy rewrote
+                 *     (`W/"3"`, `"3-gzip"`) may be sent as it came: it names version 3.
                  */
                 "If-Match"?: components["parameters"]["IfMatch"];
                 /**

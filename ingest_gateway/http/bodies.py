@@ -39,7 +39,7 @@ async def read_body(request: web.BaseRequest, limit_bytes: int, *, deadline_seco
             raise Refused(FaultKind.BODY_TOO_LARGE)
         return body
     whole = bytearray()
-    async for chunk in read_chunks(request, limit_bytes, deadline_seconds=deadline_seconds):
+    async for chunk in _unpacked(request, limit_bytes, received(request, limit_bytes, deadline_seconds)):
         whole += chunk
     return bytes(whole)
 
@@ -47,20 +47,47 @@ async def read_body(request: web.BaseRequest, limit_bytes: int, *, deadline_seco
 async def read_chunks(
     request: web.BaseRequest, limit_bytes: int, *, deadline_seconds: float = BODY_SECONDS
 ) -> AsyncIterator[bytes]:
-    """The body in pieces as they come, unpacked; refusals as `read_body`'s, after the pieces before."""
+    """The body in pieces as they come; refusals as `read_body`'s, after the pieces before.
+
+    One that is compressed is read to its end and checked first, so that nothing of a broken one is given out; only what
+    came is held meanwhile, and it is unpacked twice.
+    """
+    if unpacker_for(request.headers.get(hdrs.CONTENT_ENCODING)) is None:
+        async for chunk in _unpacked(request, limit_bytes, received(request, limit_bytes, deadline_seconds)):
+            yield chunk
+        return
+    _refuse_declared_above(limit_bytes, request)
+    came = [chunk async for chunk in received(request, limit_bytes, deadline_seconds)]
+    async for _piece in _unpacked(request, limit_bytes, _each(came)):
+        pass
+    async for piece in _unpacked(request, limit_bytes, _each(came)):
+        yield piece
+
+
+async def _unpacked(request: web.BaseRequest, limit_bytes: int, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     unpacker = unpacker_for(request.headers.get(hdrs.CONTENT_ENCODING))
-    if (request.content_length or 0) > limit_bytes:
-        raise Refused(FaultKind.BODY_TOO_LARGE)
+    _refuse_declared_above(limit_bytes, request)
     room_bytes = limit_bytes
-    async for chunk in received(request, limit_bytes, deadline_seconds):
+    async for chunk in chunks:
         for piece in (chunk,) if unpacker is None else unpacker.unpack(chunk):
             room_bytes -= len(piece)
             if room_bytes < 0:
                 raise Refused(FaultKind.BODY_TOO_LARGE)
-            yield piece
+            if piece:
+                yield piece
             if unpacker is not None:
                 await asyncio.sleep(0)  # a little may unpack to much: let others have their turn
     _end(unpacker)
+
+
+async def _each(chunks: list[bytes]) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+def _refuse_declared_above(limit_bytes: int, request: web.BaseRequest) -> None:
+    if (request.content_length or 0) > limit_bytes:
+        raise Refused(FaultKind.BODY_TOO_LARGE)
 
 
 async def received(request: web.BaseRequest, limit_bytes: int, deadline_seconds: float) -> AsyncIterator[bytes]:

@@ -247,8 +247,8 @@ class _Tail:
         return self._joined.take(time.monotonic())
 
     def _take(self, message: Message) -> None:
-        topic, value = message.topic(), message.value()
-        if message.error() is not None or topic is None or value is None:
+        topic, value = message.topic(), message.value() or b""  # null: a CloudEvent without data
+        if message.error() is not None or topic is None:
             return
         if topic != Topic.DECISIONS:
             place = topic, message.partition() or 0

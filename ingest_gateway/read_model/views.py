@@ -112,6 +112,8 @@ def _attempt(row: AttemptRow) -> dict[str, Any]:
         view["completed_at"] = rfc3339(row.completed_ms)
     if row.error_code is not None:
         view["last_error"] = {"code": row.error_code, "message": row.error_message or ""}
+    elif row.error_message is not None:  # acknowledged, with something to say
+        view["note"] = row.error_message
     return view
 
 

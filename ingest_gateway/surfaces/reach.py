@@ -40,13 +40,8 @@ Look = Callable[[ControlView, str, str, str], State | None]
 """By workspace, environment and what the path says."""
 
 
-def _stream(view: ControlView, workspace: str, environment: str, written: str) -> State | None:
-    """A deleted one too: deleting it again under an idempotency key has the first answer."""
-    return view.streams_by_name.get((workspace, environment, written)) or view.streams.get(written)
-
-
 NAMED: dict[str, tuple[Look, Fault]] = {
-    "stream": (_stream, STREAM_NOT_FOUND),
+    "stream": (ControlView.any_stream, STREAM_NOT_FOUND),  # deleting one again under a key has the first answer
     "workflow": (ControlView.workflow, WORKFLOW_NOT_FOUND),
     "endpoint": (ControlView.endpoint, ENDPOINT_NOT_FOUND),
     "key": (ControlView.key, KEY_NOT_FOUND),

@@ -230,7 +230,8 @@ class Admission:
         """The same bytes; the key is the one that the right partition comes from, whatever the producer wrote."""
         key = placement_key(found.pieces.idempotency_key, found.pieces.event_id)
         header = (ORIGIN_HEADER, origin_header(record, self._sealer))
-        turn.work.produce(Topic.ADMISSION, record.value, key=key, headers=[header, *carried_headers(record.headers)])
+        value = record.value or b""  # of a CloudEvent without data
+        turn.work.produce(Topic.ADMISSION, value, key=key, headers=[header, *carried_headers(record.headers)])
 
     def _set_aside(self, turn: Turn, unread: Unread) -> str:
         first = unread.first

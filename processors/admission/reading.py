@@ -23,7 +23,7 @@ from schemas.event_rules import (
 from schemas.seal import SEAL_HEADER, Sealer
 from schemas.spine_events import STREAM as SPINE
 from schemas.spine_events import digest_of, encode_spine_event, event_id_of, is_own_org
-from schemas.spine_records import read_spine_record
+from schemas.spine_records import is_binary, read_spine_record
 from schemas.topics import StreamTopic, surface_of
 
 DIRECT_BYTES_MAX = 1_048_576
@@ -47,8 +47,8 @@ class ReadEvent(msgspec.Struct, frozen=True, gc=False):
 
 def read(record: Record, topic: StreamTopic, sealer: Sealer) -> ReadEvent:
     """Raises Unreadable."""
-    value = record.value
-    if not value:
+    value = record.value or b""
+    if not value and not (topic.stream == SPINE and is_binary(record.headers)):
         raise Unreadable("empty_value", "the record has no value")
     sealed_hash = sealer.open(record.topic, record.header(SEAL_HEADER), value)
     if sealed_hash is None:

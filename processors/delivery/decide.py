@@ -2,9 +2,9 @@
 
 The body is the same bytes over all attempts and re-reads: it derives from the delivery record alone, and what the
 producer sent as JSON (data, actor, metadata) goes out byte-equal, never parsed and written anew (seeds/000; DESIGN).
-A 2xx head is an acknowledgement, whatever becomes of the answer's body (RELIABILITY W11); anything else is a failure:
-another attempt is due as the endpoint's ladder says (schemas/ladders.py), or it was the last. A 410 disables the
-endpoint: the delivery waits until it is reactivated, and is made then.
+A 2xx status line is an acknowledgement, whatever becomes of the rest of the answer (RELIABILITY W11); anything else is
+a failure: another attempt is due as the endpoint's ladder says (schemas/ladders.py), or it was the last. A 410 disables
+the endpoint: the delivery waits until it is reactivated, and is made then.
 """
 
 from dataclasses import dataclass
@@ -41,11 +41,14 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The endpoint's head arrived. `excerpt`: the first bytes of the body, as many as came in time."""
+    """The endpoint's status line arrived. `excerpt`: the first bytes of the body, as many as came in time. `unread`:
+    what could not be read of the rest; it completes "<workflow> answered 200, but …".
+    """
 
     http_status: int
     excerpt: bytes = b""
     retry_after: str | None = None
+    unread: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,24 +198,32 @@ def body_of(delivery: Delivery, event: dict[str, Any]) -> bytes:
     )
 
 
-def _error_of(attempt: Attempt) -> tuple[ErrorCode, str] | None:
-    """Code and message; None where the endpoint acknowledged. The time-out's words are the document's (seeds/000)."""
+def _error_of(attempt: Attempt) -> tuple[ErrorCode | None, str] | None:
+    """Code and message; None where there is nothing to say, no code where the endpoint acknowledged and part of its
+    answer could not be read. The time-out's words are the document's (seeds/000).
+    """
     name = attempt.workflow_name
     match attempt.result:
         case Written():
             return None
-        case Answered(http_status=status) if 200 <= status <= 299:
-            return None
-        case Answered(http_status=status) if status == GONE:
-            return ErrorCode.ENDPOINT_DISABLED, f"{name} answered 410 and is disabled until it is reactivated"
-        case Answered(http_status=status) if 300 <= status <= 399:
-            return ErrorCode.UPSTREAM_STATUS, f"{name} answered {status}; redirects are not followed"
-        case Answered(http_status=status):
-            return ErrorCode.UPSTREAM_STATUS, f"{name} answered {status}"
+        case Answered() as answered:
+            return _error_of_answer(name, answered)
         case TimedOut(timeout_seconds=seconds):
             return ErrorCode.UPSTREAM_TIMEOUT, f"{name} did not respond within {seconds:g}s"
         case Failed(code=code, detail=detail):
             return code, f"{name} {detail}"
+
+
+def _error_of_answer(name: str, answered: Answered) -> tuple[ErrorCode | None, str] | None:
+    status = answered.http_status
+    unread = "" if answered.unread is None else f", but {answered.unread}"
+    if 200 <= status <= 299:
+        return (None, f"{name} answered {status}{unread}") if unread else None
+    if status == GONE:
+        return ErrorCode.ENDPOINT_DISABLED, f"{name} answered 410 and is disabled until it is reactivated"
+    if 300 <= status <= 399:
+        return ErrorCode.UPSTREAM_STATUS, f"{name} answered {status}; redirects are not followed"
+    return ErrorCode.UPSTREAM_STATUS, f"{name} answered {status}{unread}"
 
 
 def _text(value: str) -> bytes:

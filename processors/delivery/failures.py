@@ -1,5 +1,7 @@
 """What went wrong in an attempt, from what aiohttp and the system raise: a code and words without an address.
 
+Behind a status line nothing is a failure any more; then it is said what could not be read.
+
 One table, the first row that fits wins. Foreign errors stop here.
 """
 
@@ -15,6 +17,7 @@ from aiohttp import (
     InvalidURL,
     ServerDisconnectedError,
 )
+from aiohttp.http_exceptions import LineTooLong
 
 from operations.outgoing import ConnectForbidden
 from processors.delivery.decide import ErrorCode, Failed
@@ -52,6 +55,15 @@ def failure_of(error: BaseException) -> Failed:
         if isinstance(one, OSError) and one.errno in _BY_ERRNO:
             return _BY_ERRNO[one.errno]
     return _ANY_OTHER
+
+
+def unread_of(error: BaseException) -> str:
+    """Completes "<workflow> answered 200, but …"."""
+    if isinstance(error, TimeoutError):
+        return "the rest of its answer did not come in time"
+    if any(isinstance(one, LineTooLong) for one in (error, *_causes(error))):
+        return "a header of its answer is too long to be read"
+    return "the rest of its answer broke off or can't be read as HTTP"
 
 
 def _causes(error: BaseException) -> list[BaseException]:

@@ -5,6 +5,9 @@ fire on a byte a second). Redirects are not followed, cookies not kept, no proxy
 decompressed (W7, W9, W13). Of the body the first KB is kept; a connection whose answer is longer than it pays to read
 is closed.
 
+The status line decides. What of the answer could not be read behind it (a header beyond the bounds, a head or a body
+that breaks off or is no HTTP) is said beside it, and the connection is closed.
+
 A kept connection that the server has just closed says nothing about the endpoint. When a reused one breaks before any
 answer, the POST is made once more on a fresh one, within the same attempt and its time: the server may have seen the
 first, which is what at least once means, and both carry the same delivery id. A fresh one that breaks is a failure.
@@ -15,7 +18,6 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -27,17 +29,17 @@ from aiohttp import (
     ClientSession,
     ClientTimeout,
     DummyCookieJar,
-    TCPConnector,
 )
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from operations.outgoing import AddressInfo, guarded_socket, open_socket
 from processors.delivery.decide import Answered, Result, TimedOut
-from processors.delivery.failures import failure_of
+from processors.delivery.failures import failure_of, unread_of
 from processors.delivery.guard import GuardedResolver
 from processors.delivery.resolver import Resolver
 from processors.delivery.retry_after import HONOURED
+from processors.delivery.status_lines import EXCHANGE, Exchange, ObservedConnector
 from schemas.signatures import (
     DELIVERY_HEADER,
     SIGNATURE_HEADER,
@@ -50,6 +52,8 @@ from schemas.signatures import (
 EXCERPT_BYTES = 1_024
 DRAINED_BYTES_MAX = 16_384  # an answer declared as longer is not read to its end for the connection's sake
 READ_BUFFER_BYTES = 4_096
+HEADER_BYTES_MAX = 65_536  # of a line of the head; cookies alone may have 4 KB each
+HEADERS_MAX = 1_000
 KEEP_ALIVE_SECONDS = 15
 DNS_CACHE_SECONDS = 10
 HEADERS = {
@@ -100,18 +104,6 @@ class Post:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class _Connections:
-    """How many connections the current attempt has opened; aiohttp has no other public word on reuse."""
-
-    __slots__ = ("opened",)
-
-    def __init__(self) -> None:
-        self.opened = 0
-
-
-_connections: ContextVar[_Connections] = ContextVar("connections of this attempt")
-
-
 class HttpClient:
     """`post` never raises but for cancellation. Make it on the running loop and `close` it."""
 
@@ -126,38 +118,39 @@ class HttpClient:
         self._fresh = self._session(keep_alive=False)
 
     async def post(self, endpoint: Endpoint, post: Post) -> Result:
+        exchange = Exchange()
+        EXCHANGE.set(exchange)
         answer: ClientResponse | None = None
-        excerpt = bytearray()
+        excerpt, unread = bytearray(), None
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                answer = await self._answer(endpoint, post)
+                answer = await self._answer(endpoint, post, exchange)
                 await _read_excerpt(answer, excerpt)
-        except TimeoutError:
-            if answer is None:
+        except TimeoutError as error:
+            if answer is None and exchange.line.status is None:
                 return TimedOut(self._timeout_seconds)
+            unread = unread_of(error)
         except (ClientError, OSError, ValueError, RuntimeError) as error:  # uvloop raises RuntimeError on some connects
-            if answer is None:
+            if answer is None and exchange.line.status is None:
                 return failure_of(error)
+            unread = unread_of(error)
         finally:
             if answer is not None:
                 answer.release()
-        retry_after = answer.headers.get("Retry-After") if answer.status in HONOURED else None
-        return Answered(answer.status, bytes(excerpt), retry_after)
+        return _answered(answer, exchange.line.status, bytes(excerpt), unread)
 
     async def close(self) -> None:
         await self._kept.close()
         await self._fresh.close()
         await self._resolver.close()
 
-    async def _answer(self, endpoint: Endpoint, post: Post) -> ClientResponse:
+    async def _answer(self, endpoint: Endpoint, post: Post, exchange: Exchange) -> ClientResponse:
         """The answer's head. Raises what aiohttp raises."""
-        connections = _Connections()
-        _connections.set(connections)
         headers = signed_headers(endpoint, post, int(time.time()))
         try:
             return await self._send(self._kept, endpoint.url, post.body, headers)
         except ClientConnectionError as error:
-            if connections.opened or isinstance(error, ClientConnectorError):
+            if exchange.opened or exchange.line.status is not None or isinstance(error, ClientConnectorError):
                 raise
             return await self._send(self._fresh, endpoint.url, post.body, headers)
 
@@ -165,7 +158,7 @@ class HttpClient:
         return await session.post(url, data=body, headers=headers, allow_redirects=False)
 
     def _session(self, *, keep_alive: bool) -> ClientSession:
-        connector = TCPConnector(
+        connector = ObservedConnector(
             limit=0,  # the lanes bound what runs
             force_close=not keep_alive,
             keepalive_timeout=KEEP_ALIVE_SECONDS if keep_alive else None,
@@ -182,12 +175,15 @@ class HttpClient:
             trust_env=False,
             auto_decompress=False,
             read_bufsize=READ_BUFFER_BYTES,
+            max_line_size=HEADER_BYTES_MAX,
+            max_field_size=HEADER_BYTES_MAX,
+            max_headers=HEADERS_MAX,
         )
 
     def _socket(self, info: AddressInfo) -> socket.socket:
-        connections = _connections.get(None)
-        if connections is not None:
-            connections.opened += 1
+        exchange = EXCHANGE.get(None)
+        if exchange is not None:
+            exchange.opened += 1
         return self._new_socket(info)
 
 
@@ -222,6 +218,15 @@ def _surface_signature(endpoint: Endpoint, secrets: list[str], now_seconds: int,
             return {SIGNATURE_HEADER: body_signature(secrets[0], body)}
         case Style.EVENTS:
             return {SIGNATURE_HEADER: timestamped_signature(secrets, now_seconds, body)}
+
+
+def _answered(answer: ClientResponse | None, status: int | None, excerpt: bytes, unread: str | None) -> Answered:
+    """`status`: the status line's, where the rest of the head could not be read."""
+    if answer is None:
+        assert status is not None, "without a status line there is no answer"
+        return Answered(status, unread=unread)
+    retry_after = answer.headers.get("Retry-After") if answer.status in HONOURED else None
+    return Answered(answer.status, excerpt, retry_after, unread)
 
 
 async def _read_excerpt(answer: ClientResponse, excerpt: bytearray) -> None:

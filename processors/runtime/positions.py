@@ -141,10 +141,10 @@ class Positions:
         """
         ids = self._ids({tp.topic for tp in tps})
         wanted = [tp for tp in tps if tp.topic in ids]
-        extents = self._ends.extents(wanted)
-        if unknown := set(wanted) - extents.keys():
+        spans = self._ends.ranges(wanted)
+        if unknown := set(wanted) - spans.keys():
             raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, f"{min(unknown).topic} is not known yet"))
-        return {TP(*tp): LogRange(ids[tp[0]], found.first, found.high) for tp, found in extents.items()}
+        return {TP(topic, one): LogRange(ids[topic], *span) for (topic, one), span in spans.items()}
 
     def _ids(self, topics: set[str]) -> dict[str, str]:
         if not topics:

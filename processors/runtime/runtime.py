@@ -94,6 +94,8 @@ class Runtime:
         self._ready_when_begun = False
         self.handled_records = 0
         self.unwatched: set[str] = set()
+        for counter in (metrics.MISSED, metrics.GIVEN_UP):
+            counter.labels(group)  # shown from the start, as 0
         self.consumer.positions = self.positions
         self.consumer.fail = self.fail
         self.app.on_partitions_revoked.connect(self._on_revoked, weak=False)

@@ -80,7 +80,7 @@ def test_ends_are_known_again_when_a_dead_leader_is_replaced(three_brokers: Thre
     topic = a_stream_topic(three_brokers.bootstrap, partitions=3)
     partitions = [(topic, partition) for partition in range(3)]
     ends = TopicEnds(three_brokers.bootstrap)
-    known = ends.extents(partitions)
+    known = ends.ranges(partitions)
     assert set(known) == set(partitions)
     dead = three_brokers.leader_of(topic, 0)
     assert dead is not None
@@ -88,7 +88,7 @@ def test_ends_are_known_again_when_a_dead_leader_is_replaced(three_brokers: Thre
 
     def known_again() -> bool:
         try:
-            return ends.extents(partitions) == known and set(ends.readable(partitions)) == set(partitions)
+            return ends.ranges(partitions) == known and set(ends.readable(partitions)) == set(partitions)
         except KafkaException:
             return False
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ class Answer:
 
 @dataclass
 class Frame:
-    """One server-sent event; `data` None where it only moves the id."""
+    """One server-sent event."""
 
     id: str = ""
     event: str = ""
@@ -77,17 +77,16 @@ class Spine:
         url = f"{self.url}/v1/events/stream{parameters}"
         async with self.session.get(url, headers=headers, timeout=timeout) as response:
             assert response.status == 200, await response.read()
-            stream = LiveStream(response)
-            if not last_id:
-                await stream.moved()
-            yield stream
+            yield LiveStream(response)
 
 
 @dataclass
 class LiveStream:
     response: aiohttp.ClientResponse
     last_id: str = ""
-    _lines: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.last_id = self.response.headers["Last-Event-ID"]
 
     async def frame(self) -> Frame:
         """The next one, comments and `retry` left out."""
@@ -103,21 +102,13 @@ class LiveStream:
                 found.event = line[7:]
             elif line.startswith("data: "):
                 data += line[6:] + "\n"
-            elif not line and (found.id or data):
-                found.data = json.loads(data) if data else None
+            elif not line:
+                assert data, "a blank line ends an event"
+                found.data = json.loads(data)
                 return found
 
-    async def moved(self) -> Frame:
-        """The first frame: where the stream begins."""
-        return await self.frame()
-
     async def events(self, count: int) -> list[Frame]:
-        found: list[Frame] = []
-        while len(found) < count:
-            frame = await self.frame()
-            if frame.data is not None:
-                found.append(frame)
-        return found
+        return [await self.frame() for _ in range(count)]
 
 
 @contextmanager

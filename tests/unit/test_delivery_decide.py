@@ -90,6 +90,16 @@ class TestOutcome:
         assert (outcome.status, outcome.http_status, outcome.error_code) == ("delivered", status, None)
         assert outcome.response_excerpt == b"thanks"
 
+    @pytest.mark.requirement("W11")
+    def test_what_could_not_be_read_of_an_answer_is_said_and_changes_nothing(self) -> None:
+        outcome = an_outcome(Answered(200, unread="a header of its answer is too long to be read"))
+        assert (outcome.status, outcome.error_code, outcome.next_attempt_ms) == ("delivered", None, None)
+        said = "Search indexer answered 200, but a header of its answer is too long to be read"
+        assert outcome.error_message == said
+        failed = an_outcome(Answered(503, unread="the rest of its answer did not come in time"))
+        assert (failed.status, failed.error_code) == ("retry_scheduled", "upstream_status")
+        assert failed.error_message == "Search indexer answered 503, but the rest of its answer did not come in time"
+
     @pytest.mark.requirement("A-050", "W11")
     @pytest.mark.parametrize(
         ("result", "code", "message", "http_status"),

@@ -246,3 +246,11 @@ def test_every_attempt_shows_with_its_times_when_asked_for() -> None:
         2,
         "2026-05-18T14:22:11.507Z",
     )
+
+
+@pytest.mark.requirement("W11", "A-054")
+def test_an_acknowledged_attempt_says_what_of_its_answer_could_not_be_read() -> None:
+    delivered = an_outcome(status="delivered", http_status=200, error_message="Search indexer answered 200, but …")
+    view = shown(stored(a_decision(), delivered), every_attempt=True)
+    (attempt,) = view["attempts"]
+    assert attempt["note"] == "Search indexer answered 200, but …" and "last_error" not in attempt

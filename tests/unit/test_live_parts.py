@@ -10,6 +10,7 @@ from ingest_gateway.surfaces.spine.frames import Place, PlaceInvalid, event_fram
 from operations.record_reader import Found
 from schemas.codec import EVENT
 from schemas.records import Decision
+from tests.support.event_reader import EventReader
 
 TOPIC = "events.ws_a.live.spine"
 VALUE = EVENT.encode({"type": "code.a", "occurred_at": "2026-05-18T14:22:11Z", "data": b'{"a":1}'})
@@ -109,8 +110,10 @@ def test_a_reader_that_went_on_gets_nothing_twice() -> None:
     reader = Reader([], lambda: None)
     reader.after = Place(1, [3, 0])
     places = ((0, 2), (0, 3), (1, 0))
-    reader.offer([channels.Told("a.b", *place, b"%d/%d " % place) for place in places])
-    assert reader.take() == b"0/3 1/0 "
+    reader.offer([channels.Told("a.b", 7, *place, event_frame("behind", "a.b", {"at": place})) for place in places])
+    events = EventReader().feed(reader.take().decode())
+    assert [orjson.loads(one.data)["at"] for one in events] == [[0, 3], [1, 0]]
+    assert [read_place(one.id) for one in events] == [Place(7, [4, 0]), Place(7, [4, 1])], "no id takes it back"
 
 
 def test_an_id_names_a_place_and_moves_forward_only() -> None:

@@ -9,10 +9,12 @@ import pytest
 from processors.admission.reading import ReadEvent, Unreadable, read
 from processors.admission.rerouting import ORIGIN_HEADER, as_first_written, origin_header
 from processors.runtime.batches import Record
+from schemas.cloudevents import render_structured
 from schemas.codec import EVENT
 from schemas.seal import Sealer
 from schemas.spine_records import carried_headers, data_of
 from schemas.topics import StreamTopic, Topic
+from tests.support.cloudevents import BAD, DATA, Bad, Binary, headers_of
 
 TOPIC = StreamTopic("ws_4F9KQ2C7Z1", "live", "spine")
 SEALER = Sealer(bytes(32))
@@ -84,7 +86,12 @@ def test_a_cloudevent_is_named_by_id_and_source_and_others_by_their_key_or_place
         (EVENT.encode(AVRO)[:-3], (), "unreadable"),
         (EVENT.encode(AVRO | {"actor": None}), (), "invalid"),
         (b"x" * 1_048_577, (), "too_large"),
-        (b"", BINARY, "empty_value"),
+        (b"", (), "empty_value"),
+        (b"", STRUCTURED, "empty_value"),
+        (b"x", (("content-type", b"application/cloudevents+avro"), *BINARY[:4]), "invalid"),
+        (b"[]", (("content-type", b"application/cloudevents-batch+json"),), "invalid"),
+        (b"{}", (*BINARY[:5], ("content-type", b"text/\xff")), "invalid"),
+        (b"{}", (*BINARY, ("content-type", b"text/plain")), "invalid"),
     ],
 )
 def test_what_is_no_event_is_set_aside_with_its_reason(value: bytes, headers: Any, reason: str) -> None:
@@ -110,3 +117,30 @@ def test_a_record_written_once_more_keeps_its_attributes_and_no_others() -> None
     assert read(again, TOPIC, SEALER) == read(first, TOPIC, SEALER)
     forged = [(name, b"/forged" if name == "ce_source" else value) for name, value in moved.headers]
     assert as_first_written(msgspec.structs.replace(moved, headers=forged), SEALER) is None
+
+
+@pytest.mark.requirement("S-004", "X-12")
+@pytest.mark.parametrize("case", DATA, ids=[case.what for case in DATA])
+def test_a_cloudevents_data_of_any_type_or_none_is_taken_and_sent_on_as_it_came(case: Binary) -> None:
+    headers = [(f"ce_{name}", value) for name, value in headers_of(list(case.attributes.items()))]
+    if case.content_type is not None:
+        headers.append(("content-type", case.content_type))
+    for value in (case.data, None) if not case.data else (case.data,):
+        found = read(msgspec.structs.replace(record(b"", headers), value=value), TOPIC, SEALER)
+        event = event_of(found)
+        back = json.loads(render_structured(found.pieces.event_id, event))
+        assert {name: back[name] for name in ("datacontenttype", "data", "data_base64") if name in back} == case.back
+        assert data_of(value, headers) == event["data"]
+
+
+@pytest.mark.requirement("K10", "S3", "S-014")
+@pytest.mark.parametrize("case", BAD, ids=[case.what for case in BAD])
+def test_an_attribute_that_has_no_one_value_is_set_aside_and_named(case: Bad) -> None:
+    headers = [(f"ce_{name}", value) for name, value in headers_of(case.headers)]
+    with pytest.raises(Unreadable, match=f"^{case.field}: ") as raised:
+        read(record(b"{}", headers), TOPIC, SEALER)
+    assert raised.value.reason == "invalid"
+
+
+def test_a_header_that_a_mirror_wrote_twice_is_one() -> None:
+    assert read(record(b"{}", (*BINARY, *BINARY)), TOPIC, SEALER) == read(record(b"{}", BINARY), TOPIC, SEALER)

@@ -3,8 +3,9 @@
 Each item takes the single event's way, with its key in `idempotency_key`, and has a result of its own, in order; a bad
 item spoils no other. The answer is 200 as soon as the batch can be read. A JSON batch is refused as a whole before any
 of it is sent: too many items, none, or no room. NDJSON is sent as it comes, so a fault of the whole request (too many
-lines, too large, cut short) is told after the lines before it were taken, and says how many. Sending such a batch again
-is safe: the same event is the same id.
+lines, too large, cut short) is told after the lines before it were taken, and says how many and where it stopped. A
+compressed one is checked to its end before its first line is taken. Sending such a batch again is safe: the same event
+is the same id.
 """
 
 import asyncio
@@ -110,7 +111,7 @@ class Batch:
         except Refused as refused:
             return self._refusal(index, refused)
         self.accepted += 1
-        decision = b',"decision":"pending"' if answer.pending else b""
+        decision = b"" if answer.decision is None else b',"decision":"%b"' % answer.decision.encode()
         return b'{"index":%d,"status":202%b,"event":%b}' % (index, decision, answer.body)
 
     def _refusal(self, index: int, refused: Refused) -> bytes:
@@ -173,9 +174,10 @@ def _invalid_batch(message: str, field: str = "events") -> Refused:
 
 
 def _after_some(refused: Refused, batch: Batch) -> Refused:
-    """The same fault, saying what became of the lines before it."""
-    counts = {"accepted": batch.accepted, "rejected": batch.rejected}
-    message = f"{refused.message} {batch.accepted} events before it were accepted."
+    """The same fault, saying what became of the lines before it, and which is the first that was not taken."""
+    taken = batch.accepted + batch.rejected
+    counts = {"accepted": batch.accepted, "rejected": batch.rejected, "stopped_at_index": taken}
+    message = f"{refused.message} {batch.accepted} events before it were accepted; nothing from index {taken} on was."
     return Refused(
         refused.kind,
         message if batch.accepted else refused.message,

@@ -26,7 +26,7 @@ from ingest_gateway.surfaces.events.parameters import (
     time_range,
 )
 from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
-from ingest_gateway.surfaces.requests import caller
+from ingest_gateway.surfaces.requests import caller, look_twice
 from schemas.event_status import Status
 from schemas.ids import EVENT, is_id
 from schemas.principals import EVENTS_READ, Principal
@@ -40,7 +40,7 @@ async def list_events(request: web.Request) -> web.Response:
     services, principal = caller(request, EVENTS_READ)
     parameters = read_query(request, PARAMETERS)
     limit = whole_number(parameters, "limit", minimum=1, maximum=LIMIT_MAX, default=LIMIT_DEFAULT)
-    chosen = _filter(services, principal, parameters)
+    chosen = await _filter(services, principal, parameters)
     scope = principal.workspace, principal.environment
     cursors, bound_to = Cursors(services.settings.master_key), chosen.bound_to(*scope)
     sealed = _opened(cursors, bound_to, parameters)
@@ -60,13 +60,13 @@ async def list_events(request: web.Request) -> web.Response:
     return json_response(view)
 
 
-def _filter(services: Services, principal: Principal, parameters: dict[str, str]) -> EventFilter:
+async def _filter(services: Services, principal: Principal, parameters: dict[str, str]) -> EventFilter:
     first, last = time_range(parameters)
     status = parameters.get("status")
     if status is not None and status not in frozenset(Status):
         raise invalid(FieldFault("status", NO_STATUS))
     return EventFilter(
-        streams=_streams(services, principal, parameters.get("stream")),
+        streams=await _streams(services, principal, parameters.get("stream")),
         type=parameters.get("type"),
         status=status,
         from_ms=first,
@@ -75,15 +75,30 @@ def _filter(services: Services, principal: Principal, parameters: dict[str, str]
     )
 
 
-def _streams(services: Services, principal: Principal, asked: str | None) -> tuple[str, ...] | None:
-    """By name or id; a deleted stream's events are found by its name. Those that the key may use, where it is bound."""
+async def _streams(services: Services, principal: Principal, asked: str | None) -> tuple[str, ...] | None:
+    """By name or id; those that the key may use, where none is asked for. Raises Refused: stream_not_found."""
     if asked is None:
         return tuple(sorted(principal.streams)) or None
-    known = services.control.view.stream(principal.workspace, principal.environment, asked)
+    scope = principal.workspace, principal.environment
+    known = services.control.view.any_stream(*scope, asked)
     name = asked if known is None else known.name
     if not principal.may_use_stream(name):
         raise STREAM_NOT_FOUND.refused()
+    if known is None and not await _has_events(services, scope, name):
+        known = await look_twice(services, lambda: services.control.view.any_stream(*scope, asked))
+        if known is None or not principal.may_use_stream(known.name):
+            raise STREAM_NOT_FOUND.refused()
+        name = known.name
     return (name,)
+
+
+async def _has_events(services: Services, scope: tuple[str, str], name: str) -> bool:
+    """Of a stream that is forgotten: its events are kept for longer."""
+    try:
+        page = await services.reads.events_page(*scope, EventFilter(streams=(name,)), None, 1)
+    except ReadModelUnavailable:
+        raise READ_MODEL_BEHIND.refused() from None
+    return bool(page.rows)
 
 
 def _opened(cursors: Cursors, bound_to: bytes, parameters: dict[str, str]) -> Place | None:

@@ -16,6 +16,7 @@ from ingest_gateway.http.faults import FieldFault, Refused
 from ingest_gateway.log.event_log import Appended, LogBusy, LogUnavailable
 from ingest_gateway.log.verdicts import Expected, VerdictLate
 from ingest_gateway.services import Services
+from ingest_gateway.surfaces.answers import DECISION_PENDING, decision_of
 from ingest_gateway.surfaces.events.answers import Shown, accepted
 from ingest_gateway.surfaces.events.faults import DUPLICATE_EVENT, INVALID_EVENT, NOT_CONFIRMED, STREAM_NOT_FOUND
 from ingest_gateway.surfaces.faults import BUSY, refused_by
@@ -47,11 +48,13 @@ class Sent(NamedTuple):
 
 
 class Accepted(NamedTuple):
-    """`appended` is None when only the verdict has confirmed the record. `pending`: no verdict came in time."""
+    """`appended` is None when only the verdict has confirmed the record. `decision`: that no verdict came in time
+    (`pending`), or that it was a `replay`; None for what was admitted, and where no verdict was waited for.
+    """
 
     body: bytes
     appended: Appended | None
-    pending: bool = False
+    decision: str | None = None
 
 
 def refuse_a_delivery(request: web.Request) -> None:
@@ -92,8 +95,8 @@ class Publisher:
         except VerdictLate:
             if appended is None:
                 raise NOT_CONFIRMED.refused() from None
-            return Accepted(_accepted_now(sent, appended, []), appended, pending=True)
-        return Accepted(_decided(sent, verdict), appended)
+            return Accepted(_accepted_now(sent, appended, []), appended, DECISION_PENDING)
+        return Accepted(_decided(sent, verdict), appended, decision_of(verdict))
 
     async def _find_stream(self, name: str) -> Stream:
         stream = self._look(name)

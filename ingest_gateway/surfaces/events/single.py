@@ -11,7 +11,7 @@ from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.http.request_log import note
 from ingest_gateway.metrics import EVENTS_PUBLISHED
-from ingest_gateway.surfaces.answers import DECISION_HEADER, DECISION_PENDING
+from ingest_gateway.surfaces.answers import DECISION_HEADER
 from ingest_gateway.surfaces.events.faults import INVALID_EVENT
 from ingest_gateway.surfaces.events.publish import (
     EVENT_BODY_BYTES_MAX,
@@ -66,8 +66,8 @@ def _response(answer: Accepted) -> web.Response:
     response = web.Response(body=answer.body, status=202, content_type="application/json")
     if answer.appended is not None:
         response.headers[POSITION_HEADER] = position_of(answer.appended)
-    if answer.pending:
-        response.headers[DECISION_HEADER] = DECISION_PENDING
+    if answer.decision is not None:
+        response.headers[DECISION_HEADER] = answer.decision
     return response
 
 

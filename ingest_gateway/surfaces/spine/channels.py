@@ -14,7 +14,7 @@ import orjson
 
 from ingest_gateway import metrics
 from ingest_gateway.log.live import LiveEvent, LiveLog
-from ingest_gateway.surfaces.spine.frames import Place, event_frame
+from ingest_gateway.surfaces.spine.frames import Place, event_frame, with_id
 from operations.logs import event
 from operations.record_reader import Found
 from schemas.ids import time_of
@@ -36,6 +36,7 @@ class Told(NamedTuple):
     """An event as all readers of its channel get it."""
 
     kind: str
+    received_ms: int
     partition: int
     offset: int
     frame: bytes
@@ -82,14 +83,26 @@ class Reader:
         while self._queue and size_bytes < CHUNK_BYTES:
             told = self._queue.popleft()
             self._queued_bytes -= len(told.frame)
-            if self.after is None or not self.after.has_passed(told.partition, told.offset):
-                frames.append(told.frame)
-                size_bytes += len(told.frame)
+            frame = self._frame(told)
+            if frame is not None:
+                frames.append(frame)
+                size_bytes += len(frame)
                 count += 1
         if not self._queue:
             self.woken.clear()
         metrics.LIVE_EVENTS.inc(count)
         return b"".join(frames)
+
+    def _frame(self, told: Told) -> bytes | None:
+        """None for what it has had. While it is ahead of the channel, ids have to say so: with the channel's own it
+        would come again behind what it was told already.
+        """
+        if self.after is None:
+            return told.frame
+        if self.after.has_passed(told.partition, told.offset):
+            return None
+        self.after.pass_event(told.received_ms, told.partition, told.offset)
+        return with_id(told.frame, self.after.encode())
 
 
 class Channel:
@@ -127,7 +140,7 @@ class Channel:
                     decision = one.decision
                     found = await self._read_back((decision.topic, decision.partition, decision.offset))
                     if found is not None:
-                        one = LiveEvent(decision, found.value, found.headers)
+                        one = LiveEvent(decision, found.value or b"", found.headers)  # null: a CloudEvent without data
                 self._tell([one])
         except Exception as error:  # the log is away: who reads goes on from its id when it is back
             event(log, "live.lost", logging.WARNING, topic=self._topic, error=str(error))
@@ -147,7 +160,7 @@ class Channel:
         self.place.pass_event(decision.received_ms, decision.partition, decision.offset)
         view = live_view(decision.event_id, decision.type, decision.actor, decision.metadata, self._workspace, data)
         frame = event_frame(self.place.encode(), decision.type, view)
-        return Told(decision.type, decision.partition, decision.offset, frame)
+        return Told(decision.type, decision.received_ms, decision.partition, decision.offset, frame)
 
 
 def live_view(

@@ -1,6 +1,7 @@
 """`GET /v1/events/stream`: the org's events as they are admitted, as server-sent events, from the log.
 
-Each event's id says where on the log its reader stands; with `Last-Event-ID` the reader first gets what it has missed,
+Each event's id says where on the log its reader stands, and the answer's own header `Last-Event-ID` where it begins;
+with `Last-Event-ID` the reader first gets what it has missed,
 from the read model and the log, then what comes. Every event once, in the order of each partition. A reader that reads
 more slowly than events come is cut off and goes on from its last id; nothing is kept for it meanwhile.
 """
@@ -33,8 +34,9 @@ from ingest_gateway.surfaces.spine.frames import (
     Place,
     PlaceInvalid,
     event_frame,
-    place_frame,
+    place_comment,
     read_place,
+    retry_line,
 )
 from ingest_gateway.surfaces.spine.publishing import SYSTEM_STREAM, spine_of
 from ingest_gateway.surfaces.spine.query import is_type_filter, read_payloads
@@ -50,7 +52,7 @@ HEARTBEAT_SECONDS = 15.0
 MISSED_PAGE = 200
 SKEW_MS = 60_000
 """By how much the clocks of brokers may differ: receipt is the clock of the partition's leader."""
-RETRY_FRAME = b"retry: 1000\n\n"
+RETRY_MS = 1_000
 RETRY_AFTER_STOP_MS = 100, 2_000
 """Readers of a process that ends come again spread over this time, not all at once."""
 
@@ -71,24 +73,25 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     channels = request.app[CHANNELS]
     if channels.count(topic) >= READERS_MAX:
         raise Refused(FaultKind.RATE_LIMITED, TOO_MANY, headers={hdrs.RETRY_AFTER: "5"})
-    response = await _begun(request)
-    stream = _Stream(response, services, principal, reader, channels)
     try:
-        if place is not None:
-            await stream.tell_missed(place)
-        channel = await channels.join(topic, principal.workspace, reader)
-        if place is not None:
-            await stream.tell_missed(place, up_to_now=True)
-            reader.after = place
-        await stream.follow(channel)
-    except Leaving:
-        with contextlib.suppress(ConnectionError):
-            await response.write(b"retry: %d\n\n" % random.randint(*RETRY_AFTER_STOP_MS))
-    except (Ended, ConnectionError, KafkaException, ReadModelUnavailable, Refused):
-        pass  # it has begun, so there is no other way to tell: the reader comes again with its last id
+        channel, begins_at = None, place
+        if begins_at is None:
+            channel = await _joined(channels, topic, principal, reader)
+            begins_at = channel.place
+        response = await _begun(request, begins_at)
+        stream = _Stream(response, services, principal, reader, channels)
+        await stream.tell(topic, channel, place)
     finally:
         channels.leave(topic, reader)
     return response
+
+
+async def _joined(channels: Channels, topic: str, principal: Principal, reader: Reader) -> Channel:
+    """Before the answer begins, which says from where on it tells. Raises Refused."""
+    try:
+        return await channels.join(topic, principal.workspace, reader)
+    except KafkaException:
+        raise Refused(FaultKind.UNAVAILABLE) from None
 
 
 class _Stream:
@@ -108,16 +111,33 @@ class _Stream:
         self._reader = reader
         self._channels = channels
 
+    async def tell(self, topic: str, channel: Channel | None, place: Place | None) -> None:
+        """Until the reader leaves or has to. `place`: behind which it is told first what it has missed."""
+        try:
+            if place is not None:
+                await self.tell_missed(place)
+            if channel is None:
+                channel = await self._channels.join(topic, self._principal.workspace, self._reader)
+            if place is not None:
+                await self.tell_missed(place, up_to_now=True)
+                self._reader.after = place
+            await self.follow(channel)
+        except Leaving:
+            with contextlib.suppress(ConnectionError):
+                await self._response.write(retry_line(random.randint(*RETRY_AFTER_STOP_MS)))
+        except (Ended, ConnectionError, KafkaException, ReadModelUnavailable, Refused):
+            pass  # it has begun, so there is no other way to tell: the reader comes again with its last id
+
     async def follow(self, channel: Channel) -> None:
         """Until the reader leaves or has to."""
         reader = self._reader
-        await self._write(place_frame((reader.after or channel.place).encode()))
+        await self._write(place_comment((reader.after or channel.place).encode()))
         while True:
             try:
                 async with asyncio.timeout(HEARTBEAT_SECONDS):
                     await reader.woken.wait()
             except TimeoutError:
-                await self._write(place_frame(channel.place.encode()) if reader.after is None else HEARTBEAT)
+                await self._write(place_comment(channel.place.encode()) if reader.after is None else HEARTBEAT)
             self._check()
             while chunk := reader.take():
                 await self._write(chunk)
@@ -134,7 +154,7 @@ class _Stream:
         async for rows in self._missed(place):
             data = await read_payloads(self._services, rows)
             frames = [self._frame(place, row, one) for row, one in zip(rows, data, strict=True)]
-            await self._write(b"".join(frames) + place_frame(place.encode()))
+            await self._write(b"".join(frames) + place_comment(place.encode()))
             self._check()
 
     async def _missed(self, place: Place) -> AsyncIterator[list[Row[Any]]]:
@@ -188,17 +208,18 @@ def _cut(request: web.Request) -> None:
         request.transport.abort()
 
 
-async def _begun(request: web.Request) -> web.StreamResponse:
+async def _begun(request: web.Request, place: Place) -> web.StreamResponse:
     headers = {
         hdrs.CONTENT_TYPE: CONTENT_TYPE,
         hdrs.CACHE_CONTROL: "no-store",
         "X-Accel-Buffering": "no",
+        LAST_EVENT_ID: place.encode(),
         X_REQUEST_ID: request[REQUEST_ID],
         **request.get(ANSWER_HEADERS, {}),
     }
     response = web.StreamResponse(headers=headers)
     await response.prepare(request)
-    await response.write(RETRY_FRAME)
+    await response.write(retry_line(RETRY_MS))
     return response
 
 

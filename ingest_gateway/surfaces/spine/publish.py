@@ -9,16 +9,19 @@ from ingest_gateway.http.faults import Refused
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.http.request_log import note
 from ingest_gateway.metrics import EVENTS_PUBLISHED
-from ingest_gateway.surfaces.answers import DECISION_HEADER, DECISION_PENDING, json_response
+from ingest_gateway.surfaces.answers import DECISION_HEADER, json_response
 from ingest_gateway.surfaces.positions import POSITION_HEADER, position_of
 from ingest_gateway.surfaces.requests import caller, idempotency_key
 from ingest_gateway.surfaces.spine.faults import error_of, invalid_event
 from ingest_gateway.surfaces.spine.publishing import SYSTEM_STREAM, Published, Publisher, Sent
 from schemas.cloudevents import (
+    ANY_FORMAT,
     BATCH,
+    HTTP_PREFIX,
     STRUCTURED,
-    http_attributes,
+    attributes_of,
     key_of,
+    media_type_of,
     read_batch,
     read_binary,
     read_structured,
@@ -53,8 +56,9 @@ async def publish_event(request: web.Request) -> web.Response:
 
 
 def _media(request: web.Request) -> str:
-    """Binary mode has the data's own content type, or none."""
-    if BINARY_MARK in request.headers:
+    """Binary mode has the data's own content type, or none; what is no CloudEvent as a whole (HTTP binding 3)."""
+    is_whole = media_type_of(request.headers.get(hdrs.CONTENT_TYPE)).startswith(ANY_FORMAT)
+    if BINARY_MARK in request.headers and not is_whole:
         return ""
     return content_type(request, JSON, STRUCTURED, BATCH)
 
@@ -65,7 +69,8 @@ def _read(request: web.Request, media: str, body: bytes) -> SpineEvent:
             return read_spine_event(body)
         if media == STRUCTURED:
             return read_structured(body)
-        return read_binary(http_attributes(request.headers), request.headers.get(hdrs.CONTENT_TYPE), body)
+        headers = [(name, value.encode("utf-8", "surrogateescape")) for name, value in request.headers.items()]
+        return read_binary(attributes_of(headers, HTTP_PREFIX), request.headers.get(hdrs.CONTENT_TYPE), body)
     except EventInvalid as error:
         raise invalid_event(error) from None
 
@@ -74,8 +79,8 @@ def _response(published: Published) -> web.Response:
     response = json_response(published.view, 201)
     if published.appended is not None:
         response.headers[POSITION_HEADER] = position_of(published.appended)
-    if published.pending:
-        response.headers[DECISION_HEADER] = DECISION_PENDING
+    if published.decision is not None:
+        response.headers[DECISION_HEADER] = published.decision
     return response
 
 
@@ -105,7 +110,9 @@ async def _result(publisher: Publisher, sent: Sent | Refused) -> dict[str, objec
     try:
         if isinstance(sent, Refused):
             raise sent
-        return {"status": 201, "event": (await publisher.settle(sent)).view}
+        published = await publisher.settle(sent)
+        decision = {} if published.decision is None else {"decision": published.decision}
+        return {"status": 201, **decision, "event": published.view}
     except Refused as refused:
         return {"status": refused.status, "error": error_of(refused)}
 

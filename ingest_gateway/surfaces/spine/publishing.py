@@ -16,6 +16,7 @@ from ingest_gateway.log.event_log import Appended, LogBusy, LogUnavailable
 from ingest_gateway.log.system_streams import SystemStreams
 from ingest_gateway.log.verdicts import Expected, VerdictLate
 from ingest_gateway.services import Services
+from ingest_gateway.surfaces.answers import DECISION_PENDING, decision_of
 from ingest_gateway.surfaces.faults import BUSY, refused_by
 from ingest_gateway.surfaces.spine.event_types import check_by_catalog
 from ingest_gateway.surfaces.spine.faults import DUPLICATE_EVENT, FORBIDDEN_ORG, NOT_CONFIRMED
@@ -45,11 +46,13 @@ class Sent(NamedTuple):
 
 
 class Published(NamedTuple):
-    """The document's answer. `appended` is None when only the verdict has confirmed the record."""
+    """The document's answer. `appended` is None when only the verdict has confirmed the record. `decision`: `pending`
+    without a verdict in time, `replay` for an event that had been sent before.
+    """
 
     view: dict[str, Any]
     appended: Appended | None
-    pending: bool = False
+    decision: str | None = None
 
 
 class Publisher:
@@ -80,8 +83,8 @@ class Publisher:
         except VerdictLate:
             if appended is None:
                 raise NOT_CONFIRMED.refused() from None
-            return Published(_view(sent, sent.event_id, self._triggered(sent)), appended, pending=True)
-        return Published(_decided(sent, verdict), appended)
+            return Published(_view(sent, sent.event_id, self._triggered(sent)), appended, DECISION_PENDING)
+        return Published(_decided(sent, verdict), appended, decision_of(verdict))
 
     def _send(self, stream: Stream, event: SpineEvent, key: str | None) -> Sent:
         services, principal = self._services, self._principal

@@ -6,17 +6,18 @@ from aiohttp import web
 from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.read_model.work_pages import TaskFilter
+from ingest_gateway.services import Services
 from ingest_gateway.surfaces.requests import caller
 from ingest_gateway.surfaces.work.commands import answer, item_decided, json_body
-from ingest_gateway.surfaces.work.faults import TASK_NOT_FOUND, invalid
+from ingest_gateway.surfaces.work.faults import PROJECT_NOT_FOUND, TASK_NOT_FOUND, invalid
 from ingest_gateway.surfaces.work.forms import NO_TIME, read_new_task, read_task_changes
 from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages, asked, look_until_sure, wait_for_writes
 from ingest_gateway.surfaces.work.shown import shown
 from ingest_gateway.surfaces.work.versions import IF_MATCH, read_if_match
 from schemas.event_fields import time_ms
 from schemas.ids import is_id
-from schemas.principals import TASKS_READ, TASKS_WRITE
-from schemas.work import TASK, Priority, TaskStatus
+from schemas.principals import TASKS_READ, TASKS_WRITE, Principal
+from schemas.work import PROJECT, TASK, Priority, TaskStatus
 from schemas.work_commands import DeleteTask
 
 PATH = "/v1/tasks"
@@ -38,6 +39,7 @@ async def list_tasks(request: web.Request) -> web.Response:
     pages = Pages(services, ("tasks", *scope, chosen))
     after = pages.place(parameters.get("cursor"))
     await wait_for_writes(request, services, principal)
+    await _require_project(services, principal, chosen.project_id)
     page = await asked(services.reads.tasks_page(*scope, chosen, after, limit))
     return pages.answer([orjson.Fragment(body) for body in page.bodies], page.following)
 
@@ -69,7 +71,7 @@ async def delete_task(request: web.Request) -> web.Response:
 
 
 def read_filter(parameters: dict[str, str]) -> TaskFilter:
-    """Raises Refused with every fault. A project that there is not has no tasks."""
+    """Raises Refused with every fault."""
     faults = []
     for name, kinds in (("status", TaskStatus), ("priority", Priority)):
         if parameters.get(name, kinds[next(iter(kinds.__members__))]) not in frozenset(kinds):
@@ -87,6 +89,18 @@ def read_filter(parameters: dict[str, str]) -> TaskFilter:
         due_after_ms=due_ms["dueAfter"],
         due_before_ms=due_ms["dueBefore"],
     )
+
+
+async def _require_project(services: Services, principal: Principal, project_id: str | None) -> None:
+    """Of a list's filter. Raises Refused: project_not_found."""
+    if project_id is None:
+        return
+    scope = principal.workspace, principal.environment
+    found = None
+    if is_id(project_id, PROJECT):
+        found = await look_until_sure(services, principal, lambda: services.reads.project(*scope, project_id))
+    if found is None:
+        raise PROJECT_NOT_FOUND.refused()
 
 
 def _task_id(request: web.Request) -> str:

@@ -5,9 +5,13 @@
 | absent, `*` | whatever version there is (the last write wins) |
 | `3`, `"3"` | version 3 |
 | `"3", "4"` | one of these |
-| `W/"3"` | nothing: a weak tag never matches here, so the answer is 409 |
+| `W/"3"`, `"3-gzip"`, `"3-br"`, `"3;gzip"`, … | version 3: our tag, as a proxy that compresses rewrote it |
 | a number above 2^53 - 1 | no version gets there: 409 |
 | all else | 400 |
+
+RFC 9110 lets If-Match compare strongly, since a weak tag may stand for two states of a thing. Ours never does: it is
+the count of the thing's changes, and compressing an answer makes no other version of the task. So whoever sends back
+what a proxy showed means that version, and loses no update by it; refused, the caller would read and try without end.
 """
 
 import re
@@ -20,7 +24,9 @@ IF_MATCH = "If-Match"
 TAGS_MAX = 16
 NO_VERSION = 'Expected the version that is to be changed, such as 3 or "3"; or *.'
 NONE_MATCHES = [0]
-_TAG = re.compile(r'([0-9]{1,40})|"([0-9]{1,40})"|W/"[^"]{0,64}"', re.ASCII)
+_CODING = r"(?:--?|;)(?:gzip|br|zstd|deflate)"
+"""What is put behind a tag by Apache's mod_deflate, mod_brotli and Caddy (`-gzip`), and by Jetty (`--gzip`)."""
+_TAG = re.compile(rf'([0-9]{{1,40}})|(?:W/)?"([0-9]{{1,40}})(?:{_CODING})?"', re.ASCII)
 
 
 def read_if_match(written: str | None) -> list[int] | None:
@@ -31,5 +37,5 @@ def read_if_match(written: str | None) -> list[int] | None:
     found = [_TAG.fullmatch(tag) for tag in tags]
     if len(tags) > TAGS_MAX or not all(found):
         raise invalid([FieldFault(IF_MATCH, NO_VERSION)])
-    numbers = (int(match[1] or match[2]) for match in found if match is not None and (match[1] or match[2]))
+    numbers = (int(match[1] or match[2]) for match in found if match is not None)
     return [number for number in numbers if 0 < number <= VERSION_MAX] or NONE_MATCHES

@@ -39,7 +39,7 @@ def delivery_view(row: Row[Any]) -> dict[str, Any]:
     error = None
     if row.error_code is not None:
         error = {"code": row.error_code, "message": row.error_message or ""}
-    return {
+    view = {
         "id": row.delivery_id,
         "webhookId": row.webhook_id,
         "event": TEST if row.kind == DeliveryKind.WEBHOOK else row.event_type,
@@ -53,6 +53,9 @@ def delivery_view(row: Row[Any]) -> dict[str, Any]:
         "lastAttemptAt": rfc3339(row.completed_ms),
         "nextAttemptAt": _time(row.next_attempt_ms),
     }
+    if row.error_code is None and row.error_message is not None:  # acknowledged, with something to say
+        view["note"] = row.error_message
+    return view
 
 
 def _time(time_ms: int | None) -> str | None:

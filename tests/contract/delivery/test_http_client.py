@@ -113,7 +113,7 @@ class TestAnswers:
     @pytest.mark.requirement("W11")
     async def test_a_2xx_head_decides_even_if_the_body_breaks_off(self, client: HttpClient, receiver: Receiver) -> None:
         receiver.script("/", raw(OK_HEAD + b"Content-Length: 50\r\n\r\nabc"))
-        assert await post(client, receiver.url + "/") == Answered(200, b"abc")
+        assert await post(client, receiver.url + "/") == Answered(200, b"abc", unread=BROKEN)
 
 
 TRICKLES = {
@@ -125,10 +125,103 @@ TRICKLES = {
 NOT_HTTP = {
     "bad status line": raw(b"HTP/1.1 200 OK\r\n\r\n"),
     "another protocol": raw(b"SSH-2.0-OpenSSH_9.2\r\n"),
-    "negative length": raw(OK_HEAD + b"Content-Length: -5\r\n\r\n"),
-    "5,000 headers": raw(OK_HEAD + b"a: b\r\n" * 5_000 + b"\r\n"),
-    "a header of 1 MB": raw(OK_HEAD + b"a: " + b"b" * 1_000_000 + b"\r\n\r\n"),
+    "a status of four digits": raw(b"HTTP/1.1 2000 OK\r\n\r\n"),
+    "a status of two digits": raw(b"HTTP/1.1 20 OK\r\n\r\n"),
+    "HTTP/0.9": raw(b"<html>ok</html>"),
+    "the preface of HTTP/2": raw(b"\x00\x00\x12\x04\x00\x00\x00\x00\x00"),
 }
+NO_ANSWER = {
+    "closed": close(),
+    "reset": reset(),
+    "closed inside of the status line": raw(b"HTTP/1.1 20"),
+    "closed before the status line's end": raw(b"HTTP/1.1 200 OK"),
+    "closed after an interim answer": raw(b"HTTP/1.1 100 Continue\r\n\r\n"),
+}
+BROKEN = "the rest of its answer broke off or can't be read as HTTP"
+LONG_HEADER = "a header of its answer is too long to be read"
+ENDED = b"Content-Length: 2\r\n\r\nok"
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+COOKIES = b"".join(b"Set-Cookie: s%d=%b\r\n" % (number, b"c" * 4_000) for number in range(20))
+INTERIM = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+ODD = [
+    # RFC 9110, 5.4: no bounds are set to lengths; RFC 6265, 6.1: at least 50 cookies of 4,096 bytes
+    ("a header of 9,000 bytes", OK_HEAD + b"X-Trace: " + b"t" * 9_000 + b"\r\n" + ENDED, b"ok", None),
+    ("a cookie of 9,000 bytes", OK_HEAD + b"Set-Cookie: s=" + b"c" * 9_000 + b"\r\n" + ENDED, b"ok", None),
+    ("20 cookies of 4,000 bytes", OK_HEAD + COOKIES + ENDED, b"ok", None),
+    ("200 headers", OK_HEAD + b"".join(b"X-%d: v\r\n" % n for n in range(200)) + ENDED, b"ok", None),
+    ("a reason of 9,000 bytes", b"HTTP/1.1 200 " + b"K" * 9_000 + b"\r\n" + ENDED, b"ok", None),
+    ("5,000 headers", OK_HEAD + b"a: b\r\n" * 5_000 + b"\r\n", b"", BROKEN),
+    ("a header of 1 MB", OK_HEAD + b"a: " + b"b" * 1_000_000 + b"\r\n\r\n", b"", LONG_HEADER),
+    # RFC 9110, 5.5: CR, LF and NUL in a value are invalid; bytes beyond ASCII are obs-text
+    ("NUL in a header", OK_HEAD + b"X: a\x00b\r\n" + ENDED, b"", BROKEN),
+    ("Latin-1 in a header", OK_HEAD + b"X: Jos\xe9\r\n" + ENDED, b"ok", None),
+    ("a header without a colon", OK_HEAD + b"nonsense\r\n" + ENDED, b"", BROKEN),
+    ("a blank before the colon", OK_HEAD + b"X : y\r\n" + ENDED, b"", BROKEN),
+    # RFC 9112, 4: the reason may be empty; 2.3: a server of HTTP/1.0
+    ("no reason", b"HTTP/1.1 200 \r\n" + ENDED, b"ok", None),
+    ("no reason and no blank", b"HTTP/1.1 200\r\n" + ENDED, b"ok", None),
+    ("HTTP/1.0 to the connection's end", b"HTTP/1.0 200 OK\r\n\r\nok", b"ok", None),
+    # RFC 9110, 15.2: interim answers come first, any number of them
+    ("interim answers", INTERIM + OK_HEAD + ENDED, b"ok", None),
+    ("an interim answer, then NUL", b"HTTP/1.1 102 Wait\r\n\r\n" + OK_HEAD + b"X: \x00\r\n\r\n", b"", BROKEN),
+    # RFC 9112, 6.3 and 7.1: lengths and chunks that are none; 8: an answer that ends early
+    ("a length that is none", OK_HEAD + b"Content-Length: -5\r\n\r\n", b"", BROKEN),
+    ("two lengths", OK_HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nok", b"", BROKEN),
+    ("a length that is too large", OK_HEAD + b"Content-Length: 50\r\n\r\nabc", b"abc", BROKEN),
+    ("a length that is too small", OK_HEAD + b"Content-Length: 2\r\n\r\nok and more", b"ok", BROKEN),
+    ("no chunk's size", OK_HEAD + CHUNKED + b"2\r\nok\r\nxyz\r\n", b"ok", BROKEN),
+    ("chunks without an end", OK_HEAD + CHUNKED + b"2\r\nok\r\n", b"ok", BROKEN),
+    ("trailers", OK_HEAD + CHUNKED + b"2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n", b"ok", None),
+    ("closed after the status line", OK_HEAD, b"", BROKEN),
+    ("closed inside of the head", OK_HEAD + b"Content-Le", b"", BROKEN),
+    # RFC 9110, 15.3.5: 204 has no body; 8.4: a coding that is not the body's
+    ("204 with a body", b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nok", b"", BROKEN),
+    ("a coding that lies", OK_HEAD + b"Content-Encoding: gzip\r\n" + ENDED, b"ok", None),
+    ("a coding that nobody knows", OK_HEAD + b"Content-Encoding: pack200\r\n" + ENDED, b"ok", None),
+]  # fmt: skip
+
+
+class TestOddAnswers:
+    """The status line decides, whatever stands behind it; what could not be read is said."""
+
+    @pytest.mark.requirement("W10", "W11")
+    @pytest.mark.parametrize(("what", "sent", "body", "unread"), ODD, ids=[what for what, *_ in ODD])
+    async def test_a_2xx_is_an_acknowledgement(
+        self, client: HttpClient, receiver: Receiver, what: str, sent: bytes, body: bytes, unread: str | None
+    ) -> None:
+        receiver.script("/", raw(sent), answer(200))
+        status = 204 if what.startswith("204") else 200
+        result = await post(client, receiver.url + "/")
+        assert isinstance(result, Answered) and (result.http_status, result.unread) == (status, unread)
+        if unread is None:
+            assert result.excerpt == body
+        else:  # what came in one piece with the fault is lost with it
+            assert body.startswith(result.excerpt)
+        assert await post(client, receiver.url + "/") == Answered(200)
+        assert len(receiver.requests) == 2, "nothing was sent twice"
+
+    @pytest.mark.requirement("W10", "W11")
+    @pytest.mark.parametrize("line", [b"503 Busy", b"410 Gone", b"302 Found", b"404 None", b"101 Switching Protocols"])
+    async def test_another_status_is_what_it_says_too(
+        self, client: HttpClient, receiver: Receiver, line: bytes
+    ) -> None:
+        receiver.script("/", raw(b"HTTP/1.1 " + line + b"\r\nX: \x00\r\n\r\n"))
+        assert await post(client, receiver.url + "/") == Answered(int(line[:3]), unread=BROKEN)
+
+    @pytest.mark.requirement("W8", "W11")
+    async def test_a_head_that_does_not_end_in_time(self, hasty_client: HttpClient, receiver: Receiver) -> None:
+        receiver.script("/", drip(b"", 1, OK_HEAD + b"X-Slow: "))
+        late = Answered(200, unread="the rest of its answer did not come in time")
+        assert await post(hasty_client, receiver.url + "/") == late
+        await asyncio.to_thread(receiver.wait_until_closed)
+
+    async def test_a_status_line_on_a_kept_connection_is_not_asked_for_again(
+        self, client: HttpClient, receiver: Receiver
+    ) -> None:
+        receiver.script("/", answer(200), raw(OK_HEAD), answer(500))
+        first, second = [await post(client, receiver.url + "/") for _ in range(2)]
+        assert (first, second) == (Answered(200), Answered(200, unread=BROKEN))
+        assert [request.connection for request in receiver.requests] == [1, 1]
 
 
 class TestFailures:
@@ -161,7 +254,7 @@ class TestFailures:
         assert await post(client, receiver.url + "/") == Answered(200)
         assert receiver.connections == 2
 
-    @pytest.mark.parametrize("behaviour", [close(), reset()], ids=["closed", "reset"])
+    @pytest.mark.parametrize("behaviour", NO_ANSWER.values(), ids=NO_ANSWER)
     async def test_a_fresh_connection_that_breaks_without_an_answer_is_a_failure(
         self, client: HttpClient, receiver: Receiver, behaviour: Behaviour
     ) -> None:

@@ -1,6 +1,7 @@
 """`POST /v1/events/batch`: one result an item, in order; a bad item spoils no other; what is wrong with the whole."""
 
 import asyncio
+import gzip
 import tracemalloc
 from typing import Any
 
@@ -47,7 +48,7 @@ async def test_each_event_has_the_answer_that_it_would_have_alone(surface: Surfa
     alone = await surface.publish(a_body(), "k")
     batch = await send(surface, form, a_body(idempotency_key="k"), *numbered(FEW))
     assert (batch["object"], batch["accepted"], batch["rejected"]) == ("batch", FEW + 1, 0)
-    assert batch["results"][0] == {"index": 0, "status": 202, "event": alone.json}
+    assert batch["results"][0] == {"index": 0, "status": 202, "decision": "replay", "event": alone.json}
     assert [result["index"] for result in batch["results"]] == list(range(FEW + 1))
     assert [event["data"] for event in surface.events()][2:] == [b'{"n":%d}' % n for n in range(FEW)]
 
@@ -104,6 +105,7 @@ async def test_one_key_many_times_and_one_key_with_two_payloads(surface: Surface
     events = [result["event"] for result in batch["results"] if "event" in result]
     assert statuses == [202, 202, 409, 202]
     assert events[0] == events[1] == events[2]
+    assert [result.get("decision") for result in batch["results"]] == [None, "replay", None, "replay"]
     assert batch["results"][2]["error"]["code"] == "duplicate_event"
     assert batch["results"][2]["error"]["details"] == {"original_event_id": events[0]["id"]}
 
@@ -148,7 +150,30 @@ async def test_one_more_line_is_refused_and_what_was_taken_is_told(surface: Surf
     assert (answer.status, answer.code, answer.fields) == (400, "invalid_request", ["events"])
     details = answer.json["error"]["details"]
     assert (details["accepted"], details["rejected"]) == (BATCH_EVENTS_MAX - 1, 1)
+    assert details["stopped_at_index"] == BATCH_EVENTS_MAX
     assert len(surface.log.records) == BATCH_EVENTS_MAX - 1
+
+
+@pytest.mark.requirement("H16", "J17")
+async def test_gzip_members_make_one_batch(surface: Surface) -> None:
+    """As `cat a.ndjson.gz b.ndjson.gz` and log shippers that flush make it; a line may go over a member's end."""
+    lines = as_lines(*numbered(FEW))
+    body = b"".join(gzip.compress(lines[at : at + 100]) for at in range(0, len(lines), 100))
+    answer = await surface.publish_lines(body, Content_Encoding="gzip")
+    assert answer.status == 200 and answer.json["accepted"] == FEW == len(surface.log.records)
+
+
+@pytest.mark.requirement("H16", "J18")
+@pytest.mark.parametrize(
+    "broken",
+    [lambda packed: packed + b"garbage", lambda packed: packed + packed[:-9], lambda packed: packed[:-1]],
+    ids=["bytes behind it", "a second member cut short", "cut short"],
+)
+async def test_nothing_of_a_broken_packed_batch_is_taken(surface: Surface, broken: Any) -> None:
+    body = broken(gzip.compress(as_lines(*numbered(FEW))))
+    answer = await surface.publish_lines(body, Content_Encoding="gzip")
+    assert (answer.status, answer.code) == (400, "invalid_request")
+    assert surface.log.records == []
 
 
 @pytest.mark.requirement("J18", "J17")

@@ -74,6 +74,8 @@ async def test_a_replay_gets_the_first_answer_byte_for_byte(surface: Surface) ->
     assert first.json["idempotency_key"] == "k-1"
     assert first.json["routes"] == QUEUED
     assert replay.body == quoted.body == rewritten.body == first.body
+    assert "Atlas-Decision" not in first.headers
+    assert {again.headers["Atlas-Decision"] for again in (replay, quoted, rewritten)} == {"replay"}
     assert (await surface.publish(a_body(), "k-2")).json["id"] != first.json["id"]
 
 
@@ -319,7 +321,7 @@ class TestLateness:
         decided = await hurried.publish(a_body(), "k")
         assert decided.json["id"] == pending.json["id"]
         assert decided.json["routes"] == QUEUED
-        assert "Atlas-Decision" not in decided.headers
+        assert decided.headers["Atlas-Decision"] == "replay"
 
     async def test_a_verdict_confirms_what_the_broker_did_not(self, hurried: Surface) -> None:
         hurried.log.confirms = False

@@ -55,6 +55,18 @@ async def test_a_list_page_by_page(gateway: Gateway) -> None:
     assert ids(await listed(gateway, key="test")) == [event_id(90)]
 
 
+@pytest.mark.requirement("A-038", "A-084")
+async def test_a_stream_that_is_not_there_is_404_and_a_deleted_one_shows_what_is_kept(gateway: Gateway) -> None:
+    show(gateway, 1)  # of the stream `orders`, which control knows nothing of any more
+    assert ids(await listed(gateway, "?stream=orders")) == [event_id(1)]
+    assert ids(await listed(gateway, "?stream=orders&type=no.such")) == []
+    for unknown in ("ordres", "stm_01JV2X00000000000000000000", "", "Orders"):
+        answer = await listed(gateway, f"?stream={unknown}")
+        assert (answer.status, answer.code) == (404, "stream_not_found"), unknown
+    elsewhere = await listed(gateway, "?stream=orders", key="test")
+    assert (elsewhere.status, elsewhere.code) == (404, "stream_not_found")
+
+
 # (query, the field at fault)
 BAD_QUERIES = [
     ("?limit=0", "limit"),

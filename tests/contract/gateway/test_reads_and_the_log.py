@@ -15,7 +15,7 @@ from ingest_gateway.log.clients import log_clients
 from ingest_gateway.log.ends import LogEnds
 from ingest_gateway.surfaces.events.app import EVENTS
 from ingest_gateway.surfaces.served import serving
-from operations.control_reader import ControlReader
+from operations.topic_ends import TopicEnds
 from processors.projection.decide import project
 from schemas.topics import Topic
 from tests.contract.gateway.conftest import Answer, Gateway
@@ -206,13 +206,13 @@ async def test_a_flood_of_unknown_ids_is_no_flood_of_questions(
     await asyncio.to_thread(show, gateway, event_id, place)
     asked = {"ends": 0, "control": 0}
     monkeypatch.setattr(LogEnds, "ends", counting(asked, "ends", LogEnds.ends))
-    look = ControlReader._ends
+    look = TopicEnds.ends
 
-    def counted(reader: ControlReader) -> dict[int, int]:
+    def counted(ends: TopicEnds, topic: str) -> dict[int, int]:
         asked["control"] += 1
-        return look(reader)
+        return look(ends, topic)
 
-    monkeypatch.setattr(ControlReader, "_ends", counted)
+    monkeypatch.setattr(TopicEnds, "ends", counted)
     answers = await asyncio.gather(*(get(other) for _ in range(FLOOD)))
     assert {answer.status for answer in answers} == {404}
     print(f"{FLOOD} reads of unknown ids: {asked} questions to the broker")

@@ -18,8 +18,12 @@ GZIP, DEFLATE = "Content-Encoding: gzip", "Content-Encoding: deflate"
 PACKED = gzip.compress(b'{"a":1}')
 
 
-def raw_deflate(data: bytes) -> bytes:
-    packer = zlib.compressobj(wbits=-15)
+PACKED_HALVES = gzip.compress(b'{"a"') + gzip.compress(b":1}")
+EACH_BYTE = [b"%c" % number for number in b"one member each"]
+
+
+def raw_deflate(data: bytes, level: int = 9) -> bytes:
+    packer = zlib.compressobj(level, wbits=-15)
     return packer.compress(data) + packer.flush()
 
 
@@ -30,6 +34,25 @@ TAKEN = [
     ("H16", "gzip in chunks", chunked("/echo", *(chunk(bytes([b])) for b in PACKED), head=(JSON, GZIP)), b'{"a":1}'),
     ("H16", "gzip of nothing", post("/echo", gzip.compress(b""), GZIP), b""),
     ("H16", "gzip of as much as allowed", post("/echo", gzip.compress(EXACT), GZIP), EXACT),
+    ("H16", "gzip in two members", post("/echo", PACKED_HALVES, GZIP), b'{"a":1}'),
+    (
+        "H16",
+        "two members in chunks",
+        chunked("/echo", *(chunk(bytes([b])) for b in PACKED_HALVES), head=(JSON, GZIP)),
+        b'{"a":1}',
+    ),
+    ("H16", "an empty member between", post("/echo", PACKED + gzip.compress(b"") + PACKED, GZIP), b'{"a":1}' * 2),
+    ("H16", "a member a byte", post("/echo", b"".join(map(gzip.compress, EACH_BYTE)), GZIP), b"".join(EACH_BYTE)),
+    ("H16", "as much as allowed in two", post("/echo", gzip.compress(EXACT[1:]) + gzip.compress(b"x"), GZIP), EXACT),
+    ("H18", "gzip by its old name", post("/echo", PACKED, "Content-Encoding: x-gzip"), b'{"a":1}'),
+    ("H18", "deflate without zlib's wrapper", post("/echo", raw_deflate(b"{}"), DEFLATE), b"{}"),
+    (
+        "H18",
+        "the same in chunks",
+        chunked("/echo", *(chunk(bytes([b])) for b in raw_deflate(b"{}")), head=(JSON, DEFLATE)),
+        b"{}",
+    ),
+    ("H18", "stored blocks", post("/echo", raw_deflate(b"{}", level=0), DEFLATE), b"{}"),
     ("H18", "deflate", post("/echo", zlib.compress(b"{}"), DEFLATE), b"{}"),
     ("H18", "case", post("/echo", PACKED, "Content-Encoding: GZip"), b'{"a":1}'),
     ("H18", "identity", post("/echo", b"{}", "Content-Encoding: identity"), b"{}"),
@@ -48,8 +71,20 @@ REFUSED = [
     ("H16", "cut short", post("/echo", PACKED[:-1], GZIP), 400),
     ("H16", "wrong checksum", post("/echo", PACKED[:-8] + b"\x00" * 8, GZIP), 400),
     ("H16", "bytes behind it", post("/echo", PACKED + b"x", GZIP), 400),
-    ("H16", "a second member", post("/echo", PACKED + PACKED, GZIP), 400),
-    ("H16", "no zlib format", post("/echo", raw_deflate(b"{}"), DEFLATE), 400),
+    ("H16", "zeros behind it", post("/echo", PACKED + bytes(512), GZIP), 400),
+    ("H16", "a second member cut short", post("/echo", PACKED + PACKED[:-1], GZIP), 400),
+    ("H16", "a second member's checksum", post("/echo", PACKED + PACKED[:-8] + bytes(8), GZIP), 400),
+    ("H16", "a member in another coding", post("/echo", PACKED + zlib.compress(b"{}"), GZIP), 400),
+    ("H16", "members without end", post("/lines", gzip.compress(b"") * 20_001, GZIP), 400),
+    ("H16", "bytes behind zlib", post("/echo", zlib.compress(b"{}") + b"x", DEFLATE), 400),
+    ("H16", "a second zlib stream", post("/echo", zlib.compress(b"{}") * 2, DEFLATE), 400),
+    ("H16", "bytes behind raw deflate", post("/echo", raw_deflate(b"{}") + b"x", DEFLATE), 400),
+    ("H16", "zlib cut short", post("/echo", zlib.compress(b"{}")[:-1], DEFLATE), 400),
+    ("H16", "raw deflate cut short", post("/echo", raw_deflate(b"{}")[:-1], DEFLATE), 400),
+    ("H16", "one byte of deflate", post("/echo", b"\x78", DEFLATE), 400),
+    ("H16", "gzip called deflate", post("/echo", PACKED, DEFLATE), 400),
+    ("H16", "zlib called gzip", post("/echo", zlib.compress(b"{}"), GZIP), 400),
+    ("H17", "one byte more in two members", post("/echo", gzip.compress(EXACT) + gzip.compress(b"x"), GZIP), 413),
     ("H17", "one byte more, unpacked", post("/echo", gzip.compress(ABOVE), GZIP), 413),
     ("H18", "unknown", post("/echo", b"{}", "Content-Encoding: br"), 415),
     ("H18", "unknown to all", post("/echo", b"{}", "Content-Encoding: rot13"), 415),

@@ -69,6 +69,7 @@ async def test_a_key_means_one_event(spine: SpineSurface) -> None:
     first = await spine.publish(body(), Idempotency_Key="once")
     again = await spine.publish(body(), Idempotency_Key="once")
     assert first.status == again.status == 201 and first.json == again.json
+    assert "Atlas-Decision" not in first.headers and again.headers["Atlas-Decision"] == "replay"
     other = await spine.publish(body(source="elsewhere"), Idempotency_Key="once")
     assert (other.status, other.code) == (409, "duplicate_event")
     assert (await spine.publish(body(), Idempotency_Key="once", key="test")).json["eventId"] != first.json["eventId"]

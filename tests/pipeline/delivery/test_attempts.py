@@ -268,13 +268,13 @@ def ends_told_without(away: Path) -> str:
     directory = away.parent / "without-ends"
     directory.mkdir()
     lines = (
-        "import os, confluent_kafka, operations.control_reader as control",
-        "real = control.ControlReader._ends",
-        "def ends(self):",
-        f"    if os.path.exists({str(away)!r}):",
+        "import os, confluent_kafka, operations.topic_ends as topic_ends",
+        "real = topic_ends.TopicEnds.ends",
+        "def ends(self, topic):",
+        f"    if topic == 'control' and os.path.exists({str(away)!r}):",
         "        raise confluent_kafka.KafkaException(confluent_kafka.KafkaError(-185))",
-        "    return real(self)",
-        "control.ControlReader._ends = ends",
+        "    return real(self, topic)",
+        "topic_ends.TopicEnds.ends = ends",
     )
     (directory / "sitecustomize.py").write_text("\n".join(lines))
     return str(directory)

@@ -12,11 +12,12 @@ from yarl import URL
 
 from ingest_gateway import metrics
 from ingest_gateway.log.bootstrap import ask
-from ingest_gateway.surfaces.spine import channels
+from ingest_gateway.surfaces.spine import channels, live_stream
 from ingest_gateway.surfaces.spine.frames import Place
 from schemas.commands import CreateKey, RevokeKey, decode_state
 from schemas.entities import Key, KeyKind
 from schemas.tokens import mint_token
+from tests.support.event_reader import EventReader
 from tests.support.spine_installation import LiveStream, Spine, a_spine
 from tests.support.work_installation import WorkInstallation
 
@@ -40,6 +41,39 @@ async def test_a_reader_gets_what_matches_as_it_is_admitted(spine: Spine) -> Non
         "data": {"text": "a\nb"},
         "metadata": {"correlationId": "c1", "tags": ["x"]},
     }
+
+
+async def test_at_rest_there_are_comments_and_no_events(spine: Spine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the specification reads it, and as clients do that make an event of every blank line."""
+    monkeypatch.setattr(live_stream, "HEARTBEAT_SECONDS", 0.05)
+    async with spine.live("?type=code.*") as stream:
+        sent = b""
+        for kind in ("code.first", "other.kind", "code.last"):
+            for _ in range(4):
+                sent += await stream.response.content.readline()
+            await spine.publish(kind)
+        while b"code.last" not in sent or not sent.endswith(b"\n\n"):
+            sent += await stream.response.content.readline()
+        for _ in range(4):
+            sent += await stream.response.content.readline()
+    reader = EventReader()
+    events = reader.feed(sent.decode())
+    assert [one.event for one in events] == ["code.first", "code.last"]
+    assert reader.retry_ms == live_stream.RETRY_MS and reader.last_id == events[-1].id
+    blocks = sent.decode().split("\n\n")
+    assert all("\ndata: " in block for block in blocks[:-1]) and "data" not in blocks[-1]
+    comment = re.findall(r"^: last-event-id (\S+)$", sent.decode(), re.MULTILINE)[-1]
+    await spine.publish("code.missed")
+    async with spine.live("?type=code.*", last_id=comment) as again:
+        assert [one.event for one in await again.events(1)] == ["code.missed"]
+
+
+async def test_a_reader_that_had_no_event_goes_on_from_where_its_answer_began(spine: Spine) -> None:
+    async with spine.live() as stream:
+        begun = stream.response.headers["Last-Event-ID"]
+    await spine.publish("code.between")
+    async with spine.live(last_id=begun) as again:
+        assert [one.event for one in await again.events(1)] == ["code.between"]
 
 
 async def test_replays_and_other_orgs_are_not_shown(spine: Spine) -> None:
@@ -100,10 +134,10 @@ async def stalled_reader(spine: Spine) -> AsyncIterator[str]:
     reader, writer = await asyncio.open_connection(sock=socket_, limit=4_096)
     head = f"GET /v1/events/stream HTTP/1.1\r\nHost: {url.host}\r\nAuthorization: Bearer {spine.key}\r\n\r\n"
     writer.write(head.encode())
-    while not (line := await reader.readline()).startswith(b"id: "):
+    while not (line := await reader.readline()).lower().startswith(b"last-event-id: "):
         assert line
     reader._transport.pause_reading()  # type: ignore[attr-defined]
-    yield line[4:].strip().decode()
+    yield line.partition(b": ")[2].strip().decode()
     writer.close()
 
 
@@ -140,11 +174,10 @@ async def test_a_reader_of_a_gateway_that_stops_is_told_when_to_come_again_and_g
         async with a_spine(installation) as stopping:
             reading = await session.get(f"{stopping.url}/v1/events/stream")
             stream = LiveStream(reading)
-            await stream.moved()
             published = await spine.publish("code.before")
             (seen,) = await stream.events(1)
         last_words = (await reading.content.read()).decode()
-        assert re.fullmatch(r"(?s).*retry: \d{3,4}\n\n", last_words), "an end of its own, not a cut"
+        assert re.fullmatch(r"(?s).*retry: \d{3,4}\n", last_words), "an end of its own, not a cut"
     missed = await spine.publish("code.after")
     async with spine.live(last_id=stream.last_id) as again:
         (after,) = await again.events(1)
