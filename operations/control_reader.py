@@ -141,8 +141,12 @@ class ControlReader:
                 first = self._consumer.poll(POLL_SECONDS)
                 if first is not None:  # with what came with it; `consume` alone would wait for a whole batch
                     self._call(self._apply, [first, *self._consumer.consume(BATCH_MAX, 0)])
-        except RuntimeError:
-            log.debug("the event loop closed before the reader of control")
+        except Exception as error:
+            if self._loop is None or self._loop.is_closed():
+                log.debug("the event loop closed before the reader of control")
+            else:
+                event(log, "control.failed", logging.CRITICAL, error=repr(error))
+                self._call(self._on_lost, f"the reader of control failed: {error!r}")
         finally:
             self._consumer.close()
 

@@ -8,8 +8,8 @@ import asyncio
 import concurrent.futures
 import logging
 import time
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
@@ -32,7 +32,11 @@ ADMIN_TIMEOUT_SECONDS = 30.0
 VISIBLE_TIMEOUT_SECONDS = 30.0
 UNKNOWN_SECONDS = 1.0
 AGAIN_SECONDS = 0.05
+ONCE_ANSWERED_SECONDS = 1.0
 BROKER_DEFAULT_REPLICATION = -1
+LEARN_SECONDS = 5.0
+Answer = TypeVar("Answer")
+NO_CONTROLLER = frozenset({KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.REQUEST_TIMED_OUT})
 NEVER = frozenset(
     {
         KafkaError.TOPIC_EXCEPTION,
@@ -74,6 +78,20 @@ def ensure_topics(bootstrap: str, specs: Sequence[TopicSpec], timeout_seconds: f
     correct_configuration(client, [spec for spec in specs if spec.name in present])
     _create(client, [spec for spec in specs if spec.name not in present], timeout_seconds)
     _wait_visible(client, {spec.name for spec in specs}, timeout_seconds)
+
+
+async def once_answered(ask: Callable[..., Answer], *arguments: Any) -> Answer:
+    """What a blocking question to the brokers returns, asked again for as long as they do not answer it: at a start
+    there is nothing to do but to wait. Raises KafkaException when they never will.
+    """
+    while True:
+        try:
+            return await asyncio.to_thread(ask, *arguments)
+        except KafkaException as error:
+            if error.args[0].code() in NEVER:
+                raise
+            event(log, "topics.unreachable", logging.WARNING, error=error.args[0].str())
+            await asyncio.sleep(ONCE_ANSWERED_SECONDS)
 
 
 def _partition_counts(client: AdminClient, timeout_seconds: float) -> dict[str, int]:
@@ -151,7 +169,7 @@ class TopicAdmin:
         new = NewTopic(spec.name, spec.partitions, BROKER_DEFAULT_REPLICATION, config=dict(spec.config))
         is_new = True
         try:
-            await _result(self._client.create_topics([new], request_timeout=self._timeout_seconds)[spec.name])
+            await self._answer(self._client.create_topics([new], request_timeout=self._timeout_seconds)[spec.name])
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
@@ -202,7 +220,7 @@ class TopicAdmin:
             asked = self._client.describe_topics(TopicCollection(list(names)), request_timeout=self._timeout_seconds)
             for name, future in asked.items():
                 try:
-                    counts[name] = len((await _result(future)).partitions)
+                    counts[name] = len((await self._answer(future)).partitions)
                 except TopicRefused as refused:
                     event(log, "topic.hidden", logging.WARNING, topic=name, error=str(refused))
                 except KafkaException as error:
@@ -218,7 +236,7 @@ class TopicAdmin:
             ConfigEntry(entry, value, incremental_operation=AlterConfigOpType.SET) for entry, value in config.items()
         ]
         resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
-        await _result(
+        await self._answer(
             self._client.incremental_alter_configs([resource], request_timeout=self._timeout_seconds)[resource]
         )
 
@@ -230,7 +248,7 @@ class TopicAdmin:
         if await self.topic_id(name) != topic_id:
             return
         try:
-            await _result(self._client.delete_topics([name], request_timeout=self._timeout_seconds)[name])
+            await self._answer(self._client.delete_topics([name], request_timeout=self._timeout_seconds)[name])
         except KafkaException as error:
             if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise
@@ -253,8 +271,27 @@ class TopicAdmin:
 
     async def _describe(self, name: str) -> TopicDescription:
         asked = self._client.describe_topics(TopicCollection([name]), request_timeout=self._timeout_seconds)
-        described: TopicDescription = await _result(asked[name])
+        described: TopicDescription = await self._answer(asked[name])
         return described
+
+    async def _answer(self, future: concurrent.futures.Future[Any]) -> Any:
+        """As `_result`. librdkafka waits for the controller that it knows, though that is dead: it has to be told to
+        look who it is now, so that the next question is answered.
+        """
+        try:
+            return await _result(future)
+        except KafkaException as error:
+            if error.args[0].code() in NO_CONTROLLER:
+                await asyncio.to_thread(learn_controller, self._client)
+            raise
+
+
+def learn_controller(client: AdminClient) -> None:
+    """Whose requests go to a controller that is away: the next ones go to whoever it is now. Blocking."""
+    try:
+        client.list_topics(timeout=LEARN_SECONDS)
+    except KafkaException as error:
+        log.debug("nobody says who the controller is: %s", error)
 
 
 async def _result(future: concurrent.futures.Future[Any]) -> Any:

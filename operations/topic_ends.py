@@ -21,6 +21,8 @@ from operations.kafka_clients import admin_config
 
 TIMEOUT_SECONDS = 2.0
 SHORTEST_SECONDS = 0.1
+FIRST_TRY_SHARE = 1 / 3
+TOPICS_ONE_BY_ONE = 8
 Offsets = dict[int, int]
 """By partition."""
 Partition = tuple[str, int]
@@ -53,6 +55,7 @@ class TopicEnds:
     def __init__(self, bootstrap: str, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         self._timeout_seconds = timeout_seconds
         self._admin = AdminClient(admin_config(bootstrap))
+        self._leaders_are_doubtful = False
 
     def ends(self, topic: str) -> Offsets:
         """The end of each partition. Raises KafkaException, also where there is no such topic."""
@@ -80,22 +83,33 @@ class TopicEnds:
     def _of_those_there(
         self, partitions: Collection[Partition], *questions: tuple[OffsetSpec, IsolationLevel]
     ) -> list[dict[Partition, int]]:
-        """They may be of a hundred topics, so metadata is asked for only where the questions fail without it."""
-        deadline = time.monotonic() + self._timeout_seconds
-        try:
-            return self._answers(partitions, questions, deadline)
-        except KafkaException:
-            if time.monotonic() > deadline - SHORTEST_SECONDS:
-                raise
-        for topic in sorted({topic for topic, _ in partitions}):
+        """They may be of a hundred topics, so metadata is asked for only where the questions fail without it: with time
+        left, since who asks a leader that is dead is not told so.
+        """
+        if not partitions:
+            return [{} for _ in questions]
+        began = time.monotonic()
+        deadline = began + self._timeout_seconds
+        if not self._leaders_are_doubtful:
+            try:
+                return self._answers(partitions, questions, began + self._timeout_seconds * FIRST_TRY_SHARE)
+            except KafkaException:
+                self._leaders_are_doubtful = True
+        self._learn_leaders({topic for topic, _ in partitions}, deadline)
+        answers = self._answers(partitions, questions, deadline)
+        self._leaders_are_doubtful = False
+        return answers
+
+    def _learn_leaders(self, topics: set[str], deadline: float) -> None:
+        if len(topics) > TOPICS_ONE_BY_ONE:
+            self._admin.list_topics(timeout=_left(deadline))
+            return
+        for topic in sorted(topics):
             self._admin.list_topics(topic, timeout=_left(deadline))
-        return self._answers(partitions, questions, deadline)
 
     def _answers(
         self, partitions: Collection[Partition], questions: Sequence[tuple[OffsetSpec, IsolationLevel]], deadline: float
     ) -> list[dict[Partition, int]]:
-        if not partitions:
-            return [{} for _ in questions]
         answers = []
         for which, isolation in questions:
             wanted = {TopicPartition(*partition): which for partition in partitions}

@@ -15,7 +15,6 @@ from collections.abc import Coroutine
 from typing import Any
 
 import uvloop
-from confluent_kafka import KafkaException
 
 from operations import logs
 from operations.operations_port import serve_operations
@@ -24,7 +23,7 @@ from operations.schema_registry import use_registry
 from operations.session_limits import refuse_session
 from operations.settings import Settings, SettingsInvalid
 from operations.stop_signals import on_stop_signals
-from operations.topic_admin import NEVER, ensure_topics
+from operations.topic_admin import ensure_topics, once_answered
 from processors.runtime.lease import watch_lease
 from processors.runtime.runtime import Runtime
 from processors.runtime.watchdog import Watchdog
@@ -34,7 +33,6 @@ from schemas.topics import base_topics
 log = logging.getLogger("processors")
 GROUPS = ("admission", "control", "delivery", "projection", "lifecycle")
 YOUNG_OBJECTS = 50_000
-TOPICS_AGAIN_SECONDS = 1.0
 
 
 async def run(settings: Settings, group: str) -> int:
@@ -69,26 +67,14 @@ async def _set_up(runtime: Runtime) -> None:
     settings = runtime.settings
     runtime.registry = await use_registry(settings)
     runtime.control.start()
-    await _make_topics(settings)
+    # Whoever comes first makes them: on a new cluster there is no `control` to read before.
+    await once_answered(ensure_topics, settings.kafka, base_topics(settings.partitions))
     await asyncio.to_thread(refuse_session, settings.kafka, settings.session_seconds)
     await runtime.control.caught_up()
     importlib.import_module(f"processors.{runtime.group}.agent").build(runtime)
     runtime.consumer.on_unfinished = runtime.give_up
     await runtime.tables.prepare(settings.partitions)
     runtime.app.conf.datadir.mkdir(parents=True, exist_ok=True)
-
-
-async def _make_topics(settings: Settings) -> None:
-    """First of all, as on a new cluster there is no `control` to read before. Whoever comes first makes them. Raises
-    KafkaException when the cluster will never do so as asked."""
-    while True:
-        try:
-            return await asyncio.to_thread(ensure_topics, settings.kafka, base_topics(settings.partitions))
-        except KafkaException as error:
-            if error.args[0].code() in NEVER:
-                raise
-            logs.event(log, "topics.unreachable", logging.WARNING, error=error.args[0].str())
-            await asyncio.sleep(TOPICS_AGAIN_SECONDS)
 
 
 async def _done_before(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:

@@ -53,7 +53,7 @@ async def log_clients(
     if registry is not None:
         await registry.close()  # the gateway meets no ids but those it was given
     events = EventLog(settings.kafka, on_fatal=on_fatal)
-    verdicts = VerdictWaiter(settings.kafka, max_waiters=settings.max_waiters)
+    verdicts = VerdictWaiter(settings.kafka, max_waiters=settings.max_waiters, on_fatal=on_fatal)
     commands = CommandClient(events, verdicts, timeout_seconds=settings.verdict_timeout_seconds)
     control = ControlReader(settings.kafka, ControlView(), on_lost=on_fatal)
     events.start()

@@ -11,6 +11,7 @@ import secrets
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -79,10 +80,19 @@ class Expected:
 class VerdictWaiter:
     """`start()` on the running loop; `await positioned()` before serving; `await stop()` at the end."""
 
-    def __init__(self, bootstrap: str, *, max_waiters: int, partition: int | None = None) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        *,
+        max_waiters: int,
+        partition: int | None = None,
+        on_fatal: Callable[[str], None] = lambda reason: None,
+    ) -> None:
+        """`on_fatal` is told once, on the loop, that no verdict will ever be read again: end the process."""
         self.partition = secrets.randbelow(VERDICT_PARTITIONS) if partition is None else partition
         self.max_waiters = max_waiters
         self._bootstrap = bootstrap
+        self._on_fatal = on_fatal
         self._waiting: dict[bytes, Expected] = {}
         self._positioned = asyncio.Event()
         self._stopping = threading.Event()
@@ -135,8 +145,12 @@ class VerdictWaiter:
             while not self._stopping.is_set():
                 if verdicts := _one_round(consumer):
                     self._call(self._deliver, verdicts)
-        except RuntimeError:
-            log.debug("the event loop closed before the reader of verdicts")
+        except Exception as error:
+            if self._loop is None or self._loop.is_closed():
+                log.debug("the event loop closed before the reader of verdicts")
+            else:
+                event(log, "verdicts.failed", logging.CRITICAL, error=repr(error))
+                self._call(self._on_fatal, f"the reader of verdicts failed: {error!r}")
         finally:
             consumer.close()
 

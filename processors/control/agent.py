@@ -209,6 +209,11 @@ def build(runtime: Runtime) -> None:
     rates.declare(runtime)
     guardrails.declare(runtime)
     if runtime.settings.cloudflare is not None:
-        mirror = KvMirror(runtime.settings.kafka, runtime.settings.cloudflare)
+        loop = asyncio.get_running_loop()
+        mirror = KvMirror(
+            runtime.settings.kafka,
+            runtime.settings.cloudflare,
+            on_failed=lambda error: loop.call_soon_threadsafe(runtime.fail, error),
+        )
         runtime.on_started(partial(asyncio.to_thread, mirror.start))
         runtime.on_stopping(partial(asyncio.to_thread, mirror.stop))

@@ -32,10 +32,18 @@ RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 0.5, 30.0
 class KvMirror:
     """`start()`, then `stop()`; both from outside its thread."""
 
-    def __init__(self, bootstrap: str, settings: CloudflareKv, group: str = GROUP) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        settings: CloudflareKv,
+        group: str = GROUP,
+        on_failed: Callable[[Exception], object] = lambda error: None,
+    ) -> None:
+        """`on_failed` is told once, in the mirror's thread, that nothing is mirrored any more: end the process."""
         config = reader_config(bootstrap, group) | {"session.timeout.ms": 10_000, "max.poll.interval.ms": 600_000}
         self._consumer = Consumer(config | {"partition.assignment.strategy": "cooperative-sticky"})
         self._kv = KvNamespace(settings)
+        self._on_failed = on_failed
         self._stopping = threading.Event()
         self._failures = 0
         self._waiting_since_ms: int | None = None
@@ -60,6 +68,9 @@ class KvMirror:
                 messages = self._read()
                 if messages:
                     self._mirror(messages)
+        except Exception as error:
+            event(log, "kv_mirror.ended", logging.CRITICAL, error=repr(error))
+            self._on_failed(error)
         finally:
             self._consumer.close()
 

@@ -25,6 +25,7 @@ from faust.types import TP
 
 from operations.kafka_clients import admin_config, reader_config
 from operations.logs import event
+from operations.topic_admin import learn_controller
 from operations.topic_ends import TopicEnds
 from processors.runtime import metrics
 from processors.runtime.lease import Abandoned
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 KEEP_EVERY_SECONDS = 1.0
 LAST_SECONDS_MAX = 2.0
 ANSWER_SECONDS = 10.0
+DESCRIBED_SECONDS = 4.0
 ASK_AGAIN_SECONDS, ASK_AGAIN_SECONDS_MAX = 0.02, 0.5
 READ_AT_ONCE = 2_000
 SHORT_WAIT_MS = 10  # the broker's, before it says that there is no more
@@ -46,7 +48,10 @@ _UNKNOWN = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPI
 
 
 class Positions:
-    """Of one group. `found` and `known` ask the broker; `note` and `keep` write."""
+    """Of one group. `starts` and `known` ask the broker; `note` and `keep` write."""
+
+    unanswered_at = float("-inf")
+    """When a question to the brokers last failed (monotonic)."""
 
     def __init__(self, bootstrap: str, group: str, outbox: Outbox, is_unimportant: Callable[[str], bool]) -> None:
         """`is_unimportant`: of a topic whose old records count for nothing; what is missed of them is not told."""
@@ -116,10 +121,12 @@ class Positions:
         """Again and again; soon at first, as a topic made a moment ago has no leader yet."""
         pause_seconds = ASK_AGAIN_SECONDS
         while True:
+            asked_at = time.monotonic()
             try:
                 return await asyncio.get_running_loop().run_in_executor(self._threads, ask, list(tps))
             except KafkaException as error:
-                if pause_seconds >= ASK_AGAIN_SECONDS_MAX:
+                self.unanswered_at = time.monotonic()
+                if pause_seconds >= ASK_AGAIN_SECONDS_MAX or self.unanswered_at - asked_at > ASK_AGAIN_SECONDS_MAX:
                     event(log, "positions.unreachable", logging.WARNING, error=error.args[0].str())
                 await asyncio.sleep(pause_seconds)
                 pause_seconds = min(2 * pause_seconds, ASK_AGAIN_SECONDS_MAX)
@@ -129,16 +136,25 @@ class Positions:
         return {tp: kept[tp] for tp in tps if tp in kept}
 
     def _ranges(self, tps: list[TP]) -> dict[TP, LogRange]:
-        """Without topics that are not there: one that was deleted a moment ago, or made."""
-        spans = self._ends.ranges([(tp.topic, tp.partition) for tp in tps])
+        """Without topics that are not there: one that was deleted a moment ago, or made. Raises KafkaException, also
+        where only one of two brokers knows a topic.
+        """
         ids = self._ids({tp.topic for tp in tps})
-        return {TP(topic, one): LogRange(ids[topic], *span) for (topic, one), span in spans.items() if topic in ids}
+        wanted = [tp for tp in tps if tp.topic in ids]
+        spans = self._ends.ranges(wanted)
+        if unknown := set(wanted) - spans.keys():
+            raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, f"{min(unknown).topic} is not known yet"))
+        return {TP(topic, one): LogRange(ids[topic], *span) for (topic, one), span in spans.items()}
 
     def _ids(self, topics: set[str]) -> dict[str, str]:
         if not topics:
             return {}
-        asked = self._admin.describe_topics(TopicCollection(sorted(topics)), request_timeout=ANSWER_SECONDS)
-        answers = {topic: _unless_unknown(described) for topic, described in asked.items()}
+        asked = self._admin.describe_topics(TopicCollection(sorted(topics)), request_timeout=DESCRIBED_SECONDS)
+        try:
+            answers = {topic: _unless_unknown(described) for topic, described in asked.items()}
+        except KafkaException:
+            learn_controller(self._admin)
+            raise
         return {topic: str(found.topic_id) for topic, found in answers.items() if found is not None}
 
     # What is kept
@@ -202,8 +218,12 @@ class _Reader:
             self._consumer.assign([TopicPartition(Topic.POSITIONS, one, self._next.get(one, 0)) for one in partitions])
             try:
                 self._read_to_ends(self._consumer, set(partitions))
-            finally:
-                self._consumer.unassign()
+            except KafkaException:
+                # It waits a minute for a leader that hangs, whoever leads by now: a new one asks who does.
+                self._consumer.close()
+                self._consumer = None
+                raise
+            self._consumer.unassign()
             return dict(self._kept)
 
     def _read_to_ends(self, consumer: Consumer, open_partitions: set[int]) -> None:
@@ -240,7 +260,7 @@ class _Reader:
 def _unless_unknown(future: "Future[Any]") -> Any:
     """None where there is no such topic. Raises KafkaException."""
     try:
-        return future.result(ANSWER_SECONDS)
+        return future.result()  # the request's own time-out is a KafkaException, a wait's would be a TimeoutError
     except KafkaException as error:
         if error.args[0].code() in _UNKNOWN:
             return None

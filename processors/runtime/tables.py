@@ -15,7 +15,7 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 
 from operations.logs import event
-from operations.topic_admin import NEVER, ensure_topics
+from operations.topic_admin import NEVER, ensure_topics, once_answered
 from processors.runtime.changelog import Changelog, open_partition, topic_id_of
 from processors.runtime.fetcher import UNREADABLE
 from processors.runtime.lease import Abandoned
@@ -53,12 +53,12 @@ class Tables:
         self._specs.append(spec)
 
     async def prepare(self, partitions: int) -> None:
-        """Makes the changelog topics that are missing and learns the id of each."""
+        """Makes the changelog topics that are missing and learns the id of each. Waits for brokers that are away."""
         if self._specs:
             specs = [TopicSpec(spec.changelog, partitions, spec.topic_config()) for spec in self._specs]
-            await asyncio.to_thread(ensure_topics, self._bootstrap, specs)
+            await once_answered(ensure_topics, self._bootstrap, specs)
         for spec in self._specs:
-            self._topic_ids[spec.name] = await asyncio.to_thread(topic_id_of, self._bootstrap, spec.changelog)
+            self._topic_ids[spec.name] = await once_answered(topic_id_of, self._bootstrap, spec.changelog)
 
     async def open_all(self, partitions: Iterable[int]) -> None:
         """Side by side. Raises TableRefused."""

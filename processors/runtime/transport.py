@@ -240,7 +240,7 @@ class Consumer(driver.Consumer):
         assert self.fetcher is not None
         self._draining, self._seek_due = True, False
         self._drained += 1
-        self.unsettled_since = self.unsettled_since or time.monotonic()
+        self.unsettled_since = time.monotonic()  # it has not waited for this answer yet
         self.fetcher.unassign()
         self.membership.rejoin()
 

@@ -124,6 +124,8 @@ class Watchdog:
             return f"brokers have taken none of what this worker writes for {stuck_seconds:.0f} s"
         if now - fetcher.unanswered_at <= STALLED_SECONDS:
             return "a broker that it reads from gives no answer"
+        if now - self._runtime.positions.unanswered_at <= STALLED_SECONDS:
+            return "a broker gives no answer about where reading begins"
         if now - self._runtime.consumer.coordinator_away_at <= STALLED_SECONDS:
             return "its group's coordinator is away"
         return None

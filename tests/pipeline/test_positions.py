@@ -184,3 +184,21 @@ async def test_who_is_ahead_of_a_log_that_lost_its_end_in_a_power_cut_says_so_an
         with pytest.raises(StartRefused, match=rf"up to offset 9, but the log ends at [78]: .* --group {group}"):
             await Positions(bootstrap, group, outbox, lambda _topic: False).starts({tp: committed})
     await outbox.stop()
+
+
+@pytest.mark.requirement("F1", "F11")
+async def test_who_has_asked_before_an_election_is_answered_after_it(own_broker: Broker) -> None:
+    """The same process: it gave its assignment up when the broker went, and asks again when it is back."""
+    ensure_base_topics(own_broker.bootstrap)
+    tp, outbox = a_topic(own_broker.bootstrap, 3), Outbox(own_broker.bootstrap)
+    try:
+        positions = Positions(own_broker.bootstrap, "group", outbox, lambda _topic: False)
+        await keep(positions, tp, 2)
+        own_broker.kill()
+        asked = asyncio.create_task(positions.starts({tp: None}))
+        await asyncio.sleep(12)  # longer than one question is given: it is asked again
+        assert not asked.done()
+        own_broker.start()
+        assert await asyncio.wait_for(asked, 60) == {tp: Start(2, Cause.KEPT)}
+    finally:
+        await outbox.stop()

@@ -8,6 +8,7 @@ import pytest
 
 from deploy.local.broker import Broker
 from ingest_gateway import metrics
+from ingest_gateway.log import verdicts as reader
 from ingest_gateway.log.commands import CommandClient
 from ingest_gateway.log.event_log import EventLog, LogBusy, LogUnavailable
 from ingest_gateway.log.verdicts import FORGOTTEN_AFTER_SECONDS, TooManyWaiters, VerdictLate, VerdictWaiter
@@ -169,3 +170,20 @@ async def test_a_command_to_a_broker_that_does_not_answer_is_not_confirmed(own_b
         with pytest.raises(LogUnavailable):
             await commands.submit(a_command("ws_1"))
         own_broker.resume()
+
+
+async def test_a_reader_that_fails_says_so_instead_of_being_silent(
+    bootstrap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_consumer: object) -> list[Verdict]:
+        raise ValueError("nobody thought of this")
+
+    monkeypatch.setattr(reader, "_one_round", fails)
+    told: list[str] = []
+    waiter = VerdictWaiter(bootstrap, max_waiters=1, on_fatal=told.append)
+    waiter.start()
+    try:
+        await until(lambda: told != [])
+    finally:
+        await waiter.stop()
+    assert told == ["the reader of verdicts failed: ValueError('nobody thought of this')"]

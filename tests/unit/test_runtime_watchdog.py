@@ -125,6 +125,7 @@ def a_runtime(fetcher: Fetching, call: Call | None = None) -> Any:
     given_up: list[str] = []
     return SimpleNamespace(
         outbox=SimpleNamespace(stuck_seconds=lambda _now: 0.0),
+        positions=SimpleNamespace(unanswered_at=float("-inf")),
         given_up=given_up,
         give_up=given_up.append,
         consumer=consumer,
@@ -207,8 +208,14 @@ def coordinator_is_away(runtime: Any) -> None:
     runtime.consumer.coordinator_away_at = time.monotonic() + 50.0
 
 
+def positions_are_not_answered(runtime: Any) -> None:
+    runtime.positions.unanswered_at = time.monotonic() + 50.0
+
+
 @pytest.mark.requirement("F2", "F30")
-@pytest.mark.parametrize("away", [outbox_is_stuck, fetches_are_not_answered, coordinator_is_away])
+@pytest.mark.parametrize(
+    "away", [outbox_is_stuck, fetches_are_not_answered, coordinator_is_away, positions_are_not_answered]
+)
 def test_who_stands_still_because_a_broker_is_away_starts_over_and_does_not_end(away: Callable[[Any], None]) -> None:
     runtime = a_runtime(Fetching(5, {A: 12}))
     away(runtime)

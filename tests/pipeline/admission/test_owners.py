@@ -103,7 +103,7 @@ def test_one_that_was_frozen_past_its_session_ends_and_changes_nothing(
 
     second.resume()
     assert second.ended() == 1
-    assert "LeaseLost" in said(second)
+    assert "lease_lost" in said(second)
     while written.read_on():
         pass
     assert by_place(written.decisions(stream, keys)) == before, "late or not, one decision a record"
