@@ -86,8 +86,11 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
         task = self._coordinator._coordination_task
         return cast(Exception, task.exception()) if task.done() and not task.cancelled() else None
 
+    def has_coordinator(self) -> bool:
+        return self._coordinator.coordinator_id is not None
+
     def _note_coordinator_away(self) -> None:
-        cast(Consumer, self.consumer).coordinator_away_at = time.monotonic()
+        cast(Consumer, self.consumer).coordinator_lost_at = time.monotonic()
         self._coordinator_dead()
 
     async def _go_on_after(self, error: Exception) -> None:
@@ -176,7 +179,7 @@ class Consumer(driver.Consumer):
     """What of the topics beside the subscription goes with these partition numbers (following.py)."""
     unsettled_since: float | None = None
     """By the monotonic clock: since when this member waits for the end of a rebalance; None while it does not."""
-    coordinator_away_at = float("-inf")
+    coordinator_lost_at = float("-inf")
     """When the group's coordinator was last found to be away (monotonic)."""
     refused: Exception | None = None
     """Why the broker will never take this member as it is set."""
@@ -243,6 +246,11 @@ class Consumer(driver.Consumer):
         self.unsettled_since = time.monotonic()  # it has not waited for this answer yet
         self.fetcher.unassign()
         self.membership.rejoin()
+
+    @property
+    def coordinator_away_at(self) -> float:
+        """When the group's coordinator was last known to be away (monotonic): now, while nobody coordinates."""
+        return self.coordinator_lost_at if self.membership.has_coordinator() else time.monotonic()
 
     def failure(self) -> Exception | None:
         """What keeps it from being a member ever again."""
