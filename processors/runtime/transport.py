@@ -58,6 +58,8 @@ REFUSED_FOR_GOOD = (InvalidSessionTimeoutError, InconsistentGroupProtocolError, 
 class MembershipThread(driver.AIOKafkaConsumerThread):
     """aiokafka in its own thread: joins the group, heartbeats, commits; it never fetches."""
 
+    _coordinator: Any = None
+
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         consumer._partition_assignment_strategy = [CopartitionAssignor]
@@ -87,7 +89,8 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
         return cast(Exception, task.exception()) if task.done() and not task.cancelled() else None
 
     def has_coordinator(self) -> bool:
-        return self._coordinator.coordinator_id is not None
+        """True also before it has started: nobody is away who was not looked for."""
+        return self._coordinator is None or self._coordinator.coordinator_id is not None
 
     def _note_coordinator_away(self) -> None:
         cast(Consumer, self.consumer).coordinator_lost_at = time.monotonic()
@@ -250,7 +253,8 @@ class Consumer(driver.Consumer):
     @property
     def coordinator_away_at(self) -> float:
         """When the group's coordinator was last known to be away (monotonic): now, while nobody coordinates."""
-        return self.coordinator_lost_at if self.membership.has_coordinator() else time.monotonic()
+        is_there = self._thread is None or self.membership.has_coordinator()
+        return self.coordinator_lost_at if is_there else time.monotonic()
 
     def failure(self) -> Exception | None:
         """What keeps it from being a member ever again."""
