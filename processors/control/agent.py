@@ -7,7 +7,6 @@ batch with that command is the first one after recovery, and takes up the topic 
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException
@@ -37,7 +36,6 @@ from schemas.seal import Sealer
 from schemas.system_events import sealed_record
 from schemas.topics import Topic
 from schemas.webhooks import delivery_key
-from schemas.work import SURFACE as WORK
 from schemas.work import passed_entity
 
 log = logging.getLogger(__name__)
@@ -62,9 +60,8 @@ class ControlAgent:
         state = ControlState(work.table(TABLE))
         state.sweep(batch.records[0].timestamp)
         effects = [self._one(work, told, state, record) for record in batch.records]
-        if any(one.of_work for one in effects):
-            passed = passed_entity(batch.records[-1].offset + 1)
-            told.produce(Topic.ITEMS, passed.encode(), key=passed.key, partition=batch.tp.partition)
+        passed = passed_entity(batch.records[-1].offset + 1)  # a read that misses waits for the end of `commands`
+        told.produce(Topic.ITEMS, passed.encode(), key=passed.key, partition=batch.tp.partition)
         await work.commit()
         verdicts = self._answer(effects)
         if batch.tp.partition in self._assigned:
@@ -84,7 +81,7 @@ class ControlAgent:
         except Exception as error:
             log.exception("command.failed", extra={"facts": {"command": asked.command.id, "kind": asked.command.kind}})
             work.dead_letter(record, "failed", f"{type(error).__name__} while deciding")
-            return Effects(of_work=asked.command.surface == WORK)
+            return Effects()
         for key, value in controlled:
             work.produce(Topic.CONTROL, value, key=key, partition=record.partition)
         if effects.audit is not None:
@@ -93,7 +90,7 @@ class ControlAgent:
             told.produce(Topic.DELIVERIES, delivery.encode(), key=delivery_key(delivery))
         tell_of_items(told, effects, items, record.partition, self._sealer)
         note(asked, effects)
-        return replace(effects, of_work=asked.command.surface == WORK)
+        return effects
 
     def _answer(self, effects: list[Effects]) -> OutboxBatch:
         """Verdicts, once `control` and the audit log have what they tell of: who gets one may look there at once."""

@@ -126,16 +126,12 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Effects:
-    """All that one record causes. Answers are stored before anything else, so that no change stands without one.
-
-    `of_work`: whether the work surface asked, so that a reader of `items` may wait for the record.
-    """
+    """All that one record causes. Answers are stored before anything else, so that no change stands without one."""
 
     answers: tuple[Answer, ...] = ()
     changes: Changes = NO_CHANGES
     verdicts: tuple[tuple[int, Verdict], ...] = ()
     audit: Audit | None = None
-    of_work: bool = False
 
 
 @dataclass(frozen=True)
