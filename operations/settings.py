@@ -198,7 +198,7 @@ class Settings:
         """Name and value of each setting as people write them; of a secret only whether there is one."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         values["retry_ladders"] = ";".join(f"{kind}:{ladder}" for kind, ladder in self.retry_ladders.items())
-        values["prices"] = ", ".join(self.prices)
+        values["prices"] = tuple(self.prices)
         values["ports"] = (
             f"from {self.ports.surface(SURFACES[0])}, {self.ports.kafka}, {self.ports.operations('gateway')}"
         )
