@@ -80,7 +80,8 @@ class SurfaceRunner(web.AppRunner):
     async def cleanup(self) -> None:
         """Stops listening, lets who is connected finish for `limits.shutdown_seconds`, and cuts off who has not."""
         self.end_connections()
-        await accept_the_last([socket for site in self.sites for socket in cast(Any, site)._server.sockets])
+        servers = [cast(Any, site)._server for site in self.sites]  # None where the address could not be had
+        await accept_the_last([socket for server in servers if server is not None for socket in server.sockets])
         for site in self.sites:
             await site.stop()
         if self._server is not None:
