@@ -235,7 +235,7 @@ async def test_without_kafka_from_the_start_and_killed(
     alone.start()
     try:
         await comes(lambda: _asked(organization, alone), 200)
-        assert set(await asyncio.to_thread(alone.missing)) >= {"control"}
+        assert set(await asyncio.to_thread(alone.missing)) >= {"log"}
         ingest = await _status(organization, alone.edge + "/api/ingest")
         assert ingest == 503, "nothing but the proxy answers yet"
         await until(lambda: any(path.stat().st_size for path in home.glob("edge-spool/*/*.seg")))
