@@ -102,7 +102,8 @@ async def test_cloudevents_of_kafka_producers_are_events_of_the_spine(spine: Spi
     topic = stream_topic(spine.workspace, "live", "spine")
     for _ in range(2):  # the same event twice
         producer.produce(topic, b'{"n": 1.0}', headers={**headers, "content-type": "application/json"})
-    producer.produce(topic, b"no json", headers={**headers, "ce_id": "A-2"})
+    refused = {**headers, "ce_id": "A-2", "content-type": "application/json"}
+    producer.produce(topic, b"no json", headers=refused)
     producer.flush(10)
     deadline = time.monotonic() + GIVE_UP_SECONDS
     while (page := (await spine.ask("GET", "/v1/events?source=/mycontext")).json)["total"] < 1:
