@@ -15,6 +15,7 @@ from tests.pipeline.burn.conftest import Installation, Organization
 from tests.support.gateway_process import GatewayProcess
 from tests.support.ports import free_port
 from tests.support.provider_stub import Behaviour, ProviderStub, provider_stub
+from tests.support.talked_down import TALKED_DOWN
 from tests.support.until import until
 
 PATH = "/openai/v1/chat/completions"
@@ -151,18 +152,6 @@ async def test_256_calls_at_once_on_a_strict_budget_for_100(
     finally:
         for gateway in gateways:
             gateway.kill()
-
-
-COMPLETIONS = "/openai/v1/completions"
-TALKED_DOWN = [
-    (PATH, {"max_tokens": 200_000, "max_output_tokens": 0}),
-    (PATH, {"max_tokens": 200_000, "max_completion_tokens": 1}),
-    (PATH, {"max_tokens": "200000"}),
-    (PATH, {"max_tokens": 2e5}),
-    (PATH, {"max_tokens": 50_000, "n": "4"}),
-    (COMPLETIONS, {"max_tokens": 50_000, "best_of": 4, "prompt": "hi"}),
-    (COMPLETIONS, {"max_tokens": 50_000, "prompt": ["a", "b", "c", "d"]}),
-]
 
 
 @pytest.mark.requirement("F54")
