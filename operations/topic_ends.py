@@ -57,6 +57,10 @@ class TopicEnds:
         self._admin = AdminClient(admin_config(bootstrap))
         self._leaders_are_doubtful = False
 
+    def doubt_leaders(self) -> None:
+        """Elections are likely: `readable` and `ranges` first ask who leads, as they do after a question that failed."""
+        self._leaders_are_doubtful = True
+
     def ends(self, topic: str) -> Offsets:
         """The end of each partition. Raises KafkaException, also where there is no such topic."""
         (ends,) = self._asked(topic, OffsetSpec.latest())  # type: ignore[no-untyped-call]

@@ -25,7 +25,7 @@ class CommandClient:
     ) -> Verdict:
         """The verdict, done or refused. Raises LogBusy (nothing sent), LogUnavailable, VerdictLate (may be done).
 
-        `on_stored` is told where the command stands on the log.
+        `on_stored` is told where the command stands on the log, if the broker says so.
         """
         limit_seconds = self._timeout_seconds if timeout_seconds is None else timeout_seconds
         deadline = asyncio.get_running_loop().time() + limit_seconds
@@ -38,7 +38,9 @@ class CommandClient:
             )
             try:
                 async with asyncio.timeout_at(deadline):
-                    on_stored(await appended)
+                    stored = await appended
             except TimeoutError as error:
                 raise LogUnavailable("the command was not confirmed as stored") from error
+            if stored.has_place:
+                on_stored(stored)
             return await expected.verdict(max(0.001, deadline - asyncio.get_running_loop().time()))

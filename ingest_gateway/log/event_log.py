@@ -56,13 +56,24 @@ class LogUnavailable(Exception):
     """Not confirmed as stored. It may be stored all the same: sending it again with the same key is safe."""
 
 
+NOWHERE = -1
+
+
 class Appended(NamedTuple):
-    """Where the broker stored a record, and its append time (LogAppendTime)."""
+    """Where the broker stored a record, and its append time (LogAppendTime).
+
+    `offset` is NOWHERE, and the time the producer's, where a broker says only that it has the record already: an answer
+    was lost with its connection, the record sent again, and too much written since.
+    """
 
     topic: str
     partition: int
     offset: int
     timestamp_ms: int
+
+    @property
+    def has_place(self) -> bool:
+        return self.offset != NOWHERE
 
 
 class _Report(NamedTuple):
@@ -287,7 +298,8 @@ class EventLog:
     def _settle_stored(self, report: _Report) -> None:
         message = report.message
         stored = _stored(message)
-        self._remember(stored)
+        if stored.has_place:
+            self._remember(stored)
         if self._fatal is not None:
             _fail(report.future, self._fatal)  # stored before the fault, but nothing is promised after it
         elif report.future.done():
@@ -330,7 +342,9 @@ class EventLog:
 
 
 def _stored(message: Message) -> Appended:
-    return Appended(message.topic(), message.partition(), message.offset(), message.timestamp()[1])  # type: ignore[arg-type]
+    offset = message.offset()
+    known = NOWHERE if offset is None else offset
+    return Appended(message.topic(), message.partition(), known, message.timestamp()[1])  # type: ignore[arg-type]
 
 
 def _fail(future: asyncio.Future[Appended], reason: str) -> None:

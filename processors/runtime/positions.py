@@ -62,10 +62,18 @@ class Positions:
         self._ends = TopicEnds(bootstrap, ANSWER_SECONDS)
         self._reader = _Reader(bootstrap, group)
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="positions")
+        self._controller_is_doubtful = False
         self._topic_ids: dict[str, str] = {}
         self._noted: dict[TP, int] = {}
 
     # Where reading begins
+
+    def doubt_leaders(self) -> None:
+        """The next questions first ask who controls and who leads. Rebalances come with elections, and who asks one that
+        is gone waits for seconds before it is known.
+        """
+        self._controller_is_doubtful = True
+        self._ends.doubt_leaders()
 
     async def starts(self, committed: Mapping[TP, int | None]) -> dict[TP, Start]:
         """Of each partition, from what the group has committed and kept. Raises StartRefused."""
@@ -149,12 +157,15 @@ class Positions:
     def _ids(self, topics: set[str]) -> dict[str, str]:
         if not topics:
             return {}
+        if self._controller_is_doubtful:
+            learn_controller(self._admin)
         asked = self._admin.describe_topics(TopicCollection(sorted(topics)), request_timeout=DESCRIBED_SECONDS)
         try:
             answers = {topic: _unless_unknown(described) for topic, described in asked.items()}
         except KafkaException:
-            learn_controller(self._admin)
+            self._controller_is_doubtful = True
             raise
+        self._controller_is_doubtful = False
         return {topic: str(found.topic_id) for topic, found in answers.items() if found is not None}
 
     # What is kept

@@ -270,6 +270,7 @@ class Consumer(driver.Consumer):
             return
         drained = self._drained
         self.positions.forget()
+        self.positions.doubt_leaders()
         try:
             committed, offsets = await self.first_offsets(self.assignment())
         except StartRefused as refused:

@@ -8,12 +8,10 @@ After each kill everything must be right within 15 s of the return, for every ki
 
 import json
 import random
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPException
 from pathlib import Path
 
 import pytest
@@ -21,7 +19,8 @@ import pytest
 from bench.system import NO_LIMIT_IN_SIGHT, System
 from deploy.local.spawn import wait_until
 from tests.chaos.test_kills import ROUNDS, SEED
-from tests.support.api import RETRY_SECONDS, EventsApi
+from tests.support.api import EventsApi
+from tests.support.books import Books
 from tests.support.coming_back import Installation, Work, come_back
 from tests.support.gateway_process import GatewayProcess
 from tests.support.ports import free_port_base
@@ -30,58 +29,12 @@ from tests.support.victims import VICTIMS, kill, ready_urls, wait_for_return
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600 + 60 * ROUNDS)]
 
-SENDERS = 4
-PAUSE_SECONDS = 0.05
+EVENTS_A_SECOND = 50.0
 KILLS = max(3, ROUNDS // 10)
 GO_ON_SECONDS = 90.0
 PROBED = "probes"
 """A stream beside the books'."""
 UNDELIVERED = ("accepted", "processing", "retried", "failed")
-
-
-class Books:
-    """What was sent, and the id that each event was acknowledged with; what was `unanswered` may be stored or not."""
-
-    def __init__(self, api: EventsApi) -> None:
-        self.ids: dict[str, str] = {}
-        self.unanswered: dict[str, int] = defaultdict(int)
-        self.faults: list[str] = []
-        self._api = api
-        self._ended = threading.Event()
-        self._senders = [threading.Thread(target=self._send, args=(number,)) for number in range(SENDERS)]
-        for sender in self._senders:
-            sender.start()
-
-    def close(self) -> None:
-        self._ended.set()
-        for sender in self._senders:
-            sender.join()
-
-    def _send(self, sender: int) -> None:
-        number = 0
-        while not self._ended.is_set():
-            self._send_one(f"{sender}-{number}", with_key=number % 2 == 0)
-            number += 1
-            time.sleep(PAUSE_SECONDS)
-
-    def _send_one(self, name: str, with_key: bool) -> None:
-        """Until it is acknowledged, however long that takes."""
-        event = {"stream": "orders", "type": "order.paid", "occurred_at": "2026-05-18T14:22:11Z", "data": {"n": name}}
-        headers = {"Idempotency_Key": name} if with_key else {}
-        while True:
-            try:
-                answer = self._api.post("/v1/events", event, **headers)
-            except (OSError, HTTPException):  # cut off, or never reached
-                self.unanswered[name] += 1
-            else:
-                if answer.status == 202:
-                    self.ids[name] = answer.json["id"]
-                    return
-                if answer.status != 503:
-                    self.faults.append(f"{name}: {answer.status} {answer.body!r}")
-                    return
-                self.unanswered[name] += 1  # it may be stored all the same
-            time.sleep(RETRY_SECONDS)
 
 
 @pytest.mark.requirement("F1", "F34", "A-002", "A-004")
@@ -98,7 +51,7 @@ def test_everything_acknowledged_is_delivered_whoever_is_killed(tmp_path: Path) 
         second = EventsApi(other.url, atlas.dev["events"]["live_key"])
         urls = ready_urls(atlas) | {"second gateway": other.ready_url}
         whole = Installation(urls, [api, second], PROBED, [burn], [work], [spine])
-        books = Books(api)
+        books = Books([api], "orders", events_a_second=EVENTS_A_SECOND)
         try:
             for _ in range(KILLS):
                 for victim in ("broker", "gateway", chance.choice(processors)):
@@ -149,7 +102,7 @@ def check(books: Books, arrived: list[Request]) -> None:
     assert len(set(books.ids.values())) == len(books.ids), "each event has an id of its own"
     assert names == {event_id: {name} for name, event_id in books.ids.items()}, "all that was sent, and nothing else"
     assert {len(one) for one in deliveries.values()} == {1}, "each is one delivery, however often it was sent"
-    in_doubt = sum(name in books.unanswered for name in books.ids)
+    in_doubt = len(books.in_doubt)
     again = len(arrived) - len(books.ids)
     figures = f"{len(books.ids)} events, {in_doubt} of them in doubt on the way, {again} attempts made twice"
     print(f"{3 * KILLS} kills (seed {SEED}): {figures}")

@@ -4,11 +4,12 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import TIMESTAMP_CREATE_TIME, KafkaError
 
 from deploy.local.broker import Broker
 from ingest_gateway import metrics
@@ -17,6 +18,8 @@ from operations.record_reader import Found
 from schemas.partitioner import partition_for
 from tests.support.kafka_topics import a_stream_topic, read_all
 from tests.support.until import GIVE_UP_SECONDS, until
+
+STREAM_TOPIC = "events.ws_1.live.orders"
 
 
 @asynccontextmanager
@@ -154,15 +157,17 @@ async def test_reading_from_a_broker_that_does_not_answer_ends_in_time(own_broke
         own_broker.resume()
 
 
-class FailingProducer:
-    """librdkafka's producer as it is after a fatal error, which no broker can be made to cause at will."""
+class ScriptedProducer:
+    """librdkafka's producer where no broker can be made to answer at will: every record is reported so."""
+
+    error: KafkaError | None = None
+    message: object = None
 
     def __init__(self, config: dict[str, Any]) -> None:
         self._reports: list[Callable[[], None]] = []
 
     def produce(self, topic: str, value: bytes, key: bytes, *, on_delivery: Any, headers: Any) -> None:
-        error = KafkaError(KafkaError._FATAL, "out of order sequence", fatal=True)
-        self._reports.append(lambda: on_delivery(error, None))
+        self._reports.append(lambda: on_delivery(self.error, self.message))
 
     def poll(self, timeout: float) -> int:
         reports, self._reports = self._reports, []
@@ -175,6 +180,33 @@ class FailingProducer:
 
     def flush(self, timeout: float) -> int:
         return self.poll(0) * 0
+
+
+class ProducerOfRepeats(ScriptedProducer):
+    """A broker has the record already but no longer knows where: an answer was lost with its connection, and more than
+    five batches were written since.
+    """
+
+    message = SimpleNamespace(
+        topic=lambda: STREAM_TOPIC,
+        partition=lambda: 3,
+        offset=lambda: None,
+        timestamp=lambda: (TIMESTAMP_CREATE_TIME, 7),
+    )
+
+
+class FailingProducer(ScriptedProducer):
+    """As it is after a fatal error."""
+
+    error = KafkaError(KafkaError._FATAL, "out of order sequence", fatal=True)
+
+
+@pytest.mark.requirement("F5")
+async def test_a_record_that_the_broker_has_already_is_stored_though_nobody_knows_where() -> None:
+    async with a_log("127.0.0.1:1", make_producer=ProducerOfRepeats) as log:
+        appended = await log.append(STREAM_TOPIC, b"k", b"v", [])
+        assert (appended.has_place, appended.topic, appended.timestamp_ms) == (False, STREAM_TOPIC, 7)
+        assert log.newest("ws_1", "live") == []
 
 
 @pytest.mark.requirement("F7")

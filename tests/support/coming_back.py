@@ -71,7 +71,13 @@ Request = tuple[set[int], Callable[[], Answer]]
 
 
 def checks_of(installation: Installation) -> dict[str, Check]:
-    checks = {f"{name} is ready": partial(http_not_ready, url) for name, url in installation.ready_urls.items()}
+    ready = {f"{name} is ready": partial(http_not_ready, url) for name, url in installation.ready_urls.items()}
+    return ready | requests_of(installation)
+
+
+def requests_of(installation: Installation) -> dict[str, Check]:
+    """One of every kind at every gateway."""
+    checks: dict[str, Check] = {}
     for number, api in enumerate(installation.gateways):
         other = installation.gateways[(number + 1) % len(installation.gateways)]
         requests = _event_requests(api, other, installation.stream)

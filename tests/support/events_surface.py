@@ -19,7 +19,7 @@ import aiohttp
 from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.limits.enforcement import RateLimits
-from ingest_gateway.log.event_log import Appended, EventLog, LogBusy, LogUnavailable
+from ingest_gateway.log.event_log import NOWHERE, Appended, EventLog, LogBusy, LogUnavailable
 from ingest_gateway.log.stream_ends import Range, StreamEnd
 from ingest_gateway.log.verdicts import VerdictWaiter
 from ingest_gateway.read_model import ReadModelUnavailable
@@ -132,6 +132,7 @@ class MemoryLog:
         self.first_ms = APPENDED_MS
         self.confirms = True
         self.answers = True
+        self.says_where = True
         self.refuses: Exception | None = None
         self.failed: str | None = None
         self.unreachable: str | None = None
@@ -182,7 +183,8 @@ class MemoryLog:
 
     def _settle(self, record: StoredRecord, future: asyncio.Future[Appended]) -> None:
         if self.confirms and not future.done():
-            future.set_result(record.appended)
+            stored = record.appended
+            future.set_result(stored if self.says_where else stored._replace(offset=NOWHERE))
         answer = self._rules.decide(record.appended, record.value, record.headers)
         if answer is not None:
             self._undelivered.append(answer[0])

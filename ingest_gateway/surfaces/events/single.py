@@ -64,7 +64,7 @@ def _read(request: web.Request, body: bytes) -> EventFields:
 
 def _response(answer: Accepted) -> web.Response:
     response = web.Response(body=answer.body, status=202, content_type="application/json")
-    if answer.appended is not None:
+    if answer.appended is not None and answer.appended.has_place:
         response.headers[POSITION_HEADER] = position_of(answer.appended)
     if answer.decision is not None:
         response.headers[DECISION_HEADER] = answer.decision

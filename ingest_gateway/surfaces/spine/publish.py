@@ -77,7 +77,7 @@ def _read(request: web.Request, media: str, body: bytes) -> SpineEvent:
 
 def _response(published: Published) -> web.Response:
     response = json_response(published.view, 201)
-    if published.appended is not None:
+    if published.appended is not None and published.appended.has_place:
         response.headers[POSITION_HEADER] = position_of(published.appended)
     if published.decision is not None:
         response.headers[DECISION_HEADER] = published.decision

@@ -329,6 +329,14 @@ class TestLateness:
         assert (answer.status, answer.json["routes"]) == (202, QUEUED)
         assert "Atlas-Position" not in answer.headers
 
+    @pytest.mark.requirement("F5")
+    @pytest.mark.parametrize("key", [None, "k"])
+    async def test_what_the_broker_has_already_but_does_not_say_where(self, surface: Surface, key: str | None) -> None:
+        surface.log.says_where = False
+        answer = await surface.publish(a_body(), key)
+        assert (answer.status, answer.json["routes"]) == (202, QUEUED)
+        assert "Atlas-Position" not in answer.headers
+
     @pytest.mark.requirement("F8")
     @pytest.mark.parametrize(
         ("refusal", "message"),
