@@ -80,6 +80,7 @@ class Watchdog:
         self._progress = Progress(time.monotonic())
         self._fetches = StandingStill()
         self._held_back = HeldBackReport()
+        self._without_coordinator_at = float("-inf")
 
     async def run(self) -> None:
         """Until something is wrong, which then ends the process."""
@@ -101,6 +102,7 @@ class Watchdog:
         failure = fetcher.failure or self._runtime.consumer.failure()
         if failure is not None:
             return failure
+        self._without_coordinator_at = max(self._without_coordinator_at, self._runtime.consumer.coordinator_away_at)
         away = self._brokers_away(fetcher, now)
         lags = fetcher.lag()
         held = fetcher.held_back()
@@ -126,7 +128,7 @@ class Watchdog:
             return "a broker that it reads from gives no answer"
         if now - self._runtime.positions.unanswered_at <= STALLED_SECONDS:
             return "a broker gives no answer about where reading begins"
-        if now - self._runtime.consumer.coordinator_away_at <= STALLED_SECONDS:
+        if now - self._without_coordinator_at <= STALLED_SECONDS:
             return "its group's coordinator is away"
         return None
 
@@ -154,6 +156,9 @@ class Watchdog:
 
     def _rebalance(self, now: float) -> str | None:
         since = self._runtime.consumer.unsettled_since
-        if since is None or now - since <= STALLED_SECONDS:
+        if since is None:
+            return None
+        since = max(since, self._without_coordinator_at)  # before, there was nobody to end it
+        if now - since <= STALLED_SECONDS:
             return None
         return f"a rebalance of the group {self._runtime.group} has not ended for {now - since:.0f} s"

@@ -196,6 +196,19 @@ def test_a_rebalance_that_does_not_end_is_named_though_nothing_seems_to_wait() -
     assert told(runtime, 65.0) == "a rebalance of the group test has not ended for 65 s"
 
 
+@pytest.mark.requirement("F2", "F30")
+def test_a_rebalance_has_time_again_from_when_somebody_coordinates_it() -> None:
+    runtime, began = a_runtime(Fetching(0, {})), time.monotonic()
+    watchdog = Watchdog(runtime)
+    runtime.consumer.unsettled_since = runtime.consumer.coordinator_away_at = began
+    assert watchdog._look(began) is None
+    runtime.consumer.coordinator_away_at = began + 80.0
+    assert watchdog._look(began + 80.0) is None
+    runtime.consumer.coordinator_away_at = began  # found, and last lost long ago
+    assert watchdog._look(began + 85.0) is None and not runtime.given_up
+    assert str(watchdog._look(began + 145.0)) == "a rebalance of the group test has not ended for 65 s"
+
+
 def outbox_is_stuck(runtime: Any) -> None:
     runtime.outbox.stuck_seconds = lambda _now: 61.0
 
