@@ -69,8 +69,8 @@ class Positions:
     # Where reading begins
 
     def doubt_leaders(self) -> None:
-        """The next questions first ask who controls and who leads. Rebalances come with elections, and who asks one that
-        is gone waits for seconds before it is known.
+        """The next questions first ask who controls and who leads. Rebalances come with elections, and who asks one
+        that is gone waits for seconds before that is known.
         """
         self._controller_is_doubtful = True
         self._ends.doubt_leaders()
