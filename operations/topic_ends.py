@@ -58,7 +58,7 @@ class TopicEnds:
         self._leaders_are_doubtful = False
 
     def doubt_leaders(self) -> None:
-        """Elections are likely: `readable` and `ranges` first ask who leads, as they do after a question that failed."""
+        """Elections are likely: `readable` and `ranges` first ask who leads, as after a question that failed."""
         self._leaders_are_doubtful = True
 
     def ends(self, topic: str) -> Offsets:
