@@ -35,7 +35,6 @@ EVENTS_A_SECOND = 50
 WITHOUT_IT_SECONDS = 40.0
 """How long a broker may be missing until all is right without it: 9 s until it is replaced, then the groups."""
 DELIVERED_SECONDS = 120.0
-SILENT_SECONDS_MAX = 5.0
 QUIET_SECONDS = 5.0
 """Between one broker and the next."""
 
@@ -170,10 +169,6 @@ def test_no_process_ends_and_every_worker_is_ready_again(run: Run) -> None:
 
 def test_every_kind_of_request_is_right_again_at_every_gateway(run: Run) -> None:
     assert run.wrong["whole"] == []
-
-
-def test_some_clients_are_served_throughout(run: Run) -> None:
-    assert run.books.longest_silence() <= SILENT_SECONDS_MAX
 
 
 def test_no_client_is_refused_for_long(run: Run) -> None:
