@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from tests.support.coming_back import Check, Installation, requests_of
 
-EVERY_SECONDS = 0.5
+EVERY_SECONDS = 1.0
 
 
 class Probes:
