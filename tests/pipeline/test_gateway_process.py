@@ -265,6 +265,8 @@ async def test_without_file_descriptors_it_waits_and_accepts_again_after_the_flo
     for _reader, writer in flood:
         writer.close()
     assert share < 0.5, "it spins"
+    # libuv accepts what it has no descriptor for and closes it at once, until the flood's own are given back.
+    assert await asyncio.to_thread(wait_until, lambda: process.num_fds() < bound - 10, 10.0)
     async with asyncio.timeout(30), aiohttp.ClientSession() as session:
         again = Client(gateway.url, client.made, session)
         assert (await again.publish())[0] == 202
