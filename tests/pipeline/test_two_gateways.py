@@ -92,7 +92,7 @@ def test_a_stream_and_its_first_event(pair: Pair) -> None:
 
 def test_entities(pair: Pair) -> None:
     for number in range(TIMES):
-        body = {"id": f"wf_{number}", "name": f"{number}", "url": f"http://127.0.0.1:9/{number}"}
+        body = {"id": f"wf_{number}", "name": f"{number}", "url": f"https://example.com/{number}"}
         pair.made("events", "/v1/workflows", body)
         assert pair.found("events", f"/v1/workflows/wf_{number}") == 200
     assert pair.found("events", "/v1/workflows/wf_of_nobody") == 404

@@ -1,6 +1,10 @@
 """Which tests run on one worker, and which first."""
 
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -58,3 +62,33 @@ def test_groups_stay_together_and_those_that_may_take_long_come_first() -> None:
     assert order[0] is longest
     assert set(order[1:4]) == set(group)
     assert set(order[4:]) == {*quick, impatient}
+
+
+GROUPED = """
+import os, pathlib, time, pytest
+
+@pytest.mark.xdist_group("one")
+@pytest.mark.parametrize("number", range(8))
+def test_of_the_group(number):
+    time.sleep(0.01)
+    pathlib.Path(os.environ["RAN_ON"], f"{number}").write_text(os.environ["PYTEST_XDIST_WORKER"])
+"""
+
+
+def test_the_pytest_that_is_installed_keeps_a_group_on_one_worker(tmp_path: Path) -> None:
+    """pytest 9.2.0 with xdist 3.8.0 does not, and says nothing; every installation was made twice a run."""
+    (tmp_path / "test_grouped.py").write_text(GROUPED)
+    (ran_on := tmp_path / "ran-on").mkdir()
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadgroup", "-p", "no:cacheprovider"]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    ran = subprocess.run(
+        [*command, "-c", os.devnull, f"--rootdir={tmp_path}", tmp_path],
+        cwd=tmp_path,
+        env=env | {"RAN_ON": str(ran_on)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert len({one.read_text() for one in ran_on.iterdir()}) == 1

@@ -8,6 +8,7 @@ import pytest
 
 from ingest_gateway.surfaces.burn.app import BURN
 from ingest_gateway.surfaces.work.app import WORK
+from tests.support.events_surface import Answer
 from tests.support.openai_server import OpenAiServer, openai_server
 from tests.support.ports import free_port
 from tests.support.work_installation import WorkInstallation, WorkSurface
@@ -97,11 +98,16 @@ async def test_calls_count_in_their_own_class_alone(installation: WorkInstallati
     # The classes' own depths, draining so slowly that no machine is slow enough to see it.
     slow = {"work.ai": {"per_minute": 1, "burst": 20}, "work.write": {"per_minute": 1, "burst": 60}}
     async with installation.surface(**env, ATLAS_RATE_OVERRIDES=json.dumps({"*": slow})) as limited:
-        for left in (19, 18):
-            answer = await limited.ask("POST", "/v1/ai/plan", GOAL)
-            assert (answer.headers["X-RateLimit-Limit"], answer.headers["X-RateLimit-Remaining"]) == ("20", f"{left}")
-        made = await limited.ask("POST", "/v1/projects", {"name": "x"})
-        assert made.headers["X-RateLimit-Remaining"] == "59"
+        first, second = [await limited.ask("POST", "/v1/ai/plan", GOAL) for _ in range(2)]
+        assert [answer.headers["X-RateLimit-Limit"] for answer in (first, second)] == ["20", "20"]
+        assert left(second) == left(first) - 1
+        writes = [left(await limited.ask("POST", "/v1/projects", {"name": "x"})) for _ in range(2)]
+        # A gateway that has just ended may still hold its share, so that a half is all there is.
+        assert writes in ([59, 58], [29, 28])
+
+
+def left(answer: Answer) -> int:
+    return int(answer.headers["X-RateLimit-Remaining"])
 
 
 async def test_calls_go_through_the_edge_proxy_where_it_is(installation: WorkInstallation, model: OpenAiServer) -> None:
