@@ -9,8 +9,9 @@ from collections.abc import Callable
 from confluent_kafka import KafkaException
 
 from operations.control_reader import ControlReader
-from operations.existing_topics import unread_topics
+from operations.existing_topics import WHAT_TO_DO_UNREAD, unread_topics
 from operations.logs import event
+from operations.outages import Outage
 from processors.control import metrics
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ class UnreadTopics:
         self._control = control
         self._is_mine = is_mine
         self._told: set[str] = set()
+        self._outage = Outage(log, "unread_topics")
         self._looking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -44,8 +46,8 @@ class UnreadTopics:
         metrics.UNREAD_TOPICS.set(len(found))
         metrics.UNREAD_RECORDS.set(sum(found.values()))
         for topic in found.keys() - self._told:
-            why = "no stream has this topic, so nobody reads it: create the stream, or delete the topic"
-            event(log, "topic.unread", logging.WARNING, topic=topic, records=found[topic], why=why)
+            facts = {"topic": topic, "records": found[topic], "why": WHAT_TO_DO_UNREAD}
+            event(log, "topic.unread", logging.WARNING, **facts)
         self._told = set(found)
 
     def _of_streams(self) -> set[str]:
@@ -55,6 +57,7 @@ class UnreadTopics:
         while True:
             try:
                 await self.look()
+                self._outage.answered()
             except KafkaException as error:
-                log.debug("topics can't be listed: %s", error)
+                self._outage.failed(error)
             await asyncio.sleep(EVERY_SECONDS if self._is_mine() else NOT_MINE_SECONDS)
