@@ -19,11 +19,11 @@ def is_gone(bootstrap: str, topic: str, timeout_seconds: float) -> bool:
     """Raises KafkaException where too few brokers answer to know."""
     deadline = time.monotonic() + timeout_seconds
     metadata = _metadata(bootstrap, topic, deadline)
-    if metadata.topics[topic].error is None:
+    if not _is_unknown(metadata, topic):
         return False
     brokers = [f"{broker.host}:{broker.port}" for broker in metadata.brokers.values()]
     if len(brokers) == 1:
-        return _is_unknown(metadata, topic)
+        return True
     with ThreadPoolExecutor(len(brokers), thread_name_prefix="gone-topics") as threads:
         # librdkafka asks whichever broker it likes: one that knows of a single address asks that one.
         answers = threads.map(lambda address: _says(bootstrap, address, topic, deadline), brokers)
@@ -60,8 +60,6 @@ def _metadata(bootstrap: str, topic: str, deadline: float, address: str | None =
 
 
 def _is_unknown(metadata: ClusterMetadata, topic: str) -> bool:
-    """Raises KafkaException for any other trouble with it."""
+    """Any other trouble with it (no leader for now, not for our eyes) is that of a topic that is there."""
     error = metadata.topics[topic].error
-    if error is not None and error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-        raise KafkaException(error)
-    return error is not None
+    return error is not None and error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART
