@@ -82,7 +82,9 @@ def _unread(bootstrap: str, metadata: ClusterMetadata) -> dict[str, int] | None:
     if view is None:
         return None
     unread = without_a_stream(candidates, {stream.topic for stream in view.streams.values()})
-    return records_of(bootstrap, {name: len(metadata.topics[name].partitions) for name in unread})
+    return records_of(
+        TopicEnds(bootstrap, TIMEOUT_SECONDS), {name: len(metadata.topics[name].partitions) for name in unread}
+    )
 
 
 def _group(bootstrap: str, client: AdminClient, name: str) -> GroupState:

@@ -1,6 +1,6 @@
 """Topics that were there before Atlas came to them: what of them must be as Atlas makes it, and which nobody reads.
 
-Blocking; each call has a client of its own. KafkaException: no broker answers.
+Blocking. KafkaException: no broker answers.
 """
 
 import logging
@@ -86,20 +86,20 @@ def _tell_unchecked(topic: str, error: KafkaException) -> None:
 WHAT_TO_DO_UNREAD = "no stream has this topic, so nobody reads it: create the stream, or delete the topic"
 
 
-def unread_topics(bootstrap: str, stream_topics: Collection[str]) -> dict[str, int]:
+def unread_topics(admin: ClusterAdmin, ends: TopicEnds, stream_topics: Collection[str]) -> dict[str, int]:
     """Topics that are named as streams' are and belong to none, and how many records each holds: nobody reads them.
 
     `stream_topics`: of all streams that there are, as `control` says now.
     """
-    counts = ClusterAdmin(bootstrap, ANSWER_SECONDS).partition_counts()
-    return records_of(bootstrap, {name: counts[name] for name in without_a_stream(counts, stream_topics)})
+    counts = admin.partition_counts()
+    return records_of(ends, {name: counts[name] for name in without_a_stream(counts, stream_topics)})
 
 
-def records_of(bootstrap: str, partition_counts: Mapping[str, int]) -> dict[str, int]:
+def records_of(ends: TopicEnds, partition_counts: Mapping[str, int]) -> dict[str, int]:
     """How many records each of these topics holds; none of one that is gone by now."""
     places = [(topic, partition) for topic, count in partition_counts.items() for partition in range(count)]
     records = dict.fromkeys(partition_counts, 0)
-    for (topic, _), span in TopicEnds(bootstrap, ANSWER_SECONDS).ranges(places).items():
+    for (topic, _), span in ends.ranges(places).items():
         records[topic] += span.end - span.first
     return records
 

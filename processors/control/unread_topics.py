@@ -8,21 +8,25 @@ from collections.abc import Callable
 
 from confluent_kafka import KafkaException
 
+from operations.cluster_admin import ClusterAdmin
 from operations.control_reader import ControlReader
 from operations.existing_topics import WHAT_TO_DO_UNREAD, unread_topics
 from operations.logs import event
 from operations.outages import Outage
+from operations.topic_ends import TopicEnds
 from processors.control import metrics
 
 log = logging.getLogger(__name__)
 EVERY_SECONDS = 60.0
 NOT_MINE_SECONDS = 5.0
+ANSWER_SECONDS = 30.0
 
 
 class UnreadTopics:
     def __init__(self, bootstrap: str, control: ControlReader, is_mine: Callable[[], bool]) -> None:
         """`is_mine`: whether it falls to this process to look, and to no other."""
-        self._bootstrap = bootstrap
+        self._admin = ClusterAdmin(bootstrap)
+        self._ends = TopicEnds(bootstrap, ANSWER_SECONDS)
         self._control = control
         self._is_mine = is_mine
         self._told: set[str] = set()
@@ -40,7 +44,7 @@ class UnreadTopics:
         """Streams first named, then made: so topics are listed first, and `control` read to its end after that."""
         found: dict[str, int] = {}
         if self._is_mine():
-            candidates = await asyncio.to_thread(unread_topics, self._bootstrap, self._of_streams())
+            candidates = await asyncio.to_thread(unread_topics, self._admin, self._ends, self._of_streams())
             if not candidates or await self._control.catch_up():
                 found = {topic: records for topic, records in candidates.items() if topic not in self._of_streams()}
         metrics.UNREAD_TOPICS.set(len(found))
