@@ -39,6 +39,8 @@ KEPT_BYTES_MAX = 32 * 1024 * 1024
 """Of records that wait for their decision."""
 LATE_SECONDS = 1.0
 """A decision whose record has not come by then is told of without it."""
+FAILING_SECONDS = 60.0
+"""So long without a failure, and live streams count as well again."""
 ADMITTED = "admitted"
 Place = tuple[str, int]
 """Topic and partition."""
@@ -125,6 +127,17 @@ class _Watch(NamedTuple):
     attached: "asyncio.Future[dict[int, int]]"
 
 
+class _Failures(NamedTuple):
+    """Of the reader, one after the other: why the last one, when the first and the last (monotonic)."""
+
+    reason: str
+    first_seconds: float
+    last_seconds: float
+
+    def are_over(self, now_seconds: float) -> bool:
+        return now_seconds - self.last_seconds > FAILING_SECONDS
+
+
 class LiveLog:
     """One a process; used from the loop's thread. `close()` at the end."""
 
@@ -135,16 +148,17 @@ class LiveLog:
         self._wishes: queue.SimpleQueue[_Watch | str] = queue.SimpleQueue()
         self._room = threading.Semaphore(UNHANDLED_MAX)
         self._thread = ReaderThread("live", self._run, self._on_failed)
-        self._failed: tuple[str, float] | None = None
+        self._failures: _Failures | None = None
 
     @property
     def failed(self) -> str | None:
-        """Why its reader ended, until somebody watches again and it reads."""
-        return None if self._failed is None else self._failed[0]
+        """Why its reader ended a moment ago, the last time."""
+        return None if self._failures is None else self._failures.reason
 
-    def failed_seconds(self) -> float:
-        """How long ago that was; 0 where it reads, or nobody has watched yet."""
-        return 0.0 if self._failed is None else time.monotonic() - self._failed[1]
+    def failing_seconds(self) -> float:
+        """For how long it has failed again and again; 0 once a while has passed without."""
+        now, failures = time.monotonic(), self._failures
+        return 0.0 if failures is None or failures.are_over(now) else now - failures.first_seconds
 
     async def watch(self, topic: str, watcher: Watcher, on_lost: Lost) -> dict[int, int]:
         """Tells `watcher` of what is admitted from now on. The offset by partition at which the topic ended when its
@@ -172,7 +186,9 @@ class LiveLog:
 
     def _on_failed(self, reason: str) -> None:
         """Nobody is left: whoever watches next does so from the log's end, in a thread of its own."""
-        self._failed = reason, time.monotonic() if self._failed is None else self._failed[1]
+        now, before = time.monotonic(), self._failures
+        first_seconds = now if before is None or before.are_over(now) else before.first_seconds
+        self._failures = _Failures(reason, first_seconds, now)
         lost, self._watchers = self._watchers, {}
         waiting, self._attached = self._attached, {}
         self._wishes = queue.SimpleQueue()
@@ -181,10 +197,6 @@ class LiveLog:
         for topic, watchers in lost.items():
             for on_lost in watchers.values():
                 on_lost(topic)
-
-    def _note_attached(self, attached: "asyncio.Future[dict[int, int]]", ends: dict[int, int]) -> None:
-        self._failed = None
-        _resolve(attached, ends)
 
     def _deliver(self, events: list[LiveEvent]) -> None:
         by_topic: dict[str, list[LiveEvent]] = {}
@@ -227,7 +239,7 @@ class LiveLog:
             except KafkaException as error:
                 self._thread.call(_fail, wish.attached, error)
             else:
-                self._thread.call(self._note_attached, wish.attached, ends)
+                self._thread.call(_resolve, wish.attached, ends)
 
 
 class _Tail:

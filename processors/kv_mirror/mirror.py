@@ -53,6 +53,7 @@ class KvMirror:
         self._failures = 0
         self._partitions: dict[int, Unmirrored] = {}
         self._committed: dict[int, int] = {}
+        self._waiting_since_ms: int | None = None
         self._thread = threading.Thread(target=self._run, name="kv-mirror", daemon=True)
 
     def start(self) -> None:
@@ -64,7 +65,7 @@ class KvMirror:
         self._thread.join(15)
 
     def lag_seconds(self) -> float:
-        since_ms = min((at_ms for one in tuple(self._partitions.values()) if (at_ms := one.since_ms)), default=None)
+        since_ms = self._waiting_since_ms
         return 0.0 if since_ms is None else max(0.0, time.time() - since_ms / 1_000)
 
     def _run(self) -> None:
@@ -72,7 +73,9 @@ class KvMirror:
             self._consumer.subscribe([Topic.CONTROL], on_revoke=self._forget, on_lost=self._forget)
             while not self._stopping.is_set():
                 self._read()
+                self._note_lag()
                 self._mirror()
+                self._note_lag()
         except Exception as error:
             event(log, "kv_mirror.ended", logging.CRITICAL, error=repr(error))
             self._on_failed(error)
@@ -88,14 +91,22 @@ class KvMirror:
     def _read(self) -> None:
         """Waits for a record, and takes those that are there with it."""
         first = self._consumer.poll(POLL_SECONDS)
-        for message in () if first is None else (first, *self._consumer.consume(READ_MAX, 0)):
+        messages = () if first is None else (first, *self._consumer.consume(READ_MAX, 0))
+        mine = {one.partition for one in self._consumer.assignment()}  # a partition may have gone between the two
+        for message in messages:
             error, partition, offset = message.error(), message.partition() or 0, message.offset() or 0
-            if error is None:
-                self._of(partition).read(offset, _change(message), message.timestamp()[1])
-            elif error.code() == KafkaError._PARTITION_EOF:
-                self._of(partition).end_reached(offset)
-            else:
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:
                 event(log, "kv_mirror.read_failed", logging.WARNING, error=str(error))
+            elif partition not in mine:
+                continue
+            elif error is None:
+                self._of(partition).read(offset, _change(message), message.timestamp()[1])
+            else:
+                self._of(partition).end_reached(offset)
+
+    def _note_lag(self) -> None:
+        since = [since_ms for one in self._partitions.values() if (since_ms := one.since_ms) is not None]
+        self._waiting_since_ms = min(since, default=None)
 
     def _of(self, partition: int) -> Unmirrored:
         found = self._partitions.get(partition)
@@ -118,7 +129,7 @@ class KvMirror:
 
     def _put(self, unmirrored: Unmirrored) -> None:
         """Raises KvRefused; what is left is tried again, with what is newer by then."""
-        for change in unmirrored.changes()[:PUT_MAX]:
+        for change in unmirrored.changes(PUT_MAX):
             self._kv.apply(change)
             unmirrored.done(change)
             self._failures = 0

@@ -4,6 +4,8 @@ A log without its group's offsets is read from its beginning, where flags stand 
 a partition is put before it was read to where it ended when reading began; after that each change is at once.
 """
 
+from itertools import islice
+
 from processors.kv_mirror.decide import Change
 
 
@@ -37,8 +39,9 @@ class Unmirrored:
         self.next_offset = max(self.next_offset, offset)
         self._reached = True
 
-    def changes(self) -> list[Change]:
-        return [change for change, _ in self._changes.values()]
+    def changes(self, at_most: int) -> list[Change]:
+        """The first of them."""
+        return [change for change, _ in islice(self._changes.values(), at_most)]
 
     def done(self, change: Change) -> None:
         del self._changes[change.key]

@@ -92,11 +92,12 @@ def test_the_last_word_on_each_key_is_sent_in_the_order_of_these_last_words() ->
     unmirrored, other = Unmirrored(end=3), Put("b", b"2")
     for offset, change in enumerate([Put("a", b"1"), other, None, Delete("a")]):
         unmirrored.read(offset, change, at_ms=10 + offset)
-    assert (unmirrored.changes(), unmirrored.next_offset, unmirrored.since_ms) == ([other, Delete("a")], 4, 10)
+    assert (unmirrored.changes(9), unmirrored.next_offset, unmirrored.since_ms) == ([other, Delete("a")], 4, 10)
+    assert unmirrored.changes(1) == [other]
     unmirrored.done(Delete("a"))
-    assert (unmirrored.changes(), unmirrored.since_ms) == ([other], 11)
+    assert (unmirrored.changes(9), unmirrored.since_ms) == ([other], 11)
     unmirrored.done(other)
-    assert (unmirrored.changes(), unmirrored.since_ms) == ([], None)
+    assert (unmirrored.changes(9), unmirrored.since_ms) == ([], None)
 
 
 def test_nothing_of_the_past_is_due_before_the_end_as_of_the_beginning() -> None:
