@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 UNITS_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 NANO_PER_USD = 1_000_000_000
+CONTROL_SECONDS = 30.0
 
 
 @click.group()
@@ -69,19 +70,12 @@ def _span_ms(last: str) -> int:
 
 
 async def _present_policies(settings: Settings) -> "Policies":
-    from operations.control_reader import ControlReader
-    from schemas.control_view import ControlView
+    from operations.control_reader import present_view
 
-    reader = ControlReader(settings.kafka, ControlView())
-    reader.start()
-    try:
-        async with asyncio.timeout(30):
-            await reader.caught_up()
-    except TimeoutError:
-        raise click.ClickException(f"no broker answers at {settings.kafka}") from None
-    finally:
-        await reader.stop()
-    return {name: entity.policy for name, entity in reader.view.policies.items()}
+    view = await present_view(settings.kafka, CONTROL_SECONDS)
+    if view is None:
+        raise click.ClickException(f"no broker answers at {settings.kafka}")
+    return {name: entity.policy for name, entity in view.policies.items()}
 
 
 def _show(before: "Result", after: "Result", last: str) -> None:

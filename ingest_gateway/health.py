@@ -67,7 +67,7 @@ class Watch:
 
 
 def dependencies(clients: LogClients) -> list[Dependency]:
-    control, events = clients.control, clients.events
+    control, events, live = clients.control, clients.events, clients.live
 
     def behind_seconds() -> float:
         """Until it was read once, that is what `/readyz` says anyway."""
@@ -76,9 +76,17 @@ def dependencies(clients: LogClients) -> list[Dependency]:
     def why_behind() -> str:
         return f"control was last known to be current {control.behind_seconds:.0f} s ago: {control.why_behind}"
 
+    def never_useless() -> float:
+        """Live streams are one thing of many, and begin anew with the next reader."""
+        return 0.0
+
+    def why_not_live() -> str:
+        return f"live streams were cut off, and begin anew with their next readers: {live.failed}"
+
     return [
         Dependency("control", behind_seconds, behind_seconds, why_behind),
         Dependency("appends", events.oldest_waiting_seconds, events.unconfirmed_seconds, events.why_waiting),
+        Dependency("live", live.failing_seconds, never_useless, why_not_live),
     ]
 
 

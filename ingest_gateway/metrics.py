@@ -72,7 +72,7 @@ LIVE_READERS = Gauge("atlas_live_readers", "Readers of live streams now.")
 LIVE_EVENTS = Counter("atlas_live_events_total", "Events handed to readers of live streams, each counted.")
 LIVE_DROPPED = Counter(
     "atlas_live_readers_dropped_total",
-    "Readers of live streams cut off as they read more slowly than events came.",
+    "Readers of live streams cut off: they read more slowly than events came, or the log could not be read.",
 )
 
 READS_INCOMPLETE = Counter(

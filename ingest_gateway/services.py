@@ -9,6 +9,7 @@ from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.limits.enforcement import RateLimits
 from ingest_gateway.log.commands import CommandClient
 from ingest_gateway.log.event_log import EventLog
+from ingest_gateway.log.live import LiveLog
 from ingest_gateway.log.verdicts import VerdictWaiter
 from operations.control_reader import ControlReader
 from operations.settings import Settings
@@ -24,6 +25,7 @@ class Services:
     events: EventLog
     verdicts: VerdictWaiter
     commands: CommandClient
+    live: LiveLog
     control: ControlReader
     authenticate: Authenticator
     """Who calls; the surface's own."""

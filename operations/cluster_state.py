@@ -1,15 +1,19 @@
-"""What Kafka itself says of an installation: its brokers, Atlas's topics, its groups with their members and lag, and
-which gateways have been heard of. It needs no process of Atlas, no file of its home and no master key.
+"""What Kafka itself says of an installation: its brokers, Atlas's topics, its groups with their members and lag, which
+gateways have been heard of, and which topics are named as streams' but belong to none. It needs no process of Atlas, no
+file of its home and no master key.
 """
 
+import asyncio
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, ClusterMetadata  # type: ignore[attr-defined]
 
+from operations.control_reader import present_view
+from operations.existing_topics import records_of, without_a_stream
 from operations.kafka_clients import admin_config, reader_config
 from operations.topic_ends import TopicEnds
 from schemas.codec import Undecodable
@@ -18,6 +22,7 @@ from schemas.topics import Topic
 
 TIMEOUT_SECONDS = 10.0
 GROUPS = ("admission", "control", "delivery", "projection", "lifecycle")
+CONTROL_SECONDS = 30.0
 HEARTBEATS_READ = 200
 """Of each partition of `usage`: a gateway writes one a second there."""
 
@@ -34,13 +39,16 @@ class GroupState:
 
 @dataclass(frozen=True)
 class ClusterState:
-    """`heard_of`: gateways by name, and how many seconds ago each wrote its last heartbeat."""
+    """`heard_of`: gateways by name, and how many seconds ago each wrote its last heartbeat. `unread_topics`: as
+    `present_unread_topics` gives them.
+    """
 
     brokers: Sequence[str]
     missing_topics: Sequence[str]
     stream_topics: int
     groups: Sequence[GroupState]
     heard_of: dict[str, float] = field(default_factory=dict)
+    unread_topics: dict[str, int] | None = field(default_factory=dict)
 
 
 def cluster_state(bootstrap: str) -> ClusterState:
@@ -54,6 +62,28 @@ def cluster_state(bootstrap: str) -> ClusterState:
         stream_topics=sum(name.startswith("events.") for name in metadata.topics),
         groups=[_group(bootstrap, client, name) for name in GROUPS],
         heard_of={} if Topic.USAGE in missing else _gateways(bootstrap, list(metadata.topics[Topic.USAGE].partitions)),
+        unread_topics=_unread(bootstrap, metadata),
+    )
+
+
+def present_unread_topics(bootstrap: str) -> dict[str, int] | None:
+    """Topics that are named as streams' are and belong to none, and how many records each holds: nobody reads them.
+    None where `control`, which knows the streams, can't be read. Raises KafkaException.
+    """
+    return _unread(bootstrap, AdminClient(admin_config(bootstrap)).list_topics(timeout=TIMEOUT_SECONDS))
+
+
+def _unread(bootstrap: str, metadata: ClusterMetadata) -> dict[str, int] | None:
+    """`control` is read after the topics were listed: a stream is named there before its topic is made."""
+    candidates = without_a_stream(metadata.topics, ())
+    if not candidates or Topic.CONTROL not in metadata.topics:
+        return {}
+    view = asyncio.run(present_view(bootstrap, CONTROL_SECONDS))
+    if view is None:
+        return None
+    unread = without_a_stream(candidates, {stream.topic for stream in view.streams.values()})
+    return records_of(
+        TopicEnds(bootstrap, TIMEOUT_SECONDS), {name: len(metadata.topics[name].partitions) for name in unread}
     )
 
 

@@ -14,7 +14,6 @@ A topic that ends before what was read of it is not the one that was read: recor
 import asyncio
 import logging
 import math
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable
@@ -25,6 +24,8 @@ from operations import metrics
 from operations.coalescing import Coalesced
 from operations.kafka_clients import reader_config
 from operations.logs import event
+from operations.outages import Outage
+from operations.reader_thread import ReaderThread
 from operations.topic_ends import TopicEnds
 from operations.trouble import Bounds, Trouble
 from schemas.codec import Undecodable
@@ -36,6 +37,7 @@ POLL_SECONDS = 0.1
 BATCH_MAX = 2_000
 CATCH_UP_SECONDS = 2.0  # milliseconds as a rule; the bound is for a machine that is short of time
 ENDS_APART_SECONDS = 1.0
+ASK_AGAIN_SECONDS = 0.2
 LOST_TIMES = 3
 """So often in a row the topic has to end too early: who believes it ends the process."""
 OLD = Bounds(begins_seconds=5.0, ends_seconds=2.5, quiet_seconds=0.0)
@@ -54,7 +56,6 @@ class ControlReader:
         self._awaited: tuple[float, dict[int, int]] | None = None
         self._ready = asyncio.Event()
         self._moved = asyncio.Event()
-        self._stopping = threading.Event()
         self._bootstrap = bootstrap
         self._partitions: list[int] = []
         self._consumer: Consumer | None = None
@@ -64,13 +65,18 @@ class ControlReader:
         """Why the topic's end said nothing the last time that it was asked for."""
         self._old = Trouble()
         self._present: Coalesced[int, int] = Coalesced(self._ask_ends)
-        self._thread: threading.Thread | None = None
-        self._watch: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._outage = Outage(log, "control")
+        self._thread = ReaderThread("control", self._run, on_lost)
+        self._watch = ReaderThread("control_ends", self._watch_ends, on_lost)
 
     @property
     def ready(self) -> bool:
         return self._ready.is_set()
+
+    @property
+    def failed(self) -> str | None:
+        """Why nothing more is read, or None."""
+        return self._thread.failed or self._watch.failed
 
     @property
     def behind_seconds(self) -> float:
@@ -90,13 +96,11 @@ class ControlReader:
         return "records of control that are there have not been read"
 
     def start(self) -> None:
-        self._loop = asyncio.get_running_loop()
         metrics.CONTROL_BEHIND_SECONDS.set_function(lambda: self.behind_seconds)
         config = reader_config(self._bootstrap, f"control-reader-{uuid.uuid4().hex}")
         # A record comes at once whatever the wait; at 20 ms the idle fetches of six processes cost the broker a tenth
         # of a core.
         self._consumer = Consumer(config | {"fetch.wait.max.ms": 250, "enable.partition.eof": True})
-        self._thread = threading.Thread(target=self._run, name="control-reader", daemon=True)
         self._thread.start()
 
     async def caught_up(self) -> None:
@@ -123,54 +127,47 @@ class ControlReader:
         return self._current_seconds is not None and self._current_seconds >= at_seconds
 
     async def stop(self) -> None:
-        self._stopping.set()
-        for thread in (self._thread, self._watch):
-            if thread is not None:
-                await asyncio.to_thread(thread.join, 5)
+        await asyncio.gather(self._thread.stop(), self._watch.stop())
 
     def _run(self) -> None:
         assert self._consumer is not None
         try:
-            self._partitions = self._partitions_once_there()
+            self._partitions = self._partitions_once_there(self._consumer)
             self._consumer.assign([TopicPartition(Topic.CONTROL, partition, 0) for partition in self._partitions])
             asked_seconds = time.monotonic()
-            self._call(self._started, (asked_seconds, self._ends_once_told()))
-            self._watch = threading.Thread(target=self._watch_ends, name="control-ends", daemon=True)
-            self._watch.start()
-            while not self._stopping.is_set():
+            self._thread.call(self._started, (asked_seconds, self._ends_once_told()))
+            while not self._thread.stops:
                 first = self._consumer.poll(POLL_SECONDS)
                 if first is not None:  # with what came with it; `consume` alone would wait for a whole batch
-                    self._call(self._apply, [first, *self._consumer.consume(BATCH_MAX, 0)])
-        except Exception as error:
-            if self._loop is None or self._loop.is_closed():
-                log.debug("the event loop closed before the reader of control")
-            else:
-                event(log, "control.failed", logging.CRITICAL, error=repr(error))
-                self._call(self._on_lost, f"the reader of control failed: {error!r}")
+                    self._thread.call(self._apply, [first, *self._consumer.consume(BATCH_MAX, 0)])
         finally:
             self._consumer.close()
 
-    def _partitions_once_there(self) -> list[int]:
+    def _partitions_once_there(self, consumer: Consumer) -> list[int]:
         """Waits for the topic, as a process may start before its broker."""
-        assert self._consumer is not None
-        while not self._stopping.is_set():
+        while not self._thread.stops:
             try:
-                topic = self._consumer.list_topics(Topic.CONTROL, timeout=2).topics[Topic.CONTROL]
-                if topic.partitions and topic.error is None:
+                topic = consumer.list_topics(Topic.CONTROL, timeout=2).topics[Topic.CONTROL]
+                if topic.error is not None:
+                    raise KafkaException(topic.error)
+                if topic.partitions:
                     return sorted(topic.partitions)
             except KafkaException as error:
-                event(log, "control.unreachable", logging.WARNING, error=str(error))
-            self._stopping.wait(0.2)
+                self._outage.failed(error)
+            self._thread.wait(ASK_AGAIN_SECONDS)
         return []
 
     def _ends_once_told(self) -> dict[int, int]:
         """A topic made a moment ago may have no leader yet."""
-        while not self._stopping.is_set():
+        while not self._thread.stops:
             try:
-                return self._ends.ends(Topic.CONTROL)
+                ends = self._ends.ends(Topic.CONTROL)
             except KafkaException as error:
-                event(log, "control.unreachable", logging.WARNING, error=str(error))
-            self._stopping.wait(0.2)
+                self._outage.failed(error)
+            else:
+                self._outage.answered()
+                return ends
+            self._thread.wait(ASK_AGAIN_SECONDS)
         return {}
 
     async def _ask_ends(self, _partitions: list[int]) -> dict[int, int]:
@@ -180,21 +177,19 @@ class ControlReader:
     def _watch_ends(self) -> None:
         """Asks for the ends again and again; what the broker doesn't answer leaves the view as old as it is."""
         times_lost = 0
-        while not self._stopping.wait(ENDS_APART_SECONDS):
+        while not self._watch.wait(ENDS_APART_SECONDS):
             asked_seconds, read_before = time.monotonic(), dict(self.applied)
             try:
                 ends = self._ends.ends(Topic.CONTROL)
                 self._unanswered = _lost(read_before, ends)
                 if self._unanswered is None:
                     times_lost = 0
-                    self._call(self._await_ends, (asked_seconds, ends))
+                    self._watch.call(self._await_ends, (asked_seconds, ends))
                 elif (times_lost := times_lost + 1) == LOST_TIMES:
                     event(log, "control.lost", logging.CRITICAL, reason=self._unanswered)
-                    self._call(self._on_lost, self._unanswered)
+                    self._watch.call(self._on_lost, self._unanswered)
             except KafkaException as error:
                 self._unanswered = error.args[0].str()
-            except RuntimeError:
-                return  # the event loop closed
             self._tell_age(time.monotonic())
 
     def _tell_age(self, now_seconds: float) -> None:
@@ -214,13 +209,10 @@ class ControlReader:
             self._awaited = asked
         self._note_progress()
 
-    def _call(self, function: object, argument: object) -> None:
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(function, argument)  # type: ignore[arg-type]
-
     def _started(self, asked: tuple[float, dict[int, int]]) -> None:
         self._awaited = asked
         self._ends_at_start = asked[1]
+        self._watch.start()
         self._note_progress()
 
     def _apply(self, messages: Iterable[Message]) -> None:
@@ -262,6 +254,20 @@ class ControlReader:
 
     def _reached(self, ends: dict[int, int]) -> bool:
         return all(self.applied.get(partition, 0) >= end for partition, end in ends.items())
+
+
+async def present_view(bootstrap: str, timeout_seconds: float) -> ControlView | None:
+    """For commands of people: `control` read to its end once. None where that takes longer: no broker answers, say."""
+    reader = ControlReader(bootstrap, ControlView())
+    reader.start()
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            await reader.caught_up()
+    except TimeoutError:
+        return None
+    finally:
+        await reader.stop()
+    return reader.view
 
 
 def _lost(read: dict[int, int], ends: dict[int, int]) -> str | None:

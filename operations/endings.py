@@ -15,9 +15,10 @@ from typing import NamedTuple
 from confluent_kafka import KafkaError, KafkaException
 from sqlalchemy.exc import InterfaceError, OperationalError
 
+from operations.cluster_admin import NEVER
 from operations.schema_registry import RegistryUnusable
 from operations.settings import SettingsInvalid
-from operations.topic_admin import NEVER, PartitionsChanged, TopicRefused
+from operations.topic_admin import PartitionsChanged, TopicRefused
 
 
 class Ending(NamedTuple):

@@ -1,11 +1,11 @@
 """Topics that were there before Atlas came to them: what of them must be as Atlas makes it, and which nobody reads.
 
-Blocking; each call has a client of its own. KafkaException: no broker answers.
+Blocking. KafkaException: no broker answers.
 """
 
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -15,15 +15,10 @@ from confluent_kafka import (
     KafkaException,
     TopicPartition,
 )
-from confluent_kafka.admin import (  # type: ignore[attr-defined]
-    AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    ResourceType,
-)
+from confluent_kafka.admin import ResourceType  # type: ignore[attr-defined]
 
-from operations.kafka_clients import admin_config, reader_config
+from operations.cluster_admin import ClusterAdmin, code_of
+from operations.kafka_clients import reader_config
 from operations.logs import event
 from operations.topic_ends import TopicEnds
 from schemas.topics import EVENTS_PREFIX, TopicSpec
@@ -62,44 +57,49 @@ def stamped_by_producers(bootstrap: str, topic: str, partitions: int) -> list[in
         consumer.close()
 
 
-def correct_configuration(client: AdminClient, specs: Sequence[TopicSpec]) -> None:
+def correct_configuration(admin: ClusterAdmin, specs: Sequence[TopicSpec]) -> None:
     """Sets what these existing topics must agree with their specs in, where they don't, and says so."""
-    resources = {spec.name: ConfigResource(ResourceType.TOPIC, str(spec.name)) for spec in specs}
-    if not resources:
-        return
-    described = client.describe_configs(list(resources.values()), request_timeout=ANSWER_SECONDS)
+    present = admin.configurations(ResourceType.TOPIC, [spec.name for spec in specs], _tell_unchecked)
     for spec in specs:
-        try:
-            present = described[resources[spec.name]].result()
-            wanted = {name: spec.config.get(name, usual) for name, usual in MUST_BE.items()}
-            wrong = {name: value for name, value in wanted.items() if present[name].value != value}
-            if wrong:
-                before = {name: present[name].value for name in wrong}
-                _set(client, spec.name, wrong)
-                event(log, "topic.corrected", logging.WARNING, topic=spec.name, before=before, now=wrong)
-        except KafkaException as error:
-            if error.args[0].code() not in NOT_ALLOWED:
-                raise
-            event(log, "topic.unchecked", logging.WARNING, topic=spec.name, error=error.args[0].str())
+        entries = present.get(spec.name)
+        if entries is None:
+            continue
+        wanted = {name: spec.config.get(name, usual) for name, usual in MUST_BE.items()}
+        wrong = {name: value for name, value in wanted.items() if entries[name] != value}
+        if wrong:
+            try:
+                admin.configure(spec.name, wrong)
+            except KafkaException as error:
+                _tell_unchecked(spec.name, error)
+                continue
+            before = {name: entries[name] for name in wrong}
+            event(log, "topic.corrected", logging.WARNING, topic=spec.name, before=before, now=wrong)
 
 
-def _set(client: AdminClient, topic: str, config: dict[str, str]) -> None:
-    entries = [ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in config.items()]
-    resource = ConfigResource(ResourceType.TOPIC, str(topic), incremental_configs=entries)
-    client.incremental_alter_configs([resource], request_timeout=ANSWER_SECONDS)[resource].result()
+def _tell_unchecked(topic: str, error: KafkaException) -> None:
+    """What we are not allowed to look at or to set is the operator's affair. Raises anything else."""
+    if code_of(error) not in NOT_ALLOWED:
+        raise error
+    event(log, "topic.unchecked", logging.WARNING, topic=topic, error=error.args[0].str())
 
 
-def unread_topics(bootstrap: str, stream_topics: Collection[str]) -> dict[str, int]:
+WHAT_TO_DO_UNREAD = "no stream has this topic, so nobody reads it: create the stream, or delete the topic"
+
+
+def unread_topics(admin: ClusterAdmin, ends: TopicEnds, stream_topics: Collection[str]) -> dict[str, int]:
     """Topics that are named as streams' are and belong to none, and how many records each holds: nobody reads them.
 
     `stream_topics`: of all streams that there are, as `control` says now.
     """
-    client = AdminClient(admin_config(bootstrap))
-    counts = {name: len(topic.partitions) for name, topic in client.list_topics(timeout=ANSWER_SECONDS).topics.items()}
-    unread = without_a_stream(counts, stream_topics)
-    spans = TopicEnds(bootstrap, ANSWER_SECONDS).ranges([(name, one) for name in unread for one in range(counts[name])])
-    records = dict.fromkeys(unread, 0)
-    for (topic, _), span in spans.items():
+    counts = admin.partition_counts()
+    return records_of(ends, {name: counts[name] for name in without_a_stream(counts, stream_topics)})
+
+
+def records_of(ends: TopicEnds, partition_counts: Mapping[str, int]) -> dict[str, int]:
+    """How many records each of these topics holds; none of one that is gone by now."""
+    places = [(topic, partition) for topic, count in partition_counts.items() for partition in range(count)]
+    records = dict.fromkeys(partition_counts, 0)
+    for (topic, _), span in ends.ranges(places).items():
         records[topic] += span.end - span.first
     return records
 

@@ -1,6 +1,6 @@
 """Metrics of every process, whatever it does."""
 
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
 
 READY = Gauge("atlas_ready", "1 while /readyz says that the process has caught up and serves, else 0.")
 CONTROL_BEHIND_SECONDS = Gauge(
@@ -9,4 +9,9 @@ CONTROL_BEHIND_SECONDS = Gauge(
 )
 DEGRADED = Gauge(
     "atlas_degraded", "1 while /readyz names it under degraded: the process serves, but worse than it should.", ["what"]
+)
+READER_FAILURES = Counter(
+    "atlas_reader_failures_total",
+    "Threads that read the log for this process and ended with an error.",
+    ["reader"],
 )

@@ -2,7 +2,7 @@
 
 A consumer of librdkafka that has known a topic reads nothing more of one that was made again under its name, and says
 nothing (confluent-kafka-python#1787; 2.16.1). So one that was used before and is silent gives way to a new one, and so
-does one that failed.
+does one that failed. Nor is a broker believed that knows no such topic: it may be the only one (gone_topics.py).
 """
 
 import asyncio
@@ -16,11 +16,13 @@ from typing import NamedTuple, TypeVar
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
+from operations.gone_topics import is_gone
 from operations.kafka_clients import library_log, reader_config
 from operations.message_headers import Headers, headers_of
 
 READERS = 2
-GONE = frozenset({KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET, KafkaError.UNKNOWN_TOPIC_OR_PART})
+GONE = frozenset({KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET})
+UNKNOWN = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
 SILENCE_SECONDS = 0.5  # librdkafka hopes for a topic that isn't there; after so long we ask
 FETCH_BYTES = 64 * 1024  # a larger record still comes whole; the ones after it are not wanted
 
@@ -90,19 +92,18 @@ class RecordReader:
     def _read(self, position: TopicPartition, deadline: float) -> Found | None:
         return self._with_consumer(partial(_value_at, position=position, deadline=deadline))
 
-    def _with_consumer(self, read: Callable[[Consumer, bool], Read]) -> Read:
-        """`read` is told whether the consumer is a new one, whose silence is the log's."""
+    def _with_consumer(self, read: Callable[["_Reading"], Read]) -> Read:
         try:
             consumer, is_new = self._idle.get_nowait(), False
         except queue.Empty:
             consumer, is_new = self._new_consumer(), True
         try:
             try:
-                found = read(consumer, is_new)
+                found = read(_Reading(consumer, is_new, self._bootstrap))
             except _Silent:
                 consumer.close()
                 consumer = self._new_consumer()
-                found = read(consumer, True)
+                found = read(_Reading(consumer, True, self._bootstrap))
             consumer.unassign()  # else it would go on fetching what follows
         except KafkaException as error:
             consumer.close()
@@ -126,29 +127,47 @@ class RecordReader:
         )
 
 
-def _value_at(consumer: Consumer, is_new: bool, position: TopicPartition, deadline: float) -> Found | None:
-    consumer.assign([position])
+class _Reading(NamedTuple):
+    """A consumer at work. `is_new`: it has never been used, so that its silence is the log's."""
+
+    consumer: Consumer
+    is_new: bool
+    bootstrap: str
+
+    def is_gone(self, topic: str, deadline: float) -> bool:
+        """Raises KafkaException."""
+        left_seconds = max(0.001, deadline - time.monotonic())
+        metadata = self.consumer.list_topics(topic, timeout=left_seconds)
+        error = metadata.topics[topic].error
+        if error is None or error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            return False
+        return len(metadata.brokers) == 1 or is_gone(self.bootstrap, topic, max(0.001, deadline - time.monotonic()))
+
+    def gone(self, topics: Collection[str], deadline: float) -> set[str]:
+        """Raises KafkaException."""
+        return {topic for topic in topics if self.is_gone(topic, deadline)}
+
+
+def _value_at(reading: _Reading, position: TopicPartition, deadline: float) -> Found | None:
+    reading.consumer.assign([position])
     while (left_seconds := deadline - time.monotonic()) > 0:
-        message = consumer.poll(min(left_seconds, SILENCE_SECONDS))
-        if message is None:
-            if _is_gone(consumer, position.topic, deadline):
+        message = reading.consumer.poll(min(left_seconds, SILENCE_SECONDS))
+        error = None if message is None else message.error()
+        if message is None or (error is not None and error.code() in UNKNOWN):
+            if reading.is_gone(position.topic, deadline):
                 return None
-            if not is_new:
+            if not reading.is_new:
                 raise _Silent
-            continue
-        error = message.error()
-        if error is None:
+        elif error is None:
             if message.offset() != position.offset:
                 return None
             return Found(message.value() or b"", headers_of(message))
-        if error.code() in GONE:
+        elif error.code() in GONE:
             return None
     raise RecordUnreachable(f"{position.topic}[{position.partition}] was not readable in time")
 
 
-def _values_at(
-    consumer: Consumer, is_new: bool, positions: Collection[Position], deadline: float
-) -> dict[Position, Found | None]:
+def _values_at(reading: _Reading, positions: Collection[Position], deadline: float) -> dict[Position, Found | None]:
     """In rounds: each reads a run of near records of every partition; what is far from its run waits for the next."""
     found: dict[Position, Found | None] = {}
     left: dict[tuple[str, int], list[int]] = {}
@@ -159,7 +178,7 @@ def _values_at(
         for tp, run in runs.items():
             left[tp] = left[tp][len(run) :]
         left = {tp: offsets for tp, offsets in left.items() if offsets}
-        _read_runs(consumer, is_new, runs, found, deadline)
+        _read_runs(reading, runs, found, deadline)
     return found
 
 
@@ -171,12 +190,12 @@ def _first_run(offsets: list[int]) -> list[int]:
 
 
 def _read_runs(
-    consumer: Consumer,
-    is_new: bool,
+    reading: _Reading,
     runs: dict[tuple[str, int], list[int]],
     found: dict[Position, Found | None],
     deadline: float,
 ) -> None:
+    consumer = reading.consumer
     consumer.assign([TopicPartition(*tp, run[0]) for tp, run in runs.items()])
     open_runs = {tp: set(run) for tp, run in runs.items()}
     ends = {tp: run[-1] for tp, run in runs.items()}
@@ -192,9 +211,10 @@ def _read_runs(
             raise RecordUnreachable(f"{len(open_runs)} partitions were not readable in time")
         first = consumer.poll(min(left_seconds, SILENCE_SECONDS))
         if first is None:
-            for tp in [tp for tp in open_runs if _is_gone(consumer, tp[0], deadline)]:
+            gone_topics = reading.gone({topic for topic, _ in open_runs}, deadline)
+            for tp in [tp for tp in open_runs if tp[0] in gone_topics]:
                 end(tp)
-            if open_runs and not is_new:
+            if open_runs and not reading.is_new:
                 raise _Silent
             continue
         for message in (first, *consumer.consume(ROUND_RECORDS, 0)):
@@ -213,13 +233,15 @@ def _read_runs(
                 consumer.incremental_unassign([TopicPartition(*tp)])
                 consumer.incremental_assign([TopicPartition(*tp, min(wanted))])
                 continue
-            if (error is not None and error.code() in GONE) or (error is None and offset >= ends[tp]) or not wanted:
+            is_over = offset >= ends[tp] if error is None else _is_over(error, reading, tp[0], deadline)
+            if is_over or not wanted:
                 end(tp)
 
 
 def _first_records(
-    consumer: Consumer, is_new: bool, begins: Mapping[tuple[str, int], int], deadline: float
+    reading: _Reading, begins: Mapping[tuple[str, int], int], deadline: float
 ) -> dict[tuple[str, int], int | None]:
+    consumer = reading.consumer
     consumer.assign([TopicPartition(*tp, begin) for tp, begin in begins.items()])
     found: dict[tuple[str, int], int | None] = {}
     while len(found) < len(begins):
@@ -228,8 +250,10 @@ def _first_records(
             raise RecordUnreachable(f"{len(begins) - len(found)} partitions were not readable in time")
         message = consumer.poll(min(left_seconds, SILENCE_SECONDS))
         if message is None:
-            found |= {tp: None for tp in begins if tp not in found and _is_gone(consumer, tp[0], deadline)}
-            if len(found) < len(begins) and not is_new:
+            missing = begins.keys() - found.keys()
+            gone = reading.gone({topic for topic, _ in missing}, deadline)
+            found |= {tp: None for tp in missing if tp[0] in gone}
+            if len(found) < len(begins) and not reading.is_new:
                 raise _Silent
             continue
         tp = (message.topic() or "", message.partition() or 0)
@@ -242,7 +266,7 @@ def _first_records(
             consumer.incremental_unassign([TopicPartition(*tp)])
             consumer.incremental_assign([TopicPartition(*tp, OFFSET_BEGINNING)])
             continue
-        elif error.code() in GONE:
+        elif _is_over(error, reading, tp[0], deadline):
             found[tp] = None
         else:
             continue
@@ -250,6 +274,6 @@ def _first_records(
     return found
 
 
-def _is_gone(consumer: Consumer, topic: str, deadline: float) -> bool:
-    found = consumer.list_topics(topic, timeout=max(0.001, deadline - time.monotonic())).topics[topic]
-    return found.error is not None and found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART
+def _is_over(error: KafkaError, reading: _Reading, topic: str, deadline: float) -> bool:
+    """Whether nothing of the partition comes any more. Raises KafkaException."""
+    return error.code() in GONE or (error.code() in UNKNOWN and reading.is_gone(topic, deadline))

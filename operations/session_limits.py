@@ -5,9 +5,9 @@ Asked before a group is joined, so that who set the wrong number is told the rig
 """
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
+from confluent_kafka.admin import ResourceType  # type: ignore[attr-defined]
 
-from operations.kafka_clients import admin_config
+from operations.cluster_admin import ClusterAdmin
 
 ANSWER_SECONDS = 10.0
 SHORTEST, LONGEST = "group.min.session.timeout.ms", "group.max.session.timeout.ms"
@@ -29,11 +29,10 @@ def refuse_session(bootstrap: str, session_seconds: float) -> None:
 
 def _limits(bootstrap: str) -> tuple[float, float] | None:
     """The shortest and the longest session in seconds, as one broker has them."""
-    client = AdminClient(admin_config(bootstrap))
+    admin = ClusterAdmin(bootstrap, ANSWER_SECONDS)
     try:
-        broker = next(iter(client.list_topics(timeout=ANSWER_SECONDS).brokers))
-        resource = ConfigResource(ResourceType.BROKER, str(broker))
-        entries = client.describe_configs([resource], request_timeout=ANSWER_SECONDS)[resource].result()
-        return int(entries[SHORTEST].value) / 1000, int(entries[LONGEST].value) / 1000
+        broker = str(next(iter(admin.metadata().brokers)))
+        entries = admin.configurations(ResourceType.BROKER, [broker])[broker]
+        return int(entries[SHORTEST]) / 1000, int(entries[LONGEST]) / 1000
     except (KafkaException, KeyError, StopIteration):  # away, not allowed to ask, or brokers that are not Kafka's
         return None

@@ -17,6 +17,7 @@ from typing import Any
 import uvloop
 
 from operations import logs
+from operations.cluster_admin import ClusterAdmin
 from operations.operations_port import serve_operations
 from operations.private_files import keep_to_oneself, log_open_home
 from operations.schema_registry import use_registry
@@ -68,7 +69,7 @@ async def _set_up(runtime: Runtime) -> None:
     runtime.registry = await use_registry(settings)
     runtime.control.start()
     # Whoever comes first makes them: on a new cluster there is no `control` to read before.
-    await once_answered(ensure_topics, settings.kafka, base_topics(settings.partitions))
+    await once_answered(ensure_topics, ClusterAdmin(settings.kafka), base_topics(settings.partitions))
     await asyncio.to_thread(refuse_session, settings.kafka, settings.session_seconds)
     await runtime.control.caught_up()
     importlib.import_module(f"processors.{runtime.group}.agent").build(runtime)

@@ -425,6 +425,12 @@ ROWS: dict[str, list[Graph]] = {
         Graph("Processor time", "Cores used.", "none", [rate("process_cpu_seconds_total", "process", OURS)]),
         Graph("Ready", "1 while /readyz says yes.", "none", [Query("min by (process) (atlas_ready)", "{{process}}")]),
         Graph("Degraded", "1 while /readyz names it.", "none", [worst("atlas_degraded", "process, what")]),
+        Graph(
+            "Readers that failed",
+            "Threads that read the log and ended with an error, a second.",
+            "short",
+            [rate("atlas_reader_failures_total", "process, reader")],
+        ),
         Graph("View of control", "How old it may be.", "s", [worst("atlas_control_behind_seconds", "process")]),
         Graph("Open files", "Sockets included.", "short", [now(f"process_open_fds{OURS}", "process")]),
         Graph(

@@ -7,7 +7,6 @@ long as processors or broker are away, what was dealt last holds, and before any
 
 import asyncio
 import logging
-import threading
 import time
 import uuid
 from collections.abc import Iterable
@@ -18,6 +17,7 @@ from ingest_gateway import metrics
 from ingest_gateway.limits.limiter import Limiter
 from operations.kafka_clients import library_log, producer_config, reader_config
 from operations.logs import event
+from operations.reader_thread import ReaderThread
 from schemas.codec import Undecodable
 from schemas.records import SO_FAR, Shares, Usage
 from schemas.topics import Topic
@@ -30,6 +30,7 @@ ROUND_MAX = 1_000
 QUEUE_REPORTS_MAX = 20_000
 LATE_MS = 2_000  # a report that did not get through by then says nothing that a later one doesn't
 FLUSH_SECONDS = 1.0
+ANEW_SECONDS = 1.0
 
 Dealt = tuple[int, str, Shares | None]
 """The partition of `quotas`, the bucket (empty: of the gateways), and its deal; None: there is none any more."""
@@ -42,13 +43,10 @@ class ShareExchange:
         self._bootstrap = bootstrap
         self._limiter = limiter
         self._partitions = partitions
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="quotas", daemon=True)
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = ReaderThread("quotas", self._run, self._begin_anew)
         self._telling: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self._loop = asyncio.get_running_loop()
         self._producer = Producer(_reports_config(self._bootstrap))
         self._telling = asyncio.create_task(self._tell_on())
         self._thread.start()
@@ -59,9 +57,8 @@ class ShareExchange:
         assert self._telling is not None
         self._telling.cancel()
         self._tell_everyone(Usage(gateway=self._limiter.gateway, leaving=True))
-        self._stopping.set()
         await asyncio.to_thread(self._producer.flush, FLUSH_SECONDS)
-        await asyncio.to_thread(self._thread.join, 5)
+        await self._thread.stop()
         del self._producer  # it would look for its broker for ever
 
     # Telling
@@ -101,17 +98,15 @@ class ShareExchange:
         partitions = range(self._partitions)
         try:
             consumer.assign([TopicPartition(Topic.QUOTAS, partition, 0) for partition in partitions])
-            while not self._stopping.is_set():
+            while not self._thread.stops:
                 if dealt := _one_round(consumer):
-                    self._call(dealt)
-        except RuntimeError:
-            log.debug("the event loop closed before the reader of quotas")
+                    self._thread.call(self._apply, dealt)
         finally:
             consumer.close()
 
-    def _call(self, dealt: list[Dealt]) -> None:
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._apply, dealt)
+    def _begin_anew(self, _reason: str) -> None:
+        """All deals are read again, which changes nothing; without them what was dealt last would hold for good."""
+        asyncio.get_running_loop().call_later(ANEW_SECONDS, self._thread.start)
 
     def _apply(self, dealt: Iterable[Dealt]) -> None:
         now_ns = time.monotonic_ns()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ingest_gateway.log.commands import CommandClient
 from ingest_gateway.log.event_log import EventLog
+from ingest_gateway.log.live import LiveLog
 from ingest_gateway.log.verdicts import VerdictWaiter
 from operations.control_reader import ControlReader
 from operations.schema_registry import use_registry
@@ -27,6 +28,7 @@ class LogClients:
     verdicts: VerdictWaiter
     commands: CommandClient
     control: ControlReader
+    live: LiveLog
 
     async def ready(self) -> None:
         """Until `control` was read to its end and verdicts can be awaited; a broker that is not there is waited for."""
@@ -35,6 +37,8 @@ class LogClients:
 
     def missing(self) -> str | None:
         """What stands between this process and serving, for the readiness check; None when nothing does."""
+        if (failed := self.control.failed or self.verdicts.failed) is not None:
+            return failed
         if not self.control.ready:
             return "control was not read to its end yet"
         if not self.verdicts.ready:
@@ -56,13 +60,14 @@ async def log_clients(
     verdicts = VerdictWaiter(settings.kafka, max_waiters=settings.max_waiters, on_fatal=on_fatal)
     commands = CommandClient(events, verdicts, timeout_seconds=settings.verdict_timeout_seconds)
     control = ControlReader(settings.kafka, ControlView(), on_lost=on_fatal)
+    live = LiveLog(settings.kafka)  # reads once somebody watches
     events.start()
     verdicts.start()
     control.start()
     try:
-        yield LogClients(events, verdicts, commands, control)
+        yield LogClients(events, verdicts, commands, control, live)
     finally:
-        await asyncio.gather(events.close(FLUSH_SECONDS), verdicts.stop(), control.stop())
+        await asyncio.gather(events.close(FLUSH_SECONDS), verdicts.stop(), control.stop(), live.close())
 
 
 async def ready_or_away(clients: LogClients, kafka: str) -> None:

@@ -249,11 +249,15 @@ class EventLog:
     def _run(self) -> None:
         """The poll thread. All delivery callbacks run here, so `_reports` needs no lock."""
         assert self._producer is not None
-        while not self._stopping.is_set():
-            if self._unreachable is not None:
-                self._probe(self._producer)
-            self._producer.poll(POLL_SECONDS)
-            self._hand_over()
+        try:
+            while not self._stopping.is_set():
+                if self._unreachable is not None:
+                    self._probe(self._producer)
+                self._producer.poll(POLL_SECONDS)
+                self._hand_over()
+        except Exception as error:  # without this thread nothing would ever be confirmed again
+            self._fail_for_good(f"the reader of delivery reports failed: {error!r}")
+            return
         unsent = self._producer.flush(self._flush_seconds)
         if unsent:
             event(log, "log.unsent", logging.ERROR, records=unsent)
@@ -335,9 +339,13 @@ class EventLog:
         """Also librdkafka's error callback, then on the poll thread."""
         if error.code() == KafkaError._ALL_BROKERS_DOWN and self._unreachable is None:
             self._unreachable, self._reached_seconds = error.str(), time.perf_counter()
-        if (error.fatal() or error.code() == KafkaError._FATAL) and self._fatal is None:
-            self._fatal = f"the producer failed for good: {error.str()}"
-            event(log, "log.fatal", logging.CRITICAL, error=error.str())
+        if error.fatal() or error.code() == KafkaError._FATAL:
+            self._fail_for_good(f"the producer failed for good: {error.str()}")
+
+    def _fail_for_good(self, reason: str) -> None:
+        if self._fatal is None:
+            self._fatal = reason
+            event(log, "log.fatal", logging.CRITICAL, error=reason)
             self._call(self._on_fatal, self._fatal)
 
 

@@ -3,6 +3,7 @@
 One consumer in a thread of its own reads `decisions` and the watched streams' topics, all from their ends, and puts a
 decision and its record together: only what admission let in is an event. It runs while somebody watches. What is kept
 in memory is bounded: a record that had to be let go before its decision came is read back from the log (`missing`).
+Where the thread fails, whoever watches is told that it has lost the log's end, and the next watcher begins anew.
 An event of a direct producer that was written once more, to another partition, may come after later ones of its first.
 """
 
@@ -16,11 +17,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from operations.kafka_clients import reader_config
 from operations.logs import event
 from operations.message_headers import Headers, headers_of
+from operations.reader_thread import ReaderThread
 from schemas.avro_pieces import read_long
 from schemas.codec import DECISION, Undecodable
 from schemas.records import Decision
@@ -37,6 +39,8 @@ KEPT_BYTES_MAX = 32 * 1024 * 1024
 """Of records that wait for their decision."""
 LATE_SECONDS = 1.0
 """A decision whose record has not come by then is told of without it."""
+FAILING_SECONDS = 60.0
+"""So long without a failure, and live streams count as well again."""
 ADMITTED = "admitted"
 Place = tuple[str, int]
 """Topic and partition."""
@@ -52,6 +56,8 @@ class LiveEvent(NamedTuple):
 
 Watcher = Callable[[list[LiveEvent]], None]
 """Called on the event loop with what was admitted to the topic."""
+Lost = Callable[[str], None]
+"""Called on the event loop with a topic of which nothing more comes."""
 
 
 class _Raw(NamedTuple):
@@ -121,47 +127,76 @@ class _Watch(NamedTuple):
     attached: "asyncio.Future[dict[int, int]]"
 
 
+class _Failures(NamedTuple):
+    """Of the reader, one after the other: why the last one, when the first and the last (monotonic)."""
+
+    reason: str
+    first_seconds: float
+    last_seconds: float
+
+    def are_over(self, now_seconds: float) -> bool:
+        return now_seconds - self.last_seconds > FAILING_SECONDS
+
+
 class LiveLog:
     """One a process; used from the loop's thread. `close()` at the end."""
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
-        self._watchers: dict[str, set[Watcher]] = {}
+        self._watchers: dict[str, dict[Watcher, Lost]] = {}
         self._attached: dict[str, asyncio.Future[dict[int, int]]] = {}
         self._wishes: queue.SimpleQueue[_Watch | str] = queue.SimpleQueue()
-        self._stopping = threading.Event()
         self._room = threading.Semaphore(UNHANDLED_MAX)
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = ReaderThread("live", self._run, self._on_failed)
+        self._failures: _Failures | None = None
 
-    async def watch(self, topic: str, watcher: Watcher) -> dict[int, int]:
+    @property
+    def failed(self) -> str | None:
+        """Why its reader ended a moment ago, the last time."""
+        return None if self._failures is None else self._failures.reason
+
+    def failing_seconds(self) -> float:
+        """For how long it has failed again and again; 0 once a while has passed without."""
+        now, failures = time.monotonic(), self._failures
+        return 0.0 if failures is None or failures.are_over(now) else now - failures.first_seconds
+
+    async def watch(self, topic: str, watcher: Watcher, on_lost: Lost) -> dict[int, int]:
         """Tells `watcher` of what is admitted from now on. The offset by partition at which the topic ended when its
-        first watcher came. Raises KafkaException. End it with `unwatch`, also when this raises."""
-        self._watchers.setdefault(topic, set()).add(watcher)
+        first watcher came. Raises KafkaException. End it with `unwatch`, also when this raises; not after `on_lost`,
+        which ends it as well.
+        """
+        self._watchers.setdefault(topic, {})[watcher] = on_lost
         attached = self._attached.get(topic)
         if attached is None:
-            self._start()
+            if not self._thread.runs:
+                self._thread.start()
             attached = self._attached[topic] = asyncio.get_running_loop().create_future()
             self._wishes.put(_Watch(topic, attached))
         return await asyncio.shield(attached)
 
     def unwatch(self, topic: str, watcher: Watcher) -> None:
-        watchers = self._watchers.get(topic, set())
-        watchers.discard(watcher)
+        watchers = self._watchers.get(topic, {})
+        watchers.pop(watcher, None)
         if not watchers and self._watchers.pop(topic, None) is not None:
             self._attached.pop(topic, None)
             self._wishes.put(topic)
 
     async def close(self) -> None:
-        self._stopping.set()
-        if self._thread is not None:
-            await asyncio.to_thread(self._thread.join, 5)
+        await self._thread.stop()
 
-    def _start(self) -> None:
-        if self._thread is None:
-            self._loop = asyncio.get_running_loop()
-            self._thread = threading.Thread(target=self._run, name="live-log", daemon=True)
-            self._thread.start()
+    def _on_failed(self, reason: str) -> None:
+        """Nobody is left: whoever watches next does so from the log's end, in a thread of its own."""
+        now, before = time.monotonic(), self._failures
+        first_seconds = now if before is None or before.are_over(now) else before.first_seconds
+        self._failures = _Failures(reason, first_seconds, now)
+        lost, self._watchers = self._watchers, {}
+        waiting, self._attached = self._attached, {}
+        self._wishes = queue.SimpleQueue()
+        for attached in waiting.values():
+            _fail(attached, KafkaException(KafkaError(KafkaError._FAIL, reason)))
+        for topic, watchers in lost.items():
+            for on_lost in watchers.values():
+                on_lost(topic)
 
     def _deliver(self, events: list[LiveEvent]) -> None:
         by_topic: dict[str, list[LiveEvent]] = {}
@@ -172,46 +207,39 @@ class LiveLog:
                 watcher(found)
         self._room.release()
 
-    def _call(self, function: Callable[..., object], *arguments: object) -> None:
-        assert self._loop is not None
-        try:
-            self._loop.call_soon_threadsafe(function, *arguments)
-        except RuntimeError:
-            log.debug("the event loop closed before the live log")
-
     # In the thread
 
     def _run(self) -> None:
         config = reader_config(self._bootstrap, f"live-{uuid.uuid4().hex}")
         consumer = Consumer(config | {"fetch.wait.max.ms": 50, "queued.max.messages.kbytes": 16_384})
-        tail = _Tail(consumer)
+        tail, wishes = _Tail(consumer), self._wishes
         events: list[LiveEvent] = []
         next_seconds = 0.0
         try:
-            while not self._stopping.is_set():
-                self._take_wishes(tail)
+            while not self._thread.stops:
+                self._take(wishes, tail)
                 if not tail.topics:
-                    self._stopping.wait(POLL_SECONDS)
+                    self._thread.wait(POLL_SECONDS)
                     continue
                 events += tail.read()
                 if events and time.monotonic() >= next_seconds and self._room.acquire(timeout=POLL_SECONDS):
-                    self._call(self._deliver, events)
+                    self._thread.call(self._deliver, events)
                     events, next_seconds = [], time.monotonic() + DELIVER_APART_SECONDS
         finally:
             consumer.close()
 
-    def _take_wishes(self, tail: "_Tail") -> None:
-        while not self._wishes.empty():
-            wish = self._wishes.get()
+    def _take(self, wishes: "queue.SimpleQueue[_Watch | str]", tail: "_Tail") -> None:
+        while not wishes.empty():
+            wish = wishes.get()
             if isinstance(wish, str):
                 tail.leave(wish)
                 continue
             try:
                 ends = tail.follow(wish.topic)
             except KafkaException as error:
-                self._call(_fail, wish.attached, error)
+                self._thread.call(_fail, wish.attached, error)
             else:
-                self._call(_resolve, wish.attached, ends)
+                self._thread.call(_resolve, wish.attached, ends)
 
 
 class _Tail:

@@ -8,7 +8,6 @@ late, repeated after a restart, another process's) is dropped and counted (RELIA
 import asyncio
 import logging
 import secrets
-import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -21,13 +20,15 @@ from ingest_gateway import metrics
 from ingest_gateway.log.event_log import LogBusy
 from operations.kafka_clients import library_log, reader_config
 from operations.logs import event
+from operations.outages import Outage
+from operations.reader_thread import ReaderThread
 from schemas.codec import Undecodable
 from schemas.records import Verdict
 from schemas.replies import CORRELATION_BYTES, ReplyTo
 from schemas.topics import VERDICT_PARTITIONS, Topic
 
 log = logging.getLogger(__name__)
-POLL_SECONDS = 0.2
+POLL_SECONDS = ASK_AGAIN_SECONDS = 0.2
 ROUND_MAX = 500
 FORGOTTEN_AFTER_SECONDS = 60.0
 
@@ -92,21 +93,23 @@ class VerdictWaiter:
         self.partition = secrets.randbelow(VERDICT_PARTITIONS) if partition is None else partition
         self.max_waiters = max_waiters
         self._bootstrap = bootstrap
-        self._on_fatal = on_fatal
+        self._thread = ReaderThread("verdicts", self._run, on_fatal)
         self._waiting: dict[bytes, Expected] = {}
         self._positioned = asyncio.Event()
-        self._stopping = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
 
     @property
     def ready(self) -> bool:
         return self._positioned.is_set()
 
+    @property
+    def failed(self) -> str | None:
+        """Why no verdict will ever be read again, or None."""
+        return self._thread.failed
+
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
         metrics.VERDICT_WAITERS.set_function(lambda: len(self._waiting))
-        self._thread = threading.Thread(target=self._run, name="verdicts", daemon=True)
         self._thread.start()
 
     async def positioned(self) -> None:
@@ -125,9 +128,7 @@ class VerdictWaiter:
         self._waiting.pop(expected.reply.correlation, None)
 
     async def stop(self) -> None:
-        self._stopping.set()
-        if self._thread is not None:
-            await asyncio.to_thread(self._thread.join, 5)
+        await self._thread.stop()
 
     def _drop_forgotten(self) -> bool:
         """Makes room by dropping those whose owner neither waits nor forgot; they stand in the order they came."""
@@ -142,35 +143,26 @@ class VerdictWaiter:
         consumer = Consumer(config | {"auto.offset.reset": "latest", "logger": library_log("verdicts")})
         try:
             self._position(consumer)
-            while not self._stopping.is_set():
+            while not self._thread.stops:
                 if verdicts := _one_round(consumer):
-                    self._call(self._deliver, verdicts)
-        except Exception as error:
-            if self._loop is None or self._loop.is_closed():
-                log.debug("the event loop closed before the reader of verdicts")
-            else:
-                event(log, "verdicts.failed", logging.CRITICAL, error=repr(error))
-                self._call(self._on_fatal, f"the reader of verdicts failed: {error!r}")
+                    self._thread.call(self._deliver, verdicts)
         finally:
             consumer.close()
 
     def _position(self, consumer: Consumer) -> None:
         """Assigns the partition at its present end; waits for a broker that is not there yet."""
-        mine = TopicPartition(Topic.VERDICTS, self.partition)
-        while not self._stopping.is_set():
+        mine, outage = TopicPartition(Topic.VERDICTS, self.partition), Outage(log, "verdicts")
+        while not self._thread.stops:
             try:
                 _low, end = consumer.get_watermark_offsets(mine, timeout=2)
             except KafkaException as error:
-                event(log, "verdicts.unreachable", logging.WARNING, error=str(error))
-                self._stopping.wait(0.2)
+                outage.failed(error)
+                self._thread.wait(ASK_AGAIN_SECONDS)
                 continue
+            outage.answered()
             consumer.assign([TopicPartition(Topic.VERDICTS, self.partition, OFFSET_END if end < 0 else end)])
-            self._call(self._positioned.set)
+            self._thread.call(self._positioned.set)
             return
-
-    def _call(self, function: object, *arguments: object) -> None:
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(function, *arguments)  # type: ignore[arg-type]
 
     def _deliver(self, verdicts: list[Verdict]) -> None:
         for verdict in verdicts:

@@ -57,6 +57,7 @@ async def serving(
             events=clients.events,
             verdicts=clients.verdicts,
             commands=clients.commands,
+            live=clients.live,
             control=clients.control,
             reads=reads,
             sealer=Sealer(settings.master_key),

@@ -8,23 +8,29 @@ from collections.abc import Callable
 
 from confluent_kafka import KafkaException
 
+from operations.cluster_admin import ClusterAdmin
 from operations.control_reader import ControlReader
-from operations.existing_topics import unread_topics
+from operations.existing_topics import WHAT_TO_DO_UNREAD, unread_topics
 from operations.logs import event
+from operations.outages import Outage
+from operations.topic_ends import TopicEnds
 from processors.control import metrics
 
 log = logging.getLogger(__name__)
 EVERY_SECONDS = 60.0
 NOT_MINE_SECONDS = 5.0
+ANSWER_SECONDS = 30.0
 
 
 class UnreadTopics:
     def __init__(self, bootstrap: str, control: ControlReader, is_mine: Callable[[], bool]) -> None:
         """`is_mine`: whether it falls to this process to look, and to no other."""
-        self._bootstrap = bootstrap
+        self._admin = ClusterAdmin(bootstrap)
+        self._ends = TopicEnds(bootstrap, ANSWER_SECONDS)
         self._control = control
         self._is_mine = is_mine
         self._told: set[str] = set()
+        self._outage = Outage(log, "unread_topics")
         self._looking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -38,14 +44,14 @@ class UnreadTopics:
         """Streams first named, then made: so topics are listed first, and `control` read to its end after that."""
         found: dict[str, int] = {}
         if self._is_mine():
-            candidates = await asyncio.to_thread(unread_topics, self._bootstrap, self._of_streams())
+            candidates = await asyncio.to_thread(unread_topics, self._admin, self._ends, self._of_streams())
             if not candidates or await self._control.catch_up():
                 found = {topic: records for topic, records in candidates.items() if topic not in self._of_streams()}
         metrics.UNREAD_TOPICS.set(len(found))
         metrics.UNREAD_RECORDS.set(sum(found.values()))
         for topic in found.keys() - self._told:
-            why = "no stream has this topic, so nobody reads it: create the stream, or delete the topic"
-            event(log, "topic.unread", logging.WARNING, topic=topic, records=found[topic], why=why)
+            facts = {"topic": topic, "records": found[topic], "why": WHAT_TO_DO_UNREAD}
+            event(log, "topic.unread", logging.WARNING, **facts)
         self._told = set(found)
 
     def _of_streams(self) -> set[str]:
@@ -55,6 +61,7 @@ class UnreadTopics:
         while True:
             try:
                 await self.look()
+                self._outage.answered()
             except KafkaException as error:
-                log.debug("topics can't be listed: %s", error)
+                self._outage.failed(error)
             await asyncio.sleep(EVERY_SECONDS if self._is_mine() else NOT_MINE_SECONDS)

@@ -83,12 +83,3 @@ def _kept_until(ends_ms: int | None, now_ms: int) -> int | None:
     if ends_ms is None:
         return None
     return max(-(-ends_ms // 1_000), now_ms // 1_000 + KV_SECONDS_MIN + 1)
-
-
-def newest(changes: list[Change]) -> list[Change]:
-    """The last word on each KV key, in the order of these last words."""
-    by_key: dict[str, Change] = {}
-    for change in changes:
-        by_key.pop(change.key, None)
-        by_key[change.key] = change
-    return list(by_key.values())

@@ -1,6 +1,7 @@
 """Follows `control` as one consumer group, and puts what concerns it into KV: one writer a partition, over all control
-processes. Offsets are committed when KV has taken a batch; a change that fails is tried again, with all after it, so KV
-has an organization's changes in their order. Read again, a record changes nothing: its whole state is written.
+processes. Offsets are committed when KV has taken what was read; a change that fails is tried again, before all after
+it, so KV has an organization's changes in their order. Read again, a record changes nothing: its whole state is
+written. Nothing of the past is shown: where reading begins, changes wait until it has come to the log's end.
 
 One thread; nothing of it is on the agent's way. `lag_seconds` tells how far behind it is.
 """
@@ -18,13 +19,16 @@ from operations.logs import event
 from operations.settings import CloudflareKv
 from processors.kv_mirror import metrics
 from processors.kv_mirror.cloudflare import KvNamespace, KvRefused
-from processors.kv_mirror.decide import Change, Put, change_of, newest
+from processors.kv_mirror.decide import Change, Put, change_of
+from processors.kv_mirror.unmirrored import Unmirrored
 from schemas.codec import Undecodable
 from schemas.topics import Topic
 
 log = logging.getLogger(__name__)
 GROUP = "kv-mirror"
-BATCH_MAX = 200
+READ_MAX = 500
+PUT_MAX = 100
+"""Changes between two looks at the group: a member that does not look for long is put out of it."""
 POLL_SECONDS = 0.1
 RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 0.5, 30.0
 
@@ -41,11 +45,14 @@ class KvMirror:
     ) -> None:
         """`on_failed` is told once, in the mirror's thread, that nothing is mirrored any more: end the process."""
         config = reader_config(bootstrap, group) | {"session.timeout.ms": 10_000, "max.poll.interval.ms": 600_000}
+        config |= {"enable.partition.eof": True}
         self._consumer = Consumer(config | {"partition.assignment.strategy": "cooperative-sticky"})
         self._kv = KvNamespace(settings)
         self._on_failed = on_failed
         self._stopping = threading.Event()
         self._failures = 0
+        self._partitions: dict[int, Unmirrored] = {}
+        self._committed: dict[int, int] = {}
         self._waiting_since_ms: int | None = None
         self._thread = threading.Thread(target=self._run, name="kv-mirror", daemon=True)
 
@@ -63,69 +70,85 @@ class KvMirror:
 
     def _run(self) -> None:
         try:
-            self._consumer.subscribe([Topic.CONTROL])
+            self._consumer.subscribe([Topic.CONTROL], on_revoke=self._forget, on_lost=self._forget)
             while not self._stopping.is_set():
-                messages = self._read()
-                if messages:
-                    self._mirror(messages)
+                self._read()
+                self._note_lag()
+                self._mirror()
+                self._note_lag()
         except Exception as error:
             event(log, "kv_mirror.ended", logging.CRITICAL, error=repr(error))
             self._on_failed(error)
         finally:
             self._consumer.close()
 
-    def _read(self) -> list[Message]:
-        """Waits for one, and takes those that are there with it."""
+    def _forget(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Another owner begins at what was committed."""
+        for one in partitions:
+            self._partitions.pop(one.partition, None)
+            self._committed.pop(one.partition, None)
+
+    def _read(self) -> None:
+        """Waits for a record, and takes those that are there with it."""
         first = self._consumer.poll(POLL_SECONDS)
-        if first is None:
-            return []
-        return [message for message in (first, *self._consumer.consume(BATCH_MAX, 0)) if _is_record(message)]
+        messages = () if first is None else (first, *self._consumer.consume(READ_MAX, 0))
+        mine = {one.partition for one in self._consumer.assignment()}  # a partition may have gone between the two
+        for message in messages:
+            error, partition, offset = message.error(), message.partition() or 0, message.offset() or 0
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                event(log, "kv_mirror.read_failed", logging.WARNING, error=str(error))
+            elif partition not in mine:
+                continue
+            elif error is None:
+                self._of(partition).read(offset, _change(message), message.timestamp()[1])
+            else:
+                self._of(partition).end_reached(offset)
 
-    def _mirror(self, messages: list[Message]) -> None:
-        changes = [change for message in messages if (change := _change(message)) is not None]
-        if changes:
-            self._waiting_since_ms = self._waiting_since_ms or min(message.timestamp()[1] for message in messages)
-        try:
-            for change in newest(changes):
-                self._kv.apply(change)
-                metrics.WRITES.labels("written" if isinstance(change, Put) else "deleted").inc()
-        except KvRefused as refused:
-            self._try_again(messages, refused)
-            return
-        self._failures = 0
-        self._waiting_since_ms = None
-        self._commit(messages)
+    def _note_lag(self) -> None:
+        since = [since_ms for one in self._partitions.values() if (since_ms := one.since_ms) is not None]
+        self._waiting_since_ms = min(since, default=None)
 
-    def _try_again(self, messages: list[Message], refused: KvRefused) -> None:
-        """From these records on, after a while."""
+    def _of(self, partition: int) -> Unmirrored:
+        found = self._partitions.get(partition)
+        if found is None:
+            _low, high = self._consumer.get_watermark_offsets(TopicPartition(Topic.CONTROL, partition), cached=True)
+            found = self._partitions[partition] = Unmirrored(high if high >= 0 else None)
+        return found
+
+    def _mirror(self) -> None:
+        for partition, unmirrored in tuple(self._partitions.items()):
+            if not unmirrored.is_due:
+                continue
+            try:
+                self._put(unmirrored)
+            except KvRefused as refused:
+                self._wait(refused)
+                return
+            if unmirrored.since_ms is None and unmirrored.next_offset > self._committed.get(partition, 0):
+                self._commit(partition, unmirrored.next_offset)
+
+    def _put(self, unmirrored: Unmirrored) -> None:
+        """Raises KvRefused; what is left is tried again, with what is newer by then."""
+        for change in unmirrored.changes(PUT_MAX):
+            self._kv.apply(change)
+            unmirrored.done(change)
+            self._failures = 0
+            metrics.WRITES.labels("written" if isinstance(change, Put) else "deleted").inc()
+
+    def _wait(self, refused: KvRefused) -> None:
         metrics.WRITES.labels("failed").inc()
         self._failures += 1
         backoff = min(RETRY_SECONDS_MAX, RETRY_SECONDS_MIN * 2 ** min(self._failures - 1, 10))
         wait_seconds = max(backoff * random.uniform(0.5, 1.0), min(RETRY_SECONDS_MAX, refused.retry_seconds or 0.0))
         event(log, "kv_mirror.failed", logging.WARNING, reason=str(refused), wait_seconds=round(wait_seconds, 2))
-        for partition, offset in _offsets(messages, min).items():
-            try:
-                self._consumer.seek(TopicPartition(Topic.CONTROL, partition, offset))
-            except KafkaException:
-                log.debug("partition %d has another owner", partition)  # which begins at what was committed
         self._stopping.wait(wait_seconds)
 
-    def _commit(self, messages: list[Message]) -> None:
-        done = _offsets(messages, max)
+    def _commit(self, partition: int, next_offset: int) -> None:
         try:
-            self._consumer.commit(
-                offsets=[TopicPartition(Topic.CONTROL, partition, offset + 1) for partition, offset in done.items()],
-                asynchronous=False,
-            )
+            self._consumer.commit(offsets=[TopicPartition(Topic.CONTROL, partition, next_offset)], asynchronous=False)
+            self._committed[partition] = next_offset
         except KafkaException as error:
             log.debug("not committed, so read again: %s", error)
-
-
-def _is_record(message: Message) -> bool:
-    error = message.error()
-    if error is not None and error.code() != KafkaError._PARTITION_EOF:
-        event(log, "kv_mirror.read_failed", logging.WARNING, error=str(error))
-    return error is None
 
 
 def _change(message: Message) -> Change | None:
@@ -134,10 +157,3 @@ def _change(message: Message) -> Change | None:
     except Undecodable as error:
         event(log, "kv_mirror.unreadable", logging.ERROR, offset=message.offset(), reason=str(error))
         return None
-
-
-def _offsets(messages: list[Message], choose: Callable[[list[int]], int]) -> dict[int, int]:
-    offsets: dict[int, list[int]] = {}
-    for message in messages:
-        offsets.setdefault(message.partition() or 0, []).append(message.offset() or 0)
-    return {partition: choose(found) for partition, found in offsets.items()}

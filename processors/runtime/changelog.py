@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient
 from rocksdict import Cache
 
-from operations.kafka_clients import admin_config, reader_config
+from operations.cluster_admin import ClusterAdmin
+from operations.kafka_clients import reader_config
 from operations.logs import event
-from operations.topic_admin import described_once_known
 from processors.runtime import metrics
 from processors.runtime.table import STAMP_KEY, Position, TablePartition, TableRefused, TableSpec, unpacked
 
@@ -33,6 +32,7 @@ _APPLYING = threading.Semaphore(1)
 steps, kept the group's heartbeat from it for longer than the session: the worker lost its lease as it recovered.
 """
 STALLED_SECONDS = 60.0
+KNOWN_SECONDS = 30.0
 ANSWER_SECONDS, ASK_AGAIN_SECONDS = 15.0, 0.1
 _NO_LEADER_YET = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
 STALE_MS = 23 * 3_600_000  # below delete.retention.ms, which is 24 h
@@ -45,9 +45,9 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def topic_id_of(bootstrap: str, topic: str) -> bytes:
-    """Kafka's own id of a topic, 16 bytes: another topic of the same name has another."""
-    return uuid_bytes(str(described_once_known(AdminClient(admin_config(bootstrap)), topic).topic_id))
+def topic_id_of(admin: ClusterAdmin, topic: str) -> bytes:
+    """Kafka's own id of a topic that was made before, 16 bytes: another topic of the same name has another."""
+    return uuid_bytes(str(admin.described(topic, KNOWN_SECONDS).topic_id))
 
 
 def uuid_bytes(text: str) -> bytes:

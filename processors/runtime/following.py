@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 
 from confluent_kafka import KafkaException
 
-from operations.logs import event
+from operations.outages import Outage
 from operations.topic_admin import PartitionsChanged, TopicAdmin
 
 log = logging.getLogger(__name__)
@@ -79,13 +79,14 @@ class Following:
         """Calls `read` whenever something changed, and again soon where it returns False, a broker does not answer or a
         new topic is not there yet. Now and then all is asked for anew. Raises what `read` raises.
         """
-        looked_at = time.monotonic()
+        looked_at, outage = time.monotonic(), Outage(log, "following")
         while True:
             self._changed.clear()
             try:
                 done = await read() and not self._awaited()
+                outage.answered()
             except KafkaException as error:
-                event(log, "following.delayed", logging.WARNING, error=error.args[0].str())
+                outage.failed(error)
                 done = False
             try:
                 async with asyncio.timeout(LOOK_AGAIN_SECONDS if done else MISSING_AGAIN_SECONDS):

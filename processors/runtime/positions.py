@@ -16,16 +16,16 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from faust.types import TP
 
-from operations.kafka_clients import admin_config, reader_config
+from operations.cluster_admin import ClusterAdmin
+from operations.kafka_clients import reader_config
 from operations.logs import event
-from operations.topic_admin import learn_controller
+from operations.outages import Outage
 from operations.topic_ends import TopicEnds
 from processors.runtime import metrics
 from processors.runtime.lease import Abandoned
@@ -44,7 +44,6 @@ ASK_AGAIN_SECONDS, ASK_AGAIN_SECONDS_MAX = 0.02, 0.5
 READ_AT_ONCE = 2_000
 SHORT_WAIT_MS = 10  # the broker's, before it says that there is no more
 Answer = TypeVar("Answer")
-_UNKNOWN = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
 
 
 class Positions:
@@ -58,13 +57,13 @@ class Positions:
         self._group = group
         self._outbox = outbox
         self._is_unimportant = is_unimportant
-        self._admin = AdminClient(admin_config(bootstrap))
+        self._admin = ClusterAdmin(bootstrap, DESCRIBED_SECONDS)
         self._ends = TopicEnds(bootstrap, ANSWER_SECONDS)
         self._reader = _Reader(bootstrap, group)
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="positions")
-        self._controller_is_doubtful = False
         self._topic_ids: dict[str, str] = {}
         self._noted: dict[TP, int] = {}
+        self._writing = asyncio.Lock()
 
     # Where reading begins
 
@@ -72,18 +71,14 @@ class Positions:
         """The next questions first ask who controls and who leads. Rebalances come with elections, and who asks one
         that is gone waits for seconds before that is known.
         """
-        self._controller_is_doubtful = True
+        self._admin.doubt_controller()
         self._ends.doubt_leaders()
 
     async def starts(self, committed: Mapping[TP, int | None]) -> dict[TP, Start]:
         """Of each partition, from what the group has committed and kept. Raises StartRefused."""
         kept, ranges = await asyncio.gather(self._asked(self._kept, committed), self._asked(self._ranges, committed))
         self._topic_ids |= {tp.topic: found.topic_id for tp, found in ranges.items()}
-        starts = self._decided(committed, kept, ranges)
-        for tp, start in starts.items():
-            if start.cause is not Cause.NOTHING_KNOWN:
-                self.note(tp, start.offset)
-        return starts
+        return self._decided(committed, kept, ranges)
 
     async def starts_at(self, positions: Mapping[TP, int | None]) -> dict[TP, Start]:
         """The same for a group that keeps its positions elsewhere. Raises StartRefused."""
@@ -127,17 +122,20 @@ class Positions:
 
     async def _asked(self, ask: Callable[[list[TP]], Answer], tps: Iterable[TP]) -> Answer:
         """Again and again; soon at first, as a topic made a moment ago has no leader yet."""
-        pause_seconds = ASK_AGAIN_SECONDS
+        pause_seconds, outage = ASK_AGAIN_SECONDS, Outage(log, "positions")
         while True:
             asked_at = time.monotonic()
             try:
-                return await asyncio.get_running_loop().run_in_executor(self._threads, ask, list(tps))
+                answer = await asyncio.get_running_loop().run_in_executor(self._threads, ask, list(tps))
             except KafkaException as error:
                 self.unanswered_at = time.monotonic()
                 if pause_seconds >= ASK_AGAIN_SECONDS_MAX or self.unanswered_at - asked_at > ASK_AGAIN_SECONDS_MAX:
-                    event(log, "positions.unreachable", logging.WARNING, error=error.args[0].str())
+                    outage.failed(error)
                 await asyncio.sleep(pause_seconds)
                 pause_seconds = min(2 * pause_seconds, ASK_AGAIN_SECONDS_MAX)
+            else:
+                outage.answered()
+                return answer
 
     def _kept(self, tps: list[TP]) -> dict[TP, Kept]:
         kept = self._reader.read({tp.partition for tp in tps})
@@ -155,24 +153,21 @@ class Positions:
         return {TP(topic, one): LogRange(ids[topic], *span) for (topic, one), span in spans.items()}
 
     def _ids(self, topics: set[str]) -> dict[str, str]:
-        if not topics:
-            return {}
-        if self._controller_is_doubtful:
-            learn_controller(self._admin)
-        asked = self._admin.describe_topics(TopicCollection(sorted(topics)), request_timeout=DESCRIBED_SECONDS)
-        try:
-            answers = {topic: _unless_unknown(described) for topic, described in asked.items()}
-        except KafkaException:
-            self._controller_is_doubtful = True
-            raise
-        self._controller_is_doubtful = False
-        return {topic: str(found.topic_id) for topic, found in answers.items() if found is not None}
+        return {topic: str(found.topic_id) for topic, found in self._admin.present(topics).items()}
 
     # What is kept
 
     def note(self, tp: TP, next_offset: int) -> None:
         """Everything below is handled, and committed."""
         self._noted[tp] = next_offset
+
+    def note_starts(self, starts: Mapping[TP, Start]) -> None:
+        """Reading begins there, and nobody else owns these partitions now: so is what was committed before positions
+        were kept, or is not committed any more, kept from here on.
+        """
+        for tp, start in starts.items():
+            if start.cause is not Cause.NOTHING_KNOWN:
+                self.note(tp, start.offset)
 
     def forget(self, tps: Iterable[TP] | None = None) -> None:
         """What was noted belongs to an assignment that is over, or to topics that are gone."""
@@ -186,10 +181,13 @@ class Positions:
             await self.keep()
 
     async def keep(self) -> None:
-        """Raises OutboxFailed."""
-        noted, self._noted = self._noted, {}
-        if not noted:
-            return
+        """Everything that was noted is written when it returns, whoever began that. Raises OutboxFailed."""
+        async with self._writing:
+            noted, self._noted = self._noted, {}
+            if noted:
+                await self._write(noted)
+
+    async def _write(self, noted: Mapping[TP, int]) -> None:
         out = self._outbox.batch()
         for tp, next_offset in noted.items():
             topic_id = self._topic_ids.get(tp.topic)
@@ -266,13 +264,3 @@ class _Reader:
             event(log, "position.unreadable", logging.ERROR, partition=partition, offset=offset, reason=str(error))
             return
         self._kept[TP(kept.topic, partition)] = Kept(kept.topic_id, kept.next_offset)
-
-
-def _unless_unknown(future: "Future[Any]") -> Any:
-    """None where there is no such topic. Raises KafkaException."""
-    try:
-        return future.result()  # the request's own time-out is a KafkaException, a wait's would be a TimeoutError
-    except KafkaException as error:
-        if error.args[0].code() in _UNKNOWN:
-            return None
-        raise

@@ -104,7 +104,7 @@ class Runtime:
         self.readiness.require("membership", self._not_a_member)
         self.readiness.require("tables", self._not_recovered)
         self.readiness.require("log", self._not_caught_up)
-        self.readiness.require("control", lambda: None if self.control.ready else "control is not read to its end yet")
+        self.readiness.require("control", self._not_in_view)
         self.readiness.degrade("control", lambda: self.control.why_behind if self.control.is_old else None)
         DEGRADED.labels("control").set_function(lambda: float(self.control.is_old))
 
@@ -224,6 +224,11 @@ class Runtime:
             return None
         records = sum(count for tp, count in fetcher.lag().items() if tp in missing)
         return f"{len(missing)} of {len(fetcher.assigned())} partitions to be read to their ends, {records} records"
+
+    def _not_in_view(self) -> str | None:
+        if self.control.failed is not None:
+            return self.control.failed
+        return None if self.control.ready else "control is not read to its end yet"
 
     def _not_recovered(self) -> str | None:
         unopened = self.tables.unopened()

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from confluent_kafka import KafkaException
 
+from operations.cluster_admin import NEVER, ClusterAdmin
 from operations.logs import event
-from operations.topic_admin import NEVER, ensure_topics, once_answered
+from operations.topic_admin import ensure_topics, once_answered
 from processors.runtime.changelog import Changelog, open_partition, topic_id_of
 from processors.runtime.fetcher import UNREADABLE
 from processors.runtime.lease import Abandoned
@@ -54,11 +55,13 @@ class Tables:
 
     async def prepare(self, partitions: int) -> None:
         """Makes the changelog topics that are missing and learns the id of each. Waits for brokers that are away."""
-        if self._specs:
-            specs = [TopicSpec(spec.changelog, partitions, spec.topic_config()) for spec in self._specs]
-            await once_answered(ensure_topics, self._bootstrap, specs)
+        if not self._specs:
+            return
+        admin = ClusterAdmin(self._bootstrap)
+        specs = [TopicSpec(spec.changelog, partitions, spec.topic_config()) for spec in self._specs]
+        await once_answered(ensure_topics, admin, specs)
         for spec in self._specs:
-            self._topic_ids[spec.name] = await once_answered(topic_id_of, self._bootstrap, spec.changelog)
+            self._topic_ids[spec.name] = await once_answered(topic_id_of, admin, spec.changelog)
 
     async def open_all(self, partitions: Iterable[int]) -> None:
         """Side by side. Raises TableRefused."""

@@ -19,7 +19,7 @@ import copy
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import (
@@ -39,7 +39,7 @@ from processors.runtime.commits import commit_offsets, committed_offsets
 from processors.runtime.fetcher import Fetcher
 from processors.runtime.lease import Lease
 from processors.runtime.positions import Positions
-from processors.runtime.starting import StartRefused
+from processors.runtime.starting import Start, StartRefused
 from processors.runtime.telling import Telling
 
 log = logging.getLogger(__name__)
@@ -53,6 +53,16 @@ FIRST_HEARTBEATS, FIRST_HEARTBEATS_APART_SECONDS = 5, 0.2
 UNKNOWN_MEMBER = JoinGroupRequest.UNKNOWN_MEMBER_ID
 REFUSED_WAIT_SECONDS = 1.0
 REFUSED_FOR_GOOD = (InvalidSessionTimeoutError, InconsistentGroupProtocolError, InvalidGroupIdError)
+
+
+class Beginning(NamedTuple):
+    """Where to read partitions from (`offsets`; None: from the start), which of them the group has committed just there
+    (`committed`), and why (`starts`).
+    """
+
+    offsets: dict[TP, int | None]
+    committed: dict[TP, int]
+    starts: dict[TP, Start]
 
 
 class MembershipThread(driver.AIOKafkaConsumerThread):
@@ -272,33 +282,36 @@ class Consumer(driver.Consumer):
         self.positions.forget()
         self.positions.doubt_leaders()
         try:
-            committed, offsets = await self.first_offsets(self.assignment())
+            beginning = await self.beginning_of(self.assignment())
         except StartRefused as refused:
             self.fail(refused)
             return
         if self._drained != drained or not self._seek_due:
             return
         self._forget_offsets()
-        self._note_start(committed, offsets)
+        self._note_beginning(beginning)
         self._draining = self._seek_due = False
-        self.fetcher.assign(offsets)
+        self.fetcher.assign(beginning.offsets)
         self.settle()
 
-    async def first_offsets(self, tps: set[TP]) -> tuple[dict[TP, int], dict[TP, int | None]]:
-        """Where to read these partitions from, as starting.py has it; and of which of them the group has committed just
-        that. Of the others it is committed as it stands: so their lag is seen by Kafka's own tools. Raises
-        StartRefused.
+    async def beginning_of(self, tps: set[TP]) -> Beginning:
+        """As starting.py has it. Nothing of it is noted yet: the partitions may be taken away while brokers are asked.
+        Raises StartRefused.
         """
         committed = await self.membership.committed_offsets(tps)
         known = committed if self.start_from is None else dict(await self.start_from(set(tps)))
         starts = await (self.positions.starts(known) if self.start_from is None else self.positions.starts_at(known))
         offsets = {tp: starts[tp].offset if tp in starts else known.get(tp) for tp in committed}
-        return {tp: at for tp, at in committed.items() if at is not None and at == offsets[tp]}, offsets
+        just_there = {tp: at for tp, at in committed.items() if at is not None and at == offsets[tp]}
+        return Beginning(offsets, just_there, starts)
 
-    def _note_start(self, committed: Mapping[TP, int], offsets: Mapping[TP, int | None]) -> None:
-        """What is not committed just there is committed next."""
-        self._committed |= committed
-        self._confirmed |= {tp: at for tp, at in offsets.items() if at is not None and tp not in committed}
+    def _note_beginning(self, beginning: Beginning) -> None:
+        """What is not committed just there is committed next: so its lag is seen by Kafka's own tools."""
+        self._committed |= beginning.committed
+        offsets = beginning.offsets.items()
+        self._confirmed |= {tp: at for tp, at in offsets if at is not None and tp not in beginning.committed}
+        if self.start_from is None:
+            self.positions.note_starts(beginning.starts)
 
     async def read_beside(self, wanted: set[TP]) -> bool:
         """Reads exactly these partitions of topics beside the subscription, and goes on with all others. False: not
@@ -311,16 +324,16 @@ class Consumer(driver.Consumer):
         if new:
             epoch = self.fetcher.epoch
             try:
-                committed, offsets = await self.first_offsets(new)
+                beginning = await self.beginning_of(new)
             except StartRefused as refused:
                 self.fail(refused)
                 return False
             if self.fetcher.epoch != epoch or self.unsettled_since is not None:
                 return False
             self._beside = self._beside | new
-            self._note_start(committed, offsets)
+            self._note_beginning(beginning)
             self.resume_partitions(new)
-            self.fetcher.add(offsets)
+            self.fetcher.add(beginning.offsets)
         return True
 
     def owned_numbers(self) -> set[int]:
@@ -401,12 +414,17 @@ class Consumer(driver.Consumer):
         keeping = now - self._kept_at > KEEP_OFFSETS_SECONDS
         due = self._due(keeping)
         committed = await self.membership.commit_offsets(due) if due else set()
+        committed = {tp for tp in committed if due[tp] <= self._handled_to(tp)}
         self._committed |= {tp: due[tp] for tp in committed}
         if self.start_from is None and self.fetcher is not None:
             for tp in committed & self.fetcher.assigned():
                 self.positions.note(tp, due[tp])
         self._kept_at = now if keeping else self._kept_at
         return bool(committed)
+
+    def _handled_to(self, tp: TP) -> int:
+        """Below a commit's offset where the partition was given up while it was under way, or the topic made again."""
+        return max(self._confirmed.get(tp, -1), self._committed.get(tp, -1))
 
     def _due(self, keeping: bool) -> dict[TP, int]:
         """Confirmed and not committed yet; `keeping`: of the partitions beside the subscription also what is committed.

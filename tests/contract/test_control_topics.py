@@ -8,8 +8,10 @@ import pytest
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
+from operations.cluster_admin import ClusterAdmin
 from operations.existing_topics import unread_topics
 from operations.topic_admin import TopicAdmin, TopicRefused, TopicTaken, ensure_topics
+from operations.topic_ends import TopicEnds
 from processors.control import topics
 from processors.control.topics import TopicWorker
 from processors.control.values import Task, TopicWork
@@ -208,7 +210,7 @@ def test_a_topic_without_a_stream_is_named_with_what_it_holds(kafka: str, record
     if records == "some":
         written(kafka, topic.name, YEAR_2001_MS)
         written(kafka, topic.name, YEAR_2001_MS)
-    found = unread_topics(kafka, {other.name})
+    found = unread_topics(ClusterAdmin(kafka), TopicEnds(kafka, 20.0), {other.name})
     assert found[topic.name] == (2 if records == "some" else 0)
     assert other.name not in found
 

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from deploy.local.spawn import last_lines, wait_until
+from operations.cluster_admin import ClusterAdmin
+from operations.gone_topics import is_gone
 from operations.topic_admin import ensure_topics, once_answered
 from processors.runtime.changelog import topic_id_of
 from schemas.topics import TopicSpec
-from tests.support.kafka_topics import ensure_base_topics
+from tests.support.kafka_topics import a_stream_topic, ensure_base_topics
 from tests.support.plain_installation import GROUPS
 from tests.support.three_brokers import NODES, ThreeBrokers
 from tests.support.worker import Worker
@@ -124,9 +126,20 @@ def test_a_topic_that_a_broker_does_not_know_yet_is_waited_for(three_brokers: Th
     ensure_base_topics(three_brokers.bootstrap)
     late = next(broker for broker in range(NODES) if broker != three_brokers.controller())
     others = ",".join(broker.bootstrap for broker in three_brokers.brokers if broker is not three_brokers.brokers[late])
-    for number in range(3):
+    for number in range(4):
         topic = f"made-meanwhile-{number}"
         three_brokers.pause(late)
         asyncio.run(once_answered(ensure_topics, others, [TopicSpec(topic, 4, {})]))
         three_brokers.resume(late)
-        assert len(topic_id_of(three_brokers.brokers[late].bootstrap, topic)) == 16
+        if number % 2:
+            assert not is_gone(three_brokers.brokers[late].bootstrap, topic, 20.0), "the others know it"
+        assert len(topic_id_of(ClusterAdmin(three_brokers.brokers[late].bootstrap), topic)) == 16
+
+
+def test_a_topic_is_gone_when_most_brokers_say_so_and_not_when_most_are_away(three_brokers: ThreeBrokers) -> None:
+    topic = a_stream_topic(three_brokers.bootstrap)
+    assert is_gone(three_brokers.bootstrap, "never-made", 20.0)
+    assert not is_gone(three_brokers.bootstrap, topic, 20.0)
+    three_brokers.kill(0)
+    assert is_gone(three_brokers.bootstrap, "never-made", 20.0)
+    assert not is_gone(three_brokers.bootstrap, topic, 20.0)

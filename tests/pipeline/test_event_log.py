@@ -201,6 +201,23 @@ class FailingProducer(ScriptedProducer):
     error = KafkaError(KafkaError._FATAL, "out of order sequence", fatal=True)
 
 
+class BrokenProducer(ScriptedProducer):
+    """Whose library does what nobody thought of."""
+
+    def poll(self, timeout: float | None = None) -> int:
+        raise ValueError("nobody thought of this")
+
+
+@pytest.mark.requirement("F7")
+async def test_a_reader_of_delivery_reports_that_fails_says_so_instead_of_being_silent() -> None:
+    told: list[str] = []
+    async with a_log("127.0.0.1:1", on_fatal=told.append, make_producer=BrokenProducer) as log:
+        await until(lambda: bool(told))
+        assert told == [log.failed] == ["the reader of delivery reports failed: ValueError('nobody thought of this')"]
+        with pytest.raises(LogUnavailable):
+            log.append("t", b"k", b"v", [])
+
+
 @pytest.mark.requirement("F5")
 async def test_a_record_that_the_broker_has_already_is_stored_though_nobody_knows_where() -> None:
     async with a_log("127.0.0.1:1", make_producer=ProducerOfRepeats) as log:

@@ -6,14 +6,14 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Message, Producer
 
 from deploy.local.spawn import wait_until
 from operations.kafka_clients import producer_config
 from operations.settings import CloudflareKv
 from operations.topic_admin import ensure_topics
-from processors.kv_mirror.mirror import KvMirror
-from schemas.entities import KillFlag
+from processors.kv_mirror.mirror import READ_MAX, KvMirror
+from schemas.entities import KillFlag, Workspace
 from schemas.topics import Topic, base_topics
 from tests.support.kafka_topics import PARTITIONS
 from tests.support.kv_stub import TOKEN, KvStub, kv_stub
@@ -37,6 +37,7 @@ class Flags:
         self._bootstrap = bootstrap
         self._group = f"kv-mirror-{self.workspace}"
         self._kv = kv
+        self._partition = 0
         self._producer = Producer(producer_config(bootstrap))
 
     def mirror(self) -> KvMirror:
@@ -60,8 +61,18 @@ class Flags:
         with self._kv.lock:
             return [method for method, key in self._kv.asked if key == self.key]
 
+    def write_of_others(self, count: int) -> None:
+        """Behind what was written last, in its partition: a group that is far from the end."""
+        other = Workspace(id=self.workspace, workspace=self.workspace, created_ms=0, name="other").to_entity()
+        for _ in range(count):
+            self._producer.produce(Topic.CONTROL, other.encode(), other.key, self._partition)
+        assert self._producer.flush(WAIT_SECONDS) == 0
+
     def _write(self, value: bytes | None) -> None:
-        self._producer.produce(Topic.CONTROL, value, f"kill_flag/{self.workspace}".encode())
+        def note(_error: object, message: Message) -> None:
+            self._partition = message.partition() or 0
+
+        self._producer.produce(Topic.CONTROL, value, f"kill_flag/{self.workspace}".encode(), on_delivery=note)
         assert self._producer.flush(WAIT_SECONDS) == 0
 
 
@@ -105,3 +116,17 @@ def test_what_fails_is_tried_again_and_nothing_overtakes(flags: Flags, kv: KvStu
     assert wait_until(lambda: flags.reason() == "last" and mirror.lag_seconds() == 0, WAIT_SECONDS)
     mirror.stop()
     assert kv.refusals == []
+
+
+@pytest.mark.requirement("B-027", "B-030")
+def test_a_first_start_shows_nothing_that_was_lifted_long_ago(flags: Flags) -> None:
+    """What was set and lifted before stands further up on the log, until that is compacted."""
+    flags.suspend("old")
+    flags.write_of_others(READ_MAX + 1)
+    flags.suspend("present")
+    mirror = flags.mirror()
+    mirror.start()
+    assert wait_until(lambda: flags.reason() == "present", WAIT_SECONDS)
+    assert wait_until(lambda: mirror.lag_seconds() == 0.0, WAIT_SECONDS)
+    mirror.stop()
+    assert flags.asked() == ["PUT"]

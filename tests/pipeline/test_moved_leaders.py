@@ -102,7 +102,7 @@ async def test_topics_are_described_and_made_though_the_controller_that_was_know
     topic, admin = a_stream_topic(three_brokers.bootstrap, partitions=3), TopicAdmin(three_brokers.bootstrap, 4.0)
     topic_id = await admin.topic_id(topic)
     assert topic_id is not None
-    known = admin._client.list_topics(timeout=20).controller_id - 1
+    known = admin._admin.metadata().controller_id - 1
     await asyncio.to_thread(three_brokers.kill, known)
     answered: list[str | None] = []
     async with asyncio.timeout(60):

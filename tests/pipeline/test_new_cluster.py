@@ -1,5 +1,6 @@
 """Processes on a cluster that has nothing of Atlas yet, or that is not there: nobody has prepared it for them."""
 
+import json
 from pathlib import Path
 
 from deploy.local.broker import Broker
@@ -17,6 +18,9 @@ def test_whoever_comes_first_makes_the_topics_and_all_become_ready(own_broker: B
         assert wait_until(lambda: "control" in gateway.missing().get("log", ""), 30), "it waits for the topics"
         worker.start_until_ready()
         assert wait_until(lambda: gateway.missing() == {}, 30), gateway.missing()
+        said = [json.loads(line)["message"] for line in gateway.log.read_text().splitlines()]
+        assert 1 <= said.count("control.unreachable") <= 3, "a line a reason, not one a try"
+        assert said.count("control.reachable") == 1
         assert worker.stop() == 0
     finally:
         gateway.kill()

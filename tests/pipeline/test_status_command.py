@@ -1,5 +1,6 @@
 """`atlas status` where processes are started by hand: it asks Kafka, and the operations ports that it is given."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from click.testing import CliRunner, Result
 
 from cli.main import main as atlas
 from deploy.local.broker import Broker
+from tests.support.kafka_topics import a_stream_topic, produce
 from tests.support.ports import free_port
 from tests.support.worker import Worker
 
@@ -31,6 +33,19 @@ def test_an_installation_is_seen_through_its_kafka(own_broker: Broker, tmp_path:
         assert running.exit_code == 1, "the others do not run"
         assert "1 members" in lines["control", "stable"] and ("admission", "none") in lines
         assert lines["process", port].endswith("ready") and "no answer" in lines["process", silent]
+        assert "unread" not in running.output
+
+        orders = a_stream_topic(own_broker.bootstrap)
+        produce(own_broker.bootstrap, orders, b"{}")
+        unread = status(own_broker.bootstrap, tmp_path).output.splitlines()[-1]
+        assert unread.split()[:4] == ["unread", orders, "1", "records:"] and "create the stream, or delete" in unread
+        told = json.loads(status(own_broker.bootstrap, tmp_path, "--json", "--operations", port).stdout)
+        (without,) = told["unread_topics"]
+        assert (without["topic"], without["records"]) == (orders, 1) and "create the stream" in without["what_to_do"]
+        assert told["processes"] == [{"name": "process", "address": port, "missing": None}] and not told["well"]
+        groups = {group["name"]: group for group in told["kafka"]["groups"]}
+        assert groups["control"]["members"] == 1 and groups["admission"]["state"] == "none"
+
         assert control.stop() == 0
         stopped = status(own_broker.bootstrap, tmp_path).output
         assert "0 members" in stopped.split("control")[-1].splitlines()[0], "it left its group"

@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from operations.cluster_admin import ClusterAdmin
 from operations.topic_admin import TopicAdmin, ensure_topics
 from processors.runtime.changelog import LOSS_ACCEPTED, STALE_MS, Changelog, open_partition, topic_id_of
 from processors.runtime.decided import newest_decided_ms
@@ -48,7 +49,9 @@ class Place(NamedTuple):
         assert producer.flush(TIMEOUT_SECONDS) == 0
 
     def open(self, decided_ms: int | None = None, note: Callable[[int], None] = lambda entries: None) -> TablePartition:
-        changelog = Changelog(self.kafka, topic_id_of(self.kafka, self.spec.changelog), lambda: decided_ms, note)
+        changelog = Changelog(
+            self.kafka, topic_id_of(ClusterAdmin(self.kafka), self.spec.changelog), lambda: decided_ms, note
+        )
         return open_partition(changelog, self.spec, self.directory, shared_cache(), 0)
 
     def entries(self, decided_ms: int | None = None) -> dict[bytes, bytes]:

@@ -22,6 +22,7 @@ from ingest_gateway.identity.session_keys import SharedSecret
 from ingest_gateway.identity.sessions import Sessions
 from ingest_gateway.limits.enforcement import RateLimits, limiter_of
 from ingest_gateway.log.event_log import EventLog
+from ingest_gateway.log.live import LiveLog
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.contract import load_document, operations_of
@@ -204,6 +205,7 @@ def services_of(surface: Surface, home: Path) -> Services:
         settings=Settings.from_env(env),
         events=cast(EventLog, log),
         verdicts=verdicts,
+        live=LiveLog("127.0.0.1:1"),
         commands=cast(Any, Nothing()),
         control=reader,
         authenticate=authenticate,

@@ -17,6 +17,7 @@ import aiohttp
 from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.log.event_log import Appended, EventLog, LogBusy, LogUnavailable
+from ingest_gateway.log.live import LiveLog
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.burn.app import BURN
 from operations.control_reader import ControlReader
@@ -177,6 +178,7 @@ def _services(settings: Settings, log: EdgeLog, control: EdgeControl, verdicts: 
         settings=settings,
         events=cast(EventLog, log),
         verdicts=verdicts,
+        live=LiveLog("127.0.0.1:1"),
         commands=cast(Any, Away()),
         control=reader,
         authenticate=Authenticator(reader, hasher, **BURN.takes),

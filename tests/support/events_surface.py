@@ -20,6 +20,7 @@ from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.limits.enforcement import RateLimits
 from ingest_gateway.log.event_log import NOWHERE, Appended, EventLog, LogBusy, LogUnavailable
+from ingest_gateway.log.live import LiveLog
 from ingest_gateway.log.stream_ends import Range, StreamEnd
 from ingest_gateway.log.verdicts import VerdictWaiter
 from ingest_gateway.read_model import ReadModelUnavailable
@@ -295,6 +296,7 @@ def services_on(
         settings=_settings(home, **timeouts),
         events=log,
         verdicts=verdicts,
+        live=LiveLog("127.0.0.1:1"),
         commands=cast(Any, Away()),
         control=cast(ControlReader, control),
         authenticate=Authenticator(cast(ControlReader, control), TokenHasher(MASTER_KEY)),

@@ -22,6 +22,7 @@ from ingest_gateway.identity.sessions import Sessions
 from ingest_gateway.limits.enforcement import RateLimits, limiter_of
 from ingest_gateway.log.commands import CommandClient
 from ingest_gateway.log.event_log import Appended, EventLog
+from ingest_gateway.log.live import LiveLog
 from ingest_gateway.read_model import ReadModel
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.served import ALL
@@ -226,6 +227,7 @@ async def whole_gateway(home: Path) -> AsyncIterator[WholeGateway]:
             settings=settings,
             events=events,
             verdicts=verdicts,
+            live=LiveLog("127.0.0.1:1"),
             commands=CommandClient(events, verdicts, timeout_seconds=30),
             control=cast(ControlReader, control),
             authenticate=cast(Authenticator, None),

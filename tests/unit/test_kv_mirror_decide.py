@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from processors.kv_mirror.decide import Change, Delete, Put, change_of, newest
+from processors.kv_mirror.decide import Change, Delete, Put, change_of
+from processors.kv_mirror.unmirrored import Unmirrored
 from schemas.entities import Key, KeyKind, KillFlag, State, Workspace
 from schemas.guardrail_policy import Scope
 
@@ -87,7 +88,31 @@ def test_everything_else_is_not_kvs_affair() -> None:
     assert change_of(b"stream/stm_1", None, NOW_MS) is None
 
 
-def test_the_last_word_on_each_key_is_sent() -> None:
-    first, second, other = Put("a", b"1"), Delete("a"), Put("b", b"2")
-    assert newest([first, other, second]) == [other, second]
-    assert newest([]) == []
+def test_the_last_word_on_each_key_is_sent_in_the_order_of_these_last_words() -> None:
+    unmirrored, other = Unmirrored(end=3), Put("b", b"2")
+    for offset, change in enumerate([Put("a", b"1"), other, None, Delete("a")]):
+        unmirrored.read(offset, change, at_ms=10 + offset)
+    assert (unmirrored.changes(9), unmirrored.next_offset, unmirrored.since_ms) == ([other, Delete("a")], 4, 10)
+    assert unmirrored.changes(1) == [other]
+    unmirrored.done(Delete("a"))
+    assert (unmirrored.changes(9), unmirrored.since_ms) == ([other], 11)
+    unmirrored.done(other)
+    assert (unmirrored.changes(9), unmirrored.since_ms) == ([], None)
+
+
+def test_nothing_of_the_past_is_due_before_the_end_as_of_the_beginning() -> None:
+    unmirrored = Unmirrored(end=3)
+    due = []
+    for offset in range(5):
+        unmirrored.read(offset, Put("a", b"%d" % offset), at_ms=1)
+        due.append(unmirrored.is_due)
+    assert due == [False, False, True, True, True]
+
+
+def test_an_end_that_no_record_shows_counts_as_well() -> None:
+    """Compaction took the newest ones; or the end was not known when reading began."""
+    for unmirrored in (Unmirrored(end=9), Unmirrored(end=None)):
+        unmirrored.read(2, Put("a", b"1"), at_ms=1)
+        assert not unmirrored.is_due
+        unmirrored.end_reached(9)
+        assert unmirrored.is_due and unmirrored.next_offset == 9

@@ -1,9 +1,12 @@
 """Live streams without a broker: records joined with decisions, bounded queues, ids that name a place on the log."""
 
+import time
+
 import orjson
 import pytest
 
-from ingest_gateway.log.live import LATE_SECONDS, Joined, LiveEvent, topic_decided
+from ingest_gateway.log import live as live_log
+from ingest_gateway.log.live import LATE_SECONDS, Joined, LiveEvent, LiveLog, _Tail, topic_decided
 from ingest_gateway.surfaces.spine import channels
 from ingest_gateway.surfaces.spine.channels import Channel, Reader
 from ingest_gateway.surfaces.spine.frames import Place, PlaceInvalid, event_frame, read_place
@@ -11,6 +14,7 @@ from operations.record_reader import Found
 from schemas.codec import EVENT
 from schemas.records import Decision
 from tests.support.event_reader import EventReader
+from tests.support.until import until
 
 TOPIC = "events.ws_a.live.spine"
 VALUE = EVENT.encode({"type": "code.a", "occurred_at": "2026-05-18T14:22:11Z", "data": b'{"a":1}'})
@@ -139,3 +143,43 @@ def test_what_is_no_id(text: str) -> None:
 def test_line_ends_in_the_data_are_lines_of_the_frame() -> None:
     frame = event_frame("i", "a.b", {"data": orjson.Fragment(b'{\r\n"a":\n1}')})
     assert frame == b'id: i\nevent: a.b\ndata: {"data":{\ndata: "a":\ndata: 1}}\n\n'
+
+
+class FailingTail(_Tail):
+    """One that follows any topic; reads go wrong while `is_broken`."""
+
+    is_broken = False
+
+    def follow(self, topic: str) -> dict[int, int]:
+        self.topics[topic.encode()] = topic
+        return {0: 5}
+
+    def leave(self, topic: str) -> None:
+        self.topics.pop(topic.encode(), None)
+
+    def read(self) -> list[LiveEvent]:
+        time.sleep(0.001)
+        if FailingTail.is_broken:
+            raise ValueError("nobody thought of this")
+        return []
+
+
+async def test_who_watches_a_log_whose_reader_fails_is_told_and_the_next_one_begins_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(live_log, "_Tail", FailingTail)
+    live, lost = LiveLog("127.0.0.1:1"), list[str]()
+    watched: list[LiveEvent] = []
+    assert await live.watch(TOPIC, watched.extend, lost.append) == {0: 5} and live.failing_seconds() == 0
+    for times in (1, 2):
+        monkeypatch.setattr(FailingTail, "is_broken", True)
+        await until(lambda times=times: len(lost) == times)  # type: ignore[misc]
+        assert live.failed == "the reader of live failed: ValueError('nobody thought of this')"
+        assert live.failing_seconds() > 0
+        monkeypatch.setattr(FailingTail, "is_broken", False)
+        assert await live.watch(TOPIC, watched.extend, lost.append) == {0: 5}
+    monkeypatch.setattr(live_log, "FAILING_SECONDS", 0.0)
+    assert live.failing_seconds() == 0, "a while has passed without a failure"
+    live.unwatch(TOPIC, watched.extend)
+    await live.close()
+    assert lost == [TOPIC, TOPIC]

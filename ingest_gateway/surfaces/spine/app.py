@@ -2,7 +2,6 @@
 
 from aiohttp import web
 
-from ingest_gateway.log.live import LiveLog
 from ingest_gateway.log.system_streams import SystemStreams
 from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.contract import hold_to, load_document
@@ -48,22 +47,17 @@ def make_app(services: Services) -> web.Application:
 
 def _add_live_streams(app: web.Application, services: Services) -> None:
     """Readers end when the process is told to stop, before it waits for requests under way."""
-    live = LiveLog(services.settings.kafka)
 
     async def read_back(position: tuple[str, int, int]) -> Found | None:
         timeout_seconds = services.settings.read_timeout_seconds
         return (await services.events.read_many([position], timeout_seconds))[position]
 
-    channels = app[CHANNELS] = Channels(live, read_back)
+    channels = app[CHANNELS] = Channels(services.live, read_back)
 
     async def stop_readers(_app: web.Application) -> None:
         await channels.close()
 
-    async def stop(_app: web.Application) -> None:
-        await live.close()
-
     app.on_shutdown.append(stop_readers)
-    app.on_cleanup.append(stop)
 
 
 SPINE = Surface("spine", make_app, render, SPINE_KINDS)

@@ -199,7 +199,7 @@ class Channels:
         channel.readers.add(reader)
         metrics.LIVE_READERS.inc()
         try:
-            ends = await self._live.watch(topic, channel.admitted)
+            ends = await self._live.watch(topic, channel.admitted, self._lose)
         except BaseException:
             self.leave(topic, reader)
             raise
@@ -216,6 +216,13 @@ class Channels:
         if not channel.readers:
             del self._channels[topic]
             self._live.unwatch(topic, channel.admitted)
+
+    def _lose(self, topic: str) -> None:
+        """Nothing more comes of it: readers are cut off, and come again with their last ids."""
+        channel = self._channels.get(topic)
+        for reader in () if channel is None else tuple(channel.readers):
+            reader.drop()
+            self.leave(topic, reader)
 
     async def close(self) -> None:
         self.closing.set()

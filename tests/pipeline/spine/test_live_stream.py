@@ -11,9 +11,12 @@ import pytest
 from yarl import URL
 
 from ingest_gateway import metrics
+from ingest_gateway.log import live as module
 from ingest_gateway.log.bootstrap import ask
+from ingest_gateway.log.live import _Tail
 from ingest_gateway.surfaces.spine import channels, live_stream
 from ingest_gateway.surfaces.spine.frames import Place
+from operations.metrics import READER_FAILURES
 from schemas.commands import CreateKey, RevokeKey, decode_state
 from schemas.entities import Key, KeyKind
 from schemas.tokens import mint_token
@@ -121,6 +124,32 @@ async def test_a_reader_that_is_too_slow_is_cut_off_and_goes_on_later(
             await quick.events(1)
     async with spine.live(last_id=last_id) as again:
         assert [one.event for one in await again.events(published)] == ["code.large"] * published
+
+
+async def test_a_reader_of_the_log_that_fails_is_told_cuts_its_readers_off_and_begins_anew(
+    spine: Spine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live, failures = spine.clients.live, READER_FAILURES.labels("live")._value.get
+    before = failures()
+    async with spine.live("?type=code.*") as stream:
+        await spine.publish("code.a")
+        await stream.events(1)
+        with monkeypatch.context() as broken:
+            broken.setattr(_Tail, "_take", fails)
+            await spine.publish("code.b")
+            with pytest.raises((ConnectionResetError, aiohttp.ClientPayloadError)):
+                await stream.events(1)
+            assert live.failed == "the reader of live failed: ValueError('nobody thought of this')"
+            assert live.failing_seconds() > 0 and failures() == before + 1
+        async with spine.live("?type=code.*", last_id=stream.last_id) as again:
+            await spine.publish("code.c")
+            assert [one.event for one in await again.events(2)] == ["code.b", "code.c"]
+        monkeypatch.setattr(module, "FAILING_SECONDS", 0.0)
+        assert live.failing_seconds() == 0, "some time after it"
+
+
+def fails(_tail: _Tail, _message: object) -> None:
+    raise ValueError("nobody thought of this")
 
 
 @asynccontextmanager
