@@ -58,7 +58,8 @@ async def log_clients(
         await registry.close()  # the gateway meets no ids but those it was given
     events = EventLog(settings.kafka, on_fatal=on_fatal)
     verdicts = VerdictWaiter(settings.kafka, max_waiters=settings.max_waiters, on_fatal=on_fatal)
-    commands = CommandClient(events, verdicts, timeout_seconds=settings.verdict_timeout_seconds)
+    patience_seconds = settings.append_timeout_seconds + settings.verdict_timeout_seconds  # stored, then decided
+    commands = CommandClient(events, verdicts, timeout_seconds=patience_seconds)
     control = ControlReader(settings.kafka, ControlView(), on_lost=on_fatal)
     live = LiveLog(settings.kafka)  # reads once somebody watches
     events.start()

@@ -38,7 +38,7 @@ SETTINGS = {
     ),
     "SCHEMA_REGISTRY_URL": "A schema registry: records are then in its wire format.",
     "ATLAS_ALLOW_PRIVATE_TARGETS": "1 lets workflows have private and loopback addresses: in development only.",
-    "ATLAS_VERDICT_TIMEOUT_SECONDS": "How long a request waits for its verdict; then: event 202, command 503.",
+    "ATLAS_VERDICT_TIMEOUT_SECONDS": "How long a stored record waits for its verdict; then: event 202, command 503.",
     "ATLAS_APPEND_TIMEOUT_SECONDS": "How long a request waits for the broker to confirm its record; then 503.",
     "ATLAS_READ_TIMEOUT_SECONDS": "How long a read waits for the read model to catch up; then 503 `read_model_behind`.",
     "ATLAS_RETRY_LADDER": (
