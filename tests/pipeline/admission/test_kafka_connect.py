@@ -7,6 +7,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,7 @@ SECTIONS: dict[str, tuple[str, Callable[[list[bytes]], bool]]] = {
     "table": (
         "A table without an outbox",
         lambda data: (
-            [(row["id"], row["total"], row["state"]) for row in map(json.loads, data)]
+            [(row["id"], row["total"], row["state"]) for row in sorted(map(json.loads, data), key=itemgetter("__lsn"))]
             == [("ord_4", "12.30", "new"), ("ord_4", "12.30", "paid")]
         ),
     ),
