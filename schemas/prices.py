@@ -5,7 +5,6 @@ start of a process.
 """
 
 import math
-import re
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib import resources
@@ -14,18 +13,11 @@ from typing import Any, NamedTuple
 import yaml
 
 from schemas.burn import Price
+from schemas.model_names import GLOBAL, GOVERNMENT, Named, names_of
 
 MODELS_REMEMBERED_MAX = 4_096
-_VENDOR = re.compile(r"^.*/")
-_BEDROCK = re.compile(
-    r"^(?:(?P<region>us|eu|apac|jp|au|ca|sa|global)\.)?"
-    r"(?:amazon|anthropic|meta|mistral|openai|deepseek|cohere|ai21|qwen)\.(?=[a-z])"
-)
-_DOTTED_CLAUDE = re.compile(r"^(claude-.*?\d)\.(\d)")
-_VARIANT = re.compile(
-    r"(?:[-@:](?:\d{4}-?\d{2}-?\d{2}|\d{2}-\d{4}|\d{4}|latest|preview|free|exp|\d{3}|instruct|versatile|thinking)"
-    r"|-v\d+(?::\d+)?(?::\d+k)?|[-@:]v\d+|:\d+)$"
-)
+AZURE_PER_MILLE = {"azure/us": 1_100, "azure/eu": 1_100, "azure/apac": 1_200, "azure/us-gov": 1_375}
+"""What Azure asks of all its models where a call names one of its data zones, in thousandths of the listed price."""
 
 
 class LongPrompt(NamedTuple):
@@ -37,7 +29,8 @@ class LongPrompt(NamedTuple):
 
 class Rates(NamedTuple):
     """Billionths of a dollar a thousand tokens (so all published rates are whole). `written`: input that was put into
-    the provider's cache for minutes, `written_long`: for an hour or longer; `regional`: a factor in per cent."""
+    the provider's cache for minutes, `written_long`: for an hour or longer. `regional`, `government`: factors, in
+    thousandths, of calls that are bound to a region of Bedrock's, or to one of AWS's for governments."""
 
     tokens_in: int
     tokens_out: int
@@ -45,7 +38,8 @@ class Rates(NamedTuple):
     written: int
     written_long: int
     premium: bool = False
-    regional: int = 100
+    regional: int = 1_000
+    government: int = 1_200
     long_prompt: LongPrompt | None = None
 
 
@@ -64,7 +58,7 @@ class PricesInvalid(ValueError):
 
 # The list
 
-_NUMBERS = ("in", "out", "cached_in", "write", "write_long", "regional")
+_NUMBERS = ("in", "out", "cached_in", "write", "write_long", "regional", "gov")
 _OF_LONG_PROMPTS = ("above", *_NUMBERS[:5])
 USD_MAX = 1_000_000
 
@@ -126,7 +120,8 @@ def _rates(row: Mapping[str, Any]) -> Rates:
         written,
         rate("write_long", written),
         bool(row.get("premium")),
-        round(row.get("regional", 1) * 100),
+        round(row.get("regional", 1) * 1_000),
+        round(row.get("gov", 1.2) * 1_000),
         LongPrompt(int(longer["above"]), _rates(longer)) if longer else None,
     )
 
@@ -150,34 +145,30 @@ def add_prices(models: Mapping[str, Rates]) -> None:
 
 class _Listed(NamedTuple):
     rates: Rates
-    percent: int
+    per_mille: int
 
 
 def rates_of(model: str) -> Rates | None:
-    """None for a model that is not listed. A vendor in front (`openai/gpt-4o`), a date or variant behind
-    (`gpt-4o-2024-08-06`) and Bedrock's forms (`us.anthropic.claude-…-v1:0`, an inference profile's ARN) don't matter.
-    """
+    """None for a model that is not listed under any of its names (model_names.py)."""
     listed = _listed(model)
     return None if listed is None else listed.rates
 
 
 @lru_cache(MODELS_REMEMBERED_MAX)
 def _listed(model: str) -> _Listed | None:
-    whole = model.lower()
-    if whole in MODELS:
-        return _Listed(MODELS[whole], 100)
-    name = _VENDOR.sub("", whole)
-    bedrock = _BEDROCK.match(name)
-    name = name if bedrock is None else name[bedrock.end() :]
-    name = _DOTTED_CLAUDE.sub(r"\1-\2", name)
-    while name not in MODELS:
-        shorter = _VARIANT.sub("", name)
-        if shorter == name:
-            return None
-        name = shorter
-    rates = MODELS[name]
-    is_regional = bedrock is not None and bedrock["region"] not in (None, "global")
-    return _Listed(rates, rates.regional if is_regional else 100)
+    for named in names_of(model):
+        rates = MODELS.get(named.name)
+        if rates is not None:
+            return _Listed(rates, _per_mille(rates, named))
+    return None
+
+
+def _per_mille(rates: Rates, named: Named) -> int:
+    if named.area in ("", GLOBAL):
+        return 1_000
+    if named.area == GOVERNMENT:
+        return rates.government
+    return AZURE_PER_MILLE.get(named.area, rates.regional)
 
 
 def cost_of(
@@ -191,7 +182,7 @@ def cost_of(
 ) -> Cost:
     """`cached_tokens` (read from the provider's cache) and what was written into it are parts of `tokens_in`."""
     listed = _listed(model)
-    rates, percent = (FALLBACK, 100) if listed is None else listed
+    rates, per_mille = (FALLBACK, 1_000) if listed is None else listed
     if rates.long_prompt is not None and tokens_in > rates.long_prompt.above:
         rates = rates.long_prompt.rates
     cached = min(cached_tokens, tokens_in)
@@ -200,7 +191,7 @@ def cost_of(
     plain = tokens_in - cached - written - written_long
     nano = plain * rates.tokens_in + cached * rates.cached_in + tokens_out * rates.tokens_out
     nano += written * rates.written + written_long * rates.written_long
-    return Cost(nano * percent // 100_000, Price.FALLBACK if listed is None else Price.LISTED)
+    return Cost(nano * per_mille // 1_000_000, Price.FALLBACK if listed is None else Price.LISTED)
 
 
 def is_premium(model: str) -> bool:

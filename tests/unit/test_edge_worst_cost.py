@@ -124,6 +124,11 @@ def test_what_anthropic_caches_costs_more() -> None:
     assert more > 2
 
 
+def test_what_openai_caches_unasked_costs_more() -> None:
+    body = json.dumps({"model": "gpt-5.6-sol", "max_tokens": 1, "messages": [{"role": "user", "content": "x" * 4_000}]})
+    assert worst_cost_nano(body.encode(), CHAT, Dialect.OPENAI) >= cost_of("gpt-5.6-sol", 4_000, 1).nano * 2
+
+
 def prompt_tokens(content: Any, target: Target = CHAT, **more: Any) -> int:
     """Of a call that writes one token."""
     body = {"model": "gpt-4o", "messages": [{"role": "user", "content": content}], "max_tokens": 1, **more}
@@ -187,10 +192,11 @@ def test_embeddings_have_as_many_contexts_as_texts_and_no_output() -> None:
         (b'{"model":7,"max_tokens":5}', list(MODELS)),
         (b'{"max_tokens":5}', list(MODELS)),
         (b'{"model":"made up","max_tokens":5}', ["made up"]),
+        (b'{"model":"gpt-5.6-sol","max_tokens":5}', ["gpt-5.6-sol"]),
     ],
 )
 def test_the_dearest_model_counts(text: bytes, models: list[str]) -> None:
-    dearest = max(cost_of(model, len(text), 5).nano for model in models)
+    dearest = max(cost_of(model, len(text), 5, written_long_tokens=len(text)).nano for model in models)
     assert worst_cost_nano(text, CHAT, Dialect.OPENAI) == dearest
 
 

@@ -30,6 +30,15 @@ PROFILE = "arn:aws:bedrock:us-east-1:123456789012:inference-profile"
 HAIKU_4_5 = (1.0, 5.0, 0.10, 1.25, 2.0)
 
 
+def plain(tokens_in: float, tokens_out: float, cached: float | None = None) -> tuple[float, ...]:
+    """Of a model whose cache costs nothing to write."""
+    return (tokens_in, tokens_out, tokens_in if cached is None else cached, tokens_in, tokens_in)
+
+
+def times(factor: float, prices: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(round(price * factor, 4) for price in prices)
+
+
 @pytest.mark.requirement("B-058")
 @pytest.mark.parametrize(
     ("model", "prices"),
@@ -58,7 +67,69 @@ HAIKU_4_5 = (1.0, 5.0, 0.10, 1.25, 2.0)
         ("models/gemini-2.5-flash", (0.30, 2.50, 0.03, 0.30, 0.30)),
         ("text-embedding-ada-002", (0.10, 0.0, 0.10, 0.10, 0.10)),
         ("text-embedding-ada-002-v2", (0.10, 0.0, 0.10, 0.10, 0.10)),
-        ("us.amazon.nova-lite-v1:0", (0.06, 0.24, 0.015, 0.06, 0.06)),
+        ("us.amazon.nova-lite-v1:0", plain(0.06, 0.24, 0.015)),
+        ("eu.amazon.nova-lite-v1:0", plain(0.078, 0.312, 0.0195)),
+        ("apac.amazon.nova-lite-v1:0", plain(0.063, 0.252, 0.0158)),
+        ("eu.amazon.nova-micro-v1:0", plain(0.046, 0.184, 0.0115)),
+        ("apac.amazon.nova-micro-v1:0", plain(0.037, 0.148, 0.0092)),
+        ("eu.amazon.nova-pro-v1:0", plain(1.05, 4.20, 0.2625)),
+        ("apac.amazon.nova-pro-v1:0", plain(0.84, 3.36, 0.21)),
+        ("amazon.nova-2-lite-v1:0", plain(0.30, 2.50, 0.075)),
+        ("global.amazon.nova-2-lite-v1:0", plain(0.30, 2.50, 0.075)),
+        ("us.amazon.nova-2-lite-v1:0", plain(0.33, 2.75, 0.0825)),
+        ("eu.amazon.nova-2-lite-v1:0", plain(0.429, 3.597, 0.1072)),
+        ("jp.amazon.nova-2-lite-v1:0", plain(0.396, 3.311, 0.099)),
+        ("us.amazon.nova-2-pro-preview-20251202-v1:0", plain(1.375, 11.0, 0.3438)),
+        ("bedrock/us-gov-east-1/amazon.nova-pro-v1:0", plain(0.96, 3.84, 0.24)),
+        ("bedrock/us-gov-west-1/amazon.nova-lite-v1:0", plain(0.072, 0.288, 0.018)),
+        ("bedrock/us-gov-west-1/anthropic.claude-sonnet-4-5-20250929-v1:0", times(1.2, SONNET_4_5)),
+        ("bedrock/us-gov-east-1/claude-sonnet-4-5-20250929-v1:0", times(1.2, SONNET_4_5)),
+        ("us-gov.anthropic.claude-sonnet-4-5-20250929-v1:0", times(1.2, SONNET_4_5)),
+        (
+            "arn:aws-us-gov:bedrock:us-gov-west-1::foundation-model/anthropic.claude-sonnet-5",
+            times(1.2, (2, 10, 0.2, 2.5, 4)),
+        ),
+        ("bedrock/us-gov-east-1/anthropic.claude-haiku-4-5-20251001-v1:0", times(1.2, HAIKU_4_5)),
+        ("bedrock/us-gov-west-1/anthropic.claude-3-haiku-20240307-v1:0", times(1.2, (0.25, 1.25, 0.03, 0.30, 0.50))),
+        ("us-gov.openai.gpt-oss-20b-1:0", plain(0.084, 0.36)),
+        ("us.openai.gpt-5.4", plain(2.75, 16.5, 0.275)),
+        ("us.openai.gpt-5.5", plain(5.5, 33.0, 0.55)),
+        ("global.openai.gpt-5.5", plain(5.0, 30.0, 0.5)),
+        ("bedrock_mantle/openai.gpt-5.4", plain(2.75, 16.5, 0.275)),
+        ("bedrock_mantle/us-gov-west-1/openai.gpt-5.4", plain(3.3, 19.8, 0.33)),
+        ("us.openai.gpt-5.6-sol", (4.4, 22.0, 0.44, 5.5, 11.0)),
+        ("bedrock_mantle/anthropic.claude-opus-5-5", (4.4, 22.0, 0.22, 5.5, 8.8)),
+        ("openai.gpt-oss-20b-1:0", plain(0.07, 0.30)),
+        ("anthropic.claude-mythos-preview", (27.5, 137.5, 2.75, 34.375, 55.0)),
+        ("claude-fable-5-1", (10.0, 50.0, 0.25, 12.5, 20.0)),
+        ("eu.anthropic.claude-fable-5", (11.0, 55.0, 1.1, 13.75, 22.0)),
+        ("claude-opus-4-6@default", (5.0, 25.0, 0.50, 6.25, 10.0)),
+        ("vertex_ai/claude-3-5-haiku@20241022", (1.0, 5.0, 0.10, 1.25, 2.0)),
+        ("mistral.mistral-large-2402-v1:0", plain(4.0, 12.0)),
+        ("bedrock/us-west-2/mistral.mistral-large-2402-v1:0", plain(4.0, 12.0)),
+        ("bedrock/eu-west-3/mistral.mistral-large-2402-v1:0", plain(5.2, 15.6)),
+        ("arn:aws:bedrock:eu-west-3::foundation-model/mistral.mistral-large-2402-v1:0", plain(5.2, 15.6)),
+        ("azure/mistral-large-2402", plain(8.0, 24.0)),
+        ("mistral.mistral-large-2407-v1:0", plain(2.0, 6.0)),
+        ("mistral/mistral-large-latest", plain(0.5, 1.5, 0.05)),
+        ("azure/mistral-large-latest", plain(8.0, 24.0)),
+        ("mistral.mistral-large-3-675b-instruct", plain(0.5, 1.5, 0.05)),
+        ("deepseek-chat", plain(0.28, 0.42, 0.028)),
+        ("deepseek/deepseek-reasoner", plain(0.28, 0.42, 0.028)),
+        ("deepseek-v4-pro", plain(1.32, 3.96, 0.044)),
+        ("us.deepseek.r1-v1:0", plain(1.35, 5.4)),
+        ("deepseek.v3-v1:0", plain(0.58, 1.68)),
+        ("us.deepseek.v3.2", plain(0.62, 1.85)),
+        ("eu.deepseek.v3.2", plain(0.74, 2.22)),
+        ("bedrock/ap-northeast-1/deepseek.v3.2", plain(0.74, 2.22)),
+        ("azure_ai/deepseek-r1", plain(1.35, 5.4)),
+        ("azure/eu/gpt-4o-2024-08-06", plain(2.75, 11.0, 1.375)),
+        ("azure/us-gov/gpt-5.1", plain(1.7188, 13.75, 0.1719)),
+        ("azure/eu/gpt-6-sol", (2.4, 12.0, 0.24, 3.0, 4.8)),
+        ("azure/text-embedding-3-small", plain(0.022, 0.0)),
+        ("gpt-4-0125-preview", plain(10.0, 30.0)),
+        ("ft:gpt-4o-mini-2024-07-18:our-org::abc123", plain(0.30, 1.20, 0.15)),
+        ("ft:gpt-4-0613:our-org:name:abc123", plain(30.0, 60.0)),
     ],
 )
 def test_a_models_prices_under_each_of_its_names(model: str, prices: tuple[float, ...]) -> None:
@@ -86,6 +157,9 @@ def test_parts_are_never_more_than_the_prompt() -> None:
 def test_a_long_prompt_has_another_price() -> None:
     assert usd("gemini-2.5-pro", 200_000, 1_000) == pytest.approx(0.25 + 0.01)
     assert usd("gemini-2.5-pro", 200_001, 1_000) == pytest.approx(0.5000025 + 0.015)
+    assert usd("us.openai.gpt-5.5", 300_000, 1_000) == pytest.approx(300_000 * 11.0 / MILLION + 0.0495)
+    assert usd("anthropic.claude-sonnet-4-20250514-v1:0", 200_001) == pytest.approx(200_001 * 6.0 / MILLION)
+    assert usd("eu.anthropic.claude-sonnet-4-5-20250929-v1:0", 200_001) == pytest.approx(200_001 * 6.6 / MILLION)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +169,9 @@ def test_a_long_prompt_has_another_price() -> None:
         "gpt-99",
         "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2c3",
         "anthropic.",
+        "bedrock/us-gov-west-1/",
+        "azure/eu/",
+        "us-gov.nobodys.model",
         "claude-",
     ],
 )
@@ -104,6 +181,7 @@ def test_a_model_that_nobody_knows_has_the_fallbacks_price(model: str) -> None:
 
 
 FILE = "models:\n  Our-Own: {in: 1.5, out: 3, premium: true}\n  gpt-4o: {in: 2, out: 8, cached_in: 0.5}\n"
+FILE += "  azure/eu/gpt-4o: {in: 7, out: 8}\n"
 
 
 @pytest.fixture
@@ -125,8 +203,9 @@ def test_a_price_file_adds_and_replaces(tmp_path: Path) -> None:
     add_prices(settings.prices)
     assert usd("gpt-4o-2024-08-06", MILLION, 0, MILLION) == 0.5
     assert usd("our-own", MILLION, MILLION) == 4.5
+    assert usd("azure/eu/gpt-4o", MILLION) == 7.0, "a price of one's own for a name that says its region has no factor"
     assert is_premium("our-own")
-    assert settings.describe()["prices"] == "our-own, gpt-4o"
+    assert settings.describe()["prices"] == "our-own, gpt-4o, azure/eu/gpt-4o"
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,8 @@ def _of_model(model: str, asked: Members, body: bytes, target: Target, dialect: 
     prompts = _prompts(asked, target)
     tokens_in = _tokens_in(model, limits, asked, body, prompts, dialect)
     tokens_out = 0 if target.endpoint in _WITHOUT_OUTPUT else _tokens_out(limits, asked, target, dialect) * prompts
-    return cost_of(model, tokens_in, tokens_out).nano
+    written = tokens_in if dialect is Dialect.OPENAI else 0  # into its cache, unasked
+    return cost_of(model, tokens_in, tokens_out, written_long_tokens=written).nano
 
 
 def _tokens_in(model: str, limits: ModelLimits, asked: Members, body: bytes, prompts: int, dialect: Dialect) -> int:
