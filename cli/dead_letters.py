@@ -6,7 +6,6 @@ A record's own content can hold anything, so it is shown only when asked for, an
 import base64
 import contextlib
 import heapq
-import os
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +14,7 @@ import click
 import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from cli.environment import found_environment
 from cli.terminal import echo
 from operations.kafka_clients import reader_config
 from operations.settings import Settings, SettingsInvalid
@@ -34,7 +34,7 @@ KAFKA_SECONDS = 10.0
 def dead_letters(last: int, topic: str | None, reason: str | None, content: bool) -> None:
     """Show the records that were set aside, and why."""
     try:
-        found = all_letters(Settings.from_env(os.environ).kafka)
+        found = all_letters(Settings.from_env(found_environment()).kafka)
         wanted = (letter for letter in found if topic in (None, letter.topic) and reason in (None, letter.reason))
         newest = heapq.nlargest(last, wanted, key=lambda letter: letter.timestamp_ms)
     except SettingsInvalid as invalid:

@@ -1,9 +1,8 @@
 """`atlas edge-worker-secret`: what an edge worker at Cloudflare needs to know keys by. It needs the master key."""
 
-import os
-
 import click
 
+from cli.environment import found_environment
 from operations.settings import Settings, SettingsInvalid
 from schemas.tokens import hashing_key
 
@@ -16,7 +15,7 @@ def secret() -> None:
     tell whether a token is one that it has a hash of; it opens nothing by itself.
     """
     try:
-        settings = Settings.from_env(os.environ)
+        settings = Settings.from_env(found_environment())
     except SettingsInvalid as invalid:
         raise click.ClickException(str(invalid)) from None
     click.echo(hashing_key(settings.master_key).hex())

@@ -1,10 +1,10 @@
 """`atlas export`: a stream's admitted events, straight from the log, as NDJSON or Parquet for analysts."""
 
-import os
 from pathlib import Path
 
 import click
 
+from cli.environment import found_environment
 from cli.terminal import echo
 from operations.settings import Settings, SettingsInvalid
 
@@ -21,7 +21,7 @@ def export(workspace: str, environment: str, stream: str, form: str, out: Path) 
     from schemas.topics import StreamTopic
 
     try:
-        settings = Settings.from_env(os.environ)
+        settings = Settings.from_env(found_environment())
         events = admitted_events(settings.kafka, StreamTopic(workspace, environment, stream))
         count = write_ndjson(events, out) if form == "ndjson" else write_parquet(events, out)
     except (SettingsInvalid, ExportFailed) as failed:

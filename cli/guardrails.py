@@ -1,7 +1,6 @@
 """`atlas guardrails`: a changed policy tried on what was, before it is switched on."""
 
 import asyncio
-import os
 import re
 import time
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cli.environment import found_environment
 from cli.terminal import echo
 from operations.settings import Settings, SettingsInvalid
 from schemas.prices import add_prices
@@ -39,7 +39,7 @@ def whatif(file: Path, last: str, workspace: str | None) -> None:
 
     new, span_ms = _policy(file), _span_ms(last)
     try:
-        settings = Settings.from_env(os.environ)
+        settings = Settings.from_env(found_environment())
         add_prices(settings.prices)
         since_ms = time.time_ns() // 1_000_000 - span_ms
         policies = asyncio.run(_present_policies(settings))

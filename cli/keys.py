@@ -4,7 +4,6 @@ They need the master key. Answers are JSON; a secret is printed once, when its k
 """
 
 import json
-import os
 import re
 import time
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from cli.environment import found_environment
 from cli.terminal import echo
 from operations.settings import Settings, SettingsInvalid
 from schemas.commands import OVERLAP_SECONDS_DEFAULT, OVERLAP_SECONDS_MAX, CreateKey
@@ -144,7 +144,7 @@ def _asked(work: Callable[[Settings], Result]) -> Result:
     from ingest_gateway.log.bootstrap import WorkspaceRefused
 
     try:
-        return work(Settings.from_env(os.environ))
+        return work(Settings.from_env(found_environment()))
     except (SettingsInvalid, WorkspaceRefused) as refusal:
         raise click.ClickException(str(refusal)) from refusal
 

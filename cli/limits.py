@@ -1,9 +1,8 @@
 """`atlas limits`: a workspace's own quotas, changed while everything runs. It needs the installation's settings."""
 
-import os
-
 import click
 
+from cli.environment import found_environment
 from cli.terminal import echo
 from operations.settings import Settings, SettingsInvalid
 from schemas.commands import ClearLimit, SetLimit
@@ -51,7 +50,7 @@ def show_after(workspace: str, environment: str = "live", payload: SetLimit | Cl
     from ingest_gateway.limits.tiers import TierRefused, change_and_show
 
     try:
-        found = change_and_show(Settings.from_env(os.environ), workspace, environment, payload)
+        found = change_and_show(Settings.from_env(found_environment()), workspace, environment, payload)
     except (SettingsInvalid, TierRefused) as refusal:
         raise click.ClickException(str(refusal)) from refusal
     for limit in found:

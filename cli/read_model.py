@@ -1,10 +1,10 @@
 """`atlas rebuild` makes the read model anew from the log; `atlas verify` says whether it is the log's."""
 
-import os
 import sys
 
 import click
 
+from cli.environment import found_environment
 from cli.terminal import echo
 from operations.settings import Settings, SettingsInvalid
 
@@ -45,7 +45,7 @@ def verify() -> None:
 
 def _settings() -> Settings:
     try:
-        return Settings.from_env(os.environ)
+        return Settings.from_env(found_environment())
     except SettingsInvalid as invalid:
         raise click.ClickException(str(invalid)) from invalid
 

@@ -5,6 +5,7 @@ import os
 
 import click
 
+from cli.environment import found_environment
 from operations.settings import Settings, SettingsInvalid
 
 
@@ -22,9 +23,9 @@ def up() -> None:
 
 @click.command()
 def config() -> None:
-    """Show every setting as the environment makes it, secrets masked."""
+    """Show every setting as commands in this terminal have it, secrets masked."""
     try:
-        settings = Settings.from_env(os.environ)
+        settings = Settings.from_env(found_environment())
     except SettingsInvalid as invalid:
         raise click.ClickException(str(invalid)) from invalid
     told = settings.describe()

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from cli.environment import found_environment
 from operations.settings import PROCESSES, SettingsInvalid, home_directory, kafka_cluster, status_targets
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _installation(targets: Sequence[str]) -> StatusReport:
     from operations.cluster_state import cluster_state
 
     faults: list[str] = []
-    seen = StatusReport(kafka_cluster(os.environ, faults))
+    seen = StatusReport(kafka_cluster(found_environment(), faults))
     addresses = list(targets) or status_targets(os.environ, faults)
     if faults:
         raise SettingsInvalid("; ".join(faults))

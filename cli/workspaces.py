@@ -1,11 +1,11 @@
 """`atlas workspace create`: a workspace and its first keys, by a command on the log. It needs the master key."""
 
 import json
-import os
 import re
 
 import click
 
+from cli.environment import found_environment
 from cli.terminal import echo
 from operations.settings import Settings, SettingsInvalid
 from schemas.ids import WORKSPACE, short_id
@@ -31,7 +31,7 @@ def create(name: str, workspace_id: str | None) -> None:
             "3 to 64 characters of A-Z, a-z, 0-9, the underscore and the hyphen", param_hint="--id"
         )
     try:
-        made = create_workspace(Settings.from_env(os.environ), chosen, name)
+        made = create_workspace(Settings.from_env(found_environment()), chosen, name)
     except (SettingsInvalid, WorkspaceRefused) as refusal:
         raise click.ClickException(str(refusal)) from refusal
     echo(json.dumps(made, indent=2))
