@@ -192,6 +192,21 @@ def test_every_answer_is_found_in_the_gateways_log_by_its_request_id(watched: Wa
             assert line["event_id"] == answered.json["id"] and line["workspace"] == watched.dev["workspace_id"]
 
 
+def test_a_repeat_without_a_key_is_known_by_when_its_event_was_received(watched: Watched) -> None:
+    """What the document says at both operations; the two records never have one millisecond for long."""
+    event = an_event(stream=STREAM, data={"number": str(uuid.uuid4())})
+    first = watched.api.post("/v1/events", event).json
+    again = dict(first)
+
+    def is_later() -> bool:
+        again.update(watched.api.post("/v1/events", event).json)
+        return bool(again["received_at"] > first["received_at"])
+
+    assert wait_until(is_later, 30)
+    stored = watched.api.call("GET", f"/v1/events/{first['id']}").json
+    assert (again["id"], stored["received_at"]) == (first["id"], first["received_at"])
+
+
 @pytest.mark.requirement("A10")
 def test_no_secret_and_no_payload_is_in_logs_metrics_or_dead_letter_reasons(
     watched: Watched, logs: dict[str, str]
