@@ -236,6 +236,26 @@ class TestPrices:
         assert cost_of("gpt-4o", 1_000, 0, 400).nano == 600 * 2_500 + 400 * 1_250
         assert cost_of("gpt-4o", 1_000, 0, 5_000).nano == 1_000 * 1_250
 
+    @pytest.mark.parametrize(
+        ("members", "nano"),
+        [  # 1,000 tokens in of claude-sonnet-4-6: 3 USD a million, 0.30 from the cache, 3.75 and 6 into it
+            ({}, 3_000_000),
+            ({"cached_tokens": 400}, 600 * 3_000 + 400 * 300),
+            ({"cache_write_tokens": 400}, 600 * 3_000 + 400 * 3_750),
+            ({"cache_write_tokens": 400, "cache_write_1h_tokens": 100}, 600 * 3_000 + 300 * 3_750 + 100 * 6_000),
+            ({"cache_write_1h_tokens": 400}, 600 * 3_000 + 400 * 6_000),
+            ({"cached_tokens": 500, "cache_write_tokens": 500}, 500 * 300 + 500 * 3_750),
+            ({"cached_tokens": 900, "cache_write_tokens": 900}, 900 * 300 + 100 * 3_750),  # never more than the prompt
+            ({"cache_write_tokens": None, "cache_write_1h_tokens": None}, 3_000_000),
+        ],
+    )
+    def test_what_was_written_into_the_cache_costs_more(self, members: dict[str, Any], nano: int) -> None:
+        item = an_item(cost_usd=ABSENT, model="claude-sonnet-4-6", tokens_in=1_000, tokens_out=0, **members)
+        [(_, new)], _ = read_calls(json.dumps(item).encode())
+        call = call_of(new, "k")
+        assert call is not None
+        assert (call.cost_nano, call.price, call.tokens_in) == (nano, Price.LISTED, 1_000)
+
     def test_premium_is_what_the_list_calls_so(self) -> None:
         assert is_premium("o1-preview-2024-09-12")
         assert not is_premium("gpt-4o-mini")

@@ -9,7 +9,7 @@ from ingest_gateway.surfaces.burn.new_calls import VERIFICATION_MODEL, NewCall
 from ingest_gateway.surfaces.burn.published import is_published, project_of, read_published
 from schemas.burn import ModelCall, Price, Source, UsageFrom
 from schemas.guardrail_policy import NANO_PER_USD
-from schemas.prices import cost_of
+from schemas.prices import Cost, cost_of
 
 CALLS_MAX = 10_000  # X-56
 BODY_BYTES_MAX = 5 * 1024 * 1024
@@ -91,6 +91,14 @@ def _named_in(message: str) -> str:
     return message.rpartition("missing required field `")[2].rstrip("`") if "missing required" in message else ""
 
 
+def _listed_cost(new: NewCall) -> Cost:
+    """Of an hour's writes that are more than all of them, all are an hour's."""
+    long = new.cache_write_1h_tokens or 0
+    short = max(0, (new.cache_write_tokens or 0) - long)
+    cached = new.cached_tokens or 0
+    return cost_of(new.model, new.tokens_in, new.tokens_out, cached, written_tokens=short, written_long_tokens=long)
+
+
 def call_of(new: NewCall, key_id: str, event_id: str = "", source: Source = Source.INGEST) -> ModelCall | None:
     """None for a call of before 1970. `key_id`, `event_id`: where the caller gives none."""
     ts_ms = round(new.ts.timestamp() * 1_000)
@@ -102,7 +110,7 @@ def call_of(new: NewCall, key_id: str, event_id: str = "", source: Source = Sour
     elif new.cost_usd is not None:
         cost_nano, price = round(new.cost_usd * NANO_PER_USD), Price.GIVEN
     else:
-        cost_nano, price = cost_of(new.model, new.tokens_in, new.tokens_out, cached)
+        cost_nano, price = _listed_cost(new)
     return ModelCall(
         ts_ms,
         new.provider,

@@ -19,7 +19,8 @@ RetryCount = Annotated[int, Meta(ge=0, le=1_000_000)]
 
 
 class NewCall(msgspec.Struct, gc=False):
-    """Required are those without a default. `status` 0: no answer came."""
+    """Required are those without a default. `status` 0: no answer came. `cached_tokens` and `cache_write_tokens` are
+    parts of `tokens_in`, `cache_write_1h_tokens` is a part of `cache_write_tokens`."""
 
     ts: Time
     provider: Named
@@ -33,6 +34,8 @@ class NewCall(msgspec.Struct, gc=False):
     latency_ms: Milliseconds | None = None
     stream: bool | None = None
     cached_tokens: Tokens | None = None
+    cache_write_tokens: Tokens | None = None
+    cache_write_1h_tokens: Tokens | None = None
     event_id: Text | None = None
     session_id: Text | None = None
     key_id: Text | None = None
