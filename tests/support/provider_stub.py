@@ -214,6 +214,7 @@ def _gemini(text: str, usage: bool) -> dict[str, Any]:
     candidate = {"content": {"parts": [{"text": text}], "role": "model"}, "index": 0}
     whole = {"candidates": [candidate], "modelVersion": "gemini-2.0-flash"}
     counts = {"promptTokenCount": TOKENS_IN, "candidatesTokenCount": TOKENS_OUT - 2, "thoughtsTokenCount": 2}
+    counts["totalTokenCount"] = TOKENS_IN + TOKENS_OUT
     return whole | {"usageMetadata": counts} if usage else whole
 
 

@@ -21,6 +21,7 @@ INSTALL_SECONDS, RUN_SECONDS = 600, 120
 ASKED = [{"role": "user", "content": "Say hello, please."}]
 GPT_4O_NANO = (TOKENS_IN - 4) * 2_500 + 4 * 1_250 + TOKENS_OUT * 10_000
 SONNET_NANO = 6 * 3_000 + 4 * 300 + 1 * 3_750 + TOKENS_OUT * 15_000
+GEMINI_NANO = TOKENS_IN * 100 + TOKENS_OUT * 400
 SONNET_STREAM_NANO = TOKENS_IN * 3_000 + TOKENS_OUT * 15_000
 
 
@@ -93,29 +94,34 @@ async def installed(directory: Path) -> str:
 async def test_pythons_instrumentations_and_sdks(edge: EdgeSurface, tmp_path: Path) -> None:
     python = await installed(tmp_path / "venv")
     edge.stub.behave_by = with_ids_of_their_own
-    chats, messages = (GPT_4O_NANO, GPT_4O_NANO), (SONNET_NANO, SONNET_STREAM_NANO)
+    chats, messages, contents = (GPT_4O_NANO,) * 2, (SONNET_NANO, SONNET_STREAM_NANO), (GEMINI_NANO,) * 2
     for kind, costs in {
-        "sdk": messages,  # openai's own SDK makes no spans
-        "openllmetry": (*chats, *messages),
-        "openinference": (*chats, *messages),
+        "sdk": messages,  # the only SDK that makes spans itself
+        "openllmetry": (*chats, *messages, *contents),
+        "openinference": (*chats, *messages, *contents),
         "langfuse": (*chats, *messages),
     }.items():
         edge.log.records.clear()
         arguments = (edge.stub.url, f"{edge.url}/v1/traces", TOKEN)
         code, output = await run(python, "calls.py", kind, *arguments, seconds=RUN_SECONDS)
         assert code == 0, output
-        calls = {call.event_id: call for call in reversed(edge.calls())}  # as the guardrails count: the first of an id
-        assert told(list(calls.values())) == expected(*costs), kind
-        assert {call.source for call in calls.values()} == {Source.OTLP}
+        assert told(exported(edge)) == expected(*costs), kind
     edge.log.records.clear()
     code, output = await run(python, "calls.py", "edge", edge.url, "-", TOKEN, seconds=RUN_SECONDS)
     assert code == 0, output
-    gemini = TOKENS_IN * 100 + TOKENS_OUT * 400
-    assert told(await edge.wait_for_calls(4)) == expected(gemini, gemini, *chats)
+    assert told(await edge.wait_for_calls(10)) == expected(*chats, *chats, *chats, *messages, *contents)
+
+
+def exported(edge: EdgeSurface) -> list[ModelCall]:
+    """As the guardrails count: the first of an id."""
+    calls = {call.event_id: call for call in reversed(edge.calls())}
+    assert {call.source for call in calls.values()} == {Source.OTLP}
+    return list(calls.values())
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.requirement("B-058")
 async def test_vercels_ai_sdk(edge: EdgeSurface, tmp_path: Path) -> None:
     if shutil.which("npm") is None:
         pytest.skip("there is no npm here")
@@ -125,7 +131,9 @@ async def test_vercels_ai_sdk(edge: EdgeSurface, tmp_path: Path) -> None:
     if code != 0:
         pytest.skip(f"Vercel's AI SDK can't be installed here: {output[-300:]}")
     edge.stub.behave_by = with_ids_of_their_own
-    arguments = (edge.stub.url, f"{edge.url}/v1/traces", TOKEN)
-    code, output = await run("node", "vercel.mjs", *arguments, seconds=RUN_SECONDS, cwd=tmp_path)
-    assert code == 0, output
-    assert told(edge.calls()) == expected(GPT_4O_NANO, GPT_4O_NANO)
+    for kind in ("6", "7", "7-legacy"):
+        edge.log.records.clear()
+        arguments = (edge.stub.url, f"{edge.url}/v1/traces", TOKEN)
+        code, output = await run("node", "vercel.mjs", kind, *arguments, seconds=RUN_SECONDS, cwd=tmp_path)
+        assert code == 0, output
+        assert told(exported(edge)) == expected(GPT_4O_NANO, GPT_4O_NANO), kind
