@@ -49,10 +49,11 @@ format: $(READY) ## Put the code in ruff's format
 	@$(PYTHON) -m ruff check --fix $(CODE)
 	@$(PYTHON) -m ruff format $(CODE)
 
-docs: $(READY) ## Write docs/reference.md, the APIs' promises, the client's operations and the Grafana dashboard anew from the code
+docs: $(READY) ## Write docs/reference.md, the APIs' promises, the client's operations, what the edge worker forwards and the Grafana dashboard anew
 	@$(PYTHON) -m tests.traceability.reference
 	@$(PYTHON) -m tests.traceability.promises
 	@$(PYTHON) -m tests.traceability.client
+	@$(PYTHON) -m tests.traceability.edge_worker
 	@$(PYTHON) -m deploy.grafana.dashboard
 
 requirements: $(READY) ## Which rows of docs/requirements.md the last test run shows, and which none does yet

@@ -7,6 +7,7 @@ export interface Env {
   ATLASBURN_KEY_PEPPER?: string;
   ATLASBURN_ORG_ID?: string;
   ATLASBURN_PROVIDERS?: string;
+  ATLASBURN_FORWARD_UNREADABLE?: string;
 }
 
 export interface Flag {

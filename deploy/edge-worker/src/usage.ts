@@ -10,7 +10,7 @@ const NO_TEXT = new Set([
 ]);
 const PROMPTS = [
   "messages", "prompt", "input", "contents", "tools", "functions",
-  "system", "instructions", "systemInstruction", "system_instruction",
+  "system", "instructions", "systemInstruction", "system_instruction", "content", "requests",
 ];
 
 type Json = Record<string, any>;
@@ -19,6 +19,8 @@ export interface Usage {
   tokens_in: number;
   tokens_out: number;
   cached_tokens: number;
+  cache_write_tokens: number;
+  cache_write_1h_tokens: number;
   cost_usd?: number;
   estimated: boolean;
 }
@@ -49,6 +51,8 @@ class Tally {
   private in: number | null = null;
   private out: number | null = null;
   private cached = 0;
+  private written = 0;
+  private writtenLong = 0;
   private final = false;
   private cost: number | undefined;
   characters = 0;
@@ -57,7 +61,14 @@ class Tally {
     const isTold = this.final && this.out !== null && (this.out > 0 || this.characters === 0);
     const estimated = this.in === null || !isTold;
     const out = isTold ? this.out! : Math.max(this.out ?? 0, estimate(this.characters));
-    const told: Usage = { tokens_in: this.in ?? estimate(promptLength), tokens_out: out, cached_tokens: this.cached, estimated };
+    const told: Usage = {
+      tokens_in: this.in ?? estimate(promptLength),
+      tokens_out: out,
+      cached_tokens: this.cached,
+      cache_write_tokens: this.written,
+      cache_write_1h_tokens: this.writtenLong,
+      estimated,
+    };
     if (this.cost !== undefined) told.cost_usd = this.cost;
     return told;
   }
@@ -82,7 +93,12 @@ class Tally {
     const total = count(told.total_tokens);
     const details = told.prompt_tokens_details ?? told.input_tokens_details;
     const read = first(details?.cached_tokens, told.prompt_cache_hit_tokens, told.cached_tokens, told.cache_read_input_tokens) ?? 0;
-    const cache = read + (count(told.cache_creation_input_tokens) ?? 0);
+    const long = first(told.cache_creation?.ephemeral_1h_input_tokens, details?.cache_write_tokens_details?.ttl_12h_tokens) ?? 0;
+    const wrote = first(
+      details?.cache_write_tokens, details?.cache_creation_tokens, told.cache_creation_input_tokens,
+      told.cache_creation?.ephemeral_5m_input_tokens,
+    );
+    const cache = read + Math.max(wrote ?? 0, long);
     let out = first(told.completion_tokens, told.output_tokens);
     const reasoning = first(told.completion_tokens_details?.reasoning_tokens, told.output_tokens_details?.reasoning_tokens) ?? 0;
     if (reasoning > (out ?? 0)) out = (out ?? 0) + reasoning;
@@ -96,6 +112,8 @@ class Tally {
       this.in = Math.max(this.in ?? 0, total - out);
     }
     this.cached = Math.max(this.cached, read);
+    this.written = Math.max(this.written, wrote ?? 0, long);
+    this.writtenLong = Math.max(this.writtenLong, long);
     if (out !== null) this.out = Math.max(this.out ?? 0, out);
     this.final ||= final && out !== null;
     if (typeof told.cost === "number" && told.cost >= 0) this.cost = told.cost;

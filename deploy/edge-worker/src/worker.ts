@@ -5,7 +5,7 @@
 
 import { digest, fingerprint } from "./canonical";
 import { type Env, organizationOf, suspension } from "./flags";
-import { type Provider, providersOf, type Target, targetOf } from "./providers";
+import { type Provider, providersOf, type Target, targetsOf } from "./providers";
 import { blocked, failed } from "./shapes";
 import { refusesToTell, UsageChunkFilter } from "./unasked";
 import { AnswerReader, promptCharacters, type Usage } from "./usage";
@@ -15,6 +15,8 @@ const RETRIES_MS = [1000, 2000, 4000]; // B-068
 const USAGE_ON_REQUEST = new Set(["/chat/completions", "/completions"]);
 const NOT_SENT =
   /^(connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|host|content-length|expect|accept-encoding|cookie|forwarded|via|x-real-ip|atlasburn-.*|x-atlasburn-.*|x-forwarded-.*|cf-.*)$/;
+const UNREADABLE =
+  "The answer of this endpoint does not tell what it costs. Call the provider directly, or set ATLASBURN_FORWARD_UNREADABLE=on.";
 const LABELS: Record<string, string> = {
   "AtlasBurn-Session-Id": "session_id",
   "AtlasBurn-Project": "project",
@@ -36,9 +38,10 @@ let known: { written: string | undefined; providers: Map<string, Provider> } | u
 export default {
   async fetch(request: Request, env: Env, context: ExecutionContext): Promise<Response> {
     const url = new URL(request.url);
-    const target = targetOf(providers(env), url.pathname);
-    if (target === null) return failed("openai", 404, "not_found", `The proxy does not forward ${url.pathname.slice(0, 200)}.`);
-    if (request.method !== "POST") return failed(target.provider.dialect, 405, "method_not_allowed", "POST is needed.");
+    const targets = targetsOf(providers(env), url.pathname);
+    if (targets === null) return failed("openai", 404, "not_found", `The proxy does not forward ${url.pathname.slice(0, 200)}.`);
+    const target = targets.get(request.method);
+    if (target === undefined) return notAllowed(targets);
     const stopped = await stop(request, env, target);
     return stopped ?? forward(request, env, context, target, url.search);
   },
@@ -51,6 +54,14 @@ function providers(env: Env): Map<string, Provider> {
   return known.providers;
 }
 
+function notAllowed(targets: Map<string, Target>): Response {
+  const { provider } = targets.values().next().value!;
+  const allowed = [...targets.keys()].sort().join(", ");
+  const refused = failed(provider.dialect, 405, "method_not_allowed", `${allowed} is needed.`);
+  refused.headers.set("allow", allowed);
+  return refused;
+}
+
 /** Why the call is not made, or null. What breaks here stops nothing. */
 async function stop(request: Request, env: Env, target: Target): Promise<Response | null> {
   const { dialect } = target.provider;
@@ -60,6 +71,10 @@ async function stop(request: Request, env: Env, target: Target): Promise<Respons
     if (organization === undefined) {
       return failed(dialect, 401, "unauthorized", "The AtlasBurn-API-Key is missing, malformed or revoked.");
     }
+    if (target.kind === "unreadable" && env.ATLASBURN_FORWARD_UNREADABLE !== "on") {
+      return failed(dialect, 403, "cost_unreadable", UNREADABLE);
+    }
+    if (target.kind === "free") return null;
     const flag = organization === null ? null : await suspension(env, organization, nowMs);
     return flag && blocked(dialect, flag.layer, flag.reason, flag.endsMs, nowMs);
   } catch (error) {
@@ -87,7 +102,7 @@ async function forward(
 
 /** A provider that refuses to be asked for usage gets the call as its caller wrote it. */
 async function ask(request: Request, target: Target, query: string, asked: Asked): Promise<Response> {
-  const init = { method: "POST", headers: sentHeaders(request.headers), redirect: "manual", signal: request.signal } as const;
+  const init = { method: request.method, headers: sentHeaders(request.headers), redirect: "manual", signal: request.signal } as const;
   const upstream = await fetch(target.url + query, { ...init, body: asked.body });
   if (asked.asSent === undefined || upstream.status < 400 || upstream.status >= 500) return upstream;
   const refusal = await upstream.arrayBuffer();
@@ -146,6 +161,7 @@ async function pump(
 /** What can't be read goes on as it came, with a fingerprint over its bytes. */
 async function inspect(request: Request, target: Target): Promise<Asked> {
   const opaque: Asked = { body: request.body, model: target.model, fingerprint: "", streams: false, promptLength: 0 };
+  if (target.kind === "free") return opaque;
   const length = Number(request.headers.get("content-length") ?? NaN);
   if (!(length <= INSPECTED_BYTES_MAX) || request.headers.has("content-encoding")) {
     const head = `${target.url} ${length} ${Date.now()}`; // nobody reads it, so it is like no other
@@ -162,13 +178,18 @@ async function inspect(request: Request, target: Target): Promise<Asked> {
       body: asking === text ? bytes : asking,
       asSent: asking === text ? undefined : bytes,
       model,
-      fingerprint: await fingerprint(text, model),
+      fingerprint: await (hasOtherMembers(body, target) ? digest([bytes]) : fingerprint(text, model)),
       streams,
       promptLength: promptCharacters(body),
     };
   } catch {
     return { ...opaque, body: bytes, fingerprint: await digest([bytes]), promptLength: bytes.length };
   }
+}
+
+/** Whether what is asked stands where fingerprints don't look: in Gemini's embeddings, images, audio. */
+function hasOtherMembers(body: Record<string, any>, target: Target): boolean {
+  return target.kind === "unreadable" || "content" in body || "requests" in body;
 }
 
 /** One member more and every other byte as it was (B-059), unless the caller says something of usage itself. */
@@ -192,7 +213,7 @@ function tell(
   status: number, usage: Usage | null,
 ): void {
   const key = request.headers.get("AtlasBurn-API-Key");
-  if (!env.ATLASBURN_INGEST_URL || !key) return;
+  if (!env.ATLASBURN_INGEST_URL || !key || target.kind === "free") return;
   const event: Record<string, unknown> = {
     ts: new Date(startedMs).toISOString(),
     event_id: crypto.randomUUID(),

@@ -19,7 +19,7 @@ const FRAMES = [
 ];
 const ASKED = { model: "gpt-4o", messages: [{ role: "user", content: "hi" }] };
 
-let upstream, ingested, calls, behave, left, worker, kv, base;
+let upstream, ingested, calls, behave, left, worker, kv, base, running = 0;
 
 /** Resolves once `fulfilled()` is truthy, to its value; a time-out is a failure. */
 async function until(fulfilled) {
@@ -36,16 +36,20 @@ async function answer(request, response) {
   for await (const chunk of request) chunks.push(chunk);
   const body = Buffer.concat(chunks);
   if (request.url === "/api/ingest") {
-    ingested.push({ key: request.headers["atlasburn-api-key"], ...JSON.parse(body).events[0] });
+    const [event] = JSON.parse(body).events;
+    const isOfBefore = event.trace_id && event.trace_id !== String(running); // a test that did not wait for it
+    if (!isOfBefore) ingested.push({ key: request.headers["atlasburn-api-key"], ...event });
     response.writeHead(behave.ingest ?? 200).end("{}");
     return;
   }
-  calls.push({ url: request.url, headers: request.headers, body: body.toString() });
+  calls.push({ method: request.method, url: request.url, headers: request.headers, body: body.toString() });
   response.on("close", () => { if (!response.writableEnded) left = true; });
   if (behave.refuses && body.includes("stream_options")) {
     response.writeHead(behave.refuses).end('{"error":{"message":"Unrecognized request argument: stream_options"}}');
   } else if (behave.status) {
     response.writeHead(behave.status, { "content-type": "application/json", "retry-after": "7" }).end(behave.body);
+  } else if (request.method !== "POST" || behave.plain) {
+    response.writeHead(200, { "content-type": "application/json" }).end('{"data":[]}');
   } else if (JSON.parse(body).stream) {
     response.writeHead(200, { "content-type": "text/event-stream" });
     for (const frame of FRAMES.slice(0, behave.frames ?? FRAMES.length)) response.write(frame);
@@ -95,13 +99,14 @@ after(async () => {
 
 beforeEach(async () => {
   [calls, ingested, behave, left] = [[], [], {}, false];
+  running++;
   for (const { name } of (await kv.list()).keys) await kv.delete(name);
   const hash = createHmac("sha256", Buffer.from(PEPPER, "hex")).update(TOKEN).digest("hex");
   await kv.put(`key:${hash}`, JSON.stringify({ org_id: ORGANIZATION, key_id: "key_1", expires_at: null }));
 });
 
 function post(path, body = ASKED, headers = {}, more = {}) {
-  const sent = { "content-type": "application/json", "AtlasBurn-API-Key": TOKEN, ...headers };
+  const sent = { "content-type": "application/json", "AtlasBurn-API-Key": TOKEN, "AtlasBurn-Trace-Id": running, ...headers };
   return fetch(new URL(path, base), { method: "POST", body: JSON.stringify(body), headers: sent, ...more });
 }
 
@@ -229,6 +234,11 @@ test("a flag until somebody resumes, or one with an absurd end, holds; nobody is
   }
 });
 
+test("a provider's own SDK writes its base URL's path itself", async () => {
+  for (const path of ["/groq/v1/chat/completions", "/groq/g/v1/chat/completions"]) assert.equal((await post(path)).status, 200);
+  assert.deepEqual(calls.map((one) => one.url), ["/g/v1/chat/completions", "/g/v1/chat/completions"]);
+});
+
 test("without a good key there is no call", async () => {
   for (const key of ["abn_bbbbbbbbbbbbbbbbbbbb", "sk-not-ours", ""]) {
     const response = await post("/anthropic/v1/messages", ASKED, { "AtlasBurn-API-Key": key });
@@ -238,11 +248,101 @@ test("without a good key there is no call", async () => {
 });
 
 test("what is not forwarded is 404; nothing in a request chooses a host", async () => {
-  for (const path of ["/openai/v1/files", "/nobody/v1/chat/completions", "/gemini/v1beta/models/g:countTokens", "/"]) {
+  for (const path of ["/openai/v1/assistants", "/nobody/v1/chat/completions", "/gemini/v1beta/operations/one", "/", "/openai/v1/files/a%2Fb"]) {
     assert.equal((await post(path)).status, 404, path);
   }
-  assert.equal((await fetch(new URL("/openai/v1/chat/completions", base))).status, 405);
+  const refused = await fetch(new URL("/openai/v1/responses/resp_1", base), { method: "PUT" });
+  assert.deepEqual([refused.status, refused.headers.get("allow")], [405, "DELETE, GET"]);
   assert.equal(calls.length, 0);
+});
+
+const FORWARDED = JSON.parse(readFileSync(new URL("../src/forwarded.json", import.meta.url)));
+const VERSIONS = { openai: "/openai/v1", anthropic: "/anthropic/v1", gemini: "/gemini/v1beta" };
+
+/** All that the gateway forwards, as [kind, method, path]. */
+function* everyEndpoint() {
+  for (const [dialect, byPath] of Object.entries(FORWARDED.endpoints)) {
+    for (const [path, methods] of Object.entries(byPath)) {
+      for (const [method, kind] of Object.entries(methods)) yield [kind, method, VERSIONS[dialect] + path.replaceAll("{}", "one_1")];
+    }
+  }
+  for (const [verb, kind] of Object.entries(FORWARDED.geminiVerbs)) yield [kind, "POST", `${VERSIONS.gemini}/models/gemini-2.5-pro${verb}`];
+}
+
+function call(method, path, headers = { "AtlasBurn-API-Key": TOKEN }) {
+  const body = method === "POST" ? JSON.stringify(ASKED) : undefined;
+  return fetch(new URL(path, base), { method, headers: { "content-type": "application/json", "AtlasBurn-Trace-Id": running, ...headers }, body });
+}
+
+for (const wanted of ["counted", "free", "unreadable"]) {
+  test(`every ${wanted} endpoint of the gateway's table`, async () => {
+    behave.plain = true;
+    const endpoints = [...everyEndpoint()].filter(([kind]) => kind === wanted);
+    assert.ok(endpoints.length > 3);
+    for (const [, method, path] of endpoints) {
+      [calls, ingested] = [[], []];
+      const response = await call(method, path);
+      const body = await response.json();
+      if (wanted === "unreadable") {
+        assert.deepEqual([response.status, body._atlasburn.reason], [403, "cost_unreadable"], path);
+        assert.equal(calls.length, 0, path);
+        continue;
+      }
+      assert.equal(response.status, 200, path);
+      assert.deepEqual(calls.map((one) => [one.method, one.url]), [[method, path.replace(/^\/[a-z]+/, "")]]);
+      if (wanted === "counted") await until(() => ingested.length);
+    }
+  });
+}
+
+test("free ones go on under a flag and are told to nobody, but need a key", async () => {
+  behave.plain = true;
+  await suspend(FLAG);
+  assert.equal((await call("GET", "/openai/v1/models")).status, 200);
+  assert.equal((await call("POST", "/openai/v1/responses/resp_1/cancel")).status, 200);
+  assert.equal((await call("GET", "/openai/v1/models", {})).status, 401);
+  assert.equal((await call("POST", "/openai/v1/responses/compact")).status, 429);
+  assert.deepEqual(calls.map((one) => one.url), ["/v1/models", "/v1/responses/resp_1/cancel"]);
+  await kv.delete(`guardrail:${ORGANIZATION}`);
+  await (await post("/openai/v1/embeddings")).text();
+  await until(() => ingested.length);
+  assert.deepEqual(ingested.map((event) => event.endpoint), ["/embeddings"], "all that was told");
+});
+
+test("unreadable ones are forwarded and counted where the Worker's owner says so", async () => {
+  behave.plain = true;
+  const allows = new Miniflare(options({ ATLASBURN_FORWARD_UNREADABLE: "on", ATLASBURN_KEY_PEPPER: "", ATLASBURN_ORG_ID: ORGANIZATION }));
+  const url = await allows.ready;
+  const headers = { "content-type": "application/json", "AtlasBurn-API-Key": TOKEN };
+  const body = JSON.stringify({ model: "gpt-image-1", prompt: "a cat" });
+  const response = await fetch(new URL("/openai/v1/images/generations", url), { method: "POST", headers, body });
+  assert.equal(response.status, 200);
+  await response.text();
+  const [event] = await until(() => ingested.length && ingested);
+  assert.deepEqual([event.model, event.endpoint], ["gpt-image-1", "/images/generations"]);
+  await allows.dispose();
+});
+
+test("Gemini's embeddings count their text, each under a fingerprint of its own", async () => {
+  behave.plain = true;
+  for (const text of ["twelve chars", "other letter"]) {
+    await (await post("/gemini/v1beta/models/gemini-embedding-001:embedContent", { content: { parts: [{ text }] } })).text();
+  }
+  const [one, two] = await until(() => ingested.length > 1 && ingested);
+  assert.deepEqual([one.tokens_in, one.estimated, one.model], [3, true, "gemini-embedding-001"]);
+  assert.notEqual(one.fingerprint, two.fingerprint);
+});
+
+test("what was written into the provider's cache is told, for minutes and for an hour", async () => {
+  for (const [usage, told] of [
+    [{ input_tokens: 6, output_tokens: 5, cache_creation_input_tokens: 10, cache_creation: { ephemeral_1h_input_tokens: 4 } }, [16, 10, 4]],
+    [{ prompt_tokens: 20, completion_tokens: 5, prompt_tokens_details: { cached_tokens: 3, cache_write_tokens: 7 } }, [20, 7, 0]],
+  ]) {
+    [ingested, behave] = [[], { usage }];
+    await (await post("/openai/v1/chat/completions", ASKED)).text();
+    const [event] = await until(() => ingested.length && ingested);
+    assert.deepEqual([event.tokens_in, event.cache_write_tokens, event.cache_write_1h_tokens], told);
+  }
 });
 
 test("a provider's own 429 passes as it is, and tells its difference", async () => {

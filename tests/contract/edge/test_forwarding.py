@@ -33,6 +33,7 @@ VERTEX = "/gemini/v1/projects/p-1/locations/moon/publishers/google/models/m:gene
         ("/openrouter/v1/chat/completions", "/api/v1/chat/completions", CHAT),
         ("/openrouter/api/v1/chat/completions", "/api/v1/chat/completions", CHAT),
         ("/groq/v1/chat/completions", "/openai/v1/chat/completions", CHAT),
+        ("/groq/openai/v1/chat/completions", "/openai/v1/chat/completions", CHAT),  # as Groq's own SDK writes it
     ],
 )
 async def test_forwarded(edge: EdgeSurface, path: str, goes_to: str, body: Any) -> None:

@@ -17,8 +17,10 @@ from ingest_gateway.surfaces.burn.edge.providers import Target
 from ingest_gateway.surfaces.burn.forms import call_of, read_calls
 from schemas.burn import UsageFrom
 from schemas.entities import KeyKind
+from schemas.prices import cost_of
 from schemas.tokens import TokenHasher, mint_token
 from tests.support.worker import ROOT
+from tests.traceability import edge_worker
 
 WORKER = ROOT / "deploy" / "edge-worker"
 VECTORS = json.loads((WORKER / "test" / "fingerprints.json").read_text())
@@ -64,6 +66,11 @@ def test_the_workers_secret_is_what_keys_are_hashed_with(tmp_path: Path, monkeyp
     assert MASTER_KEY.hex() not in printed.output
 
 
+@pytest.mark.requirement("B-044")
+def test_it_forwards_what_the_gateway_does() -> None:
+    assert edge_worker.FILE.read_text(encoding="utf-8") == edge_worker.content(), "make docs writes it"
+
+
 def test_the_lock_names_no_host() -> None:
     lock = json.loads((WORKER / "package-lock.json").read_text())
     assert [name for name, package in lock["packages"].items() if "resolved" in package] == []
@@ -78,9 +85,11 @@ def test_what_the_worker_tells_is_taken(estimated: bool, usage: UsageFrom) -> No
     told = {
         **{"ts": "2026-05-18T12:34:56.789Z", "event_id": "0b7d", "provider": "openai", "model": "gpt-4o"},
         **{"endpoint": "/chat/completions", "status": 200, "tokens_in": 9, "tokens_out": 5, "cached_tokens": 0},
+        **{"cache_write_tokens": 4, "cache_write_1h_tokens": 1},
         **{"estimated": estimated, "latency_ms": 12, "fingerprint": VECTORS[0]["fingerprint"], "stream": True},
     }
     [(_index, call)], rejected = read_calls(json.dumps({"events": [told]}).encode())
     assert rejected == []
     counted = call_of(call, "key_1", 1_779_107_696_789)
     assert counted is not None and (counted.usage, counted.tokens_out) == (usage, 5)
+    assert counted.cost_nano == cost_of("gpt-4o", 9, 5, written_tokens=3, written_long_tokens=1).nano

@@ -43,7 +43,7 @@ def _endpoints(kind: Kind, *written: str) -> list[Endpoint]:
     ]
 
 
-_BY_DIALECT: Mapping[Dialect, list[Endpoint]] = {
+TABLE: Mapping[Dialect, list[Endpoint]] = {
     Dialect.OPENAI: [
         *_endpoints(
             Kind.COUNTED,
@@ -98,7 +98,7 @@ GEMINI_VERBS: Mapping[str, Kind] = {
     ":predictLongRunning": Kind.UNREADABLE,
 }
 """What is done with a model that Gemini's and Vertex's paths name; always by POST."""
-_SEGMENT = r"[A-Za-z0-9_-][A-Za-z0-9._:@-]{0,255}"
+SEGMENT = r"[A-Za-z0-9_-][A-Za-z0-9._:@-]{0,255}"
 
 
 class Endpoints:
@@ -112,7 +112,7 @@ class Endpoints:
             by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
         for path, methods in by_path.items():
             if "{}" in path:
-                self._patterns.append((re.compile(re.escape(path).replace(r"\{\}", _SEGMENT)), methods))
+                self._patterns.append((re.compile(re.escape(path).replace(r"\{\}", SEGMENT)), methods))
             else:
                 self._exact[path] = methods
 
@@ -124,4 +124,4 @@ class Endpoints:
         return next((methods for pattern, methods in self._patterns if pattern.fullmatch(path)), {})
 
 
-ENDPOINTS: Mapping[Dialect, Endpoints] = {dialect: Endpoints(some) for dialect, some in _BY_DIALECT.items()}
+ENDPOINTS: Mapping[Dialect, Endpoints] = {dialect: Endpoints(some) for dialect, some in TABLE.items()}

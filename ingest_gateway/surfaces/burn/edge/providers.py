@@ -10,7 +10,7 @@ OpenAI-compatible ones by name and base URL, and moves the base URL of those her
 | gemini | `/gemini/v1beta/…`, `/gemini/v1/…` | `https://generativelanguage.googleapis.com/v1beta/…` |
 | gemini (Vertex) | `/gemini/v1/projects/…/locations/<l>/…` | `https://<l>-aiplatform.googleapis.com/…` |
 | openrouter | `/openrouter/v1/…`, `/openrouter/api/v1/…` | `https://openrouter.ai/api/v1/…` |
-| any other | `/<name>/v1/…` | its base URL |
+| any other | `/<name>/v1/…`, `/<name>` and the path of its base URL | its base URL |
 
 Which paths they are is in endpoints.py.
 """
@@ -19,6 +19,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from aiohttp import hdrs
 
@@ -101,5 +102,11 @@ def providers_of(base_urls: Mapping[str, str]) -> dict[str, Provider]:
         for known in KNOWN
     }
     for name, base_url in base_urls.items():
-        providers.setdefault(name, Provider(name, base_url))
+        providers.setdefault(name, Provider(name, base_url, versions=_versions_of(base_url)))
     return providers
+
+
+def _versions_of(base_url: str) -> tuple[str, ...]:
+    """SDKs of a provider's own (Groq's) write its base URL's path themselves: `/openai/v1`."""
+    path = urlsplit(base_url).path
+    return tuple(dict.fromkeys((path, "/v1"))) if path else ("/v1",)
