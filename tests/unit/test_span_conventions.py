@@ -155,6 +155,7 @@ def test_tokens_and_cost(attributes: dict[str, Any], told: tuple[int, ...]) -> N
 WRAPPERS = [
     {"gen_ai.operation.name": "invoke_agent", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.input_tokens": 100},
     {"gen_ai.operation.name": "execute_tool", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.input_tokens": 100},
+    {"gen_ai.operation.name": "agent_step", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.input_tokens": 100},
     {"ai.operationId": "ai.streamText", "ai.model.id": "gpt-4o", "ai.usage.inputTokens": 100},
     {"ai.operationId": "ai.toolCall", "ai.model.id": "gpt-4o", "ai.usage.inputTokens": 100},
     {"openinference.span.kind": "AGENT", "llm.model_name": "gpt-4o", "llm.token_count.prompt": 100},

@@ -81,6 +81,7 @@ _OPERATIONS: Mapping[str, Mapping[str, Role]] = {
         **dict.fromkeys(("chat", "text_completion", "completion", "generate_content", "embeddings"), Role.CALL),
         **dict.fromkeys(("invoke_agent", "create_agent", "execute_tool", "invoke_workflow", "plan"), Role.OTHER),
         **dict.fromkeys(("retrieval", "create_memory", "search_memory", "update_memory", "delete_memory"), Role.OTHER),
+        "agent_step": Role.OTHER,  # of Vercel's `ai` 7
     },
     "openinference.span.kind": {
         **dict.fromkeys(("llm", "embedding"), Role.CALL),
