@@ -34,7 +34,7 @@ test: broker $(CLIENTS) $(EDGE_WORKER) ## The tests, against a real broker
 test-slow: broker $(CLIENTS) ## The tests that take minutes: kills, restarts, rebuilds, every rung
 	@$(PYTHON) -m pytest -n 2 --dist loadgroup -m slow tests
 
-test-unit: $(READY) ## The tests that need no broker, in seconds
+test-unit: $(READY) ## The tests that need no broker, in a minute
 	@$(PYTHON) -m pytest -n 2 tests/unit
 
 chaos: broker ## Kill admission 50 times, then broker, gateway and processors in turn, under load; check the books (CHAOS_ROUNDS, CHAOS_SEED)
