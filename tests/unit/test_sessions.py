@@ -104,6 +104,7 @@ def forged(head: Any, claims: Any, key: bytes | None = None) -> str:
         signed(nbf=1_000, iat=1_000),
         signed(head={"jku": "https://evil.example/keys", "x5u": "https://evil.example/cert"}),  # ignored
     ],
+    ids=("RSA", "EC", "Ed25519", "several audiences", "times", "keys elsewhere"),  # the tokens differ in each process
 )
 def test_a_good_session_may_do_everything_in_its_workspace(sessions: Sessions, token: str) -> None:
     principal = sessions.principal(token)
