@@ -149,7 +149,11 @@ CONTEXT = limits_of("gpt-4o").context
         ([{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": BASE64}}], 5_000, 6_000),
         ([{"type": "document", "source": {"media_type": "application/pdf", "data": BASE64}}], CONTEXT, CONTEXT),
         ([{"type": "document", "source": {"type": "url", "url": "https://x/y.pdf"}}], CONTEXT, CONTEXT),
+        ([{"type": "image_url", "image_url": {"url": "https://x/y.png", "detail": "original"}}], 10_000, 26_000),
+        ([{"type": "input_image", "image_url": "https://x/y.png", "detail": "original"}], 10_000, 26_000),
         ([{"type": "file", "file": {"file_id": "file-1"}}], CONTEXT, CONTEXT),
+        ([{"type": "document_url", "document_url": "https://x/y.pdf"}], CONTEXT, CONTEXT),  # Mistral
+        ([{"type": "video_url", "video_url": {"url": "https://x/y.mp4"}}], CONTEXT, CONTEXT),  # OpenRouter, vLLM
         ([{"inlineData": {"mimeType": "video/mp4", "data": BASE64}}], CONTEXT, CONTEXT),
         ([{"inlineData": {"mimeType": "audio/mp3", "data": BASE64}}], 25_000, 26_000),
         # text that only looks like an image
@@ -166,10 +170,74 @@ def test_prompts(content: Any, at_least: int, at_most: int) -> None:
 
 @pytest.mark.parametrize(
     "more",
-    [{"previous_response_id": "resp_1"}, {"conversation": {"id": "conv_1"}}, {"prompt": {"id": "pmpt_1"}}],
+    [
+        {"previous_response_id": "resp_1"},
+        {"conversation": {"id": "conv_1"}},
+        {"prompt": {"id": "pmpt_1"}},
+        {"input": [{"type": "item_reference", "id": "rs_1"}]},  # as Vercel's ai sends earlier items
+        {"input": [{"id": "msg_1"}]},
+        {"messages": [{"role": "assistant", "audio": {"id": "audio_1"}}]},
+    ],
 )
 def test_what_is_only_referred_to_may_fill_the_context(more: dict[str, Any]) -> None:
     assert prompt_tokens("hi", RESPONSES, max_output_tokens=1, **more) == CONTEXT
+
+
+SEARCH = {"type": "web_search_20250305", "name": "web_search", "max_uses": 3}
+OWN_TOOLS = [{"type": "function", "function": {"name": "f"}}, {"name": "g", "input_schema": {}}, {"type": "custom"}]
+
+
+@pytest.mark.requirement("F54")
+@pytest.mark.parametrize(
+    ("dialect", "more", "contexts"),
+    [
+        (Dialect.OPENAI, {"tools": [{"type": "web_search"}], "max_tool_calls": 4}, 5),
+        (Dialect.OPENAI, {"tools": [{"type": "mcp", "server_url": "https://x"}], "max_tool_calls": 1}, 2),
+        (Dialect.OPENAI, {"web_search_options": {"search_context_size": "high"}}, 1),
+        (Dialect.OPENAI, {"plugins": [{"id": "web"}]}, 1),
+        (Dialect.ANTHROPIC, {"tools": [SEARCH]}, 4),
+        (Dialect.ANTHROPIC, {"tools": [SEARCH, {"type": "web_fetch_20250910", "max_uses": 2}]}, 6),
+        (Dialect.GEMINI, {"tools": [{"googleSearch": {}}]}, 2),
+        # nobody says how often
+        (Dialect.OPENAI, {"tools": [{"type": "web_search"}]}, None),
+        (Dialect.OPENAI, {"tools": [{"type": "code_interpreter", "container": {"type": "auto"}}]}, None),
+        (Dialect.ANTHROPIC, {"tools": [SEARCH | {"max_uses": None}]}, None),
+        (Dialect.ANTHROPIC, {"tools": [{"type": "code_execution_20250825"}]}, None),
+        (Dialect.ANTHROPIC, {"mcp_servers": [{"type": "url", "url": "https://x"}]}, None),
+        # run by the caller
+        (Dialect.OPENAI, {"tools": OWN_TOOLS}, 0),
+        (Dialect.ANTHROPIC, {"tools": [{"type": "bash_20250124"}, {"type": "computer_20251124"}, *OWN_TOOLS]}, 0),
+        (Dialect.GEMINI, {"tools": [{"functionDeclarations": [{"name": "f"}]}]}, 0),
+    ],
+)
+def test_tools_that_the_provider_runs_read_contexts(
+    dialect: Dialect, more: dict[str, Any], contexts: int | None
+) -> None:
+    target = GEMINI._replace(model="gpt-4o") if dialect is Dialect.GEMINI else RESPONSES
+    body = json.dumps({"model": "gpt-4o", "max_output_tokens": 1, "generationConfig": {"maxOutputTokens": 1}, **more})
+    if contexts is None:
+        with pytest.raises(Unpriceable, match="max_tool_calls"):
+            worst_cost_nano(body.encode(), target, dialect)
+        return
+    nano = worst_cost_nano(body.encode(), target, dialect)
+    assert (nano >= cost_of("gpt-4o", CONTEXT * contexts, 0).nano) and (contexts or nano < 100_000_000)
+
+
+@pytest.mark.requirement("F54")
+def test_what_may_be_cached_costs_as_much_as_its_dearest_write() -> None:
+    """OpenRouter hands `cache_control` on to Anthropic; newer models of OpenAI's cache by themselves."""
+    target, openai = CHAT, Dialect.OPENAI
+    claude = b'{"model":"anthropic/claude-sonnet-4-5","max_tokens":1,"messages":[{"cache\\u005fcontrol":{"ttl":"1h"}}]}'
+    least = cost_of("claude-sonnet-4-5", len(claude), 1, written_long_tokens=len(claude)).nano
+    assert worst_cost_nano(claude, target, openai) == least
+    gpt = b'{"model":"gpt-5.6","max_tokens":1,"messages":[]}'
+    assert worst_cost_nano(gpt, target, openai) == cost_of("gpt-5.6", len(gpt), 1, written_tokens=len(gpt)).nano
+
+
+@pytest.mark.requirement("F54")
+def test_a_prediction_is_billed_as_output_as_far_as_it_is_wrong() -> None:
+    body = {"model": "gpt-4o", "messages": HI, "max_tokens": 5, "prediction": {"type": "content", "content": "x" * 900}}
+    assert tokens_out(body) >= 905
 
 
 def test_embeddings_have_as_many_contexts_as_texts_and_no_output() -> None:
@@ -185,12 +253,15 @@ def test_embeddings_have_as_many_contexts_as_texts_and_no_output() -> None:
         (b'{"model":"o1-pro","model":"gpt-4o-mini","max_tokens":5}', ["gpt-4o-mini", "o1-pro"]),
         (b'{"model":"gpt-4o-mini","models":["o1-pro"],"max_tokens":5}', ["gpt-4o-mini", "o1-pro"]),
         (b'{"model":7,"max_tokens":5}', list(MODELS)),
+        (b'{"model":"openrouter/auto","max_tokens":5}', list(MODELS)),
+        (b'{"model":"@preset/cheap","max_tokens":5}', list(MODELS)),
+        (b'{"model":"gpt-4o","preset":"dear","max_tokens":5}', list(MODELS)),
         (b'{"max_tokens":5}', list(MODELS)),
         (b'{"model":"made up","max_tokens":5}', ["made up"]),
     ],
 )
 def test_the_dearest_model_counts(text: bytes, models: list[str]) -> None:
-    dearest = max(cost_of(model, len(text), 5).nano for model in models)
+    dearest = max(cost_of(model, len(text), 5, written_tokens=w).nano for model in models for w in (0, len(text)))
     assert worst_cost_nano(text, CHAT, Dialect.OPENAI) == dearest
 
 

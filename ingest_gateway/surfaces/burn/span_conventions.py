@@ -92,8 +92,9 @@ _OPERATIONS: Mapping[str, Mapping[str, Role]] = {
         **dict.fromkeys(("span", "event", "agent", "tool", "chain", "retriever"), Role.OTHER),
         **dict.fromkeys(("evaluator", "guardrail"), Role.OTHER),
     },
-    "traceloop.span.kind": dict.fromkeys(("workflow", "task", "agent", "tool"), Role.OTHER),
+    # OpenLLMetry's instrumentation of LlamaIndex calls every span a task, those of calls too
     "llm.request.type": dict.fromkeys(("chat", "completion", "embedding"), Role.CALL),
+    "traceloop.span.kind": dict.fromkeys(("workflow", "task", "agent", "tool"), Role.OTHER),
 }
 _VERCEL, _VERCEL_CALLS = "ai.operationId", (".doGenerate", ".doStream", ".doEmbed")
 

@@ -3,12 +3,14 @@
 | part | taken as |
 |---|---|
 | prompt | a token for each byte of the body (no tokenizer makes more of it), at most the model's context a prompt |
-| images, audio in the body | `IMAGE_TOKENS` each; a token for 16 characters of base64 |
-| what the body only refers to (a file, an earlier response, a cached prompt), PDF, video | the model's context |
-| answer | the largest limit that the endpoint's own fields state × `n` or `best_of` × prompts |
+| images, audio in the body | `IMAGE_TOKENS` each (more in `original` detail); a token for 16 characters of base64 |
+| what the body only refers to (a file, an earlier response or item, cached text), PDF, video | the model's context |
+| tools that the provider runs (hosted_tools.py) | the model's context, for each prompt that they make |
+| prompts that may be written into the provider's cache | the dearest of the model's prices for input |
+| answer | the largest limit that the endpoint's own fields state × `n` or `best_of` × prompts; a predicted text too |
 | no limit stated, or one that is no positive number | what the model can write |
 | `n` or `best_of` that is no positive number | `CHOICES_MAX` |
-| model | the dearest of those named; where none is, the dearest of the price list |
+| model | the dearest of those named; where none is, or one that stands for others, the dearest of the price list |
 
 A member that is given twice counts with each of its values: providers' parsers differ in which they take. Numbers may
 be written as text or with an exponent. What can't be read at all is `Unpriceable`, and the call is not made.
@@ -20,16 +22,16 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ingest_gateway.surfaces.burn.edge.endpoints import Dialect
+from ingest_gateway.surfaces.burn.edge.hosted_tools import prompts_of_tools, typed_tools
 from ingest_gateway.surfaces.burn.edge.model_limits import ModelLimits, limits_of
 from ingest_gateway.surfaces.burn.edge.providers import Target
 from schemas.prices import MODELS, cost_of
 
 CHOICES_MAX = 128
-IMAGE_TOKENS, IMAGE_TOKENS_OF_4O_MINI = 5_000, 50_000
+IMAGE_TOKENS, IMAGE_TOKENS_OF_4O_MINI, IMAGE_TOKENS_IN_ORIGINAL_DETAIL = 5_000, 50_000, 25_000
 BASE64_CHARACTERS_AN_AUDIO_TOKEN = 16
 TOOLS_TOKENS = 1_000
-"""Of the instructions that a provider puts before a prompt with tools."""
-CACHE_WRITE_FACTOR = 2
+"""Of the instructions that a provider puts before a prompt with tools, and of each tool that it describes itself."""
 TOKENS_MAX = 1 << 31
 COST_MAX_NANO = 1 << 62
 _OUTPUT_LIMITS = {
@@ -47,13 +49,26 @@ _REFERENCES = frozenset(
     {
         *("file_id", "file_url", "fileData", "file_uri", "fileUri", "previous_response_id", "conversation"),
         *("cachedContent", "cached_content", "container", "mcp_servers", "file_data"),
+        *("document_url", "video_url", "input_video", "audio_url"),  # Mistral, OpenRouter, vLLM
     }
 )
 _TEXT_WHATEVER_IT_HOLDS = frozenset(
-    {"args", "arguments", "response", "parameters", "input_schema", "schema", "properties", "metadata"}
+    {
+        "args",
+        "arguments",
+        "response",
+        "parameters",
+        "input_schema",
+        "schema",
+        "properties",
+        "metadata",
+        "input_examples",
+    }
 )
 """What tools are given and give back, and how they are described: models read it as text."""
 _DATA = frozenset({"source", "inlineData", "inline_data", "input_audio"})
+_CACHES = ("cache_control", "prompt_cache_options", "prompt_cache_retention")
+_STANDS_FOR_OTHERS = ("openrouter/", "@preset/")
 _MEDIA_TYPES = ("media_type", "mime_type", "mimeType")
 
 Members = dict[str, list[Any]]
@@ -109,6 +124,8 @@ def _models(asked: Members, target: Target) -> list[str]:
     for others in asked.get("models", ()):  # OpenRouter goes on to these
         named += others if isinstance(others, list) else [others]
     models = [model for model in named if isinstance(model, str) and model]
+    if "preset" in asked or any(model.startswith(_STANDS_FOR_OTHERS) for model in models):  # OpenRouter's, too
+        return [*models, *MODELS]
     return models if models and len(models) == len(named) else [*models, *MODELS]
 
 
@@ -117,18 +134,36 @@ def _of_model(model: str, asked: Members, body: bytes, target: Target, dialect: 
     prompts = _prompts(asked, target)
     tokens_in = _tokens_in(model, limits, asked, body, prompts, dialect)
     tokens_out = 0 if target.endpoint in _WITHOUT_OUTPUT else _tokens_out(limits, asked, target, dialect) * prompts
-    return cost_of(model, tokens_in, tokens_out).nano
+    costs = [cost_of(model, tokens_in, tokens_out)]
+    caches = _asks_to_cache(asked)
+    if caches or dialect is Dialect.OPENAI:  # which caches what it likes
+        costs.append(cost_of(model, tokens_in, tokens_out, written_tokens=tokens_in))
+    if caches:
+        costs.append(cost_of(model, tokens_in, tokens_out, written_long_tokens=tokens_in))
+    return max(cost.nano for cost in costs)
+
+
+def _asks_to_cache(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(map(_asks_to_cache, value))
+    return isinstance(value, dict) and any(name in _CACHES or _asks_to_cache(given) for name, given in value.items())
 
 
 def _tokens_in(model: str, limits: ModelLimits, asked: Members, body: bytes, prompts: int, dialect: Dialect) -> int:
+    of_tools = prompts_of_tools(asked, dialect)
+    if of_tools is None:
+        raise Unpriceable(
+            "Nobody knows how often the provider's own tools read: state `max_tool_calls` (OpenAI) or `max_uses` of "
+            "each (Anthropic), or leave them and `mcp_servers` out."
+        )
     image_tokens = IMAGE_TOKENS_OF_4O_MINI if "gpt-4o-mini" in model else IMAGE_TOKENS
     media = list(_media(asked, image_tokens))
     tokens = len(body) - sum(one.characters for one in media) + sum(one.tokens for one in media)
-    tokens += TOOLS_TOKENS if "tools" in asked or "functions" in asked else 0
+    tokens += TOOLS_TOKENS * (1 + typed_tools(asked)) if "tools" in asked or "functions" in asked else 0
     most = limits.context * prompts
-    tokens = most if any(one.is_open for one in media) else min(tokens, most)
-    is_cached = dialect is Dialect.ANTHROPIC and b"cache_control" in body
-    return tokens * CACHE_WRITE_FACTOR if is_cached else tokens
+    if of_tools:
+        return max(most, limits.context * of_tools)
+    return most if any(one.is_open for one in media) else min(tokens, most)
 
 
 def _tokens_out(limits: ModelLimits, asked: Members, target: Target, dialect: Dialect) -> int:
@@ -141,6 +176,7 @@ def _tokens_out(limits: ModelLimits, asked: Members, target: Target, dialect: Di
     tokens = _largest(_values(asked, _OUTPUT_LIMITS.get(endpoint, ())), limits.output)
     thinking = [value for one in _objects(asked, "thinking") for value in _values(one, ("budget_tokens",))]
     tokens += _largest(thinking, limits.output, 0)
+    tokens += sum(map(_text_bytes, asked.get("prediction", ())))  # what of it is not in the answer is billed as output
     return tokens * _largest(_values(asked, _CHOICES.get(endpoint, ())), CHOICES_MAX, 1)
 
 
@@ -180,26 +216,42 @@ def _number(value: Any) -> int | None:
     return min(TOKENS_MAX, math.ceil(number)) if number > 0 and not math.isinf(number) else None
 
 
+def _text_bytes(value: Any) -> int:
+    if isinstance(value, dict):
+        return sum(map(_text_bytes, value.values()))
+    return sum(map(_text_bytes, value)) if isinstance(value, list) else len(str(value).encode("utf-8", "replace"))
+
+
 def _media(value: Any, image_tokens: int) -> Iterator[_Media]:
     """By the members in which the dialects put them; text that looks like an image elsewhere is text."""
     if isinstance(value, list):
         for item in value:
             yield from _media(item, image_tokens)
     elif isinstance(value, dict):
+        if _is_reference(value):
+            yield _Media(is_open=True)
         for name, given in value.items():
             for one in given:
                 if one is not None:
                     yield from _media_of_member(value, name, one, image_tokens)
 
 
+def _is_reference(value: Members) -> bool:
+    """An item of an earlier response by its id alone (OpenAI's SDK may leave its type out)."""
+    return "item_reference" in value.get("type", ()) or (value.keys() == {"id"} and bool(value["id"]))
+
+
 def _media_of_member(within: Members, name: str, value: Any, image_tokens: int) -> Iterator[_Media]:
     if name in _TEXT_WHATEVER_IT_HOLDS or (name == "input" and within.get("type") == ["tool_use"]):
         return
-    if name in _REFERENCES or (name == "prompt" and isinstance(value, dict)):
+    is_earlier_audio = name == "audio" and isinstance(value, dict) and "id" in value
+    if name in _REFERENCES or is_earlier_audio or (name == "prompt" and isinstance(value, dict)):
         yield _Media(is_open=True)
     elif name == "image_url":
         urls = value.get("url", []) if isinstance(value, dict) else [value]
-        yield _Media(_characters(urls), image_tokens)
+        details = [*within.get("detail", ()), *(value.get("detail", ()) if isinstance(value, dict) else ())]
+        tokens = max(image_tokens, IMAGE_TOKENS_IN_ORIGINAL_DETAIL) if "original" in details else image_tokens
+        yield _Media(_characters(urls), tokens)
     elif name == "source" and isinstance(value, dict) and "url" in value:
         yield _Media(0, image_tokens) if within.get("type") == ["image"] else _Media(is_open=True)
     elif name in _DATA and isinstance(value, dict) and "data" in value:

@@ -1,0 +1,73 @@
+"""How many prompts one call may make at most. Pure.
+
+A tool that the provider runs itself (web search, code, MCP) makes a prompt of the call for each use, with all that was
+found so far, and all are billed: a question of ten words may read a model's context several times. Tools that the
+caller runs make no more than one.
+
+| of whom | uses at most | prompts |
+|---|---|---|
+| OpenAI's responses | `max_tool_calls` | one more than uses; unstated: nobody knows |
+| Anthropic's server tools | `max_uses` of each | one more than uses; unstated, `mcp_servers`: nobody knows |
+| Gemini | – | two: what the tools read is told beside the prompt |
+| chat's `web_search_options`, OpenRouter's `plugins` and `:online` | – | one, of what was found too |
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ingest_gateway.surfaces.burn.edge.endpoints import Dialect
+
+USES_MAX = 1_000
+_RUN_BY_THE_CALLER = re.compile(
+    r"(function|custom|namespace|local_shell|apply_patch|(computer|browser|bash|text_editor|memory)(_[a-z0-9_]+)?)"
+)
+_DECLARED = frozenset({"functionDeclarations", "function_declarations", "computerUse", "computer_use"})
+_SEARCHES = ("web_search_options", "plugins")
+
+Members = Mapping[str, list[Any]]
+
+
+def prompts_of_tools(asked: Members, dialect: Dialect) -> int | None:
+    """0 where no tool reads anything by itself, else how many prompts, each at most as long as the model's context.
+    None: nobody knows how many."""
+    hosted = [tool for tool in _tools(asked) if _is_hosted(tool, dialect)]
+    if dialect is Dialect.GEMINI:
+        return 2 if hosted else 0
+    if any(asked.get("mcp_servers", ())):
+        return None
+    if hosted:
+        stated = _largest(asked.get("max_tool_calls"))
+        uses = [_largest(tool.get("max_uses")) for tool in hosted] if stated is None else [stated]
+        return None if None in uses else 1 + sum(use for use in uses if use is not None)
+    models = [model for model in asked.get("model", ()) if isinstance(model, str)]
+    searches = any(any(asked.get(name, ())) for name in _SEARCHES) or any(":online" in model for model in models)
+    return 1 if searches else 0
+
+
+def typed_tools(asked: Members) -> int:
+    """Those whose descriptions the provider writes: they are in the prompt and not in the body."""
+    return sum(1 for tool in _tools(asked) if any(kind not in ("function", "custom") for kind in tool.get("type", ())))
+
+
+def _tools(asked: Members) -> list[dict[str, list[Any]]]:
+    return [tool for tools in asked.get("tools", ()) if isinstance(tools, list) for tool in tools if _is_object(tool)]
+
+
+def _is_object(tool: Any) -> bool:
+    return isinstance(tool, dict)
+
+
+def _is_hosted(tool: Members, dialect: Dialect) -> bool:
+    if dialect is Dialect.GEMINI:
+        return not tool.keys() <= _DECLARED
+    kinds = tool.get("type", ())
+    return any(not (isinstance(kind, str) and _RUN_BY_THE_CALLER.fullmatch(kind)) for kind in kinds)
+
+
+def _largest(stated: list[Any] | None) -> int | None:
+    """None where no number is stated, or something else too."""
+    numbers = [value for value in stated or () if isinstance(value, int) and not isinstance(value, bool)]
+    if not numbers or len(numbers) != len(stated or ()) or not 0 <= max(numbers) <= USES_MAX:
+        return None
+    return max(numbers)
