@@ -106,6 +106,11 @@ PUBLISHED = {
         ({"estimated": True}, {"usage": UsageFrom.ESTIMATED}),
         ({"apiCallType": "chat", "retryCount": 2}, {"endpoint": "chat", "retry_count": 2}),
         ({"usage": {"prompt_tokens": 142, "completion_tokens": 318, "total_tokens": 460}}, {}),
+        # as SDKs of providers give it
+        ({"usage": {"prompt_tokens": "142", "completion_tokens": 318.0, "prompt_tokens_details": None}}, {}),
+        ({"usage": {"prompt_tokens": None, "completion_tokens": 318, "total_tokens": 460}}, {}),
+        ({"usage": {"input_tokens": 42, "output_tokens": 318, "cache_read_input_tokens": 100}}, {"cached_tokens": 100}),
+        ({"usage": {"promptTokenCount": 142, "candidatesTokenCount": 300, "thoughtsTokenCount": 18}}, {}),
     ],
 )
 def test_the_published_clients_spelling(change: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -115,7 +120,7 @@ def test_the_published_clients_spelling(change: dict[str, Any], expected: dict[s
     assert call is not None and documents is not None
     assert (call.ts_ms, call.model, call.tokens_in, call.tokens_out) == (NOW_MS, "gpt-4o-mini", 142, 318)
     assert (call.latency_ms, call.event_id, call.key_id) == (612, "evt-1", "key_1")
-    assert call.cost_nano == cost_of("gpt-4o-mini", 142, 318).nano
+    assert call.cost_nano == cost_of("gpt-4o-mini", 142, 318, call.cached_tokens).nano
     assert {name: getattr(call, name) for name in expected} == expected
     assert documents.fingerprint == "sha256:b9c1...", "both spellings may stand in one body"
 
@@ -131,6 +136,9 @@ def test_the_published_clients_spelling(change: dict[str, Any], expected: dict[s
         ({"timestamp": "yesterday"}, "timestamp"),
         ({"usage": ABSENT}, "usage"),
         ({"usage": {"prompt_tokens": -1}}, "usage.prompt_tokens"),
+        ({"usage": {"prompt_tokens": "many", "completion_tokens": 1}}, "usage.prompt_tokens"),
+        ({"usage": {"words": 7}}, "usage"),
+        ({"usage": None}, "usage"),
         ({"model": ""}, "model"),
     ],
 )
@@ -173,13 +181,20 @@ def test_what_is_not_known_is_passed_over_and_null_is_as_absent() -> None:
         b'{"events": 7}',
         b'{"events": [{}',
         b'{"events": [{"cost_usd": NaN}]}',
-        b'{"events": ["\xff"]}',
         b"[" * 100_000,
     ],
 )
 def test_a_body_of_no_such_form_is_refused_whole(body: bytes) -> None:
     with pytest.raises(Unreadable):
         read_calls(body)
+
+
+@pytest.mark.requirement("B-014")
+@pytest.mark.parametrize("broken", [b"Jos\xe9", b"cut \\ud83d", b"\xed\xa0\xbd"])
+def test_half_a_character_in_one_item_costs_no_other(broken: bytes) -> None:
+    body = json.dumps({"events": [an_item(user="BROKEN"), an_item()]}).encode().replace(b"BROKEN", broken)
+    fit, rejected = read_calls(body)
+    assert (len(fit), rejected) == (2, []) and "\ufffd" in (fit[0][1].user or "")
 
 
 @pytest.mark.parametrize(("ts", "counts"), [("1970-01-01T00:00:00Z", True), ("1969-12-31T23:59:59Z", False)])

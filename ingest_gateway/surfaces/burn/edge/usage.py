@@ -125,7 +125,8 @@ class Tally:
                 self._take_text(msgspec.json.decode(raw), _IN_TEXTS.get(name, ()))
 
     def _take_text(self, value: Any, places: Any) -> None:
-        self.characters += count_characters(value)
+        for one in value if isinstance(value, list) else [value]:
+            self.characters += count_characters(_without_error(one))
         for one in value if isinstance(value, list) and places else [value]:
             self._take_places(one, places)
 
@@ -141,6 +142,13 @@ class Tally:
 
     def _take_model(self, *names: Any) -> None:
         self._model = next((name for name in names if isinstance(name, str) and name), self._model)
+
+
+def _without_error(choice: Any) -> Any:
+    """What OpenRouter says went wrong is nothing that a model wrote."""
+    if not isinstance(choice, dict) or not choice.get("error"):
+        return choice
+    return {name: value for name, value in choice.items() if name not in ("error", "native_finish_reason")}
 
 
 def _at(value: Any, name: str) -> Any:

@@ -134,13 +134,8 @@ def _of_model(model: str, asked: Members, body: bytes, target: Target, dialect: 
     prompts = _prompts(asked, target)
     tokens_in = _tokens_in(model, limits, asked, body, prompts, dialect)
     tokens_out = 0 if target.endpoint in _WITHOUT_OUTPUT else _tokens_out(limits, asked, target, dialect) * prompts
-    costs = [cost_of(model, tokens_in, tokens_out)]
-    caches = _asks_to_cache(asked)
-    if caches or dialect is Dialect.OPENAI:  # which caches what it likes
-        costs.append(cost_of(model, tokens_in, tokens_out, written_tokens=tokens_in))
-    if caches:
-        costs.append(cost_of(model, tokens_in, tokens_out, written_long_tokens=tokens_in))
-    return max(cost.nano for cost in costs)
+    written = tokens_in if dialect is Dialect.OPENAI or _asks_to_cache(asked) else 0  # OpenAI's cache, unasked
+    return cost_of(model, tokens_in, tokens_out, written_long_tokens=written).nano
 
 
 def _asks_to_cache(value: Any) -> bool:
