@@ -109,6 +109,56 @@ SONNET_NANO = 10 * 3_000 + 2_000 * 300 + 100 * 3_750 + 200 * 6_000 + 50 * 15_000
         pytest.param(SDK, (2_310, 50, 2_000, SONNET_NANO), id="the anthropic SDK itself"),
         pytest.param(OPENINFERENCE, (100, 20, 64, GPT_4O_NANO), id="OpenInference"),
         pytest.param(VERCEL, (100, 20, 64, GPT_4O_NANO), id="Vercel"),
+        pytest.param(
+            VERCEL
+            | {
+                "ai.model.id": CLAUDE,
+                "ai.usage.inputTokens": 10,
+                "ai.usage.outputTokens": 50,
+                "ai.usage.inputTokenDetails.cacheReadTokens": 2_000,
+                "ai.response.providerMetadata": json.dumps(
+                    {
+                        "anthropic": {
+                            "usage": {
+                                "input_tokens": 10,
+                                "output_tokens": 50,
+                                "cache_read_input_tokens": 2_000,
+                                "cache_creation_input_tokens": 300,
+                                "cache_creation": {"ephemeral_5m_input_tokens": 100, "ephemeral_1h_input_tokens": 200},
+                            }
+                        }
+                    }
+                ),
+            },
+            (2_310, 50, 2_000, SONNET_NANO),
+            id="Vercel 5 over Anthropic",
+        ),
+        pytest.param(
+            {
+                "ai.operationId": "ai.generateText.doGenerate",
+                "ai.model.id": CLAUDE,
+                "ai.usage.promptTokens": 3_000,
+                "ai.usage.completionTokens": 50,
+                "ai.response.providerMetadata": json.dumps(
+                    {"anthropic": {"cacheCreationInputTokens": 300, "cacheReadInputTokens": 2_000}}
+                ),
+            },
+            (5_300, 50, 2_000, 3_000 * 3_000 + 2_000 * 300 + 300 * 3_750 + 50 * 15_000),
+            id="Vercel 4 over Anthropic",
+        ),
+        pytest.param(
+            {
+                "gen_ai.operation.name": "chat",
+                "gen_ai.system": "anthropic",
+                "gen_ai.request.model": CLAUDE,
+                "gen_ai.usage.input_tokens": 2_310,
+                "gen_ai.usage.output_tokens": 50,
+                "gen_ai.usage.details.cache_read_tokens": 2_000,
+                "gen_ai.usage.details.cache_write_tokens": 300,
+            },
+            (2_310, 50, 2_000, 10 * 3_000 + 2_000 * 300 + 300 * 3_750 + 50 * 15_000),
+            id="Pydantic AI",
+        ),
         pytest.param(LANGFUSE, (100, 20, 64, GPT_4O_NANO), id="Langfuse"),
         pytest.param(
             {

@@ -121,6 +121,9 @@ def _counts(attributes: Attributes) -> Counts:
         counts = read_counts(_object(attributes.get(name)))
         if counts is not None:
             return counts.settled()
+    counts = _anthropics_by_vercel(attributes)
+    if counts is not None:
+        return counts.settled()
     tokens_in, tokens_out, total, cached, written, written_long, reasoning = (
         _tokens(attributes, some)
         for some in (
@@ -136,6 +139,24 @@ def _counts(attributes: Attributes) -> Counts:
         tokens_out = (tokens_out or 0) + (reasoning or 0)
     counts = Counts(tokens_in, tokens_out, total, cached or 0, written, written_long or 0)
     return counts.settled()
+
+
+def _anthropics_by_vercel(attributes: Attributes) -> Counts | None:
+    """Before version 6 the SDK's own counts leave out what Anthropic wrote into its cache and read from it."""
+    metadata = _object(attributes.get(names.PROVIDER_METADATA))
+    told = metadata.get("anthropic") if isinstance(metadata, dict) else None
+    if not isinstance(told, dict):
+        return None
+    if isinstance(told.get("usage"), dict):
+        return read_counts(told["usage"])
+    cache = {name: told.get(there) for name, there in names.ANTHROPICS_CACHE_BY_VERCEL.items()}
+    if not any(map(whole, cache.values())):
+        return None
+    tokens = {
+        "input_tokens": _tokens(attributes, names.TOKENS_IN),
+        "output_tokens": _tokens(attributes, names.TOKENS_OUT),
+    }
+    return read_counts(tokens | cache)
 
 
 def _object(text: Any) -> Any:

@@ -13,10 +13,10 @@ caller runs make no more than one.
 """
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from ingest_gateway.surfaces.burn.edge.endpoints import Dialect
+from ingest_gateway.surfaces.burn.edge.prompt_media import Members
 
 USES_MAX = 1_000
 _RUN_BY_THE_CALLER = re.compile(
@@ -24,8 +24,6 @@ _RUN_BY_THE_CALLER = re.compile(
 )
 _DECLARED = frozenset({"functionDeclarations", "function_declarations", "computerUse", "computer_use"})
 _SEARCHES = ("web_search_options", "plugins")
-
-Members = Mapping[str, list[Any]]
 
 
 def prompts_of_tools(asked: Members, dialect: Dialect) -> int | None:
@@ -50,12 +48,9 @@ def typed_tools(asked: Members) -> int:
     return sum(1 for tool in _tools(asked) if any(kind not in ("function", "custom") for kind in tool.get("type", ())))
 
 
-def _tools(asked: Members) -> list[dict[str, list[Any]]]:
-    return [tool for tools in asked.get("tools", ()) if isinstance(tools, list) for tool in tools if _is_object(tool)]
-
-
-def _is_object(tool: Any) -> bool:
-    return isinstance(tool, dict)
+def _tools(asked: Members) -> list[Members]:
+    lists = [tools for tools in asked.get("tools", ()) if isinstance(tools, list)]
+    return [tool for tools in lists for tool in tools if isinstance(tool, dict)]
 
 
 def _is_hosted(tool: Members, dialect: Dialect) -> bool:

@@ -18,18 +18,16 @@ be written as text or with an exponent. What can't be read at all is `Unpriceabl
 
 import json
 import math
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from ingest_gateway.surfaces.burn.edge.endpoints import Dialect
 from ingest_gateway.surfaces.burn.edge.hosted_tools import prompts_of_tools, typed_tools
 from ingest_gateway.surfaces.burn.edge.model_limits import ModelLimits, limits_of
+from ingest_gateway.surfaces.burn.edge.prompt_media import Members, image_tokens_of, media_in
 from ingest_gateway.surfaces.burn.edge.providers import Target
 from schemas.prices import MODELS, cost_of
 
 CHOICES_MAX = 128
-IMAGE_TOKENS, IMAGE_TOKENS_OF_4O_MINI, IMAGE_TOKENS_IN_ORIGINAL_DETAIL = 5_000, 50_000, 25_000
-BASE64_CHARACTERS_AN_AUDIO_TOKEN = 16
 TOOLS_TOKENS = 1_000
 """Of the instructions that a provider puts before a prompt with tools, and of each tool that it describes itself."""
 TOKENS_MAX = 1 << 31
@@ -45,46 +43,12 @@ _GEMINI_CHOICES = ("candidateCount", "candidate_count")
 _CHOICES = {"/chat/completions": ("n",), "/completions": ("n", "best_of")}
 _SEVERAL_PROMPTS = {"/completions": ("prompt",), "/embeddings": ("input",), ":batchEmbedContents": ("requests",)}
 _WITHOUT_OUTPUT = frozenset({"/embeddings", ":embedContent", ":batchEmbedContents"})
-_REFERENCES = frozenset(
-    {
-        *("file_id", "file_url", "fileData", "file_uri", "fileUri", "previous_response_id", "conversation"),
-        *("cachedContent", "cached_content", "container", "mcp_servers", "file_data"),
-        *("document_url", "video_url", "input_video", "audio_url"),  # Mistral, OpenRouter, vLLM
-    }
-)
-_TEXT_WHATEVER_IT_HOLDS = frozenset(
-    {
-        "args",
-        "arguments",
-        "response",
-        "parameters",
-        "input_schema",
-        "schema",
-        "properties",
-        "metadata",
-        "input_examples",
-    }
-)
-"""What tools are given and give back, and how they are described: models read it as text."""
-_DATA = frozenset({"source", "inlineData", "inline_data", "input_audio"})
 _CACHES = ("cache_control", "prompt_cache_options", "prompt_cache_retention")
 _STANDS_FOR_OTHERS = ("openrouter/", "@preset/")
-_MEDIA_TYPES = ("media_type", "mime_type", "mimeType")
-
-Members = dict[str, list[Any]]
-"""An object as it was sent: each name with all the values it was given."""
 
 
 class Unpriceable(ValueError):
     """The message says what can't be priced, and what to send instead."""
-
-
-class _Media(NamedTuple):
-    """What of a body is no text: how many characters, how many tokens at most; `is_open`: nobody can say."""
-
-    characters: int = 0
-    tokens: int = 0
-    is_open: bool = False
 
 
 def worst_cost_nano(body: bytes, target: Target, dialect: Dialect) -> int:
@@ -151,8 +115,7 @@ def _tokens_in(model: str, limits: ModelLimits, asked: Members, body: bytes, pro
             "Nobody knows how often the provider's own tools read: state `max_tool_calls` (OpenAI) or `max_uses` of "
             "each (Anthropic), or leave them and `mcp_servers` out."
         )
-    image_tokens = IMAGE_TOKENS_OF_4O_MINI if "gpt-4o-mini" in model else IMAGE_TOKENS
-    media = list(_media(asked, image_tokens))
+    media = list(media_in(asked, image_tokens_of(model)))
     tokens = len(body) - sum(one.characters for one in media) + sum(one.tokens for one in media)
     tokens += TOOLS_TOKENS * (1 + typed_tools(asked)) if "tools" in asked or "functions" in asked else 0
     most = limits.context * prompts
@@ -215,61 +178,3 @@ def _text_bytes(value: Any) -> int:
     if isinstance(value, dict):
         return sum(map(_text_bytes, value.values()))
     return sum(map(_text_bytes, value)) if isinstance(value, list) else len(str(value).encode("utf-8", "replace"))
-
-
-def _media(value: Any, image_tokens: int) -> Iterator[_Media]:
-    """By the members in which the dialects put them; text that looks like an image elsewhere is text."""
-    if isinstance(value, list):
-        for item in value:
-            yield from _media(item, image_tokens)
-    elif isinstance(value, dict):
-        if _is_reference(value):
-            yield _Media(is_open=True)
-        for name, given in value.items():
-            for one in given:
-                if one is not None:
-                    yield from _media_of_member(value, name, one, image_tokens)
-
-
-def _is_reference(value: Members) -> bool:
-    """An item of an earlier response by its id alone (OpenAI's SDK may leave its type out)."""
-    return "item_reference" in value.get("type", ()) or (value.keys() == {"id"} and bool(value["id"]))
-
-
-def _media_of_member(within: Members, name: str, value: Any, image_tokens: int) -> Iterator[_Media]:
-    if name in _TEXT_WHATEVER_IT_HOLDS or (name == "input" and within.get("type") == ["tool_use"]):
-        return
-    is_earlier_audio = name == "audio" and isinstance(value, dict) and "id" in value
-    if name in _REFERENCES or is_earlier_audio or (name == "prompt" and isinstance(value, dict)):
-        yield _Media(is_open=True)
-    elif name == "image_url":
-        urls = value.get("url", []) if isinstance(value, dict) else [value]
-        details = [*within.get("detail", ()), *(value.get("detail", ()) if isinstance(value, dict) else ())]
-        tokens = max(image_tokens, IMAGE_TOKENS_IN_ORIGINAL_DETAIL) if "original" in details else image_tokens
-        yield _Media(_characters(urls), tokens)
-    elif name == "source" and isinstance(value, dict) and "url" in value:
-        yield _Media(0, image_tokens) if within.get("type") == ["image"] else _Media(is_open=True)
-    elif name in _DATA and isinstance(value, dict) and "data" in value:
-        yield _of_data(_characters(value["data"]), _media_type(name, value), image_tokens)
-    else:
-        yield from _media(value, image_tokens)
-
-
-def _characters(values: list[Any]) -> int:
-    return sum(len(value) for value in values if isinstance(value, str))
-
-
-def _media_type(name: str, described: Members) -> str:
-    """Empty where it is not stated, or stated twice; OpenAI's audio has a `format` instead."""
-    named = [value for other in _MEDIA_TYPES for value in described.get(other, ()) if isinstance(value, str)]
-    if len(named) == 1:
-        return named[0].lower()
-    return "audio/" if name == "input_audio" else ""
-
-
-def _of_data(characters: int, media_type: str, image_tokens: int) -> _Media:
-    if media_type.startswith("image/"):
-        return _Media(characters, image_tokens)
-    if media_type.startswith("audio/"):
-        return _Media(characters, characters // BASE64_CHARACTERS_AN_AUDIO_TOKEN)
-    return _Media() if media_type.startswith("text/") else _Media(is_open=True)
