@@ -196,6 +196,9 @@ OWN_TOOLS = [{"type": "function", "function": {"name": "f"}}, {"name": "g", "inp
         (Dialect.OPENAI, {"tools": [{"type": "mcp", "server_url": "https://x"}], "max_tool_calls": 1}, 2),
         (Dialect.OPENAI, {"web_search_options": {"search_context_size": "high"}}, 1),
         (Dialect.OPENAI, {"plugins": [{"id": "web"}]}, 1),
+        (Dialect.OPENAI, {"search_parameters": {"mode": "auto"}}, 1),
+        (Dialect.OPENAI, {"enable_search": False, "plugins": []}, 0),
+        (Dialect.OPENAI, {"tools": [{"type": "browser_search"}]}, None),  # Groq's
         (Dialect.ANTHROPIC, {"tools": [SEARCH]}, 4),
         (Dialect.ANTHROPIC, {"tools": [SEARCH, {"type": "web_fetch_20250910", "max_uses": 2}]}, 6),
         (Dialect.GEMINI, {"tools": [{"googleSearch": {}}]}, 2),

@@ -9,7 +9,7 @@ caller runs make no more than one.
 | OpenAI's responses | `max_tool_calls` | one more than uses; unstated: nobody knows |
 | Anthropic's server tools | `max_uses` of each | one more than uses; unstated, `mcp_servers`: nobody knows |
 | Gemini | – | two: what the tools read is told beside the prompt |
-| chat's `web_search_options`, OpenRouter's `plugins` and `:online` | – | one, of what was found too |
+| `web_search_options`, OpenRouter's `plugins` and `:online`, xAI's `search_parameters`, Qwen's `enable_search` | – | one, of what was found too |
 """
 
 import re
@@ -20,10 +20,10 @@ from ingest_gateway.surfaces.burn.edge.prompt_media import Members
 
 USES_MAX = 1_000
 _RUN_BY_THE_CALLER = re.compile(
-    r"(function|custom|namespace|local_shell|apply_patch|(computer|browser|bash|text_editor|memory)(_[a-z0-9_]+)?)"
+    r"function|custom|namespace|local_shell|apply_patch|browser_toolset_[0-9]+|(computer|bash|text_editor|memory)(_\w+)?"
 )
 _DECLARED = frozenset({"functionDeclarations", "function_declarations", "computerUse", "computer_use"})
-_SEARCHES = ("web_search_options", "plugins")
+_SEARCHES = ("web_search_options", "plugins", "search_parameters", "enable_search")
 
 
 def prompts_of_tools(asked: Members, dialect: Dialect) -> int | None:
