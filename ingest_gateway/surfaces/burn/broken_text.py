@@ -7,16 +7,16 @@ beside it. Only for reading: what goes on to others goes as it came.
 
 import re
 
-_REPLACEMENT = b"\\ufffd"
-_ESCAPE = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)"
+_HALF = re.compile(
+    rb"(?<!\\)(\\(?:\\\\)*)u(?:([dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|[dD][89a-fA-F][0-9a-fA-F]{2})"
 )
+"""An odd number of backslashes begins an escape; two halves behind one another are a whole."""
 
 
 def mended(text: bytes) -> bytes:
     """The same bytes where nothing is broken."""
-    return _ESCAPE.sub(_mended_escape, text.decode("utf-8", "replace").encode())
+    return _HALF.sub(_mended_half, text.decode("utf-8", "replace").encode())
 
 
-def _mended_escape(found: re.Match[bytes]) -> bytes:
-    return found[0] if found[1] is None else _REPLACEMENT
+def _mended_half(found: re.Match[bytes]) -> bytes:
+    return found[0] if found[2] is not None else found[1] + b"ufffd"

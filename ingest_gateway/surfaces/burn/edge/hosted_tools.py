@@ -9,7 +9,7 @@ caller runs make no more than one.
 | OpenAI's responses | `max_tool_calls` | one more than uses; unstated: nobody knows |
 | Anthropic's server tools | `max_uses` of each | one more than uses; unstated, `mcp_servers`: nobody knows |
 | Gemini | – | two: what the tools read is told beside the prompt |
-| `web_search_options`, OpenRouter's `plugins` and `:online`, xAI's `search_parameters`, Qwen's `enable_search` | – | one, of what was found too |
+| searches: `web_search_options`, `plugins`, `search_parameters`, `:online`, … | – | one, with what was found |
 """
 
 import re
