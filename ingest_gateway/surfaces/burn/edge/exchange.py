@@ -99,7 +99,7 @@ async def _answer(
     is_coded = hdrs.CONTENT_ENCODING in headers
     call.begin_answer(upstream.status, upstream.content_type, is_coded)
     unasked = None
-    if call.asked.as_sent is not None and upstream.content_type == "text/event-stream" and not is_coded:
+    if call.asked.as_sent is not None and call.is_stream(upstream.content_type) and not is_coded:
         unasked = UsageChunkFilter()
     length = upstream.content_length
     if length is not None and length <= IN_ONE_PIECE_BYTES:
