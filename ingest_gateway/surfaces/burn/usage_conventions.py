@@ -213,6 +213,11 @@ class Counts(NamedTuple):
     written_long: int = 0
     cost_usd: float | None = None
 
+    def bounded(self) -> "Counts":
+        """Each within TOKENS_MAX, also where it is a sum."""
+        numbers = {name: getattr(self, name) for name in self._fields if name != "cost_usd"}
+        return self._replace(**{name: min(number, TOKENS_MAX) for name, number in numbers.items() if number})
+
     def beside(self, other: "Counts") -> "Counts":
         """Both of one call: counts grow while a stream goes on, so the larger of each is the later."""
         return Counts(*(_larger(ours, theirs) for ours, theirs in zip(self, other, strict=True)))
@@ -235,7 +240,7 @@ def read_counts(usage: Any) -> Counts | None:
     if not isinstance(usage, dict):
         return None
     known = (one for one in CONVENTIONS if any(usage.get(name) is not None for name in one.known_by))
-    found = [counts for convention in known if (counts := _read(usage, convention)) != Counts()]
+    found = [counts.bounded() for convention in known if (counts := _read(usage, convention)) != Counts()]
     # gateways that speak several conventions write them all, those of which they know nothing as zeros
     return next((counts for counts in found if counts.tokens_in or counts.tokens_out), found[0] if found else None)
 
