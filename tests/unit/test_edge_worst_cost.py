@@ -202,6 +202,8 @@ OWN_TOOLS = [{"type": "function", "function": {"name": "f"}}, {"name": "g", "inp
         (Dialect.ANTHROPIC, {"tools": [SEARCH]}, 4),
         (Dialect.ANTHROPIC, {"tools": [SEARCH, {"type": "web_fetch_20250910", "max_uses": 2}]}, 6),
         (Dialect.GEMINI, {"tools": [{"googleSearch": {}}]}, 2),
+        (Dialect.ANTHROPIC, {"context_management": {"edits": [{"type": "compact_20260112"}]}}, 2),
+        (Dialect.ANTHROPIC, {"tools": [SEARCH], "compaction": {"enabled": True}}, 5),
         # nobody says how often
         (Dialect.OPENAI, {"tools": [{"type": "web_search"}]}, None),
         (Dialect.OPENAI, {"tools": [{"type": "code_interpreter", "container": {"type": "auto"}}]}, None),
@@ -294,8 +296,10 @@ def test_a_number_without_end_costs_what_fits_the_log(tokens: bytes) -> None:
     ("model", "output"),
     [
         *(("gpt-4o-2024-08-06", 16_384), ("openai/gpt-4o-mini", 16_384), ("gpt-4", 32_768), ("gpt-4.1-nano", 32_768)),
-        *(("gpt-4-turbo", 4_096), ("gpt-3.5-turbo", 4_096), ("o3-mini", 100_000), ("gpt-5-mini", 131_072)),
-        *(("claude-3-5-sonnet-20241022", 8_192), ("claude-sonnet-4-5", 131_072), ("gemini-2.5-flash", 65_536)),
+        *(("gpt-4-turbo", 4_096), ("gpt-3.5-turbo", 4_096), ("o3-mini", 100_000), ("gpt-5-mini", 128_000)),
+        *(("gpt-5-pro", 272_000), ("gpt-5.4-mini", 128_000), ("gpt-6-sol", 128_000), ("grok-4.20", 1_000_000)),
+        *(("gemini-3.5-flash", 65_536), ("gemini-4-argon", 1_048_576), ("made up", 1_048_576)),
+        *(("claude-3-5-sonnet-20241022", 8_192), ("claude-sonnet-4-5", 128_000), ("gemini-2.5-flash", 65_536)),
     ],
 )
 def test_what_models_write_at_most(model: str, output: int) -> None:

@@ -9,6 +9,7 @@ caller runs make no more than one.
 | OpenAI's responses | `max_tool_calls` | one more than uses; unstated: nobody knows |
 | Anthropic's server tools | `max_uses` of each | one more than uses; unstated, `mcp_servers`: nobody knows |
 | Gemini | – | two: what the tools read is told beside the prompt |
+| `context_management`, `compaction` | – | one more: the context's summary is asked for first |
 | searches: `web_search_options`, `plugins`, `search_parameters`, `:online`, … | – | one, with what was found |
 """
 
@@ -23,12 +24,19 @@ _RUN_BY_THE_CALLER = re.compile(
     r"function|custom|namespace|local_shell|apply_patch|browser_toolset_[0-9]+|(computer|bash|text_editor|memory)(_\w+)?"
 )
 _DECLARED = frozenset({"functionDeclarations", "function_declarations", "computerUse", "computer_use"})
+_COMPACTING = ("context_management", "compaction")
 _SEARCHES = ("web_search_options", "plugins", "search_parameters", "enable_search")
 
 
 def prompts_of_tools(asked: Members, dialect: Dialect) -> int | None:
-    """0 where no tool reads anything by itself, else how many prompts, each at most as long as the model's context.
+    """0 where nothing is read but the prompt, else how many prompts, each at most as long as the model's context.
     None: nobody knows how many."""
+    prompts = _of_tools(asked, dialect)
+    is_compacting = any(any(asked.get(name, ())) for name in _COMPACTING)
+    return max(1, prompts) + 1 if prompts is not None and is_compacting else prompts
+
+
+def _of_tools(asked: Members, dialect: Dialect) -> int | None:
     hosted = [tool for tool in _tools(asked) if _is_hosted(tool, dialect)]
     if dialect is Dialect.GEMINI:
         return 2 if hosted else 0

@@ -96,8 +96,11 @@ def _models(asked: Members, target: Target) -> list[str]:
 def _of_model(model: str, asked: Members, body: bytes, target: Target, dialect: Dialect) -> int:
     limits = limits_of(model)
     prompts = _prompts(asked, target)
-    tokens_in = _tokens_in(model, limits, asked, body, prompts, dialect)
+    of_tools = _prompts_of_tools(asked, dialect)
+    tokens_in = _tokens_in(model, limits, asked, body, prompts, of_tools)
     tokens_out = 0 if target.endpoint in _WITHOUT_OUTPUT else _tokens_out(limits, asked, target, dialect) * prompts
+    if dialect is Dialect.ANTHROPIC:  # whose limit may be each prompt's
+        tokens_out *= max(1, of_tools)
     written = tokens_in if dialect is Dialect.OPENAI or _asks_to_cache(asked) else 0  # OpenAI's cache, unasked
     return cost_of(model, tokens_in, tokens_out, written_long_tokens=written).nano
 
@@ -108,13 +111,18 @@ def _asks_to_cache(value: Any) -> bool:
     return isinstance(value, dict) and any(name in _CACHES or _asks_to_cache(given) for name, given in value.items())
 
 
-def _tokens_in(model: str, limits: ModelLimits, asked: Members, body: bytes, prompts: int, dialect: Dialect) -> int:
+def _prompts_of_tools(asked: Members, dialect: Dialect) -> int:
+    """Raises Unpriceable."""
     of_tools = prompts_of_tools(asked, dialect)
     if of_tools is None:
         raise Unpriceable(
             "Nobody knows how often the provider's own tools read: state `max_tool_calls` (OpenAI) or `max_uses` of "
             "each (Anthropic), or leave them and `mcp_servers` out."
         )
+    return of_tools
+
+
+def _tokens_in(model: str, limits: ModelLimits, asked: Members, body: bytes, prompts: int, of_tools: int) -> int:
     media = list(media_in(asked, image_tokens_of(model)))
     tokens = len(body) - sum(one.characters for one in media) + sum(one.tokens for one in media)
     tokens += TOOLS_TOKENS * (1 + typed_tools(asked)) if "tools" in asked or "functions" in asked else 0
