@@ -203,6 +203,8 @@ OWN_TOOLS = [{"type": "function", "function": {"name": "f"}}, {"name": "g", "inp
         (Dialect.ANTHROPIC, {"tools": [SEARCH, {"type": "web_fetch_20250910", "max_uses": 2}]}, 6),
         (Dialect.GEMINI, {"tools": [{"googleSearch": {}}]}, 2),
         (Dialect.ANTHROPIC, {"context_management": {"edits": [{"type": "compact_20260112"}]}}, 2),
+        (Dialect.ANTHROPIC, {"context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]}}, 0),
+        (Dialect.OPENAI, {"context_management": [{"type": "compaction", "compact_threshold": 1_000}]}, 2),
         (Dialect.ANTHROPIC, {"tools": [SEARCH], "compaction": {"enabled": True}}, 5),
         # nobody says how often
         (Dialect.OPENAI, {"tools": [{"type": "web_search"}]}, None),

@@ -9,7 +9,7 @@ caller runs make no more than one.
 | OpenAI's responses | `max_tool_calls` | one more than uses; unstated: nobody knows |
 | Anthropic's server tools | `max_uses` of each | one more than uses; unstated, `mcp_servers`: nobody knows |
 | Gemini | – | two: what the tools read is told beside the prompt |
-| `context_management`, `compaction` | – | one more: the context's summary is asked for first |
+| compactions (`context_management`, `compaction`) | – | one more: the context's summary is asked for first |
 | searches: `web_search_options`, `plugins`, `search_parameters`, `:online`, … | – | one, with what was found |
 """
 
@@ -24,7 +24,6 @@ _RUN_BY_THE_CALLER = re.compile(
     r"function|custom|namespace|local_shell|apply_patch|browser_toolset_[0-9]+|(computer|bash|text_editor|memory)(_\w+)?"
 )
 _DECLARED = frozenset({"functionDeclarations", "function_declarations", "computerUse", "computer_use"})
-_COMPACTING = ("context_management", "compaction")
 _SEARCHES = ("web_search_options", "plugins", "search_parameters", "enable_search")
 
 
@@ -32,8 +31,15 @@ def prompts_of_tools(asked: Members, dialect: Dialect) -> int | None:
     """0 where nothing is read but the prompt, else how many prompts, each at most as long as the model's context.
     None: nobody knows how many."""
     prompts = _of_tools(asked, dialect)
-    is_compacting = any(any(asked.get(name, ())) for name in _COMPACTING)
+    is_compacting = any(asked.get("compaction", ())) or _compacts(asked.get("context_management"))
     return max(1, prompts) + 1 if prompts is not None and is_compacting else prompts
+
+
+def _compacts(value: Any) -> bool:
+    """By the kind of an edit: others (`clear_tool_uses_…`) ask the model for nothing."""
+    if isinstance(value, dict):
+        return any(map(_compacts, value.values()))
+    return any(map(_compacts, value)) if isinstance(value, list) else isinstance(value, str) and "compact" in value
 
 
 def _of_tools(asked: Members, dialect: Dialect) -> int | None:
