@@ -185,7 +185,12 @@ def test_what_is_only_referred_to_may_fill_the_context(more: dict[str, Any]) -> 
 
 
 SEARCH = {"type": "web_search_20250305", "name": "web_search", "max_uses": 3}
-OWN_TOOLS = [{"type": "function", "function": {"name": "f"}}, {"name": "g", "input_schema": {}}, {"type": "custom"}]
+OWN_TOOLS: list[Any] = [
+    {"type": None, "name": "h", "input_schema": {}},
+    {"type": "function", "function": {"name": "f"}},
+    {"name": "g", "input_schema": {}},
+    {"type": "custom"},
+]
 
 
 @pytest.mark.requirement("F54")
@@ -210,6 +215,8 @@ OWN_TOOLS = [{"type": "function", "function": {"name": "f"}}, {"name": "g", "inp
         (Dialect.OPENAI, {"tools": [{"type": "web_search"}]}, None),
         (Dialect.OPENAI, {"tools": [{"type": "code_interpreter", "container": {"type": "auto"}}]}, None),
         (Dialect.ANTHROPIC, {"tools": [SEARCH | {"max_uses": None}]}, None),
+        (Dialect.ANTHROPIC, {"tools": [SEARCH | {"max_uses": None}], "max_tool_calls": 1}, None),
+        (Dialect.OPENAI, {"tools": [{"type": "web_search", "max_uses": 1}]}, None),
         (Dialect.ANTHROPIC, {"tools": [{"type": "code_execution_20250825"}]}, None),
         (Dialect.ANTHROPIC, {"mcp_servers": [{"type": "url", "url": "https://x"}]}, None),
         # run by the caller

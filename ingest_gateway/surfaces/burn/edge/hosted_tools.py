@@ -24,13 +24,14 @@ _RUN_BY_THE_CALLER = re.compile(
     r"function|custom|namespace|local_shell|apply_patch|browser_toolset_[0-9]+|(computer|bash|text_editor|memory)(_\w+)?"
 )
 _DECLARED = frozenset({"functionDeclarations", "function_declarations", "computerUse", "computer_use"})
+_IN_THE_BODY = ("function", "custom", None)
 _SEARCHES = ("web_search_options", "plugins", "search_parameters", "enable_search")
 
 
-def prompts_of_tools(asked: Members, dialect: Dialect) -> int | None:
+def prompts_of_tools(asked: Members, dialect: Dialect, endpoint: str) -> int | None:
     """0 where nothing is read but the prompt, else how many prompts, each at most as long as the model's context.
     None: nobody knows how many."""
-    prompts = _of_tools(asked, dialect)
+    prompts = _of_tools(asked, dialect, endpoint)
     is_compacting = any(asked.get("compaction", ())) or _compacts(asked.get("context_management"))
     return max(1, prompts) + 1 if prompts is not None and is_compacting else prompts
 
@@ -42,15 +43,18 @@ def _compacts(value: Any) -> bool:
     return any(map(_compacts, value)) if isinstance(value, list) else isinstance(value, str) and "compact" in value
 
 
-def _of_tools(asked: Members, dialect: Dialect) -> int | None:
+def _of_tools(asked: Members, dialect: Dialect, endpoint: str) -> int | None:
     hosted = [tool for tool in _tools(asked) if _is_hosted(tool, dialect)]
     if dialect is Dialect.GEMINI:
         return 2 if hosted else 0
     if any(asked.get("mcp_servers", ())):
         return None
     if hosted:
-        stated = _largest(asked.get("max_tool_calls"))
-        uses = [_largest(tool.get("max_uses")) for tool in hosted] if stated is None else [stated]
+        uses: list[int | None] = [None]  # another endpoint's field limits nothing
+        if dialect is Dialect.ANTHROPIC:
+            uses = [_largest(tool.get("max_uses")) for tool in hosted]
+        elif endpoint == "/responses":
+            uses = [_largest(asked.get("max_tool_calls"))]
         return None if None in uses else 1 + sum(use for use in uses if use is not None)
     models = [model for model in asked.get("model", ()) if isinstance(model, str)]
     searches = any(any(asked.get(name, ())) for name in _SEARCHES) or any(":online" in model for model in models)
@@ -59,7 +63,7 @@ def _of_tools(asked: Members, dialect: Dialect) -> int | None:
 
 def typed_tools(asked: Members) -> int:
     """Those whose descriptions the provider writes: they are in the prompt and not in the body."""
-    return sum(1 for tool in _tools(asked) if any(kind not in ("function", "custom") for kind in tool.get("type", ())))
+    return sum(1 for tool in _tools(asked) if any(kind not in _IN_THE_BODY for kind in tool.get("type", ())))
 
 
 def _tools(asked: Members) -> list[Members]:
@@ -70,7 +74,7 @@ def _tools(asked: Members) -> list[Members]:
 def _is_hosted(tool: Members, dialect: Dialect) -> bool:
     if dialect is Dialect.GEMINI:
         return not tool.keys() <= _DECLARED
-    kinds = tool.get("type", ())
+    kinds = [kind for kind in tool.get("type", ()) if kind is not None]
     return any(not (isinstance(kind, str) and _RUN_BY_THE_CALLER.fullmatch(kind)) for kind in kinds)
 
 

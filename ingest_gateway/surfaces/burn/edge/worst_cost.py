@@ -96,7 +96,7 @@ def _models(asked: Members, target: Target) -> list[str]:
 def _of_model(model: str, asked: Members, body: bytes, target: Target, dialect: Dialect) -> int:
     limits = limits_of(model)
     prompts = _prompts(asked, target)
-    of_tools = _prompts_of_tools(asked, dialect)
+    of_tools = _prompts_of_tools(asked, dialect, target)
     tokens_in = _tokens_in(model, limits, asked, body, prompts, of_tools)
     tokens_out = 0 if target.endpoint in _WITHOUT_OUTPUT else _tokens_out(limits, asked, target, dialect) * prompts
     if dialect is Dialect.ANTHROPIC:  # whose limit may be each prompt's
@@ -111,9 +111,9 @@ def _asks_to_cache(value: Any) -> bool:
     return isinstance(value, dict) and any(name in _CACHES or _asks_to_cache(given) for name, given in value.items())
 
 
-def _prompts_of_tools(asked: Members, dialect: Dialect) -> int:
+def _prompts_of_tools(asked: Members, dialect: Dialect, target: Target) -> int:
     """Raises Unpriceable."""
-    of_tools = prompts_of_tools(asked, dialect)
+    of_tools = prompts_of_tools(asked, dialect, target.endpoint)
     if of_tools is None:
         raise Unpriceable(
             "Nobody knows how often the provider's own tools read: state `max_tool_calls` (OpenAI) or `max_uses` of "
