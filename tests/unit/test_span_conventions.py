@@ -297,6 +297,16 @@ def test_two_spans_of_one_answer_in_two_exports_are_counted_once() -> None:
     assert (counted.calls, counted.duplicates) == (1, 1)
 
 
+def test_a_span_that_tells_no_usage_takes_no_other_spans_place() -> None:
+    """Of one answer in two exports: the first instrumentation knows nothing of its cost (a plain stream)."""
+    silent = {"gen_ai.operation.name": "chat", "gen_ai.request.model": CLAUDE, "gen_ai.response.id": MSG}
+    [one], [other] = calls(span(silent)), calls(span(SDK, trace="b" * 32))
+    state, now_ms = in_memory(), START_NS // 1_000_000 + 5_000
+    count(state, "ws", [one, other], now_ms, DEFAULT_POLICY)
+    assert sum(state.organization("ws").spent.days.values()) == SONNET_NANO
+    assert len(calls(span(silent, 1), span(SDK, 2, trace="b" * 32))) == 1, "in one export they are one"
+
+
 def test_answers_of_a_server_that_numbers_none_are_calls_of_their_own() -> None:
     found = calls(*(span(SDK | {"gen_ai.response.id": "chatcmpl-1"}, number) for number in (1, 2, 3)))
     assert len({call.event_id for call in found}) == 3

@@ -10,7 +10,7 @@ import msgspec
 from ingest_gateway.surfaces.burn import span_conventions as names
 from ingest_gateway.surfaces.burn.edge.inspection import count_characters, estimate_tokens
 from ingest_gateway.surfaces.burn.otlp import UNREADABLE, Attributes, Span
-from ingest_gateway.surfaces.burn.same_call import each_once, event_id_of, tells_usage
+from ingest_gateway.surfaces.burn.same_call import each_once, event_id_of, own_event_id_of, tells_usage
 from ingest_gateway.surfaces.burn.span_conventions import Role, role_of
 from ingest_gateway.surfaces.burn.usage_conventions import COST_USD_MAX, Counts, dollars, read_counts, whole
 from schemas.burn import ModelCall, Price, Source, UsageFrom
@@ -84,7 +84,7 @@ def call_of_span(span: Span, key_id: str) -> ModelCall:
         endpoint=_text(_first(attributes, ("gen_ai.operation.name", "ai.operationId", "llm.request.type"))),
         latency_ms=max(0, (span.end_ns - span.start_ns) // 1_000_000),
         cached_tokens=counts.cached,
-        event_id=event_id_of(span),
+        event_id=own_event_id_of(span) if usage is UsageFrom.UNKNOWN else event_id_of(span),
         session_id=_text(_first(attributes, names.SESSION)),
         project=_text(_first(attributes, names.PROJECT) or _first(span.resource, names.PROJECT)),
         user=_text(_first(attributes, names.USER)),
