@@ -119,8 +119,10 @@ class ErrorWatch:
         data = written.strip()
         if data[:1] not in (b"{", b"["):
             return True
+        if not data.endswith((b"}", b"]")):
+            return False
         if not self._in_error_event and not _is_hinted(data):
-            return data.endswith(b"}")
+            return True
         try:
             told = _TOLD_IN_A_LIST.decode(data) if data[:1] == b"[" else [_TOLD.decode(data)]
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
