@@ -111,7 +111,7 @@ async def test_a_caller_that_only_names_the_member_costs_others_nothing(edge: Ed
     edge.stub.behave_by = None
     assert "stream_options" in edge.stub.calls[-1].json
     calls = await edge.wait_for_calls(2)
-    assert calls[-1].usage is UsageFrom.REPORTED
+    assert calls[-1].usage == UsageFrom.REPORTED
 
 
 async def test_another_refusal_is_the_callers(edge: EdgeSurface) -> None:
