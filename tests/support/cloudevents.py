@@ -44,6 +44,12 @@ DATA = [
         b"Jos\xe9",
         {AS_TYPE: "text/plain; charset=iso-8859-1", "data_base64": "Sm9z6Q=="},
     ),
+    Binary(
+        "text of a charset whose bytes pass as UTF-8",
+        b'text/plain; charset="UTF-16LE"',
+        b"a\0b\0",
+        {AS_TYPE: 'text/plain; charset="UTF-16LE"', "data_base64": "YQBiAA=="},
+    ),
     Binary("XML", XML, b"<a/>", {AS_TYPE: "application/xml", "data": "<a/>"}),
     Binary("bytes", OCTETS, b"\x00\xff", {AS_TYPE: "application/octet-stream", "data_base64": "AP8="}),
     Binary("bytes that begin like Avro", OCTETS, b"\xc3\x01x", {AS_TYPE: OCTETS.decode(), "data_base64": "wwF4"}),

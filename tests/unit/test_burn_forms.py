@@ -106,6 +106,11 @@ PUBLISHED = {
         ({"estimated": True}, {"usage": UsageFrom.ESTIMATED}),
         ({"apiCallType": "chat", "retryCount": 2}, {"endpoint": "chat", "retry_count": 2}),
         ({"usage": {"prompt_tokens": 142, "completion_tokens": 318, "total_tokens": 460}}, {}),
+        # as SDKs of providers give it
+        ({"usage": {"prompt_tokens": "142", "completion_tokens": 318.0, "prompt_tokens_details": None}}, {}),
+        ({"usage": {"prompt_tokens": None, "completion_tokens": 318, "total_tokens": 460}}, {}),
+        ({"usage": {"input_tokens": 42, "output_tokens": 318, "cache_read_input_tokens": 100}}, {"cached_tokens": 100}),
+        ({"usage": {"promptTokenCount": 142, "candidatesTokenCount": 300, "thoughtsTokenCount": 18}}, {}),
     ],
 )
 def test_the_published_clients_spelling(change: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -115,9 +120,19 @@ def test_the_published_clients_spelling(change: dict[str, Any], expected: dict[s
     assert call is not None and documents is not None
     assert (call.ts_ms, call.model, call.tokens_in, call.tokens_out) == (NOW_MS, "gpt-4o-mini", 142, 318)
     assert (call.latency_ms, call.event_id, call.key_id) == (612, "evt-1", "key_1")
-    assert call.cost_nano == cost_of("gpt-4o-mini", 142, 318).nano
+    assert call.cost_nano == cost_of("gpt-4o-mini", 142, 318, call.cached_tokens).nano
     assert {name: getattr(call, name) for name in expected} == expected
     assert documents.fingerprint == "sha256:b9c1...", "both spellings may stand in one body"
+
+
+def test_what_the_published_client_says_was_written_into_the_cache_costs_more() -> None:
+    an_hours = {"ephemeral_1h_input_tokens": 40, "ephemeral_5m_input_tokens": 60}
+    usage = {"input_tokens": 42, "output_tokens": 318, "cache_creation_input_tokens": 100, "cache_creation": an_hours}
+    body = {"projectId": "support-bot", "events": [PUBLISHED | {"model": "claude-sonnet-4-6", "usage": usage}]}
+    [(_, new)], _ = read_calls(json.dumps(body).encode())
+    call = call_of(new, "key_1")
+    assert call is not None and call.tokens_in == 142
+    assert call.cost_nano == cost_of("claude-sonnet-4-6", 142, 318, written_tokens=60, written_long_tokens=40).nano
 
 
 # (change, field that is named)
@@ -131,6 +146,9 @@ def test_the_published_clients_spelling(change: dict[str, Any], expected: dict[s
         ({"timestamp": "yesterday"}, "timestamp"),
         ({"usage": ABSENT}, "usage"),
         ({"usage": {"prompt_tokens": -1}}, "usage.prompt_tokens"),
+        ({"usage": {"prompt_tokens": "many", "completion_tokens": 1}}, "usage.prompt_tokens"),
+        ({"usage": {"words": 7}}, "usage"),
+        ({"usage": None}, "usage"),
         ({"model": ""}, "model"),
     ],
 )
@@ -173,13 +191,20 @@ def test_what_is_not_known_is_passed_over_and_null_is_as_absent() -> None:
         b'{"events": 7}',
         b'{"events": [{}',
         b'{"events": [{"cost_usd": NaN}]}',
-        b'{"events": ["\xff"]}',
         b"[" * 100_000,
     ],
 )
 def test_a_body_of_no_such_form_is_refused_whole(body: bytes) -> None:
     with pytest.raises(Unreadable):
         read_calls(body)
+
+
+@pytest.mark.requirement("B-014")
+@pytest.mark.parametrize("broken", [b"Jos\xe9", b"cut \\ud83d", b"\xed\xa0\xbd"])
+def test_half_a_character_in_one_item_costs_no_other(broken: bytes) -> None:
+    body = json.dumps({"events": [an_item(user="BROKEN"), an_item()]}).encode().replace(b"BROKEN", broken)
+    fit, rejected = read_calls(body)
+    assert (len(fit), rejected) == (2, []) and "\ufffd" in (fit[0][1].user or "")
 
 
 @pytest.mark.parametrize(("ts", "counts"), [("1970-01-01T00:00:00Z", True), ("1969-12-31T23:59:59Z", False)])

@@ -47,12 +47,18 @@ def status(answer: bytes, *, streams: bool, whole: bool) -> int | None:
         ({"error": {"message": "Rate limit reached", "type": "tokens", "code": "rate_limit_exceeded"}}, 429),
         ({"error": {"message": "no credits", "code": 402}}, 402),
         ({"error": "model not loaded"}, 500),
+        ({"choices": [{"finish_reason": "error", "error": {"code": 502, "message": "gone"}, "delta": {}}]}, 502),
+        ({"object": "error", "message": "too long", "type": "BadRequestError", "param": None, "code": 400}, 400),
+        ({"base_resp": {"status_code": 1002, "status_msg": "rate limit"}, "choices": None}, 429),
         # none
         ({"choices": [{"delta": {"content": '{"error": {"code": 500}}'}}]}, None),
         ({"choices": [{"delta": {"content": "an error"}}], "error": None}, None),
         ({"type": "response.completed", "response": {"status": "completed", "error": None}}, None),
         ({"type": "response.incomplete", "response": {"status": "incomplete", "error": None}}, None),
         ({"type": "content_block_delta", "delta": {"type": "text_delta", "text": "error"}}, None),
+        ({"choices": [{"delta": {"content": "x"}, "error": None}], "error": ""}, None),
+        ({"choices": [{"delta": {"content": "x"}}], "error": {}}, None),
+        ({"choices": [{"delta": {"content": "x"}}], "base_resp": {"status_code": 0, "status_msg": ""}}, None),
     ],
 )
 def test_in_a_stream(frame: dict[str, Any], meant: int | None, whole: bool) -> None:
@@ -73,6 +79,9 @@ def test_in_a_stream(frame: dict[str, Any], meant: int | None, whole: bool) -> N
         (GEMINI, 503),
         ([GEMINI], 503),
         ({"error": {"message": "…", "type": "invalid_request_error", "code": None}}, 400),
+        ({"choices": [{"message": {}, "error": {"code": 502, "message": "gone"}}]}, 502),
+        ({"object": "error", "message": "Only some models are allowed", "code": 40303}, 500),
+        ({"base_resp": {"status_code": 1004, "status_msg": "login fail"}, "choices": None}, 401),
         ({"__type": "ThrottlingException", "message": "Too many requests"}, 429),
         ({"Output": {"__type": "com.amazon.coral.service#InternalFailure"}, "Version": "1.0"}, 500),
         (RESPONSE.model_copy(update={"status": "completed", "error": None}).model_dump(), None),
@@ -82,6 +91,22 @@ def test_in_a_stream(frame: dict[str, Any], meant: int | None, whole: bool) -> N
 )
 def test_in_a_body(body: Any, meant: int | None, whole: bool) -> None:
     assert status(json.dumps(body).encode(), streams=False, whole=whole) == meant
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(
+    ("answer", "meant"),
+    [
+        (b"event: error\ndata: Internal Server Error\n\n", 500),
+        (b'event: error\ndata: {"message": "Overloaded", "status_code": 529}\n\n', 529),
+        (b'event: error\r\ndata: {"error": {"type": "tokens", "code": "rate_limit_exceeded"}}\r\n\r\n', 429),
+        (b'event: ping\ndata: {"message": "no error"}\n\n', None),
+        # as google-genai expects it: the error of a stream is JSON in many lines, not a frame
+        (b'data: {}\n\n{\n  "error": {\n    "code": 503,\n    "status": "UNAVAILABLE"\n  }\n}\n', 503),
+    ],
+)
+def test_frames_of_another_form(answer: bytes, meant: int | None, whole: bool) -> None:
+    assert status(answer, streams=True, whole=whole) == meant
 
 
 @pytest.mark.parametrize("answer", [b"", b"error", b"data: {error\n\n", b'data: {"error": ' + b"[" * 10_000 + b"\n"])

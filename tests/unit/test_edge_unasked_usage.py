@@ -17,6 +17,8 @@ WORD = b'data: {"choices":[{"index":0,"delta":{"content":"h\xc3\xa9"}}],"usage":
 USAGE = b'data: {"id":"c","choices":[],"usage":{"prompt_tokens":5,"completion_tokens":9}}\n\n'
 SPACED = b'event: x\nid: 7\ndata: {"usage" : {"prompt_tokens": 5}, "choices" : [ ]}\n\n'
 MANY_LINES = b'data: {"choices":\ndata: [],\ndata: "usage":{"prompt_tokens":5}}\n\n'
+NULL = b'data: {"id":"c","choices":null,"usage":{"prompt_tokens":5,"completion_tokens":9}}\n\n'
+ALONE = b'data: {"object":"chat.completion.chunk","usage":{"prompt_tokens":5,"completion_tokens":9}}\n\n'
 AZURE = b'data: {"choices":[],"prompt_filter_results":[{"prompt_index":0}]}\n\n'
 EMPTY = b'data: {"choices":[],"usage":null}\n\n'
 LAST_WORD = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":5}}\n\n'
@@ -28,6 +30,8 @@ STREAMS = [
     ([WORD, MANY_LINES, DONE], [WORD, DONE]),
     ([AZURE, PING, WORD, EMPTY, LAST_WORD, USAGE, DONE], [AZURE, PING, WORD, EMPTY, LAST_WORD, DONE]),
     ([QUOTED, USAGE], [QUOTED]),
+    ([WORD, NULL, ALONE, DONE], [WORD, DONE]),
+    ([WORD, ALONE.replace(b"{", b'{"error":{"code":502},', 1), DONE], None),
     ([WORD, USAGE.rstrip(b"\n")], [WORD]),
     ([WORD, DONE.rstrip(b"\n")], [WORD, DONE.rstrip(b"\n")]),
     ([b"data: no json\n\n", b'{"choices":[]}', b"\n\n\n\n", USAGE, DONE], None),

@@ -84,6 +84,30 @@ def test_what_is_not_told_is_estimated(stream: bytes, usage: Usage) -> None:
     assert reader.usage(400) == usage
 
 
+@pytest.mark.requirement("B-042", "L5")
+@pytest.mark.parametrize("piece_bytes", [4_096, 70_001, 4_000_000])
+def test_usage_behind_an_image_in_one_frame(piece_bytes: int) -> None:
+    """As OpenAI's `response.completed` has the images that were made, and Gemini's frames theirs."""
+    output = [{"type": "image_generation_call", "result": "A" * 2_000_000}]
+    told = {"input_tokens": 50, "output_tokens": 1_400, "total_tokens": 1_450}
+    done = {"type": "response.completed", "response": {"output": output, "usage": told, "user": None}}
+    stream = sse({"type": "response.created", "response": {"usage": None}}, done)
+    reader = StreamReader()
+    for start in range(0, len(stream), piece_bytes):
+        reader.feed(stream[start : start + piece_bytes])
+    usage = reader.usage(400)
+    assert (usage.tokens_in, usage.tokens_out, usage.estimated) == (50, 1_400, False)
+
+
+@pytest.mark.parametrize("half", [b"\\ud83d", b"\xf0\x9f"])
+def test_usage_beside_half_a_character(half: bytes) -> None:
+    frame = b'{"choices":[{"delta":{"content":"' + half + b'"}}],"usage":{"prompt_tokens":3,"completion_tokens":2}}'
+    stream, body = StreamReader(), BodyReader()
+    stream.feed(b"data: " + frame + b"\n\n")
+    body.feed(frame)
+    assert stream.usage(400) == body.usage(400) == Usage(3, 2)
+
+
 @pytest.mark.parametrize(
     ("body", "usage"),
     [

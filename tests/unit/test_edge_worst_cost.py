@@ -7,8 +7,9 @@ import pytest
 
 from ingest_gateway.surfaces.burn.edge.endpoints import Dialect
 from ingest_gateway.surfaces.burn.edge.model_limits import UNLISTED, limits_of
+from ingest_gateway.surfaces.burn.edge.prompt_media import IMAGE_TOKENS
 from ingest_gateway.surfaces.burn.edge.providers import Target
-from ingest_gateway.surfaces.burn.edge.worst_cost import IMAGE_TOKENS, Unpriceable, worst_cost_nano
+from ingest_gateway.surfaces.burn.edge.worst_cost import Unpriceable, worst_cost_nano
 from schemas.prices import FALLBACK, MODELS, cost_of
 
 CHAT, COMPLETIONS, RESPONSES, EMBEDDINGS, MESSAGES = (
@@ -154,7 +155,11 @@ CONTEXT = limits_of("gpt-4o").context
         ([{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": BASE64}}], 5_000, 6_000),
         ([{"type": "document", "source": {"media_type": "application/pdf", "data": BASE64}}], CONTEXT, CONTEXT),
         ([{"type": "document", "source": {"type": "url", "url": "https://x/y.pdf"}}], CONTEXT, CONTEXT),
+        ([{"type": "image_url", "image_url": {"url": "https://x/y.png", "detail": "original"}}], 10_000, 26_000),
+        ([{"type": "input_image", "image_url": "https://x/y.png", "detail": "original"}], 10_000, 26_000),
         ([{"type": "file", "file": {"file_id": "file-1"}}], CONTEXT, CONTEXT),
+        ([{"type": "document_url", "document_url": "https://x/y.pdf"}], CONTEXT, CONTEXT),  # Mistral
+        ([{"type": "video_url", "video_url": {"url": "https://x/y.mp4"}}], CONTEXT, CONTEXT),  # OpenRouter, vLLM
         ([{"inlineData": {"mimeType": "video/mp4", "data": BASE64}}], CONTEXT, CONTEXT),
         ([{"inlineData": {"mimeType": "audio/mp3", "data": BASE64}}], 25_000, 26_000),
         # text that only looks like an image
@@ -171,10 +176,84 @@ def test_prompts(content: Any, at_least: int, at_most: int) -> None:
 
 @pytest.mark.parametrize(
     "more",
-    [{"previous_response_id": "resp_1"}, {"conversation": {"id": "conv_1"}}, {"prompt": {"id": "pmpt_1"}}],
+    [
+        {"previous_response_id": "resp_1"},
+        {"conversation": {"id": "conv_1"}},
+        {"prompt": {"id": "pmpt_1"}},
+        {"input": [{"type": "item_reference", "id": "rs_1"}]},  # as Vercel's ai sends earlier items
+        {"input": [{"id": "msg_1"}]},
+        {"messages": [{"role": "assistant", "audio": {"id": "audio_1"}}]},
+    ],
 )
 def test_what_is_only_referred_to_may_fill_the_context(more: dict[str, Any]) -> None:
     assert prompt_tokens("hi", RESPONSES, max_output_tokens=1, **more) == CONTEXT
+
+
+SEARCH = {"type": "web_search_20250305", "name": "web_search", "max_uses": 3}
+OWN_TOOLS: list[Any] = [
+    {"type": None, "name": "h", "input_schema": {}},
+    {"type": "function", "function": {"name": "f"}},
+    {"name": "g", "input_schema": {}},
+    {"type": "custom"},
+]
+
+
+@pytest.mark.requirement("F54")
+@pytest.mark.parametrize(
+    ("dialect", "more", "contexts"),
+    [
+        (Dialect.OPENAI, {"tools": [{"type": "web_search"}], "max_tool_calls": 4}, 5),
+        (Dialect.OPENAI, {"tools": [{"type": "mcp", "server_url": "https://x"}], "max_tool_calls": 1}, 2),
+        (Dialect.OPENAI, {"web_search_options": {"search_context_size": "high"}}, 1),
+        (Dialect.OPENAI, {"plugins": [{"id": "web"}]}, 1),
+        (Dialect.OPENAI, {"search_parameters": {"mode": "auto"}}, 1),
+        (Dialect.OPENAI, {"enable_search": False, "plugins": []}, 0),
+        (Dialect.OPENAI, {"tools": [{"type": "browser_search"}]}, None),  # Groq's
+        (Dialect.ANTHROPIC, {"tools": [SEARCH]}, 4),
+        (Dialect.ANTHROPIC, {"tools": [SEARCH, {"type": "web_fetch_20250910", "max_uses": 2}]}, 6),
+        (Dialect.GEMINI, {"tools": [{"googleSearch": {}}]}, 2),
+        (Dialect.ANTHROPIC, {"context_management": {"edits": [{"type": "compact_20260112"}]}}, 2),
+        (Dialect.ANTHROPIC, {"context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]}}, 0),
+        (Dialect.OPENAI, {"context_management": [{"type": "compaction", "compact_threshold": 1_000}]}, 2),
+        (Dialect.ANTHROPIC, {"tools": [SEARCH], "compaction": {"enabled": True}}, 5),
+        # nobody says how often
+        (Dialect.OPENAI, {"tools": [{"type": "web_search"}]}, None),
+        (Dialect.OPENAI, {"tools": [{"type": "code_interpreter", "container": {"type": "auto"}}]}, None),
+        (Dialect.ANTHROPIC, {"tools": [SEARCH | {"max_uses": None}]}, None),
+        (Dialect.ANTHROPIC, {"tools": [SEARCH | {"max_uses": None}], "max_tool_calls": 1}, None),
+        (Dialect.OPENAI, {"tools": [{"type": "web_search", "max_uses": 1}]}, None),
+        (Dialect.ANTHROPIC, {"tools": [{"type": "code_execution_20250825"}]}, None),
+        (Dialect.ANTHROPIC, {"mcp_servers": [{"type": "url", "url": "https://x"}]}, None),
+        # run by the caller
+        (Dialect.OPENAI, {"tools": OWN_TOOLS}, 0),
+        (Dialect.ANTHROPIC, {"tools": [{"type": "bash_20250124"}, {"type": "computer_20251124"}, *OWN_TOOLS]}, 0),
+        (Dialect.GEMINI, {"tools": [{"functionDeclarations": [{"name": "f"}]}]}, 0),
+    ],
+)
+def test_tools_that_the_provider_runs_read_contexts(
+    dialect: Dialect, more: dict[str, Any], contexts: int | None
+) -> None:
+    target = GEMINI._replace(model="gpt-4o") if dialect is Dialect.GEMINI else RESPONSES
+    body = json.dumps({"model": "gpt-4o", "max_output_tokens": 1, "generationConfig": {"maxOutputTokens": 1}, **more})
+    if contexts is None:
+        with pytest.raises(Unpriceable, match="max_tool_calls"):
+            worst_cost_nano(body.encode(), target, dialect)
+        return
+    nano = worst_cost_nano(body.encode(), target, dialect)
+    assert (nano >= cost_of("gpt-4o", CONTEXT * contexts, 0).nano) and (contexts or nano < 100_000_000)
+
+
+@pytest.mark.requirement("F54")
+def test_what_openrouter_hands_on_to_be_cached_costs_more() -> None:
+    body = b'{"model":"anthropic/claude-sonnet-4-5","max_tokens":1,"messages":[{"cache\\u005fcontrol":{"ttl":"1h"}}]}'
+    dearest = cost_of("claude-sonnet-4-5", len(body), 1, written_long_tokens=len(body)).nano
+    assert worst_cost_nano(body, CHAT, Dialect.OPENAI) == dearest
+
+
+@pytest.mark.requirement("F54")
+def test_a_prediction_is_billed_as_output_as_far_as_it_is_wrong() -> None:
+    body = {"model": "gpt-4o", "messages": HI, "max_tokens": 5, "prediction": {"type": "content", "content": "x" * 900}}
+    assert tokens_out(body) >= 905
 
 
 def test_embeddings_have_as_many_contexts_as_texts_and_no_output() -> None:
@@ -190,6 +269,9 @@ def test_embeddings_have_as_many_contexts_as_texts_and_no_output() -> None:
         (b'{"model":"o1-pro","model":"gpt-4o-mini","max_tokens":5}', ["gpt-4o-mini", "o1-pro"]),
         (b'{"model":"gpt-4o-mini","models":["o1-pro"],"max_tokens":5}', ["gpt-4o-mini", "o1-pro"]),
         (b'{"model":7,"max_tokens":5}', list(MODELS)),
+        (b'{"model":"openrouter/auto","max_tokens":5}', list(MODELS)),
+        (b'{"model":"@preset/cheap","max_tokens":5}', list(MODELS)),
+        (b'{"model":"gpt-4o","preset":"dear","max_tokens":5}', list(MODELS)),
         (b'{"max_tokens":5}', list(MODELS)),
         (b'{"model":"made up","max_tokens":5}', ["made up"]),
         (b'{"model":"gpt-5.6-sol","max_tokens":5}', ["gpt-5.6-sol"]),
@@ -229,8 +311,10 @@ def test_a_number_without_end_costs_what_fits_the_log(tokens: bytes) -> None:
     ("model", "output"),
     [
         *(("gpt-4o-2024-08-06", 16_384), ("openai/gpt-4o-mini", 16_384), ("gpt-4", 32_768), ("gpt-4.1-nano", 32_768)),
-        *(("gpt-4-turbo", 4_096), ("gpt-3.5-turbo", 4_096), ("o3-mini", 100_000), ("gpt-5-mini", 131_072)),
-        *(("claude-3-5-sonnet-20241022", 8_192), ("claude-sonnet-4-5", 131_072), ("gemini-2.5-flash", 65_536)),
+        *(("gpt-4-turbo", 4_096), ("gpt-3.5-turbo", 4_096), ("o3-mini", 100_000), ("gpt-5-mini", 128_000)),
+        *(("gpt-5-pro", 272_000), ("gpt-5.4-mini", 128_000), ("gpt-6-sol", 128_000), ("grok-4.20", 1_000_000)),
+        *(("gemini-3.5-flash", 65_536), ("gemini-4-argon", 1_048_576), ("made up", 1_048_576)),
+        *(("claude-3-5-sonnet-20241022", 8_192), ("claude-sonnet-4-5", 128_000), ("gemini-2.5-flash", 65_536)),
     ],
 )
 def test_what_models_write_at_most(model: str, output: int) -> None:

@@ -4,11 +4,13 @@ langfuse 5.0 and Vercel's ai 6.0 exported; tests/clients/instrumentations has th
 """
 
 import json
+import math
 from typing import Any
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from ingest_gateway.surfaces.burn.otlp import Span, spans_of_json
+from ingest_gateway.surfaces.burn.otlp import Span, spans_of_json, spans_of_protobuf
 from ingest_gateway.surfaces.burn.spans import calls_of
 from processors.guardrails.counting import count
 from processors.guardrails.state import in_memory
@@ -107,6 +109,56 @@ SONNET_NANO = 10 * 3_000 + 2_000 * 300 + 100 * 3_750 + 200 * 6_000 + 50 * 15_000
         pytest.param(SDK, (2_310, 50, 2_000, SONNET_NANO), id="the anthropic SDK itself"),
         pytest.param(OPENINFERENCE, (100, 20, 64, GPT_4O_NANO), id="OpenInference"),
         pytest.param(VERCEL, (100, 20, 64, GPT_4O_NANO), id="Vercel"),
+        pytest.param(
+            VERCEL
+            | {
+                "ai.model.id": CLAUDE,
+                "ai.usage.inputTokens": 10,
+                "ai.usage.outputTokens": 50,
+                "ai.usage.inputTokenDetails.cacheReadTokens": 2_000,
+                "ai.response.providerMetadata": json.dumps(
+                    {
+                        "anthropic": {
+                            "usage": {
+                                "input_tokens": 10,
+                                "output_tokens": 50,
+                                "cache_read_input_tokens": 2_000,
+                                "cache_creation_input_tokens": 300,
+                                "cache_creation": {"ephemeral_5m_input_tokens": 100, "ephemeral_1h_input_tokens": 200},
+                            }
+                        }
+                    }
+                ),
+            },
+            (2_310, 50, 2_000, SONNET_NANO),
+            id="Vercel 5 over Anthropic",
+        ),
+        pytest.param(
+            {
+                "ai.operationId": "ai.generateText.doGenerate",
+                "ai.model.id": CLAUDE,
+                "ai.usage.promptTokens": 3_000,
+                "ai.usage.completionTokens": 50,
+                "ai.response.providerMetadata": json.dumps(
+                    {"anthropic": {"cacheCreationInputTokens": 300, "cacheReadInputTokens": 2_000}}
+                ),
+            },
+            (5_300, 50, 2_000, 3_000 * 3_000 + 2_000 * 300 + 300 * 3_750 + 50 * 15_000),
+            id="Vercel 4 over Anthropic",
+        ),
+        pytest.param(
+            {
+                "gen_ai.operation.name": "chat",
+                "gen_ai.system": "anthropic",
+                "gen_ai.request.model": CLAUDE,
+                "gen_ai.usage.input_tokens": 2_310,
+                "gen_ai.usage.output_tokens": 50,
+                "gen_ai.usage.details.cache_read_tokens": 2_000,
+                "gen_ai.usage.details.cache_write_tokens": 300,
+            },
+            (2_310, 50, 2_000, 10 * 3_000 + 2_000 * 300 + 300 * 3_750 + 50 * 15_000),
+            id="Pydantic AI",
+        ),
         pytest.param(LANGFUSE, (100, 20, 64, GPT_4O_NANO), id="Langfuse"),
         pytest.param(
             {
@@ -144,12 +196,64 @@ SONNET_NANO = 10 * 3_000 + 2_000 * 300 + 100 * 3_750 + 200 * 6_000 + 50 * 15_000
             (2_010, 50, 2_000, 10 * 3_000 + 2_000 * 300 + 50 * 15_000),
             id="Langfuse, its own names",
         ),
+        pytest.param(
+            {
+                "langfuse.observation.type": "generation",
+                "langfuse.observation.model.name": "gpt-4o",
+                "langfuse.observation.usage_details": json.dumps(
+                    {"input": 36, "output": 8, "total": 120, "input_cache_read": 64, "output_reasoning": 12}
+                ),
+            },
+            (100, 20, 64, GPT_4O_NANO),
+            id="Langfuse over LangChain",
+        ),
+        pytest.param(
+            {
+                "langfuse.observation.type": "generation",
+                "langfuse.observation.model.name": "gpt-4o",
+                "langfuse.observation.usage_details": json.dumps(
+                    {"input": 0, "output": 0, "total": 120, "input_modality_TEXT": 36, "output_modality_TEXT": 20}
+                    | {"cached_modality_TEXT": 64}
+                ),
+            },
+            (100, 20, 0, 100 * 2_500 + 20 * 10_000),
+            id="Langfuse over Vertex",
+        ),
+        pytest.param(
+            {
+                "gen_ai.operation.name": "chat",
+                "gen_ai.system": "openai",
+                "gen_ai.request.model": "gpt-4o",
+                "gen_ai.response.model": "none",
+                "gen_ai.usage.input_tokens": "100",
+                "gen_ai.usage.output_tokens": "20",
+                "gen_ai.usage.total_tokens": "120",
+            },
+            (100, 20, 0, 100 * 2_500 + 20 * 10_000),
+            id="Spring AI, whose attributes are all texts",
+        ),
+        pytest.param(
+            {
+                "traceloop.span.kind": "task",
+                "llm.request.type": "chat",
+                "gen_ai.request.model": "gpt-4o",
+                "gen_ai.usage.input_tokens": 100,
+                "gen_ai.usage.output_tokens": 20,
+            },
+            (100, 20, 0, 100 * 2_500 + 20 * 10_000),
+            id="OpenLLMetry over LlamaIndex",
+        ),
     ],
 )
 def test_tokens_and_cost(attributes: dict[str, Any], told: tuple[int, ...]) -> None:
     [call] = calls(span(attributes))
     assert (call.tokens_in, call.tokens_out, call.cached_tokens, call.cost_nano) == told
     assert (call.price, call.usage) == (Price.LISTED, UsageFrom.REPORTED)
+
+
+def test_what_langfuse_says_of_the_parts_of_a_cost_is_their_sum() -> None:
+    [call] = calls(span(LANGFUSE | {"langfuse.observation.cost_details": '{"input": 0.25, "output": 0.5}'}))
+    assert (call.cost_nano, call.price) == (750_000_000, Price.GIVEN)
 
 
 WRAPPERS = [
@@ -192,6 +296,16 @@ def test_two_spans_of_one_answer_in_two_exports_are_counted_once() -> None:
     now_ms = START_NS // 1_000_000 + 5_000
     counted = count(in_memory(), "ws", [one, other], now_ms, DEFAULT_POLICY)
     assert (counted.calls, counted.duplicates) == (1, 1)
+
+
+def test_a_span_that_tells_no_usage_takes_no_other_spans_place() -> None:
+    """Of one answer in two exports: the first instrumentation knows nothing of its cost (a plain stream)."""
+    silent = {"gen_ai.operation.name": "chat", "gen_ai.request.model": CLAUDE, "gen_ai.response.id": MSG}
+    [one], [other] = calls(span(silent)), calls(span(SDK, trace="b" * 32))
+    state, now_ms = in_memory(), START_NS // 1_000_000 + 5_000
+    count(state, "ws", [one, other], now_ms, DEFAULT_POLICY)
+    assert sum(state.organization("ws").spent.days.values()) == SONNET_NANO
+    assert len(calls(span(silent, 1), span(SDK, 2, trace="b" * 32))) == 1, "in one export they are one"
 
 
 def test_answers_of_a_server_that_numbers_none_are_calls_of_their_own() -> None:
@@ -241,6 +355,12 @@ ASKED = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen
             (7, 3),
         ),
         (ASKED | {"gen_ai.usage.input_tokens": 7, "gen_ai.usage.total_tokens": 9}, 200, UsageFrom.REPORTED, (7, 2)),
+        (  # as Vercel's ai wrote it before version 5 where it knew none
+            ASKED | {"ai.usage.promptTokens": math.nan, "ai.usage.completionTokens": math.nan, "ai.prompt": "x" * 40},
+            200,
+            UsageFrom.ESTIMATED,
+            (10, 0),
+        ),
     ],
 )
 def test_a_call_that_tells_no_usage_is_seen(
@@ -280,6 +400,16 @@ OF_NO_CONCERN: list[Any] = [
     },
     {"attributes": [{"key": "big", "value": {"intValue": 1e300}}, {"key": "a", "value": {"arrayValue": None}}]},
     {"startTimeUnixNano": "soon", "attributes": 7, "status": []},
+    {"attributes": [{"key": "cut", "value": {"stringValue": "half \ud83d"}}]},
+    {**GOOD, "spanId": "c" * 16, "endTimeUnixNano": 10**40},
+    {
+        **GOOD,
+        "spanId": "c" * 16,
+        "attributes": [
+            *GOOD["attributes"],
+            {"key": "gen_ai.prompt", "value": {"arrayValue": {"values": [{"intValue": "many"}]}}},
+        ],
+    },
     {
         **GOOD,
         "spanId": "c" * 16,
@@ -313,6 +443,7 @@ def test_what_is_no_concern_of_ours_need_not_be_readable(other: Any) -> None:
         (GOOD | {"traceId": None}, "traceId"),
         (GOOD | {"spanId": 7}, "spanId"),
         (GOOD | {"startTimeUnixNano": "soon"}, "startTimeUnixNano"),
+        (GOOD | {"startTimeUnixNano": 1e300}, "startTimeUnixNano"),
         (
             GOOD
             | {
@@ -339,3 +470,17 @@ def test_a_bad_span_is_rejected_alone(bad: Any, why: str) -> None:
     counted, faults = read([bad, other])
     assert counted == 1
     assert len(faults) == 1 and why in faults[0]
+
+
+def test_half_a_character_costs_no_other_span_in_protobuf_either() -> None:
+    """SDKs cut attributes at a number of UTF-16 units or bytes; protobuf's parser refuses all of the export for it."""
+    export = ExportTraceServiceRequest()
+    spans = export.resource_spans.add().scope_spans.add().spans
+    for number, text in ((1, "whole"), (2, "BROKEN")):
+        one = spans.add(trace_id=b"t" * 16, span_id=bytes([number]) * 8, start_time_unix_nano=START_NS)
+        for name, value in (ASKED | {"gen_ai.prompt": text}).items():
+            one.attributes.add(key=name).value.string_value = value
+    [whole, broken] = spans_of_protobuf(export.SerializeToString().replace(b"BROKEN", b"cut \xed\xa0")).spans
+    assert whole.attributes == ASKED | {"gen_ai.prompt": "whole"}
+    assert broken.attributes.keys() == whole.attributes.keys() and "\ufffd" in broken.attributes["gen_ai.prompt"]
+    assert len(calls(whole, broken)) == 2

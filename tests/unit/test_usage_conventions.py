@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 from anthropic.types import CacheCreation, MessageDeltaUsage
 from anthropic.types import Usage as AnthropicUsage
+from anthropic.types.beta import BetaCompactionIterationUsage, BetaMessageIterationUsage, BetaUsage
 from openai.types import CompletionUsage
 from openai.types.completion_usage import CompletionTokensDetails, PromptTokensDetails
 from openai.types.create_embedding_response import Usage as EmbeddingUsage
@@ -17,6 +18,7 @@ from openai.types.responses.response_usage import InputTokensDetails, OutputToke
 from ingest_gateway.surfaces.burn.edge.usage import BodyReader, StreamReader, Usage
 from ingest_gateway.surfaces.burn.usage_conventions import USAGE, When, read_counts
 
+NO_CACHE: dict[str, Any] = {"cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}
 HI = {"role": "assistant", "content": "Hi there"}
 PROMPT_CHARACTERS = 400
 """A hundred tokens, where they must be estimated; the answer's "Hi there" is two."""
@@ -322,6 +324,17 @@ def test_every_row_of_the_table_has_an_example() -> None:
     assert {row[:3] for row in EXAMPLES} == {row[:3] for row in USAGE}
 
 
+COMPACTED = dumped(
+    BetaUsage(
+        input_tokens=23_000,
+        output_tokens=1_000,
+        iterations=[
+            BetaCompactionIterationUsage(type="compaction", input_tokens=180_000, output_tokens=3_500, **NO_CACHE),
+            BetaMessageIterationUsage(type="message", input_tokens=23_000, output_tokens=1_000, **NO_CACHE),
+        ],
+    )
+)
+"""The SDK's own words: a compaction's tokens are not included in the top-level fields."""
 PLAIN = {"prompt_tokens": 7, "completion_tokens": 9, "total_tokens": 16}
 
 
@@ -360,8 +373,22 @@ PLAIN = {"prompt_tokens": 7, "completion_tokens": 9, "total_tokens": 16}
             {"prompt_tokens": 150, "completion_tokens": 9, "total_tokens": 259, "cache_read_input_tokens": 100},
             Usage(250, 9, 100),
         ),
+        # gateways that speak several conventions write all of them
+        ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 16, "input_tokens": 7, "output_tokens": 9},
+         Usage(7, 9)),
+        # LiteLLM, over Anthropic
+        ({"prompt_tokens": 2_310, "completion_tokens": 50, "total_tokens": 2_360, "cache_read_input_tokens": 2_000,
+          "cache_creation_input_tokens": 300,
+          "prompt_tokens_details": {"cached_tokens": 2_000, "cache_creation_tokens": 300,
+                                    "cache_creation_token_details": {"ephemeral_1h_input_tokens": 200}}},
+         ANTHROPIC_READ),
+        (PLAIN | {"estimated_cost": 0.0000268}, Usage(7, 9, cost_usd=0.0000268)),  # DeepInfra
+        (PLAIN | {"cost": 1e30}, Usage(7, 9)),
+        (PLAIN | {"cost": 10**400, "prompt_tokens": 10**400}, Usage(1 << 40, 9)),
+        ({"prompt_tokens": 7, "completion_tokens": 9, "cost": "0.004"}, Usage(7, 9, cost_usd=0.004)),
+        (COMPACTED, Usage(203_000, 4_500)),
     ],
-)
+)  # fmt: skip
 @pytest.mark.parametrize("streams", [False, True])
 def test_each_member_is_read_for_itself(usage: Any, expected: Usage, streams: bool) -> None:
     frames = (chunk(), last(usage)) if streams else (chat(usage),)

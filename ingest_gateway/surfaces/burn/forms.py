@@ -5,6 +5,7 @@ Members that are not known here are passed over: clients of several versions rep
 
 import msgspec
 
+from ingest_gateway.surfaces.burn.broken_text import mended
 from ingest_gateway.surfaces.burn.new_calls import VERIFICATION_MODEL, NewCall
 from ingest_gateway.surfaces.burn.published import is_published, project_of, read_published
 from schemas.burn import ModelCall, Price, Source, UsageFrom
@@ -46,16 +47,24 @@ _raw_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 def read_calls(body: bytes) -> tuple[list[tuple[int, NewCall]], list[Rejected]]:
     """Each item that fits with its place, and each that does not. Raises Unreadable."""
     try:
+        return _read(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        body = mended(body)  # half a character in one item costs no other
+    try:
+        return _read(body)
+    except msgspec.DecodeError as error:
+        raise Unreadable(f"The body is not valid JSON: {error}.") from None
+
+
+def _read(body: bytes) -> tuple[list[tuple[int, NewCall]], list[Rejected]]:
+    """Raises Unreadable, msgspec.DecodeError, UnicodeDecodeError."""
+    try:
         body.decode()
         return list(enumerate(_all_at_once(body))), []
-    except UnicodeDecodeError:
-        raise Unreadable("The body is not valid UTF-8.") from None
     except RecursionError:
         raise Unreadable("The body is nested too deeply.") from None
     except msgspec.ValidationError:
         return _one_by_one(_items(body), body)
-    except msgspec.DecodeError as error:
-        raise Unreadable(f"The body is not valid JSON: {error}.") from None
 
 
 def _all_at_once(body: bytes) -> list[NewCall]:

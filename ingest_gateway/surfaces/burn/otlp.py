@@ -7,11 +7,15 @@ to who asks for it, and what is no span at all is named in `Export.faults`.
 
 import math
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from ingest_gateway.surfaces.burn.broken_text import mended
+
 STATUS_ERROR = 2
+INTEGER_BITS = 64
 FAULTS_NAMED_MAX = 20
 Attributes = dict[str, Any]
 
@@ -51,11 +55,13 @@ def spans_of_protobuf(body: bytes) -> Export:
     from google.protobuf.message import DecodeError
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-    export = ExportTraceServiceRequest()
     try:
-        export.ParseFromString(body)
+        export: Any = ExportTraceServiceRequest.FromString(body)
     except DecodeError:
-        raise ExportFault("The body is not an ExportTraceServiceRequest in protobuf.") from None
+        try:
+            export = _with_texts_as_bytes().FromString(body)
+        except DecodeError:
+            raise ExportFault("The body is not an ExportTraceServiceRequest in protobuf.") from None
     spans = [
         Span(
             span.trace_id.hex(),
@@ -75,15 +81,48 @@ def spans_of_protobuf(body: bytes) -> Export:
     return Export(spans, [])
 
 
+@cache
+def _with_texts_as_bytes() -> Any:
+    """The same message, whose texts need not be UTF-8: SDKs cut attributes at a number of bytes or UTF-16 units, and
+    protobuf's parser refuses a whole export for half a character."""
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+    from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
+
+    pool = descriptor_pool.DescriptorPool()
+
+    def add(file: Any) -> None:
+        for needed in file.dependencies:
+            add(needed)
+        copied = descriptor_pb2.FileDescriptorProto()
+        file.CopyToProto(copied)
+        kinds = list(copied.message_type)
+        for kind in kinds:
+            kinds.extend(kind.nested_type)
+            for field in kind.field:
+                if field.type == field.TYPE_STRING:
+                    field.type = field.TYPE_BYTES
+        pool.Add(copied)
+
+    add(trace_service_pb2.DESCRIPTOR)
+    name = trace_service_pb2.ExportTraceServiceRequest.DESCRIPTOR.full_name
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(name))
+
+
+def _string(value: str | bytes) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
 def _protobuf_attributes(pairs: Iterable[Any]) -> Attributes:
-    found = ((pair.key, _protobuf_value(pair.value)) for pair in pairs)
+    found = ((_string(pair.key), _protobuf_value(pair.value)) for pair in pairs)
     return {key: value for key, value in found if value is not None}
 
 
 def _protobuf_value(value: Any) -> Any:
     kind = value.WhichOneof("value")
-    if kind in ("string_value", "bool_value", "int_value", "double_value"):
+    if kind in ("bool_value", "int_value", "double_value"):
         return getattr(value, kind)
+    if kind == "string_value":
+        return _string(value.string_value)
     if kind == "array_value":
         return [_protobuf_value(one) for one in value.array_value.values]
     if kind == "kvlist_value":
@@ -97,8 +136,8 @@ _decode = msgspec.json.Decoder().decode
 def spans_of_json(body: bytes) -> Export:
     """Raises ExportFault."""
     try:
-        export = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        export = _decoded(body)
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ExportFault(f"The body is not JSON: {error}.") from None
     if not isinstance(export, dict) or not isinstance(export.get("resourceSpans") or [], list):
         raise ExportFault('The body is not an ExportTraceServiceRequest in JSON: {"resourceSpans": […]}.')
@@ -109,6 +148,14 @@ def spans_of_json(body: bytes) -> Export:
         for scope in _objects(group, "scopeSpans", found.faults):
             found.spans.extend(_json_span(span, attributes) for span in _objects(scope, "spans", found.faults))
     return found
+
+
+def _decoded(body: bytes) -> Any:
+    """Half characters in it cost nothing else. Raises msgspec.DecodeError."""
+    try:
+        return _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _decode(mended(body))
 
 
 def _objects(within: dict[str, Any], name: str, faults: list[str]) -> Iterator[dict[str, Any]]:
@@ -179,15 +226,16 @@ def _json_value(value: Any) -> Any:
 
 
 def _integer(value: Any) -> int | None:
-    """A 64-bit integer, as a number or as text."""
+    """A 64-bit integer, signed or not, as a number or as text."""
     if isinstance(value, str):
         try:
-            return int(value) if len(value) <= 20 else None
+            value = int(value) if len(value) <= 20 else None
         except ValueError:
             return None
     if isinstance(value, float) and math.isfinite(value) and value == int(value):
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+        value = int(value)
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_integer and -(1 << INTEGER_BITS - 1) <= value < 1 << INTEGER_BITS else None
 
 
 def _double(value: Any) -> Any:
@@ -197,4 +245,7 @@ def _double(value: Any) -> Any:
             return float(value)
         except ValueError:
             return UNREADABLE
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else UNREADABLE
+    try:
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else UNREADABLE
+    except OverflowError:
+        return UNREADABLE

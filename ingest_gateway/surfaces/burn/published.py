@@ -3,11 +3,11 @@
 
 It says neither provider nor fingerprint. So each such call has a fingerprint of its own: layers that look for what is
 asked again and again see nothing in it, those that count calls, tokens and money do. `apiKey` in its body is passed
-over: the header's key counts.
+over: the header's key counts. `usage` may be what any provider's SDK gives (usage_conventions.py).
 """
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -20,17 +20,14 @@ from ingest_gateway.surfaces.burn.new_calls import (
     RetryCount,
     Text,
     Time,
-    Tokens,
 )
+from ingest_gateway.surfaces.burn.usage_conventions import Counts, read_counts, whole
 
 UNKNOWN_PROVIDER = "unknown"
+TOKENS_MAX = 1_000_000_000
+_MUST_BE_TOKENS = ("prompt_tokens", "completion_tokens")
 VERIFICATION_TYPE = "verification"
 UnixMs = Annotated[int, Meta(ge=0, le=253_402_300_799_999)]
-
-
-class Usage(msgspec.Struct, gc=False):
-    prompt_tokens: Tokens = 0
-    completion_tokens: Tokens = 0
 
 
 class PublishedCall(msgspec.Struct, gc=False):
@@ -39,7 +36,7 @@ class PublishedCall(msgspec.Struct, gc=False):
     eventId: Named
     timestamp: Time | UnixMs
     model: Named
-    usage: Usage
+    usage: dict[str, Any]
     featureId: Text | None = None
     latency: Milliseconds | None = None
     estimated: bool | None = None
@@ -81,6 +78,7 @@ def project_of(body: bytes) -> str | None:
 def read_published(item: msgspec.Raw, project: str | None) -> NewCall:
     """Raises msgspec.ValidationError. A feature without a project is one."""
     call = _call(item)
+    usage = _counts(call.usage)
     at = call.timestamp
     is_verification = call.apiCallType == VERIFICATION_TYPE
     return NewCall(
@@ -88,13 +86,30 @@ def read_published(item: msgspec.Raw, project: str | None) -> NewCall:
         provider=UNKNOWN_PROVIDER,
         model=VERIFICATION_MODEL if is_verification else call.model,
         status=200,
-        tokens_in=call.usage.prompt_tokens,
-        tokens_out=call.usage.completion_tokens,
+        tokens_in=usage.tokens_in or 0,
+        tokens_out=usage.tokens_out or 0,
         fingerprint=f"event:{call.eventId}",
         endpoint=call.apiCallType,
         latency_ms=call.latency,
+        cost_usd=usage.cost_usd,
+        cached_tokens=usage.cached or None,
+        cache_write_tokens=usage.written or None,
+        cache_write_1h_tokens=usage.written_long or None,
         event_id=call.eventId,
         project=project or call.featureId,
         retry_count=call.retryCount,
         estimated=call.estimated,
     )
+
+
+def _counts(usage: dict[str, Any]) -> Counts:
+    """Of `{}` nothing. Raises msgspec.ValidationError for what tells no tokens: it must not count as none."""
+    for name in _MUST_BE_TOKENS:
+        if usage.get(name) is not None and ((number := whole(usage[name])) is None or number > TOKENS_MAX):
+            raise msgspec.ValidationError(f"Expected a number of tokens up to {TOKENS_MAX:,} - at `$.usage.{name}`")
+    counts = (read_counts(usage) or Counts()).settled()
+    if usage and counts.tokens_in is None and counts.tokens_out is None:
+        raise msgspec.ValidationError("Expected numbers of tokens as a provider tells them - at `$.usage`")
+    if max(counts.tokens_in or 0, counts.tokens_out or 0) > TOKENS_MAX:
+        raise msgspec.ValidationError(f"Expected numbers of tokens up to {TOKENS_MAX:,} - at `$.usage`")
+    return counts

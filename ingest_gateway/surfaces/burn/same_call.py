@@ -39,6 +39,11 @@ def event_id_of(span: Span) -> str:
     answer = _response_id(span)
     if len(answer) >= RESPONSE_ID_CHARACTERS_MIN:
         return f"otlp:answer:{answer}"[:EVENT_ID_MAX]
+    return own_event_id_of(span)
+
+
+def own_event_id_of(span: Span) -> str:
+    """Of a span that tells nothing of its usage: it must not take the place of one that does, in a later export."""
     return f"otlp:{span.trace_id}:{span.span_id}"[:EVENT_ID_MAX]
 
 

@@ -4,6 +4,7 @@
 |---|---|
 | `gen_ai.*` | OpenTelemetry's semantic conventions for generative AI, today's and earlier names; Anthropic's SDK |
 | `gen_ai.*`, `llm.request.type`, `traceloop.*` | OpenLLMetry |
+| `gen_ai.usage.details.*`, `operation.cost` | Pydantic AI, Logfire |
 | `llm.*`, `openinference.*`, `embedding.*` | OpenInference |
 | `ai.*` | Vercel's AI SDK |
 | `langfuse.observation.*` | Langfuse |
@@ -34,12 +35,12 @@ TOTAL = ("gen_ai.usage.total_tokens", "llm.usage.total_tokens", "llm.token_count
 CACHED = (
     *("gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens", "gen_ai.usage.cached_tokens"),
     *("llm.token_count.prompt_details.cache_read", "ai.usage.inputTokenDetails.cacheReadTokens"),
-    "ai.usage.cachedInputTokens",
+    *("ai.usage.cachedInputTokens", "gen_ai.usage.details.cache_read_tokens"),
 )
 WRITTEN = (
     *("gen_ai.usage.cache_creation.input_tokens", "gen_ai.usage.cache_write.input_tokens"),
     *("gen_ai.usage.cache_creation_input_tokens", "llm.token_count.prompt_details.cache_write"),
-    "ai.usage.inputTokenDetails.cacheWriteTokens",
+    *("ai.usage.inputTokenDetails.cacheWriteTokens", "gen_ai.usage.details.cache_write_tokens"),
 )
 WRITTEN_LONG = ("anthropic.usage.cache_creation.ephemeral_1h_input_tokens",)
 REASONING = (
@@ -48,7 +49,12 @@ REASONING = (
 )
 USAGE_IN_JSON = ("langfuse.observation.usage_details",)
 """An object as text, in one of usage_conventions.py."""
-COST = ("gen_ai.usage.cost", "atlasburn.cost_usd", "llm.cost.total")
+PROVIDER_METADATA = "ai.response.providerMetadata"
+ANTHROPICS_CACHE_BY_VERCEL = {
+    "cache_read_input_tokens": "cacheReadInputTokens",
+    "cache_creation_input_tokens": "cacheCreationInputTokens",
+}
+COST = ("gen_ai.usage.cost", "atlasburn.cost_usd", "llm.cost.total", "operation.cost")
 COST_IN_JSON = ("langfuse.observation.cost_details",)
 USAGE = (*TOKENS_IN, *TOKENS_OUT, *TOTAL, *USAGE_IN_JSON)
 
@@ -93,8 +99,9 @@ _OPERATIONS: Mapping[str, Mapping[str, Role]] = {
         **dict.fromkeys(("span", "event", "agent", "tool", "chain", "retriever"), Role.OTHER),
         **dict.fromkeys(("evaluator", "guardrail"), Role.OTHER),
     },
-    "traceloop.span.kind": dict.fromkeys(("workflow", "task", "agent", "tool"), Role.OTHER),
+    # OpenLLMetry's instrumentation of LlamaIndex calls every span a task, those of calls too
     "llm.request.type": dict.fromkeys(("chat", "completion", "embedding"), Role.CALL),
+    "traceloop.span.kind": dict.fromkeys(("workflow", "task", "agent", "tool"), Role.OTHER),
 }
 _VERCEL, _VERCEL_CALLS = "ai.operationId", (".doGenerate", ".doStream", ".doEmbed")
 

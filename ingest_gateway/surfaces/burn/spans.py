@@ -10,9 +10,9 @@ import msgspec
 from ingest_gateway.surfaces.burn import span_conventions as names
 from ingest_gateway.surfaces.burn.edge.inspection import count_characters, estimate_tokens
 from ingest_gateway.surfaces.burn.otlp import UNREADABLE, Attributes, Span
-from ingest_gateway.surfaces.burn.same_call import each_once, event_id_of, tells_usage
+from ingest_gateway.surfaces.burn.same_call import each_once, event_id_of, own_event_id_of, tells_usage
 from ingest_gateway.surfaces.burn.span_conventions import Role, role_of
-from ingest_gateway.surfaces.burn.usage_conventions import Counts, read_counts
+from ingest_gateway.surfaces.burn.usage_conventions import COST_USD_MAX, Counts, dollars, read_counts, whole
 from schemas.burn import ModelCall, Price, Source, UsageFrom
 from schemas.guardrail_policy import NANO_PER_USD
 from schemas.prices import cost_of, rates_of
@@ -20,6 +20,8 @@ from schemas.prices import cost_of, rates_of
 SPANS_MAX = 10_000
 TEXT_MAX = 200
 TOKENS_MAX = 1_000_000_000
+NOTHING = (None, "", "none")
+"""`none`: Micrometer's word (Spring AI) for what it doesn't know."""
 
 
 class SpanFault(ValueError):
@@ -52,7 +54,7 @@ def is_model_call(span: Span) -> bool:
 
 
 def _named(attributes: Attributes, wanted: Iterable[str]) -> str | None:
-    return next((name for name in wanted if attributes.get(name) not in (None, "")), None)
+    return next((name for name in wanted if attributes.get(name) not in NOTHING), None)
 
 
 # From a span to a call
@@ -82,7 +84,7 @@ def call_of_span(span: Span, key_id: str) -> ModelCall:
         endpoint=_text(_first(attributes, ("gen_ai.operation.name", "ai.operationId", "llm.request.type"))),
         latency_ms=max(0, (span.end_ns - span.start_ns) // 1_000_000),
         cached_tokens=counts.cached,
-        event_id=event_id_of(span),
+        event_id=own_event_id_of(span) if usage is UsageFrom.UNKNOWN else event_id_of(span),
         session_id=_text(_first(attributes, names.SESSION)),
         project=_text(_first(attributes, names.PROJECT) or _first(span.resource, names.PROJECT)),
         user=_text(_first(attributes, names.USER)),
@@ -119,6 +121,9 @@ def _counts(attributes: Attributes) -> Counts:
         counts = read_counts(_object(attributes.get(name)))
         if counts is not None:
             return counts.settled()
+    counts = _anthropics_by_vercel(attributes)
+    if counts is not None:
+        return counts.settled()
     tokens_in, tokens_out, total, cached, written, written_long, reasoning = (
         _tokens(attributes, some)
         for some in (
@@ -136,6 +141,24 @@ def _counts(attributes: Attributes) -> Counts:
     return counts.settled()
 
 
+def _anthropics_by_vercel(attributes: Attributes) -> Counts | None:
+    """Before version 6 the SDK's own counts leave out what Anthropic wrote into its cache and read from it."""
+    metadata = _object(attributes.get(names.PROVIDER_METADATA))
+    told = metadata.get("anthropic") if isinstance(metadata, dict) else None
+    if not isinstance(told, dict):
+        return None
+    if isinstance(told.get("usage"), dict):
+        return read_counts(told["usage"])
+    cache = {name: told.get(there) for name, there in names.ANTHROPICS_CACHE_BY_VERCEL.items()}
+    if not any(map(whole, cache.values())):
+        return None
+    tokens = {
+        "input_tokens": _tokens(attributes, names.TOKENS_IN),
+        "output_tokens": _tokens(attributes, names.TOKENS_OUT),
+    }
+    return read_counts(tokens | cache)
+
+
 def _object(text: Any) -> Any:
     try:
         return msgspec.json.decode(text) if isinstance(text, str) else text
@@ -146,8 +169,7 @@ def _object(text: Any) -> Any:
 def _cost(attributes: Attributes, model: str, counts: Counts) -> tuple[int, Price]:
     given = _first(attributes, names.COST)
     if given is None:
-        details = _object(_first(attributes, names.COST_IN_JSON))
-        given = details.get("total") if isinstance(details, dict) else None
+        given = _cost_of_details(_object(_first(attributes, names.COST_IN_JSON)))
     if given is None:
         return cost_of(
             model,
@@ -157,9 +179,18 @@ def _cost(attributes: Attributes, model: str, counts: Counts) -> tuple[int, Pric
             written_tokens=counts.written - counts.written_long,
             written_long_tokens=counts.written_long,
         )
-    if not isinstance(given, int | float) or isinstance(given, bool) or not 0 <= given <= 1_000_000:
-        raise SpanFault("the cost is no number of US dollars from 0 to 1,000,000")
-    return round(given * NANO_PER_USD), Price.GIVEN
+    cost_usd = dollars(given)
+    if cost_usd is None:
+        raise SpanFault(f"the cost is no number of US dollars from 0 to {COST_USD_MAX:,}")
+    return round(cost_usd * NANO_PER_USD), Price.GIVEN
+
+
+def _cost_of_details(details: Any) -> Any:
+    """Of Langfuse's `{"input": 0.1, "output": 0.2, "total": 0.3}`; without a total it is their sum."""
+    if not isinstance(details, dict):
+        return None
+    parts = [cost for name in details if (cost := dollars(details[name])) is not None]
+    return details.get("total", sum(parts) if parts else None)
 
 
 def _status(span: Span) -> int:
@@ -178,7 +209,7 @@ def _fingerprint(span: Span, model: str) -> str:
     asked = _texts(span.attributes, names.PROMPT)
     if not asked:
         return f"span:{span.trace_id}:{span.span_id}"[:TEXT_MAX]
-    return "sha256:" + hashlib.sha256(msgspec.json.encode([model, *asked])).hexdigest()
+    return "sha256:" + hashlib.sha256(msgspec.json.encode([model, *asked], enc_hook=repr)).hexdigest()
 
 
 def _texts(attributes: Attributes, wanted: tuple[str, ...]) -> list[Any]:
@@ -199,21 +230,27 @@ def _characters(attributes: Attributes, wanted: tuple[str, ...]) -> int:
 
 
 def _tokens(attributes: Attributes, wanted: tuple[str, ...]) -> int | None:
-    name = next((name for name in wanted if name in attributes), None)
+    """Of the first that says something: an SDK that knows no count may write NaN (Vercel's ai before version 5)."""
+    name = next((name for name in wanted if name in attributes and not _is_nan(attributes[name])), None)
     return None if name is None else _whole(attributes[name], name, TOKENS_MAX)
 
 
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
 def _whole(value: Any, name: str, most: int) -> int:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not is_number or not 0 <= value <= most or value != int(value):
-        raise SpanFault(f"{name} is no whole number from 0 to {most:,}")
-    return int(value)
+    """Also of text: Micrometer (Spring AI) writes every attribute as one."""
+    number = whole(value)
+    if number is None or number > most:
+        raise SpanFault(f"{name} is no number from 0 to {most:,}")
+    return number
 
 
 def _first(attributes: Attributes, wanted: Iterable[str]) -> Any:
     """Raises SpanFault for one that can't be read."""
     for name in wanted:
-        if name in attributes and attributes[name] != "":
+        if attributes.get(name) not in NOTHING:
             if attributes[name] is UNREADABLE:
                 raise SpanFault(f"{name} can't be read")
             return attributes[name]

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 TOKENS_MAX = 1 << 40
+COST_USD_MAX = 1_000_000
 
 
 class Cache(StrEnum):
@@ -24,7 +25,9 @@ class Cache(StrEnum):
 
 class Convention(NamedTuple):
     """Members by dotted paths, the first that can be read counts. `known_by`: the first convention of which an object
-    has one of these members reads it. `more_in`, `more_out`: counted beside the input and the output, each added."""
+    has one of these members reads it. `more_in`, `more_out`: counted beside the input and the output, each added; a
+    name that ends in `*` is all members that begin so. `iterations`: kinds of entries in the list of that name whose
+    tokens the other members leave out."""
 
     name: str
     known_by: frozenset[str]
@@ -39,11 +42,12 @@ class Convention(NamedTuple):
     more_out: tuple[str, ...] = ()
     cache: Cache = Cache.INSIDE
     cost: tuple[str, ...] = ()
+    iterations: tuple[str, ...] = ()
 
 
 _READ, _WRITTEN = "cache_read_input_tokens", "cache_creation_input_tokens"
 _FOR_AN_HOUR = "cache_creation.ephemeral_1h_input_tokens"
-_COSTS = ("cost", "cost.total_cost", "cost.total")
+_COSTS = ("cost", "cost.total_cost", "cost.total", "estimated_cost")  # the last is DeepInfra's
 
 CHAT = Convention(
     "chat",
@@ -53,13 +57,16 @@ CHAT = Convention(
     ("total_tokens",),
     cached=("prompt_tokens_details.cached_tokens", "prompt_cache_hit_tokens", "cached_tokens", _READ),
     written=("prompt_tokens_details.cache_write_tokens", "prompt_tokens_details.cache_creation_tokens", _WRITTEN),
-    written_long=("prompt_tokens_details.cache_write_tokens_details.ttl_12h_tokens", _FOR_AN_HOUR),
+    written_long=(
+        "prompt_tokens_details.cache_write_tokens_details.ttl_12h_tokens",
+        *("prompt_tokens_details.cache_creation_token_details.ephemeral_1h_input_tokens", _FOR_AN_HOUR),
+    ),
     reasoning=("completion_tokens_details.reasoning_tokens", "reasoning_tokens"),
     cost=_COSTS,
 )
 ANTHROPIC = Convention(
     "anthropic",
-    frozenset({_READ, _WRITTEN, "cache_creation"}),
+    frozenset({_READ, _WRITTEN, "cache_creation", "iterations"}),
     ("input_tokens",),
     ("output_tokens",),
     cached=(_READ,),
@@ -68,6 +75,7 @@ ANTHROPIC = Convention(
     reasoning=("output_tokens_details.thinking_tokens",),
     cache=Cache.BESIDE,
     cost=_COSTS,
+    iterations=("compaction", "advisor_message"),
 )
 RESPONSES = Convention(
     "responses",
@@ -123,10 +131,13 @@ LANGFUSE = Convention(
     ("input",),
     ("output",),
     ("total",),
-    cached=("input_cached_tokens", "cache_read_input_tokens"),
+    cached=("input_cached_tokens", "cache_read_input_tokens", "input_cache_read"),
     written=("input_cache_creation", "cache_creation_input_tokens"),
-    cache=Cache.BESIDE,
+    written_long=("input_ephemeral_1h_input_tokens",),
+    more_in=("input_*", "cache_*", "cached_*"),
+    more_out=("output_*",),
 )
+"""Each token in one member: what has a name of its own is taken out of `input` and `output`."""
 TOTAL_ONLY = Convention(
     "total only",
     frozenset({"total_tokens", "total", *_COSTS[:1]}),
@@ -202,6 +213,11 @@ class Counts(NamedTuple):
     written_long: int = 0
     cost_usd: float | None = None
 
+    def bounded(self) -> "Counts":
+        """Each within TOKENS_MAX, also where it is a sum."""
+        numbers = {name: getattr(self, name) for name in self._fields if name != "cost_usd"}
+        return self._replace(**{name: min(number, TOKENS_MAX) for name, number in numbers.items() if number})
+
     def beside(self, other: "Counts") -> "Counts":
         """Both of one call: counts grow while a stream goes on, so the larger of each is the later."""
         return Counts(*(_larger(ours, theirs) for ours, theirs in zip(self, other, strict=True)))
@@ -223,15 +239,15 @@ def read_counts(usage: Any) -> Counts | None:
     """None for what is no object of any convention, and for one of which no member can be read."""
     if not isinstance(usage, dict):
         return None
-    for convention in CONVENTIONS:
-        if any(usage.get(name) is not None for name in convention.known_by):
-            counts = _read(usage, convention)
-            return None if counts == Counts() else counts
-    return None
+    known = (one for one in CONVENTIONS if any(usage.get(name) is not None for name in one.known_by))
+    found = [counts.bounded() for convention in known if (counts := _read(usage, convention)) != Counts()]
+    # gateways that speak several conventions write them all, those of which they know nothing as zeros
+    return next((counts for counts in found if counts.tokens_in or counts.tokens_out), found[0] if found else None)
 
 
 def _read(usage: dict[str, Any], convention: Convention) -> Counts:
-    tokens_in, tokens_out = _first(usage, convention.tokens_in), _first(usage, convention.tokens_out)
+    tokens_in = _plus(_first(usage, convention.tokens_in), usage, convention.more_in)
+    tokens_out = _plus(_first(usage, convention.tokens_out), usage, convention.more_out)
     total = _first(usage, convention.total)
     cached = _first(usage, convention.cached) or 0
     written = _first(usage, convention.written) or 0
@@ -241,12 +257,26 @@ def _read(usage: dict[str, Any], convention: Convention) -> Counts:
     is_beside = convention.cache is Cache.BESIDE or _is_beside(tokens_in, tokens_out, total, cache)
     if is_beside and (cache or tokens_in is not None):
         tokens_in = (tokens_in or 0) + cache
-    tokens_in = _plus(tokens_in, usage, convention.more_in)
-    tokens_out = _plus(tokens_out, usage, convention.more_out)
     reasoning = _first(usage, convention.reasoning) or 0
     if reasoning > (tokens_out or 0):  # else it is a part of the output, as everybody but a few counts it
         tokens_out = (tokens_out or 0) + reasoning
-    return Counts(tokens_in, tokens_out, total, cached, written, written_long, _cost(usage, convention))
+    counts = Counts(tokens_in, tokens_out, total, cached, written, written_long, _cost(usage, convention))
+    return _with_iterations(counts, usage, convention) if convention.iterations else counts
+
+
+def _with_iterations(counts: Counts, usage: dict[str, Any], convention: Convention) -> Counts:
+    iterations = usage.get("iterations")
+    for entry in iterations if isinstance(iterations, list) else ():
+        if isinstance(entry, dict) and entry.get("type") in convention.iterations:
+            more = read_counts(entry) or Counts()
+            counts = counts._replace(
+                tokens_in=(counts.tokens_in or 0) + (more.tokens_in or 0),
+                tokens_out=(counts.tokens_out or 0) + (more.tokens_out or 0),
+                cached=counts.cached + more.cached,
+                written=counts.written + more.written,
+                written_long=counts.written_long + more.written_long,
+            )
+    return counts
 
 
 def _is_beside(tokens_in: int | None, tokens_out: int | None, total: int | None, cache: int) -> bool:
@@ -257,7 +287,8 @@ def _is_beside(tokens_in: int | None, tokens_out: int | None, total: int | None,
 
 
 def _plus(tokens: int | None, usage: dict[str, Any], names: Iterable[str]) -> int | None:
-    for name in names:
+    starts = tuple(name.removesuffix("*") for name in names if name.endswith("*"))
+    for name in (*names, *(name for name in usage if starts and name.startswith(starts))):
         more = whole(_at(usage, name))
         if more is not None:
             tokens = (tokens or 0) + more
@@ -290,21 +321,27 @@ def whole(value: Any) -> int | None:
             value = float(value) if len(value) <= 40 else None
         except ValueError:
             return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         return None
-    return min(math.ceil(value), TOKENS_MAX)
+    return math.ceil(min(value, TOKENS_MAX))
+
+
+def dollars(value: Any) -> float | None:
+    """A cost, also written as text; None for what is none, and for one that no call has."""
+    if isinstance(value, str):
+        try:
+            value = float(value) if len(value) <= 40 else None
+        except ValueError:
+            return None
+    is_cost = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= COST_USD_MAX
+    return value if is_cost else None
 
 
 def _cost(usage: dict[str, Any], convention: Convention) -> float | None:
     """What a call through OpenRouter with the caller's own key cost at its provider is told beside OpenRouter's fee."""
-    costs = (_at(usage, name) for name in convention.cost)
-    cost = next((cost for cost in costs if _is_cost(cost)), None)
-    upstream = _at(usage, "cost_details.upstream_inference_cost") if usage.get("is_byok") is True else None
-    return cost + upstream if cost is not None and _is_cost(upstream) else cost
-
-
-def _is_cost(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+    cost = next((cost for name in convention.cost if (cost := dollars(_at(usage, name))) is not None), None)
+    upstream = dollars(_at(usage, "cost_details.upstream_inference_cost")) if usage.get("is_byok") is True else None
+    return cost + upstream if cost is not None and upstream is not None else cost
 
 
 def _larger(ours: Any, theirs: Any) -> Any:

@@ -16,6 +16,12 @@ LIMITED = {"error": {"message": "Rate limit reached", "type": "tokens", "code": 
 FAILED = {"type": "response.failed", "response": {"status": "failed", "error": {"code": "server_error"}, "usage": None}}
 NO_WORD = {"choices": [{"delta": {"role": "assistant", "content": ""}}]}
 CREATED = {"type": "response.created", "response": {"usage": None}}
+OPENROUTERS = {"choices": [{"finish_reason": "error", "error": {"code": 502, "message": "Provider disconnected"}}]}
+MINIMAX = {
+    "choices": None,
+    "usage": {"total_tokens": 0},
+    "base_resp": {"status_code": 1002, "status_msg": "rate limit"},
+}
 AWAY = {"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}}
 
 
@@ -30,6 +36,10 @@ def frames(*some: Any) -> bytes:
         (CHAT, "text/plain", json.dumps(LIMITED).encode(), 429),
         (CHAT, "text/event-stream", frames(LIMITED), 429),
         (CHAT, "text/event-stream", frames(NO_WORD, LIMITED), 429),
+        (CHAT, "application/json", json.dumps(OPENROUTERS).encode(), 502),
+        (CHAT, "text/event-stream", frames(NO_WORD, OPENROUTERS), 502),
+        (CHAT, "application/json", json.dumps(MINIMAX).encode(), 429),
+        (CHAT, "text/event-stream", b"event: error\ndata: Internal Server Error\n\n", 500),
         (MESSAGES, "application/json", json.dumps(OVERLOADED).encode(), 529),
         (MESSAGES, "text/event-stream", b"event: error\n" + frames(OVERLOADED), 529),
         (RESPONSES, "text/event-stream", frames(CREATED, FAILED), 500),

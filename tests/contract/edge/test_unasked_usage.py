@@ -87,6 +87,33 @@ async def test_a_provider_that_refuses_to_be_asked(edge: EdgeSurface, status: in
     assert [(call.status, call.usage) for call in calls] == [(200, UsageFrom.ESTIMATED)] * 2
 
 
+@pytest.mark.parametrize("content_type", ["text/plain", "application/octet-stream"])
+async def test_a_stream_whose_type_says_nothing(edge: EdgeSurface, content_type: str) -> None:
+    word = b'data: {"choices":[{"index":0,"delta":{"content":"Hi"}}],"usage":null}\n\n'
+    usage = b'data: {"choices":null,"usage":{"prompt_tokens":7,"completion_tokens":9,"total_tokens":16}}\n\n'
+    done = b"data: [DONE]\n\n"
+    edge.stub.behave = Behaviour(raw=[word, usage, done], content_type=content_type)
+    async with edge.post(PATH, STREAM) as answer:
+        assert await answer.read() == word + done
+    [call] = await edge.wait_for_calls(1)
+    assert (call.tokens_in, call.tokens_out, call.usage) == (7, 9, UsageFrom.REPORTED)
+
+
+async def test_a_caller_that_only_names_the_member_costs_others_nothing(edge: EdgeSurface) -> None:
+    """Its own fault is refused with the member's name in it, with and without the member: that is no refusal of it."""
+    error = {"error": {"message": "Invalid value: 'stream_options'. Supported values are: 'text'."}}
+    edge.stub.behave_by = lambda call: Behaviour(status=400, error=error) if "format" in call.json else Behaviour()
+    async with edge.post(PATH, STREAM | {"format": "stream_options"}) as answer:
+        assert (answer.status, await answer.json()) == (400, error)
+    async with edge.post(PATH, STREAM) as answer:
+        assert answer.status == 200
+        await answer.read()
+    edge.stub.behave_by = None
+    assert "stream_options" in edge.stub.calls[-1].json
+    calls = await edge.wait_for_calls(2)
+    assert calls[-1].usage == UsageFrom.REPORTED
+
+
 async def test_another_refusal_is_the_callers(edge: EdgeSurface) -> None:
     error = {"error": {"message": "max_tokens is too large"}}
     edge.stub.behave = Behaviour(status=400, error=error)

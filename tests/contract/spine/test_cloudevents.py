@@ -77,6 +77,8 @@ async def test_the_python_sdks_events_are_accepted_and_come_back_as_they_were(
         {"dataschema": "https://example.com/schema", "time": "2018-04-05T17:31:00.123456789+02:00"},
         {"type": "com.github.pull_request.opened", "source": "https://github.com/cloudevents/spec/pull"},
         {"id": "Euro € 😀"},
+        {"topic": "orders", "pubsubname": "pubsub", "traceparent": "00-1-2-01", "tracestate": ""},  # Dapr
+        {"subject": "5\u00a0€ for 👩\u200d💻"},
     ],
 )
 async def test_samples_of_the_json_format_are_accepted_whole(spine: SpineSurface, change: dict[str, Any]) -> None:

@@ -20,6 +20,8 @@ from schemas.prices import Cost, cost_of, rates_of
 _first_byte = cache(metrics.EDGE_FIRST_BYTE_SECONDS.labels)
 _NO_USAGE = metrics.EDGE_USAGE.labels("none")
 _USAGE = {came: metrics.EDGE_USAGE.labels(came.name.lower()) for came in (UsageFrom.REPORTED, UsageFrom.ESTIMATED)}
+EVENT_STREAM = "text/event-stream"
+_SAY_NOTHING = frozenset({"text/plain", "application/octet-stream"})  # the latter is aiohttp's word for none, too
 CLIENT_LEFT = 499
 BAD_GATEWAY, GATEWAY_TIMEOUT = 502, 504
 
@@ -82,12 +84,16 @@ class ProxiedCall:
         if coded:
             self.reader = LengthReader()
             return
-        streams = content_type == "text/event-stream"
-        self.errors = ErrorWatch(streams=streams)
-        if streams:
+        is_stream = self.is_stream(content_type)
+        self.errors = ErrorWatch(streams=is_stream)
+        if is_stream:
             self.reader = StreamReader()
         else:
             self.reader = BodyReader() if content_type.endswith("json") else LengthReader()
+
+    def is_stream(self, content_type: str) -> bool:
+        """Also of an answer whose type says nothing, as servers and proxies that write frames by hand leave it."""
+        return content_type == EVENT_STREAM or (self.asked.streams and content_type in _SAY_NOTHING)
 
     def feed(self, piece: bytes) -> None:
         """A piece of the answer, as the provider sent it."""

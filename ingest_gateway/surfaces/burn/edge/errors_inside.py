@@ -3,10 +3,14 @@
 | where | form |
 |---|---|
 | OpenAI, OpenRouter, compatible: stream and body | `{"error": {message, type, code}}`, `{"error": "text"}` |
+| OpenRouter: stream and body | `{"choices": [{"error": {code, message}}]}` |
+| vLLM, FastChat, Mistral: stream and body | `{"object": "error", message, type, code}` |
+| MiniMax: stream and body | `{"base_resp": {"status_code": 1002, …}}`, where 0 is no error |
+| Groq, TGI, any: stream | the frame `event: error`, whatever its data are |
 | OpenAI responses: stream | `{"type": "error", code, message}`, `{"type": "response.failed", "response": {…}}` |
 | OpenAI responses: body | `{"status": "failed", "error": {code, message}}` |
 | Anthropic: stream and body | `{"type": "error", "error": {type, message}}` |
-| Gemini: stream, array and body | `{"error": {code, message, status}}` |
+| Gemini: stream, array and body | `{"error": {code, message, status}}`; in streams also bare, in many lines |
 | AWS in front of a model: body | `{"__type": "ThrottlingException"}`, `{"Output": {"__type": …}}` |
 
 Only frames and bodies with a word of these forms are parsed, so a stream without errors costs three searches a piece.
@@ -31,6 +35,7 @@ _STATUS_OF = (
     (re.compile(r"unavailable"), 503),
     (re.compile(r"invalid|validation|content_policy|context_length|failed_precondition"), 400),
 )
+_MINIMAX = {1001: 504, 1002: 429, 1004: 401, 1008: 402, 1039: 429}
 
 
 class _Told(msgspec.Struct):
@@ -41,6 +46,10 @@ class _Told(msgspec.Struct):
     code: Any = None
     status: Any = None
     response: Any = None
+    object: Any = None
+    choices: Any = None
+    base_resp: Any = None
+    status_code: Any = None
     Output: Any = None
     aws_type: Any = msgspec.field(default=None, name="__type")
 
@@ -55,28 +64,33 @@ class ErrorWatch:
     def __init__(self, *, streams: bool) -> None:
         self._streams = streams
         self._held = b""
+        self._bare = b""  # JSON over several lines, as far as it came
         self._status: int | None = None
+        self._in_error_event = False
         self._skipping = False
 
     @property
     def status(self) -> int | None:
         if self._held and not self._skipping:
-            self._read(self._held)
+            self._line(self._held) if self._streams else self._read(self._held)
             self._held = b""
         return self._status
 
     def feed(self, piece: bytes) -> None:
         if not self._streams:
             self._hold(piece, BODY_BYTES_MAX)
-        elif self._held or self._skipping or not piece.endswith(b"\n") or _is_hinted(piece):
+        elif self._is_within() or not piece.endswith(b"\n") or piece[:1] == b"{" or _is_hinted(piece):
             *lines, rest = (self._held + piece).split(b"\n")
             if lines and self._skipping:
                 self._skipping = False
                 del lines[0]
             for line in lines:
-                self._read(line)
+                self._line(line)
             self._held = b""
             self._hold(rest, LINE_BYTES_MAX)
+
+    def _is_within(self) -> bool:
+        return bool(self._held or self._bare) or self._skipping or self._in_error_event
 
     def _hold(self, piece: bytes, most: int) -> None:
         if self._skipping:
@@ -85,40 +99,81 @@ class ErrorWatch:
         if len(self._held) > most:
             self._held, self._skipping = b"", True
 
-    def _read(self, written: bytes) -> None:
-        data = written.removeprefix(b"data:").strip()
-        if data[:1] not in (b"{", b"[") or not _is_hinted(data):
-            return
+    def _line(self, line: bytes) -> None:
+        line = line.rstrip(b"\r")
+        if self._bare or line[:1] == b"{":
+            self._bare += line
+            if self._read(self._bare) or len(self._bare) > LINE_BYTES_MAX:
+                self._bare = b""
+        elif not line:
+            self._in_error_event = False
+        elif line.startswith(b"event:"):
+            self._in_error_event = line[6:].strip() == b"error"
+            if self._in_error_event:
+                self._status = self._status or SERVER_ERROR
+        elif line.startswith(b"data:"):
+            self._read(line[5:])
+
+    def _read(self, written: bytes) -> bool:
+        """Whether it is whole: JSON that goes on in the next line is not."""
+        data = written.strip()
+        if data[:1] not in (b"{", b"["):
+            return True
+        if not data.endswith((b"}", b"]")):
+            return False
+        if not self._in_error_event and not _is_hinted(data):
+            return True
         try:
             told = _TOLD_IN_A_LIST.decode(data) if data[:1] == b"[" else [_TOLD.decode(data)]
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return
+            return False
         for one in told:
-            self._status = _status_of(one) or self._status
+            self._status = _status_of(one) or (_of_error_event(one) if self._in_error_event else self._status)
+        return True
 
 
 def _is_hinted(written: bytes) -> bool:
-    return b"error" in written or b'"failed"' in written or b"__type" in written
+    return b"error" in written or b'"failed"' in written or b"__type" in written or b'"base_resp"' in written
 
 
 def _status_of(told: _Told) -> int | None:
-    """None where it tells of no error: responses that went well have `"error": null`."""
+    """None where it tells of no error: answers that went well have `"error": null`, some `""` or `{}`."""
     response = told.response if isinstance(told.response, dict) else {}
     if told.type == "response.failed" or response.get("status") == "failed":
         return _meant(response.get("error"))
-    if told.type == "error" and told.error is None:
-        return _meant({"code": told.code})
-    if told.error is not None or told.type == "error" or told.status == "failed":
+    if told.object == "error" or (told.type == "error" and not told.error):
+        return _meant({"type": told.type, "code": told.code})
+    if told.error or told.type == "error" or told.status == "failed":
         return _meant(told.error)
+    return _of_choices(told.choices) or _of_minimax(told.base_resp) or _of_aws(told)
+
+
+def _of_choices(choices: Any) -> int | None:
+    errors = (
+        (choice.get("error") for choice in choices if isinstance(choice, dict)) if isinstance(choices, list) else ()
+    )
+    return next((_meant(error) for error in errors if error), None)
+
+
+def _of_minimax(base_resp: Any) -> int | None:
+    code = base_resp.get("status_code") if isinstance(base_resp, dict) else None
+    return _MINIMAX.get(code, SERVER_ERROR) if isinstance(code, int) and code else None
+
+
+def _of_aws(told: _Told) -> int | None:
     output = told.Output if isinstance(told.Output, dict) else {}
     kind = told.aws_type or output.get("__type")
     return None if kind is None else _meant({"type": kind})
 
 
+def _of_error_event(told: _Told) -> int:
+    return _meant({"type": told.type, "code": told.code, "status": told.status, "status_code": told.status_code})
+
+
 def _meant(error: Any) -> int:
     """The status with which the provider would have told it; 500 where it names none that is known."""
     said = error if isinstance(error, dict) else {"type": error}
-    for name in ("code", "status"):
+    for name in ("code", "status", "status_code"):
         code = said.get(name)
         number = int(code) if isinstance(code, str) and code.isdecimal() and len(code) == 3 else code
         if isinstance(number, int) and 400 <= number <= 599:

@@ -3,6 +3,7 @@ asked for (unasked_usage.py). A provider that can't be reached, or says nothing,
 """
 
 import logging
+from http import HTTPStatus
 
 import aiohttp
 from aiohttp import hdrs, web
@@ -42,10 +43,11 @@ class Exchange:
         try:
             answer = await self._try(request, call, held, begun)
             if answer is None:
-                self._refusing.add(call.provider.name, call.asked.model)
                 call.asked = _as_sent(call.asked)
                 answer = await self._try(request, call, held, begun)
                 assert answer is not None, "it is asked for nothing any more"
+                if call.status < HTTPStatus.BAD_REQUEST:  # else the member was only named, perhaps by the caller itself
+                    self._refusing.add(call.provider.name, call.asked.model)
             return answer
         except TimeoutError:
             return _no_answer(request, call, begun, GATEWAY_TIMEOUT, "upstream_timeout", "did not answer in time")
@@ -97,7 +99,7 @@ async def _answer(
     is_coded = hdrs.CONTENT_ENCODING in headers
     call.begin_answer(upstream.status, upstream.content_type, is_coded)
     unasked = None
-    if call.asked.as_sent is not None and upstream.content_type == "text/event-stream" and not is_coded:
+    if call.asked.as_sent is not None and call.is_stream(upstream.content_type) and not is_coded:
         unasked = UsageChunkFilter()
     length = upstream.content_length
     if length is not None and length <= IN_ONE_PIECE_BYTES:

@@ -5,11 +5,13 @@ Of a body of chat completions that stream without asking for usage, one member i
 `include_usage` (B-059); every other byte stays. A caller that says `include_usage: false` keeps its word. Pure.
 """
 
+import codecs
 import hashlib
 from typing import Any, NamedTuple
 
 import msgspec
 
+from ingest_gateway.surfaces.burn.broken_text import mended
 from ingest_gateway.surfaces.burn.edge.endpoints import Dialect
 from ingest_gateway.surfaces.burn.edge.providers import Target
 from schemas.fingerprints import PREFIX, fingerprint
@@ -44,8 +46,8 @@ class Inspected(NamedTuple):
 class _Asked(msgspec.Struct):
     """The members that matter of all dialects' requests. What is Raw is hashed and measured, never kept."""
 
-    model: str = ""
-    stream: bool | None = None
+    model: Any = None
+    stream: Any = None
     stream_options: msgspec.Raw = ABSENT
     messages: msgspec.Raw = ABSENT
     prompt: msgspec.Raw = ABSENT
@@ -71,19 +73,30 @@ _PROMPTS = (
 def inspect(body: bytes, target: Target, dialect: Dialect, *, ask_usage: bool = True) -> Inspected:
     """Of a whole body. `ask_usage`: whether streams that don't tell their usage unasked are asked for it."""
     try:
-        asked = _DECODER.decode(body)
-        model = (target.model or asked.model)[:MODEL_CHARACTERS_MAX]
-        asking = _asking_for_usage(body, asked, target) if ask_usage and dialect is Dialect.OPENAI else body
-        return Inspected(
-            asking,
-            model,
-            _fingerprint(asked, model, body),
-            target.streams or bool(asked.stream),
-            _prompt_characters(asked),
-            as_sent=None if asking is body else body,
-        )
-    except (msgspec.MsgspecError, JsonFault, UnicodeDecodeError, RecursionError):
+        asked, is_sound = _read(body)
+    except (msgspec.MsgspecError, RecursionError):
         return opaque(body, target)
+    named = asked.model if isinstance(asked.model, str) else ""
+    model = (target.model or named)[:MODEL_CHARACTERS_MAX]
+    is_asking = ask_usage and is_sound and dialect is Dialect.OPENAI
+    asking = _asking_for_usage(body, asked, target) if is_asking else body
+    return Inspected(
+        asking,
+        model,
+        _fingerprint(asked, model, body),
+        target.streams or bool(asked.stream),
+        _prompt_characters(asked),
+        as_sent=None if asking is body else body,
+    )
+
+
+def _read(body: bytes) -> tuple[_Asked, bool]:
+    """Also of a body with broken text or a byte order mark, which some providers take: with False, as nothing can be
+    added to it then. Raises msgspec.MsgspecError, RecursionError."""
+    try:
+        return _DECODER.decode(body), True
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _DECODER.decode(mended(body.removeprefix(codecs.BOM_UTF8))), False
 
 
 def opaque(body: bytes, target: Target) -> Inspected:
@@ -107,12 +120,23 @@ def _fingerprint(asked: _Asked, model: str, body: bytes) -> str:
     members = {name: raw for name in _PROMPTS if (raw := getattr(asked, name))}
     if asked.model:
         members["model"] = msgspec.json.encode(asked.model)
-    return fingerprint(members, model)
+    try:
+        return fingerprint(members, model)
+    except JsonFault:
+        return _digest_of(body)
 
 
 def _prompt_characters(asked: _Asked) -> int:
     raws = (getattr(asked, name) for name in _PROMPTS)
-    return sum(count_characters(msgspec.json.decode(raw)) for raw in raws if raw)
+    return sum(_characters_of(bytes(raw)) for raw in raws if raw)
+
+
+def _characters_of(text: bytes) -> int:
+    """Each member by itself: what can't be read is as long as it is."""
+    try:
+        return count_characters(msgspec.json.decode(text))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return len(text)
 
 
 def count_characters(value: Any) -> int:
@@ -127,14 +151,17 @@ def count_characters(value: Any) -> int:
 
 
 def _asking_for_usage(body: bytes, asked: _Asked, target: Target) -> bytes:
-    if not asked.stream or target.endpoint not in USAGE_ON_REQUEST:
+    if asked.stream is not True or target.endpoint not in USAGE_ON_REQUEST:
         return body
-    options = msgspec.json.decode(asked.stream_options) if asked.stream_options else None
     if not asked.stream_options:
         end = body.rindex(b"}")
         return body[:end] + b',"stream_options":{"include_usage":true}' + body[end:]
+    try:
+        options = msgspec.json.decode(asked.stream_options)
+        members: dict[str, Any] = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return body
     if options is not None and (not isinstance(options, dict) or "include_usage" in options):
         return body
-    members: dict[str, Any] = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     members["stream_options"] = {**(options or {}), "include_usage": True}
     return msgspec.json.encode(members)

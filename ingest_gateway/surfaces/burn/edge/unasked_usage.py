@@ -1,8 +1,9 @@
 """Usage that the proxy asked for in its caller's stead: the chunk that tells it is taken out of the stream again.
 
-OpenAI's last chunk of usage has `"choices": []`, which the usual loops over its SDKs' streams don't expect
-(`chunk.choices[0]` raises IndexError). All other bytes pass as they came, in the same order, whatever their line ends,
-comments and cuts; only a frame that is not complete yet is held back, and nobody could have read it. Pure.
+OpenAI's last chunk of usage has `"choices": []` (servers in Go write `null`, some leave it out), which the usual loops
+over its SDKs' streams don't expect (`chunk.choices[0]` raises IndexError or TypeError). All other bytes pass as they
+came, in the same order, whatever their line ends, comments and cuts; only a frame that is not complete yet is held
+back, and nobody could have read it. Pure.
 
 A provider that refuses the member is remembered by `Refusing`, and its calls go on as their callers wrote them.
 """
@@ -18,14 +19,15 @@ HELD_BYTES_MAX = 64 * 1024
 REMEMBERED_SECONDS = 3_600.0
 REMEMBERED_MAX = 1_000
 _END_OF_FRAME = re.compile(rb"(?:\r\n|\n)(?:\r\n|\n)|\r\r")
-_NO_CHOICES = re.compile(rb'"choices"(?:\s|data:)*:(?:\s|data:)*\[(?:\s|data:)*\]')  # a frame may have several lines
+_USAGE = re.compile(rb'"usage"(?:\s|data:)*:(?:\s|data:)*\{')  # a frame may have several lines
 _NAMES_THE_MEMBER = re.compile(rb"stream_options|include_usage")
 REFUSALS = frozenset({400, 404, 422})
 
 
 class _Chunk(msgspec.Struct):
-    choices: list[msgspec.Raw]
     usage: dict[str, msgspec.Raw]
+    choices: list[msgspec.Raw] | None = None
+    error: msgspec.Raw | None = None
 
 
 _CHUNK = msgspec.json.Decoder(_Chunk)
@@ -39,7 +41,7 @@ class UsageChunkFilter:
         self._passing = False
 
     def feed(self, piece: bytes) -> bytes:
-        if not self._held and not self._passing and _ends_a_frame(piece) and _NO_CHOICES.search(piece) is None:
+        if not self._held and not self._passing and _ends_a_frame(piece) and _USAGE.search(piece) is None:
             return piece  # whole frames, as providers send them, and none of usage
         passed = bytearray()
         waiting = self._held + piece
@@ -67,14 +69,14 @@ class UsageChunkFilter:
 
 def tells_unasked_usage(frame: bytes) -> bool:
     """Whether it is a chunk of usage and nothing else: no choices, and counts."""
-    if _NO_CHOICES.search(frame) is None:
+    if _USAGE.search(frame) is None:
         return False
     data = b"\n".join(line[5:].strip() for line in re.split(rb"\r\n|\n|\r", frame) if line.startswith(b"data:"))
     try:
         chunk = _CHUNK.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
-    return not chunk.choices and bool(chunk.usage)
+    return not chunk.choices and bool(chunk.usage) and chunk.error is None
 
 
 def refuses_to_tell(status: int, body: bytes) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from ingest_gateway.surfaces.burn.broken_text import mended
 from ingest_gateway.surfaces.burn.edge.inspection import ABSENT, count_characters, estimate_tokens
 from ingest_gateway.surfaces.burn.usage_conventions import USAGE, Counts, When, read_counts
 
@@ -125,7 +126,8 @@ class Tally:
                 self._take_text(msgspec.json.decode(raw), _IN_TEXTS.get(name, ()))
 
     def _take_text(self, value: Any, places: Any) -> None:
-        self.characters += count_characters(value)
+        for one in value if isinstance(value, list) else [value]:
+            self.characters += count_characters(_without_error(one))
         for one in value if isinstance(value, list) and places else [value]:
             self._take_places(one, places)
 
@@ -143,6 +145,13 @@ class Tally:
         self._model = next((name for name in names if isinstance(name, str) and name), self._model)
 
 
+def _without_error(choice: Any) -> Any:
+    """What OpenRouter says went wrong is nothing that a model wrote."""
+    if not isinstance(choice, dict) or not choice.get("error"):
+        return choice
+    return {name: value for name, value in choice.items() if name not in ("error", "native_finish_reason")}
+
+
 def _at(value: Any, name: str) -> Any:
     if not name:
         return value
@@ -155,7 +164,7 @@ class StreamReader:
     def __init__(self) -> None:
         self._tally = Tally()
         self._line = bytearray()
-        self._skipping = False
+        self._skipping = False  # a frame that is too long, of which `_line` holds the end
         self.frames_unread = 0
 
     def feed(self, piece: bytes) -> None:
@@ -178,23 +187,24 @@ class StreamReader:
         return self._tally.usage(prompt_characters)
 
     def _hold(self, piece: bytes) -> None:
-        if self._skipping or not piece:
-            return
         self._line += piece
-        if len(self._line) > FRAME_BYTES_MAX:
-            self._line.clear()
+        if self._skipping:
+            del self._line[:-TAIL_BYTES]
+        elif len(self._line) > FRAME_BYTES_MAX:
+            del self._line[:-TAIL_BYTES]
             self._skipping = True
             self.frames_unread += 1
             self._tally.characters += FRAME_BYTES_MAX
 
     def _complete(self, end: bytes) -> bytes | None:
-        if self._skipping:
-            self._skipping = False
-            return None
-        if not self._line:
+        if not self._line and not self._skipping:
             return end
         line = bytes(self._line) + end
         self._line.clear()
+        if self._skipping:  # an image, say, with usage behind it
+            self._skipping = False
+            _take_tail(self._tally, line[-TAIL_BYTES:])
+            return None
         return line
 
     def _read(self, line: bytes) -> None:
@@ -204,7 +214,7 @@ class StreamReader:
         if not data.startswith(b"{"):  # `[DONE]`
             return
         try:
-            self._tally.take(_FRAME.decode(data))
+            self._tally.take(_decoded(_FRAME, data))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             self.frames_unread += 1
 
@@ -230,13 +240,21 @@ class BodyReader:
                 _take_tail(tally, bytes(self._whole))
                 tally.characters = 0
             elif self._whole.lstrip()[:1] == b"[":  # Gemini's stream without `alt=sse`
-                for frame in _FRAMES.decode(self._whole):
+                for frame in _decoded(_FRAMES, bytes(self._whole)):
                     tally.take(frame)
             else:
-                tally.take(_FRAME.decode(self._whole))
+                tally.take(_decoded(_FRAME, bytes(self._whole)))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             _take_tail(tally, bytes(self._whole[-TAIL_BYTES:]))
         return tally.usage(prompt_characters)
+
+
+def _decoded(decoder: Any, text: bytes) -> Any:
+    """Half a character in it (one that goes on in the next frame) hides no usage. Raises msgspec.MsgspecError."""
+    try:
+        return decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return decoder.decode(mended(text))
 
 
 def _take_tail(tally: Tally, tail: bytes) -> None:
