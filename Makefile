@@ -2,6 +2,8 @@
 SHELL := /bin/sh
 VENV := .venv
 PYTHON := $(VENV)/bin/python
+# Tests start hundreds of processes: each reads what it imports from the cache, also where caches are switched off.
+TESTED := env -u PYTHONDONTWRITEBYTECODE $(PYTHON)
 READY := $(VENV)/.installed
 CLIENTS := tests/clients/node_modules/.installed
 EDGE_WORKER := deploy/edge-worker/node_modules/.installed
@@ -29,13 +31,13 @@ run: $(READY) ## Start everything on this machine; Ctrl-C stops it
 
 test: broker $(CLIENTS) $(EDGE_WORKER) ## The tests, against a real broker
 	@echo "atlas: running the tests" >&2
-	@$(PYTHON) -m pytest -n 2 --dist loadgroup -m "not slow" tests
+	@$(TESTED) -m pytest -n 2 --dist loadgroup -m "not slow" tests
 
 test-slow: broker $(CLIENTS) ## The tests that take minutes: kills, restarts, rebuilds, every rung
-	@$(PYTHON) -m pytest -n 2 --dist loadgroup -m slow tests
+	@$(TESTED) -m pytest -n 2 --dist loadgroup -m slow tests
 
 test-unit: $(READY) ## The tests that need no broker, in a minute
-	@$(PYTHON) -m pytest -n 2 tests/unit
+	@$(TESTED) -m pytest -n 2 tests/unit
 
 chaos: broker ## Kill admission 50 times, then broker, gateway and processors in turn, under load; check the books (CHAOS_ROUNDS, CHAOS_SEED)
 	@CHAOS_ROUNDS=$${CHAOS_ROUNDS:-50} $(PYTHON) -m pytest -n 0 tests/chaos

@@ -188,6 +188,7 @@ async def test_who_is_ahead_of_a_log_that_lost_its_end_in_a_power_cut_says_so_an
     await outbox.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("F1", "F11")
 async def test_who_has_asked_before_an_election_is_answered_after_it(own_broker: Broker) -> None:
     """The same process: it gave its assignment up when the broker went, and asks again when it is back."""
