@@ -23,6 +23,7 @@ from operations.private_files import write_whole
 
 SERVING_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 10.0
+PAUSED_SECONDS = 5.0
 BROKER_LOG_BYTES_MAX = 16 * 1024 * 1024
 QUICK_START_FLAGS = ("-Xshare:auto", "-Xlog:cds*=off", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 LOG_FLAGS = (
@@ -132,8 +133,9 @@ class Broker:
             end_now(self._process)
 
     def pause(self) -> None:
-        """SIGSTOP: connections stay open, nothing answers."""
+        """SIGSTOP: connections stay open, nothing answers. Returns when its last thread has stopped answering."""
         self._signal(signal.SIGSTOP)
+        wait_until(self._has_stopped, PAUSED_SECONDS, 0.005)
 
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
@@ -150,6 +152,14 @@ class Broker:
     def _made_by(self) -> Path:
         """The version of Kafka that formatted the data."""
         return self.home / "kafka-version"
+
+    def _has_stopped(self) -> bool:
+        if self.pid is None:
+            return True
+        try:
+            return os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:  # another process's child, of which we are not told
+            return True
 
     def _signal(self, number: signal.Signals) -> None:
         if self.pid is not None:
