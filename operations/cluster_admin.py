@@ -25,7 +25,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
 from operations.gone_topics import is_gone
-from operations.kafka_clients import admin_config
+from operations.kafka_clients import UNKNOWN_TOPIC, admin_config
 from schemas.topics import TopicSpec
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,6 @@ BROKER_DEFAULT_REPLICATION = -1
 NO_CONTROLLER = frozenset(
     {KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.REQUEST_TIMED_OUT, KafkaError.NOT_CONTROLLER}
 )
-UNKNOWN = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
 NEVER = frozenset(
     {
         KafkaError.TOPIC_EXCEPTION,
@@ -98,7 +97,7 @@ class ClusterAdmin:
 
     def delete(self, topic: str) -> None:
         """Nothing where it is gone already."""
-        self._unless(self._asking().delete_topics([topic], request_timeout=self.timeout_seconds)[topic], UNKNOWN)
+        self._unless(self._asking().delete_topics([topic], request_timeout=self.timeout_seconds)[topic], UNKNOWN_TOPIC)
 
     def described(self, topic: str, patience_seconds: float) -> TopicDescription:
         """One that was made, or seen, before: waits so long until the broker that is asked knows it too."""
@@ -118,7 +117,7 @@ class ClusterAdmin:
             return {}
         collection = TopicCollection(sorted(topics))
         asked = self._asking().describe_topics(collection, request_timeout=self.timeout_seconds)
-        return self._each(asked, UNKNOWN, on_refused)
+        return self._each(asked, UNKNOWN_TOPIC, on_refused)
 
     def is_gone(self, topic: str) -> bool:
         """Whether no broker knows it, and not only one that has heard of nothing for long."""

@@ -3,6 +3,8 @@
 import logging
 from typing import Any
 
+from confluent_kafka import KafkaError
+
 from operations.kafka_security import security_of
 from operations.logs import LIBRDKAFKA
 
@@ -20,6 +22,10 @@ def library_log(client: str) -> logging.Logger:
 def connection(bootstrap: str) -> dict[str, Any]:
     """Where Kafka is and how it lets us in: what every client begins with."""
     return {"bootstrap.servers": bootstrap, **security_of(bootstrap).librdkafka()}
+
+
+UNKNOWN_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
+"""Of a broker, or of librdkafka itself, that knows no such topic or no such partition."""
 
 
 def producer_config(bootstrap: str, *, linger_ms: float = 1, queue_messages_max: int = 200_000) -> dict[str, Any]:

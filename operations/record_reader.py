@@ -17,12 +17,11 @@ from typing import NamedTuple, TypeVar
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from operations.gone_topics import is_gone
-from operations.kafka_clients import library_log, reader_config
+from operations.kafka_clients import UNKNOWN_TOPIC, library_log, reader_config
 from operations.message_headers import Headers, headers_of
 
 READERS = 2
 GONE = frozenset({KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET})
-UNKNOWN = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
 SILENCE_SECONDS = 0.5  # librdkafka hopes for a topic that isn't there; after so long we ask
 FETCH_BYTES = 64 * 1024  # a larger record still comes whole; the ones after it are not wanted
 
@@ -153,7 +152,7 @@ def _value_at(reading: _Reading, position: TopicPartition, deadline: float) -> F
     while (left_seconds := deadline - time.monotonic()) > 0:
         message = reading.consumer.poll(min(left_seconds, SILENCE_SECONDS))
         error = None if message is None else message.error()
-        if message is None or (error is not None and error.code() in UNKNOWN):
+        if message is None or (error is not None and error.code() in UNKNOWN_TOPIC):
             if reading.is_gone(position.topic, deadline):
                 return None
             if not reading.is_new:
@@ -276,4 +275,4 @@ def _first_records(
 
 def _is_over(error: KafkaError, reading: _Reading, topic: str, deadline: float) -> bool:
     """Whether nothing of the partition comes any more. Raises KafkaException."""
-    return error.code() in GONE or (error.code() in UNKNOWN and reading.is_gone(topic, deadline))
+    return error.code() in GONE or (error.code() in UNKNOWN_TOPIC and reading.is_gone(topic, deadline))

@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
-from operations.cluster_admin import NEVER, TIMEOUT_SECONDS, UNKNOWN, ClusterAdmin, code_of
+from operations.cluster_admin import NEVER, TIMEOUT_SECONDS, ClusterAdmin, code_of
 from operations.existing_topics import correct_configuration, stamped_by_producers
+from operations.kafka_clients import UNKNOWN_TOPIC
 from operations.logs import event
 from operations.outages import Outage
 from schemas.topics import TopicSpec
@@ -163,7 +164,7 @@ def _id_of(admin: ClusterAdmin, name: str) -> str | None:
     try:
         return str(admin.described(name, UNKNOWN_SECONDS).topic_id)
     except KafkaException as error:
-        if code_of(error) in UNKNOWN and admin.is_gone(name):
+        if code_of(error) in UNKNOWN_TOPIC and admin.is_gone(name):
             return None
         raise
 

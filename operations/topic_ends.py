@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from operations.kafka_clients import admin_config
+from operations.kafka_clients import UNKNOWN_TOPIC, admin_config
 
 TIMEOUT_SECONDS = 2.0
 SHORTEST_SECONDS = 0.1
@@ -26,7 +26,6 @@ TOPICS_ONE_BY_ONE = 8
 Offsets = dict[int, int]
 """By partition."""
 Partition = tuple[str, int]
-MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
 
 _FIRST = OffsetSpec.earliest(), IsolationLevel.READ_UNCOMMITTED  # type: ignore[no-untyped-call]
 _HIGH = OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED  # type: ignore[no-untyped-call]
@@ -154,7 +153,7 @@ def _offsets_there(asked: Mapping[TopicPartition, "Future[Any]"]) -> dict[Partit
         try:
             found[place.topic, place.partition] = _offset(future)
         except KafkaException as error:
-            if error.args[0].code() not in MISSING:
+            if error.args[0].code() not in UNKNOWN_TOPIC:
                 raise
     return found
 

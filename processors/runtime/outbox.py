@@ -18,7 +18,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from operations.kafka_clients import producer_config
+from operations.kafka_clients import UNKNOWN_TOPIC, producer_config
 from processors.runtime import metrics
 from processors.runtime.lease import Abandoned
 
@@ -30,9 +30,8 @@ TAKEN_AT_ONCE = 1_000
 DROPPED_SECONDS_MAX = 10.0
 KNOWN_MS = 30_000
 """How long a topic may be unknown to brokers: on a new cluster they learn of each other's topics in seconds."""
-UNKNOWN = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
 AWAY = frozenset({KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT, KafkaError._FATAL, KafkaError._TRANSPORT})
-PASSING = AWAY | UNKNOWN
+PASSING = AWAY | UNKNOWN_TOPIC
 """The broker was away for long, or this producer is spent: later, or with another one, the record is taken."""
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 
 from operations.cluster_admin import NEVER, ClusterAdmin
+from operations.kafka_clients import UNKNOWN_TOPIC
 from operations.logs import event
 from operations.topic_admin import ensure_topics, once_answered
 from processors.runtime.changelog import Changelog, open_partition, topic_id_of
 from processors.runtime.fetcher import UNREADABLE
 from processors.runtime.lease import Abandoned
-from processors.runtime.outbox import UNKNOWN
 from processors.runtime.table import TablePartition, TableSpec, TableView, shared_cache
 from schemas.topics import TopicSpec
 
@@ -163,7 +163,7 @@ class Tables:
 def _passes(error: KafkaException, since_seconds: float) -> bool:
     """Whether it helps to ask again: a broker is away, a partition has no leader for now."""
     code = error.args[0].code()
-    if code in UNKNOWN:
+    if code in UNKNOWN_TOPIC:
         return since_seconds < UNKNOWN_SECONDS_MAX
     return code not in NEVER | UNREADABLE
 
