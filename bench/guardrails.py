@@ -24,11 +24,10 @@ import orjson
 import psutil
 
 from bench.planted import IN_TRAFFIC, NOON_MS, ORGANIZATIONS, Planted, plant, the_trace
+from domain.guardrails.decide import Asked, decide
+from domain.guardrails.state import KEPT_SECONDS, GuardState, MemoryTable
 from ingest_gateway.surfaces.burn.forms import call_of, read_calls
-from processors.guardrails.decide import Asked, decide
-from processors.guardrails.state import KEPT_SECONDS, GuardState, MemoryTable
 from processors.runtime.table import TablePartition, TableSpec, TableView, shared_cache
-from schemas.burn import CALLS_A_RECORD_MAX, Calls, ModelCall, decode_payload, encode_payload
 from schemas.guardrail_policy import (
     BurnRate,
     Burst,
@@ -45,6 +44,7 @@ from schemas.guardrail_policy import (
     SmartLoop,
 )
 from schemas.records import Telemetry
+from schemas.telemetry import CALLS_A_RECORD_MAX, Calls, ModelCall, decode_payload, encode_payload
 
 ROOT = Path(__file__).parents[1]
 TRACE = ROOT.parent / "shared" / "data" / "azure-llm-trace-code.csv"

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from domain.delivery.retry_schedule import LADDERS, EndpointClass, Ladder, LadderInvalid, read_ladders
+from domain.guardrails.prices import PricesInvalid, Rates, read_prices
+from domain.limits.quotas import Overrides, OverridesInvalid, Quota, read_overrides
+from domain.security.networks import Network, read_network
 from operations.kafka_security import Cluster, read_security
 from operations.private_files import make_home, write_whole
-from schemas.ladders import LADDERS, EndpointClass, Ladder, LadderInvalid, read_ladders
-from schemas.limits import Overrides, OverridesInvalid, Quota, read_overrides
-from schemas.networks import Network, read_network
-from schemas.prices import PricesInvalid, Rates, read_prices
 
 DEFAULT_KAFKA_PORT = 9092
 DEFAULT_SURFACE_PORT = 8080

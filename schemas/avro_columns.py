@@ -136,7 +136,6 @@ class _Walk:
 
     def skip(self, prefix: bytes) -> None:
         width = len(prefix)
-        self.fine &= self.at + width <= self._ends
         self._to(self.at)
         found = self._data[np.minimum(self.at, self._last)[:, None] + np.arange(width)]
         self.fine &= (found == np.frombuffer(prefix, np.uint8)).all(axis=1)
@@ -166,9 +165,7 @@ class _Walk:
     def sized(self, there: Marks | None = None, *, plain: bool) -> Numbers:
         """A string or bytes; where what it holds begins. `plain`: it must be ASCII without NUL."""
         begin, length = self._length(there)
-        end = begin + length
-        self.fine &= end <= self._ends
-        self._to(end)
+        self._to(begin + length)
         if plain:
             self.fine &= self._odd_before[self.at] == self._odd_before[np.minimum(begin, self.at)]
         return begin
@@ -217,7 +214,10 @@ class _Walk:
         return raw, width, more
 
     def _to(self, at: Numbers) -> None:
-        """On; never behind the last record, whatever the bytes say."""
+        """On; never behind the last record, whatever the bytes say. Who leaves a record's end is not regular, also where
+        the last record's end holds the place back.
+        """
+        self.fine &= at <= self._ends
         self.at = np.minimum(at, self._last)
 
 

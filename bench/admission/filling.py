@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from confluent_kafka import Producer
 
+from domain.events.avro import encode_event
+from domain.events.rules import SURFACE, EventFields, event_id, payload_hash
+from domain.security.gateway_signatures import SEAL_HEADER, Sealer
 from operations.kafka_clients import producer_config
-from schemas.event_avro import encode_event
-from schemas.event_rules import SURFACE, EventFields, event_id, payload_hash
 from schemas.replies import REPLY_HEADER, ReplyTo
-from schemas.seal import SEAL_HEADER, Sealer
 from tests.support.streams import LiveStream
 
 VALUE_BYTES = 600

@@ -16,10 +16,11 @@ from confluent_kafka import Producer
 
 from bench.admission.filling import fill
 from bench.admission.world import World, running, wait_for, wait_until_ready
+from domain.idempotency.events import Seen, Source
+from operations import clock
 from operations.kafka_clients import producer_config
 from operations.topic_admin import ensure_topics
 from processors.admission.agent import KEPT_SECONDS, TABLE
-from processors.admission.decide import Seen, Source
 from processors.runtime.table import TableSpec, packed
 from schemas.topics import TopicSpec
 from tests.support.kafka_topics import PARTITIONS
@@ -76,7 +77,7 @@ def fill_changelog(kafka: str, keys: int) -> None:
 
 def entries(keys: int) -> Iterator[dict[bytes, bytes | None]]:
     """Of real form and size: only ids and hashes differ."""
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = clock.now_ms()
     marker = b"0123456789ABCDEFGHJKMNPQRS"
     source = Source("events.ws_4F9KQ2C7Z1.live.many-keys", secrets.token_urlsafe(16), 3, 123_456)
     entry = msgspec.msgpack.encode(Seen("evt_" + marker.decode(), b"h" * 16, now_ms, [], source))

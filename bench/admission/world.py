@@ -10,8 +10,8 @@ import psutil
 
 from deploy.local.broker import Broker
 from deploy.local.spawn import last_lines
+from domain.security.gateway_signatures import Sealer
 from operations.settings import ensure_master_key
-from schemas.seal import Sealer
 from tests.support.kafka_topics import ensure_base_topics
 from tests.support.ports import free_port
 from tests.support.streams import LiveStream

@@ -6,10 +6,10 @@ The workspace, its keys and its first project are made where they are missing, t
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from domain.entities.organizations import org_of
 from ingest_gateway.log.bootstrap import ensure_development_workspace
 from ingest_gateway.log.first_project import ensure_project
 from operations.settings import Settings
-from schemas.tenants import org_of
 
 Told = dict[str, Any]
 

@@ -12,30 +12,33 @@ from functools import partial
 from confluent_kafka import KafkaError, KafkaException
 from faust.types import TP
 
+from domain.commands.decide import Report, decide, token_hash_by
+from domain.control.state import ControlState
+from domain.control.values import Asked, Effects
+from domain.delivery.webhooks import delivery_key
+from domain.events.system_events import sealed_record
+from domain.security.gateway_signatures import Sealer
+from operations import clock
 from operations.logs import event
+from operations.new_commands import new_command
 from operations.topic_admin import TopicAdmin
 from processors.control import metrics
-from processors.control.decide import Report, decide, token_hash_by
-from processors.control.state import ControlState
-from processors.control.topics import ACTOR, RETRY_SECONDS, TopicWorker, now_ms
+from processors.control.topics import ACTOR, RETRY_SECONDS, TopicWorker
 from processors.control.unread_topics import UnreadTopics
-from processors.control.values import Asked, Effects
 from processors.guardrails import agent as guardrails
 from processors.kv_mirror.mirror import KvMirror
 from processors.rates import agent as rates
-from processors.runtime.batches import Batch, Record
+from processors.runtime.batches import Batch
 from processors.runtime.lease import Abandoned
 from processors.runtime.outbox import OutboxBatch, OutboxFailed
 from processors.runtime.runtime import Runtime
 from processors.runtime.work import Work
 from schemas.codec import Undecodable
-from schemas.commands import ReplayMoved, ResumeTopics, TouchKeys, decode_payload, new_command
+from schemas.commands import ReplayMoved, ResumeTopics, TouchKeys, decode_payload
+from schemas.log_records import LogRecord
 from schemas.records import Command
 from schemas.replies import REPLY_HEADER, decode_reply
-from schemas.seal import Sealer
-from schemas.system_events import sealed_record
 from schemas.topics import Topic
-from schemas.webhooks import delivery_key
 from schemas.work import passed_entity
 
 log = logging.getLogger(__name__)
@@ -68,7 +71,7 @@ class ControlAgent:
             self._take_up(batch.tp.partition, state, effects)
         return told, verdicts
 
-    def _one(self, work: Work, told: OutboxBatch, state: ControlState, record: Record) -> Effects:
+    def _one(self, work: Work, told: OutboxBatch, state: ControlState, record: LogRecord) -> Effects:
         try:
             asked = read(record)
         except Undecodable as error:
@@ -135,7 +138,7 @@ class ControlAgent:
 
     async def _nudge(self, partition: int) -> None:
         """The partition gets a batch, whose handling takes up what is unfinished."""
-        command = new_command(ResumeTopics(), workspace="", environment="", actor=ACTOR, now_ms=now_ms())
+        command = new_command(ResumeTopics(), workspace="", environment="", actor=ACTOR, now_ms=clock.now_ms())
         while partition in self._assigned - self._resumed:
             try:
                 await self._report(command, partition)
@@ -153,7 +156,7 @@ class ControlAgent:
             raise KafkaException(KafkaError(KafkaError._FAIL, str(failed))) from failed
 
 
-def read(record: Record) -> Asked:
+def read(record: LogRecord) -> Asked:
     """Raises Undecodable."""
     command = Command.decode(record.value)
     reply = decode_reply(record.header(REPLY_HEADER))

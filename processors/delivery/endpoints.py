@@ -10,15 +10,15 @@ from typing import NamedTuple
 
 from yarl import URL
 
+from domain.delivery.retry_schedule import EndpointClass
+from domain.delivery.signatures import callers_standard_key, signing_secret, standard_key
+from domain.delivery.targets import Target as TargetUrl
+from domain.delivery.targets import TargetForbidden, parse_target
+from domain.security.sealed_secrets import SecretBox, SecretUnreadable
 from operations.control_reader import ControlReader
 from processors.delivery.http_client import Endpoint, Previous, Style
 from schemas.entities import Subscription, SubscriptionSurface, Target, Workflow, workflow_entity_id
-from schemas.ladders import EndpointClass
 from schemas.records import Delivery
-from schemas.sealed_secrets import SecretBox, SecretUnreadable
-from schemas.signatures import callers_standard_key, signing_secret, standard_key
-from schemas.targets import Target as TargetUrl
-from schemas.targets import TargetForbidden, parse_target
 from schemas.topics import RouteTopic, parse_route_topic
 
 CACHED_MAX = 10_000

@@ -9,19 +9,20 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
+from domain.guardrails.decide import Asked, decide
+from domain.guardrails.state import KEPT_SECONDS, ORGANIZATIONS, SPEND, WINDOWS, GuardState
+from domain.guardrails.values import Effects
 from operations.logs import event
 from processors.guardrails import metrics
-from processors.guardrails.decide import Asked, decide
-from processors.guardrails.state import KEPT_SECONDS, ORGANIZATIONS, SPEND, WINDOWS, GuardState
-from processors.guardrails.values import Effects
-from processors.runtime.batches import Batch, Record
+from processors.runtime.batches import Batch
 from processors.runtime.runtime import Runtime
 from processors.runtime.work import Work
-from schemas.burn import Payload, Reserve, decode_payload
 from schemas.codec import Undecodable
 from schemas.commands import command_key
+from schemas.log_records import LogRecord
 from schemas.records import Telemetry
 from schemas.replies import REPLY_HEADER, ReplyTo, decode_reply
+from schemas.telemetry import Payload, Reserve, decode_payload
 from schemas.topics import Topic
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class GuardrailsAgent:
         await work.commit()
         note(effects)
 
-    def _one(self, told: Work, state: GuardState, record: Record) -> Effects:
+    def _one(self, told: Work, state: GuardState, record: LogRecord) -> Effects:
         try:
             asked = read(record)
         except Undecodable as error:
@@ -67,7 +68,7 @@ class GuardrailsAgent:
         return effects
 
 
-def read(record: Record) -> Asked:
+def read(record: LogRecord) -> Asked:
     """Raises Undecodable."""
     telemetry = Telemetry.decode(record.value)
     payload: Payload = decode_payload(telemetry)

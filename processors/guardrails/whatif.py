@@ -14,16 +14,16 @@ from typing import Any, NamedTuple
 import msgspec
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from domain.guardrails.counting import parts_of
+from domain.guardrails.decide import Asked, decide
+from domain.guardrails.state import GuardState, in_memory
+from domain.guardrails.values import Organization
 from operations.kafka_clients import reader_config
-from processors.guardrails.counting import parts_of
-from processors.guardrails.decide import Asked, decide
-from processors.guardrails.state import GuardState, in_memory
-from processors.guardrails.values import Organization
-from schemas.burn import Calls, ModelCall, SetPolicy, decode_payload
 from schemas.codec import Undecodable
 from schemas.entities import KillFlag
 from schemas.guardrail_policy import DEFAULT_POLICY, FinancialLimits, GuardrailPolicy, Layer, Mode, Scope
 from schemas.records import Telemetry
+from schemas.telemetry import Calls, ModelCall, SetPolicy, decode_payload
 from schemas.topics import Topic
 
 ANSWER_SECONDS = 30.0

@@ -6,7 +6,7 @@ a partition is put before it was read to where it ended when reading began; afte
 
 from itertools import islice
 
-from processors.kv_mirror.decide import Change
+from domain.guardrails.kv_entries import Change
 
 
 class Unmirrored:

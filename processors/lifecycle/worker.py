@@ -13,22 +13,24 @@ import time
 
 from faust.types import TP
 
+from domain.admission.reading import Unreadable, read
+from domain.delivery.replays import Replayable, replay_deliveries
+from domain.delivery.webhooks import delivery_key
+from domain.events.direct_records import schema_named
+from domain.security.gateway_signatures import Sealer
+from operations import clock
 from operations.logs import event
+from operations.new_commands import new_command
 from operations.record_reader import Found, RecordReader, RecordUnreachable
-from processors.admission.reading import Unreadable, read
 from processors.lifecycle import metrics
-from processors.lifecycle.replaying import Replayable, replay_deliveries
 from processors.lifecycle.selection import PAGE_EVENTS, Selection, SelectionUnavailable
-from processors.runtime.batches import Record
 from processors.runtime.runtime import Runtime
 from schemas.codec import EVENT
-from schemas.commands import ReplayMoved, command_key, new_command
-from schemas.direct_records import schema_named
+from schemas.commands import ReplayMoved, command_key
 from schemas.entities import Replay, ReplayStatus, State
+from schemas.log_records import LogRecord
 from schemas.partitioner import partition_for
-from schemas.seal import Sealer
 from schemas.topics import Topic, parse_stream_topic
-from schemas.webhooks import delivery_key
 
 log = logging.getLogger(__name__)
 ACTOR = "lifecycle"
@@ -165,7 +167,7 @@ class ReplayWorker:
             workspace=replay.workspace,
             environment=replay.environment,
             actor=ACTOR,
-            now_ms=time.time_ns() // 1_000_000,
+            now_ms=clock.now_ms(),
         )
         out = self._runtime.outbox.batch()
         out.produce(Topic.COMMANDS, command.encode(), key=command_key(command))
@@ -180,7 +182,9 @@ def admitted_body(found: Replayable, stored: Found, sealer: Sealer) -> bytes | N
     named = schema_named(stored.value, stored.headers)
     if named is not None:
         EVENT.also_read(named.ref)  # admission took the record, so the schema that it names is ours
-    record = Record(found.topic, found.partition, found.offset, found.received_ms, None, stored.value, stored.headers)
+    record = LogRecord(
+        found.topic, found.partition, found.offset, found.received_ms, None, stored.value, stored.headers
+    )
     try:
         pieces = read(record, topic, sealer).pieces
     except Unreadable:

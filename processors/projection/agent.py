@@ -20,6 +20,7 @@ from typing import TypeVar
 
 from faust.types import TP
 
+from operations import clock
 from operations.logs import event
 from operations.read_model_engine import writer_engine
 from processors.projection import metrics
@@ -137,15 +138,15 @@ class Projection:
                 await self._until_done(self._store.check)
                 await self._expire_all()
                 for table in AGING:
-                    await self._slice_by_slice(partial(self._store.delete_aged, table, now_ms()))
-                after = await self._until_done(partial(self._store.delete_leftovers, after, now_ms()))
+                    await self._slice_by_slice(partial(self._store.delete_aged, table, clock.now_ms()))
+                after = await self._until_done(partial(self._store.delete_leftovers, after, clock.now_ms()))
         except Exception as error:
             self._runtime.fail(error)
 
     async def _expire_all(self) -> None:
         known = kept_days(self._runtime.control.view.streams.values())
         for key in await self._until_done(self._store.streams_shown):
-            old = expiring(key, known.get(key, RETENTION_DAYS_MAX), now_ms())
+            old = expiring(key, known.get(key, RETENTION_DAYS_MAX), clock.now_ms())
             metrics.EXPIRED.inc(await self._slice_by_slice(partial(self._store.expire, old)))
 
     async def _slice_by_slice(self, take_out: Callable[[], int]) -> int:
@@ -193,10 +194,6 @@ class Projection:
             event(log, "read_model.back")
         metrics.AWAY.set(0)
         self._missing = None
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _measure(group: Sequence[Pending], seconds: float) -> None:

@@ -17,15 +17,15 @@ import msgspec
 import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from domain.events.direct_records import data_of_admitted
+from domain.events.rules import EventInvalid
+from domain.events.spine_events import STREAM as SPINE
+from domain.events.spine_records import data_of
+from domain.json.strict import JsonFault
 from operations.kafka_clients import reader_config
 from operations.message_headers import headers_of
 from schemas.codec import DECISION, Undecodable
-from schemas.direct_records import data_of_admitted
-from schemas.event_rules import EventInvalid
 from schemas.records import Decision
-from schemas.spine_events import STREAM as SPINE
-from schemas.spine_records import data_of
-from schemas.strict_json import JsonFault
 from schemas.times import rfc3339
 from schemas.topics import StreamTopic, Topic
 

@@ -23,6 +23,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from sqlalchemy import Connection, Engine, make_url, select, text, update
 from sqlalchemy.exc import OperationalError
 
+from domain.entities.control_view import ControlView
+from operations import clock
 from operations.kafka_clients import reader_config
 from operations.private_files import write_whole
 from operations.read_model_engine import (
@@ -40,7 +42,6 @@ from processors.projection.retention import StreamKey, expiring, kept_days
 from processors.projection.store import Store
 from schemas.codec import Undecodable
 from schemas.commands import RETENTION_DAYS_MAX
-from schemas.control_view import ControlView
 from schemas.read_model import log_positions, metadata, read_model_state
 from schemas.topics import Topic
 
@@ -96,7 +97,7 @@ def fill(beside: Beside, bootstrap: str, step: Step = lambda step: None) -> int:
     step("index")
     store.make_indexes()
     step("expire")
-    sweep(store, kept_days(_control(bootstrap).streams.values()), time.time_ns() // 1_000_000)
+    sweep(store, kept_days(_control(bootstrap).streams.values()), clock.now_ms())
     beside.settle()
     return records
 

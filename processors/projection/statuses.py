@@ -1,4 +1,4 @@
-"""Keeps `events.status` what the attempts say (schemas/event_status.py), within the transaction that writes both.
+"""Keeps `events.status` what the attempts say (domain/events/status.py), within the transaction that writes both.
 
 An event that comes with its attempts, or after them, is written with its status (`settled`): most of those that are
 read in bulk. An event that is there already gets it when attempts come (`refresh`); one that stays as it is is not
@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, text
 
+from domain.events.status import AttemptState, event_status
 from processors.projection.changes import Row
-from schemas.event_status import AttemptState, event_status
 from schemas.read_model import AttemptRow, EventRow
 
 IDS_MAX = 5_000

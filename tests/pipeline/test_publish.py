@@ -12,14 +12,14 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from deploy.local.broker import Broker
+from domain.events.rules import check_fields
+from domain.security.gateway_signatures import SEAL_HEADER, Sealer
 from ingest_gateway.log.event_log import Appended, EventLog
 from ingest_gateway.log.verdicts import VerdictWaiter
 from operations.kafka_clients import reader_config
 from operations.topic_admin import ensure_topics
 from schemas.codec import EVENT
-from schemas.event_rules import check_fields
 from schemas.partitioner import partition_for
-from schemas.seal import SEAL_HEADER, Sealer
 from schemas.topics import StreamTopic, Topic, stream_topic_spec
 from tests.support.events import NOW_MS, a_body, a_body_with
 from tests.support.events_surface import (

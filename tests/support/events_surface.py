@@ -16,6 +16,11 @@ from typing import Any, NamedTuple, cast
 
 import aiohttp
 
+from domain.entities.control_view import ControlView
+from domain.events.rules import SURFACE
+from domain.idempotency.events import Admitted, KeyScope, Seen, Source, decide
+from domain.security.api_tokens import TokenHasher, mint_token
+from domain.security.gateway_signatures import SEAL_HEADER, Sealer
 from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.limits.enforcement import RateLimits
@@ -30,16 +35,11 @@ from ingest_gateway.surfaces.events.faults import render
 from operations.control_reader import ControlReader
 from operations.settings import Settings
 from operations.topic_ends import Partition
-from processors.admission.decide import Admitted, KeyScope, Seen, Source, decide
 from schemas.codec import EVENT
-from schemas.control_view import ControlView
 from schemas.entities import Key, KeyKind, State, Stream, StreamStatus
-from schemas.event_rules import SURFACE
 from schemas.partitioner import partition_for
 from schemas.records import Command, Verdict
 from schemas.replies import REPLY_HEADER, decode_reply
-from schemas.seal import SEAL_HEADER, Sealer
-from schemas.tokens import TokenHasher, mint_token
 from schemas.topics import parse_stream_topic, stream_topic
 
 WORKSPACE = "ws_7Q2M9K4X1B"

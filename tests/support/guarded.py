@@ -5,13 +5,13 @@ from typing import Any
 
 import msgspec
 
-from processors.guardrails.decide import Asked, decide
-from processors.guardrails.state import GuardState, MemoryTable
-from processors.guardrails.values import Effects
-from schemas.burn import Account, Ask, Budget, Calls, Form, ModelCall, SetPolicy, Standing, encode_payload
+from domain.guardrails.decide import Asked, decide
+from domain.guardrails.state import GuardState, MemoryTable
+from domain.guardrails.values import Effects
 from schemas.guardrail_policy import GuardrailPolicy, nano
 from schemas.records import Telemetry
 from schemas.replies import ReplyTo
+from schemas.telemetry import Account, Ask, Budget, Calls, Form, ModelCall, SetPolicy, Standing, encode_payload
 
 NOON_MS = 1_779_105_600_000  # 2026-05-18T12:00:00Z, a Monday
 REPLY = ReplyTo(3, bytes(16))

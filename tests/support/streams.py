@@ -1,20 +1,21 @@
 """A stream as `control` and Kafka know it, with both ways of writing to it: as a gateway does, and as anybody may."""
 
-import time
 from typing import Any
 
 import msgspec
 from confluent_kafka import KafkaError, Message, Producer
 
+from domain.admission.rerouting import placement_key
+from domain.events.rules import SURFACE, EventFields, event_id, payload_hash, read_event, to_record
+from domain.security.gateway_signatures import SEAL_HEADER, Sealer
+from operations import clock
 from operations.kafka_clients import MESSAGE_BYTES_MAX
+from operations.random_ids import random_id, short_id
 from operations.topic_admin import ensure_topics
-from processors.admission.rerouting import placement_key
 from schemas.codec import EVENT
 from schemas.entities import Stream, StreamStatus
-from schemas.event_rules import SURFACE, EventFields, event_id, payload_hash, read_event, to_record
-from schemas.ids import STREAM, WORKSPACE, random_id, short_id
+from schemas.ids import STREAM, WORKSPACE
 from schemas.replies import REPLY_HEADER, ReplyTo
-from schemas.seal import SEAL_HEADER, Sealer
 from schemas.topics import StreamTopic, Topic, TopicSpec, stream_topic_spec
 from tests.support.events import ABSENT
 from tests.support.kafka_topics import PARTITIONS, TIMEOUT_SECONDS, produce
@@ -44,7 +45,7 @@ class LiveStream:
         if make_topic:
             ensure_topics(bootstrap, [TopicSpec(spec.name, spec.partitions, spec.config)])
         self.entity = Stream(
-            id=random_id(STREAM, time.time_ns() // 1_000_000),
+            id=random_id(STREAM, clock.now_ms()),
             workspace=self.topic.workspace,
             created_ms=1,
             environment=self.topic.environment,
@@ -80,7 +81,7 @@ class LiveStream:
 
     def fields(self, **changes: Any) -> EventFields:
         body = msgspec.json.encode(self.event(**changes))
-        return read_event(body, now_ms=time.time_ns() // 1_000_000, allow_key_field=True)
+        return read_event(body, now_ms=clock.now_ms(), allow_key_field=True)
 
     def avro(self, **changes: Any) -> bytes:
         """As a direct producer writes it: without an id."""

@@ -15,6 +15,17 @@ from typing import Any, cast
 
 import aiohttp
 
+from domain.commands.decide import decide as decide_command
+from domain.commands.decide import token_hash_by
+from domain.control.state import ControlState
+from domain.control.values import Asked, Task
+from domain.events.system_events import sealed_record
+from domain.guardrails.decide import Asked as Told
+from domain.guardrails.decide import decide as decide_telemetry
+from domain.guardrails.state import GuardState
+from domain.guardrails.state import MemoryTable as GuardTable
+from domain.limits.quotas import RATE_CLASSES, Quota
+from domain.security.gateway_signatures import Sealer
 from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.identity.session_keys import SharedSecret
@@ -28,28 +39,19 @@ from ingest_gateway.services import Services
 from ingest_gateway.surfaces.served import ALL
 from ingest_gateway.surfaces.surface import Surface
 from operations.control_reader import ControlReader
+from operations.new_commands import new_command
+from operations.random_ids import short_id
 from operations.read_model_engine import writer_engine
 from operations.settings import Settings
-from processors.control.decide import decide as decide_command
-from processors.control.decide import token_hash_by
-from processors.control.state import ControlState
 from processors.control.topics import finished, report_of
-from processors.control.values import Asked, Task
-from processors.guardrails.decide import Asked as Told
-from processors.guardrails.decide import decide as decide_telemetry
-from processors.guardrails.state import GuardState
-from processors.guardrails.state import MemoryTable as GuardTable
 from processors.projection.decide import project
 from processors.projection.store import Store
-from schemas.burn import decode_payload as decode_telemetry
-from schemas.commands import CreateWorkspace, command_key, decode_payload, new_command
+from schemas.commands import CreateWorkspace, command_key, decode_payload
 from schemas.entities import KeyKind
-from schemas.ids import WORKSPACE, short_id
-from schemas.limits import RATE_CLASSES, Quota
+from schemas.ids import WORKSPACE
 from schemas.records import Command, Telemetry
 from schemas.replies import REPLY_HEADER, ReplyTo, decode_reply
-from schemas.seal import Sealer
-from schemas.system_events import sealed_record
+from schemas.telemetry import decode_payload as decode_telemetry
 from schemas.topics import Topic
 from tests.support.access import (
     AUDIENCE,

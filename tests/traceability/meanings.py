@@ -86,7 +86,7 @@ SETTINGS = {
         "as far as the answer tells them. Never under a strict budget."
     ),
     "ATLAS_PRICES": (
-        "A YAML file of prices that add to those of schemas/prices.yaml, or replace them: "
+        "A YAML file of prices that add to those of domain/guardrails/prices.yaml, or replace them: "
         "`models: {my-model: {in: 1.0, out: 2.0}}`, in US dollars a million tokens. The same on gateway and control."
     ),
     "ATLAS_EDGE_SPOOL_MIB": "How much telemetry a gateway process keeps on disk while the log is away.",
@@ -188,6 +188,9 @@ ERRORS = {
     "invalid_request": "The request can't be read or breaks its schema; `details.errors` names each field.",
     "idempotency_key_reused": "The key was used for another command within 24 hours.",
     "stream_limit_reached": "The workspace has 100 streams.",
+    "dependency_graph_too_large": "The new dependency leads to more than 5,000 tasks, so a cycle can't be looked for.",
+    "task_has_dependents": "Other tasks depend on the task.",
+    "version_conflict": "The item has another version than the request's `If-Match` names.",
     "key_limit_reached": "The workspace has 1,000 keys that are not revoked.",
     "replay_limit_reached": "The workspace has as many replays under way as it may.",
     "topic_limit_reached": "The workspace has 100 topics of workflows, those deleted in the last 14 days included.",

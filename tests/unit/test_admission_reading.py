@@ -8,19 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.admission.reading import DIRECT_BYTES_MAX, ReadEvent, Unreadable, read
-from processors.admission.rerouting import (
+from domain.admission.reading import DIRECT_BYTES_MAX, ReadEvent, Unreadable, read
+from domain.admission.rerouting import (
     ORIGIN_HEADER,
     as_first_written,
     origin_header,
     placement_key,
     right_partition,
 )
-from processors.runtime.batches import Record
+from domain.events.rules import SURFACE, event_id, payload_hash, read_event, to_record
+from domain.security.gateway_signatures import SEAL_HEADER, Sealer
 from schemas.codec import EVENT, SINGLE_OBJECT_MARK
-from schemas.event_rules import SURFACE, event_id, payload_hash, read_event, to_record
+from schemas.log_records import LogRecord
 from schemas.partitioner import partition_for
-from schemas.seal import SEAL_HEADER, Sealer
 from schemas.topics import StreamTopic, Topic
 from tests.support.events import ABSENT, NOW_MS, an_event
 
@@ -28,9 +28,9 @@ SEALER = Sealer(b"k" * 32)
 TOPIC = StreamTopic("ws_4F9KQ2C7Z1", "live", "orders-prod")
 
 
-def a_record(value: bytes | None, headers: Any = (), **changes: Any) -> Record:
+def a_record(value: bytes | None, headers: Any = (), **changes: Any) -> LogRecord:
     place = {"topic": TOPIC.name, "partition": 3, "offset": 7, "timestamp": NOW_MS, "key": None, **changes}
-    return Record(value=value, headers=tuple(headers), **place)
+    return LogRecord(value=value, headers=tuple(headers), **place)
 
 
 def as_json(**changes: Any) -> bytes:

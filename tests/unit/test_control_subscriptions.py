@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from processors.control.subscriptions import LIMITS
+from domain.control.subscriptions import LIMITS
+from domain.entities.control_view import ControlView
 from schemas.commands import (
     STREAMS_PER_WORKSPACE_MAX,
     CreateStream,
@@ -18,7 +19,6 @@ from schemas.commands import (
     UpdateSubscription,
     decode_state,
 )
-from schemas.control_view import ControlView
 from schemas.entities import Subscription, SubscriptionSurface
 from tests.support.commands_log import WORKSPACE, CommandsLog, a_workspace, outcome
 

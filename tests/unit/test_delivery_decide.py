@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from processors.delivery.decide import (
+from domain.delivery.decide import (
     WORKFLOW_DELETED,
     Answered,
     Attempt,
@@ -22,11 +22,11 @@ from processors.delivery.decide import (
     body_of,
     outcome_of,
 )
+from domain.delivery.retry_schedule import Ladder
+from domain.delivery.signatures import signing_secret, standard_key
 from processors.delivery.http_client import Endpoint, Post, signed_headers
 from schemas.codec import EVENT
-from schemas.ladders import Ladder
 from schemas.records import Delivery, Outcome
-from schemas.signatures import signing_secret, standard_key
 
 RECEIVED_MS = 1_779_113_531_482
 EVENT_FIELDS = {

@@ -6,12 +6,12 @@ from typing import Any, cast
 
 import pytest
 
+from domain.delivery.retry_schedule import EndpointClass
+from domain.entities.control_view import ControlView
 from operations.control_reader import ControlReader
 from processors.delivery import endpoints
 from processors.delivery.endpoints import Endpoints, RouteUnknown
-from schemas.control_view import ControlView
 from schemas.entities import Subscription, SubscriptionSurface
-from schemas.ladders import EndpointClass
 from schemas.records import Delivery
 
 MISSING = cast(Delivery, SimpleNamespace(workspace="ws_1", environment="live", workflow_id="wf_1"))

@@ -6,8 +6,7 @@ import random
 import msgspec
 import pytest
 
-from processors.guardrails.values import Effects
-from schemas.burn import Calls, Enforce, Reserve, Resume, SetPolicy, Settle, Source
+from domain.guardrails.values import Effects
 from schemas.commands import ReplacePolicy, Suspend, Unsuspend, Warn, decode_payload
 from schemas.guardrail_breaches import decode_breach
 from schemas.guardrail_policy import (
@@ -25,6 +24,7 @@ from schemas.guardrail_policy import (
     SmartLoop,
     nano,
 )
+from schemas.telemetry import Calls, Enforce, Reserve, Resume, SetPolicy, Settle, Source
 from tests.support.guarded import NOON_MS, REPLY, Guarded, a_call, budget_of, layers_of, standing_of
 
 LOOP = "sha256:" + "b9c1" * 16

@@ -1,9 +1,9 @@
 """A changed policy over what was: what it would have blocked and saved, by layer."""
 
-from processors.guardrails.decide import Asked
+from domain.guardrails.decide import Asked
 from processors.guardrails.whatif import compare, rows_of, warm_up_ms
-from schemas.burn import Calls, Resume
 from schemas.guardrail_policy import Burst, Cap, DumbLoop, FinancialLimits, GuardrailPolicy, Mode, Period, nano
+from schemas.telemetry import Calls, Resume
 from tests.support.guarded import NOON_MS, Guarded, a_call
 
 LOOP = "sha256:" + "b9c1" * 16

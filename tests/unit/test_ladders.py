@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.ladders import LADDERS, EndpointClass, Ladder, LadderInvalid, jitter_share, read_ladder, read_ladders
+from domain.delivery.retry_schedule import (
+    LADDERS,
+    EndpointClass,
+    Ladder,
+    LadderInvalid,
+    jitter_share,
+    read_ladder,
+    read_ladders,
+)
 
 HOUR_MS = 3_600_000
 

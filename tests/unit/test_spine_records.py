@@ -6,13 +6,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from processors.admission.reading import ReadEvent, Unreadable, read
-from processors.admission.rerouting import ORIGIN_HEADER, as_first_written, origin_header
-from processors.runtime.batches import Record
-from schemas.cloudevents import render_structured
+from domain.admission.reading import ReadEvent, Unreadable, read
+from domain.admission.rerouting import ORIGIN_HEADER, as_first_written, origin_header
+from domain.events.cloudevents import render_structured
+from domain.events.spine_records import carried_headers, data_of
+from domain.security.gateway_signatures import Sealer
 from schemas.codec import EVENT
-from schemas.seal import Sealer
-from schemas.spine_records import carried_headers, data_of
+from schemas.log_records import LogRecord
 from schemas.topics import StreamTopic, Topic
 from tests.support.cloudevents import BAD, DATA, Bad, Binary, headers_of
 
@@ -33,8 +33,8 @@ DOCUMENTS = {"type": "code.x", "source": "ci", "data": {"a": 1}, "metadata": {"o
 AVRO = {"type": "code.x", "occurred_at": "2026-05-18T14:22:11Z", "data": b'{"a": 1}', "actor": b'{"id":"ci"}'}
 
 
-def record(value: bytes, headers: Any = (), offset: int = 7) -> Record:
-    return Record(TOPIC.name, 3, offset, NOW_MS, None, value, headers)
+def record(value: bytes, headers: Any = (), offset: int = 7) -> LogRecord:
+    return LogRecord(TOPIC.name, 3, offset, NOW_MS, None, value, headers)
 
 
 def event_of(found: ReadEvent) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from domain.delivery.webhooks import DeliveryKind
 from processors.projection.changes import KEY_CHARACTERS_MAX, Changes, LogRecord, key_text, plain_text
 from processors.projection.columns import ByColumns
 from processors.projection.projectors import webhook_deliveries
@@ -14,7 +15,6 @@ from schemas.avro_reader import strings_at
 from schemas.codec import OUTCOME
 from schemas.ids import WORK_WEBHOOK
 from schemas.read_model import attempts
-from schemas.webhooks import DeliveryKind
 
 STATUSES = frozenset({"in_progress", "delivered", "retry_scheduled", "exhausted", "disabled"})
 _WEBHOOK = str(DeliveryKind.WEBHOOK)

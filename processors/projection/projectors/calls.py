@@ -4,9 +4,9 @@ All else on the topic (reservations, flags, policies, questions) changes nothing
 """
 
 from processors.projection.changes import Changes, LogRecord, key_text, plain_text
-from schemas.burn import Calls, ModelCall, Settle, Source, decode_payload
 from schemas.read_model import CallRow, model_calls
 from schemas.records import Telemetry
+from schemas.telemetry import Calls, ModelCall, Settle, Source, decode_payload
 
 BIGGEST = 2**63 - 1
 EDGE, OTLP, INGEST = "edge:", "otlp:", "ingest:"

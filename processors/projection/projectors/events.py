@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from domain.events.spine_events import SOURCE_TERM, source_of
+from domain.events.spine_events import STREAM as SPINE
+from domain.events.status import status_at_first
 from processors.projection.changes import KEY_CHARACTERS_MAX, Changes, LogRecord, json_text, key_text, plain_text
 from processors.projection.columns import ByColumns, documents
 from schemas.avro_columns import Columns
 from schemas.avro_reader import strings_at
 from schemas.codec import DECISION
-from schemas.event_status import status_at_first
 from schemas.read_model import SourcePosition, event_conflicts, events, events_metadata, scope_of, term_of
-from schemas.spine_events import SOURCE_TERM, source_of
-from schemas.spine_events import STREAM as SPINE
 from schemas.topics import StreamTopic, parse_stream_topic
 
 DECIDED = frozenset({"admitted", "replay", "conflict", "refused"})

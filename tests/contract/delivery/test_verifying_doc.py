@@ -13,9 +13,9 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 from yarl import URL
 
-from processors.delivery.decide import Answered
+from domain.delivery.decide import Answered
+from domain.delivery.signatures import callers_standard_key, signing_secret, standard_key
 from processors.delivery.http_client import Endpoint, HttpClient, Post, Previous, Style
-from schemas.signatures import callers_standard_key, signing_secret, standard_key
 from tests.support.receiver import Receiver, Request
 
 PAGE = Path(__file__).parents[3] / "docs" / "verifying-webhooks.md"

@@ -11,7 +11,6 @@ import openai
 import pytest
 from multidict import CIMultiDict
 
-from schemas.burn import Budget, Form, Payload, Reserve, Settle, decode_payload
 from schemas.commands import FaultBody
 from schemas.guardrail_policy import (
     BudgetMode,
@@ -24,6 +23,7 @@ from schemas.guardrail_policy import (
     Period,
 )
 from schemas.records import Telemetry, Verdict
+from schemas.telemetry import Budget, Form, Payload, Reserve, Settle, decode_payload
 from tests.support.edge_surface import KEY_ID, TOKEN, EdgeSurface
 from tests.support.guarded import NOON_MS, Guarded
 from tests.support.provider_stub import Behaviour

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from domain.security.gateway_signatures import SEAL_HEADER, Sealer
 from ingest_gateway.log.event_log import LogBusy
 from ingest_gateway.surfaces.events import publish, single
 from schemas.codec import EVENT
 from schemas.ids import is_id
 from schemas.replies import REPLY_HEADER, decode_reply
-from schemas.seal import SEAL_HEADER, Sealer
 from tests.support.events import ABSENT, OCCURRED_AT, a_body, a_body_with, an_event
 from tests.support.events_surface import MASTER_KEY, ROUTES, UNAVAILABLE, WORKSPACE, Surface, a_stream
 

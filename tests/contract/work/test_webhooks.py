@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from schemas.ladders import LADDERS, EndpointClass
+from domain.delivery.retry_schedule import LADDERS, EndpointClass
 from tests.support.receiver import Receiver, Request, answer
 from tests.support.work_installation import Answer, WorkSurface
 

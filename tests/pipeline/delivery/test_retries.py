@@ -11,8 +11,9 @@ import pytest
 
 from deploy.local.broker import Broker
 from deploy.local.spawn import wait_until
+from domain.delivery.retry_table import Waiting
+from operations import clock
 from processors.delivery.pending import lane_of
-from processors.delivery.waiting import Waiting
 from schemas.commands import DisableWorkflow, decode_payload
 from schemas.records import Delivery, Outcome
 from tests.support.control_stand_in import MemoryTable
@@ -137,7 +138,7 @@ def test_after_a_week_of_downtime_all_is_made_within_the_endpoints_budget(
     receiver.script("/back", busy.behaviour(0.01))
     tenant.workflow("wf_back", receiver.url + "/back")
     tenant.workflow("wf_live", receiver.url + "/live")
-    week_ago_ms = time.time_ns() // 1_000_000 - 7 * DAY_MS
+    week_ago_ms = clock.now_ms() - 7 * DAY_MS
     waiting = [tenant.delivery("wf_back") for _ in range(500)]
     _write_waiting(broker, 3, waiting, week_ago_ms)
     live = tenant.deliver("wf_live", 50, partition=3)
