@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from domain.security.gateway_signatures import Sealer
+from domain.security.gateway_signatures import GatewaySigner
 from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.limits.enforcement import RateLimits
 from ingest_gateway.log.commands import CommandClient
@@ -30,7 +30,7 @@ class Services:
     authenticate: Authenticator
     """Who calls; the surface's own."""
     reads: "ReadModel"
-    sealer: Sealer
+    signer: GatewaySigner
     limits: RateLimits | None = None
     """None: switched off."""
 

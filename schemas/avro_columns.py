@@ -214,9 +214,7 @@ class _Walk:
         return raw, width, more
 
     def _to(self, at: Numbers) -> None:
-        """On; never behind the last record, whatever the bytes say. Who leaves a record's end is not regular, also where
-        the last record's end holds the place back.
-        """
+        """On; never behind the last record, whatever the bytes say. A record that was left is not regular."""
         self.fine &= at <= self._ends
         self.at = np.minimum(at, self._last)
 

@@ -14,7 +14,8 @@ DAY_MS = 86_400_000
 SHORT_DAYS = 10 / 1440
 LIVE, TEST = "live", "test"
 ENVIRONMENTS = (LIVE, TEST)
-SYSTEM_STREAMS = frozenset({"spine", "work"})
+SPINE_STREAM, WORK_STREAM = "spine", "work"
+SYSTEM_STREAMS = frozenset({SPINE_STREAM, WORK_STREAM})
 """Streams of the other surfaces, each named like its own: made when first needed, written to by that surface alone."""
 EVENTS_PREFIX = "events."
 ROUTES = "routes"

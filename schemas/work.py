@@ -12,9 +12,10 @@ import msgspec
 from schemas.entities import State
 from schemas.records import Entity
 from schemas.times import rfc3339
+from schemas.topics import WORK_STREAM
 
 SURFACE = "work"
-STREAM = "work"
+STREAM = WORK_STREAM
 """The system stream that has an event of every change."""
 PROJECT, TASK = "prj_", "tsk_"
 NAME_CHARACTERS_MAX, TITLE_CHARACTERS_MAX, DESCRIPTION_CHARACTERS_MAX = 200, 500, 20_000

@@ -46,7 +46,7 @@ def recovery(world: World, directory: Path, keys: int) -> dict[str, Any]:
     found: dict[str, Any] = {"keys": keys, "empty_seconds": empty_seconds}
     with running(world.worker(home)) as worker:
         found["deleted_seconds"] = ready_after(worker)
-        fill(stream, world.sealer(), EVENTS_AFTER, keyed=True)
+        fill(stream, world.signer(), EVENTS_AFTER, keyed=True)
         most = watched(worker, lambda: worker.metric("atlas_records_total") >= EVENTS_AFTER)
         found |= {"recovered": worker.metric("atlas_table_recovered_total"), "resident_mib": resident_mib(worker)}
         found |= {"resident_most_mib": most, "directory_mib": size_mib(home / "tables")}

@@ -23,7 +23,7 @@ from yarl import URL
 from bench.figures import ROW_HEAD, figures_of
 from bench.latency import keep_to_cores
 from domain.events.spine_events import SpineEvent, digest_of, encode_spine_event
-from domain.security.gateway_signatures import SEAL_HEADER, Sealer
+from domain.security.gateway_signatures import GATEWAY_SIGNATURE, GatewaySigner
 from ingest_gateway.log.bootstrap import create_workspace
 from operations import clock
 from operations.kafka_clients import reader_config
@@ -112,7 +112,7 @@ class Writing:
         self.sent = 0
         self._topic = stream_topic(workspace, "live", "spine")
         self._workspace = workspace
-        self._sealer = Sealer(settings.master_key)
+        self._signer = GatewaySigner(settings.master_key)
         self._producer = Producer(
             {"bootstrap.servers": settings.kafka, "linger.ms": 1, "partitioner": "murmur2_random"}
         )
@@ -134,7 +134,7 @@ class Writing:
         digest = digest_of(event)
         identifier = random_id(EVENT, now_ms)
         value = encode_spine_event(event, identifier, None, now_ms)
-        headers = [(SEAL_HEADER, self._sealer.seal(self._topic, digest, value))]
+        headers = [(GATEWAY_SIGNATURE, self._signer.sign(self._topic, digest, value))]
         self._producer.produce(self._topic, value, identifier.encode(), headers=headers)
         self.sent += 1
 

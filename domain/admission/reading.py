@@ -1,6 +1,6 @@
 """From a stream topic's record to a checked event, or the reason why it is none. Pure but for the codec.
 
-A record with our seal was checked by a gateway, which also computed its id and hash. Any other is a direct Kafka
+A record with our signature was checked by a gateway, which also computed its id and hash. Any other is a direct Kafka
 producer's, in Avro or JSON: it is held to the same rules as over HTTP, its id and hash are computed here, and what it
 says of them is ignored (RELIABILITY K10). The topic says whose it is, never the record (K9). It may have as many bytes
 as an event over HTTP, so that what is made of it (a delivery, a record written once more) fits Kafka's limits (K13).
@@ -23,7 +23,7 @@ from domain.events.rules import (
 from domain.events.spine_events import STREAM as SPINE
 from domain.events.spine_events import digest_of, encode_spine_event, event_id_of, is_own_org
 from domain.events.spine_records import is_binary, read_spine_record
-from domain.security.gateway_signatures import SEAL_HEADER, Sealer
+from domain.security.gateway_signatures import GATEWAY_SIGNATURE, GatewaySigner
 from schemas.codec import EVENT, SchemaRef, Undecodable, UnknownSchema
 from schemas.event_layout import EventPieces, pieces_of
 from schemas.log_records import Headers, LogRecord
@@ -57,17 +57,20 @@ def without_registry(ref: SchemaRef) -> str:
 
 
 def read(
-    record: LogRecord, topic: StreamTopic, sealer: Sealer, why_unknown: Callable[[SchemaRef], str] = without_registry
+    record: LogRecord,
+    topic: StreamTopic,
+    signer: GatewaySigner,
+    why_unknown: Callable[[SchemaRef], str] = without_registry,
 ) -> ReadEvent:
     """`why_unknown`: the sentence about a registry's schema that is not ours. Raises Unreadable."""
     value = record.value or b""
     if not value and not (topic.stream == SPINE and is_binary(record.headers)):
         raise Unreadable("empty_value", "the record has no value")
-    sealed_hash = sealer.open(record.topic, record.header(SEAL_HEADER), value)
-    if sealed_hash is None:
+    signed_hash = signer.verified_hash(record.topic, record.header(GATEWAY_SIGNATURE), value)
+    if signed_hash is None:
         return _direct(record, value, topic, why_unknown)
     try:
-        return ReadEvent(pieces_of(value), sealed_hash, False)
+        return ReadEvent(pieces_of(value), signed_hash, False)
     except (Undecodable, IndexError, UnicodeDecodeError) as error:
         raise Unreadable("unreadable", str(error)) from error
 

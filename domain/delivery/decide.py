@@ -3,8 +3,8 @@
 The body is the same bytes over all attempts and re-reads: it derives from the delivery record alone, and what the
 producer sent as JSON (data, actor, metadata) goes out byte-equal, never parsed and written anew (seeds/000; DESIGN).
 A 2xx status line is an acknowledgement, whatever becomes of the rest of the answer (RELIABILITY W11); anything else is
-a failure: another attempt is due as the endpoint's ladder says (retry_schedule.py), or it was the last. A 410 disables
-the endpoint: the delivery waits until it is reactivated, and is made then.
+a failure: another attempt is due as the endpoint's schedule says (retry_schedule.py), or it was the last.
+A 410 disables the endpoint: the delivery waits until it is reactivated, and is made then.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from domain.delivery.retry_after import asked_pause_ms
-from domain.delivery.retry_schedule import Ladder
+from domain.delivery.retry_schedule import RetrySchedule
 from schemas.records import Delivery, Outcome
 from schemas.times import rfc3339
 
@@ -92,10 +92,10 @@ class Attempt:
     result: Result
 
 
-def outcome_of(delivery: Delivery, attempt: Attempt, ladder: Ladder) -> Outcome:
+def outcome_of(delivery: Delivery, attempt: Attempt, schedule: RetrySchedule) -> Outcome:
     """The record of one attempt, and in it what comes next: nothing, or another attempt and when."""
     error = _error_of(attempt)
-    status, next_attempt_ms = _what_next(delivery, attempt, ladder)
+    status, next_attempt_ms = _what_next(delivery, attempt, schedule)
     answered = attempt.result if isinstance(attempt.result, Answered) else None
     return Outcome(
         delivery_id=delivery.delivery_id,
@@ -150,7 +150,7 @@ def ordering_key_of(event: dict[str, Any]) -> str | None:
     return f"named:{named}"
 
 
-def _what_next(delivery: Delivery, attempt: Attempt, ladder: Ladder) -> tuple[Status, int | None]:
+def _what_next(delivery: Delivery, attempt: Attempt, schedule: RetrySchedule) -> tuple[Status, int | None]:
     result = attempt.result
     if is_acknowledged(result):
         return Status.DELIVERED, None
@@ -161,7 +161,7 @@ def _what_next(delivery: Delivery, attempt: Attempt, ladder: Ladder) -> tuple[St
         if result.http_status == GONE:
             return Status.DISABLED, None
         asked_ms = asked_pause_ms(result.http_status, result.retry_after, attempt.completed_ms)
-    due_ms = ladder.due_ms(
+    due_ms = schedule.due_ms(
         delivery.delivery_id,
         attempt.number,
         first_ms=attempt.first_ms,

@@ -5,7 +5,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 HONOURED = frozenset({429, 503})
-ASKED_MS_MAX = 7 * 86_400_000  # far above any ladder's longest rung, which is what binds
+ASKED_MS_MAX = 7 * 86_400_000  # far above any schedule's longest step, which is what binds
 _SECONDS = re.compile(r"[0-9]+")
 _CHARACTERS_MAX = 64
 

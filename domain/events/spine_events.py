@@ -24,8 +24,9 @@ from domain.json.strict import JsonFault, members, parse_object
 from domain.security.gateway_signatures import HASH_BYTES
 from schemas import ids
 from schemas.times import rfc3339
+from schemas.topics import SPINE_STREAM
 
-STREAM = "spine"
+STREAM = SPINE_STREAM
 SOURCE_TERM = ".source"  # no key of metadata has a dot
 """Under which the read model finds events by their source, beside the keys of their metadata."""
 SOURCE = "source"

@@ -1,4 +1,4 @@
-"""Events that Atlas itself writes on a workspace's system streams, sealed as a gateway's are. Pure.
+"""Events that Atlas itself writes on a workspace's system streams, signed as a gateway's are. Pure.
 
 The id follows from the content, so a command that is read again writes the same event again, and admission knows it.
 """
@@ -9,7 +9,7 @@ import msgspec
 
 from domain.events.avro import encode_event
 from domain.events.rules import EventFields, event_id, payload_hash
-from domain.security.gateway_signatures import SEAL_HEADER, Sealer
+from domain.security.gateway_signatures import GATEWAY_SIGNATURE, GatewaySigner
 from schemas.records import Entity
 from schemas.times import rfc3339
 from schemas.topics import stream_topic
@@ -27,7 +27,7 @@ class SystemEvent(msgspec.Struct, frozen=True, kw_only=True):
     actor: bytes | None = None
 
 
-class SealedRecord(NamedTuple):
+class SignedRecord(NamedTuple):
     topic: str
     key: bytes
     value: bytes
@@ -46,7 +46,7 @@ def about(item: Entity, stream: str, kind: str, at_ms: int, data: bytes) -> Syst
     )
 
 
-def sealed_record(event: SystemEvent, sealer: Sealer) -> SealedRecord:
+def signed_record(event: SystemEvent, signer: GatewaySigner) -> SignedRecord:
     """As it goes to the stream's topic; the key says the partition (murmur2)."""
     fields = EventFields(
         stream=event.stream,
@@ -60,4 +60,4 @@ def sealed_record(event: SystemEvent, sealer: Sealer) -> SealedRecord:
     identifier = event_id(event.workspace, event.environment, event.stream, fields, digest)
     topic = stream_topic(event.workspace, event.environment, event.stream)
     value = encode_event(fields, identifier)
-    return SealedRecord(topic, identifier.encode(), value, [(SEAL_HEADER, sealer.seal(topic, digest, value))])
+    return SignedRecord(topic, identifier.encode(), value, [(GATEWAY_SIGNATURE, signer.sign(topic, digest, value))])

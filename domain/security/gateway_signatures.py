@@ -1,7 +1,8 @@
-"""The seal on a record that a gateway wrote: proof that its id and payload hash were computed by Atlas.
+"""A gateway's signature on a record that it wrote: proof that Atlas itself computed the record's id and payload hash.
 
 The header `atlas-seal` is the payload hash (16 bytes) and a keyed BLAKE2b (16 bytes) over topic, hash and value.
-Admission trusts a record with a valid seal and computes id and hash itself for every other (direct Kafka producers).
+Admission trusts a record with a valid signature. For every other record (direct Kafka producers) it computes id and
+hash itself.
 """
 
 import hashlib
@@ -9,10 +10,10 @@ import hmac
 from hmac import compare_digest
 from typing import Any
 
-SEAL_HEADER = "atlas-seal"
+GATEWAY_SIGNATURE = "atlas-seal"
 HASH_BYTES = 16
 MAC_BYTES = 16
-_SEAL_BYTES = HASH_BYTES + MAC_BYTES
+_SIGNATURE_BYTES = HASH_BYTES + MAC_BYTES
 TOPICS_KEPT_MAX = 4_096
 
 
@@ -21,23 +22,23 @@ def derive_key(master_key: bytes, purpose: str) -> bytes:
     return hmac.digest(master_key, b"atlas/" + purpose.encode(), "sha256")
 
 
-class Sealer:
+class GatewaySigner:
     def __init__(self, master_key: bytes) -> None:
         self._key = derive_key(master_key, "seal")
         self._begun: dict[str, Any] = {}  # of each topic a hash that has taken in the key and its name
 
-    def seal(self, topic: str, payload_hash: bytes, value: bytes) -> bytes:
+    def sign(self, topic: str, payload_hash: bytes, value: bytes) -> bytes:
         return payload_hash + self._mac(topic, payload_hash, value)
 
-    def open(self, topic: str, seal: bytes | None, value: bytes) -> bytes | None:
-        """The payload hash, or None where the seal is absent or not ours."""
-        if seal is None or len(seal) != _SEAL_BYTES:
+    def verified_hash(self, topic: str, signature: bytes | None, value: bytes) -> bytes | None:
+        """The payload hash, or None where the signature is absent or not ours."""
+        if signature is None or len(signature) != _SIGNATURE_BYTES:
             return None
-        payload_hash = seal[:HASH_BYTES]
+        payload_hash = signature[:HASH_BYTES]
         mac = (self._begun.get(topic) or self._begin(topic)).copy()  # as `_mac`, without a call: it is every event's
         mac.update(payload_hash)
         mac.update(value)
-        return payload_hash if compare_digest(seal[HASH_BYTES:], mac.digest()) else None
+        return payload_hash if compare_digest(signature[HASH_BYTES:], mac.digest()) else None
 
     def _mac(self, topic: str, payload_hash: bytes, value: bytes) -> bytes:
         mac = (self._begun.get(topic) or self._begin(topic)).copy()

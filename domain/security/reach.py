@@ -6,9 +6,9 @@ concerns no stream in particular concerns the whole workspace, and is out of a l
 
 from collections.abc import Iterable
 
-from domain.events.spine_events import STREAM as SPINE
 from domain.security.principals import Principal
 from schemas.entities import EventType, Key, Replay, State, Stream, Subscription, WebhookEndpoint, Workflow
+from schemas.topics import SPINE_STREAM
 
 WHOLE_WORKSPACE: frozenset[str] = frozenset()
 
@@ -27,7 +27,7 @@ def concerned(state: State, routed_by: Iterable[str] = ()) -> frozenset[str]:
         case Subscription():
             return frozenset({state.surface})
         case EventType():
-            return frozenset({SPINE})
+            return frozenset({SPINE_STREAM})
         case _:
             return WHOLE_WORKSPACE
 

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from domain.security.api_tokens import TokenHasher
-from domain.security.gateway_signatures import Sealer
+from domain.security.gateway_signatures import GatewaySigner
 from ingest_gateway.http.limits import HttpLimits
 from ingest_gateway.http.server import SurfaceRunner, serve
 from ingest_gateway.identity.authentication import Authenticator
@@ -60,7 +60,7 @@ async def serving(
             live=clients.live,
             control=clients.control,
             reads=reads,
-            sealer=Sealer(settings.master_key),
+            signer=GatewaySigner(settings.master_key),
             limits=limits,
         )
         authenticator = partial(

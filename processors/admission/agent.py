@@ -26,7 +26,7 @@ from domain.admission.subscribers import routes_of
 from domain.events.direct_records import schema_named
 from domain.events.spine_records import carried_headers
 from domain.idempotency.events import Admitted, Conflicted, Seen, Source, decide
-from domain.security.gateway_signatures import Sealer
+from domain.security.gateway_signatures import GatewaySigner
 from operations.logs import Sparse, event
 from processors.admission import metrics
 from processors.admission.registered import RegisteredStreams
@@ -101,7 +101,7 @@ class Admission:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._view = runtime.control.view
-        self._sealer = Sealer(runtime.settings.master_key)
+        self._signer = GatewaySigner(runtime.settings.master_key)
         self._partitions = runtime.settings.partitions
         self._places: dict[tuple[str, int], Place] = {}
         self._unknown_until: dict[str, float] = {}
@@ -204,14 +204,14 @@ class Admission:
 
     def _read_at(self, place: Place, record: LogRecord, first: LogRecord) -> Reading:
         """Raises Unreadable."""
-        found = read(first, place.topic, self._sealer, self._why_unknown)
+        found = read(first, place.topic, self._signer, self._why_unknown)
         pieces = found.pieces
         key = place.scope.table_key(pieces.idempotency_key, pieces.event_id)
         is_misplaced = found.direct and first is record and self._is_misplaced(first, found)
         return Reading(first, place, found, key, is_misplaced)
 
     def _first_written(self, record: LogRecord) -> LogRecord:
-        first = as_first_written(record, self._sealer)
+        first = as_first_written(record, self._signer)
         if first is None:
             raise Unreadable("unreadable", f"a record of {record.topic} whose {ORIGIN_HEADER} is not ours")
         return first
@@ -246,7 +246,7 @@ class Admission:
     def _reroute(self, turn: Turn, record: LogRecord, found: ReadEvent) -> None:
         """The same bytes; the key is the one that the right partition comes from, whatever the producer wrote."""
         key = placement_key(found.pieces.idempotency_key, found.pieces.event_id)
-        header = (ORIGIN_HEADER, origin_header(record, self._sealer))
+        header = (ORIGIN_HEADER, origin_header(record, self._signer))
         value = record.value or b""  # of a CloudEvent without data
         turn.work.produce(Topic.ADMISSION, value, key=key, headers=[header, *carried_headers(record.headers)])
 

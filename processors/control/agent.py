@@ -16,8 +16,8 @@ from domain.commands.decide import Report, decide, token_hash_by
 from domain.control.state import ControlState
 from domain.control.values import Asked, Effects
 from domain.delivery.webhooks import delivery_key
-from domain.events.system_events import sealed_record
-from domain.security.gateway_signatures import Sealer
+from domain.events.system_events import signed_record
+from domain.security.gateway_signatures import GatewaySigner
 from operations import clock
 from operations.logs import event
 from operations.new_commands import new_command
@@ -49,7 +49,7 @@ class ControlAgent:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._token_hash = token_hash_by(runtime.settings.master_key)
-        self._sealer = Sealer(runtime.settings.master_key)
+        self._signer = GatewaySigner(runtime.settings.master_key)
         self._topics = TopicWorker(TopicAdmin(runtime.settings.kafka), self._report, runtime.settings.partitions)
         self._assigned: set[int] = set()
         self._resumed: set[int] = set()
@@ -91,7 +91,7 @@ class ControlAgent:
             work.produce(Topic.AUDIT, effects.audit.encode(), key=effects.audit.workspace.encode())
         for delivery in effects.changes.deliveries:
             told.produce(Topic.DELIVERIES, delivery.encode(), key=delivery_key(delivery))
-        tell_of_items(told, effects, items, record.partition, self._sealer)
+        tell_of_items(told, effects, items, record.partition, self._signer)
         note(asked, effects)
         return effects
 
@@ -164,14 +164,14 @@ def read(record: LogRecord) -> Asked:
 
 
 def tell_of_items(
-    told: OutboxBatch, effects: Effects, items: list[tuple[bytes, bytes | None]], partition: int, sealer: Sealer
+    told: OutboxBatch, effects: Effects, items: list[tuple[bytes, bytes | None]], partition: int, signer: GatewaySigner
 ) -> None:
     """What became of projects and tasks, and the events of it on the workspace's system stream."""
     for key, value in items:
         told.produce(Topic.ITEMS, value, key=key, partition=partition)
     for happened in effects.changes.events:
-        sealed = sealed_record(happened, sealer)
-        told.produce(sealed.topic, sealed.value, key=sealed.key, headers=sealed.headers)
+        signed = signed_record(happened, signer)
+        told.produce(signed.topic, signed.value, key=signed.key, headers=signed.headers)
 
 
 def note(asked: Asked, effects: Effects) -> None:

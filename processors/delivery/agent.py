@@ -1,7 +1,7 @@
 """The Faust shell of delivery: reads `deliveries`, makes attempts as the lanes allow, confirms what is finished.
 
 A delivery from the log is made at once where its endpoint has room for it; else it goes into the durable table, where
-it waits for room, for its time on the ladder, for its turn behind others of its ordering key, or for its endpoint to be
+it waits for room, for the time of its next attempt, for others of its ordering key, or for its endpoint to be
 reactivated. So a partition is read on whatever its endpoints do, and memory holds a few of each.
 Offsets are confirmed up to the lowest delivery that is neither made nor in the table (tracker); a process that dies
 makes its running attempts again after the restart: at least once, with the same delivery id, number and body.
@@ -69,7 +69,7 @@ class DeliveryAgent:
         self._runtime = runtime
         self._limits = limits
         self._timeout_seconds = settings.attempt_timeout_seconds
-        self._ladders = settings.retry_ladders
+        self._schedules = settings.retry_schedules
         self._client = HttpClient(self._timeout_seconds, allow_private_targets=private)
         self._topics = TopicWriter(settings.kafka, settings.partitions, self._timeout_seconds)
         self._endpoints = Endpoints(runtime.control, settings.master_key, allow_private_targets=private)
@@ -244,7 +244,7 @@ class DeliveryAgent:
         first_ms = pending.first_ms or started_ms
         name = delivery.workflow_id if route is None else route.workflow.name
         attempt = Attempt(pending.attempt, name, first_ms, started_ms, clock.now_ms(), result)
-        outcome = outcome_of(delivery, attempt, self._ladders[EndpointClass.EVENTS if route is None else route.kind])
+        outcome = outcome_of(delivery, attempt, self._schedules[EndpointClass.EVENTS if route is None else route.kind])
         command = None
         if outcome.status == Status.DISABLED and route is not None:
             gate.answered_410 = route.workflow

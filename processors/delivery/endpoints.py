@@ -31,7 +31,7 @@ class RouteUnknown(Exception):
 
 
 class Route(NamedTuple):
-    """Either `endpoint` or `topic` is set, or `forbidden` says why neither may be. `kind` chooses its ladder."""
+    """Either `endpoint` or `topic` is set, or `forbidden` says why neither may be. `kind` chooses its schedule."""
 
     workflow: Target
     endpoint: Endpoint | None
@@ -106,7 +106,7 @@ class Endpoints:
         return Endpoint(url, secret, standard_key(secret), previous, style)
 
     def _subscribed(self, subscription: Subscription, target: TargetUrl) -> Route:
-        """As its surface has it: the signature's style, the ladder, https alone."""
+        """As its surface has it: the signature's style, the schedule, https alone."""
         if target.scheme != "https" and not self._allow_private_targets:
             return Route(subscription, None, "the scheme must be https")
         is_work = subscription.surface is SubscriptionSurface.WORK

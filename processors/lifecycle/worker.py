@@ -17,7 +17,7 @@ from domain.admission.reading import Unreadable, read
 from domain.delivery.replays import Replayable, replay_deliveries
 from domain.delivery.webhooks import delivery_key
 from domain.events.direct_records import schema_named
-from domain.security.gateway_signatures import Sealer
+from domain.security.gateway_signatures import GatewaySigner
 from operations import clock
 from operations.logs import event
 from operations.new_commands import new_command
@@ -55,7 +55,7 @@ class ReplayWorker:
         self._view = runtime.control.view
         self._selection = Selection(runtime.settings.database_url)
         self._records = RecordReader(runtime.settings.kafka)
-        self._sealer = Sealer(runtime.settings.master_key)
+        self._signer = GatewaySigner(runtime.settings.master_key)
         self._pause_seconds = 1.0 / events_per_second
         self._free_at = 0.0
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -151,7 +151,7 @@ class ReplayWorker:
 
     async def _body(self, found: Replayable) -> bytes | None:
         stored = await self._records.read(found.topic, found.partition, found.offset, READ_SECONDS)
-        return None if stored is None else admitted_body(found, stored, self._sealer)
+        return None if stored is None else admitted_body(found, stored, self._signer)
 
     async def _tell(self, replay: Replay, step: Step, *, ended: bool) -> None:
         payload = ReplayMoved(
@@ -174,7 +174,7 @@ class ReplayWorker:
         await out.confirmed()
 
 
-def admitted_body(found: Replayable, stored: Found, sealer: Sealer) -> bytes | None:
+def admitted_body(found: Replayable, stored: Found, signer: GatewaySigner) -> bytes | None:
     """The event's Avro as admission handed it on; None where the log's record is not the one that it was."""
     topic = parse_stream_topic(found.topic)
     if topic is None:
@@ -186,7 +186,7 @@ def admitted_body(found: Replayable, stored: Found, sealer: Sealer) -> bytes | N
         found.topic, found.partition, found.offset, found.received_ms, None, stored.value, stored.headers
     )
     try:
-        pieces = read(record, topic, sealer).pieces
+        pieces = read(record, topic, signer).pieces
     except Unreadable:
         return None
     return pieces.body if pieces.event_id == found.event_id else None

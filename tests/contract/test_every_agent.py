@@ -14,7 +14,7 @@ import pytest
 from domain.admission.effects import effects_of
 from domain.admission.reading import read
 from domain.events.rules import SURFACE, event_id, payload_hash, read_event, to_record
-from domain.security.gateway_signatures import SEAL_HEADER, Sealer
+from domain.security.gateway_signatures import GATEWAY_SIGNATURE, GatewaySigner
 from operations.settings import Settings
 from processors.admission import agent as admission
 from schemas.codec import EVENT
@@ -46,14 +46,14 @@ class Case:
 
 def events(settings: Settings) -> list[LogRecord]:
     """Sealed as by a gateway: seven keys, each first, again, and with another payload."""
-    sealer, made = Sealer(settings.master_key), []
+    signer, made = GatewaySigner(settings.master_key), []
     for offset in range(21):
         body = a_body(idempotency_key=f"key-{offset % 7}", data={"other": offset >= 14})
         fields = read_event(body, now_ms=NOW_MS, allow_key_field=True)
         digest = payload_hash(fields)
         identifier = event_id(TOPIC.workspace, TOPIC.environment, SURFACE, fields, digest)
         value = EVENT.encode(to_record(fields, identifier))
-        headers = ((SEAL_HEADER, sealer.seal(TOPIC.name, digest, value)),)
+        headers = ((GATEWAY_SIGNATURE, signer.sign(TOPIC.name, digest, value)),)
         made.append(LogRecord(TOPIC.name, PARTITION, offset, NOW_MS + offset, None, value, headers))
     return made
 

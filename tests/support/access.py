@@ -17,7 +17,7 @@ import jwt
 
 from domain.limits.quotas import RATE_CLASSES, Quota
 from domain.security.api_tokens import TokenHasher, mint_token
-from domain.security.gateway_signatures import Sealer
+from domain.security.gateway_signatures import GatewaySigner
 from domain.security.principals import SESSION
 from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator, SharedCatchUp
@@ -210,7 +210,7 @@ def services_of(surface: Surface, home: Path) -> Services:
         control=reader,
         authenticate=authenticate,
         reads=cast(Any, Nothing()),
-        sealer=Sealer(MASTER_KEY),
+        signer=GatewaySigner(MASTER_KEY),
     )
 
 

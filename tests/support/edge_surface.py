@@ -14,7 +14,7 @@ from typing import Any, cast
 import aiohttp
 
 from domain.security.api_tokens import TokenHasher, mint_token
-from domain.security.gateway_signatures import Sealer
+from domain.security.gateway_signatures import GatewaySigner
 from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.log.event_log import Appended, EventLog, LogBusy, LogUnavailable
@@ -183,7 +183,7 @@ def _services(settings: Settings, log: EdgeLog, control: EdgeControl, verdicts: 
         control=reader,
         authenticate=Authenticator(reader, hasher, **BURN.takes),
         reads=cast(Any, Away()),
-        sealer=Sealer(MASTER_KEY),
+        signer=GatewaySigner(MASTER_KEY),
     )
 
 

@@ -20,7 +20,7 @@ from domain.entities.control_view import ControlView
 from domain.events.rules import SURFACE
 from domain.idempotency.events import Admitted, KeyScope, Seen, Source, decide
 from domain.security.api_tokens import TokenHasher, mint_token
-from domain.security.gateway_signatures import SEAL_HEADER, Sealer
+from domain.security.gateway_signatures import GATEWAY_SIGNATURE, GatewaySigner
 from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.limits.enforcement import RateLimits
@@ -94,14 +94,14 @@ class AdmissionRules:
 
     def __init__(self, view: ControlView) -> None:
         self._view = view
-        self._sealer = Sealer(MASTER_KEY)
+        self._signer = GatewaySigner(MASTER_KEY)
         self._seen: dict[bytes, Seen] = {}
 
     def decide(self, appended: Appended, value: bytes, headers: Mapping[str, bytes]) -> tuple[Verdict, int] | None:
         """The verdict and its partition; None for a record that nobody waits for, which is decided all the same."""
-        digest = self._sealer.open(appended.topic, headers[SEAL_HEADER], value)
+        digest = self._signer.verified_hash(appended.topic, headers[GATEWAY_SIGNATURE], value)
         place = parse_stream_topic(appended.topic)
-        assert digest is not None and place is not None, "the seal is the gateway's"
+        assert digest is not None and place is not None, "the signature is the gateway's"
         event = EVENT.decode(value)
         scope = KeyScope(place.workspace, place.environment, SURFACE)
         key = scope.table_key(event["idempotency_key"], event["id"])
@@ -301,7 +301,7 @@ def services_on(
         control=cast(ControlReader, control),
         authenticate=Authenticator(cast(ControlReader, control), TokenHasher(MASTER_KEY)),
         reads=cast(Any, Away()),
-        sealer=Sealer(MASTER_KEY),
+        signer=GatewaySigner(MASTER_KEY),
     )
 
 

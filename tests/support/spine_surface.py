@@ -27,7 +27,7 @@ from domain.entities.control_view import ControlView
 from domain.entities.organizations import org_of
 from domain.idempotency.events import Admitted, Seen, Source, decide
 from domain.security.api_tokens import TokenHasher, mint_token
-from domain.security.gateway_signatures import Sealer
+from domain.security.gateway_signatures import GatewaySigner
 from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.log.event_log import Appended, EventLog, LogUnavailable
@@ -71,7 +71,7 @@ class SpineRules:
         self.deliveries: list[Delivery] = []
         self._view = view
         self._store = store
-        self._sealer = Sealer(MASTER_KEY)
+        self._signer = GatewaySigner(MASTER_KEY)
         self._seen: dict[bytes, bytes] = {}
         self._decisions: dict[int, int] = {}
 
@@ -89,7 +89,7 @@ class SpineRules:
         )
         stream = self._view.streams_by_topic[appended.topic]
         place = place_of(topic, stream, appended.partition)
-        found = read(record, topic, self._sealer)
+        found = read(record, topic, self._signer)
         pieces = found.pieces
         key = place.scope.table_key(pieces.idempotency_key, pieces.event_id)
         stored = self._seen.get(key)

@@ -7,7 +7,7 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from domain.admission.rerouting import placement_key
 from domain.events.rules import SURFACE, EventFields, event_id, payload_hash, read_event, to_record
-from domain.security.gateway_signatures import SEAL_HEADER, Sealer
+from domain.security.gateway_signatures import GATEWAY_SIGNATURE, GatewaySigner
 from operations import clock
 from operations.kafka_clients import MESSAGE_BYTES_MAX
 from operations.random_ids import random_id, short_id
@@ -40,7 +40,7 @@ class LiveStream:
         self.bootstrap = bootstrap
         self.topic = StreamTopic(workspace or short_id(WORKSPACE), "live", name)
         self.name = self.topic.name
-        self._sealer = Sealer(master_key)
+        self._signer = GatewaySigner(master_key)
         spec = stream_topic_spec(self.topic, PARTITIONS, 1)
         if make_topic:
             ensure_topics(bootstrap, [TopicSpec(spec.name, spec.partitions, spec.config)])
@@ -91,13 +91,13 @@ class LiveStream:
         fields = self.fields(**changes)
         return event_id(self.topic.workspace, self.topic.environment, SURFACE, fields, payload_hash(fields))
 
-    def sealed(self, **changes: Any) -> tuple[bytes, bytes, list[tuple[str, bytes]]]:
+    def signed(self, **changes: Any) -> tuple[bytes, bytes, list[tuple[str, bytes]]]:
         """Key, value and headers as a gateway writes them."""
         fields = self.fields(**changes)
         digest = payload_hash(fields)
         identifier = event_id(self.topic.workspace, self.topic.environment, SURFACE, fields, digest)
         value = EVENT.encode(to_record(fields, identifier))
-        headers = [(SEAL_HEADER, self._sealer.seal(self.name, digest, value))]
+        headers = [(GATEWAY_SIGNATURE, self._signer.sign(self.name, digest, value))]
         return placement_key(fields.idempotency_key, identifier), value, headers
 
 
@@ -140,7 +140,7 @@ class Writer:
         self._producer.poll(0)
 
     def send_as_gateway(self, *, reply: ReplyTo | None = None, **changes: Any) -> None:
-        key, value, headers = self._stream.sealed(**changes)
+        key, value, headers = self._stream.signed(**changes)
         if reply is not None:
             headers.append((REPLY_HEADER, reply.encode()))
         self.send(value, key=key, headers=headers)

@@ -19,13 +19,13 @@ from domain.commands.decide import decide as decide_command
 from domain.commands.decide import token_hash_by
 from domain.control.state import ControlState
 from domain.control.values import Asked, Task
-from domain.events.system_events import sealed_record
+from domain.events.system_events import signed_record
 from domain.guardrails.decide import Asked as Told
 from domain.guardrails.decide import decide as decide_telemetry
 from domain.guardrails.state import GuardState
 from domain.guardrails.state import MemoryTable as GuardTable
 from domain.limits.quotas import RATE_CLASSES, Quota
-from domain.security.gateway_signatures import Sealer
+from domain.security.gateway_signatures import GatewaySigner
 from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.identity.session_keys import SharedSecret
@@ -87,7 +87,7 @@ class WholeLog(SpineLog):
         self._store = store
         self._state = ControlState(MemoryTable())
         self._token_hash = token_hash_by(MASTER_KEY)
-        self._sealer = Sealer(MASTER_KEY)
+        self._signer = GatewaySigner(MASTER_KEY)
         self._guard_tables = GuardTable(), GuardTable(), GuardTable()
         self._projected: dict[Topic, int] = {}
         self.told: list[tuple[Topic, bytes]] = []
@@ -126,8 +126,8 @@ class WholeLog(SpineLog):
         for _, verdict in effects.verdicts:
             self._verdicts.deliver(verdict)
         for happened in effects.changes.events:
-            sealed = sealed_record(happened, self._sealer)
-            self.append(sealed.topic, sealed.key, sealed.value, sealed.headers)
+            signed = signed_record(happened, self._signer)
+            self.append(signed.topic, signed.key, signed.value, signed.headers)
         for work in effects.changes.started:
             if work.task is Task.CREATE:
                 self._submit(report_of(work, finished(work, topic_id="topic-id")))
@@ -234,7 +234,7 @@ async def whole_gateway(home: Path) -> AsyncIterator[WholeGateway]:
             control=cast(ControlReader, control),
             authenticate=cast(Authenticator, None),
             reads=reads,
-            sealer=Sealer(MASTER_KEY),
+            signer=GatewaySigner(MASTER_KEY),
             limits=RateLimits(limiter_of(control.view, ROOMY, "gateway")),
         )
         urls = {surface.name: await _serve(stack, surface, services) for surface in ALL}

@@ -42,8 +42,8 @@ SETTINGS = {
     "ATLAS_APPEND_TIMEOUT_SECONDS": "How long a request waits for the broker to confirm its record; then 503.",
     "ATLAS_READ_TIMEOUT_SECONDS": "How long a read waits for the read model to catch up; then 503 `read_model_behind`.",
     "ATLAS_RETRY_LADDER": (
-        "Retry ladders that differ from the documents', by class of endpoint: `events:30s,1m,5m;work:1s,5s..24h` "
-        "(`..24h` repeats the last rung until that much time has passed)."
+        "Retry schedules that differ from the documents', by class of endpoint: `events:30s,1m,5m;work:1s,5s..24h` "
+        "(`..24h` repeats the last step until that much time has passed)."
     ),
     "ATLAS_ATTEMPT_TIMEOUT_SECONDS": "How long an endpoint may take for one attempt, answer included.",
     "ATLAS_SESSION_SECONDS": "How long a worker may go unheard before its group gives its partitions to others (6). "

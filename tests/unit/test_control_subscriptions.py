@@ -100,7 +100,7 @@ def test_a_subscription_is_disabled_by_a_410_and_reactivated_like_any_target() -
 @pytest.mark.requirement("X-09")
 def test_a_secret_that_the_caller_chose_is_not_ours_to_rotate() -> None:
     log = a_workspace()
-    callers, issued = subscribe(log, "*", sealed_secret=b"sealed"), subscribe(log, "*", surface=WORK)
+    callers, issued = subscribe(log, "*", sealed_secret=b"signed"), subscribe(log, "*", surface=WORK)
     assert outcome(log.ask(RotateSecret(id=callers.id))) == "secret_not_issued"
     assert outcome(log.ask(RotateSecret(id=issued.id))) == 200
 

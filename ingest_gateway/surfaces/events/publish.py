@@ -14,7 +14,7 @@ from aiohttp import web
 from domain.delivery.signatures import DELIVERY_HEADER
 from domain.events.avro import encode_event
 from domain.events.rules import SURFACE, EventFields, EventInvalid, event_id, payload_hash
-from domain.security.gateway_signatures import SEAL_HEADER
+from domain.security.gateway_signatures import GATEWAY_SIGNATURE
 from domain.security.principals import Principal
 from ingest_gateway.http.faults import FieldFault, Refused
 from ingest_gateway.log.event_log import Appended, LogBusy, LogUnavailable
@@ -123,7 +123,7 @@ class Publisher:
         digest = payload_hash(fields)
         identifier = event_id(principal.workspace, principal.environment, SURFACE, fields, digest)
         value = encode_event(fields, identifier)
-        headers = [(SEAL_HEADER, services.sealer.seal(stream.topic, digest, value))]
+        headers = [(GATEWAY_SIGNATURE, services.signer.sign(stream.topic, digest, value))]
         key = fields.idempotency_key
         expected = None
         try:

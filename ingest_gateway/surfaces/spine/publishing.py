@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from aiohttp import web
 
 from domain.events.spine_events import STREAM, SpineEvent, digest_of, encode_spine_event, event_id_of, is_own_org
-from domain.security.gateway_signatures import SEAL_HEADER
+from domain.security.gateway_signatures import GATEWAY_SIGNATURE
 from domain.security.principals import Principal
 from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.log.event_log import Appended, LogBusy, LogUnavailable
@@ -98,7 +98,7 @@ class Publisher:
         except LogBusy:
             raise BUSY.refused() from None
         headers = [
-            (SEAL_HEADER, services.sealer.seal(stream.topic, digest, value)),
+            (GATEWAY_SIGNATURE, services.signer.sign(stream.topic, digest, value)),
             (REPLY_HEADER, expected.reply.encode()),
         ]
         try:

@@ -16,7 +16,7 @@ import pytest
 from confluent_kafka import KafkaError, Producer
 
 from domain.admission.reading import DIRECT_BYTES_MAX
-from domain.security.gateway_signatures import SEAL_HEADER
+from domain.security.gateway_signatures import GATEWAY_SIGNATURE
 from operations import clock
 from processors.runtime.work import DEAD_VALUE_BYTES_MAX
 from schemas.codec import DECISION, EVENT, SINGLE_OBJECT_MARK
@@ -186,9 +186,9 @@ def test_headers_of_strangers_are_ignored(admission: Worker, a_stream: MakeStrea
         many,
         odd,
         [(REPLY_HEADER, reply)],
-        [(REPLY_HEADER, reply), (SEAL_HEADER, secrets.token_bytes(32))],
-        [(REPLY_HEADER, reply), (SEAL_HEADER, None)],
-        [(SEAL_HEADER, b"short")],
+        [(REPLY_HEADER, reply), (GATEWAY_SIGNATURE, secrets.token_bytes(32))],
+        [(REPLY_HEADER, reply), (GATEWAY_SIGNATURE, None)],
+        [(GATEWAY_SIGNATURE, b"short")],
     ]
     writer = stream.writer()
     for number, headers in enumerate(forms):

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from domain.events.spine_events import STREAM, source_of
-from domain.security.gateway_signatures import SEAL_HEADER, Sealer
+from domain.security.gateway_signatures import GATEWAY_SIGNATURE, GatewaySigner
 from ingest_gateway.log.system_streams import SystemStreams
 from operations import clock
 from schemas.codec import EVENT
@@ -141,7 +141,7 @@ async def test_a_policy_counts_from_its_answer_on(organization: Organization) ->
 async def test_the_spine_tells_of_warnings_flags_and_resumes(
     installation: Installation, organization: Organization
 ) -> None:
-    """As sealed events, which admission takes; so whoever subscribes to `budget.*` has them at a webhook."""
+    """As signed events, which admission takes; so whoever subscribes to `budget.*` has them at a webhook."""
     clients = organization.clients[0]
     spine = await SystemStreams(STREAM, clients.control, clients.commands, timeout_seconds=30).ensure(
         organization.workspace, "live"
@@ -155,12 +155,14 @@ async def test_the_spine_tells_of_warnings_flags_and_resumes(
     for _ in range(2):
         await organization.ask("DELETE", "/api/guardrails/enforce", {"org_id": organization.id, "reason": "seen to"})
 
-    sealer = Sealer(bytes.fromhex(installation.env["ATLAS_MASTER_KEY"]))
+    signer = GatewaySigner(bytes.fromhex(installation.env["ATLAS_MASTER_KEY"]))
     told = []
     async with asyncio.timeout(30):
         while len(told) < 3:
             told = await asyncio.to_thread(read_all, installation.kafka, spine.topic)
-    assert all(sealer.open(spine.topic, dict(one.headers)[SEAL_HEADER], one.value or b"") for one in told)
+    assert all(
+        signer.verified_hash(spine.topic, dict(one.headers)[GATEWAY_SIGNATURE], one.value or b"") for one in told
+    )
     events = sorted((EVENT.decode(one.value) for one in told), key=lambda event: event["occurred_at"])
     assert [event["type"] for event in events] == ["budget.warning", "guardrail.suspended", "guardrail.resumed"]
     warning, flag, resumed = (msgspec.json.decode(event["data"]) for event in events)
