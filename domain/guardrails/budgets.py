@@ -10,7 +10,7 @@ from domain.guardrails.counting import parts_of
 from domain.guardrails.layers.found import Found
 from domain.guardrails.money import number_of, spent_in
 from domain.guardrails.state import GuardState
-from domain.guardrails.values import Organization, Refused, Reservation, Trip
+from domain.guardrails.values import GuardRefused, Organization, Reservation, Trip
 from schemas.guardrail_breaches import BudgetWarning
 from schemas.guardrail_policy import (
     CAPS_MAX,
@@ -34,7 +34,7 @@ PARTS_WARNED_MAX = 100
 EACH = "*"
 
 
-class Counted(NamedTuple):
+class CountedCap(NamedTuple):
     """A cap as it counts one part: the organization, or one project, key, model or user."""
 
     cap: Cap
@@ -51,14 +51,16 @@ class Counted(NamedTuple):
         return f"this {self.cap.period}{whose}"
 
 
-def counted_by(caps: Iterable[Cap], parts: Iterable[Guarded]) -> Iterator[Counted]:
+def counted_by(caps: Iterable[Cap], parts: Iterable[Guarded]) -> Iterator[CountedCap]:
     """Each cap as it counts the organization, or one of `parts`."""
     parts = list(parts)
     for cap in caps:
         if cap.scope is Scope.ORG:
-            yield Counted(cap, ORGANIZATION)
+            yield CountedCap(cap, ORGANIZATION)
         else:
-            yield from (Counted(cap, part) for part in parts if part.scope is cap.scope and cap.id in (EACH, part.id))
+            yield from (
+                CountedCap(cap, part) for part in parts if part.scope is cap.scope and cap.id in (EACH, part.id)
+            )
 
 
 class Budgets:
@@ -80,7 +82,7 @@ class Budgets:
             return []
         return [trip for counted in counted_by(self._caps, parts) for trip in self._looked_at(counted)]
 
-    def _looked_at(self, counted: Counted) -> Iterator[Trip]:
+    def _looked_at(self, counted: CountedCap) -> Iterator[Trip]:
         spent, cap = self.spent(counted), counted.cap
         hard_nano = None if cap.hard_usd is None else nano(cap.hard_usd)
         if (
@@ -98,7 +100,7 @@ class Budgets:
                 yield self._trip(counted, reason, spent, soft_nano, Mode.WARN, percent)
 
     @staticmethod
-    def _trip(counted: Counted, reason: str, spent: int, threshold: int, mode: Mode, percent: int) -> Trip:
+    def _trip(counted: CountedCap, reason: str, spent: int, threshold: int, mode: Mode, percent: int) -> Trip:
         observed, limit = spent / NANO_PER_USD, threshold / NANO_PER_USD
         warning = BudgetWarning(
             cap=counted.cap.name,
@@ -113,7 +115,7 @@ class Budgets:
         found = Found(Layer.FINANCIAL_LIMITS, reason, observed, limit, guarded=counted.guarded)
         return Trip(found, mode, warning=warning if mode is Mode.WARN else None)
 
-    def _is_new(self, counted: Counted, percent: int) -> bool:
+    def _is_new(self, counted: CountedCap, percent: int) -> bool:
         """Whether this, or more, was not said of the cap in its present period; it is now."""
         notices, number = self._notices_of(counted.guarded), number_of(counted.cap.period, self._now_ms)
         told, last = notices.pop(counted.name, (0, 0))
@@ -136,13 +138,13 @@ class Budgets:
             others = [one for one in self._organization.warned if one != guarded]
             self._organization.warned = [*others, guarded][-PARTS_WARNED_MAX:]
 
-    def _warned_percent(self, counted: Counted) -> int:
+    def _warned_percent(self, counted: CountedCap) -> int:
         number, percent = self._notices_of(counted.guarded).get(counted.name, (0, 0))
         return min(percent, NOTICES_PERCENT[-1]) if number == number_of(counted.cap.period, self._now_ms) else 0
 
     # Looking
 
-    def spent(self, counted: Counted) -> int:
+    def spent(self, counted: CountedCap) -> int:
         """In the present period, less what was forgiven in it."""
         spent = self._spent_of(counted.guarded, counted.cap.period)
         number, forgiven = self._organization.forgiven.get(counted.name, (0, 0))
@@ -192,7 +194,7 @@ class Budgets:
             del held[name]
 
     def reserve(self, asked: Reserve) -> Budget:
-        """Raises Refused."""
+        """Raises GuardRefused."""
         held = self._organization.reservations
         wanted = Reservation(
             asked.cost_nano,
@@ -214,18 +216,18 @@ class Budgets:
             expires_ms=kept.expires_ms,
         )
 
-    def _refuse_unless_it_fits(self, wanted: Reservation, left: list[tuple[Counted, int]], held: int) -> None:
+    def _refuse_unless_it_fits(self, wanted: Reservation, left: list[tuple[CountedCap, int]], held: int) -> None:
         for counted, nano_left in left:
             if nano_left < wanted.cost_nano:
                 words = f"{max(0, nano_left) / NANO_PER_USD:.6f} USD are left {counted.words}"
-                raise Refused(429, "budget_exceeded", f"Budget Exceeded: {words}; the call may cost more.")
+                raise GuardRefused(429, "budget_exceeded", f"Budget Exceeded: {words}; the call may cost more.")
         if held >= RESERVATIONS_MAX:
-            raise Refused(429, "too_many_reservations", f"{RESERVATIONS_MAX:,} calls hold a reservation already.")
+            raise GuardRefused(429, "too_many_reservations", f"{RESERVATIONS_MAX:,} calls hold a reservation already.")
 
-    def _hard_caps(self, reservation: Reservation) -> Iterator[Counted]:
+    def _hard_caps(self, reservation: Reservation) -> Iterator[CountedCap]:
         return (one for one in counted_by(self._caps, _parts(reservation)) if one.cap.hard_usd is not None)
 
-    def _left(self, counted: Counted) -> tuple[Counted, int]:
+    def _left(self, counted: CountedCap) -> tuple[CountedCap, int]:
         assert counted.cap.hard_usd is not None
         return counted, nano(counted.cap.hard_usd) - self.spent(counted) - self.reserved(counted.guarded)
 

@@ -1,11 +1,12 @@
-"""Counts a record's calls: what they cost and when, and what the layers that look at single calls find. Pure but for
-the state that it is given.
+"""Counts a record's calls: what they cost and when, and what the layers find that look at single calls. It changes the
+state that it is given.
 
-A call's time is the caller's, at most the log's. One that is older than the watermark is late: it costs in the period
-it was made in, and has no place among the session's present calls any more. Late calls are looked at among themselves,
-by their own times: what was spooled while the log was away is no burst, but a loop in it is one.
+A call's time is the caller's, at most the log's. One that is older than the watermark is late: its cost
+counts in the period in which it was made, but it is not looked at together with the session's present calls. Late calls
+are looked at among themselves, by their own times: calls that were spooled while the log was unreachable are no burst,
+but a loop among them is a loop.
 
-This is the path of every call, so what can be asked once a record, or once a session, is.
+Every call takes this path, so whatever can be worked out once a record, or once a session, is.
 """
 
 from bisect import bisect_right
@@ -17,7 +18,7 @@ from domain.guardrails.layers.found import AT, FINGERPRINT, TOKENS_IN, Found, Se
 from domain.guardrails.money import DAYS_KEPT_OF_PARTS, MINUTE_MS, add, keep_newest
 from domain.guardrails.prices import is_premium
 from domain.guardrails.state import GuardState
-from domain.guardrails.values import LANE_CALLS_MAX, Counted, KeyWindow, Lane, Organization, Trip
+from domain.guardrails.values import SESSION_CALLS_MAX, CountedCalls, KeyWindow, Organization, SessionWindow, Trip
 from schemas.guardrail_policy import Guarded, GuardrailPolicy, Layer, Mode, Scope
 from schemas.telemetry import LATENESS_MS, ModelCall
 
@@ -43,15 +44,20 @@ def number_of(fingerprint: str) -> int:
 
 
 class SessionWatch:
-    """One session's calls in one record: each is put where it belongs in time and looked at by four layers."""
+    """One session's calls in one record: each is sorted in by its time, and four layers look at it."""
 
-    __slots__ = ("_cleared", "_counted", "_now_ms", "_policy", "_said", "_sessionless", "calls", "lane")
+    __slots__ = ("_cleared", "_counted", "_now_ms", "_policy", "_said", "_sessionless", "calls", "window")
 
     def __init__(
-        self, lane: Lane, policy: GuardrailPolicy, cleared_ms: Mapping[str, int], counted: Counted, now_ms: int
+        self,
+        window: SessionWindow,
+        policy: GuardrailPolicy,
+        cleared_ms: Mapping[str, int],
+        counted: CountedCalls,
+        now_ms: int,
     ) -> None:
-        self.lane = lane
-        self.calls = lane.calls
+        self.window = window
+        self.calls = window.calls
         self._policy = policy
         self._cleared = cleared_ms
         self._counted = counted
@@ -67,7 +73,7 @@ class SessionWatch:
         else:
             at = bisect_right(calls, at_ms, key=_at)
             calls.insert(at, seen)
-        if len(calls) > LANE_CALLS_MAX or (not call.session_id and calls[0][AT] < at_ms - SESSION_MS):
+        if len(calls) > SESSION_CALLS_MAX or (not call.session_id and calls[0][AT] < at_ms - SESSION_MS):
             at -= self._drop(call, at, at_ms)
         if 0 <= at < len(calls) - 1 or (at > 0 and self._may_matter(seen, calls)):
             self._look(call, at)
@@ -83,12 +89,12 @@ class SessionWatch:
         )
 
     def _drop(self, call: ModelCall, at: int, at_ms: int) -> int:
-        """What is too many goes from the end that the new one is far from; how many stood before it."""
+        """Too many calls: drops some at the end that is farther from the new one. Returns how many were before it."""
         calls = self.calls
         oldest_ms = 0 if call.session_id else at_ms - SESSION_MS
-        if len(calls) > LANE_CALLS_MAX and at < LANE_CALLS_MAX // 2:
+        if len(calls) > SESSION_CALLS_MAX and at < SESSION_CALLS_MAX // 2:
             calls.pop()
-        drop = max(0, len(calls) - LANE_CALLS_MAX)
+        drop = max(0, len(calls) - SESSION_CALLS_MAX)
         while drop < len(calls) and calls[drop][AT] < oldest_ms:
             drop += 1
         del calls[:drop]
@@ -96,38 +102,38 @@ class SessionWatch:
 
     def _look(self, call: ModelCall, at: int) -> None:
         policy, calls, since = self._policy, self.calls, self._cleared.get
-        loop, line, turns, retries = policy.dumb_loop, policy.smart_loop, policy.ping_pong, policy.retry_cascade
+        loop, line, alternation, retries = policy.dumb_loop, policy.smart_loop, policy.ping_pong, policy.retry_cascade
         if self._asks(Layer.DUMB_LOOP, loop.mode) and loop.consecutive:
             since_ms = since(Layer.DUMB_LOOP, 0)
             self._say(dumb_loop.check(calls, at, call.fingerprint, loop, since_ms), loop.mode, call)
         if self._asks(Layer.SMART_LOOP, line.mode):
             self._say(smart_loop.check(calls, at, line, since(Layer.SMART_LOOP, 0)), line.mode, call)
-        if self._asks(Layer.PING_PONG, turns.mode):
-            self._say(ping_pong.check(calls, at, turns, since(Layer.PING_PONG, 0)), turns.mode, call)
+        if self._asks(Layer.PING_PONG, alternation.mode):
+            self._say(ping_pong.check(calls, at, alternation, since(Layer.PING_PONG, 0)), alternation.mode, call)
         if self._asks(Layer.RETRY_CASCADE, retries.mode):
             self._say(retry_cascade.check(calls, at, retries, since(Layer.RETRY_CASCADE, 0)), retries.mode, call)
 
     def _asks(self, layer: Layer, mode: Mode) -> bool:
-        """A layer speaks once of a session in a record; one that only warns then says nothing for a while."""
+        """A layer trips once a session and record; after a warning it is muted for a while."""
         if mode is Mode.OFF or layer in self._said:
             return False
-        return mode is Mode.ENFORCE or self.lane.muted_ms.get(layer, 0) <= self._now_ms
+        return mode is Mode.ENFORCE or self.window.muted_ms.get(layer, 0) <= self._now_ms
 
     def _say(self, found: Found | None, mode: Mode, call: ModelCall) -> None:
         if found is None:
             return
         self._said.add(found.layer)
         if mode is Mode.WARN:
-            self.lane.muted_ms[found.layer] = self._now_ms + MUTE_MS
+            self.window.muted_ms[found.layer] = self._now_ms + MUTE_MS
         self._counted.trips.append(Trip(found, mode, call.key_id, call.session_id, call.fingerprint))
 
 
 def count(
     state: GuardState, workspace: str, calls: Sequence[ModelCall], now_ms: int, policy: GuardrailPolicy
-) -> Counted:
+) -> CountedCalls:
     """`now_ms`: the record's append time. Changes the state; money is in it, caps are not looked at yet."""
     organization = state.organization(workspace)
-    counted = Counted()
+    counted = CountedCalls()
     watermark_ms = now_ms - LATENESS_MS
     minutes: dict[int, list[int]] = {}
     premium: dict[tuple[str, str], bool] = {}
@@ -167,12 +173,12 @@ def count(
                 _cleared_of_late(window, organization)
         step = at_ms // burst.STEP_MS
         window.steps[step] = window.steps.get(step, 0) + 1
-        place = key_id, call.session_id
-        watch = watches.get(place)
+        key = key_id, call.session_id
+        watch = watches.get(key)
         if watch is None:
-            lane = state.lane(workspace, *place)
-            cleared_ms = organization.cleared_ms if key_id is call.key_id else _cleared_of_late(lane, organization)
-            watch = watches[place] = SessionWatch(lane, policy, cleared_ms, counted, now_ms)
+            session = state.session_window(workspace, *key)
+            cleared_ms = organization.cleared_ms if key_id is call.key_id else _cleared_of_late(session, organization)
+            watch = watches[key] = SessionWatch(session, policy, cleared_ms, counted, now_ms)
         watch.see(call, at_ms)
         if any_repeats:
             _see_repeats(window, call, at_ms, policy, organization, counted)
@@ -184,11 +190,11 @@ def count(
     return counted
 
 
-def _cleared_of_late(window: Lane | KeyWindow, organization: Organization) -> Mapping[str, int]:
-    """A resume forgives late calls by when they were told: those before it are gone, later ones count, however old."""
+def _cleared_of_late(window: SessionWindow | KeyWindow, organization: Organization) -> Mapping[str, int]:
+    """A resume forgives the late calls that were reported before it. Those reported later count, however old."""
     if window.resumes != organization.resumes:
         window.resumes = organization.resumes
-        if isinstance(window, Lane):
+        if isinstance(window, SessionWindow):
             window.calls.clear()
         else:
             window.steps.clear()
@@ -246,7 +252,7 @@ def _look_at_key(
     key_id: str,
     policy: GuardrailPolicy,
     cleared_ms: Mapping[str, int],
-    counted: Counted,
+    counted: CountedCalls,
     now_ms: int,
 ) -> None:
     settings = policy.burst
@@ -266,7 +272,7 @@ def _see_repeats(
     at_ms: int,
     policy: GuardrailPolicy,
     organization: Organization,
-    counted: Counted,
+    counted: CountedCalls,
 ) -> None:
     """Fingerprints of a key whatever stands between them: the last REPEATS_MAX of them, 16 calls of each."""
     settings, number = policy.dumb_loop, number_of(call.fingerprint)

@@ -1,22 +1,34 @@
-"""Decides one record of `burn.telemetry`: which layers trip on its calls, what is suspended, reserved, told. Pure: all
-times are the log's, so the same records come to the same, whenever they are read.
+"""Decides one record of `burn.telemetry`: which layers trip on its calls, and what is suspended, reserved or answered.
+All times are the log's, so the same records lead to the same decisions whenever they are read.
 
-A record at or below the organization's `offset` was counted before; its effects had left before that was saved, so it
-comes to nothing. One that was not saved is decided again, with the same ids, and all that is told of it is told once.
+A record at or below the organization's `offset` was counted before, and its effects were confirmed before that was
+saved: it causes nothing. A record whose count was not saved is decided again, with the same ids, so that every reader
+counts its effects once.
+
+Mutable: `decide` changes the organization's state in place, and the agent saves it afterwards (state.py).
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import msgspec
 
 from domain.guardrails.budgets import Budgets
 from domain.guardrails.counting import MINUTES_KEPT, MUTE_MS, count
-from domain.guardrails.effects import Told, effects_of
+from domain.guardrails.effects import effects_of
 from domain.guardrails.layers import burn_rate, premium_concentration
 from domain.guardrails.money import MINUTE_MS, spent_in
 from domain.guardrails.state import GuardState
-from domain.guardrails.values import Effects, Organization, Refused, Trip, policy_bytes, read_policy
+from domain.guardrails.values import (
+    GUARDRAILS,
+    GuardDecision,
+    GuardEffects,
+    GuardRefused,
+    GuardRequest,
+    Organization,
+    Trip,
+    policy_bytes,
+    read_policy,
+)
 from schemas.entities import KillFlag
 from schemas.guardrail_policy import (
     DEFAULT_POLICY,
@@ -28,8 +40,6 @@ from schemas.guardrail_policy import (
     Period,
     Scope,
 )
-from schemas.records import Telemetry
-from schemas.replies import ReplyTo
 from schemas.telemetry import (
     Account,
     Ask,
@@ -44,30 +54,18 @@ from schemas.telemetry import (
     Standing,
 )
 
-GUARDRAILS = "guardrails"
 LAYERS = tuple(Layer)
 _policies: dict[bytes, GuardrailPolicy] = {}
 POLICIES_REMEMBERED_MAX = 10_000
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A record as it stands on the log, and what it asks."""
-
-    record: Telemetry
-    payload: Payload
-    append_ms: int
-    offset: int
-    reply: ReplyTo | None = None
-
-
-def decide(state: GuardState, asked: Asked, policy: GuardrailPolicy | None = None) -> Effects:
-    """`policy`: in the place of the organization's own, for who only looks."""
-    organization = state.organization(asked.record.workspace)
-    if asked.offset <= organization.offset:
-        return Effects()
-    organization.offset = asked.offset
-    return Deciding(state, organization, asked, policy or policy_of(organization)).decide()
+def decide(state: GuardState, request: GuardRequest, policy: GuardrailPolicy | None = None) -> GuardEffects:
+    """`policy`: replaces the organization's own in a simulation."""
+    organization = state.organization(request.record.workspace)
+    if request.offset <= organization.offset:
+        return GuardEffects()
+    organization.offset = request.offset
+    return Deciding(state, organization, request, policy or policy_of(organization)).decide()
 
 
 def policy_of(organization: Organization) -> GuardrailPolicy:
@@ -85,23 +83,25 @@ def policy_of(organization: Organization) -> GuardrailPolicy:
 class Deciding:
     """One record's decision, over its organization."""
 
-    def __init__(self, state: GuardState, organization: Organization, asked: Asked, policy: GuardrailPolicy) -> None:
+    def __init__(
+        self, state: GuardState, organization: Organization, request: GuardRequest, policy: GuardrailPolicy
+    ) -> None:
         self._state = state
         self._organization = organization
-        self._asked = asked
+        self._request = request
         self._policy = policy
-        self._now_ms = asked.append_ms
-        self._workspace = asked.record.workspace
-        self._budgets = Budgets(state, self._workspace, policy, asked.append_ms)
+        self._now_ms = request.append_ms
+        self._workspace = request.record.workspace
+        self._budgets = Budgets(state, self._workspace, policy, request.append_ms)
 
-    def decide(self) -> Effects:
+    def decide(self) -> GuardEffects:
         self._budgets.lapse()
         try:
-            return effects_of(self._asked, self._told(self._asked.payload))
-        except Refused as refused:
-            return effects_of(self._asked, Told(refused=refused))
+            return effects_of(self._request, self._decision_on(self._request.payload))
+        except GuardRefused as refused:
+            return effects_of(self._request, GuardDecision(refused=refused))
 
-    def _told(self, payload: Payload) -> Told:
+    def _decision_on(self, payload: Payload) -> GuardDecision:
         match payload:
             case Calls():
                 return self._count(payload.calls)
@@ -117,20 +117,20 @@ class Deciding:
             case SetPolicy():
                 return self._replace_policy(payload)
             case Ask():
-                return Told(body=msgspec.json.encode(self._account(payload.days)))
+                return GuardDecision(body=msgspec.json.encode(self._account(payload.days)))
 
     # Calls
 
-    def _count(self, calls: list[ModelCall]) -> Told:
+    def _count(self, calls: list[ModelCall]) -> GuardDecision:
         counted = count(self._state, self._workspace, calls, self._now_ms, self._policy)
         trips = [*counted.trips]
         if counted.calls:
             trips += self._budgets.trips(counted.touched)
             trips += self._trips_of_the_organization()
             trips.sort(key=lambda trip: LAYERS.index(trip.layer))
-        trips = [trip for trip in trips if trip.mode is Mode.WARN or self._stands(trip.found.guarded) is None]
+        trips = [trip for trip in trips if trip.mode is Mode.WARN or self._flag_on(trip.found.guarded) is None]
         flags = self._suspended_by(trips)
-        return Told(
+        return GuardDecision(
             body=self._standing(trips, counted.duplicates),
             flags=flags,
             trips=tuple(trips),
@@ -146,27 +146,27 @@ class Deciding:
             since_ms = organization.cleared_ms.get(Layer.PREMIUM_CONCENTRATION, 0)
             found = premium_concentration.check(organization.minutes, now_ms, premium, since_ms)
             if found is not None:
-                yield self._said(Trip(found, premium.mode))
+                yield self._muted(Trip(found, premium.mode))
         cap_nano = self._budgets.daily_hard_nano() if self._asks(Layer.BURN_RATE, rate.mode) else None
         if cap_nano is not None:
             day_nano = spent_in(organization.spent, Period.DAY, now_ms)
             since_ms = organization.cleared_ms.get(Layer.BURN_RATE, 0)
             found = burn_rate.check(organization.minutes, day_nano, cap_nano, now_ms, rate, since_ms)
             if found is not None:
-                yield self._said(Trip(found, rate.mode))
+                yield self._muted(Trip(found, rate.mode))
 
     def _asks(self, layer: Layer, mode: Mode) -> bool:
         if mode is Mode.WARN:
             return self._organization.muted_ms.get(layer, 0) <= self._now_ms
         return mode is Mode.ENFORCE
 
-    def _said(self, trip: Trip) -> Trip:
+    def _muted(self, trip: Trip) -> Trip:
         if trip.mode is Mode.WARN:
             self._organization.muted_ms[trip.layer] = self._now_ms + MUTE_MS
         return trip
 
     def _suspended_by(self, trips: Iterable[Trip]) -> tuple[KillFlag, ...]:
-        """One flag for each that is to stop; of several layers the first is named (B-040)."""
+        """One flag for each scope that is to stop; where several layers tripped, it names the first (B-040)."""
         flags: dict[Guarded, KillFlag] = {}
         for trip in trips:
             if trip.mode is Mode.ENFORCE and trip.found.guarded not in flags:
@@ -192,26 +192,26 @@ class Deciding:
         )
 
     def _put_up(self, flag: KillFlag) -> None:
-        """In the place of the one before; those that have expired leave with it, but for what a resume still clears."""
+        """Replaces the flag on the same scope. Expired flags stay: a resume still clears what they stopped."""
         others = [one for one in self._organization.flags if one.entity_id != flag.entity_id]
         self._organization.flags = [*others, flag]
 
-    def _stands(self, guarded: Guarded) -> KillFlag | None:
+    def _flag_on(self, guarded: Guarded) -> KillFlag | None:
         """The flag that stops this: its own or the organization's."""
         for flag in self._organization.flags:
             if flag.holds(self._now_ms) and (flag.scope is Scope.ORG or (flag.scope, flag.scope_id) == guarded):
                 return flag
         return None
 
-    def _enforce(self, asked: Enforce) -> Told:
+    def _enforce(self, asked: Enforce) -> GuardDecision:
         ttl_seconds = self._policy.ttl_seconds if asked.ttl_seconds is None else asked.ttl_seconds
         guarded = ORGANIZATION if asked.scope is Scope.ORG else Guarded(asked.scope, asked.scope_id)
-        flag = self._flag(guarded, asked.layer, asked.reason, ttl_seconds, self._asked.record.actor)
+        flag = self._flag(guarded, asked.layer, asked.reason, ttl_seconds, self._request.record.actor)
         self._put_up(flag)
         body = msgspec.json.encode(Standing(state="suspended", flag=flag))
-        return Told(body=body, flags=(flag,))
+        return GuardDecision(body=body, flags=(flag,))
 
-    def _resume(self, asked: Resume) -> Told:
+    def _resume(self, asked: Resume) -> GuardDecision:
         wanted = None if asked.scope is None else Guarded(asked.scope, asked.scope_id)
         if asked.scope is Scope.ORG:
             wanted = ORGANIZATION
@@ -224,11 +224,11 @@ class Deciding:
                 self._budgets.forgive(Guarded(flag.scope, flag.scope_id))
         guarded = {Guarded(flag.scope, flag.scope_id): None for flag in gone} | {wanted or ORGANIZATION: None}
         stood = tuple(Guarded(flag.scope, flag.scope_id) for flag in gone if flag.holds(self._now_ms))
-        return Told(body=self._standing(()), resumed=tuple(guarded), stood=stood, reason=asked.reason)
+        return GuardDecision(body=self._standing(()), resumed=tuple(guarded), stood=stood, reason=asked.reason)
 
     def _standing(self, trips: Iterable[Trip], duplicates: int = 0) -> bytes:
         trips = list(trips)
-        flag = self._stands(ORGANIZATION)
+        flag = self._flag_on(ORGANIZATION)
         if flag is None and any(trip.mode is Mode.ENFORCE for trip in trips):
             flag = self._organization.flags[-1]
         tripped = list(dict.fromkeys(trip.layer for trip in trips))
@@ -237,24 +237,24 @@ class Deciding:
         )
         return msgspec.json.encode(standing)
 
-    # Policy, budgets, and how it all stands
+    # Policy, budgets and the account
 
-    def _replace_policy(self, asked: SetPolicy) -> Told:
+    def _replace_policy(self, asked: SetPolicy) -> GuardDecision:
         self._organization.policy = policy_bytes(asked.policy)
         self._organization.policy_version += 1
         body = self._organization.policy
-        return Told(body=body, policy=asked.policy, policy_version=self._organization.policy_version)
+        return GuardDecision(body=body, policy=asked.policy, policy_version=self._organization.policy_version)
 
-    def _reserve(self, asked: Reserve) -> Told:
-        flag = self._stands(ORGANIZATION)
+    def _reserve(self, asked: Reserve) -> GuardDecision:
+        flag = self._flag_on(ORGANIZATION)
         if flag is not None:
-            raise Refused(429, "suspended", f"The organization is suspended by {flag.layer}: {flag.reason}.")
-        return Told(body=msgspec.json.encode(self._budgets.reserve(asked)))
+            raise GuardRefused(429, "suspended", f"The organization is suspended by {flag.layer}: {flag.reason}.")
+        return GuardDecision(body=msgspec.json.encode(self._budgets.reserve(asked)))
 
     def _account(self, days: int) -> Account:
         organization, now_ms = self._organization, self._now_ms
         spent, held = organization.spent, organization.reservations.values()
-        flag = self._stands(ORGANIZATION)
+        flag = self._flag_on(ORGANIZATION)
         first_day, now_minute = now_ms // 86_400_000 - days + 1, now_ms // MINUTE_MS
         return Account(
             at_ms=now_ms,

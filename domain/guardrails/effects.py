@@ -1,69 +1,47 @@
-"""What a decision leaves on the log: commands for the control agent, the ledger's entries, the verdict. Pure.
+"""What a decision writes to the log: commands for the control agent, the ledger's entries, the verdict.
 
-All ids derive from the record, so what is decided again is told with the same ids and counts once.
+All ids derive from the record, so a record that is decided again causes the same ids, and its effects count once.
 """
-
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import msgspec
 
-from domain.guardrails.values import Effects, Refused, Trip
+from domain.guardrails.values import GUARDRAILS, GuardDecision, GuardEffects, GuardRequest, Trip
 from schemas.commands import DONE, REFUSED, FaultBody, Payload, ReplacePolicy, Suspend, Unsuspend, Warn
-from schemas.entities import KillFlag
 from schemas.guardrail_breaches import NOTICE, TRIP, Breach, CallSeen
-from schemas.guardrail_policy import Guarded, GuardrailPolicy, Mode
+from schemas.guardrail_policy import Mode
 from schemas.ids import COMMAND, derived_id
 from schemas.records import Audit, Command, Verdict
 from schemas.topics import LIVE
 
-if TYPE_CHECKING:
-    from domain.guardrails.decide import Asked
-
 AUDIT = "aud_"
-GUARDRAILS = "guardrails"
 
 
-@dataclass(frozen=True)
-class Told:
-    """What was decided, before it has the form of records."""
-
-    body: bytes = b""
-    refused: Refused | None = None
-    flags: tuple[KillFlag, ...] = ()
-    resumed: tuple[Guarded, ...] = ()
-    stood: tuple[Guarded, ...] = ()
-    reason: str = ""
-    policy: GuardrailPolicy | None = None
-    policy_version: int = 0
-    trips: tuple[Trip, ...] = ()
-    calls: int = 0
-    duplicates: int = 0
-    late: int = 0
-
-
-def effects_of(asked: "Asked", told: Told) -> Effects:
-    payloads = _payloads(told)
-    commands = tuple(_command(asked, payload, index, told) for index, payload in enumerate(payloads))
-    return Effects(
+def effects_of(request: GuardRequest, decision: GuardDecision) -> GuardEffects:
+    payloads = _payloads(decision)
+    commands = tuple(_command(request, payload, index, decision) for index, payload in enumerate(payloads))
+    return GuardEffects(
         commands=commands,
-        audits=tuple(_audit(asked, trip, index) for index, trip in enumerate(told.trips)),
-        verdict=None if commands else _verdict(asked, told),
-        trips=told.trips,
-        calls=told.calls,
-        duplicates=told.duplicates,
-        late=told.late,
+        audits=tuple(_audit(request, trip, index) for index, trip in enumerate(decision.trips)),
+        verdict=None if commands else _verdict(request, decision),
+        trips=decision.trips,
+        calls=decision.calls,
+        duplicates=decision.duplicates,
+        late=decision.late,
     )
 
 
-def _payloads(told: Told) -> list[Payload]:
-    """The last answers who waits."""
-    if told.policy is not None:
-        return [ReplacePolicy(policy=told.policy, version=told.policy_version, answer=told.body)]
-    if told.resumed:
-        return [Unsuspend(reason=told.reason, guarded=list(told.resumed), stood=list(told.stood), answer=told.body)]
-    warnings = [trip.warning for trip in told.trips if trip.warning is not None]
-    warn: list[Payload] = [Warn(warnings=warnings, answer=told.body)] if warnings else []
+def _payloads(decision: GuardDecision) -> list[Payload]:
+    """The last one carries the answer for the waiting request."""
+    if decision.policy is not None:
+        return [ReplacePolicy(policy=decision.policy, version=decision.policy_version, answer=decision.body)]
+    if decision.resumed:
+        return [
+            Unsuspend(
+                reason=decision.reason, guarded=list(decision.resumed), stood=list(decision.stood), answer=decision.body
+            )
+        ]
+    warnings = [trip.warning for trip in decision.trips if trip.warning is not None]
+    warn: list[Payload] = [Warn(warnings=warnings, answer=decision.body)] if warnings else []
     return warn + [
         Suspend(
             layer=flag.layer,
@@ -72,17 +50,17 @@ def _payloads(told: Told) -> list[Payload]:
             scope=flag.scope,
             scope_id=flag.scope_id,
             set_by=flag.set_by,
-            answer=told.body,
+            answer=decision.body,
         )
-        for flag in told.flags
+        for flag in decision.flags
     ]
 
 
-def _command(asked: "Asked", payload: Payload, index: int, told: Told) -> Command:
-    record = asked.record
-    trips = bool(told.trips)
+def _command(request: GuardRequest, payload: Payload, index: int, decision: GuardDecision) -> Command:
+    record = request.record
+    trips = bool(decision.trips)
     return Command(
-        id=derived_id(COMMAND, asked.append_ms, *_place(asked, index)),
+        id=derived_id(COMMAND, request.append_ms, *_id_parts(request, index)),
         kind=payload.kind,
         workspace=record.workspace,
         environment=LIVE,
@@ -95,10 +73,10 @@ def _command(asked: "Asked", payload: Payload, index: int, told: Told) -> Comman
     )
 
 
-def _audit(asked: "Asked", trip: Trip, index: int) -> Audit:
-    record, suspends = asked.record, trip.mode is Mode.ENFORCE
+def _audit(request: GuardRequest, trip: Trip, index: int) -> Audit:
+    record, suspends = request.record, trip.mode is Mode.ENFORCE
     return Audit(
-        id=derived_id(AUDIT, asked.append_ms, *_place(asked, index)),
+        id=derived_id(AUDIT, request.append_ms, *_id_parts(request, index)),
         workspace=record.workspace,
         environment=LIVE,
         actor=GUARDRAILS,
@@ -106,7 +84,7 @@ def _audit(asked: "Asked", trip: Trip, index: int) -> Audit:
         resource=f"layer/{trip.layer}",
         route=record.route,
         request_id=record.request_id,
-        at_ms=asked.append_ms,
+        at_ms=request.append_ms,
         outcome="suspended" if suspends else "warned",
         details=msgspec.json.encode(_breach(trip)),
     )
@@ -129,17 +107,22 @@ def _breach(trip: Trip) -> Breach:
     )
 
 
-def _verdict(asked: "Asked", told: Told) -> "tuple[int, Verdict] | None":
-    reply = asked.reply
+def _verdict(request: GuardRequest, decision: GuardDecision) -> tuple[int, Verdict] | None:
+    reply = request.reply
     if reply is None:
         return None
-    refused = told.refused
+    refused = decision.refused
     if refused is None:
-        return reply.partition, Verdict(correlation=reply.correlation, outcome=DONE, status=200, body=told.body)
+        return reply.partition, Verdict(correlation=reply.correlation, outcome=DONE, status=200, body=decision.body)
     body = msgspec.json.encode(FaultBody(code=refused.code, message=refused.message))
     verdict = Verdict(correlation=reply.correlation, outcome=REFUSED, status=refused.status, body=body)
     return reply.partition, verdict
 
 
-def _place(asked: "Asked", index: int) -> tuple[bytes, ...]:
-    return asked.record.workspace.encode(), asked.record.id.encode(), str(asked.offset).encode(), str(index).encode()
+def _id_parts(request: GuardRequest, index: int) -> tuple[bytes, ...]:
+    return (
+        request.record.workspace.encode(),
+        request.record.id.encode(),
+        str(request.offset).encode(),
+        str(index).encode(),
+    )

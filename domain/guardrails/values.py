@@ -1,6 +1,6 @@
-"""What the guardrails know of an organization, as their tables keep it, and what a record comes to.
+"""What the guardrails know about an organization, as their tables keep it, and what they decide about one record.
 
-Mutable: a batch changes them in place and saves each once. All times are the log's, in milliseconds.
+Mutable: a batch changes the tables' values in place and saves each once. All times are the log's, in milliseconds.
 """
 
 from dataclasses import dataclass, field
@@ -11,10 +11,14 @@ from domain.guardrails.layers.found import Found, Seen
 from schemas.entities import KillFlag
 from schemas.guardrail_breaches import BudgetWarning
 from schemas.guardrail_policy import Guarded, GuardrailPolicy, Layer, Mode
-from schemas.records import Audit, Command, Verdict
+from schemas.records import Audit, Command, Telemetry, Verdict
+from schemas.replies import ReplyTo
+from schemas.telemetry import Payload
 
-LANE_CALLS_MAX = 32
+SESSION_CALLS_MAX = 32
 DAYS_KEPT = 100
+GUARDRAILS = "guardrails"
+"""The actor of what the guardrails do by themselves."""
 
 
 class Spent(msgspec.Struct, array_like=True, gc=False):
@@ -39,11 +43,11 @@ class Reservation(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Organization(msgspec.Struct, array_like=True):
-    """`offset`: of the last record that is counted here; one at or below it is read again and changes nothing.
+    """`offset`: of the last record that is counted here; a record at or below it changes nothing when it is read again.
 
-    `notices`: what was told of a cap, by its name, as its period's number and the percentage. `forgiven`: what a cap
-    does not count after a resume, likewise. `cleared_ms`: up to when a layer counts nothing. `muted_ms`: until when a
-    layer that only warns says no more of the organization. `warned`: the parts that caps warned of last.
+    `notices`: by cap, the number of the period and the percentage of its last warning. `forgiven`: by cap, what it does
+    not count after a resume. `cleared_ms`: by layer, up to when it ignores calls. `muted_ms`: by layer, until when it
+    gives no further warning. `warned`: the projects, keys, models and users that caps warned about last.
     """
 
     offset: int = -1
@@ -61,10 +65,10 @@ class Organization(msgspec.Struct, array_like=True):
     warned: list[Guarded] = []
 
 
-class Lane(msgspec.Struct, array_like=True):
-    """A session's calls, or a key's where calls name no session: the newest, in the order they were made.
+class SessionWindow(msgspec.Struct, array_like=True):
+    """The newest calls of a session (of a key, where calls name no session), in the order in which they were made.
 
-    `muted_ms`: until when a layer that only warns says no more of it. `resumes`: how many the organization had had
+    `muted_ms`: by layer, until when it gives no further warning. `resumes`: how many resumes the organization had had
     when late calls were last cleared.
     """
 
@@ -84,7 +88,7 @@ class KeyWindow(msgspec.Struct, array_like=True):
 
 @dataclass(frozen=True)
 class Trip:
-    """A layer that tripped: what it found, on whose calls, in which mode; `warning`: of a cap that does not suspend."""
+    """A layer that tripped: what it found, in whose calls, in which mode. `warning`: of a cap that does not suspend."""
 
     found: Found
     mode: Mode
@@ -99,9 +103,9 @@ class Trip:
 
 
 @dataclass(frozen=True)
-class Effects:
-    """All that one record causes. `commands` are for the control agent, in this order; the last of them answers who
-    waits, so the answer leaves when `control` has what it tells of.
+class GuardEffects:
+    """All that one record causes. `commands` go to the control agent, in this order. The last one carries the answer
+    for the waiting request, so that the answer leaves only after `control` has the change.
     """
 
     commands: tuple[Command, ...] = ()
@@ -114,8 +118,19 @@ class Effects:
     late: int = 0
 
 
+@dataclass(frozen=True)
+class GuardRequest:
+    """A record as it is on the log, and what it asks for."""
+
+    record: Telemetry
+    payload: Payload
+    append_ms: int
+    offset: int
+    reply: ReplyTo | None = None
+
+
 @dataclass
-class Counted:
+class CountedCalls:
     """What counting a record's calls has found."""
 
     trips: list[Trip] = field(default_factory=list)
@@ -125,12 +140,30 @@ class Counted:
     touched: set[Guarded] = field(default_factory=set)
 
 
-class Refused(Exception):
-    """A decision against what was asked."""
+class GuardRefused(Exception):
+    """The request is refused."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
         self.status, self.code, self.message = status, code, message
+
+
+@dataclass(frozen=True)
+class GuardDecision:
+    """What was decided, before it takes the form of records. `stood`: those of `resumed` that had a flag."""
+
+    body: bytes = b""
+    refused: GuardRefused | None = None
+    flags: tuple[KillFlag, ...] = ()
+    resumed: tuple[Guarded, ...] = ()
+    stood: tuple[Guarded, ...] = ()
+    reason: str = ""
+    policy: GuardrailPolicy | None = None
+    policy_version: int = 0
+    trips: tuple[Trip, ...] = ()
+    calls: int = 0
+    duplicates: int = 0
+    late: int = 0
 
 
 _encode_policy = msgspec.json.Encoder().encode

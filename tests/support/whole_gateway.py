@@ -20,10 +20,10 @@ from domain.commands.decide import token_hash_by
 from domain.control.state import ControlState
 from domain.control.values import Asked, Task
 from domain.events.system_events import signed_record
-from domain.guardrails.decide import Asked as Told
 from domain.guardrails.decide import decide as decide_telemetry
 from domain.guardrails.state import GuardState
 from domain.guardrails.state import MemoryTable as GuardTable
+from domain.guardrails.values import GuardRequest
 from domain.limits.quotas import RATE_CLASSES, Quota
 from domain.security.gateway_signatures import GatewaySigner
 from ingest_gateway.http.server import serve
@@ -136,7 +136,7 @@ class WholeLog(SpineLog):
         telemetry, place = Telemetry.decode(record.value), record.appended
         reply = decode_reply(record.headers.get(REPLY_HEADER))
         state = GuardState(*self._guard_tables)
-        asked = Told(telemetry, decode_telemetry(telemetry), place.timestamp_ms, place.offset, reply)
+        asked = GuardRequest(telemetry, decode_telemetry(telemetry), place.timestamp_ms, place.offset, reply)
         effects = decide_telemetry(state, asked)
         state.save()
         self.project(Topic.BURN_TELEMETRY, record.value)

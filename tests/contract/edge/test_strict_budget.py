@@ -98,7 +98,7 @@ async def test_30_calls_at_once_on_a_dollar(edge: EdgeSurface, path: str, member
     owner = Guarded(GuardrailPolicy(budget_mode=BudgetMode.STRICT, financial_limits=limits, **off))
 
     def decide(_record: Telemetry, payload: Payload) -> Verdict | None:
-        effects = owner.tell(cast(Form, payload), at_seconds=time.time() - NOON_MS / 1_000)
+        effects = owner.report(cast(Form, payload), at_seconds=time.time() - NOON_MS / 1_000)
         return None if effects.verdict is None else effects.verdict[1]
 
     edge.log.decide = decide
