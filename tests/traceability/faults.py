@@ -14,7 +14,7 @@ from tests.traceability.catalogue import ROOT
 
 SOURCES = ("ingest_gateway", "domain")
 _CODE = re.compile(r"[a-z]+(_[a-z0-9]+)*")
-_MAKERS = frozenset({"Fault", "Refused", "FaultBody"})
+_MAKERS = frozenset({"Fault", "Refused", "GuardRefused", "FaultBody"})
 
 
 @dataclass(frozen=True)
