@@ -1,12 +1,12 @@
 """The Faust shell of projection: the topics of `projectors` in batches, written to the read model by one thread.
 
-The read model's own positions say where reading begins, not the group's offsets: they were committed with the rows, so
-a database that was made anew, restored or cut short is filled from just where it ends. While the database is away or
-locked, the same transaction is tried again; nothing is skipped, and `/readyz` says why. What can't be read, and what
-the database will never take, goes to the dead letters alone, before its neighbours are written. Where another read
-model was put in this one's place, the process ends and starts again at that one's positions.
+Reading begins at the read model's own positions, not at the group's offsets. They were committed with the rows, so a
+database that was recreated or restored is filled from just where it ends. While the database is unreachable or locked,
+the same transaction is tried again; nothing is skipped, and `/readyz` says why. A record that can't be read, or that
+the database will never take, becomes a dead letter on its own, before its neighbours are written. Where the read model
+was replaced (`atlas rebuild`), the process ends and starts again at the new one's positions.
 
-Between transactions, what streams keep no longer leaves in slices (retention.py).
+Between transactions, rows that their streams no longer keep are deleted in slices (retention.py).
 """
 
 import asyncio
