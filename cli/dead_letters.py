@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from cli.environment import found_environment
 from cli.terminal import echo
-from operations.kafka_clients import reader_config
+from operations.kafka_clients import reader_config, reason_of
 from operations.settings import Settings, SettingsInvalid
 from schemas.codec import Undecodable
 from schemas.records import DeadLetter
@@ -40,7 +40,7 @@ def dead_letters(last: int, topic: str | None, reason: str | None, content: bool
     except SettingsInvalid as invalid:
         raise click.ClickException(str(invalid)) from invalid
     except KafkaException as error:
-        raise click.ClickException(f"dead-letters can't be read: {error.args[0].str()}") from error
+        raise click.ClickException(f"dead-letters can't be read: {reason_of(error)}") from error
     for letter in reversed(newest):
         echo(orjson.dumps(told(letter, content)).decode())
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import click
 
 from cli.environment import found_environment
+from operations.kafka_clients import reason_of
 from operations.settings import PROCESSES, SettingsInvalid, home_directory, kafka_cluster, status_targets
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _development(kafka: str, metrics_urls: Sequence[str]) -> StatusReport:
     try:
         seen.unread_topics = present_unread_topics(kafka)
     except KafkaException as error:
-        seen.kafka_error = error.args[0].str()
+        seen.kafka_error = reason_of(error)
     return seen
 
 
@@ -99,7 +100,7 @@ def _installation(targets: Sequence[str]) -> StatusReport:
         seen.cluster = cluster_state(seen.kafka)
         seen.unread_topics = seen.cluster.unread_topics
     except KafkaException as error:
-        seen.kafka_error = error.args[0].str()
+        seen.kafka_error = reason_of(error)
     seen.processes = [_asked("process", address) for address in addresses]
     return seen
 

@@ -25,7 +25,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
 from operations.gone_topics import is_gone
-from operations.kafka_clients import UNKNOWN_TOPIC, admin_config
+from operations.kafka_clients import UNKNOWN_TOPIC, admin_config, code_of
 from schemas.topics import TopicSpec
 
 log = logging.getLogger(__name__)
@@ -54,11 +54,6 @@ NEVER = frozenset(
 
 Refusal = Callable[[str, KafkaException], object]
 """Told the name of what the brokers will never answer about."""
-
-
-def code_of(error: KafkaException) -> int:
-    code: int = error.args[0].code()
-    return code
 
 
 class ClusterAdmin:

@@ -23,7 +23,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from domain.entities.control_view import ControlView
 from operations import metrics
 from operations.coalescing import Coalesced
-from operations.kafka_clients import reader_config
+from operations.kafka_clients import reader_config, reason_of
 from operations.logs import event
 from operations.outages import Outage
 from operations.reader_thread import ReaderThread
@@ -189,7 +189,7 @@ class ControlReader:
                     event(log, "control.lost", logging.CRITICAL, reason=self._unanswered)
                     self._watch.call(self._on_lost, self._unanswered)
             except KafkaException as error:
-                self._unanswered = error.args[0].str()
+                self._unanswered = reason_of(error)
             self._tell_age(time.monotonic())
 
     def _tell_age(self, now_seconds: float) -> None:

@@ -16,6 +16,7 @@ from confluent_kafka import KafkaError, KafkaException
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from operations.cluster_admin import NEVER
+from operations.kafka_clients import error_of, reason_of
 from operations.schema_registry import RegistryUnusable
 from operations.settings import SettingsInvalid
 from operations.topic_admin import PartitionsChanged, TopicRefused
@@ -119,7 +120,7 @@ def _known(error: BaseException, known: Mapping[type[BaseException], Ending]) ->
     if DISK_FULL_TEXT in str(error):
         return DISK_FULL
     if isinstance(error, KafkaException):
-        return _of_kafka(error.args[0])
+        return _of_kafka(error_of(error))
     for kind, ending in known.items():
         if isinstance(error, kind):
             return ending
@@ -142,7 +143,7 @@ def _of_kafka(error: object) -> Ending | None:
 def _said(error: BaseException) -> str:
     """Its first line; of SQLAlchemy's what the database said, without the statement."""
     if isinstance(error, KafkaException):
-        return str(error.args[0].str())
+        return reason_of(error)
     original = getattr(error, "orig", None)
     lines = str(original if original is not None else error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -17,8 +17,8 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import ResourceType  # type: ignore[attr-defined]
 
-from operations.cluster_admin import ClusterAdmin, code_of
-from operations.kafka_clients import reader_config
+from operations.cluster_admin import ClusterAdmin
+from operations.kafka_clients import code_of, reader_config, reason_of
 from operations.logs import event
 from operations.topic_ends import TopicEnds
 from schemas.topics import EVENTS_PREFIX, TopicSpec
@@ -80,7 +80,7 @@ def _tell_unchecked(topic: str, error: KafkaException) -> None:
     """What we are not allowed to look at or to set is the operator's affair. Raises anything else."""
     if code_of(error) not in NOT_ALLOWED:
         raise error
-    event(log, "topic.unchecked", logging.WARNING, topic=topic, error=error.args[0].str())
+    event(log, "topic.unchecked", logging.WARNING, topic=topic, error=reason_of(error))
 
 
 WHAT_TO_DO_UNREAD = "no stream has this topic, so nobody reads it: create the stream, or delete the topic"

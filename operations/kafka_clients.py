@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 from operations.kafka_security import security_of
 from operations.logs import LIBRDKAFKA
@@ -22,6 +22,23 @@ def library_log(client: str) -> logging.Logger:
 def connection(bootstrap: str) -> dict[str, Any]:
     """Where Kafka is and how it lets us in: what every client begins with."""
     return {"bootstrap.servers": bootstrap, **security_of(bootstrap).librdkafka()}
+
+
+def error_of(exception: KafkaException) -> KafkaError:
+    """confluent-kafka gives the error as the exception's only argument."""
+    error: KafkaError = exception.args[0]
+    return error
+
+
+def code_of(exception: KafkaException) -> int:
+    """One of KafkaError's numbers."""
+    code: int = error_of(exception).code()
+    return code
+
+
+def reason_of(exception: KafkaException) -> str:
+    """In words, as the broker or librdkafka gave them."""
+    return str(error_of(exception).str())
 
 
 UNKNOWN_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})

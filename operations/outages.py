@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from confluent_kafka import KafkaException
 
+from operations.kafka_clients import error_of
 from operations.logs import event
 
 
@@ -24,7 +25,7 @@ class Outage:
 
     def failed(self, error: KafkaException) -> None:
         """Once more without an answer. A reason is one of Kafka's error codes, however it is worded."""
-        reason = error.args[0]
+        reason = error_of(error)
         if not self._tries:
             self._began_seconds = self._clock()
         self._tries += 1

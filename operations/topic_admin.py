@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
-from operations.cluster_admin import NEVER, TIMEOUT_SECONDS, ClusterAdmin, code_of
+from operations.cluster_admin import NEVER, TIMEOUT_SECONDS, ClusterAdmin
 from operations.existing_topics import correct_configuration, stamped_by_producers
-from operations.kafka_clients import UNKNOWN_TOPIC
+from operations.kafka_clients import UNKNOWN_TOPIC, code_of, reason_of
 from operations.logs import event
 from operations.outages import Outage
 from schemas.topics import TopicSpec
@@ -131,7 +131,7 @@ class TopicAdmin:
             return await asyncio.get_running_loop().run_in_executor(self._threads, ask, *arguments)
         except KafkaException as error:
             if code_of(error) in NEVER:
-                raise TopicRefused(error.args[0].str()) from error
+                raise TopicRefused(reason_of(error)) from error
             raise
 
 
@@ -182,4 +182,4 @@ def _delete(admin: ClusterAdmin, name: str, topic_id: str) -> None:
 
 
 def _tell_hidden(topic: str, error: KafkaException) -> None:
-    event(log, "topic.hidden", logging.WARNING, topic=topic, error=error.args[0].str())
+    event(log, "topic.hidden", logging.WARNING, topic=topic, error=reason_of(error))

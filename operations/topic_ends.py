@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from operations.kafka_clients import UNKNOWN_TOPIC, admin_config
+from operations.kafka_clients import UNKNOWN_TOPIC, admin_config, code_of
 
 TIMEOUT_SECONDS = 2.0
 SHORTEST_SECONDS = 0.1
@@ -153,7 +153,7 @@ def _offsets_there(asked: Mapping[TopicPartition, "Future[Any]"]) -> dict[Partit
         try:
             found[place.topic, place.partition] = _offset(future)
         except KafkaException as error:
-            if error.args[0].code() not in UNKNOWN_TOPIC:
+            if code_of(error) not in UNKNOWN_TOPIC:
                 raise
     return found
 

@@ -1,8 +1,8 @@
 """`python -m processors <admission|control|delivery|projection|lifecycle>`: one worker process.
 
 Starts the operations port first, so that `/readyz` answers from the beginning, then the reader of `control`, then
-Faust. Ends 0 after SIGTERM or SIGINT (running batches finish, offsets are committed) and 1 when an agent failed.
-A second signal ends it at once.
+Faust. Exits with 0 after SIGTERM or SIGINT (running batches finish, offsets are committed) and with 1 when an agent
+failed. A second signal ends it at once.
 """
 
 import asyncio
@@ -26,6 +26,7 @@ from operations.session_limits import refuse_session
 from operations.settings import Settings, SettingsInvalid
 from operations.stop_signals import on_stop_signals
 from operations.topic_admin import ensure_topics, once_answered
+from processors.runtime.agent import AgentRuntime
 from processors.runtime.lease import watch_lease
 from processors.runtime.runtime import Runtime
 from processors.runtime.watchdog import Watchdog
@@ -46,13 +47,11 @@ async def run(settings: Settings, group: str) -> int:
         operations = await serve_operations(runtime.readiness, settings.host, settings.metrics_port)
         if not await _done_before(stop, _set_up(runtime)):
             return 0
-        await runtime.app.start()
-        for callback in runtime.started:
-            await callback()
+        await runtime.start()
         watchdog = Watchdog(runtime)
         watching = asyncio.create_task(watchdog.run())
-        holding = asyncio.create_task(watch_lease(runtime))
-        _settle_collector()
+        holding = asyncio.create_task(watch_lease(runtime.consumer.lease, runtime.is_owner, runtime.fail))
+        _tune_garbage_collector()
         logs.event(log, "process.started", group=group)
         return await _until_ended(runtime, stop, watching, holding)
     except Exception as error:
@@ -64,22 +63,22 @@ async def run(settings: Settings, group: str) -> int:
 
 
 async def _set_up(runtime: Runtime) -> None:
-    """All that the app needs to start; it waits for a broker that is not there yet."""
+    """Prepares all that the app needs to start; waits for a broker that is not there yet."""
     settings = runtime.settings
     runtime.registry = await use_registry(settings)
     runtime.control.start()
-    # Whoever comes first makes them: on a new cluster there is no `control` to read before.
+    # The first process creates the topics: on a new cluster there is no `control` to read before that.
     await once_answered(ensure_topics, ClusterAdmin(settings.kafka), base_topics(settings.partitions))
     await asyncio.to_thread(refuse_session, settings.kafka, settings.session_seconds)
     await runtime.control.caught_up()
-    importlib.import_module(f"processors.{runtime.group}.agent").build(runtime)
-    runtime.consumer.on_unfinished = runtime.give_up
+    agents: AgentRuntime = runtime
+    importlib.import_module(f"processors.{runtime.group}.agent").build(agents)
     await runtime.tables.prepare(settings.partitions)
     runtime.app.conf.datadir.mkdir(parents=True, exist_ok=True)
 
 
 async def _done_before(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
-    """Whether the work was done before the process was told to end; what it raises goes on."""
+    """Whether the work was done before the process had to stop. Raises what the work raises."""
     working, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
     await asyncio.wait((working, stopped), return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
@@ -89,9 +88,10 @@ async def _done_before(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> 
     return True
 
 
-def _settle_collector() -> None:
-    """What lives by now lives as long as the process. Batches make thousands of containers that die with them: at
-    Python's 700 the collector would look through the same living ones again and again, a tenth of admission's time.
+def _tune_garbage_collector() -> None:
+    """Objects that exist by now live as long as the process. Batches make thousands of short-lived containers: at
+    Python's threshold of 700 the collector would scan the same old objects again and again, which takes a tenth of
+    admission's time.
     """
     gc.collect()
     gc.freeze()
@@ -111,14 +111,7 @@ async def _until_ended(runtime: Runtime, stop: asyncio.Event, *watching: "asynci
     if error is not None:
         _log_ending(error, runtime.group)
         return 1
-    for callback in runtime.stopping:
-        await callback()
-    await runtime.app.stop()
-    await runtime.outbox.stop()
-    await runtime.control.stop()
-    if runtime.registry is not None:
-        await runtime.registry.close()
-    runtime.tables.close()
+    await runtime.stop()
     logs.event(log, "process.stopped", group=runtime.group)
     return 0
 

@@ -5,6 +5,7 @@ from collections.abc import Collection
 
 from confluent_kafka import KafkaError, KafkaException
 
+from operations.kafka_clients import code_of
 from operations.topic_ends import Partition, ReadableEnd, TopicEnds
 
 
@@ -21,7 +22,7 @@ class LogEnds:
         try:
             spans = await asyncio.to_thread(self._ends.spans, topic)
         except KafkaException as error:
-            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            if code_of(error) == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 return []
             raise EndsUnknown(str(error)) from error
         return [(topic, partition, span.end - 1) for partition, span in spans.items() if span.end > span.first]

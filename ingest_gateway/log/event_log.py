@@ -20,7 +20,7 @@ from ingest_gateway import metrics
 from ingest_gateway.log.ends import EndsUnknown, LogEnds
 from ingest_gateway.log.stream_ends import Range, StreamEnd, StreamEnds
 from operations.coalescing import Coalesced
-from operations.kafka_clients import library_log, producer_config
+from operations.kafka_clients import error_of, library_log, producer_config, reason_of
 from operations.logs import event
 from operations.record_reader import Found, RecordReader, RecordUnreachable
 from operations.topic_ends import Partition
@@ -183,7 +183,7 @@ class EventLog:
             FAILURES["queue_full"].inc()
             raise LogBusy("the local queue to the log is full") from error
         except KafkaException as error:
-            self._note_error(error.args[0])
+            self._note_error(error_of(error))
             raise LogUnavailable(str(error)) from error
         if not self._waiting:
             self._moved_seconds = started_seconds
@@ -270,7 +270,7 @@ class EventLog:
         try:
             producer.list_topics(Topic.COMMANDS, timeout=1)
         except KafkaException as error:
-            self._unreachable = error.args[0].str()
+            self._unreachable = reason_of(error)
         else:
             self._unreachable = None
             self._reached_seconds = time.perf_counter()

@@ -30,10 +30,7 @@ from domain.security.gateway_signatures import GatewaySigner
 from operations.logs import Sparse, event
 from processors.admission import metrics
 from processors.admission.registered import RegisteredStreams
-from processors.runtime.batches import Batch
-from processors.runtime.runtime import Runtime
-from processors.runtime.table import TableView
-from processors.runtime.work import Work
+from processors.runtime.agent import Agent, AgentRuntime, AgentSpec, Batch, TableView, Work
 from schemas.codec import SchemaRef
 from schemas.entities import State, Stream, StreamStatus
 from schemas.log_records import LogRecord
@@ -97,8 +94,8 @@ class Turn:
         await self.work.commit()
 
 
-class Admission:
-    def __init__(self, runtime: Runtime) -> None:
+class Admission(Agent):
+    def __init__(self, runtime: AgentRuntime) -> None:
         self._runtime = runtime
         self._view = runtime.control.view
         self._signer = GatewaySigner(runtime.settings.master_key)
@@ -109,9 +106,14 @@ class Admission:
         self._why_unknown = without_registry if self._registered is None else self._registered.ids.why_unknown
 
     def declare(self) -> None:
-        self._runtime.table(TABLE, retention_seconds=KEPT_SECONDS)
-        followed = self._active_topics()
-        self._runtime.agent(AGENT, [Topic.ADMISSION], self.handle, follows=followed, takes_turns=True)
+        spec = AgentSpec(
+            AGENT,
+            [Topic.ADMISSION],
+            tables={TABLE: KEPT_SECONDS},
+            follows=self._active_topics(),
+            serial_by_partition=True,
+        )
+        self._runtime.add(self, spec)
         self._view.on_change(self._stream_changed)
         for topic in self._active_topics():
             self._announce(topic)
@@ -275,7 +277,7 @@ class Admission:
             self._registered.announce(topic)
 
 
-def build(runtime: Runtime) -> None:
+def build(runtime: AgentRuntime) -> None:
     Admission(runtime).declare()
 
 

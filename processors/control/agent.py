@@ -1,13 +1,11 @@
-"""The Faust shell around the control agent's decisions: decode, decide, change the table, answer; topics beside it.
+"""The shell around the control agent's decisions: decode, decide, change the table, answer; work on topics beside it.
 
-A record that can't be read is set aside alone. When the process is given a partition it appends a command to it: the
-batch with that command is the first one after recovery, and takes up the topic work that an earlier owner left.
+Only a record that can't be read is set aside. When the process gets a partition it appends a command to it: the batch
+with that command is the first one after recovery, and takes up the topic work that an earlier owner left.
 """
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException
 from faust.types import TP
@@ -28,11 +26,17 @@ from processors.control.unread_topics import UnreadTopics
 from processors.guardrails import agent as guardrails
 from processors.kv_mirror.mirror import KvMirror
 from processors.rates import agent as rates
-from processors.runtime.batches import Batch
-from processors.runtime.lease import Abandoned
-from processors.runtime.outbox import OutboxBatch, OutboxFailed
-from processors.runtime.runtime import Runtime
-from processors.runtime.work import Work
+from processors.runtime.agent import (
+    Abandoned,
+    Agent,
+    AgentRuntime,
+    AgentSpec,
+    Batch,
+    OutboxFailed,
+    Outputs,
+    Unconfirmed,
+    Work,
+)
 from schemas.codec import Undecodable
 from schemas.commands import ReplayMoved, ResumeTopics, TouchKeys, decode_payload
 from schemas.log_records import LogRecord
@@ -45,33 +49,36 @@ log = logging.getLogger(__name__)
 TABLE = "entities"
 
 
-class ControlAgent:
-    def __init__(self, runtime: Runtime) -> None:
+class ControlAgent(Agent):
+    def __init__(self, runtime: AgentRuntime) -> None:
         self._runtime = runtime
         self._token_hash = token_hash_by(runtime.settings.master_key)
         self._signer = GatewaySigner(runtime.settings.master_key)
         self._topics = TopicWorker(TopicAdmin(runtime.settings.kafka), self._report, runtime.settings.partitions)
+        first_partition = TP(Topic.COMMANDS, 0)  # its owner looks for unread topics, and no other process
+        self._unread = UnreadTopics(runtime.settings.kafka, runtime.control, lambda: runtime.owned(first_partition))
+        self._mirror = mirror_of(runtime)
         self._assigned: set[int] = set()
         self._resumed: set[int] = set()
         self._nudges: set[asyncio.Task[None]] = set()
 
-    async def handle(self, batch: Batch) -> Sequence[OutboxBatch]:
-        """What is decided is durable, and `control` and the audit log say it, before anybody is answered. Items, events
-        and deliveries are told beside that, and verdicts after it: read again, the same is told again.
+    async def handle(self, batch: Batch) -> Unconfirmed:
+        """Decisions are durable, and are on `control` and in the audit log, before any caller gets its answer. Items,
+        events and deliveries are published meanwhile, and verdicts after it: read again, a batch publishes the same.
         """
-        work, told = self._runtime.begin(batch, prompt=True), self._runtime.outbox.batch()
+        work, published = self._runtime.begin(batch, prompt=True), self._runtime.outputs()
         state = ControlState(work.table(TABLE))
         state.sweep(batch.records[0].timestamp)
-        effects = [self._one(work, told, state, record) for record in batch.records]
+        effects = [self._one(work, published, state, record) for record in batch.records]
         passed = passed_entity(batch.records[-1].offset + 1)  # a read that misses waits for the end of `commands`
-        told.produce(Topic.ITEMS, passed.encode(), key=passed.key, partition=batch.tp.partition)
+        published.produce(Topic.ITEMS, passed.encode(), key=passed.key, partition=batch.tp.partition)
         await work.commit()
         verdicts = self._answer(effects)
         if batch.tp.partition in self._assigned:
             self._take_up(batch.tp.partition, state, effects)
-        return told, verdicts
+        return published, verdicts
 
-    def _one(self, work: Work, told: OutboxBatch, state: ControlState, record: LogRecord) -> Effects:
+    def _one(self, work: Work, published: Outputs, state: ControlState, record: LogRecord) -> Effects:
         try:
             asked = read(record)
         except Undecodable as error:
@@ -90,14 +97,16 @@ class ControlAgent:
         if effects.audit is not None:
             work.produce(Topic.AUDIT, effects.audit.encode(), key=effects.audit.workspace.encode())
         for delivery in effects.changes.deliveries:
-            told.produce(Topic.DELIVERIES, delivery.encode(), key=delivery_key(delivery))
-        tell_of_items(told, effects, items, record.partition, self._signer)
+            published.produce(Topic.DELIVERIES, delivery.encode(), key=delivery_key(delivery))
+        publish_items(published, effects, items, record.partition, self._signer)
         note(asked, effects)
         return effects
 
-    def _answer(self, effects: list[Effects]) -> OutboxBatch:
-        """Verdicts, once `control` and the audit log have what they tell of: who gets one may look there at once."""
-        out = self._runtime.outbox.batch(prompt=True)
+    def _answer(self, effects: list[Effects]) -> Outputs:
+        """The verdicts, once `control` and the audit log have the decisions: a caller that gets its verdict may read
+        there at once.
+        """
+        out = self._runtime.outputs(prompt=True)
         for one in effects:
             for partition, verdict in one.verdicts:
                 out.produce(Topic.VERDICTS, verdict.encode(), partition=partition)
@@ -117,12 +126,17 @@ class ControlAgent:
 
     async def started(self) -> None:
         self._topics.start()
+        await self._unread.start()
+        if self._mirror is not None:
+            await asyncio.to_thread(self._mirror.start)
 
     async def stopping(self) -> None:
         await self._topics.stop()
+        await self._unread.stop()
+        if self._mirror is not None:
+            await asyncio.to_thread(self._mirror.stop)
 
     async def assigned(self, partitions: set[TP]) -> None:
-        """All partitions of this process after a rebalance, those that it kept included."""
         before, self._assigned = self._assigned, {tp.partition for tp in partitions if tp.topic == Topic.COMMANDS}
         self._topics.drop(before - self._assigned)
         self._resumed &= self._assigned
@@ -132,7 +146,7 @@ class ControlAgent:
             nudge.add_done_callback(self._nudges.discard)
 
     def given_up(self) -> None:
-        """Whoever is assigned a partition next takes up its topic work, this process too."""
+        """The next owner of a partition takes up its topic work, also if that is this process."""
         self._topics.drop(self._assigned)
         self._assigned, self._resumed = set(), set()
 
@@ -148,7 +162,7 @@ class ControlAgent:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _report(self, command: Command, partition: int) -> None:
-        out = self._runtime.outbox.batch()
+        out = self._runtime.outputs()
         try:
             out.produce(Topic.COMMANDS, command.encode(), key=command.workspace.encode(), partition=partition)
             await out.confirmed()
@@ -163,15 +177,15 @@ def read(record: LogRecord) -> Asked:
     return Asked(command, decode_payload(command), record.timestamp, record.offset, reply)
 
 
-def tell_of_items(
-    told: OutboxBatch, effects: Effects, items: list[tuple[bytes, bytes | None]], partition: int, signer: GatewaySigner
+def publish_items(
+    out: Outputs, effects: Effects, items: list[tuple[bytes, bytes | None]], partition: int, signer: GatewaySigner
 ) -> None:
-    """What became of projects and tasks, and the events of it on the workspace's system stream."""
+    """The projects and tasks that changed, and the events about it on the workspace's system stream."""
     for key, value in items:
-        told.produce(Topic.ITEMS, value, key=key, partition=partition)
+        out.produce(Topic.ITEMS, value, key=key, partition=partition)
     for happened in effects.changes.events:
         signed = signed_record(happened, signer)
-        told.produce(signed.topic, signed.value, key=signed.key, headers=signed.headers)
+        out.produce(signed.topic, signed.value, key=signed.key, headers=signed.headers)
 
 
 def note(asked: Asked, effects: Effects) -> None:
@@ -195,25 +209,19 @@ def note(asked: Asked, effects: Effects) -> None:
     )
 
 
-def build(runtime: Runtime) -> None:
-    agent = ControlAgent(runtime)
-    runtime.table(TABLE)
-    runtime.agent("control", [Topic.COMMANDS], agent.handle)
-    runtime.on_started(agent.started)
-    runtime.on_stopping(agent.stopping)
-    runtime.on_assigned(agent.assigned)
-    unread = UnreadTopics(runtime.settings.kafka, runtime.control, lambda: runtime.owned(TP(Topic.COMMANDS, 0)))
-    runtime.on_started(unread.start)
-    runtime.on_stopping(unread.stop)
-    runtime.on_given_up(agent.given_up)
-    rates.declare(runtime)
-    guardrails.declare(runtime)
-    if runtime.settings.cloudflare is not None:
-        loop = asyncio.get_running_loop()
-        mirror = KvMirror(
-            runtime.settings.kafka,
-            runtime.settings.cloudflare,
-            on_failed=lambda error: loop.call_soon_threadsafe(runtime.fail, error),
-        )
-        runtime.on_started(partial(asyncio.to_thread, mirror.start))
-        runtime.on_stopping(partial(asyncio.to_thread, mirror.stop))
+def mirror_of(runtime: AgentRuntime) -> KvMirror | None:
+    """None where Cloudflare KV is not configured."""
+    if runtime.settings.cloudflare is None:
+        return None
+    loop = asyncio.get_running_loop()
+    return KvMirror(
+        runtime.settings.kafka,
+        runtime.settings.cloudflare,
+        on_failed=lambda error: loop.call_soon_threadsafe(runtime.fail, error),
+    )
+
+
+def build(runtime: AgentRuntime) -> None:
+    runtime.add(ControlAgent(runtime), AgentSpec("control", [Topic.COMMANDS], tables={TABLE: None}))
+    rates.build(runtime)
+    guardrails.build(runtime)

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from confluent_kafka import KafkaException
 
 from operations.cluster_admin import ClusterAdmin
-from operations.control_reader import ControlReader
 from operations.existing_topics import WHAT_TO_DO_UNREAD, unread_topics
 from operations.logs import event
 from operations.outages import Outage
 from operations.topic_ends import TopicEnds
 from processors.control import metrics
+from processors.runtime.agent import Control
 
 log = logging.getLogger(__name__)
 EVERY_SECONDS = 60.0
@@ -23,7 +23,7 @@ ANSWER_SECONDS = 30.0
 
 
 class UnreadTopics:
-    def __init__(self, bootstrap: str, control: ControlReader, is_mine: Callable[[], bool]) -> None:
+    def __init__(self, bootstrap: str, control: Control, is_mine: Callable[[], bool]) -> None:
         """`is_mine`: whether it falls to this process to look, and to no other."""
         self._admin = ClusterAdmin(bootstrap)
         self._ends = TopicEnds(bootstrap, ANSWER_SECONDS)

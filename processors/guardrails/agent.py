@@ -15,9 +15,7 @@ from domain.guardrails.state import KEPT_SECONDS, ORGANIZATIONS, SPEND, WINDOWS,
 from domain.guardrails.values import GuardEffects, GuardRequest
 from operations.logs import event
 from processors.guardrails import metrics
-from processors.runtime.batches import Batch
-from processors.runtime.runtime import Runtime
-from processors.runtime.work import Work
+from processors.runtime.agent import Agent, AgentRuntime, AgentSpec, Batch, Work
 from schemas.codec import Undecodable
 from schemas.commands import command_key
 from schemas.log_records import LogRecord
@@ -31,8 +29,8 @@ CALLS_AT_ONCE = 2_000
 """After so many calls the event loop gets to run: a batch may hold a hundred thousand."""
 
 
-class GuardrailsAgent:
-    def __init__(self, runtime: Runtime) -> None:
+class GuardrailsAgent(Agent):
+    def __init__(self, runtime: AgentRuntime) -> None:
         self._runtime = runtime
 
     async def handle(self, batch: Batch) -> None:
@@ -110,9 +108,6 @@ def note(effects: Iterable[GuardEffects]) -> None:
             )
 
 
-def declare(runtime: Runtime) -> None:
-    """Adds the agent and its tables to a process that is being built."""
-    agent = GuardrailsAgent(runtime)
-    for name, kept_seconds in KEPT_SECONDS.items():
-        runtime.table(name, retention_seconds=kept_seconds)
-    runtime.agent("guardrails", [Topic.BURN_TELEMETRY], agent.handle)
+def build(runtime: AgentRuntime) -> None:
+    """Adds the agent to the process `control`."""
+    runtime.add(GuardrailsAgent(runtime), AgentSpec("guardrails", [Topic.BURN_TELEMETRY], tables=KEPT_SECONDS))

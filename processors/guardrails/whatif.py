@@ -18,7 +18,7 @@ from domain.guardrails.counting import parts_of
 from domain.guardrails.decide import decide
 from domain.guardrails.state import GuardState, in_memory
 from domain.guardrails.values import GuardRequest, Organization
-from operations.kafka_clients import reader_config
+from operations.kafka_clients import reader_config, reason_of
 from schemas.codec import Undecodable
 from schemas.entities import KillFlag
 from schemas.guardrail_policy import DEFAULT_POLICY, FinancialLimits, GuardrailPolicy, Layer, Mode, Scope
@@ -162,7 +162,7 @@ def telemetry(bootstrap: str, from_ms: int, workspace: str | None = None) -> Ite
             consumer.assign([TopicPartition(Topic.BURN_TELEMETRY, span.partition, span.start)])
             yield from _read(consumer, span, workspace)
     except KafkaException as error:
-        raise LogUnreadable(f"the log can't be read: {error.args[0].str()}") from error
+        raise LogUnreadable(f"the log can't be read: {reason_of(error)}") from error
     finally:
         consumer.close()
 

@@ -20,10 +20,7 @@ from domain.delivery.outcome_webhooks import (
 from domain.delivery.webhooks import delivery_key
 from processors.lifecycle import metrics
 from processors.lifecycle.worker import ReplayWorker
-from processors.runtime.batches import Batch
-from processors.runtime.runtime import Runtime
-from processors.runtime.table import TableView
-from processors.runtime.work import Work
+from processors.runtime.agent import Agent, AgentRuntime, AgentSpec, Batch, TableView, Work
 from schemas.codec import Undecodable
 from schemas.log_records import LogRecord
 from schemas.records import Outcome
@@ -36,17 +33,17 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Told).decode
 
 
-class Lifecycle:
-    def __init__(self, runtime: Runtime) -> None:
+class Lifecycle(Agent):
+    def __init__(self, runtime: AgentRuntime) -> None:
         self._runtime = runtime
         self._view = runtime.control.view
         self._replays = ReplayWorker(runtime, runtime.settings.replays_per_second)
 
-    def declare(self) -> None:
-        self._runtime.table(TABLE, retention_seconds=KEPT_SECONDS)
-        self._runtime.agent(AGENT, [Topic.OUTCOMES], self.handle)
-        self._runtime.on_started(self._replays.started)
-        self._runtime.on_stopping(self._replays.stop)
+    async def started(self) -> None:
+        await self._replays.started()
+
+    async def stopping(self) -> None:
+        await self._replays.stop()
 
     async def handle(self, batch: Batch) -> None:
         work = self._runtime.begin(batch)
@@ -81,5 +78,5 @@ class Lifecycle:
             tally[telling] += 1
 
 
-def build(runtime: Runtime) -> None:
-    Lifecycle(runtime).declare()
+def build(runtime: AgentRuntime) -> None:
+    runtime.add(Lifecycle(runtime), AgentSpec(AGENT, [Topic.OUTCOMES], tables={TABLE: KEPT_SECONDS}))

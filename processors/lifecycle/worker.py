@@ -24,7 +24,7 @@ from operations.new_commands import new_command
 from operations.record_reader import Found, RecordReader, RecordUnreachable
 from processors.lifecycle import metrics
 from processors.lifecycle.selection import PAGE_EVENTS, Selection, SelectionUnavailable
-from processors.runtime.runtime import Runtime
+from processors.runtime.agent import AgentRuntime
 from schemas.codec import EVENT
 from schemas.commands import ReplayMoved, command_key
 from schemas.entities import Replay, ReplayStatus, State
@@ -50,7 +50,7 @@ class Step:
 
 
 class ReplayWorker:
-    def __init__(self, runtime: Runtime, events_per_second: float) -> None:
+    def __init__(self, runtime: AgentRuntime, events_per_second: float) -> None:
         self._runtime = runtime
         self._view = runtime.control.view
         self._selection = Selection(runtime.settings.database_url)
@@ -131,7 +131,7 @@ class ReplayWorker:
             await self._turn()
         body = await self._body(found)
         deliveries = replay_deliveries(replay, found, body) if body is not None else []
-        out = self._runtime.outbox.batch()
+        out = self._runtime.outputs()
         for delivery in deliveries:
             out.produce(Topic.DELIVERIES, delivery.encode(), key=delivery_key(delivery))
         await out.confirmed()
@@ -169,7 +169,7 @@ class ReplayWorker:
             actor=ACTOR,
             now_ms=clock.now_ms(),
         )
-        out = self._runtime.outbox.batch()
+        out = self._runtime.outputs()
         out.produce(Topic.COMMANDS, command.encode(), key=command_key(command))
         await out.confirmed()
 

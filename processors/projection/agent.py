@@ -29,8 +29,7 @@ from processors.projection.projectors import PROJECTORS
 from processors.projection.retention import AGING, START, expiring, kept_days
 from processors.projection.store import DatabaseAway, Replaced, RowsRefused, Store
 from processors.projection.transactions import Pending, Transactions
-from processors.runtime.batches import Batch
-from processors.runtime.runtime import Runtime
+from processors.runtime.agent import Agent, AgentRuntime, AgentSpec, Batch
 from schemas.commands import RETENTION_DAYS_MAX
 from schemas.read_model import EventRow, events
 
@@ -49,8 +48,8 @@ AWAY = "the database does not take transactions"
 Answer = TypeVar("Answer")
 
 
-class Projection:
-    def __init__(self, runtime: Runtime) -> None:
+class Projection(Agent):
+    def __init__(self, runtime: AgentRuntime) -> None:
         self._runtime = runtime
         self._store = Store(writer_engine(runtime.settings.database_url))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="read-model")
@@ -66,11 +65,9 @@ class Projection:
         sys.setswitchinterval(SWITCH_SECONDS)
         self._writer = asyncio.get_running_loop().create_task(self._transactions.run())
         self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
-        self._runtime.agent(AGENT, list(PROJECTORS), self.handle)
-        self._runtime.on_given_up(self._given_up)
-        self._runtime.start_from(self.positions)
-        self._runtime.read_side_by_side(AT_ONCE_BYTES)
-        self._runtime.readiness.require("read_model", lambda: self._missing)
+        spec = AgentSpec(AGENT, list(PROJECTORS), positions=self.positions, fetch_bytes=AT_ONCE_BYTES)
+        self._runtime.add(self, spec)
+        self._runtime.ready_when("read_model", lambda: self._missing)
 
     async def positions(self, tps: set[TP]) -> Mapping[TP, int | None]:
         """Where the read model ends, for each partition; the tables are made first if need be."""
@@ -98,10 +95,9 @@ class Projection:
         if not written.cancelled() and (error := written.exception()) is not None:
             self._runtime.fail(error)
 
-    def _given_up(self) -> None:
-        """None of what waits is written: one before it may have been dropped, and the position would pass that one."""
-        assert self._runtime.consumer.fetcher is not None
-        self._over_epoch = self._runtime.consumer.fetcher.epoch
+    def given_up(self) -> None:
+        """Writes no batch that waits: an earlier one may have been dropped, and the position would pass that one."""
+        self._over_epoch = self._runtime.epoch
 
     async def _write(self, group: Sequence[Pending]) -> None:
         started = time.monotonic()
@@ -208,5 +204,5 @@ def _measure(group: Sequence[Pending], seconds: float) -> None:
         metrics.VISIBLE_SECONDS.observe(max(0.0, time.time() - oldest_ms / 1_000))
 
 
-def build(runtime: Runtime) -> None:
+def build(runtime: AgentRuntime) -> None:
     Projection(runtime).declare()

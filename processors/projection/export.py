@@ -22,7 +22,7 @@ from domain.events.rules import EventInvalid
 from domain.events.spine_events import STREAM as SPINE
 from domain.events.spine_records import data_of
 from domain.json.strict import JsonFault
-from operations.kafka_clients import reader_config
+from operations.kafka_clients import reader_config, reason_of
 from operations.message_headers import headers_of
 from schemas.codec import DECISION, Undecodable
 from schemas.records import Decision
@@ -177,6 +177,6 @@ def _records(bootstrap: str, topic: str) -> Iterator[Message]:
                 elif error.code() == KafkaError._PARTITION_EOF:
                     left.discard(message.partition() or 0)
     except KafkaException as error:
-        raise ExportFailed(f"the log can't be read: {error.args[0].str()}") from error
+        raise ExportFailed(f"the log can't be read: {reason_of(error)}") from error
     finally:
         consumer.close()

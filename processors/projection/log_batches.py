@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from operations.kafka_clients import reader_config
+from operations.kafka_clients import reader_config, reason_of
 from processors.projection.changes import Changes
 from processors.projection.decide import project
 
@@ -68,7 +68,7 @@ def records_of(bootstrap: str, begun: Positions, ends: Positions) -> Iterator[li
         consumer.assign([TopicPartition(*tp, begun.get(tp, 0)) for tp in ends])
         yield from _fetched(consumer, ends)
     except KafkaException as error:
-        raise RebuildFailed(f"the log can't be read: {error.args[0].str()}") from error
+        raise RebuildFailed(f"the log can't be read: {reason_of(error)}") from error
     finally:
         consumer.close()
 

@@ -12,7 +12,7 @@ from contextlib import closing
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from operations.kafka_clients import reader_config
+from operations.kafka_clients import reader_config, reason_of
 from processors.projection.decide import project
 from processors.projection.decoding import decoded
 from processors.projection.log_batches import (
@@ -69,7 +69,7 @@ def ends_of(bootstrap: str) -> dict[Partition, int]:
                     ends[str(topic), partition] = high
         return ends
     except KafkaException as error:
-        raise RebuildFailed(f"the log can't be read: {error.args[0].str()}") from error
+        raise RebuildFailed(f"the log can't be read: {reason_of(error)}") from error
     finally:
         consumer.close()
 

@@ -18,7 +18,7 @@ from operator import attrgetter
 from faust.types import TP
 
 from processors.projection.changes import Changes
-from processors.runtime.batches import Batch
+from processors.runtime.agent import Batch
 from schemas.topics import Topic
 
 RECORDS_MAX = 50_000

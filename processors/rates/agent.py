@@ -1,4 +1,4 @@
-"""The Faust shell around the ledgers: reads `usage`, writes `quotas`. A part of the process `control`.
+"""The shell around the ledgers: reads `usage`, writes `quotas`. A part of the process `control`.
 
 A batch is noted whole and then dealt once, at the log's time of its newest record. A rebalance takes a partition's
 ledger away; whoever has the partition then begins anew (ledger.py says what holds meanwhile).
@@ -8,8 +8,7 @@ from faust.types import TP
 
 from domain.limits.ledger import Ledger
 from processors.rates import metrics
-from processors.runtime.batches import Batch
-from processors.runtime.runtime import Runtime
+from processors.runtime.agent import Agent, AgentRuntime, AgentSpec, Batch
 from schemas.codec import Undecodable
 from schemas.records import Usage
 from schemas.topics import Topic
@@ -17,8 +16,8 @@ from schemas.topics import Topic
 GATEWAYS_KEY = b"gateways"
 
 
-class RatesAgent:
-    def __init__(self, runtime: Runtime) -> None:
+class RatesAgent(Agent):
+    def __init__(self, runtime: AgentRuntime) -> None:
         self._runtime = runtime
         self._ledgers: dict[int, Ledger] = {}
 
@@ -39,11 +38,10 @@ class RatesAgent:
         self._measure()
 
     def given_up(self) -> None:
-        """What was noted of batches that were not confirmed is noted again."""
+        """Batches that were not confirmed are read, and noted, again."""
         self._ledgers.clear()
 
     async def assigned(self, partitions: set[TP]) -> None:
-        """All partitions of this process after a rebalance."""
         mine = {tp.partition for tp in partitions if tp.topic == Topic.USAGE}
         self._ledgers = {number: ledger for number, ledger in self._ledgers.items() if number in mine}
         self._measure()
@@ -53,9 +51,6 @@ class RatesAgent:
         metrics.BUCKETS.set(sum(ledger.buckets for ledger in self._ledgers.values()))
 
 
-def declare(runtime: Runtime) -> None:
-    """Adds the agent to a process that is being built."""
-    agent = RatesAgent(runtime)
-    runtime.agent("rates", [Topic.USAGE], agent.handle, watched=False)
-    runtime.on_assigned(agent.assigned)
-    runtime.on_given_up(agent.given_up)
+def build(runtime: AgentRuntime) -> None:
+    """Adds the agent to the process `control`."""
+    runtime.add(RatesAgent(runtime), AgentSpec("rates", [Topic.USAGE], is_watched=False))

@@ -9,7 +9,7 @@ from faust.events import Event
 from operations.kafka_security import KafkaSecurity
 from operations.settings import Settings
 
-HEARTBEATS_A_SESSION, HEARTBEAT_SECONDS_MAX = 6, 1.0  # a rebalance is heard of with the next one
+HEARTBEATS_A_SESSION, HEARTBEAT_SECONDS_MAX = 6, 1.0  # a member hears of a rebalance with its next heartbeat
 REBALANCE_SECONDS = 15.0
 REQUEST_SECONDS = 90.0  # Faust waits as long for a seek, and so for a database that is away
 METADATA_AGE_MS_MAX = 10_000
@@ -17,7 +17,7 @@ COMMIT_INTERVAL_SECONDS = 0.5
 
 
 class BatchSchema(faust.Schema):  # type: ignore[type-arg]
-    """Hands a batch through undecoded: what a record means is the agent's to say, record by record."""
+    """Passes batches on undecoded: agents decode record by record, so that each record's errors stay its own."""
 
     def compile(self, app, *, on_key_decode_error=None, on_value_decode_error=None, default_propagate=False):  # type: ignore[no-untyped-def]
         async def decode(message, *, propagate=False):  # type: ignore[no-untyped-def]
@@ -27,7 +27,7 @@ class BatchSchema(faust.Schema):  # type: ignore[type-arg]
 
 
 def _credentials(security: KafkaSecurity) -> SASLCredentials | SSLCredentials | None:
-    """As Faust hands them to aiokafka, which is there for the group alone."""
+    """For Faust's aiokafka, which only does the group membership."""
     tls = security.tls()
     if security.names_a_user:
         return SASLCredentials(
@@ -55,12 +55,12 @@ def create_app(settings: Settings, group: str) -> Any:
         broker_heartbeat_interval=min(HEARTBEAT_SECONDS_MAX, session_seconds / HEARTBEATS_A_SESSION),
         broker_rebalance_timeout=REBALANCE_SECONDS,
         broker_request_timeout=max(session_seconds, REQUEST_SECONDS),
-        consumer_metadata_max_age_ms=METADATA_AGE_MS_MAX,  # a topic that the broker asked did not know yet
+        consumer_metadata_max_age_ms=METADATA_AGE_MS_MAX,  # for a topic that the broker asked did not know yet
         consumer_auto_offset_reset="earliest",
         key_serializer="raw",
         value_serializer="raw",
     )
-    app.cluster = settings.kafka  # for the fetcher: Faust keeps addresses alone
+    app.cluster = settings.kafka  # for the fetcher: Faust keeps only the addresses, not the security
     return app
 
 

@@ -1,7 +1,7 @@
-"""Who owns which partition: partition p of every topic belongs to one member, so that tables co-partition with it.
+"""Assigns partitions: partition p of every topic belongs to one member, so that tables co-partition with the topics.
 
-Sticky (a member keeps what it has while the load stays even), and a topic is left unassigned until all members follow
-it: while a new stream is being subscribed to, no two members can own the same partition number of different topics.
+Sticky: a member keeps its partitions while the load stays even. A topic stays unassigned until all members subscribe to
+it: while members of two versions run, no two of them can own the same partition number of different topics.
 """
 
 import json
@@ -12,9 +12,9 @@ from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 
 
-def share_out(partitions: int, owned_before: Mapping[str, Iterable[int]]) -> dict[str, list[int]]:
-    """Each partition number to one member: evenly (± 1), keeping what members had. Pure and the same on every
-    member.
+def assign_evenly(partitions: int, owned_before: Mapping[str, Iterable[int]]) -> dict[str, list[int]]:
+    """Assigns each partition number to one member: evenly (± 1), and to the member that had it where possible. The same
+    input gives the same result on every member.
     """
     members = sorted(owned_before)
     most, extra = divmod(partitions, len(members))
@@ -41,7 +41,7 @@ def _trim_to_even(kept: dict[str, list[int]], free: set[int], most: int, extra: 
 
 
 class CopartitionAssignor(AbstractPartitionAssignor):  # type: ignore[misc]
-    """aiokafka calls it on the group's leader; the members' user data says what each had."""
+    """aiokafka calls it on the group's leader; the members' user data lists the partition numbers that each had."""
 
     name = "atlas-copartition"
     owned: frozenset[int] = frozenset()
@@ -52,7 +52,7 @@ class CopartitionAssignor(AbstractPartitionAssignor):  # type: ignore[misc]
     ) -> dict[str, ConsumerProtocolMemberAssignment]:
         followed_by_all = set.intersection(*(set(metadata.subscription) for metadata in members.values()))
         counts = {topic: len(cluster.partitions_for_topic(topic) or ()) for topic in followed_by_all}
-        shares = share_out(
+        numbers_of = assign_evenly(
             max(counts.values(), default=0), {name: _owned_before(m.user_data) for name, m in members.items()}
         )
         return {
@@ -61,7 +61,7 @@ class CopartitionAssignor(AbstractPartitionAssignor):  # type: ignore[misc]
                 sorted(
                     (topic, mine)
                     for topic, count in counts.items()
-                    if (mine := [partition for partition in shares[member] if partition < count])
+                    if (mine := [partition for partition in numbers_of[member] if partition < count])
                 ),
                 b"",
             )

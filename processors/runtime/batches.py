@@ -1,4 +1,4 @@
-"""What an agent is handed: one fetched batch of one partition, its records in the log's order."""
+"""The unit in which records reach agents: one fetched batch of one partition, in the log's order."""
 
 from confluent_kafka import Message
 from faust.types import TP
@@ -8,7 +8,7 @@ from schemas.log_records import Headers, LogRecord
 
 
 def to_record(message: Message) -> LogRecord:
-    """Never raises: what is odd about a record is for its agent to find, with the record in hand."""
+    """Never raises: the agent finds what is wrong with a record, since it can set the record aside."""
     return LogRecord(
         message.topic(),  # type: ignore[arg-type]
         message.partition(),  # type: ignore[arg-type]
@@ -21,7 +21,7 @@ def to_record(message: Message) -> LogRecord:
 
 
 class Batch:
-    """Records of one partition. `epoch` is the ownership it was fetched under: a later rebalance makes it stale."""
+    """Records of one partition. `epoch` numbers the assignment it was fetched under; a later one makes it stale."""
 
     __slots__ = ("epoch", "records", "tp")
 

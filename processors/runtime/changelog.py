@@ -1,9 +1,8 @@
 """Brings a table's partition up to its changelog's end before the first batch is decided, or refuses and says why.
 
-A table knows its changelog: the topic's id and the offset behind the last applied record stand in the database. A
-changelog that was re-created (another id), that is shorter than the database, or that is gone, is never served as an
-empty table: the worker refuses to start and names the way out (RELIABILITY F22, F23; `atlas` rebuilds by removing the
-table's directory).
+A database stores which changelog it follows: the topic's id, and the offset after the last applied record. Where the
+changelog was recreated (another id), is shorter than the database, or is gone, the table is never treated as empty: the
+worker refuses to start and says what to do (F22, F23). `atlas tables clear` has a database rebuilt.
 """
 
 import base64
@@ -20,10 +19,11 @@ from rocksdict import Cache
 
 from operations import clock
 from operations.cluster_admin import ClusterAdmin
-from operations.kafka_clients import reader_config
+from operations.kafka_clients import code_of, reader_config
 from operations.logs import event
 from processors.runtime import metrics
-from processors.runtime.table import STAMP_KEY, Position, TablePartition, TableRefused, TableSpec, unpacked
+from processors.runtime.errors import TableRefused
+from processors.runtime.table import STAMP_KEY, ChangelogPosition, TablePartition, TableSpec, unpacked
 
 log = logging.getLogger(__name__)
 READ_RECORDS_MAX = 2_000
@@ -43,7 +43,7 @@ LOSS_ACCEPTED = "loss-accepted"
 
 
 def topic_id_of(admin: ClusterAdmin, topic: str) -> bytes:
-    """Kafka's own id of a topic that was made before, 16 bytes: another topic of the same name has another."""
+    """Kafka's own id of a topic that exists, 16 bytes: a new topic of the same name has another one."""
     return uuid_bytes(str(admin.described(topic, KNOWN_SECONDS).topic_id))
 
 
@@ -53,9 +53,10 @@ def uuid_bytes(text: str) -> bytes:
 
 
 class Changelog(NamedTuple):
-    """Where a process's tables are kept: the broker, Kafka's id of the topic, and who decided what is in it.
+    """Where the changes of a table are kept: the broker, Kafka's id of the topic, and when the newest record was
+    decided with the table (milliseconds; None: none was).
 
-    `note` is told of entries as they are recovered, in the recovering thread: that it goes on can be seen.
+    `note` is called with the number of entries as they are recovered, in the recovering thread, to show progress.
     """
 
     bootstrap: str
@@ -89,8 +90,8 @@ def open_partition(
 
 
 def must_be_rebuilt(changelog: Changelog, table: TablePartition, partition: int) -> bool:
-    """A database older than the changelog's tombstones: keys deleted meanwhile would come back (F25). One that has all
-    there is in the changelog is not old, and one that does not fit is refused: it may be the only copy left.
+    """Whether the database is older than the changelog's tombstones: keys deleted meanwhile would come back (F25). One
+    that has everything on the changelog is not old, and one that does not fit is refused: it may be the only copy left.
 
     Raises TableRefused.
     """
@@ -117,14 +118,14 @@ def _reader(changelog: Changelog) -> Consumer:
 
 
 def _range_of(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
-    """Its first offset and its end. Of a topic made a moment ago no broker may be the leader yet."""
+    """Its first offset and its end. A topic created a moment ago may have no leader yet."""
     deadline = time.monotonic() + ANSWER_SECONDS
     while True:
         try:
             found: tuple[int, int] = consumer.get_watermark_offsets(partition, timeout=ANSWER_SECONDS)
             return found
         except KafkaException as error:
-            if error.args[0].code() not in _NO_LEADER_YET or time.monotonic() > deadline:
+            if code_of(error) not in _NO_LEADER_YET or time.monotonic() > deadline:
                 raise
         time.sleep(ASK_AGAIN_SECONDS)
 
@@ -138,7 +139,7 @@ def _recover(changelog: Changelog, table: TablePartition, partition: int) -> int
         position = start_offset(stored, changelog.topic_id, low, high, clock.now_ms(), partition, table.spec)
         lasting = table.spec.retention_seconds is None
         if stored is None and lasting and low > 0 and not _loss_is_accepted(table.directory.parent):
-            _tell_what_is_gone(table, partition, 0, low)
+            _log_what_is_gone(table, partition, 0, low)
         if position >= high:
             if stored is None:
                 _refuse_if_lost(changelog, table, partition)
@@ -150,7 +151,7 @@ def _recover(changelog: Changelog, table: TablePartition, partition: int) -> int
         consumer.close()
 
 
-def _tell_what_is_gone(table: TablePartition, partition: int, start: int, low: int) -> None:
+def _log_what_is_gone(table: TablePartition, partition: int, start: int, low: int) -> None:
     """Records may be deleted while they are read, or before, and the client then just goes on behind them (F24). Where
     entries age out that is their end, and said; elsewhere it is a loss: compaction never moves a log's start.
     """
@@ -167,8 +168,8 @@ def _tell_what_is_gone(table: TablePartition, partition: int, start: int, low: i
 
 
 def _refuse_if_lost(changelog: Changelog, table: TablePartition, partition: int) -> None:
-    """No database and nothing in the changelog: right for a new installation, and after everything has aged out. But
-    where this group has decided records younger than that, their entries are lost, not old (F22).
+    """No database and nothing in the changelog: normal for a new installation, and after everything has aged out. But
+    where this group has decided younger records, their entries are lost, not old (F22).
     """
     newest_ms = None if _loss_is_accepted(table.directory.parent) else changelog.newest_decided_ms()
     if is_lost(newest_ms, table.spec.retention_seconds, clock.now_ms()):
@@ -181,27 +182,29 @@ def _refuse_if_lost(changelog: Changelog, table: TablePartition, partition: int)
 
 
 def _loss_is_accepted(directory: Path) -> bool:
-    """`atlas tables clear --accept-loss` holds for the start that follows it, not for a loss of later days."""
+    """`atlas tables clear --accept-loss` counts for the start that follows it, not for a loss days later."""
     accepted = directory / LOSS_ACCEPTED
     return accepted.exists() and time.time() - accepted.stat().st_mtime < ACCEPTED_SECONDS
 
 
 def is_lost(newest_decided_ms: int | None, retention_seconds: int | None, now_ms: int) -> bool:
-    """Whether an empty table must once have had entries that are still alive. Pure."""
+    """Whether an empty table must once have had entries that are still alive."""
     if newest_decided_ms is None:
         return False
     return _is_alive(newest_decided_ms, retention_seconds, now_ms)
 
 
 def _is_alive(appended_ms: int, retention_seconds: int | None, now_ms: int) -> bool:
-    """Whether retention surely has not removed a record of that time: an hour for clocks, one for stamps."""
+    """Whether retention can't have removed a record of that time yet; with a margin of an hour for clocks and one for
+    stamps.
+    """
     return retention_seconds is None or now_ms - appended_ms < retention_seconds * 1000 - SURE_MS
 
 
 def start_offset(
-    stored: Position | None, topic_id: bytes, low: int, high: int, now_ms: int, partition: int, spec: TableSpec
+    stored: ChangelogPosition | None, topic_id: bytes, low: int, high: int, now_ms: int, partition: int, spec: TableSpec
 ) -> int:
-    """Where recovery starts. Raises TableRefused when the database can't be a prefix of this changelog. Pure."""
+    """Where recovery starts. Raises TableRefused when the database can't be a prefix of this changelog."""
     if stored is None:
         return low
     next_offset, stored_id, written_ms = stored
@@ -228,7 +231,7 @@ def start_offset(
 def _apply_until(
     consumer: Consumer, table: TablePartition, start: TopicPartition, high: int, changelog: Changelog
 ) -> int:
-    """Reads from `start` to `high`. What is written is always a whole prefix of the changelog, or has its gap told."""
+    """Reads from `start` to `high`. What is written is always a whole prefix of the changelog, or its gap is logged."""
     applied, position = 0, start.offset
     moved_at = time.monotonic()
     at_once = READ_PACKED_MAX if table.spec.is_packed else READ_RECORDS_MAX
@@ -238,7 +241,7 @@ def _apply_until(
         if next_offset:
             low, _high = _range_of(consumer, start)  # after reading: nothing was gone by then
             if low > position:
-                _tell_what_is_gone(table, start.partition, position, low)
+                _log_what_is_gone(table, start.partition, position, low)
             with _APPLYING:
                 read = _apply(table, messages, next_offset, changelog.topic_id, is_complete=next_offset >= high)
             changelog.note(read)
@@ -251,7 +254,7 @@ def _apply_until(
 
 
 def _behind(message: Message) -> int:
-    """The offset that is reached with it; 0 for an error that passes. Raises KafkaException for one that does not."""
+    """The offset after this message; 0 for an error that passes. Raises KafkaException for one that does not."""
     error = message.error()
     if error is None:
         return (message.offset() or 0) + 1
@@ -265,7 +268,7 @@ def _behind(message: Message) -> int:
 def _apply(
     table: TablePartition, messages: list[Message], next_offset: int, topic_id: bytes, *, is_complete: bool
 ) -> int:
-    """Returns how many entries that were."""
+    """Returns the number of entries applied."""
     changes: dict[bytes, bytes | None] = {}
     records = [message for message in messages if message.error() is None]
     read = sum([_take(changes, table.spec, record) for record in records])
@@ -275,7 +278,7 @@ def _apply(
 
 
 def _take(changes: dict[bytes, bytes | None], spec: TableSpec, message: Message) -> int:
-    """Adds what one changelog record says; how many entries that were."""
+    """Adds the entries of one changelog record; returns how many there were."""
     if message.key() == STAMP_KEY:
         return 0
     if not spec.is_packed:

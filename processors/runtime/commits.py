@@ -1,7 +1,7 @@
-"""The group's offsets, through aiokafka's coordinator, for partitions that aiokafka was not given as well.
+"""Reads and commits the group's offsets through aiokafka's coordinator, also of partitions beside the subscription.
 
 aiokafka's own `commit` refuses those, and where a topic is gone it asks again for ever and commits nothing any more.
-All run in the membership's thread.
+Everything here runs in the membership's thread.
 """
 
 import asyncio
@@ -29,21 +29,23 @@ REBALANCED = (UnknownMemberIdError, IllegalGenerationError, RebalanceInProgressE
 
 
 async def committed_offsets(coordinator: Any, tps: Iterable[TP]) -> dict[TP, int | None]:
-    """In one request: `committed` makes one a partition, which with a hundred streams takes a rebalance seconds."""
+    """In one request: aiokafka's `committed` makes one for each partition, which costs a rebalance seconds where there
+    are a hundred streams.
+    """
     wanted = {ensure_aiokafka_TP(tp): tp for tp in tps}
     while True:
         try:
             found = await coordinator.fetch_committed_offsets(list(wanted))
             break
-        except KafkaError as error:  # aiokafka itself asks again after the answers that it knows
+        except KafkaError as error:  # after answers that it knows, aiokafka itself asks again
             sparse.event("offsets.unreachable", "unreachable", why=repr(error))
             await asyncio.sleep(AGAIN_SECONDS)
     return {tp: found[asked].offset if asked in found else None for asked, tp in wanted.items()}
 
 
 async def commit_offsets(coordinator: Any, offsets: Mapping[TP, int]) -> set[TP]:
-    """Returns those that the group has now: none while it rebalances or its coordinator is away, none of a topic that
-    is gone. What is left out is committed with the next commit, or read again.
+    """Returns the partitions that were committed: none while the group rebalances or its coordinator is away, none of a
+    topic that is gone. The others are committed with the next commit, or read again.
     """
     tps, committed = list(offsets), set[TP]()
     for first in range(0, len(tps), AT_ONCE):
@@ -72,7 +74,7 @@ async def _commit(coordinator: Any, offsets: dict[TP, int]) -> set[TP]:
 
 
 async def _commit_topic_by_topic(coordinator: Any, offsets: dict[TP, int]) -> set[TP]:
-    """One of them is gone, or the broker has not heard of it yet: that one alone is left out, for now."""
+    """One of the topics is gone, or the broker has not heard of it yet: only that one is left out, for now."""
     topics = {tp.topic for tp in offsets}
     if len(topics) == 1:
         sparse.event("commit.left_out", "unknown topic", topic=topics.pop(), why="the broker knows no such topic")

@@ -1,15 +1,15 @@
 """Fetches assigned partitions with librdkafka, in a thread, and hands whole batches to the event loop.
 
-Why not Faust's own consumer: aiokafka keeps one fetch in flight a broker and leaves out partitions with undelivered
-records, then backs the whole broker off (`prefetch_backoff`, 100 ms) or waits for the long poll of the others (1.5
-s): a step in latency that no setting of Faust's removes. librdkafka keeps every partition in the long poll and
-decodes in C without the GIL. Which partitions, and from which offset, is Faust's word (transport.py); this class
+Why not Faust's own consumer: aiokafka keeps one fetch in flight for each broker and leaves out partitions with
+undelivered records, then backs the whole broker off (`prefetch_backoff`, 100 ms) or waits for the long poll of the
+others (1.5 s): a step in latency that no setting of Faust removes. librdkafka keeps every partition in the long poll
+and decodes in C without the GIL. transport.py decides which partitions are fetched, and from which offsets; this class
 never joins a group and commits nothing.
 
-A partition has at most one batch handed out (`release` gives the next). What piles up meanwhile is bounded, in records
-and in bytes (waiting.py): past `AHEAD_WEIGHT_MAX` nothing more is taken from librdkafka, whose own queue is bounded
-too. Only when that lasts are the partitions that hold the others up paused: pausing makes librdkafka drop and fetch
-again.
+At most one batch of a partition is handed out at a time (`release` gives the next). Records that arrive meanwhile are
+bounded in number and in bytes (fetched_records.py): past `AHEAD_WEIGHT_MAX` nothing more is taken from librdkafka,
+whose own queue is bounded too. Only when that lasts are the partitions paused that hold up the others: pausing makes
+librdkafka drop what it has and fetch it again.
 """
 
 import asyncio
@@ -25,8 +25,9 @@ from faust.types import TP
 from operations.kafka_clients import reader_config
 from operations.logs import event
 from processors.runtime.batches import Batch, to_record
-from processors.runtime.held_back import HeldBack, held_back
-from processors.runtime.waiting import Waiting, weight_of_all
+from processors.runtime.errors import OffsetGone
+from processors.runtime.fetched_records import FetchedRecords, weight_of_all
+from processors.runtime.open_transactions import OpenTransaction, open_transactions
 from schemas.log_records import LogRecord
 
 log = logging.getLogger(__name__)
@@ -43,18 +44,14 @@ FETCH_BYTES = "fetch.message.max.bytes"
 ASKED_FOR_MAX = 8
 ASK_SECONDS = 1.0
 ASKED_ENDS_MAX = 100  # a look, each a millisecond
-ENDS_KNOWN_SECONDS = 0.6  # after an assignment: by then every partition has answered a fetch and told its end anew
-
-
-class OffsetGone(Exception):
-    """The log has not what should come next; the next start finds out why, and tells it."""
+ENDS_KNOWN_SECONDS = 0.6  # after an assignment: by then each partition's answer to a fetch has brought its end
 
 
 PASSING = frozenset({KafkaError._PARTITION_EOF, KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT})
 UNREADABLE = frozenset(
     {KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION, KafkaError._NOT_IMPLEMENTED, KafkaError.INVALID_MSG}
 )
-"""A checksum that is wrong, a compression that fails or that this librdkafka has not."""
+"""A wrong checksum, data that can't be decompressed, or a compression that this librdkafka does not have."""
 
 NEXT_BATCH = -1
 NOT_FETCHED = 2**63
@@ -64,7 +61,7 @@ class Fetcher:
     """All methods but `_run` and what it calls are for the event loop's thread."""
 
     def __init__(self, bootstrap: str, group: str, at_once_bytes: int | None = None) -> None:
-        """`at_once_bytes`: about how much of one partition is fetched before the others have their turn."""
+        """`at_once_bytes`: about how much of one partition is fetched before others are."""
         config = reader_config(bootstrap, f"{group}-fetch")
         config |= {"auto.offset.reset": "error"}  # where reading begins is decided when it is known what is lost
         config |= {"queued.max.messages.kbytes": 32_768, "fetch.wait.max.ms": FETCH_WAIT_MS}
@@ -74,13 +71,13 @@ class Fetcher:
         self._offered = 0  # weight; written by the fetcher's thread only
         self._taken = 0  # weight; written by the event loop only
         self._pausing: asyncio.TimerHandle | None = None
-        self._waiting: dict[TP, Waiting] = {}
+        self._waiting: dict[TP, FetchedRecords] = {}
         self._handed_out: set[TP] = set()
         self._paused: set[TP] = set()
         self._orders: deque[tuple[str, list[TopicPartition]]] = deque()
         self._behind: dict[TP, int] = {}
-        self._held: dict[TP, HeldBack] = {}
-        self._stands: dict[TP, int] = {}
+        self._transactions: dict[TP, OpenTransaction] = {}
+        self._read_to: dict[TP, int] = {}
         self._unreadable: dict[TP, str] = {}
         self._reached: set[TP] = set()
         self._begun: set[TP] = set()
@@ -93,7 +90,7 @@ class Fetcher:
         self._stopping = threading.Event()
         self.failure: Exception | None = None
         self.unanswered_at = float("-inf")
-        """When a broker was last asked for a partition's end in vain (monotonic)."""
+        """When a broker last gave no answer about a partition's end (monotonic)."""
         self._thread = threading.Thread(target=self._run, name="fetcher", daemon=True)
         self._thread.start()
 
@@ -105,31 +102,31 @@ class Fetcher:
         return set(self._waiting)
 
     def assign(self, offsets: Mapping[TP, int | None]) -> None:
-        """Fetch exactly these partitions, each from its offset (None: from the start). What was fetched before is
+        """Fetches exactly these partitions, each from its offset (None: from the start). What was fetched before is
         dropped.
         """
         self._epoch += 1
         self._taken += sum(waiting.weight for tp, waiting in self._waiting.items() if tp not in self._paused)
         self._handed_out.clear()
         self._paused.clear()
-        self._waiting = {tp: Waiting(self._epoch) for tp in offsets}
+        self._waiting = {tp: FetchedRecords(self._epoch) for tp in offsets}
         self._reached &= offsets.keys()
         self._begun &= offsets.keys()
         self._ends.clear()
         self._orders.append(("assign", _starting_at(offsets)))
 
     def add(self, offsets: Mapping[TP, int | None]) -> None:
-        """Fetch these partitions as well, and go on with all others as if nothing had happened. They are new on the
-        log, so that this worker is no less ready for them.
+        """Fetches these partitions as well, and goes on with all others as if nothing had happened. They are new on the
+        log, so they do not make this worker less ready.
         """
         new = {tp: offset for tp, offset in offsets.items() if tp not in self._waiting}
         self._epoch += 1
-        self._waiting |= {tp: Waiting(self._epoch) for tp in new}
+        self._waiting |= {tp: FetchedRecords(self._epoch) for tp in new}
         self._reached |= new.keys()
         self._orders.append(("add", _starting_at(new)))
 
     def remove(self, tps: set[TP]) -> None:
-        """Fetch these no more, and go on with all others. What was fetched of them is dropped."""
+        """Stops fetching these, and goes on with all others. What was fetched of them is dropped."""
         gone = tps & self._waiting.keys()
         for tp in gone:
             waiting = self._waiting.pop(tp)
@@ -173,35 +170,36 @@ class Fetcher:
         return found
 
     def lag(self) -> dict[TP, int]:
-        """Records between what was fetched and the end that the broker last told, plus what waits here. What is held
-        back (`held_back`) counts as well, though nobody can handle it now.
+        """Records between what was fetched and the end that the broker last reported, plus those that wait here.
+        Records held back by an open transaction count too, though nobody can handle them now.
         """
-        behind, held = self._behind, self._held
+        behind, held = self._behind, self._transactions
         return {
             tp: behind.get(tp, 0) + (held[tp].records if tp in held else 0) + len(waiting)
             for tp, waiting in self._waiting.items()
         }
 
-    def held_back(self) -> dict[TP, HeldBack]:
-        """What waits on each partition for a transaction that is still open, whoever began it."""
-        held = self._held
-        return {tp: held[tp] for tp in self._waiting if tp in held}
+    def open_transactions(self) -> dict[TP, OpenTransaction]:
+        """Of each partition on which a producer's open transaction holds records back."""
+        found = self._transactions
+        return {tp: found[tp] for tp in self._waiting if tp in found}
 
     def due_and_idle(self) -> dict[TP, int]:
-        """Where partitions stand whose records wait at the broker while none of theirs are here: the next should come
-        at once. None of them while much of others waits here, whose records then come first.
+        """The partitions whose next records should arrive at once, with the offset each has been read to: the broker
+        has records of the partition, and none are here. Empty while many records of other partitions wait here, since
+        those are handled first.
         """
         if self._offered - self._taken > UNHURRIED_WEIGHT_MAX:
             return {}
         idle = self._waiting.keys() - self._handed_out
-        return {tp: self._stands.get(tp, 0) for tp in idle if self._behind.get(tp) and not self._waiting[tp]}
+        return {tp: self._read_to.get(tp, 0) for tp in idle if self._behind.get(tp) and not self._waiting[tp]}
 
     def unreadable(self, tp: TP) -> str | None:
         """Why nothing more comes from this partition, where its records are damaged."""
         return self._unreadable.get(tp)
 
     def unread(self) -> set[TP]:
-        """Assigned partitions that were not handled to their end yet since they came to this worker."""
+        """Assigned partitions that have not been handled to their ends yet since this worker got them."""
         return self._waiting.keys() - self._reached
 
     def unbegun(self) -> set[TP]:
@@ -213,7 +211,9 @@ class Fetcher:
         await asyncio.to_thread(self._thread.join, 5)
 
     def _is_full(self) -> bool:
-        """Of records handed to the loop and not yet taken as batches; those of paused partitions don't count."""
+        """Whether the loop has more records than it may that are not taken as batches yet; those of paused partitions
+        don't count.
+        """
         return self._offered - self._taken > AHEAD_WEIGHT_MAX
 
     def _take(self, wanted: Iterable[TP] | None) -> dict[TP, Batch]:
@@ -248,7 +248,9 @@ class Fetcher:
             self._pausing = self._loop.call_later(HELD_UP_SECONDS, self._pause_the_stuck)
 
     def _pause_the_stuck(self) -> None:
-        """Still full: partitions whose batch takes long and that have another one waiting make room for the others."""
+        """Still full: pauses partitions whose batch takes long and that have another one waiting, so that others can be
+        fetched.
+        """
         self._pausing = None
         if not self._is_full():
             return
@@ -292,7 +294,7 @@ class Fetcher:
             if record.partition != partition or record.topic != topic:
                 topic, partition = record.topic, record.partition
                 tp = TP(topic, partition)
-                # librdkafka begins anew before what it can't read: that goes nowhere
+                # librdkafka fetches again from before what it can't read, without end
                 records = [] if tp in stopped else fetched.setdefault(tp, [])
             records.append(record)
         weights = {tp: weight_of_all(records) for tp, records in fetched.items()}
@@ -303,7 +305,7 @@ class Fetcher:
             self._loop.call_soon_threadsafe(self._accept, epoch, fetched, weights)
 
     def _look(self, epoch: int, looked_at: float) -> float:
-        """Measures the lag when it is time; returns when that was done last."""
+        """Measures the lag when that is due; returns when it was last done."""
         now = time.monotonic()
         since_seconds = now - looked_at
         if since_seconds < LAG_EVERY_SECONDS_AT_FIRST or (since_seconds < LAG_EVERY_SECONDS and not self.unread()):
@@ -315,26 +317,26 @@ class Fetcher:
         return now
 
     def _measure_lag(self) -> dict[TP, int]:
-        """Of each partition whose end the broker has told. By the consumer's position, which passes what is never
-        handed out as well: markers and records of aborted transactions.
+        """Of each partition whose end the broker has reported. By the consumer's position, which also passes what is
+        never handed out: markers and records of aborted transactions.
         """
         tps = list(self._next_offsets)
-        behind, stands = {}, {}
+        behind, read_to = {}, {}
         for tp, position in zip(tps, self._consumer.position([TopicPartition(*tp) for tp in tps]), strict=True):
             low, high = self._consumer.get_watermark_offsets(TopicPartition(*tp), cached=True)
             if high >= 0:
-                stands[tp] = max(low, position.offset, self._next_offsets[tp])
-                behind[tp] = max(0, high - stands[tp])
-        held_up = [tp for tp, records in behind.items() if records and self._stands.get(tp) == stands[tp]]
-        self._stands = stands
+                read_to[tp] = max(low, position.offset, self._next_offsets[tp])
+                behind[tp] = max(0, high - read_to[tp])
+        held_up = [tp for tp, records in behind.items() if records and self._read_to.get(tp) == read_to[tp]]
+        self._read_to = read_to
         readable = self._readable(held_up[:ASKED_ENDS_MAX])
-        ends = {tp: (stands[tp] + records, stands[tp] + behind[tp]) for tp, records in readable.items()}
-        self._held = held_back(ends, self._held, time.monotonic())
+        ends = {tp: (read_to[tp] + records, read_to[tp] + behind[tp]) for tp, records in readable.items()}
+        self._transactions = open_transactions(ends, self._transactions, time.monotonic())
         return behind | readable
 
     def _readable(self, tps: list[TP]) -> dict[TP, int]:
-        """Of partitions that did not move since the last look: how much the broker would give. Behind the first record
-        of a transaction that is still open nothing is given, however long that lasts, and so nothing is due (K12).
+        """Of partitions that did not move since the last look: how many records the broker would give. It gives none
+        behind the first record of an open transaction, however long that stays open, so none are due (K12).
         """
         readable = {}
         for tp in tps:
@@ -344,11 +346,11 @@ class Fetcher:
                 log.debug("the end of %s can't be asked for: %s", tp, error)
                 self.unanswered_at = time.monotonic()
                 break
-            readable[tp] = max(0, end - self._stands[tp])
+            readable[tp] = max(0, end - self._read_to[tp])
         return readable
 
     def _note_ends(self, epoch: int, at_end: list[TP]) -> None:
-        """These partitions were fetched to their ends a moment ago; they are read once that much is handled."""
+        """These partitions were fetched to their ends a moment ago; they count as read once that much is handled."""
         for tp in self.unread().intersection(at_end):
             waiting = self._waiting[tp]
             if waiting.epoch > epoch:
@@ -361,8 +363,9 @@ class Fetcher:
                 self._reached.add(tp)
 
     def _learn(self, topics: set[str]) -> None:
-        """Asks for topics not met yet: librdkafka looks around once a second, and a new stream's first event would
-        wait for that. One by one, so only where they are few; at the start that second finds them all.
+        """Asks for topics that are new to this client: librdkafka looks for them once a second, and a new stream's
+        first event would wait for that. Asked one by one, so only where they are few; at the start that second finds
+        all.
         """
         new = topics - self._topics_met
         self._topics_met |= topics
@@ -419,9 +422,9 @@ class Fetcher:
             event(log, "fetch.failed", logging.WARNING, topic=topic, error=str(error))
 
     def _stop_at(self, tp: TP, offset: int | None, error: KafkaError) -> None:
-        """This partition alone: what stands before the damage is handled, and what comes after it is not read, since a
-        gap must not be taken for nothing. The watchdog ends the process in the end, with this reason (F31); librdkafka
-        2.16 itself aborts it where it meets two damaged partitions at once.
+        """Stops this partition only: what comes before the damage is handled, and what comes after it is not read,
+        since records must not be skipped silently. The watchdog ends the process at last, with this reason (F31);
+        librdkafka 2.16 itself aborts it where it meets two damaged partitions at once.
         """
         self._consumer.pause([TopicPartition(*tp)])
         why = f"the batch at offset {offset} can't be read: {error.str()}"

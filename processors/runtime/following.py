@@ -1,10 +1,10 @@
-"""Topics that agents read beside the group's subscription: partition p of each belongs to whoever the group gave p of
-the subscribed topics to.
+"""Topics that agents read beside the group's subscription: partition p of each belongs to the member that the group
+gave partition p of the subscribed topics to.
 
-A group that subscribes to a new topic gives up all it has, and waits for every member's next heartbeat before anybody
-reads on. So it subscribes to topics that never change, and a stream's topic is followed by rule: no member has to agree
-with another, and what is read already goes on. A member that has not heard of a stream yet leaves its records on the
-log until it has.
+When a group subscribes to a new topic, all members give up their partitions, and wait for every member's next heartbeat
+before any of them reads on. So the group subscribes to topics that never change, and streams' topics are followed by
+this rule: members need not agree with each other, and what is read already goes on. A member that has not heard of a
+stream yet leaves its records on the log until it has.
 """
 
 import asyncio
@@ -21,12 +21,12 @@ log = logging.getLogger(__name__)
 MISSING_AGAIN_SECONDS = 0.2
 LOOK_AGAIN_SECONDS = 300.0  # as often as Kafka's clients look for changed topics
 NEW_SECONDS = 30.0
-"""For so long a topic that was named and is not there is taken for one that a broker has not heard of yet."""
+"""For how long a topic that should exist and does not is taken for one that a broker has not heard of yet."""
 
 
 class Following:
     def __init__(self, make_admin: Callable[[], TopicAdmin], partitions: int) -> None:
-        """`make_admin` is called when first something is followed. `partitions`: how many each topic has; raising it
+        """`make_admin` is called when a topic is first followed. `partitions`: how many each topic has; raising it
         would move keys away from their entries in the tables.
         """
         self._make_admin = make_admin
@@ -62,7 +62,7 @@ class Following:
         self._changed.set()
 
     async def partitions_of(self, numbers: set[int]) -> set[tuple[str, int]]:
-        """What goes with these partition numbers, of the topics that there are. Raises PartitionsChanged, and
+        """The partitions (topic, number) of the existing topics that have these numbers. Raises PartitionsChanged, and
         KafkaException where no broker answers.
         """
         unknown = self._agents.keys() - self._counts.keys()
@@ -76,8 +76,8 @@ class Following:
         return {(topic, number) for topic, count in self._counts.items() for number in numbers if number < count}
 
     async def keep(self, read: Callable[[], Awaitable[bool]]) -> None:
-        """Calls `read` whenever something changed, and again soon where it returns False, a broker does not answer or a
-        new topic is not there yet. Now and then all is asked for anew. Raises what `read` raises.
+        """Calls `read` whenever the topics changed, and again soon where it returns False, a broker does not answer or
+        a new topic does not exist yet. Now and then it asks for all topics again. Raises what `read` raises.
         """
         looked_at, outage = time.monotonic(), Outage(log, "following")
         while True:

@@ -1,42 +1,33 @@
 """How long this worker may still act as owner: the group's session, counted from when a heartbeat was SENT.
 
-A worker that no heartbeat was answered for a session may have lost its partitions without knowing; its late outputs
-would stand beside the new owner's, and a late changelog entry would be kept by compaction (RELIABILITY F16, F28). The
+A worker whose heartbeats were not answered for a session may have lost its partitions without knowing it. Its late
+records would be on the log next to the new owner's, and compaction would keep a late changelog entry (F16, F28). The
 broker counts the session from when it receives a heartbeat, so a clock that starts when the heartbeat leaves always
-ends first. Past it nothing of what the lease covered is produced any more (docs/decisions/0018):
-- a worker that ran all the time, whose coordinator was away, gives up what it has and joins the group again;
-- one that did not run itself (SIGSTOP, a swapped machine, a blocked loop) ends and is started again.
-What this leaves open is a pause between the check and the send of a batch; see docs/decisions/0007.
+ends first. When it has ended, nothing that the lease protected is produced any more (docs/decisions/0018):
+- a worker that ran all the time, and whose coordinator was away, gives up its assignment and joins the group again;
+- a worker that did not run itself (SIGSTOP, a swapping machine, a blocked loop) ends and is started again.
+This leaves open a pause between the check and the send of a batch; see docs/decisions/0007.
 
-Nor is a worker an owner whose event loop does not run, though its heartbeats have a thread of their own: after a
-session without the loop they are held back, so that the group gives its partitions to others (F28).
+A worker whose event loop does not run must not stay owner either, though its heartbeats have a thread of their own:
+after a session without the loop they are held back, and the group gives its partitions to others (F28).
 """
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-if TYPE_CHECKING:
-    from processors.runtime.runtime import Runtime
+from processors.runtime.errors import Abandoned, LeaseLost
 
 MARGIN_SECONDS = 0.5
 LOOK_EVERY_SECONDS = 0.1
-"""Well below the margin: what waits to be sent is dropped before the broker can have ended the session."""
+"""Well below the margin: records that wait to be sent are dropped before the broker can have ended the session."""
 FROZEN_SECONDS = 3.0
-"""A machine that is short of time may keep the loop waiting for that long; half of the shortest session."""
-
-
-class LeaseLost(Exception):
-    """The session may have ended: another worker may own the partitions already."""
-
-
-class Abandoned(LeaseLost):
-    """This belongs to an assignment that was given up: it never leaves, and nothing is left to do about it."""
+"""On a busy machine the loop may have to wait for that long; half of the shortest session."""
 
 
 class Lease:
-    """`begin`, `renew` are called by the membership's thread, the rest by the event loop's; plain values are all they
-    share.
+    """`begin`, `renew` and `expire` are called by the membership's thread, the rest by the event loop's; they share
+    plain values only.
     """
 
     def __init__(self, session_seconds: float) -> None:
@@ -65,7 +56,7 @@ class Lease:
         self._ends_at = float("-inf")
 
     def give_up(self) -> None:
-        """It has ended, whatever heartbeat is answered after all: until `begin` nothing is this worker's."""
+        """It has ended, whatever heartbeat is answered later: until `begin` this worker owns nothing."""
         self._given_up = True
         self._ends_at = float("-inf")
 
@@ -77,7 +68,7 @@ class Lease:
         return self._ends_at - now
 
     def loop_ran(self, now: float) -> None:
-        """Called by the event loop, again and again."""
+        """The event loop calls it again and again."""
         self._loop_ran_at = now
 
     def loop_is_blocked(self, now: float) -> bool:
@@ -89,7 +80,7 @@ class Lease:
         return now - self._loop_ran_at > FROZEN_SECONDS
 
     def check(self) -> None:
-        """Raises LeaseLost. Asked right before a batch's outputs leave."""
+        """Raises LeaseLost or Abandoned. Called right before the records of a batch leave."""
         if self._given_up:
             raise Abandoned("the lease was given up")
         left = self.seconds_left(time.monotonic())
@@ -103,12 +94,13 @@ def _why(seconds_left: float) -> str:
     return f"no heartbeat was answered in time: the session may have ended {-seconds_left:.1f} s ago"
 
 
-async def watch_lease(runtime: "Runtime") -> None:
-    """As long as the process runs: tells the runtime when the lease of what it fetches has run out."""
+async def watch_lease(lease: Lease, is_owner: Callable[[], bool], fail: Callable[[LeaseLost], None]) -> None:
+    """For as long as the process runs: calls `fail` at each look that finds the lease ended while `is_owner` says that
+    the worker has partitions. Its looks are also how the lease knows that the event loop runs.
+    """
     while True:
         await asyncio.sleep(LOOK_EVERY_SECONDS)
-        now, consumer = time.monotonic(), runtime.consumer
-        fetches = consumer.fetcher is not None and consumer.fetcher.assigned()
-        if fetches and not consumer.lease.is_given_up and (left := consumer.lease.seconds_left(now)) < 0:
-            runtime.fail(LeaseLost(_why(left)))
-        consumer.lease.loop_ran(now)
+        now = time.monotonic()
+        if is_owner() and not lease.is_given_up and (left := lease.seconds_left(now)) < 0:
+            fail(LeaseLost(_why(left)))
+        lease.loop_ran(now)

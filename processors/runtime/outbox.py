@@ -1,14 +1,15 @@
-"""All that a batch causes leaves through here: idempotent librdkafka producers, confirmed batch by batch.
+"""Everything that a batch produces leaves through here: idempotent librdkafka producers, confirmed batch by batch.
 
-One waits a millisecond for more, so that the batches of many partitions share their requests. Where nothing else is
-under way there is nothing to wait for: an eager batch then goes through another that sends at once. That takes 2 of 9
-ms off a lone verdict's way; always done, it costs a busy broker more requests than it saves time.
+One producer waits a millisecond for more records, so that the batches of many partitions share requests. Where nothing
+else is under way there is nothing to wait for: an eager batch then uses a second producer, which sends at once. For a
+single verdict that saves 2 of 9 ms; if it were always done, the requests would cost a busy broker more than that saves.
 
 `OutboxBatch.confirmed()` returns once the broker has every record of the batch (acks=all), or raises OutboxFailed:
 then nothing of the batch counts as done, its offsets stay unconfirmed, and it is read again.
 
-`give_up` is for a worker that may be no owner any more: what waits here is dropped, producers and all, and nothing
-that began before leaves ever again. What had gone out to a broker can't be recalled; it may be on the log or not.
+`give_up` is for a worker that may own its partitions no longer: it drops all records that wait here, with their
+producers, and nothing that was begun before ever leaves. Records that were already sent can't be recalled; they may be
+on the log or not.
 """
 
 import asyncio
@@ -18,9 +19,9 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from operations.kafka_clients import UNKNOWN_TOPIC, producer_config
+from operations.kafka_clients import error_of, producer_config
 from processors.runtime import metrics
-from processors.runtime.lease import Abandoned
+from processors.runtime.errors import Abandoned, OutboxFailed
 
 QUEUE_MESSAGES_MAX = 500_000
 LINGER_MS = 1
@@ -30,22 +31,10 @@ TAKEN_AT_ONCE = 1_000
 DROPPED_SECONDS_MAX = 10.0
 KNOWN_MS = 30_000
 """How long a topic may be unknown to brokers: on a new cluster they learn of each other's topics in seconds."""
-AWAY = frozenset({KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT, KafkaError._FATAL, KafkaError._TRANSPORT})
-PASSING = AWAY | UNKNOWN_TOPIC
-"""The broker was away for long, or this producer is spent: later, or with another one, the record is taken."""
-
-
-class OutboxFailed(Exception):
-    """The broker did not take a record; the message names topic and error."""
-
-    def __init__(self, topic: str, error: KafkaError | str) -> None:
-        super().__init__(f"{topic}: {error}")
-        self.passes = isinstance(error, KafkaError) and (error.code() in PASSING or error.retriable() or error.fatal())
-        """Whether starting over helps, without an end of the process."""
 
 
 class OutboxBatch:
-    """Records of one unit of work. Counting needs no lock: one thread adds (the loop), one counts down (the poller)."""
+    """Implements `Outputs`. Counting needs no lock: the event loop's thread counts up, the poller's counts down."""
 
     __slots__ = ("_done", "_error", "_life", "_outbox", "_producer", "_sent", "_target", "_waiter", "changelog_end")
 
@@ -58,7 +47,6 @@ class OutboxBatch:
         self._waiter: asyncio.Future[None] | None = None
         self._error: tuple[str, KafkaError] | None = None
         self.changelog_end: dict[str, int] = {}
-        """Of each changelog topic written to: the offset behind the last record (filled when confirmed)."""
 
     def produce(
         self,
@@ -70,9 +58,6 @@ class OutboxBatch:
         headers: list[tuple[str, bytes]] | None = None,
         is_changelog: bool = False,
     ) -> None:
-        """Without a partition the key decides (murmur2, as the Java client). Raises OutboxFailed or Abandoned, with
-        nothing sent.
-        """
         self._check()
         options: dict[str, Any] = {} if partition is None else {"partition": partition}
         if headers:
@@ -82,13 +67,9 @@ class OutboxBatch:
         self._sent += 1  # not before: a record that was not taken is never reported
 
     def produce_many(self, topic: str, messages: list[dict[str, Any]]) -> None:
-        """Each with value and key, which decides where it goes. Raises OutboxFailed; what was taken before it is
-        counted.
-        """
         self._produce_all(topic, messages, {})
 
     def produce_values(self, topic: str, partition: int, values: list[bytes]) -> None:
-        """All to one partition, without keys. Raises as `produce_many`."""
         self._produce_all(topic, [{"value": value} for value in values], {"partition": partition})
 
     def _produce_all(self, topic: str, messages: list[dict[str, Any]], options: dict[str, Any]) -> None:
@@ -99,7 +80,6 @@ class OutboxBatch:
             self._sent += len(some)
 
     async def confirmed(self) -> None:
-        """Raises OutboxFailed when the broker refused a record, Abandoned when all of this was given up."""
         started = time.perf_counter() if self._done < self._sent else None
         while self._done < self._sent:  # an earlier call's target may wake this one's waiter before its time
             self._waiter = asyncio.get_running_loop().create_future()
@@ -138,7 +118,7 @@ class Outbox:
         self._stopping = threading.Event()
         self._producers: list[Producer] = []
         self.life = 0
-        """Counts how often everything was given up."""
+        """How often everything was given up so far."""
         self.is_closed = False
         self._moved_at = time.monotonic()
         self._threads: list[threading.Thread] = []
@@ -147,8 +127,9 @@ class Outbox:
         metrics.OUTBOX_WAITING.set_function(self.waiting)
 
     def batch(self, *, eager: bool = False, prompt: bool = False) -> OutboxBatch:
-        """`prompt`: its records leave at once; `eager`: if nothing else is under way. What goes different ways keeps no
-        order, so an eager batch is for who awaits one batch of a partition before the next.
+        """`prompt`: its records leave at once; `eager`: they do if nothing else is under way. Batches of different
+        producers keep no order among each other, so both are for callers that await each batch of a partition before
+        the next.
         """
         if not prompt and (not eager or self.waiting()):
             return OutboxBatch(self, self._shared)
@@ -157,8 +138,8 @@ class Outbox:
         return OutboxBatch(self, self._prompt)
 
     def give_up(self) -> None:
-        """Drops all that waits here or is on its way; whoever waits for it gets Abandoned. Until `open` nothing leaves;
-        then only what began after it.
+        """Drops all records that wait here or are on their way; `confirmed` raises Abandoned for them. Until `open`
+        nothing leaves; afterwards only batches that were begun after it.
         """
         self.life += 1
         self.is_closed = True
@@ -189,7 +170,7 @@ class Outbox:
         report: Any,
         options: dict[str, Any],
     ) -> None:
-        """Waits for room when librdkafka's queue is full: a batch's output is never half dropped (RELIABILITY F8)."""
+        """Waits while librdkafka's queue is full: the output of a batch is never dropped in part (F8)."""
         deadline = 0.0
         while True:
             try:
@@ -204,16 +185,16 @@ class Outbox:
                     )
                     raise OutboxFailed(topic, full) from None
                 metrics.OUTBOX_FULL.inc()
-                time.sleep(FULL_WAIT_SECONDS)  # the poller's thread makes room meanwhile
+                time.sleep(FULL_WAIT_SECONDS)  # the poller's thread empties the queue meanwhile
             except KafkaException as error:
-                raise OutboxFailed(topic, error.args[0]) from error
+                raise OutboxFailed(topic, error_of(error)) from error
 
     def produce_many(
         self, producer: Producer, topic: str, messages: list[dict[str, Any]], report: Any, options: dict[str, Any]
     ) -> None:
-        """Hands them over in one call, or, where the local queue is nearly full, one by one, waiting for room. A
-        partition is one of the options: confluent-kafka says that a message may name its own, but it sends it wherever
-        its key leads. All are taken, or OutboxFailed is raised.
+        """Hands them over in one call, or, where the local queue is nearly full, one by one, waiting for space. A
+        partition is given as an option: confluent-kafka documents that a message may name its own, but then sends it
+        where its key leads. All are queued, or OutboxFailed is raised.
         """
         if len(producer) + len(messages) < QUEUE_MESSAGES_MAX:
             taken = producer.produce_batch(topic, messages, on_delivery=report, **options)
@@ -228,7 +209,7 @@ class Outbox:
             try:
                 self._loop.call_soon_threadsafe(_resolve, waiter)
             except RuntimeError:
-                return  # the loop is closed: nobody waits any more
+                return  # the loop is closed, and nothing waits any more
 
     def waiting(self) -> int:
         return sum(map(len, self._producers))
@@ -254,7 +235,7 @@ class Outbox:
         while not self._stopping.is_set() and producer in self._producers:
             producer.poll(0.1)
         ends_at = time.monotonic() + DROPPED_SECONDS_MAX
-        while len(producer) and time.monotonic() < ends_at:  # it was dropped: who waits is told
+        while len(producer) and time.monotonic() < ends_at:  # dropped: its records are reported as purged
             producer.poll(0.1)
 
 

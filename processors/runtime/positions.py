@@ -1,12 +1,12 @@
 """A group's positions on the topic `positions`, for when Kafka has forgotten the group's offsets.
 
-They are kept apart from the tables: an aging table's own changelog holds a day, offsets a week, and a group may sleep
-for a month. What is written follows what was committed, about a second later and before a partition is given up, so a
-position never passes what its group has handled. They are read, with the topics' ids and ranges, whenever
-partitions are assigned; starting.py decides.
+They are kept apart from the tables: the changelog of an aging table goes back a day, offsets a week, and a group may be
+stopped for a month. Positions are written after they were committed, about a second later and before a partition is
+given up, so a position never passes what its group has handled. They are read, with the topics' ids and ranges,
+whenever partitions are assigned; starting_points.py decides.
 
-Blocking clients run in threads of their own, since tables may recover in all others for long. A broker that does not
-answer is asked again, and the watchdog ends a worker whose assignment takes too long.
+Blocking clients run in threads of their own, since the recovery of tables may use all others for long. A broker that
+does not answer is asked again, and the watchdog ends a worker whose assignment takes too long.
 """
 
 import asyncio
@@ -28,9 +28,9 @@ from operations.logs import event
 from operations.outages import Outage
 from operations.topic_ends import TopicEnds
 from processors.runtime import metrics
-from processors.runtime.lease import Abandoned
-from processors.runtime.outbox import Outbox, OutboxFailed
-from processors.runtime.starting import Cause, Kept, LogRange, Start, starting_point
+from processors.runtime.errors import Abandoned, OutboxFailed
+from processors.runtime.outbox import Outbox
+from processors.runtime.starting_points import KeptOffset, LogRange, StartCause, StartingPoint, starting_point
 from schemas.codec import Undecodable
 from schemas.records import KeptPosition
 from schemas.topics import Topic
@@ -43,7 +43,7 @@ DESCRIBED_SECONDS = 4.0
 ASK_AGAIN_SECONDS, ASK_AGAIN_SECONDS_MAX = 0.02, 0.5
 READ_AT_ONCE = 2_000
 SHORT_WAIT_MS = 10  # the broker's, before it says that there is no more
-Answer = TypeVar("Answer")
+_Answer = TypeVar("_Answer")
 
 
 class Positions:
@@ -53,7 +53,7 @@ class Positions:
     """When a question to the brokers last failed (monotonic)."""
 
     def __init__(self, bootstrap: str, group: str, outbox: Outbox, is_unimportant: Callable[[str], bool]) -> None:
-        """`is_unimportant`: of a topic whose old records count for nothing; what is missed of them is not told."""
+        """`is_unimportant`: whether a topic's old records count for nothing; missed ones are not reported."""
         self._group = group
         self._outbox = outbox
         self._is_unimportant = is_unimportant
@@ -68,51 +68,51 @@ class Positions:
     # Where reading begins
 
     def doubt_leaders(self) -> None:
-        """The next questions first ask who controls and who leads. Rebalances come with elections, and who asks one
-        that is gone waits for seconds before that is known.
+        """The next requests first ask which brokers are controller and leaders. Rebalances come with elections, and a
+        request to a broker that is gone takes seconds to fail.
         """
         self._admin.doubt_controller()
         self._ends.doubt_leaders()
 
-    async def starts(self, committed: Mapping[TP, int | None]) -> dict[TP, Start]:
-        """Of each partition, from what the group has committed and kept. Raises StartRefused."""
+    async def starts(self, committed: Mapping[TP, int | None]) -> dict[TP, StartingPoint]:
+        """For each partition, from what the group has committed and kept. Raises StartRefused."""
         kept, ranges = await asyncio.gather(self._asked(self._kept, committed), self._asked(self._ranges, committed))
         self._topic_ids |= {tp.topic: found.topic_id for tp, found in ranges.items()}
         return self._decided(committed, kept, ranges)
 
-    async def starts_at(self, positions: Mapping[TP, int | None]) -> dict[TP, Start]:
+    async def starts_at(self, positions: Mapping[TP, int | None]) -> dict[TP, StartingPoint]:
         """The same for a group that keeps its positions elsewhere. Raises StartRefused."""
         return self._decided(positions, {}, await self._asked(self._ranges, positions))
 
     def known(self, topics: Iterable[str], partition: int) -> dict[str, int]:
-        """What is kept of these topics as they are now. Blocking. Raises KafkaException when no broker answers."""
+        """Kept positions of these topics as they are now. Blocking. Raises KafkaException when no broker answers."""
         tps, deadline = [TP(topic, partition) for topic in topics], time.monotonic() + ANSWER_SECONDS
         while True:
             try:
                 kept = self._kept(tps)
                 ids = self._ids({tp.topic for tp in kept})
                 return {tp.topic: one.next_offset for tp, one in kept.items() if one.topic_id == ids.get(tp.topic)}
-            except KafkaException:  # a topic made a moment ago has no leader yet
+            except KafkaException:  # a topic created a moment ago has no leader yet
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(ASK_AGAIN_SECONDS)
 
     def _decided(
-        self, committed: Mapping[TP, int | None], kept: Mapping[TP, Kept], ranges: Mapping[TP, LogRange]
-    ) -> dict[TP, Start]:
+        self, committed: Mapping[TP, int | None], kept: Mapping[TP, KeptOffset], ranges: Mapping[TP, LogRange]
+    ) -> dict[TP, StartingPoint]:
         starts = {
             tp: starting_point(self._group, tp, offset, kept.get(tp), ranges[tp])
             for tp, offset in committed.items()
             if tp in ranges
         }
-        self._tell(starts)
+        self._report(starts)
         return starts
 
-    def _tell(self, starts: Mapping[TP, Start]) -> None:
-        """What is no everyday start: once each cause, and each partition of which something was missed."""
+    def _report(self, starts: Mapping[TP, StartingPoint]) -> None:
+        """Logs unusual starts: one line for each cause, and one for each partition with missed records."""
         causes = Counter((start.cause, tp.topic) for tp, start in starts.items())
         for (cause, topic), partitions in causes.items():
-            if cause not in (Cause.COMMITTED, Cause.NOTHING_KNOWN):
+            if cause not in (StartCause.COMMITTED, StartCause.NOTHING_KNOWN):
                 event(log, f"start.{cause}", logging.WARNING, group=self._group, topic=topic, partitions=partitions)
         for tp, start in starts.items():
             if start.missed and not self._is_unimportant(tp.topic):
@@ -120,8 +120,8 @@ class Positions:
                 facts = {"topic": tp.topic, "partition": tp.partition, "offsets": start.missed, "behind": start.offset}
                 event(log, "records.missed", logging.ERROR, why="retention took them before they were read", **facts)
 
-    async def _asked(self, ask: Callable[[list[TP]], Answer], tps: Iterable[TP]) -> Answer:
-        """Again and again; soon at first, as a topic made a moment ago has no leader yet."""
+    async def _asked(self, ask: Callable[[list[TP]], _Answer], tps: Iterable[TP]) -> _Answer:
+        """Asks until there is an answer; again soon at first, as a topic created a moment ago has no leader yet."""
         pause_seconds, outage = ASK_AGAIN_SECONDS, Outage(log, "positions")
         while True:
             asked_at = time.monotonic()
@@ -137,13 +137,13 @@ class Positions:
                 outage.answered()
                 return answer
 
-    def _kept(self, tps: list[TP]) -> dict[TP, Kept]:
+    def _kept(self, tps: list[TP]) -> dict[TP, KeptOffset]:
         kept = self._reader.read({tp.partition for tp in tps})
         return {tp: kept[tp] for tp in tps if tp in kept}
 
     def _ranges(self, tps: list[TP]) -> dict[TP, LogRange]:
-        """Without topics that are not there: one that was deleted a moment ago, or made. Raises KafkaException, also
-        where only one of two brokers knows a topic.
+        """Without topics that do not exist: deleted a moment ago, or not created yet. Raises KafkaException, also where
+        only one of two brokers knows a topic.
         """
         ids = self._ids({tp.topic for tp in tps})
         wanted = [tp for tp in tps if tp.topic in ids]
@@ -158,19 +158,19 @@ class Positions:
     # What is kept
 
     def note(self, tp: TP, next_offset: int) -> None:
-        """Everything below is handled, and committed."""
+        """Everything below this offset is handled, and committed."""
         self._noted[tp] = next_offset
 
-    def note_starts(self, starts: Mapping[TP, Start]) -> None:
-        """Reading begins there, and nobody else owns these partitions now: so is what was committed before positions
-        were kept, or is not committed any more, kept from here on.
+    def note_starts(self, starts: Mapping[TP, StartingPoint]) -> None:
+        """Reading begins there, and no other member owns these partitions now. So positions are kept also where they
+        were committed before positions were kept, or are not committed any more.
         """
         for tp, start in starts.items():
-            if start.cause is not Cause.NOTHING_KNOWN:
+            if start.cause is not StartCause.NOTHING_KNOWN:
                 self.note(tp, start.offset)
 
     def forget(self, tps: Iterable[TP] | None = None) -> None:
-        """What was noted belongs to an assignment that is over, or to topics that are gone."""
+        """The noted positions (None: all) belong to an assignment that is over, or to topics that are gone."""
         for tp in list(self._noted if tps is None else tps):
             self._noted.pop(tp, None)
 
@@ -181,7 +181,9 @@ class Positions:
             await self.keep()
 
     async def keep(self) -> None:
-        """Everything that was noted is written when it returns, whoever began that. Raises OutboxFailed."""
+        """When it returns, everything that was noted is written, also by a call that began earlier. Raises
+        OutboxFailed.
+        """
         async with self._writing:
             noted, self._noted = self._noted, {}
             if noted:
@@ -197,8 +199,8 @@ class Positions:
         await out.confirmed()
 
     async def keep_last(self) -> None:
-        """Before partitions are given up; nothing that was noted of them is written later. A broker that is away is not
-        waited for: the group's offsets, committed just before, hold for days.
+        """Before partitions are given up; nothing that was noted of them is written later. It does not wait for a
+        broker that is away: the group's offsets, committed just before, are kept for days.
         """
         try:
             async with asyncio.timeout(LAST_SECONDS_MAX):
@@ -208,7 +210,7 @@ class Positions:
 
 
 class _Reader:
-    """All that is on `positions` about one group, read on from where it was left."""
+    """Everything on `positions` about one group; each read continues where the last one ended."""
 
     def __init__(self, bootstrap: str, group: str) -> None:
         config = reader_config(bootstrap, f"positions-{uuid.uuid4().hex}")
@@ -216,11 +218,11 @@ class _Reader:
         self._consumer: Consumer | None = None
         self._group = group
         self._next: dict[int, int] = {}
-        self._kept: dict[TP, Kept] = {}
+        self._kept: dict[TP, KeptOffset] = {}
         self._one_at_a_time = threading.Lock()
 
-    def read(self, partitions: set[int]) -> dict[TP, Kept]:
-        """What is kept in these partitions up to now. Raises KafkaException."""
+    def read(self, partitions: set[int]) -> dict[TP, KeptOffset]:
+        """The positions kept in these partitions up to now. Raises KafkaException."""
         with self._one_at_a_time:
             if self._consumer is None:
                 self._consumer = Consumer(self._config)
@@ -228,7 +230,7 @@ class _Reader:
             try:
                 self._read_to_ends(self._consumer, set(partitions))
             except KafkaException:
-                # It waits a minute for a leader that hangs, whoever leads by now: a new one asks who does.
+                # A consumer waits a minute for a leader that hangs, whoever leads by now: a new one asks who does.
                 self._consumer.close()
                 self._consumer = None
                 raise
@@ -263,4 +265,4 @@ class _Reader:
         except Undecodable as error:
             event(log, "position.unreadable", logging.ERROR, partition=partition, offset=offset, reason=str(error))
             return
-        self._kept[TP(kept.topic, partition)] = Kept(kept.topic_id, kept.next_offset)
+        self._kept[TP(kept.topic, partition)] = KeptOffset(kept.topic_id, kept.next_offset)

@@ -1,25 +1,20 @@
 """One process of processors: a Faust app over the batched transport, its agents, tables, outbox and readiness.
 
-`agent` registers a handler of whole batches. Batches of one partition run one after the other, those of different
-partitions as concurrent tasks; with `takes_turns`, for agents whose topics share a table, those of one partition number
-run in turns whatever their topics (turns.py). What a handler must do is small: isolate each record's errors (dead
-letters), produce through its `Work`, and `await work.commit()`; the runtime then confirms the batch. What no table
-counts on a handler may return unconfirmed (`Told`): the partition's next batch begins, and this one is confirmed once
-the broker has all of it. An exception that leaves a handler is a failure of the infrastructure: the process stops with
-it, unconfirmed, and is started again. Nothing is acked because something raised.
+agent.py is its interface for agents; handling.py calls their handlers. An error that leaves an agent is a failure of
+the infrastructure: the process ends with it, its batches unconfirmed, and the supervisor starts it again. No exception
+ever confirms a batch.
 
-What passes by itself ends nothing: when the group's coordinator is away past the session, or brokers take no records
-for long, the process gives up its assignment (`give_up`) and joins again, as one that was just started would.
+Errors that pass by themselves end nothing: when the group's coordinator is away for longer than the session, or brokers
+take no records for long, the process gives up its assignment (`give_up`) and joins its group again, as a new member.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import faust
 from confluent_kafka import KafkaException
@@ -27,6 +22,7 @@ from faust.types import TP
 
 from domain.entities.control_view import ControlView
 from operations.control_reader import ControlReader
+from operations.kafka_clients import reason_of
 from operations.logs import event
 from operations.metrics import DEGRADED
 from operations.operations_port import Readiness
@@ -34,40 +30,28 @@ from operations.schema_registry import SchemaRegistry
 from operations.settings import Settings
 from operations.topic_admin import PartitionsChanged, TopicAdmin
 from processors.runtime import metrics
+from processors.runtime.agent import Agent, AgentSpec
 from processors.runtime.app import BATCH_SCHEMA, create_app
-from processors.runtime.batches import Batch, joined
-from processors.runtime.decided import newest_decided_ms
+from processors.runtime.batches import Batch
+from processors.runtime.errors import Abandoned, ControlLost, LeaseLost, OutboxFailed
 from processors.runtime.following import Following, more_than_before
-from processors.runtime.lease import Abandoned, LeaseLost
-from processors.runtime.outbox import Outbox, OutboxBatch, OutboxFailed
+from processors.runtime.handling import Handling
+from processors.runtime.newest_decided import newest_decided_ms
+from processors.runtime.outbox import Outbox, OutboxBatch
 from processors.runtime.positions import Positions
-from processors.runtime.table import TableSpec
+from processors.runtime.serial_batches import SerialBatches
+from processors.runtime.table import TablePartition, TableSpec
 from processors.runtime.tables import Tables
 from processors.runtime.transport import Consumer
-from processors.runtime.turns import Turns
+from processors.runtime.vital_signs import VitalSigns
 from processors.runtime.work import Work
 
 log = logging.getLogger(__name__)
-Told = Sequence[OutboxBatch] | None
-Handler = Callable[[Batch], Awaitable[Told]]
-PartitionsCallback = Callable[[set[TP]], Awaitable[None]]
-
-
-class ControlLost(Exception):
-    """What this process read of `control` is not what stands there now."""
-
-
-class Call(NamedTuple):
-    """A handler at work; `started_seconds` by the monotonic clock."""
-
-    agent: str
-    tp: TP
-    first_offset: int
-    records: int
-    started_seconds: float
 
 
 class Runtime:
+    """Implements `AgentRuntime`. The rest is for `processors.__main__`, the watchdog and the parts of the runtime."""
+
     def __init__(self, settings: Settings, group: str) -> None:
         self.settings = settings
         self.group = group
@@ -76,28 +60,27 @@ class Runtime:
         self.control = ControlReader(settings.kafka, ControlView(), lambda reason: self.fail(ControlLost(reason)))
         self.registry: SchemaRegistry | None = None
         self.outbox = Outbox(settings.kafka)
-        self.positions = Positions(settings.kafka, group, self.outbox, lambda topic: topic in self.unwatched)
-        self.tables = Tables(settings.kafka, Path(settings.home) / "tables" / group, self._newest_decided_ms)
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.started: list[Callable[[], Awaitable[None]]] = []
-        self.stopping: list[Callable[[], Awaitable[None]]] = []
-        self.on_started(self._begin_to_keep)
+        self._unwatched: set[str] = set()
+        self.positions = Positions(settings.kafka, group, self.outbox, lambda topic: topic in self._unwatched)
+        self.tables = Tables(settings.kafka, Path(settings.home) / "tables" / group, self._newest_decided_ms)
         self.following = Following(partial(TopicAdmin, settings.kafka), settings.partitions)
+        self._handling = Handling(
+            lambda: self.consumer, self.control, self.tables, self._unwatched, self.failed, self.fail
+        )
+        self._agents: list[Agent] = []
         self._topics: dict[str, list[str]] = {}
-        self._revoked_callbacks: list[PartitionsCallback] = []
-        self._given_up_callbacks: list[Callable[[], None]] = []
-        self._assigned_callbacks: list[PartitionsCallback] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._calls: dict[int, Call] = {}
+        self._follows = False
         self._assigned_once = False
         self._given_up_because: str | None = None
         self._ready_when_begun = False
-        self.handled_records = 0
-        self.unwatched: set[str] = set()
         for counter in (metrics.MISSED, metrics.GIVEN_UP):
             counter.labels(group)  # shown from the start, as 0
         self.consumer.positions = self.positions
         self.consumer.fail = self.fail
+        self.consumer.on_draining = self._drain_agents
+        self.consumer.on_unfinished = self.give_up
         self.app.on_partitions_revoked.connect(self._on_revoked, weak=False)
         self.app.on_partitions_assigned.connect(self._on_assigned, weak=False)
         self.app.on_rebalance_complete.connect(self._on_rebalanced, weak=False)
@@ -108,103 +91,45 @@ class Runtime:
         self.readiness.degrade("control", lambda: self.control.why_behind if self.control.is_old else None)
         DEGRADED.labels("control").set_function(lambda: float(self.control.is_old))
 
-    # Declaring
+    # What agents may use (agent.py says what each promises)
 
-    def agent(
-        self,
-        name: str,
-        topics: Sequence[str],
-        handle: Handler,
-        *,
-        confirm: bool = True,
-        follows: Sequence[str] | None = None,
-        takes_turns: bool = False,
-        watched: bool = True,
-    ) -> None:
-        """`topics`: what the group subscribes to, for good. `follows`: what is read beside them (following.py), which
-        `follow` and `unfollow` may change later; None where there never is anything.
-
-        `confirm=False`: the handler's offsets are committed only as far as `confirm` says. `takes_turns`: a batch
-        holds records of one partition number, but may hold those of several topics, topic after topic. `watched`
-        False: the watchdog leaves its topics out, whose steady records would pass for progress of the other agents.
-        """
-        run_turn = partial(self._handle, name, handle, confirm)
-        start = Turns(run_turn).take if takes_turns else _alone(run_turn)
-        self._ready_when_begun |= not confirm  # when deliveries are through lies with their receivers
-        self._topics[name] = [str(topic) for topic in topics]
-        self.unwatched.update(() if watched else self._topics[name])
-        channel = self.app.topic(*self._topics[name], schema=BATCH_SCHEMA)
-        if follows is not None:
-            self.following.add(name, follows)
+    def add(self, agent: Agent, spec: AgentSpec) -> None:
+        self._agents.append(agent)
+        for table, retention_seconds in spec.tables.items():
+            self.tables.declare(TableSpec(table, f"{self.group}-{table}-changelog", retention_seconds))
+        self._topics[spec.name] = [str(topic) for topic in spec.topics]
+        self._unwatched.update(() if spec.is_watched else self._topics[spec.name])
+        self._ready_when_begun |= spec.confirms_itself  # when its records are through lies with their receivers
+        if spec.follows is not None:
+            self.following.add(spec.name, spec.follows)
             self.consumer.followed = self._followed_when_assigned
-            self.on_started(self._keep_following)
+            self._follows = True
+        if spec.positions is not None:
+            self.consumer.start_from = spec.positions
+        if spec.fetch_bytes is not None:
+            self.consumer.at_once_bytes = spec.fetch_bytes
+        handle = partial(self._handling.handle, spec.name, agent.handle, spec.confirms_itself)
+        self._run_stream(spec.name, SerialBatches(handle).add if spec.serial_by_partition else _one_by_one(handle))
 
-        async def run(stream: Any) -> None:
-            async for faust_event in stream.events():
-                self._start(start(faust_event.message.value))
-
-        run.__name__ = name
-        self.app.agent(channel, name=name)(run)
-
-    def table(self, name: str, *, retention_seconds: int | None = None) -> None:
-        """A durable table, co-partitioned with the agents' topics."""
-        self.tables.declare(TableSpec(name, f"{self.group}-{name}-changelog", retention_seconds))
-
-    def on_started(self, callback: Callable[[], Awaitable[None]]) -> None:
-        self.started.append(callback)
-
-    def on_stopping(self, callback: Callable[[], Awaitable[None]]) -> None:
-        self.stopping.append(callback)
-
-    def on_draining(self, callback: Callable[[], Awaitable[None]]) -> None:
-        """Called before the last commit ahead of a rebalance or the end: what runs beside batches may finish and
-        be confirmed.
-        """
-        self.consumer.on_draining = callback
-
-    def on_assigned(self, callback: PartitionsCallback) -> None:
-        self._assigned_callbacks.append(callback)
-
-    def on_revoked(self, callback: PartitionsCallback) -> None:
-        """Called in a rebalance, after running batches had their chance to finish; nothing of these partitions
-        counts any more.
-        """
-        self._revoked_callbacks.append(callback)
-
-    def on_given_up(self, callback: Callable[[], None]) -> None:
-        """Called when the whole assignment is given up, before its tables are closed: what batches left in memory
-        counts no more, and nothing may be begun until partitions are assigned again.
-        """
-        self._given_up_callbacks.append(callback)
-
-    def start_from(self, positions: Callable[[set[TP]], Awaitable[Mapping[TP, int | None]]]) -> None:
-        """Reads assigned partitions from these offsets (None: from the start), whatever the group committed: for
-        agents that keep their positions where their results stand.
-        """
-        self.consumer.start_from = positions
-
-    def read_side_by_side(self, at_once_bytes: int) -> None:
-        """Of each partition about this much is fetched at once, so that what was written at a time is read at a time:
-        for agents that put together what stands on several topics.
-        """
-        self.consumer.at_once_bytes = at_once_bytes
-
-    # Running
+    def ready_when(self, name: str, missing: Callable[[], str | None]) -> None:
+        self.readiness.require(name, missing)
 
     @property
-    def consumer(self) -> Consumer:
-        return cast(Consumer, self.app.consumer)
+    def epoch(self) -> int:
+        fetcher = self.consumer.fetcher
+        return 0 if fetcher is None else fetcher.epoch
 
     def begin(self, batch: Batch, *, eager: bool = False, prompt: bool = False) -> Work:
-        """`eager`, `prompt`: see `Outbox.batch`."""
-        return self.begin_at(batch.tp.partition, eager=eager, prompt=prompt)
+        return self._begin(batch.tp.partition, self.outbox.batch(eager=eager, prompt=prompt))
 
-    def begin_at(self, partition: int, *, eager: bool = False, prompt: bool = False) -> Work:
-        """A unit of work beside batches. At any time at most one of a partition may change tables: a later one that is
-        confirmed first would move the table's position past the earlier one's changes. Raises Abandoned.
-        """
-        out = self.outbox.batch(eager=eager, prompt=prompt)
+    def begin_at(self, partition: int) -> Work:
+        return self._begin(partition, self.outbox.batch())
+
+    def _begin(self, partition: int, out: OutboxBatch) -> Work:
         return Work(self.group, out, self.tables.views(partition), partition, self.consumer.lease)
+
+    def outputs(self, *, prompt: bool = False) -> OutboxBatch:
+        return self.outbox.batch(prompt=prompt)
 
     def confirm(self, tp: TP, next_offset: int) -> None:
         if self.owned(tp):
@@ -213,6 +138,108 @@ class Runtime:
     def owned(self, tp: TP) -> bool:
         fetcher = self.consumer.fetcher
         return fetcher is not None and tp in fetcher.assigned()
+
+    def note_handled(self, records: int) -> None:
+        self._handling.handled_records += records
+
+    def fail(self, error: BaseException) -> None:
+        if isinstance(error, Abandoned):
+            return
+        if self._passes(error):
+            self.give_up(str(error))
+        elif not self.failed.done():
+            self.failed.set_exception(error)
+
+    def give_up(self, why: str) -> None:
+        if self.outbox.is_closed or self.failed.done():
+            return
+        event(log, "assignment.given_up", logging.WARNING, group=self.group, why=why)
+        metrics.GIVEN_UP.labels(self.group).inc()
+        self._assigned_once, self._given_up_because = False, why
+        self.consumer.lease.give_up()
+        self.outbox.give_up()
+        self.positions.forget()
+        for agent in self._agents:
+            agent.given_up()
+        self.tables.lose_all()
+        self.consumer.start_over()
+
+    def follow(self, name: str, topics: Sequence[str]) -> None:
+        self.following.add(name, topics)
+
+    def unfollow(self, topics: Sequence[str]) -> None:
+        self.following.discard(topics)
+        self.consumer.stop_reading(topics)
+
+    async def open_tables(self, partition: int) -> bool:
+        return await self.tables.open(partition)
+
+    def close_tables(self, partition: int) -> None:
+        self.tables.give_up(partition)
+
+    def committed(self, partition: int, table: str) -> TablePartition:
+        return self.tables.committed(partition, table)
+
+    # The life of the process
+
+    async def start(self) -> None:
+        """Joins the group; what it needs is prepared before (processors/__main__.py)."""
+        await self.app.start()
+        self._start(self._keep_positions())
+        if self._follows:
+            self._start(self._keep_following())
+        for agent in self._agents:
+            await agent.started()
+
+    async def stop(self) -> None:
+        """An orderly end: batches that run may finish, and what is confirmed is committed."""
+        for agent in self._agents:
+            await agent.stopping()
+        await self.app.stop()
+        await self.outbox.stop()
+        await self.control.stop()
+        if self.registry is not None:
+            await self.registry.close()
+        self.tables.close()
+
+    @property
+    def consumer(self) -> Consumer:
+        return cast(Consumer, self.app.consumer)
+
+    def is_owner(self) -> bool:
+        """Whether this worker fetches any partition now."""
+        fetcher = self.consumer.fetcher
+        return fetcher is not None and bool(fetcher.assigned())
+
+    def vital_signs(self, now: float) -> VitalSigns | None:
+        """For the watchdog."""
+        consumer, fetcher = self.consumer, self.consumer.fetcher
+        if fetcher is None:
+            return None
+        idle = fetcher.due_and_idle()
+        return VitalSigns(
+            failure=fetcher.failure or consumer.failure(),
+            lag=fetcher.lag(),
+            unwatched=frozenset(self._unwatched),
+            held_back=fetcher.open_transactions(),
+            idle=idle,
+            unreadable={tp: why for tp in idle if (why := fetcher.unreadable(tp)) is not None},
+            done=self._handling.handled_records + self.tables.recovered_entries,
+            call=self._handling.longest_call(),
+            rebalancing_since=consumer.unsettled_since,
+            outbox_stuck_seconds=self.outbox.stuck_seconds(now),
+            fetch_unanswered_at=fetcher.unanswered_at,
+            positions_unanswered_at=self.positions.unanswered_at,
+            coordinator_away_at=consumer.coordinator_away_at(now),
+        )
+
+    def _passes(self, error: BaseException) -> bool:
+        """A lapse that was noticed in time, by a worker that ran all the while; and brokers that were away."""
+        if isinstance(error, LeaseLost):
+            return not self.consumer.lease.was_frozen(time.monotonic())
+        return isinstance(error, OutboxFailed) and error.passes
+
+    # What `/readyz` says is missing
 
     def _not_caught_up(self) -> str | None:
         """Ready means: read to the end as it was when the partitions came, not merely a member of the group."""
@@ -234,44 +261,6 @@ class Runtime:
         unopened = self.tables.unopened()
         return f"the tables of {unopened} partitions are being recovered" if unopened else None
 
-    def longest_call(self) -> "Call | None":
-        """The call of a handler that runs for the longest time now; of those whose end is a batch's end."""
-        return min(self._calls.values(), key=lambda call: call.started_seconds, default=None)
-
-    def fail(self, error: BaseException) -> None:
-        """Stops the process with this error; the supervisor starts it again. What belongs to an assignment that was
-        given up is over, and what passes without that gives up the assignment.
-        """
-        if isinstance(error, Abandoned):
-            return
-        if self._passes(error):
-            self.give_up(str(error))
-        elif not self.failed.done():
-            self.failed.set_exception(error)
-
-    def _passes(self, error: BaseException) -> bool:
-        """A lapse that was noticed in time, by a worker that ran all the while; and brokers that were away."""
-        if isinstance(error, LeaseLost):
-            return not self.consumer.lease.was_frozen(time.monotonic())
-        return isinstance(error, OutboxFailed) and error.passes
-
-    def give_up(self, why: str) -> None:
-        """Nothing of this assignment leaves any more, whatever was decided; the process joins the group anew and
-        recovers what it is given, as a new owner. Doing it again meanwhile does nothing.
-        """
-        if self.outbox.is_closed or self.failed.done():
-            return
-        event(log, "assignment.given_up", logging.WARNING, group=self.group, why=why)
-        metrics.GIVEN_UP.labels(self.group).inc()
-        self._assigned_once, self._given_up_because = False, why
-        self.consumer.lease.give_up()
-        self.outbox.give_up()
-        self.positions.forget()
-        for callback in self._given_up_callbacks:
-            callback()
-        self.tables.lose_all()
-        self.consumer.start_over()
-
     def _not_a_member(self) -> str | None:
         if self._assigned_once:
             return None
@@ -279,23 +268,25 @@ class Runtime:
             return "no partitions assigned yet"
         return f"the assignment was given up, and the group has not answered since: {self._given_up_because}"
 
-    def follow(self, agent: str, topics: Sequence[str]) -> None:
-        """Adds topics to a running agent (a stream was created)."""
-        self.following.add(agent, topics)
+    # Streams of batches, and topics beside the subscription
 
-    def unfollow(self, topics: Sequence[str]) -> None:
-        """At once, since a topic of the same name may come as another one."""
-        self.following.discard(topics)
-        self.consumer.stop_reading(topics)
+    def _run_stream(self, name: str, start: Callable[[Batch], Coroutine[Any, Any, None]]) -> None:
+        channel = self.app.topic(*self._topics[name], schema=BATCH_SCHEMA)
 
-    def _newest_decided_ms(self, partition: int) -> int | None:
-        subscribed = {topic for topics in self._topics.values() for topic in topics}
-        topics = sorted(subscribed.union(self.following.topics))
-        kept = self.positions.known(topics, partition)
-        return newest_decided_ms(self.settings.kafka, self.group, topics, partition, kept)
+        async def run(stream: Any) -> None:
+            async for faust_event in stream.events():
+                self._start(start(faust_event.message.value))
+
+        run.__name__ = name
+        self.app.agent(channel, name=name)(run)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _followed_of(self, numbers: set[int]) -> set[TP]:
-        """What goes with these partition numbers, ready to be handed to its agents."""
+        """The partitions beside the subscription with these numbers, ready to be handed to their agents."""
         followed = {TP(*each) for each in await self.following.partitions_of(numbers)}
         conductor = self.app.topics
         for tp in followed:
@@ -309,111 +300,35 @@ class Runtime:
         except PartitionsChanged as error:
             self.fail(error)
         except KafkaException as error:
-            event(log, "following.delayed", logging.WARNING, error=error.args[0].str())
+            event(log, "following.delayed", logging.WARNING, error=reason_of(error))
             self.following.look_again()
         return set()
 
     async def _keep_following(self) -> None:
         async def read() -> bool:
-            consumer = self.consumer
-            return await consumer.read_beside(await self._followed_of(consumer.owned_numbers()))
+            return await self.consumer.read_beside(await self._followed_of(self.consumer.owned_numbers()))
 
-        self._start(self._following_until_it_fails(read))
-
-    async def _following_until_it_fails(self, read: Callable[[], Awaitable[bool]]) -> None:
         try:
             await self.following.keep(read)
         except Exception as error:
             event(log, "following.failed", logging.ERROR, error=repr(error))
             self.fail(error)
 
-    def _start(self, handling: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(handling)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _newest_decided_ms(self, partition: int) -> int | None:
+        subscribed = {topic for topics in self._topics.values() for topic in topics}
+        topics = sorted(subscribed.union(self.following.topics))
+        kept = self.positions.known(topics, partition)
+        return newest_decided_ms(self.settings.kafka, self.group, topics, partition, kept)
 
-    async def _handle(self, name: str, handle: Handler, confirm: bool, batches: list[Batch]) -> None:
-        """One call of the handler for these batches of one partition number; none for those that a rebalance took
-        away, nor after a failure, since what failed is missing in the table.
-        """
-        started = asyncio.get_running_loop().time()
-        mine = [batch for batch in batches if self._owns(batch)]
-        if not mine or self.failed.done():
-            return
-        place = name, mine[0].tp.partition
-        try:
-            await self.control.caught_up()
-            await self.tables.open(mine[0].tp.partition)
-            mine = [batch for batch in mine if self._owns(batch)]
-            if not mine:
-                return
-            with self._noted(name, mine) if confirm else nullcontext():
-                told = await handle(joined(mine))
-                await self.consumer.telling.over(place)
-        except Exception as error:
-            self._failed(name, mine, error)
-            return
-        finish = partial(self._finished, mine, confirm)
-        if not told:
-            finish()
-        else:
-            confirmed = self._confirmed(name, mine, told)
-            self.consumer.telling.begin(place, confirmed, finish, partial(self._failed, name, mine))
-        for batch in mine:
-            self._release(batch)
-        records = sum(len(batch) for batch in mine)
-        self.handled_records += 0 if mine[0].tp.topic in self.unwatched else records
-        metrics.RECORDS.labels(name).inc(records)
-        metrics.BATCH_RECORDS.labels(name).observe(records)
-        metrics.BATCH_SECONDS.labels(name).observe(asyncio.get_running_loop().time() - started)
+    # Rebalances
 
-    async def _confirmed(self, name: str, batches: list[Batch], told: Sequence[OutboxBatch]) -> None:
-        with self._noted(name, batches):
-            for out in told:
-                await out.confirmed()
-
-    def _failed(self, name: str, batches: list[Batch], error: Exception) -> None:
-        """Batches that are not this worker's any more are read again by whoever has them: their tables may have been
-        closed, and their records dropped, while the handler ran.
-        """
-        first = batches[0]
-        where = {"agent": name, "topic": first.tp.topic, "offset": first.first_offset}
-        if not any(self._owns(batch) for batch in batches):
-            event(log, "batch.abandoned", logging.WARNING, **where, why=repr(error))
-        else:
-            event(log, "agent.failed", logging.ERROR, **where)
-            self.fail(error)
-
-    @contextmanager
-    def _noted(self, name: str, batches: list[Batch]) -> Iterator[None]:
-        """For the watchdog: since when the handler has these batches."""
-        first, records = batches[0], sum(len(batch) for batch in batches)
-        call = Call(name, first.tp, first.first_offset, records, time.monotonic())
-        self._calls[id(call)] = call
-        try:
-            yield
-        finally:
-            del self._calls[id(call)]
-
-    def _finished(self, batches: list[Batch], confirm: bool) -> None:
-        """Nothing after a failure: what failed may stand before these."""
-        if not confirm or self.failed.done():
-            return
-        for batch in batches:
-            if self._owns(batch):
-                self.consumer.confirm(batch.tp, batch.next_offset)
-
-    def _release(self, batch: Batch) -> None:
-        if self._owns(batch):
-            self.consumer.release(batch)
-
-    def _owns(self, batch: Batch) -> bool:
-        fetcher = self.consumer.fetcher
-        return fetcher is not None and fetcher.owns(batch)
+    async def _drain_agents(self) -> None:
+        for agent in self._agents:
+            await agent.draining()
 
     async def _on_revoked(self, _app: faust.App, revoked: set[TP], **_kwargs: Any) -> None:
-        for callback in self._revoked_callbacks:
-            await callback(set(revoked))
+        for agent in self._agents:
+            await agent.revoked(set(revoked))
 
     async def _on_assigned(self, _app: faust.App, assigned: set[TP], **_kwargs: Any) -> None:
         metrics.REBALANCES.labels(self.group).inc()
@@ -423,12 +338,17 @@ class Runtime:
             self.fail(more_than_before(raised, self.settings.partitions))
             return
         await self.tables.keep({tp.partition for tp in assigned}, self.app.consumer_generation_id)
-        for callback in self._assigned_callbacks:
-            await callback(set(assigned))
+        for agent in self._agents:
+            await agent.assigned(set(assigned))
         self._start(self._recover({tp.partition for tp in assigned}))
 
+    async def _on_rebalanced(self, _app: faust.App, **_kwargs: Any) -> None:
+        self._assigned_once, self._given_up_because = True, None
+        if not self.consumer.assignment():
+            self.consumer.settle()
+
     async def _recover(self, partitions: set[int]) -> None:
-        """Beside the rebalance: batches wait for their own partition's table alone."""
+        """Beside the rebalance: a batch waits for the tables of its own partition only."""
         try:
             await self.control.caught_up()
             await self.tables.open_all(partitions)
@@ -437,9 +357,6 @@ class Runtime:
             event(log, "tables.failed", logging.ERROR, error=str(first))
             self.fail(first)
 
-    async def _begin_to_keep(self) -> None:
-        self._start(self._keep_positions())
-
     async def _keep_positions(self) -> None:
         while not self.failed.done():
             try:
@@ -447,16 +364,11 @@ class Runtime:
             except (OutboxFailed, Abandoned) as error:
                 self.fail(error)
 
-    async def _on_rebalanced(self, _app: faust.App, **_kwargs: Any) -> None:
-        self._assigned_once, self._given_up_because = True, None
-        if not self.consumer.assignment():
-            self.consumer.settle()
 
-
-def _alone(run_turn: Callable[[list[Batch]], Awaitable[None]]) -> Callable[[Batch], Coroutine[Any, Any, None]]:
-    """Each batch as a turn of its own, beside the others."""
+def _one_by_one(handle: Callable[[list[Batch]], Awaitable[None]]) -> Callable[[Batch], Coroutine[Any, Any, None]]:
+    """Each batch by itself, beside those of other partitions."""
 
     async def start(batch: Batch) -> None:
-        await run_turn([batch])
+        await handle([batch])
 
     return start

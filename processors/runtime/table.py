@@ -1,12 +1,12 @@
-"""Durable tables: RocksDB beside the worker, the changelog topic as their truth.
+"""Durable tables: a RocksDB database on the worker's disk, and a changelog topic from which it can be rebuilt.
 
 A partition of a table belongs to the owner of the same partition of the agent's topics. A batch works on a
-`TableView`: reads go to the database, changes are collected; `publish` sends them to the changelog, and once the
+`TableView`: it reads from the database and collects changes; `publish` sends them to the changelog, and once the
 broker has confirmed them `apply` writes them as ONE RocksDB WriteBatch together with the changelog offset. So state
-and offset are one atomic thing, and a database is never ahead of its changelog.
+and offset change atomically, and a database is never ahead of its changelog.
 
-With `retention_seconds` entries age out by themselves: locally by RocksDB's TTL, in the changelog by deletion. A
-decision must not rely on the moment of that: what an entry means is decided by the log's time in it (RELIABILITY F33).
+With `retention_seconds` entries age out: in the database by RocksDB's TTL, in the changelog by deletion. A decision
+must not depend on when that happens: the log's time in an entry decides what the entry means (F33).
 """
 
 import contextlib
@@ -23,7 +23,8 @@ import msgspec
 from rocksdict import AccessType, BlockBasedOptions, Cache, DbClosedError, Options, Rdict, WriteBatch, WriteOptions
 
 from operations import clock
-from processors.runtime.outbox import OutboxBatch
+from processors.runtime.errors import TableRefused
+from processors.runtime.outputs import Outputs
 
 KEY_PREFIX = b"k"
 META_KEY = b"meta"
@@ -62,12 +63,10 @@ class TableSpec:
         return base | {"cleanup.policy": "delete", "retention.ms": milliseconds, "segment.ms": "3600000"}
 
 
-class TableRefused(Exception):
-    """A table can't be served as it is; the message says what to do."""
-
-
-class Position(NamedTuple):
-    """How far a database has followed its changelog: the offset behind the last applied record, and of which topic."""
+class ChangelogPosition(NamedTuple):
+    """How far a database has followed its changelog: the offset after the last applied record, Kafka's id of that
+    topic, and when it was written (milliseconds).
+    """
 
     next_offset: int
     topic_id: bytes
@@ -75,7 +74,9 @@ class Position(NamedTuple):
 
 
 class TablePartition:
-    """One partition's database. Not thread-safe: the agent's loop reads and writes it; recovery happens before."""
+    """One partition's database. Not thread-safe: the event loop's thread reads and writes it, after recovery, which
+    runs in another thread.
+    """
 
     def __init__(self, spec: TableSpec, directory: Path, cache: Cache) -> None:
         """Raises TableRefused when another process holds the database for long, or when it is damaged."""
@@ -86,10 +87,10 @@ class TablePartition:
         self._write_options = WriteOptions()
         self.published_ms = 0
 
-    def position(self) -> Position | None:
+    def position(self) -> ChangelogPosition | None:
         """None for a new database."""
         stored = self._db.get(META_KEY)
-        return None if stored is None else Position(*_META.unpack(stored))
+        return None if stored is None else ChangelogPosition(*_META.unpack(stored))
 
     def is_next(self, offset: int) -> bool:
         """Whether everything before this offset of the changelog is applied."""
@@ -101,13 +102,13 @@ class TablePartition:
         return value if value is None else bytes(value)
 
     def get_many(self, keys: list[bytes]) -> list[bytes | None]:
-        """In the keys' order; a third of the time of asking one by one."""
+        """In the keys' order; it takes a third of the time of single reads."""
         found: Any = self._db.get([KEY_PREFIX + key for key in keys])
         return cast(list[bytes | None], found)
 
     def scan(self, prefix: bytes, since: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        """Ascending keys with that prefix, from `since` on. Raises when a block is damaged: RocksDB's iterator just
-        ends there.
+        """Keys with that prefix, ascending, from `since` on. Raises when a block is damaged: RocksDB's iterator itself
+        just ends there.
         """
         start = KEY_PREFIX + prefix
         rows = self._db.iter()
@@ -127,8 +128,8 @@ class TablePartition:
         topic_id: bytes,
         complete_ms: int | None = None,
     ) -> None:
-        """Applies changes (None deletes) and the changelog position in one atomic write. `complete_ms`: up to when the
-        database then has all that the changelog said (now, unless given).
+        """Applies changes (None deletes) and the changelog position in one atomic write. `complete_ms`: the time up to
+        which the database then has everything that was on the changelog (None: now).
         """
         written_ms = clock.now_ms() if complete_ms is None else complete_ms
         batch = WriteBatch(raw_mode=True)
@@ -142,7 +143,7 @@ class TablePartition:
         self._db.write(batch, self._write_options)
 
     def close(self) -> None:
-        """Closed twice is as good: who opens another in its place may fail, and closes what was there."""
+        """May be called twice: code that opens another database in its place closes this one again when that fails."""
         with contextlib.suppress(DbClosedError):
             self._db.close()
 
@@ -153,7 +154,7 @@ class TablePartition:
 
 
 class TableView:
-    """A batch's view of its partition: what was committed, and this batch's own changes on top."""
+    """A batch's view of one partition of a table: what was committed, with this batch's own changes on top."""
 
     __slots__ = ("_changes", "_known", "_partition", "_published", "_topic_id")
 
@@ -165,7 +166,7 @@ class TableView:
         self._published = False
 
     def prefetch(self, keys: list[bytes]) -> None:
-        """Asks the database for all of these at once, for `get`."""
+        """Reads all of these at once; `get` then finds them in memory."""
         if keys:
             self._known.update(zip(keys, self._partition.get_many(keys), strict=True))
             self._known.update(self._changes)
@@ -183,7 +184,7 @@ class TableView:
         self._changes[key] = self._known[key] = None
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Ascending keys with that prefix, this batch's changes until now included; read as it is iterated."""
+        """Keys with that prefix, ascending, with the batch's changes so far; it reads while it is iterated over."""
         staged = {key: value for key, value in self._changes.items() if key.startswith(prefix)}
         written = self._partition.scan(prefix)
         rows = heapq.merge(written, sorted(staged.items()), key=lambda row: row[0]) if staged else written
@@ -195,9 +196,9 @@ class TableView:
                 if current is not None:
                     yield key, current
 
-    def publish(self, out: OutboxBatch, partition: int) -> None:
-        """A batch that changes nothing leaves a stamp once an hour: so where records were decided, a changelog is never
-        empty by right, and an empty one means loss (RELIABILITY F22).
+    def publish(self, out: Outputs, partition: int) -> None:
+        """Sends the changes to the changelog. A batch without changes sends a stamp once an hour: where records were
+        decided, an empty changelog then always means loss (F22).
         """
         spec = self._partition.spec
         records: Iterable[tuple[bytes, bytes | None]]
@@ -211,9 +212,10 @@ class TableView:
         if self._published:
             self._partition.published_ms = now_ms
 
-    def apply(self, out: OutboxBatch) -> None:
-        """Only after `out` is confirmed. A stamp alone moves the position only where it stands next: before it may
-        stand what another agent of the process has published, and not applied yet.
+    def apply(self, out: Outputs) -> None:
+        """Writes the changes; only after `out` is confirmed. A stamp without changes moves the position only if it is
+        the very next record: before it may be changes that another agent of the process has published and not applied
+        yet.
         """
         if not self._published:
             return
@@ -223,7 +225,7 @@ class TableView:
 
 
 def _opened(directory: Path, spec: TableSpec, cache: Cache) -> Rdict:
-    """A twin that is still dying is waited for (RELIABILITY F26); a damaged file is named (F27)."""
+    """Waits for an earlier process that is still ending (F26). Raises TableRefused, also for a damaged file (F27)."""
     lives = spec.retention_seconds
     access = AccessType.read_write() if lives is None else AccessType.with_ttl(lives)
     deadline = time.monotonic() + LOCK_WAIT_SECONDS
@@ -255,7 +257,7 @@ def is_held(error: str) -> bool:
 
 
 def packed(changes: dict[bytes, bytes | None]) -> Iterator[tuple[bytes, bytes]]:
-    """Changelog records that hold many changes each: MessagePack of keys and values in turn (nil: deleted)."""
+    """Changelog records that hold many changes each: a MessagePack array key, value, key, value… (nil: deleted)."""
     some: list[bytes | None] = []
     size = 0
     for key, value in changes.items():

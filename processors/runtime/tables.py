@@ -1,7 +1,7 @@
-"""The tables of a process: which are declared, which partitions are open, which must be given up after a rebalance.
+"""The tables of a process: which are declared, which partitions are open, which must be closed after a rebalance.
 
-They are opened when their partitions are assigned, not at the first batch: recovery is then under way while the records
-are fetched, and the first event after a start or a rebalance waits for what is left of it alone.
+They are opened when their partitions are assigned, not at the first batch: recovery then runs while records are
+fetched, and the first event after a start or a rebalance waits only for the rest of it.
 """
 
 import asyncio
@@ -15,19 +15,19 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 
 from operations.cluster_admin import NEVER, ClusterAdmin
-from operations.kafka_clients import UNKNOWN_TOPIC
+from operations.kafka_clients import UNKNOWN_TOPIC, code_of
 from operations.logs import event
 from operations.topic_admin import ensure_topics, once_answered
 from processors.runtime.changelog import Changelog, open_partition, topic_id_of
+from processors.runtime.errors import Abandoned
 from processors.runtime.fetcher import UNREADABLE
-from processors.runtime.lease import Abandoned
 from processors.runtime.table import TablePartition, TableSpec, TableView, shared_cache
 from schemas.topics import TopicSpec
 
 log = logging.getLogger(__name__)
 AGAIN_SECONDS = 1.0
 UNKNOWN_SECONDS_MAX = 60.0
-"""A topic made a moment ago is not known to every broker yet; one that stays unknown is gone."""
+"""A topic created a moment ago is not known to every broker yet; one that stays unknown is gone."""
 Opened = dict[str, tuple[TablePartition, bytes]]
 
 
@@ -44,7 +44,7 @@ class Tables:
         self._opened: dict[int, Opened] = {}
         self._generation: int | None = None
         self._lost: Counter[int] = Counter()
-        """Of each partition how often it was, or may have been, another worker's."""
+        """For each partition, how often it was lost, or may have been, to another worker."""
         self._assigned: set[int] | None = None
         self.recovered_entries = 0
         self._locks: dict[int, asyncio.Lock] = {}
@@ -54,7 +54,7 @@ class Tables:
         self._specs.append(spec)
 
     async def prepare(self, partitions: int) -> None:
-        """Makes the changelog topics that are missing and learns the id of each. Waits for brokers that are away."""
+        """Creates the changelog topics that are missing and learns the id of each. Waits for brokers that are away."""
         if not self._specs:
             return
         admin = ClusterAdmin(self._bootstrap)
@@ -71,9 +71,7 @@ class Tables:
                     opening.create_task(self.open(partition))
 
     async def open(self, partition: int) -> bool:
-        """Recovers this partition of every table; at once where it is open already. False where a rebalance took it
-        away meanwhile. Waits for a broker that is away. Raises TableRefused.
-        """
+        """See `AgentRuntime.open_tables`."""
         async with self._locks.setdefault(partition, asyncio.Lock()):
             asked_seconds = time.monotonic()
             while self._specs and partition not in self._opened:
@@ -112,15 +110,15 @@ class Tables:
         return opened
 
     def _note_recovered(self, entries: int) -> None:
-        """From the recovering threads; a count that is a little off matters to nobody, that it grows does."""
+        """Called in the recovering threads. Without a lock the count may be a little too low; it only has to grow."""
         self.recovered_entries += entries
 
     def committed(self, partition: int, name: str) -> TablePartition:
-        """What is written of a table's open partition, for reading beside batches."""
+        """See `AgentRuntime.committed`."""
         return self._opened[partition][name][0]
 
     def views(self, partition: int) -> dict[str, TableView]:
-        """Fresh views for one batch. Raises Abandoned where the partition was closed meanwhile."""
+        """New views for one batch. Raises Abandoned where the partition was closed meanwhile."""
         if self._specs and partition not in self._opened:
             raise Abandoned(f"the tables of partition {partition} were given up")
         return self.opened(partition)
@@ -130,8 +128,8 @@ class Tables:
         return {name: TableView(table, topic_id) for name, (table, topic_id) in self._opened.get(partition, {}).items()}
 
     async def keep(self, partitions: set[int], generation: int) -> None:
-        """After a rebalance: closes what another worker owns now, since its changelog moves on without us. Who missed a
-        generation closes all: others may have owned in between what is its own again.
+        """After a rebalance: closes the partitions that another worker owns now, since it writes to their changelogs. A
+        worker that missed a generation of the group closes all: others may have owned its partitions in between.
         """
         missed = self._generation is not None and generation != self._generation + 1
         self._generation = generation
@@ -142,13 +140,13 @@ class Tables:
             self._close(partition)
 
     def lose_all(self) -> None:
-        """Each may be another worker's from now on: until they are assigned anew none is opened."""
+        """Each partition may be another worker's from now on: none is opened until they are assigned again."""
         self._lost.update(self._assigned or ())
         self._assigned = set()
         self.close()
 
     def give_up(self, partition: int) -> None:
-        """One that was still being opened as a rebalance took it away."""
+        """See `AgentRuntime.close_tables`."""
         if partition in self._opened:
             self._close(partition)
 
@@ -162,7 +160,7 @@ class Tables:
 
 def _passes(error: KafkaException, since_seconds: float) -> bool:
     """Whether it helps to ask again: a broker is away, a partition has no leader for now."""
-    code = error.args[0].code()
+    code = code_of(error)
     if code in UNKNOWN_TOPIC:
         return since_seconds < UNKNOWN_SECONDS_MAX
     return code not in NEVER | UNREADABLE

@@ -1,17 +1,18 @@
 """A Faust transport that hands over whole fetched batches: `broker="batched://host:port"`.
 
-From Faust's aiokafka driver it keeps group membership, rebalancing and commits; fetching is
-processors/runtime/fetcher.py. What it changes, and why:
-- a Faust message is a batch of one partition, so Faust's cost a message (about 150 µs) is paid once a fetch;
-- what may be committed is said by the runtime (`confirm`), never derived from acks: Faust 0.15.3 acks a record whose
-  agent raised, and its `_new_offset` can pass a record that is still in flight (RELIABILITY F18, F19);
-- where reading begins is decided by starting.py, from what the group has committed and kept (positions.py);
-- a rebalance first lets running batches finish, commits them, then drops the rest (Faust 0.15.3 does so for a new
-  subscription alone: partitions revoked for another member were written on by batches that ran);
-- a coordinator that is away, loading or moved ends nothing: aiokafka 0.14 raises for answers that it does not know,
-  then waits for a `poll` that never comes here, and Faust ends the app with a commit that fails;
-- partitions are shared out by processors/runtime/assignor.py, and records of aborted transactions are never seen (K12).
-It registers itself under the entry-point group `faust.transports` as `batched`.
+Faust's aiokafka driver does group membership, rebalancing and commits; fetching is fetcher.py. What this file changes:
+- A Faust message is a batch of one partition, so that Faust's cost for a message (about 150 µs) is paid once a fetch.
+- The runtime says what may be committed (`confirm`); acks do not count. Faust 0.15.3 acks a record whose agent raised,
+  and its `_new_offset` can pass a record that is still in flight (F18, F19).
+- starting_points.py decides where reading begins, from what the group has committed and kept (positions.py).
+- A rebalance first lets running batches finish, then commits them, then drops the rest. Faust 0.15.3 does so only for a
+  new subscription: partitions revoked for another member were still written to by batches that ran.
+- A coordinator that is away, loading or moved ends nothing. aiokafka 0.14 raises for answers that it does not know,
+  then waits for a `poll` that never comes here, and Faust ends the app with a commit that fails.
+- assignor.py assigns partitions, and records of aborted transactions are never seen (K12).
+
+It registers itself under the entry-point group `faust.transports` as `batched`. The private names of Faust and aiokafka
+that it needs are listed in processors/runtime/__init__.py.
 """
 
 import asyncio
@@ -36,11 +37,12 @@ from operations.logs import event
 from processors.runtime.assignor import CopartitionAssignor
 from processors.runtime.batches import Batch, BatchMessage
 from processors.runtime.commits import commit_offsets, committed_offsets
+from processors.runtime.errors import StartRefused
 from processors.runtime.fetcher import Fetcher
 from processors.runtime.lease import Lease
 from processors.runtime.positions import Positions
-from processors.runtime.starting import Start, StartRefused
-from processors.runtime.telling import Telling
+from processors.runtime.starting_points import StartingPoint
+from processors.runtime.unconfirmed import UnconfirmedBatches
 
 log = logging.getLogger(__name__)
 FINISH_SECONDS_MAX = 8.0
@@ -62,7 +64,7 @@ class Beginning(NamedTuple):
 
     offsets: dict[TP, int | None]
     committed: dict[TP, int]
-    starts: dict[TP, Start]
+    starts: dict[TP, StartingPoint]
 
 
 class MembershipThread(driver.AIOKafkaConsumerThread):
@@ -99,7 +101,7 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
         return cast(Exception, task.exception()) if task.done() and not task.cancelled() else None
 
     def has_coordinator(self) -> bool:
-        """True also before it has started: nobody is away who was not looked for."""
+        """True also before it has started: a coordinator that was not looked for is not away."""
         return self._coordinator is None or self._coordinator.coordinator_id is not None
 
     def _note_coordinator_away(self) -> None:
@@ -107,7 +109,9 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
         self._coordinator_dead()
 
     async def _go_on_after(self, error: Exception) -> None:
-        """aiokafka would wait here for a poll to raise it. What passes with time is asked again, from the start."""
+        """aiokafka would wait here for a `poll` that raises the error. What passes with time is asked again, from the
+        start.
+        """
         event(log, "group.refused", logging.WARNING, error=repr(error))
         if isinstance(error, REFUSED_FOR_GOOD):
             cast(Consumer, self.consumer).refused = copy.copy(error)
@@ -120,7 +124,9 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
         await asyncio.sleep(REFUSED_WAIT_SECONDS)
 
     async def _timed_heartbeat(self) -> bool:
-        """False and no heartbeat while the event loop is blocked: who decides nothing shall not keep partitions."""
+        """Sends no heartbeat, and returns False, while the event loop is blocked: a worker that decides nothing must
+        not keep its partitions.
+        """
         lease, sent_at = cast(Consumer, self.consumer).lease, time.monotonic()
         if lease.loop_is_blocked(sent_at):
             event(log, "heartbeat.held_back", logging.ERROR, why="the event loop does not run")
@@ -170,7 +176,7 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
         return committed
 
     async def _commit_offsets(self, offsets: Mapping[TP, int]) -> set[TP]:
-        """Of what is this member's now: an assignment that was given up may have left some of another's."""
+        """Only those of partitions that this member has now: an assignment that was given up may have left others."""
         numbers = {tp.partition for tp in self.assignment()}
         return await commit_offsets(
             self._coordinator, {tp: offset for tp, offset in offsets.items() if tp.partition in numbers}
@@ -178,8 +184,8 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
 
 
 class Consumer(driver.Consumer):
-    """Faust's consumer over batches. The runtime sets `positions` and `fail`, reads `fetcher` and calls `confirm` and
-    `release`.
+    """Faust's consumer over batches. The runtime sets `positions`, `fail` and the callbacks before it starts, reads
+    `fetcher`, and calls `confirm` and `release`.
     """
 
     positions: Positions
@@ -189,15 +195,15 @@ class Consumer(driver.Consumer):
     start_from: Callable[[set[TP]], Awaitable[Mapping[TP, int | None]]] | None = None
     at_once_bytes: int | None = None
     followed: Callable[[set[int]], Awaitable[set[TP]]] | None = None
-    """What of the topics beside the subscription goes with these partition numbers (following.py)."""
+    """The partitions of topics beside the subscription that have these partition numbers (following.py)."""
     unsettled_since: float | None = None
     """By the monotonic clock: since when this member waits for the end of a rebalance; None while it does not."""
     coordinator_lost_at = float("-inf")
-    """When the group's coordinator was last found to be away (monotonic)."""
+    """When the group's coordinator was last known to be away (monotonic)."""
     refused: Exception | None = None
-    """Why the broker will never take this member as it is set."""
+    """Why the broker will never take this member with its present settings."""
     on_unfinished: Callable[[str], None] | None = None
-    """Called when batches still run as their partitions go: nothing of them may leave any more."""
+    """Called when batches still run as their partitions are revoked: nothing of them may leave any more."""
 
     def _new_consumer_thread(self) -> MembershipThread:
         return MembershipThread(self, loop=self.loop, beacon=self.beacon)
@@ -205,7 +211,7 @@ class Consumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.lease = Lease(self.app.conf.broker_session_timeout)
-        self.telling = Telling()
+        self.unconfirmed = UnconfirmedBatches()
         self._beside: set[TP] = set()
 
     async def on_start(self) -> None:
@@ -233,7 +239,7 @@ class Consumer(driver.Consumer):
         return cast(MembershipThread, self._thread)
 
     def assignment(self) -> set[TP]:
-        """What the group gave, and what goes with it."""
+        """What the group assigned, and what is read beside it."""
         given = super().assignment()
         return given | self._beside if given else given
 
@@ -250,8 +256,8 @@ class Consumer(driver.Consumer):
         await super().on_partitions_assigned(assigned | self._beside, generation_id)
 
     def start_over(self) -> None:
-        """Fetches nothing, lets go of the batches that run, and joins the group anew. What was confirmed before is
-        committed, where the group still takes it.
+        """Fetches nothing more, drops the batches that run, and joins the group again. What was confirmed before is
+        committed, if the group still takes it.
         """
         assert self.fetcher is not None
         self._draining, self._seek_due = True, False
@@ -260,14 +266,16 @@ class Consumer(driver.Consumer):
         self.fetcher.unassign()
         self.membership.rejoin()
 
-    @property
-    def coordinator_away_at(self) -> float:
-        """When the group's coordinator was last known to be away (monotonic): now, while nobody coordinates."""
-        is_there = self._thread is None or self.membership.has_coordinator()
-        return self.coordinator_lost_at if is_there else time.monotonic()
+    def coordinator_away_at(self, now: float) -> float:
+        """When the group's coordinator was last known to be away (monotonic): `now`, while there is none. Ask again and
+        again: what the member finds by itself is when it loses one, not when it finds the next.
+        """
+        if self._thread is not None and not self.membership.has_coordinator():
+            self.coordinator_lost_at = now
+        return self.coordinator_lost_at
 
     def failure(self) -> Exception | None:
-        """What keeps it from being a member ever again."""
+        """What keeps it from ever being a member again."""
         return self.refused or self.membership.failure()
 
     async def perform_seek(self) -> None:
@@ -295,8 +303,8 @@ class Consumer(driver.Consumer):
         self.settle()
 
     async def beginning_of(self, tps: set[TP]) -> Beginning:
-        """As starting.py has it. Nothing of it is noted yet: the partitions may be taken away while brokers are asked.
-        Raises StartRefused.
+        """As starting_points.py decides. Nothing is noted yet: the partitions may be taken away while brokers are
+        asked. Raises StartRefused.
         """
         committed = await self.membership.committed_offsets(tps)
         known = committed if self.start_from is None else dict(await self.start_from(set(tps)))
@@ -306,7 +314,9 @@ class Consumer(driver.Consumer):
         return Beginning(offsets, just_there, starts)
 
     def _note_beginning(self, beginning: Beginning) -> None:
-        """What is not committed just there is committed next: so its lag is seen by Kafka's own tools."""
+        """Where nothing is committed at the start offset, that offset is committed next: so Kafka's own tools see the
+        lag.
+        """
         self._committed |= beginning.committed
         offsets = beginning.offsets.items()
         self._confirmed |= {tp: at for tp, at in offsets if at is not None and tp not in beginning.committed}
@@ -355,7 +365,7 @@ class Consumer(driver.Consumer):
                 offsets.pop(tp, None)
 
     def settle(self) -> None:
-        """What the group has given is known, and fetched."""
+        """What the group assigned is known, and fetched."""
         self.unsettled_since = None
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Mapping[TP, list[BatchMessage]]:
@@ -371,8 +381,8 @@ class Consumer(driver.Consumer):
             self.fetcher.release(batch)
 
     async def commit_and_end_transactions(self) -> None:
-        """Faust calls it when partitions are revoked and when it stops: finish what runs, then commit. Nothing is
-        handed out from here on until the next assignment.
+        """Faust calls it when partitions are revoked and when it stops: lets running batches finish, then commits. No
+        batch is handed out from here until the next assignment.
         """
         assert self.fetcher is not None
         self._draining = True
@@ -400,7 +410,7 @@ class Consumer(driver.Consumer):
         self._read_offset.clear()
 
     def _unfinished(self) -> int:
-        return len(self.telling) + (0 if self.fetcher is None else self.fetcher.in_flight())
+        return len(self.unconfirmed) + (0 if self.fetcher is None else self.fetcher.in_flight())
 
     def ack(self, message: Any) -> bool:
         """Faust's acks decide nothing here; see `confirm`."""
@@ -423,13 +433,15 @@ class Consumer(driver.Consumer):
         return bool(committed)
 
     def _handled_to(self, tp: TP) -> int:
-        """Below a commit's offset where the partition was given up while it was under way, or the topic made again."""
+        """Lower than a commit's offset if the partition was given up, or the topic recreated, while the commit was
+        under way.
+        """
         return max(self._confirmed.get(tp, -1), self._committed.get(tp, -1))
 
     def _due(self, keeping: bool) -> dict[TP, int]:
-        """Confirmed and not committed yet; `keeping`: of the partitions beside the subscription also what is committed.
-        A broker forgets the offsets of topics that a group has not subscribed to a week after they were committed,
-        though the group lives, and a stream may be silent for longer.
+        """Confirmed and not committed yet; with `keeping` also the committed offsets of partitions beside the
+        subscription. A week after their commit a broker forgets the offsets of topics that the group has not subscribed
+        to, though the group lives, and a stream may be silent for longer.
         """
         kept = {tp: offset for tp, offset in self._committed.items() if keeping and tp in self._beside}
         new = {tp: offset for tp, offset in self._confirmed.items() if offset > self._committed.get(tp, -1)}
@@ -444,7 +456,7 @@ class Consumer(driver.Consumer):
         return 0
 
     async def verify_all_partitions_active(self) -> None:
-        """Faust's look at aiokafka's fetches again; see MembershipThread."""
+        """Faust looks for aiokafka's fetches here too; there are none."""
 
 
 class Transport(driver.Transport):

@@ -1,14 +1,15 @@
-"""The unit of one batch: what it produces, what it changes in tables, what it sets aside. `commit` makes it all
-durable.
+"""One unit of work, mostly of one batch: the records it produces, its table changes, its dead letters. `commit` makes
+all of it durable.
 """
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from operations.logs import Sparse
 from processors.runtime import metrics
 from processors.runtime.lease import Lease
-from processors.runtime.outbox import OutboxBatch
+from processors.runtime.outputs import Outputs
 from processors.runtime.table import TableView
 from schemas.ids import DEAD_LETTER, derived_id
 from schemas.log_records import LogRecord
@@ -20,9 +21,11 @@ DEAD_VALUE_BYTES_MAX = 64 * 1024
 
 
 class Work:
-    def __init__(
-        self, group: str, out: OutboxBatch, tables: dict[str, TableView], partition: int, lease: Lease
-    ) -> None:
+    """Begun by `AgentRuntime.begin`, then filled, then committed once. A unit that is not committed has changed no
+    table; records that it produced may be on the log.
+    """
+
+    def __init__(self, group: str, out: Outputs, tables: Mapping[str, TableView], partition: int, lease: Lease) -> None:
         self._group = group
         self._out = out
         self._tables = tables
@@ -39,26 +42,27 @@ class Work:
         partition: int | None = None,
         headers: list[tuple[str, bytes]] | None = None,
     ) -> None:
-        """Without a partition the key decides (murmur2, as the Java client)."""
+        """See `Outputs.produce`."""
         self._out.produce(topic, value, key=key, partition=partition, headers=headers)
 
     def produce_many(self, topic: str, messages: list[dict[str, Any]]) -> None:
-        """The same for many: each with value and, where wanted, key; without headers."""
+        """See `Outputs.produce_many`. Raises LeaseLost too."""
         self._lease.check()
         if messages:
             self._out.produce_many(topic, messages)
 
     def produce_values(self, topic: str, partition: int, values: list[bytes]) -> None:
-        """The same for many of one partition, without keys."""
+        """See `Outputs.produce_values`. Raises LeaseLost too."""
         self._lease.check()
         self._out.produce_values(topic, partition, values)
 
     def table(self, name: str) -> TableView:
+        """This unit's view of a table's partition: what was committed before, and its own changes on top."""
         return self._tables[name]
 
     def dead_letter(self, record: LogRecord, reason: str, message: str) -> None:
-        """Sets this record aside, alone. `reason` is a code of a closed set, `message` a sentence without the
-        payload. Each is counted; of the log lines one a second a reason is written (RELIABILITY K14).
+        """Sets this one record aside. `reason` is a code of a closed set, `message` a sentence without the payload.
+        Every dead letter is counted; at most one log line a second is written for each reason (K14).
         """
         letter = dead_letter_of(record, reason, message)
         self._out.produce(Topic.DEAD_LETTERS, letter.encode(), key=record.topic.encode())
@@ -66,23 +70,24 @@ class Work:
         sparse.event("record.dead", reason, reason=reason, topic=record.topic, offset=record.offset, why=message[:500])
 
     async def save(self) -> None:
-        """Tables alone: changelog out, confirmed by the broker, written. For agents of several topics, before they
-        produce anything: read again after a crash, records of different topics may come in another order, and what
-        was told must then be in the table already. No table changes after it. Raises as `commit`.
+        """Makes the table changes durable, before any record is produced: for agents that read several topics. After a
+        crash, records of different topics may come again in another order, and the table must then hold what was
+        published already. No table changes after it. Raises as `commit`.
         """
         await self._confirm_with_tables()
         self._saved = True
 
     async def records_confirmed(self) -> None:
-        """What was produced so far is with the broker; tables follow with `commit`. For agents whose table counts on
-        what they told. Raises as `commit`.
+        """Returns when the broker has the records produced so far; the tables follow with `commit`. For agents whose
+        table entries presuppose what they published. Raises as `commit`.
         """
         self._lease.check()
         await self._out.confirmed()
 
     async def commit(self) -> None:
-        """Changelog out, all records confirmed by the broker, tables written: in this order. Raises OutboxFailed, and
-        LeaseLost before anything of the tables leaves when another worker may own the partition already.
+        """Sends the changelog records, waits until the broker has confirmed all records, writes the tables: in this
+        order. Raises OutboxFailed; Abandoned; and LeaseLost, before any changelog record leaves, when another worker
+        may own the partition already.
         """
         if self._saved:
             self._lease.check()
@@ -100,7 +105,7 @@ class Work:
 
 
 def dead_letter_of(record: LogRecord, reason: str, message: str) -> DeadLetter:
-    """The id is derived from where the record stood, so that a batch that is read again gives the same letter."""
+    """The id derives from the record's position, so that a batch that is read again gives the same letter."""
     where: tuple[Any, ...] = (record.topic, record.partition, record.offset)
     value = record.value
     return DeadLetter(

@@ -8,7 +8,7 @@ import pytest
 
 from deploy.local.broker import Broker
 from operations.topic_admin import ensure_topics
-from processors.runtime.lease import Abandoned
+from processors.runtime.errors import Abandoned
 from processors.runtime.outbox import Outbox
 from schemas.topics import TopicSpec
 from tests.support.kafka_topics import read_all

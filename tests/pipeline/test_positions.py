@@ -13,10 +13,11 @@ from faust.types import TP
 
 from deploy.local.broker import Broker
 from operations.topic_admin import TopicAdmin, ensure_topics
-from processors.runtime.fetcher import Fetcher, OffsetGone
+from processors.runtime.errors import OffsetGone, StartRefused
+from processors.runtime.fetcher import Fetcher
 from processors.runtime.outbox import Outbox
 from processors.runtime.positions import Positions
-from processors.runtime.starting import Cause, Start, StartRefused
+from processors.runtime.starting_points import StartCause, StartingPoint
 from schemas.topics import TopicSpec
 from tests.support.kafka_topics import ensure_base_topics, produce
 from tests.support.until import until
@@ -92,9 +93,12 @@ async def test_the_newest_position_is_found_by_whoever_starts_next(
     await keep(positions_of("another-" + group), tp, 8)
     second = positions_of(group)
     known_before = await second.starts({tp: None, other: None})
-    assert known_before == {tp: Start(6, Cause.KEPT), other: Start(0, Cause.NOTHING_KNOWN)}
+    assert known_before == {tp: StartingPoint(6, StartCause.KEPT), other: StartingPoint(0, StartCause.NOTHING_KNOWN)}
     await keep(first, tp, 7)  # a partition that comes back from another worker: read on, not from memory
-    assert await second.starts({tp: None, other: 2}) == {tp: Start(7, Cause.KEPT), other: Start(2, Cause.COMMITTED)}
+    assert await second.starts({tp: None, other: 2}) == {
+        tp: StartingPoint(7, StartCause.KEPT),
+        other: StartingPoint(2, StartCause.COMMITTED),
+    }
     assert await asyncio.to_thread(second.known, [tp.topic, other.topic], PARTITION) == {tp.topic: 7}
 
 
@@ -106,10 +110,10 @@ async def test_what_was_committed_before_positions_were_kept_is_kept_from_the_fi
     tp = a_topic(kafka, records=5)
     first = positions_of(group)
     starts = await first.starts({tp: 3})
-    assert starts == {tp: Start(3, Cause.COMMITTED)}
+    assert starts == {tp: StartingPoint(3, StartCause.COMMITTED)}
     first.note_starts(starts)
     await first.keep()
-    assert await positions_of(group).starts({tp: None}) == {tp: Start(3, Cause.KEPT)}
+    assert await positions_of(group).starts({tp: None}) == {tp: StartingPoint(3, StartCause.KEPT)}
 
 
 @pytest.mark.requirement("F10")
@@ -124,7 +128,7 @@ async def test_a_topic_made_again_is_read_from_its_first_record_whatever_is_know
     await admin.delete_topic(tp.topic, topic_id)
     await asyncio.to_thread(make, kafka, tp.topic, 5)
     with caplog.at_level(logging.WARNING):
-        assert await positions_of(group).starts({tp: 4}) == {tp: Start(0, Cause.RECREATED)}
+        assert await positions_of(group).starts({tp: 4}) == {tp: StartingPoint(0, StartCause.RECREATED)}
     assert "start.recreated" in [line.message for line in caplog.records]
     assert await asyncio.to_thread(positions_of(group).known, [tp.topic], PARTITION) == {}
 
@@ -139,7 +143,7 @@ async def test_what_retention_took_before_it_was_read_is_told(
     delete_before(kafka, tp, 7)
     with caplog.at_level(logging.ERROR):
         starting = positions_of(group, is_unimportant=is_unimportant)
-        assert await starting.starts({tp: None}) == {tp: Start(7, Cause.KEPT, missed=5)}
+        assert await starting.starts({tp: None}) == {tp: StartingPoint(7, StartCause.KEPT, missed=5)}
     told = [line.facts for line in caplog.records if line.message == "records.missed"]  # type: ignore[attr-defined]
     assert [(fact["partition"], fact["offsets"], fact["behind"]) for fact in told] == [(PARTITION, 5, 7)] * (
         not is_unimportant
@@ -152,7 +156,7 @@ async def test_a_topic_that_is_not_there_is_no_reason_not_to_start_with_the_othe
 ) -> None:
     tp = a_topic(kafka, records=1)
     assert await positions_of(group).starts({tp: None, TP("never-made", 0): None}) == {
-        tp: Start(0, Cause.NOTHING_KNOWN)
+        tp: StartingPoint(0, StartCause.NOTHING_KNOWN)
     }
 
 
@@ -202,6 +206,6 @@ async def test_who_has_asked_before_an_election_is_answered_after_it(own_broker:
         await asyncio.sleep(12)  # longer than one question is given: it is asked again
         assert not asked.done()
         own_broker.start()
-        assert await asyncio.wait_for(asked, 60) == {tp: Start(2, Cause.KEPT)}
+        assert await asyncio.wait_for(asked, 60) == {tp: StartingPoint(2, StartCause.KEPT)}
     finally:
         await outbox.stop()

@@ -105,9 +105,9 @@ async def test_what_waits_for_a_transaction_is_lag_but_keeps_nobody_waiting_and_
     producer.flush(30)
     write(kafka, topic, 3)
     fetcher.assign({mine: None})
-    await until(lambda: not fetcher.unread() and mine in fetcher.held_back())
+    await until(lambda: not fetcher.unread() and mine in fetcher.open_transactions())
     assert fetcher.lag() == {mine: 4}
-    assert fetcher.held_back()[mine][:2] == (4, 0), "four records behind offset 0"
+    assert fetcher.open_transactions()[mine][:2] == (4, 0), "four records behind offset 0"
     assert fetcher.due_and_idle() == {}
     producer.commit_transaction(30)
     left = 4
@@ -115,7 +115,7 @@ async def test_what_waits_for_a_transaction_is_lag_but_keeps_nobody_waiting_and_
         batch = (await batches(fetcher))[mine]
         left -= len(batch)
         fetcher.release(batch)
-    await until(lambda: fetcher.lag() == {mine: 0} and not fetcher.held_back())
+    await until(lambda: fetcher.lag() == {mine: 0} and not fetcher.open_transactions())
 
 
 async def test_partitions_that_stay_stay_read_over_a_rebalance(kafka: str, topic: str, fetcher: Fetcher) -> None:

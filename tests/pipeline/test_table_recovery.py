@@ -14,17 +14,9 @@ from operations import clock
 from operations.cluster_admin import ClusterAdmin
 from operations.topic_admin import TopicAdmin, ensure_topics
 from processors.runtime.changelog import LOSS_ACCEPTED, STALE_MS, Changelog, open_partition, topic_id_of
-from processors.runtime.decided import newest_decided_ms
-from processors.runtime.table import (
-    PACKED_KEY,
-    STAMP_KEY,
-    STAMP_VALUE,
-    TablePartition,
-    TableRefused,
-    TableSpec,
-    packed,
-    shared_cache,
-)
+from processors.runtime.errors import TableRefused
+from processors.runtime.newest_decided import newest_decided_ms
+from processors.runtime.table import PACKED_KEY, STAMP_KEY, STAMP_VALUE, TablePartition, TableSpec, packed, shared_cache
 from schemas.topics import TopicSpec
 from tests.support.kafka_topics import TIMEOUT_SECONDS, a_stream_topic, produce
 

@@ -8,7 +8,7 @@ from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.runtime.assignor import CopartitionAssignor, share_out
+from processors.runtime.assignor import CopartitionAssignor, assign_evenly
 
 MEMBERS = st.dictionaries(
     st.text(min_size=1, max_size=3), st.lists(st.integers(-2, 40), max_size=12), min_size=1, max_size=6
@@ -41,14 +41,14 @@ MEMBERS = st.dictionaries(
     ],
 )
 def test_who_gets_what(partitions: int, before: dict[str, list[int]], after: dict[str, list[int]]) -> None:
-    assert share_out(partitions, before) == after
+    assert assign_evenly(partitions, before) == after
 
 
 @given(st.integers(0, 40), MEMBERS)
 def test_every_partition_has_one_owner_and_loads_differ_by_one_at_most(
     partitions: int, before: dict[str, list[int]]
 ) -> None:
-    shares = share_out(partitions, before)
+    shares = assign_evenly(partitions, before)
     assert shares.keys() == before.keys()
     assert sorted(number for numbers in shares.values() for number in numbers) == list(range(partitions))
     loads = [len(numbers) for numbers in shares.values()]
@@ -59,24 +59,24 @@ def test_every_partition_has_one_owner_and_loads_differ_by_one_at_most(
 def test_every_member_computes_the_same_and_doing_it_again_moves_nothing(
     partitions: int, before: dict[str, list[int]]
 ) -> None:
-    shares = share_out(partitions, before)
-    assert share_out(partitions, dict(reversed(list(before.items())))) == shares
-    assert share_out(partitions, shares) == shares
+    shares = assign_evenly(partitions, before)
+    assert assign_evenly(partitions, dict(reversed(list(before.items())))) == shares
+    assert assign_evenly(partitions, shares) == shares
 
 
 @given(st.integers(1, 40), st.integers(1, 5), st.integers(0, 4))
 def test_no_more_moves_than_balance_needs(partitions: int, count: int, leaver: int) -> None:
     """One joins: only its share moves. One leaves: only what it had moves."""
     members = [f"m{number}" for number in range(count)]
-    settled = share_out(partitions, {member: [] for member in members})
+    settled = assign_evenly(partitions, {member: [] for member in members})
 
-    joined = share_out(partitions, {**settled, "new": []})
+    joined = assign_evenly(partitions, {**settled, "new": []})
     assert moved(settled, joined) == set(joined["new"])
 
     if count > 1:
         gone = members[leaver % count]
         left = {member: numbers for member, numbers in settled.items() if member != gone}
-        assert moved(left, share_out(partitions, left)) == set(settled[gone])
+        assert moved(left, assign_evenly(partitions, left)) == set(settled[gone])
 
 
 def moved(before: dict[str, list[int]], after: dict[str, list[int]]) -> set[int]:

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processors.runtime.batches import Batch, to_record
+from processors.runtime.fetched_records import FetchedRecords, weight_of
 from processors.runtime.fetcher import Fetcher
 from processors.runtime.transport import Consumer
-from processors.runtime.waiting import Waiting, weight_of
 
 BATCH_WEIGHT_MAX, AHEAD_WEIGHT_MAX = 40, 240  # a hundredth of what is real, to be quick
 PARTITIONS = [TP("t", number) for number in range(3)]
@@ -26,7 +26,7 @@ LARGE_BYTES = 40_000  # weighs 10
 @pytest.fixture(autouse=True, scope="module")
 def small_bounds() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("processors.runtime.waiting.BATCH_WEIGHT_MAX", BATCH_WEIGHT_MAX)
+        patch.setattr("processors.runtime.fetched_records.BATCH_WEIGHT_MAX", BATCH_WEIGHT_MAX)
         patch.setattr("processors.runtime.fetcher.AHEAD_WEIGHT_MAX", AHEAD_WEIGHT_MAX)
         yield
 
@@ -234,7 +234,7 @@ async def test_a_batch_is_waited_for() -> None:
 
 
 def test_a_record_above_the_bound_is_a_batch_by_itself() -> None:
-    waiting = Waiting()
+    waiting = FetchedRecords()
     large = [to_record(message(PARTITIONS[0], number, bytes(20 * LARGE_BYTES))) for number in range(2)]
     waiting.extend(large, sum(map(weight_of, large)))
     assert [len(waiting.take()[0]) for _ in large] == [1, 1]
@@ -246,7 +246,7 @@ async def test_partitions_whose_records_do_not_come_are_told_unless_others_keep_
     bench = Bench()
     fetcher, (stuck, busy, done) = bench.fetcher, PARTITIONS
     fetcher.assign(dict.fromkeys(PARTITIONS, 0))
-    fetcher._behind, fetcher._stands = {stuck: 3, busy: 9, done: 0}, {stuck: 7, busy: 1, done: 5}
+    fetcher._behind, fetcher._read_to = {stuck: 3, busy: 9, done: 0}, {stuck: 7, busy: 1, done: 5}
     fetcher._accept(fetcher.epoch, {busy: [to_record(message(busy, 0, b""))]}, {busy: 1})
     assert fetcher.due_and_idle() == {stuck: 7}
     [batch] = (await fetcher.batches(None, 1)).values()

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from processors.runtime.lease import MARGIN_SECONDS, Abandoned, Lease, LeaseLost
+from processors.runtime.errors import Abandoned, LeaseLost
+from processors.runtime.lease import MARGIN_SECONDS, Lease
 from processors.runtime.watchdog import Progress
 
 

@@ -9,7 +9,7 @@ import pytest
 from faust.types import TP
 
 from processors.runtime.positions import Positions
-from processors.runtime.starting import Kept, LogRange
+from processors.runtime.starting_points import KeptOffset, LogRange
 from processors.runtime.transport import Consumer
 from schemas.topics import Topic
 
@@ -46,7 +46,7 @@ class Member:
         async def ask(_question: object, asked: Any) -> Any:
             self.asked.set()
             await self.answered.wait()
-            return dict.fromkeys(asked, RANGE) if _question == self.positions._ranges else dict[TP, Kept]()
+            return dict.fromkeys(asked, RANGE) if _question == self.positions._ranges else dict[TP, KeptOffset]()
 
         monkeypatch.setattr(self.positions, "_asked", ask)
         self.fetched: set[TP] = set()

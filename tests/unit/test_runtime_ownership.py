@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from processors.runtime.lease import Abandoned
-from processors.runtime.table import TablePartition, TableRefused, TableSpec
+from processors.runtime.errors import Abandoned, TableRefused
+from processors.runtime.table import TablePartition, TableSpec
 from processors.runtime.tables import Opened, Tables
 
 SPEC = TableSpec("seen", "admission-seen-changelog", 26 * 3_600)

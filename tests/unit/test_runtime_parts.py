@@ -1,4 +1,4 @@
-"""Small parts of the runtime: turns, telling, progress, dead letters, joined batches, sparse log lines."""
+"""Small parts of the runtime: serial batches, unconfirmed batches, progress, dead letters, sparse log lines."""
 
 import asyncio
 import logging
@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from operations.logs import Sparse
 from processors.runtime.batches import Batch, joined
-from processors.runtime.outbox import OutboxFailed
-from processors.runtime.telling import Telling
-from processors.runtime.turns import TURN_RECORDS_MAX, Turns
+from processors.runtime.errors import OutboxFailed
+from processors.runtime.serial_batches import TOGETHER_RECORDS_MAX, SerialBatches
+from processors.runtime.unconfirmed import UnconfirmedBatches
 from processors.runtime.watchdog import Progress
 from processors.runtime.work import DEAD_VALUE_BYTES_MAX, dead_letter_of
 from schemas.log_records import LogRecord
@@ -30,26 +30,26 @@ def a_batch(topic: str, partition: int, records: int = 1) -> Batch:
 
 
 class Handled:
-    """Takes turns slowly: each waits until the test lets it go on."""
+    """A slow handler: each call waits until the test lets it go on."""
 
     def __init__(self) -> None:
-        self.turns: list[list[str]] = []
+        self.calls: list[list[str]] = []
         self.running: set[int] = set()
         self.gates: list[asyncio.Event] = []
-        self.turns_of = Turns(self._handle)
+        self.batches = SerialBatches(self._handle)
 
     async def _handle(self, batches: list[Batch]) -> None:
         [partition] = {batch.tp.partition for batch in batches}
-        assert partition not in self.running, "one turn of a partition at a time"
+        assert partition not in self.running, "one call of a partition at a time"
         self.running.add(partition)
-        self.turns.append([f"{batch.tp.topic}/{batch.tp.partition}" for batch in batches])
+        self.calls.append([f"{batch.tp.topic}/{batch.tp.partition}" for batch in batches])
         gate = asyncio.Event()
         self.gates.append(gate)
         await gate.wait()
         self.running.discard(partition)
 
     def start(self, batch: Batch) -> "asyncio.Task[None]":
-        return asyncio.get_running_loop().create_task(self.turns_of.take(batch))
+        return asyncio.get_running_loop().create_task(self.batches.add(batch))
 
 
 async def settle() -> None:
@@ -58,21 +58,21 @@ async def settle() -> None:
 
 
 @pytest.mark.requirement("K11")
-async def test_topics_of_one_partition_take_turns_and_what_waits_goes_together() -> None:
+async def test_topics_of_one_partition_are_handled_one_after_another_and_what_waits_goes_together() -> None:
     handled = Handled()
     tasks = [handled.start(a_batch(topic, 3)) for topic in "abc"]
     tasks.append(handled.start(a_batch("a", 4)))
     await settle()
-    assert handled.turns == [["a/3"], ["a/4"]], "another partition number does not wait"
+    assert handled.calls == [["a/3"], ["a/4"]], "another partition number does not wait"
     tasks.append(handled.start(a_batch("d", 3)))
     handled.gates[0].set()
     await settle()
-    assert handled.turns[2:] == [["b/3", "c/3", "d/3"]]
+    assert handled.calls[2:] == [["b/3", "c/3", "d/3"]]
     for gate in handled.gates:
         gate.set()
     await asyncio.gather(*tasks)
     await asyncio.gather(handled.start(a_batch("a", 3)), release_next(handled))
-    assert handled.turns[-1] == ["a/3"]
+    assert handled.calls[-1] == ["a/3"]
 
 
 async def release_next(handled: Handled) -> None:
@@ -80,17 +80,17 @@ async def release_next(handled: Handled) -> None:
     handled.gates[-1].set()
 
 
-async def test_a_turn_has_a_bound_and_one_batch_at_least() -> None:
+async def test_batches_are_handled_together_within_a_bound_and_one_at_least() -> None:
     handled = Handled()
     tasks = [handled.start(a_batch("first", 0))]
-    sizes = {"a": TURN_RECORDS_MAX - 1, "b": 1, "c": 1, "d": 2 * TURN_RECORDS_MAX, "e": 1}
+    sizes = {"a": TOGETHER_RECORDS_MAX - 1, "b": 1, "c": 1, "d": 2 * TOGETHER_RECORDS_MAX, "e": 1}
     await settle()
     tasks += [handled.start(a_batch(topic, 0, size)) for topic, size in sizes.items()]
     for _ in range(5):
         await settle()
         handled.gates[-1].set()
     await asyncio.gather(*tasks)
-    assert handled.turns == [["first/0"], ["a/0", "b/0"], ["c/0"], ["d/0"], ["e/0"]]
+    assert handled.calls == [["first/0"], ["a/0", "b/0"], ["c/0"], ["d/0"], ["e/0"]]
 
 
 def test_joined_batches_keep_topic_after_topic_in_order() -> None:
@@ -113,7 +113,7 @@ def test_joined_batches_keep_topic_after_topic_in_order() -> None:
         ("work, and none done", [(5, 7, 10.0), (5, 7, 50.0), (9, 7, 100.0)], 90.0),
         ("done again at last", [(5, 7, 10.0), (5, 7, 80.0), (5, 8, 100.0)], 0.0),
         ("idle first, then stuck", [(0, 7, 10.0), (0, 7, 80.0), (5, 7, 100.0)], 20.0),
-        ("caught up, then stuck anew", [(5, 7, 10.0), (0, 7, 80.0), (1, 7, 85.0), (1, 7, 100.0)], 20.0),
+        ("caught up, then stuck again", [(5, 7, 10.0), (0, 7, 80.0), (1, 7, 85.0), (1, 7, 100.0)], 20.0),
     ],
 )
 def test_how_long_nothing_moved_although_work_was_due(
@@ -190,34 +190,34 @@ def test_what_strangers_cause_is_logged_once_a_second_a_kind_and_counted(caplog:
     ]
 
 
-class Told:
-    """What a handler told, until the test says what became of it."""
+class Produced:
+    """What a handler produced of a batch, until the test says whether it was confirmed."""
 
-    def __init__(self, telling: Telling, place: object) -> None:
+    def __init__(self, batches: UnconfirmedBatches, key: object) -> None:
         self.confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.heard: list[object] = []
-        telling.begin(place, self.confirmed, lambda: self.heard.append("finished"), self.heard.append)
+        self.ended: list[object] = []
+        batches.begin(key, self.confirmed, lambda: self.ended.append("finished"), self.ended.append)
 
 
 @pytest.mark.requirement("F18", "F20")
-async def test_a_batch_is_finished_when_what_was_told_is_confirmed_and_not_before_the_one_before_it() -> None:
-    telling = Telling()
-    first, elsewhere = Told(telling, ("control", 1)), Told(telling, ("control", 2))
-    next_batch = asyncio.create_task(telling.over(("control", 1)))
+async def test_a_batch_is_finished_when_its_records_are_confirmed_and_not_before_the_one_before_it() -> None:
+    batches = UnconfirmedBatches()
+    first, elsewhere = Produced(batches, ("control", 1)), Produced(batches, ("control", 2))
+    next_batch = asyncio.create_task(batches.ended(("control", 1)))
     await settle()
-    assert (len(telling), first.heard, next_batch.done()) == (2, [], False)
+    assert (len(batches), first.ended, next_batch.done()) == (2, [], False)
     elsewhere.confirmed.set_result(None)
     await settle()
-    assert (len(telling), elsewhere.heard, next_batch.done()) == (1, ["finished"], False)
+    assert (len(batches), elsewhere.ended, next_batch.done()) == (1, ["finished"], False)
     first.confirmed.set_result(None)
     await next_batch
-    assert (len(telling), first.heard) == (0, ["finished"])
+    assert (len(batches), first.ended) == (0, ["finished"])
 
 
 @pytest.mark.requirement("F18")
 async def test_a_batch_whose_verdicts_are_lost_is_not_finished() -> None:
-    telling, lost = Telling(), OutboxFailed("verdicts", "gone")
-    told = Told(telling, ("control", 1))
-    told.confirmed.set_exception(lost)
-    await telling.over(("control", 1))
-    assert (len(telling), told.heard) == (0, [lost])
+    batches, lost = UnconfirmedBatches(), OutboxFailed("verdicts", "gone")
+    produced = Produced(batches, ("control", 1))
+    produced.confirmed.set_exception(lost)
+    await batches.ended(("control", 1))
+    assert (len(batches), produced.ended) == (0, [lost])

@@ -15,13 +15,13 @@ from cli.main import main
 from operations.kafka_clients import MESSAGE_BYTES_MAX
 from processors.runtime import table as table_module
 from processors.runtime.changelog import LOSS_ACCEPTED, is_lost, start_offset, uuid_bytes
+from processors.runtime.errors import TableRefused
 from processors.runtime.table import (
     PACKED_BYTES_MAX,
     STAMP_EVERY_MS,
     STAMP_VALUE,
-    Position,
+    ChangelogPosition,
     TablePartition,
-    TableRefused,
     TableSpec,
     TableView,
     is_held,
@@ -58,7 +58,7 @@ input()
 def test_recovery_goes_on_behind_what_the_database_has(
     spec: TableSpec, next_offset: int, age_hours: int, low: int, high: int, start: int
 ) -> None:
-    stored = Position(next_offset, MINE, NOW_MS - age_hours * HOUR_MS)
+    stored = ChangelogPosition(next_offset, MINE, NOW_MS - age_hours * HOUR_MS)
     assert start_offset(stored, MINE, low, high, NOW_MS, 3, spec) == start
 
 
@@ -81,7 +81,7 @@ def test_a_new_database_starts_at_the_first_record_there_is() -> None:
 def test_a_changelog_that_does_not_carry_the_database_on_is_refused_with_the_way_out(
     spec: TableSpec, stored_id: bytes, next_offset: int, low: int, high: int, says: str
 ) -> None:
-    stored = Position(next_offset, stored_id, NOW_MS - 3 * HOUR_MS)
+    stored = ChangelogPosition(next_offset, stored_id, NOW_MS - 3 * HOUR_MS)
     with pytest.raises(TableRefused, match=says) as refused:
         start_offset(stored, MINE, low, high, NOW_MS, 3, spec)
     assert "partition 3" in str(refused.value)

@@ -36,6 +36,7 @@ FORBIDDEN_IMPORTS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("processors/**", ("ingest_gateway", "cli", "deploy"), "the gateway and the processors meet on the log alone"),
     *((f"{package}/**", ("tests", "bench"), "what ships needs no tests") for package in tree.PACKAGES),
 )
+RUNTIME_INTERFACE = ("processors.runtime.agent", "processors.runtime.metrics")
 CLOCKS = ("datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time", "time.monotonic")
 # (files, what they must not use, why)
 FORBIDDEN_NAMES: tuple[tuple[str, tuple[str, ...], str], ...] = (
@@ -94,6 +95,16 @@ def imports_keep_to_their_layer(path: PurePosixPath, text: str) -> Breaches:
                 yield f"{path}: imports {name}, but {why}"
 
 
+def agents_see_only_the_runtimes_interface(path: PurePosixPath, text: str) -> Breaches:
+    """What an agent may use is in one file; the rest of the runtime may change without the agents."""
+    if path.suffix != ".py" or path.parts[0] != "processors" or len(path.parts) < 3 or path.parts[1] == "runtime":
+        return
+    for name in sorted(tree.imported_modules(path, text)):
+        within = name.startswith("processors.runtime.")
+        if within and not any(tree.is_within(name, module) for module in RUNTIME_INTERFACE):
+            yield f"{path}: imports {name}, but agents use the runtime through processors/runtime/agent.py"
+
+
 def time_and_environment_come_in_as_arguments(path: PurePosixPath, text: str) -> Breaches:
     if path.suffix != ".py" or path == PurePosixPath("operations/settings.py"):
         return
@@ -122,6 +133,7 @@ RULES: tuple[Rule, ...] = (
     functions_are_short,
     files_are_short,
     imports_keep_to_their_layer,
+    agents_see_only_the_runtimes_interface,
     time_and_environment_come_in_as_arguments,
     nothing_is_left_over,
     no_path_of_one_machine,
@@ -147,6 +159,12 @@ def test_the_project_keeps_the_rule(rule: Rule) -> None:
         (imports_keep_to_their_layer, "schemas/codec.py", "from domain.events import rules"),
         (imports_keep_to_their_layer, "domain/events/rules.py", "from operations import clock"),
         (imports_keep_to_their_layer, "ingest_gateway/log/x.py", "from processors.runtime import outbox"),
+        (
+            agents_see_only_the_runtimes_interface,
+            "processors/rates/x.py",
+            "from processors.runtime.table import TableView",
+        ),
+        (agents_see_only_the_runtimes_interface, "processors/rates/x.py", "from processors.runtime import outbox"),
         (imports_keep_to_their_layer, "processors/control/x.py", "import ingest_gateway.log as log"),
         (imports_keep_to_their_layer, "operations/logs.py", "from tests import support"),
         (time_and_environment_come_in_as_arguments, "domain/idempotency/events.py", "x = datetime.now(UTC)"),

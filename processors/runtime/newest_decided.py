@@ -1,4 +1,4 @@
-"""What a group has decided already, told by the log alone: the newest record below its positions."""
+"""When a group has last decided a record, as the log says: the newest record below the group's positions."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +15,7 @@ def newest_decided_ms(
     """Append time of the newest record of these topics that `group` has committed; None when it has committed none.
     `kept`: the positions of topics whose offsets Kafka may have forgotten.
 
-    A record that retention has removed says nothing. Blocking; joins no group. Raises KafkaException when the broker
+    Records that retention has removed don't count. Blocking; joins no group. Raises KafkaException when the broker
     does not answer: silence is not "none".
     """
     consumer = Consumer(reader_config(bootstrap, group) | {"enable.partition.eof": True})

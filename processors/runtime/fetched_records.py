@@ -1,6 +1,6 @@
-"""Fetched records of one partition that wait for their turn, weighed: a record weighs 1 and 1 more for each 4 KiB.
+"""Fetched records of one partition that wait to be handled, weighed: a record weighs 1, and 1 more for each 4 KiB.
 
-So that bounds hold for memory too: thousands of small records make a batch, or a few of a megabyte each.
+Bounds on weight bound memory too: a batch has thousands of small records, or a few of a megabyte each.
 """
 
 from collections import deque
@@ -21,11 +21,11 @@ def weight_of_all(records: Sequence[LogRecord]) -> int:
     return len(records) + sum([len(value) >> BYTES_SHIFT for record in records if (value := record.value) is not None])
 
 
-class Waiting:
+class FetchedRecords:
     __slots__ = ("_records", "epoch", "weight")
 
     def __init__(self, epoch: int = 0) -> None:
-        """`epoch`: since when the partition is this worker's."""
+        """`epoch`: the number of the assignment with which this worker got the partition."""
         self.epoch = epoch
         self._records: deque[LogRecord] = deque()
         self.weight = 0
@@ -47,7 +47,7 @@ class Waiting:
         self.weight += weight
 
     def take(self) -> tuple[list[LogRecord], int]:
-        """The next batch and its weight: all there is within the bound, one record at least."""
+        """The next batch and its weight: as many records as the bound allows, at least one."""
         if not self.is_long:
             records, weight = list(self._records), self.weight
             self._records.clear()

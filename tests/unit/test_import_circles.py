@@ -1,0 +1,149 @@
+"""No file imports, over any number of others, itself; nor does a folder import a folder that imports it.
+
+Imports for types alone count: two files that need each other's types are one part in two places. A folder is compared
+with the folders next to it, so `processors/control` with `processors/work`, and `domain` with `schemas`.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+
+import pytest
+
+from tests.traceability.catalogue import ROOT
+from tests.traceability.tree import PACKAGES, imported_files, python_files
+
+KNOWN: frozenset[frozenset[str]] = frozenset(
+    {
+        frozenset({"domain/guardrails/decide.py", "domain/guardrails/effects.py"}),
+        frozenset({"ingest_gateway/http/connection.py", "ingest_gateway/http/server.py"}),
+    }
+)
+"""Circles that are being taken apart. New ones are not added here."""
+
+Imports = Mapping[str, Iterable[str]]
+
+
+def circles(imports: Imports) -> set[frozenset[str]]:
+    """Groups of two or more that reach each other (Tarjan's strongly connected components)."""
+    number: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    path: list[str] = []
+    found: set[frozenset[str]] = set()
+
+    def visit(one: str) -> None:
+        number[one] = lowest[one] = len(number)
+        path.append(one)
+        for other in imports.get(one, ()):
+            if other not in number:
+                visit(other)
+                lowest[one] = min(lowest[one], lowest[other])
+            elif other in path:
+                lowest[one] = min(lowest[one], number[other])
+        if lowest[one] == number[one]:
+            start = path.index(one)
+            if len(path) - start > 1:
+                found.add(frozenset(path[start:]))
+            del path[start:]
+
+    for one in imports:
+        if one not in number:
+            visit(one)
+    return found
+
+
+def imports_of_files() -> dict[str, set[str]]:
+    files = python_files(*PACKAGES)
+    known = frozenset(files)
+    return {
+        str(path): {str(other) for other in imported_files(path, (ROOT / path).read_text(), known)} for path in files
+    }
+
+
+def imports_of_folders(imports: Imports, within: str) -> dict[str, set[str]]:
+    """Between the folders right below `within`; files that lie in it itself belong to none."""
+    found: dict[str, set[str]] = {}
+    for importer, imported in imports.items():
+        mine = folder_below(within, importer)
+        if mine is not None:
+            theirs = {folder for other in imported if (folder := folder_below(within, other)) is not None}
+            found.setdefault(mine, set()).update(theirs - {mine})
+    return found
+
+
+def folder_below(within: str, path: str) -> str | None:
+    depth = len(PurePosixPath(within).parts)
+    parts = PurePosixPath(path).parts
+    return (
+        "/".join(parts[: depth + 1])
+        if parts[:depth] == PurePosixPath(within).parts and len(parts) > depth + 1
+        else None
+    )
+
+
+def folders_of_folders() -> list[str]:
+    """Those with two folders of Python files or more, which are to be compared; "" is the top."""
+    below: dict[str, set[str]] = {}
+    for path in python_files(*PACKAGES):
+        for depth in range(len(path.parts) - 1):
+            below.setdefault("/".join(path.parts[:depth]), set()).add(path.parts[depth])
+    return sorted(folder for folder, folders in below.items() if len(folders) > 1)
+
+
+@pytest.fixture(scope="module")
+def imports() -> dict[str, set[str]]:
+    return imports_of_files()
+
+
+def test_no_file_imports_itself_by_way_of_others(imports: dict[str, set[str]]) -> None:
+    found = circles(imports)
+    assert found - KNOWN == set()
+
+
+@pytest.mark.parametrize("within", folders_of_folders(), ids=lambda within: within or "the top")
+def test_no_folder_imports_one_that_imports_it(imports: dict[str, set[str]], within: str) -> None:
+    assert circles(imports_of_folders(imports, within)) == set()
+
+
+def test_the_folders_that_hold_the_most_are_among_those_compared() -> None:
+    assert {"", "domain", "processors", "ingest_gateway", "ingest_gateway/surfaces"} <= set(folders_of_folders())
+
+
+@pytest.mark.parametrize(
+    ("story", "imports", "found"),
+    [
+        ("a line", {"a": ["b"], "b": ["c"], "c": []}, []),
+        ("two ways to one", {"a": ["b", "c"], "b": ["d"], "c": ["d"], "d": []}, []),
+        ("each other", {"a": ["b"], "b": ["a"]}, [{"a", "b"}]),
+        ("by way of a third", {"x": ["a"], "a": ["b"], "b": ["c"], "c": ["a", "y"], "y": []}, [{"a", "b", "c"}]),
+        ("two circles", {"a": ["b"], "b": ["a", "c"], "c": ["d"], "d": ["c"]}, [{"a", "b"}, {"c", "d"}]),
+    ],
+)
+def test_circles_are_found(story: str, imports: Imports, found: list[set[str]]) -> None:
+    assert circles(imports) == {frozenset(one) for one in found}, story
+
+
+@pytest.mark.parametrize(
+    ("source", "imported"),
+    [
+        ("import p.b", {"p/b.py"}),
+        ("from p import b", {"p/b.py"}),
+        ("from p import something", {"p/__init__.py"}),
+        ("from p.b import Thing", {"p/b.py"}),
+        ("from p.q import c", {"p/q/c.py"}),
+        ("from . import b", {"p/b.py"}),
+        ("from .q.c import Thing", {"p/q/c.py"}),
+        ("if TYPE_CHECKING:\n    from p.b import Thing", {"p/b.py"}),
+        ("def f():\n    from p.b import Thing", {"p/b.py"}),
+        ("import json\nfrom os import path", set()),
+    ],
+)
+def test_what_a_file_imports_is_found(source: str, imported: set[str]) -> None:
+    files = [PurePosixPath(name) for name in ("p/__init__.py", "p/a.py", "p/b.py", "p/q/__init__.py", "p/q/c.py")]
+    assert imported_files(PurePosixPath("p/a.py"), source, files) == {PurePosixPath(name) for name in imported}
+
+
+def test_files_of_one_folder_and_files_outside_make_no_folder_circle() -> None:
+    imports = {"p/a/x.py": ["p/b/y.py", "p/top.py"], "p/a/z.py": ["p/a/x.py"], "p/b/y.py": [], "p/top.py": ["p/a/x.py"]}
+    assert circles(imports_of_folders(imports, "p")) == set()
+    imports["p/b/y.py"] = ["p/a/z.py"]
+    assert circles(imports_of_folders(imports, "p")) == {frozenset({"p/a", "p/b"})}
