@@ -44,8 +44,7 @@ from processors.delivery.http_client import HttpClient, Post
 from processors.delivery.pending import Limits, Partition, Pending, read_pending
 from processors.delivery.route_topics import TopicWriter, topic_record
 from processors.delivery.settling import TABLE, Ended, Settled, Settler, TakenIn
-from processors.runtime.batches import Batch
-from processors.runtime.runtime import Runtime
+from processors.runtime.agent import Agent, AgentRuntime, AgentSpec, Batch
 from schemas.entities import Subscription
 from schemas.log_records import LogRecord
 from schemas.records import Outcome
@@ -62,8 +61,8 @@ UNKNOWN_ROUTE_MS = 1_000
 KEPT_MS = 30 * DAY_MS  # as long as `deliveries` keeps them
 
 
-class DeliveryAgent:
-    def __init__(self, runtime: Runtime, limits: Limits) -> None:
+class DeliveryAgent(Agent):
+    def __init__(self, runtime: AgentRuntime, limits: Limits) -> None:
         settings = runtime.settings
         private = settings.allow_private_targets
         self._runtime = runtime
@@ -297,7 +296,7 @@ class DeliveryAgent:
         """The broker has it, and the table."""
         pending = settled.pending
         partition = pending.partition
-        self._runtime.handled_records += 1  # for the watchdog: a batch that waits for room is not a stalled worker
+        self._runtime.note_handled(1)  # a batch that waits for room is not a stalled worker
         if isinstance(settled, TakenIn):
             left = partition.spilling[pending.lane] - 1
             if left:
@@ -351,11 +350,11 @@ class DeliveryAgent:
     async def _load_all(self, partition: Partition) -> None:
         number = partition.tp.partition
         await self._runtime.control.caught_up()
-        if not await self._runtime.tables.open(number) or partition.revoked:
+        if not await self._runtime.open_tables(number) or partition.revoked:
             if partition.tp not in self._partitions:
-                self._runtime.tables.give_up(number)
+                self._runtime.close_tables(number)
             return
-        partition.table = self._runtime.tables.committed(number, TABLE)
+        partition.table = self._runtime.committed(number, TABLE)
         if partition.table.get(STAMP) is None:
             work = self._runtime.begin_at(number)
             work.table(TABLE).put(STAMP, b"")
@@ -388,7 +387,7 @@ class DeliveryAgent:
             if pending.offset is None:
                 self._feeder.released(pending)
 
-    async def before_rebalance(self) -> None:
+    async def draining(self) -> None:
         await self.drain(self._limits.rebalance_wait_seconds)
 
     async def revoked(self, tps: set[TP]) -> None:
@@ -421,7 +420,7 @@ class DeliveryAgent:
             if tp.topic == Topic.DELIVERIES:
                 self._open(tp)
 
-    async def stop(self) -> None:
+    async def stopping(self) -> None:
         await self.drain(self._timeout_seconds + STOP_MARGIN_SECONDS)
         for task in (*self._attempts, *self._running):
             task.cancel()
@@ -439,16 +438,9 @@ class DeliveryAgent:
             self._runtime.fail(error)
 
 
-def build(runtime: Runtime) -> None:
-    """Called on the running loop, before the Faust app starts."""
-    runtime.table(TABLE)
-    agent = DeliveryAgent(runtime, Limits())
-    runtime.agent("delivery", [Topic.DELIVERIES], agent.handle, confirm=False)
-    runtime.on_draining(agent.before_rebalance)
-    runtime.on_revoked(agent.revoked)
-    runtime.on_assigned(agent.assigned)
-    runtime.on_given_up(agent.given_up)
-    runtime.on_stopping(agent.stop)
+def build(runtime: AgentRuntime) -> None:
+    spec = AgentSpec("delivery", [Topic.DELIVERIES], tables={TABLE: None}, confirms_itself=True)
+    runtime.add(DeliveryAgent(runtime, Limits()), spec)
 
 
 def _observe(outcome: Outcome, pending: Pending) -> None:

@@ -15,8 +15,8 @@ from domain.delivery.signatures import callers_standard_key, signing_secret, sta
 from domain.delivery.targets import Target as TargetUrl
 from domain.delivery.targets import TargetForbidden, parse_target
 from domain.security.sealed_secrets import SecretBox, SecretUnreadable
-from operations.control_reader import ControlReader
 from processors.delivery.http_client import Endpoint, Previous, Style
+from processors.runtime.agent import Control
 from schemas.entities import Subscription, SubscriptionSurface, Target, Workflow, workflow_entity_id
 from schemas.records import Delivery
 from schemas.topics import RouteTopic, parse_route_topic
@@ -41,7 +41,7 @@ class Route(NamedTuple):
 
 
 class Endpoints:
-    def __init__(self, control: ControlReader, master_key: bytes, *, allow_private_targets: bool) -> None:
+    def __init__(self, control: Control, master_key: bytes, *, allow_private_targets: bool) -> None:
         self._control = control
         self._master_key = master_key
         self._callers_secrets = SecretBox(master_key)

@@ -13,7 +13,7 @@ from domain.delivery.retry_table import Entry, entry_of, order_hash
 from domain.delivery.subscribed import is_subscribed
 from domain.delivery.tracker import PartitionTracker
 from domain.delivery.webhooks import DeliveryKind
-from processors.runtime.table import TablePartition
+from processors.runtime.agent import TablePartition
 from schemas.codec import EVENT
 from schemas.entities import workflow_entity_id
 from schemas.log_records import LogRecord

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from domain.delivery.decide import ErrorCode, Failed, Result, TimedOut, Written
-from operations.kafka_clients import producer_config
+from operations.kafka_clients import error_of, producer_config
 from operations.logs import event
 from schemas.codec import EVENT
 from schemas.partitioner import partition_for
@@ -104,8 +104,8 @@ class TopicWriter:
         except BufferError:
             return NO_ROOM
         except KafkaException as error:
-            self._replace_if_dead(producer, error.args[0])
-            return _failed(error.args[0])
+            self._replace_if_dead(producer, error_of(error))
+            return _failed(error_of(error))
         refused = await confirmed
         if refused is None:
             return Written()

@@ -24,10 +24,7 @@ from operations import clock
 from operations.logs import event
 from processors.delivery import metrics
 from processors.delivery.pending import Partition, Pending
-from processors.runtime.lease import LeaseLost
-from processors.runtime.outbox import OutboxFailed
-from processors.runtime.runtime import Runtime
-from processors.runtime.work import Work
+from processors.runtime.agent import AgentRuntime, LeaseLost, OutboxFailed, Work
 from schemas.commands import command_key
 from schemas.records import Command, Outcome
 from schemas.topics import Topic
@@ -65,7 +62,7 @@ class Settler:
     the assignment is over is left: those deliveries are made again.
     """
 
-    def __init__(self, runtime: Runtime, written: Callback) -> None:
+    def __init__(self, runtime: AgentRuntime, written: Callback) -> None:
         self._runtime = runtime
         self._written = written
         self._added: list[Settled] = []
@@ -149,7 +146,7 @@ class Settler:
             Waiting(work.table(TABLE)).sweep(clock.now_ms())
 
     async def _write_acknowledged(self, some: Iterable[Settled]) -> None:
-        out = self._runtime.outbox.batch()
+        out = self._runtime.outputs()
         left = 0
         for settled in some:
             if isinstance(settled, Ended) and settled.outcome.status == Status.DELIVERED:

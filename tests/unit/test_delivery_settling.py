@@ -1,76 +1,23 @@
 """What is written down when attempts end: the outcome is with the broker before the table counts on it."""
 
 import asyncio
-from typing import Any, cast
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from faust.types import TP
 
 from domain.delivery.retry_table import entry_of
+from operations import clock
 from processors.delivery.pending import Partition, Pending, lane_of
-from processors.delivery.settling import Ended, Settler
-from processors.runtime.lease import Lease
-from processors.runtime.outbox import OutboxBatch
-from processors.runtime.runtime import Runtime
-from processors.runtime.table import TableView
-from processors.runtime.work import Work
+from processors.delivery.settling import TABLE, Ended, Settler
 from schemas.records import Delivery, Outcome
 from schemas.topics import Topic
-from tests.support.control_stand_in import MemoryTable
+from tests.support.fake_runtime import FakeRuntime
 from tests.support.log_records import an_outcome
 
-CHANGELOG = "changelog"
-
-
-class Broker:
-    """An outbox batch whose records are confirmed when the test says so; `kept` is what a crash now would leave."""
-
-    def __init__(self) -> None:
-        self.kept: list[str] = []
-        self._sent: list[str] = []
-        self._confirm = asyncio.Event()
-
-    def produce(self, topic: str, *_: object, **__: object) -> None:
-        self._sent.append(topic)
-
-    async def confirmed(self) -> None:
-        while self._sent:
-            await self._confirm.wait()
-            self._confirm.clear()
-            self.kept += self._sent
-            self._sent = []
-
-    async def confirm(self) -> None:
-        self._confirm.set()
-        for _ in range(10):
-            await asyncio.sleep(0)
-
-
-class Table(MemoryTable):
-    def __init__(self) -> None:
-        super().__init__()
-        self.changes = 0
-
-    def put(self, key: bytes, value: bytes) -> None:
-        self.changes += 1
-        super().put(key, value)
-
-    def publish(self, out: Broker, _partition: int) -> None:
-        for _ in range(self.changes):
-            out.produce(CHANGELOG)
-
-    def apply(self, _out: object) -> None:
-        self.changes = 0
-
-
-class StubRuntime:
-    def __init__(self) -> None:
-        self.broker, self.table = Broker(), Table()
-
-    def begin_at(self, partition: int) -> Work:
-        lease = cast(Lease, type("Held", (), {"check": staticmethod(lambda: None)}))
-        tables = {"waiting": cast(TableView, self.table)}
-        return Work("delivery", cast(OutboxBatch, self.broker), tables, partition, lease)
+PARTITION = 0
 
 
 def ended(outcome: Outcome) -> Ended:
@@ -80,21 +27,25 @@ def ended(outcome: Outcome) -> Ended:
         received_ms=outcome.received_ms,
         event=b"",
     )
-    fields: dict[str, Any] = {"partition": Partition(TP(Topic.DELIVERIES, 0)), "offset": 0, "value": b"record"}
+    fields: dict[str, Any] = {"partition": Partition(TP(Topic.DELIVERIES, PARTITION)), "offset": 0, "value": b"record"}
     pending = Pending(delivery=delivery, lane=lane_of(delivery), body=b"", read_at=0.0, **fields)
     return Ended(pending, outcome, first_ms=outcome.started_ms)
 
 
 @pytest.fixture
-async def settling() -> Any:
-    runtime = StubRuntime()
+async def settling(tmp_path: Path) -> AsyncIterator[Any]:
+    """Over a log that confirms nothing until it is asked to: what is on it is what a crash now would leave."""
+    runtime = FakeRuntime(tmp_path)
+    runtime.declare(TABLE)
+    await runtime.open_tables(PARTITION)
+    runtime.hold_lease()
+    runtime.log.holds = True
     written: list[str] = []
-    settler = Settler(
-        cast(Runtime, runtime), lambda settled, _due: written.append(settled.pending.delivery.delivery_id)
-    )
+    settler = Settler(runtime, lambda settled, _due: written.append(settled.pending.delivery.delivery_id))
     task = asyncio.create_task(settler.run())
     yield runtime, settler, written
     task.cancel()
+    runtime.close()
 
 
 @pytest.mark.requirement("F44")
@@ -105,12 +56,12 @@ async def test_a_retry_is_in_the_table_only_after_its_outcome_is_on_the_log(sett
     settler.add(ended(outcome))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert runtime.broker.kept == [] and written == []
-    await runtime.broker.confirm()
-    assert runtime.broker.kept == [Topic.OUTCOMES] and written == []
-    await runtime.broker.confirm()
-    assert set(runtime.broker.kept[1:]) == {CHANGELOG}
-    entry = entry_of(runtime.table, outcome.delivery_id)
+    assert runtime.log.records == [] and written == []
+    await runtime.log.confirm()
+    assert [one.topic for one in runtime.log.records] == [Topic.OUTCOMES] and written == []
+    await runtime.log.confirm()
+    assert {one.topic for one in runtime.log.records[1:]} == {f"test-{TABLE}-changelog"}
+    entry = entry_of(runtime.committed(PARTITION, TABLE), outcome.delivery_id)
     assert entry is not None and entry.settled == 1
     await settler.idle()
     assert written == [outcome.delivery_id]
@@ -118,9 +69,10 @@ async def test_a_retry_is_in_the_table_only_after_its_outcome_is_on_the_log(sett
 
 async def test_a_first_success_waits_for_one_confirmation(settling: Any) -> None:
     runtime, settler, written = settling
+    runtime.committed(PARTITION, TABLE).published_ms = clock.now_ms()  # else a batch without changes sends a stamp
     outcome = an_outcome()
     settler.add(ended(outcome))
     await asyncio.sleep(0)
-    await runtime.broker.confirm()
+    await runtime.log.confirm()
     await settler.idle()
-    assert runtime.broker.kept == [Topic.OUTCOMES] and written == [outcome.delivery_id]
+    assert [one.topic for one in runtime.log.records] == [Topic.OUTCOMES] and written == [outcome.delivery_id]
