@@ -8,23 +8,25 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Generic, TypeVar
 
-Key = TypeVar("Key")
-Answer = TypeVar("Answer")
+_Key = TypeVar("_Key")
+_Answer = TypeVar("_Answer")
 
 
-class Coalesced(Generic[Key, Answer]):
+class Coalesced(Generic[_Key, _Answer]):
     """Used on one event loop."""
 
-    def __init__(self, ask: Callable[[list[Key]], Awaitable[Mapping[Key, Answer]]], apart_seconds: float = 0.0) -> None:
+    def __init__(
+        self, ask: Callable[[list[_Key]], Awaitable[Mapping[_Key, _Answer]]], apart_seconds: float = 0.0
+    ) -> None:
         """`ask` is given what all of them want to know; it is called at most once in `apart_seconds`."""
         self._ask = ask
         self._apart_seconds = apart_seconds
-        self._wanted: set[Key] = set()
-        self._asking: asyncio.Task[Mapping[Key, Answer]] | None = None
-        self._next: asyncio.Task[Mapping[Key, Answer]] | None = None
+        self._wanted: set[_Key] = set()
+        self._asking: asyncio.Task[Mapping[_Key, _Answer]] | None = None
+        self._next: asyncio.Task[Mapping[_Key, _Answer]] | None = None
         self._asked_seconds = float("-inf")
 
-    async def about(self, keys: Iterable[Key]) -> dict[Key, Answer]:
+    async def about(self, keys: Iterable[_Key]) -> dict[_Key, _Answer]:
         """Of those that there is an answer about. Raises what `ask` raised."""
         mine = set(keys)
         if not mine:
@@ -36,7 +38,7 @@ class Coalesced(Generic[Key, Answer]):
         answers = await asyncio.shield(self._next)
         return {key: answers[key] for key in mine if key in answers}
 
-    async def _ask_next(self) -> Mapping[Key, Answer]:
+    async def _ask_next(self) -> Mapping[_Key, _Answer]:
         loop = asyncio.get_running_loop()
         if self._asking is not None:
             await asyncio.wait([self._asking])

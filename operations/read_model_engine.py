@@ -119,7 +119,7 @@ def pointer_to(named: str | Path) -> Path:
     return Path(f"{named}.current")
 
 
-class Reader:
+class ReadModelReader:
     """Connections that only read the read model, wherever it is now. From any thread."""
 
     def __init__(self, database_url: str, connections: int) -> None:

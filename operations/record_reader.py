@@ -29,11 +29,11 @@ FETCH_BYTES = 64 * 1024  # a larger record still comes whole; the ones after it 
 
 GAP_RECORDS_MAX = 64  # read over rather than asked for anew
 ROUND_RECORDS = 500
-Position = tuple[str, int, int]
+RecordPosition = tuple[str, int, int]
 """Topic, partition and offset."""
 
 
-class Found(NamedTuple):
+class StoredRecord(NamedTuple):
     """A record that is there."""
 
     value: bytes
@@ -59,13 +59,15 @@ class RecordReader:
         self._pool = ThreadPoolExecutor(readers, thread_name_prefix="record-reader")
         self._idle: queue.SimpleQueue[Consumer] = queue.SimpleQueue()
 
-    async def read(self, topic: str, partition: int, offset: int, timeout_seconds: float) -> Found | None:
+    async def read(self, topic: str, partition: int, offset: int, timeout_seconds: float) -> StoredRecord | None:
         """The record; None where it is gone (retention, a deleted topic). Raises RecordUnreachable."""
         position = TopicPartition(topic, partition, offset)
         deadline = time.monotonic() + timeout_seconds
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, position, deadline)
 
-    async def read_many(self, positions: Collection[Position], timeout_seconds: float) -> dict[Position, Found | None]:
+    async def read_many(
+        self, positions: Collection[RecordPosition], timeout_seconds: float
+    ) -> dict[RecordPosition, StoredRecord | None]:
         """The same for many records, all partitions at once. Raises RecordUnreachable."""
         deadline = time.monotonic() + timeout_seconds
         return await asyncio.get_running_loop().run_in_executor(
@@ -89,7 +91,7 @@ class RecordReader:
         while not self._idle.empty():
             self._idle.get().close()
 
-    def _read(self, position: TopicPartition, deadline: float) -> Found | None:
+    def _read(self, position: TopicPartition, deadline: float) -> StoredRecord | None:
         return self._with_consumer(partial(_value_at, position=position, deadline=deadline))
 
     def _with_consumer(self, read: Callable[["_Reading"], Read]) -> Read:
@@ -148,7 +150,7 @@ class _Reading(NamedTuple):
         return {topic for topic in topics if self.is_gone(topic, deadline)}
 
 
-def _value_at(reading: _Reading, position: TopicPartition, deadline: float) -> Found | None:
+def _value_at(reading: _Reading, position: TopicPartition, deadline: float) -> StoredRecord | None:
     reading.consumer.assign([position])
     while (left_seconds := deadline - time.monotonic()) > 0:
         message = reading.consumer.poll(min(left_seconds, SILENCE_SECONDS))
@@ -161,15 +163,17 @@ def _value_at(reading: _Reading, position: TopicPartition, deadline: float) -> F
         elif error is None:
             if message.offset() != position.offset:
                 return None
-            return Found(message.value() or b"", headers_of(message))
+            return StoredRecord(message.value() or b"", headers_of(message))
         elif error.code() in GONE:
             return None
     raise RecordUnreachable(f"{position.topic}[{position.partition}] was not readable in time")
 
 
-def _values_at(reading: _Reading, positions: Collection[Position], deadline: float) -> dict[Position, Found | None]:
+def _values_at(
+    reading: _Reading, positions: Collection[RecordPosition], deadline: float
+) -> dict[RecordPosition, StoredRecord | None]:
     """In rounds: each reads a run of near records of every partition; what is far from its run waits for the next."""
-    found: dict[Position, Found | None] = {}
+    found: dict[RecordPosition, StoredRecord | None] = {}
     left: dict[tuple[str, int], list[int]] = {}
     for topic, partition, offset in sorted(set(positions)):
         left.setdefault((topic, partition), []).append(offset)
@@ -192,7 +196,7 @@ def _first_run(offsets: list[int]) -> list[int]:
 def _read_runs(
     reading: _Reading,
     runs: dict[tuple[str, int], list[int]],
-    found: dict[Position, Found | None],
+    found: dict[RecordPosition, StoredRecord | None],
     deadline: float,
 ) -> None:
     consumer = reading.consumer
@@ -226,7 +230,7 @@ def _read_runs(
             offset = message.offset() or 0
             if error is None and offset in wanted:
                 wanted.discard(offset)
-                found[*tp, offset] = Found(message.value() or b"", headers_of(message))
+                found[*tp, offset] = StoredRecord(message.value() or b"", headers_of(message))
             elif error is not None and error.code() == KafkaError._AUTO_OFFSET_RESET and len(wanted) > 1:
                 wanted.discard(gone := min(wanted))  # retention took the first; the next may still be there
                 found[*tp, gone] = None

@@ -26,7 +26,7 @@ UNKNOWN_SECONDS = 1.0
 AGAIN_SECONDS = 0.05
 ONCE_ANSWERED_SECONDS = 1.0
 REQUESTS_AT_ONCE = 16
-Answer = TypeVar("Answer")
+_Answer = TypeVar("_Answer")
 
 
 class PartitionsChanged(Exception):
@@ -57,7 +57,7 @@ def ensure_topics(cluster: str | ClusterAdmin, specs: Sequence[TopicSpec]) -> No
     _wait_visible(admin, {spec.name for spec in specs})
 
 
-async def once_answered(ask: Callable[..., Answer], *arguments: Any) -> Answer:
+async def once_answered(ask: Callable[..., _Answer], *arguments: Any) -> _Answer:
     """What a blocking question to the brokers returns, asked again for as long as they do not answer it: at a start
     there is nothing to do but to wait. Raises KafkaException when they never will.
     """
@@ -125,7 +125,7 @@ class TopicAdmin:
         """
         await self._asked(_delete, self._admin, name, topic_id)
 
-    async def _asked(self, ask: Callable[..., Answer], *arguments: Any) -> Answer:
+    async def _asked(self, ask: Callable[..., _Answer], *arguments: Any) -> _Answer:
         """In a thread. What will never succeed becomes TopicRefused."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, ask, *arguments)

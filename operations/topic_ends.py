@@ -32,7 +32,7 @@ _HIGH = OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED  # type: ignore[no-
 _STABLE = OffsetSpec.latest(), IsolationLevel.READ_COMMITTED  # type: ignore[no-untyped-call]
 
 
-class Span(NamedTuple):
+class OffsetRange(NamedTuple):
     """`first`: the oldest offset there is; `end`: the one behind the newest that is not in an open transaction."""
 
     first: int
@@ -65,10 +65,10 @@ class TopicEnds:
         (ends,) = self._asked(topic, OffsetSpec.latest())  # type: ignore[no-untyped-call]
         return ends
 
-    def spans(self, topic: str) -> dict[int, Span]:
+    def spans(self, topic: str) -> dict[int, OffsetRange]:
         """The same with the beginnings."""
         firsts, ends = self._asked(topic, OffsetSpec.earliest(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
-        return {partition: Span(first, ends[partition]) for partition, first in firsts.items()}
+        return {partition: OffsetRange(first, ends[partition]) for partition, first in firsts.items()}
 
     def readable(self, partitions: Collection[Partition]) -> dict[Partition, ReadableEnd]:
         """Of those partitions that are there, whatever their topics. Raises KafkaException.
@@ -78,10 +78,10 @@ class TopicEnds:
         high, stable = self._of_those_there(partitions, _HIGH, _STABLE)
         return {tp: ReadableEnd(min(stable[tp], end), end) for tp, end in high.items() if tp in stable}
 
-    def ranges(self, partitions: Collection[Partition]) -> dict[Partition, Span]:
+    def ranges(self, partitions: Collection[Partition]) -> dict[Partition, OffsetRange]:
         """The same for what the log holds, open transactions included."""
         firsts, ends = self._of_those_there(partitions, _FIRST, _HIGH)
-        return {tp: Span(first, ends[tp]) for tp, first in firsts.items() if tp in ends}
+        return {tp: OffsetRange(first, ends[tp]) for tp, first in firsts.items() if tp in ends}
 
     def _of_those_there(
         self, partitions: Collection[Partition], *questions: tuple[OffsetSpec, IsolationLevel]
@@ -143,15 +143,15 @@ def _left(deadline: float) -> float:
 
 
 def _offsets(asked: Mapping[TopicPartition, "Future[Any]"]) -> Offsets:
-    return {place.partition: _offset(future) for place, future in asked.items()}
+    return {asked_partition.partition: _offset(future) for asked_partition, future in asked.items()}
 
 
 def _offsets_there(asked: Mapping[TopicPartition, "Future[Any]"]) -> dict[Partition, int]:
     """Without partitions that are not there."""
     found = {}
-    for place, future in asked.items():
+    for asked_partition, future in asked.items():
         try:
-            found[place.topic, place.partition] = _offset(future)
+            found[asked_partition.topic, asked_partition.partition] = _offset(future)
         except KafkaException as error:
             if code_of(error) not in UNKNOWN_TOPIC:
                 raise

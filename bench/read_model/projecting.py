@@ -13,7 +13,7 @@ from sqlalchemy import Table, select
 from bench.read_model.databases import SQLITE, database, servers_cpu_seconds
 from bench.read_model.records import batches
 from deploy.local.spawn import last_lines
-from operations.read_model_engine import Reader
+from operations.read_model_engine import ReadModelReader
 from processors.projection.decide import project
 from processors.projection.rebuild import rebuild
 from processors.projection.replay import ends_of
@@ -68,7 +68,7 @@ def _watch(url: str, ends: Mapping[tuple[str, int], int], log: Path) -> list[tup
     while not seen or seen[-1][1] < whole:
         time.sleep(LOOK_SECONDS)
         try:
-            reader = reader or Reader(url, 1)
+            reader = reader or ReadModelReader(url, 1)
             with reader.connect() as connection:
                 records = sum(connection.execute(select(log_positions.c.next_offset)).scalars())
         except Exception:  # not made yet

@@ -22,7 +22,7 @@ from bench.receiver import receiver
 from bench.sender import Sent, send_batches, send_steadily
 from bench.system import System
 from deploy.local.spawn import wait_until
-from operations.read_model_engine import Reader
+from operations.read_model_engine import ReadModelReader
 from tests.support.ports import free_port_base
 
 LOOK_SECONDS = 0.005
@@ -39,7 +39,7 @@ class Looking(threading.Thread):
     def __init__(self, url: str) -> None:
         super().__init__(daemon=True)
         self.seen: dict[str, int] = {}
-        self._reader = Reader(url, 1)
+        self._reader = ReadModelReader(url, 1)
         self._ended = threading.Event()
 
     def run(self) -> None:

@@ -22,7 +22,7 @@ from ingest_gateway.log.stream_ends import Range, StreamEnd, StreamEnds
 from operations.coalescing import Coalesced
 from operations.kafka_clients import error_of, library_log, producer_config, reason_of
 from operations.logs import event
-from operations.record_reader import Found, RecordReader, RecordUnreachable
+from operations.record_reader import RecordReader, RecordUnreachable, StoredRecord
 from operations.topic_ends import Partition
 from schemas.topics import Topic
 
@@ -199,14 +199,16 @@ class EventLog:
         scope = self._newest.get(f"events.{workspace}.{environment}", {})
         return [(topic, partition, offset) for (topic, partition), offset in scope.items()]
 
-    async def read(self, position: Position, timeout_seconds: float) -> Found | None:
+    async def read(self, position: Position, timeout_seconds: float) -> StoredRecord | None:
         """One record; None where it is gone (retention, a deleted topic). Raises LogUnavailable."""
         try:
             return await self._records.read(*position, timeout_seconds)
         except RecordUnreachable as error:
             raise LogUnavailable(str(error)) from error
 
-    async def read_many(self, positions: Collection[Position], timeout_seconds: float) -> dict[Position, Found | None]:
+    async def read_many(
+        self, positions: Collection[Position], timeout_seconds: float
+    ) -> dict[Position, StoredRecord | None]:
         """Many records, as `read` gives each. Raises LogUnavailable."""
         try:
             return await self._records.read_many(positions, timeout_seconds)

@@ -21,7 +21,7 @@ from ingest_gateway.read_model.spine_pages import SpineFilter, SpinePage, spine_
 from ingest_gateway.read_model.stored import StoredEvent
 from ingest_gateway.read_model.webhook_pages import DeliveryPage, WebhookScope, deliveries_page, delivery
 from ingest_gateway.read_model.work_pages import TaskFilter, WorkPage, item_body, projects_page, tasks_page
-from operations.read_model_engine import Reader
+from operations.read_model_engine import ReadModelReader
 from schemas.read_model import (
     AttemptRow,
     EventRow,
@@ -80,7 +80,7 @@ class ReadModel:
     """Made on any thread, asked on the event loop; `close()` at the end."""
 
     def __init__(self, database_url: str, threads: int = THREADS) -> None:
-        self._reader = Reader(database_url, threads)
+        self._reader = ReadModelReader(database_url, threads)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="read-model")
         self._passed: dict[tuple[str, int], tuple[int, str]] = {}
         self._refresh: asyncio.Task[None] | None = None

@@ -38,14 +38,14 @@ DUE_CHECK_SECONDS = 30.0
 
 Taken = tuple[int, TopicWork]
 """A partition of `commands` and a task of one of its workspaces."""
-Report = Callable[[Command, int], Awaitable[None]]
+AppendCommand = Callable[[Command, int], Awaitable[None]]
 """Appends a command to a partition of `commands` and returns when the broker has it. KafkaException: not confirmed."""
 
 
 class TopicWorker:
     """`take` is called with a partition's unfinished tasks and with new ones; twice the same does nothing more."""
 
-    def __init__(self, admin: TopicAdmin, report: Report, partitions: int) -> None:
+    def __init__(self, admin: TopicAdmin, report: AppendCommand, partitions: int) -> None:
         self._admin = admin
         self._report = report
         self._partitions = partitions

@@ -11,7 +11,7 @@ from sqlalchemy import and_, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from domain.delivery.replays import Replayable
-from operations.read_model_engine import Reader
+from operations.read_model_engine import ReadModelReader
 from schemas.entities import Replay
 from schemas.read_model import events, scope_of
 
@@ -30,7 +30,7 @@ class Selection:
     """Asked on the event loop; `close()` at the end."""
 
     def __init__(self, database_url: str) -> None:
-        self._reader = Reader(database_url, 1)
+        self._reader = ReadModelReader(database_url, 1)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="selection")
 
     async def page(self, replay: Replay, cursor: tuple[int, str]) -> list[Replayable]:

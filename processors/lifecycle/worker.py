@@ -21,7 +21,7 @@ from domain.security.gateway_signatures import GatewaySigner
 from operations import clock
 from operations.logs import event
 from operations.new_commands import new_command
-from operations.record_reader import Found, RecordReader, RecordUnreachable
+from operations.record_reader import RecordReader, RecordUnreachable, StoredRecord
 from processors.lifecycle import metrics
 from processors.lifecycle.selection import PAGE_EVENTS, Selection, SelectionUnavailable
 from processors.runtime.agent import AgentRuntime
@@ -174,7 +174,7 @@ class ReplayWorker:
         await out.confirmed()
 
 
-def admitted_body(found: Replayable, stored: Found, signer: GatewaySigner) -> bytes | None:
+def admitted_body(found: Replayable, stored: StoredRecord, signer: GatewaySigner) -> bytes | None:
     """The event's Avro as admission handed it on; None where the log's record is not the one that it was."""
     topic = parse_stream_topic(found.topic)
     if topic is None:

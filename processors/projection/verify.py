@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Exists, Table, collate, select, text
 
-from operations.read_model_engine import Reader
+from operations.read_model_engine import ReadModelReader
 from processors.projection.rebuild import BeforeStep, beside_live, fill, held, positions
 from processors.projection.replay import replay
 from schemas.read_model import ROWS, attempts, events, events_metadata, key_of
@@ -29,7 +29,7 @@ class Difference(NamedTuple):
 
 def verify(database_url: str, bootstrap: str, step: BeforeStep = lambda step: None) -> list[Difference]:
     """The first hundred. Raises RebuildFailed, DatabaseAway."""
-    reader = Reader(database_url, 1)
+    reader = ReadModelReader(database_url, 1)
     with beside_live(database_url, step) as beside:
         fill(beside, bootstrap, step)
         live = reader.connect()

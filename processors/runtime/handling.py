@@ -22,7 +22,7 @@ from processors.runtime.transport import Consumer
 from processors.runtime.vital_signs import Call
 
 log = logging.getLogger(__name__)
-Handle = Callable[[Batch], Awaitable[Sequence[Outputs] | None]]
+HandleBatch = Callable[[Batch], Awaitable[Sequence[Outputs] | None]]
 """`Agent.handle`."""
 
 
@@ -54,7 +54,7 @@ class Handling:
         """The call that has run the longest by now, of agents whose batch ends when the handler returns."""
         return min(self._calls.values(), key=lambda call: call.started_seconds, default=None)
 
-    async def handle(self, name: str, handle: Handle, confirms_itself: bool, batches: list[Batch]) -> None:
+    async def handle(self, name: str, handle: HandleBatch, confirms_itself: bool, batches: list[Batch]) -> None:
         """One call of the handler for these batches of one partition number; none for those that a rebalance took
         away, nor after a failure, since what failed is missing in the table. Never raises.
         """

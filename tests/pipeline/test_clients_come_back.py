@@ -15,8 +15,8 @@ from domain.entities.control_view import ControlView
 from ingest_gateway.log.ends import EndsUnknown, LogEnds
 from operations.control_reader import ControlReader
 from operations.kafka_clients import admin_config
-from operations.record_reader import Found, RecordReader
-from operations.topic_ends import Span, TopicEnds
+from operations.record_reader import RecordReader, StoredRecord
+from operations.topic_ends import OffsetRange, TopicEnds
 from schemas.topics import Topic
 from tests.support.kafka_topics import ensure_base_topics, produce
 from tests.support.until import until
@@ -49,19 +49,19 @@ async def test_who_knew_a_topic_knows_it_after_an_election_and_when_it_was_made_
     ends, of_the_log = TopicEnds(own_broker.bootstrap), LogEnds(own_broker.bootstrap)
     records = RecordReader(own_broker.bootstrap, readers=1)
     try:
-        assert ends.spans(TOPIC) == {0: Span(0, 1), 1: Span(0, 0)}
+        assert ends.spans(TOPIC) == {0: OffsetRange(0, 1), 1: OffsetRange(0, 0)}
         assert await of_the_log.newest(TOPIC) == [(TOPIC, 0, 0)]
-        assert await records.read(TOPIC, 0, 0, READ_SECONDS) == Found(b"first")
+        assert await records.read(TOPIC, 0, 0, READ_SECONDS) == StoredRecord(b"first")
 
         elect(own_broker)
         assert ends.ends(TOPIC) == {0: 1, 1: 0}, "the first time that they are asked"
         assert await of_the_log.newest(TOPIC) == [(TOPIC, 0, 0)]
-        assert await records.read(TOPIC, 0, 0, READ_SECONDS) == Found(b"first")
+        assert await records.read(TOPIC, 0, 0, READ_SECONDS) == StoredRecord(b"first")
 
         make_topic(own_broker, b"another", b"more")
         assert ends.ends(TOPIC) == {0: 2, 1: 0}
         assert await of_the_log.newest(TOPIC) == [(TOPIC, 0, 1)]
-        assert await records.read(TOPIC, 0, 0, READ_SECONDS) == Found(b"another")
+        assert await records.read(TOPIC, 0, 0, READ_SECONDS) == StoredRecord(b"another")
         found = await records.read_many([(TOPIC, 0, 0), (TOPIC, 0, 1)], READ_SECONDS)
         assert [one and one.value for one in found.values()] == [b"another", b"more"]
     finally:

@@ -14,7 +14,7 @@ from confluent_kafka import TIMESTAMP_CREATE_TIME, KafkaError
 from deploy.local.broker import Broker
 from ingest_gateway import metrics
 from ingest_gateway.log.event_log import EventLog, LogBusy, LogUnavailable
-from operations.record_reader import Found
+from operations.record_reader import StoredRecord
 from schemas.partitioner import partition_for
 from tests.support.kafka_topics import a_stream_topic, read_all
 from tests.support.until import GIVE_UP_SECONDS, until
@@ -141,7 +141,7 @@ async def test_a_record_is_read_back_by_its_position(kafka: str) -> None:
         stored = await asyncio.gather(*(log.append(topic, b"k", str(n).encode() * 100_000, []) for n in range(5)))
         for number, appended in enumerate(stored):
             position = appended.topic, appended.partition, appended.offset
-            assert await log.read(position, 10) == Found(str(number).encode() * 100_000)
+            assert await log.read(position, 10) == StoredRecord(str(number).encode() * 100_000)
         last = stored[-1]
         assert await log.read((topic, last.partition, last.offset + 1), 10) is None
         assert await log.read((topic + "-gone", 0, 0), 10) is None

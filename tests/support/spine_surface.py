@@ -37,7 +37,7 @@ from operations import clock
 from operations.control_reader import ControlReader
 from operations.new_commands import new_command
 from operations.read_model_engine import writer_engine
-from operations.record_reader import Found
+from operations.record_reader import StoredRecord
 from processors.admission.agent import _decode_seen, _encode_seen
 from processors.control.topics import finished, report_of
 from processors.projection.decide import project
@@ -119,11 +119,12 @@ class SpineLog(MemoryLog):
         self._rules = cast(Any, self.rules)
         self.first_ms = clock.now_ms()
 
-    async def read_many(self, positions: Collection[Any], timeout_seconds: float) -> dict[Any, Found | None]:
+    async def read_many(self, positions: Collection[Any], timeout_seconds: float) -> dict[Any, StoredRecord | None]:
         if self.refuses is not None:
             raise LogUnavailable("the broker is away")
         values = {
-            (one.appended.topic, one.appended.partition, one.appended.offset): Found(one.value) for one in self.records
+            (one.appended.topic, one.appended.partition, one.appended.offset): StoredRecord(one.value)
+            for one in self.records
         }
         return {position: values.get(position) for position in positions}
 

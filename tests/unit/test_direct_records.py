@@ -14,7 +14,7 @@ from domain.delivery.replays import Replayable
 from domain.events.direct_records import SCHEMA_HEADER, avro_of, data_of_admitted, schema_named
 from domain.events.spine_records import carried_headers, data_of
 from domain.security.gateway_signatures import GatewaySigner
-from operations.record_reader import Found
+from operations.record_reader import StoredRecord
 from processors.lifecycle.worker import admitted_body
 from schemas.codec import EVENT, SchemaRef, UnknownSchema
 from schemas.log_records import LogRecord
@@ -109,7 +109,7 @@ def test_a_replay_finds_what_admission_took_under_ids_that_it_never_heard_of(for
     known = read(LogRecord(topic.name, 3, 7, NOW_MS, None, EVENT.schema.mark + BODY, ()), topic, SIGNER).pieces
     found = Replayable(known.event_id, topic.stream, NOW_MS, (), topic.name, "id", 3, 7)
     ids = set(EVENT._registry_ids)
-    assert admitted_body(found, Found(head + BODY, headers), SIGNER) == known.body
+    assert admitted_body(found, StoredRecord(head + BODY, headers), SIGNER) == known.body
     EVENT._registry_ids.intersection_update(ids)
 
 

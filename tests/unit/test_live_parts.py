@@ -10,7 +10,7 @@ from ingest_gateway.log.live import LATE_SECONDS, Joined, LiveEvent, LiveLog, _T
 from ingest_gateway.surfaces.spine import channels
 from ingest_gateway.surfaces.spine.channels import Channel, Reader
 from ingest_gateway.surfaces.spine.frames import Place, PlaceInvalid, event_frame, read_place
-from operations.record_reader import Found
+from operations.record_reader import StoredRecord
 from schemas.codec import EVENT
 from schemas.records import Decision
 from tests.support.event_reader import EventReader
@@ -76,9 +76,9 @@ def test_the_topic_of_a_decision_is_read_without_the_rest() -> None:
 async def test_what_has_to_be_read_back_keeps_its_place() -> None:
     read: list[int] = []
 
-    async def read_back(position: tuple[str, int, int]) -> Found:
+    async def read_back(position: tuple[str, int, int]) -> StoredRecord:
         read.append(position[2])
-        return Found(VALUE)
+        return StoredRecord(VALUE)
 
     channel, reader = Channel(TOPIC, "ws_a", read_back), Reader([], lambda: None)
     channel.readers.add(reader)

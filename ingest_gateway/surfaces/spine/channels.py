@@ -20,7 +20,7 @@ from ingest_gateway import metrics
 from ingest_gateway.log.live import LiveEvent, LiveLog
 from ingest_gateway.surfaces.spine.frames import Place, event_frame, with_id
 from operations.logs import event
-from operations.record_reader import Found
+from operations.record_reader import StoredRecord
 from schemas.ids import time_of
 from schemas.times import rfc3339
 
@@ -29,7 +29,7 @@ QUEUED_FRAMES_MAX = 2_000
 QUEUED_BYTES_MAX = 8 * 1024 * 1024
 CHUNK_BYTES = 256 * 1024
 
-ReadBack = Callable[[tuple[str, int, int]], Awaitable[Found | None]]
+ReadBack = Callable[[tuple[str, int, int]], Awaitable[StoredRecord | None]]
 
 
 class Told(NamedTuple):

@@ -14,7 +14,7 @@ from deploy.local.broker import Broker
 from ingest_gateway.read_model import ReadModel
 from ingest_gateway.read_model.event_pages import EventFilter
 from operations.kafka_clients import producer_config
-from operations.read_model_engine import Reader, writer_engine
+from operations.read_model_engine import ReadModelReader, writer_engine
 from processors.projection import replay as replay_module
 from processors.projection.decide import project
 from processors.projection.rebuild import rebuild
@@ -141,7 +141,7 @@ async def test_a_cursor_from_before_goes_on_and_finds_what_comes_late_after_it(
 
 @pytest.mark.requirement("F52")
 async def test_readers_follow_and_see_all_events_at_every_step(log: str, live: Store, database_url: str) -> None:
-    reader = Reader(database_url, 1)
+    reader = ReadModelReader(database_url, 1)
     seen: dict[str, int] = {}
 
     def look(step: str) -> None:
