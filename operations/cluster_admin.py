@@ -1,9 +1,9 @@
-"""Topics and their configuration, asked of the cluster and changed there, by one client for life.
+"""Reads and changes topics and their configuration, with one client for the life of the process.
 
-What every request has to get over, once for all of them: librdkafka waits for the controller that it knows, though that
-is dead, and has to be told to look who it is now; a broker learns of a topic a moment after the controller made it,
-each in its own time; and a client that failed is destroyed by whichever thread collects the garbage, so it is kept.
-Where topics begin and end is asked by `TopicEnds`.
+It deals, for every request, with three traps: librdkafka waits for the controller that it knows, even a dead one, until
+it asks for metadata again; each broker learns of a new topic some moments after the controller created it; and a client
+that failed is destroyed by whichever thread collects the garbage, so it is kept. `TopicEnds` asks where topics begin
+and end.
 """
 
 import logging
@@ -49,11 +49,11 @@ NEVER = frozenset(
         KafkaError.UNSUPPORTED_VERSION,
     }
 )
-"""What the brokers will never do, however often they are asked."""
+"""Errors that asking again never helps with."""
 
 
 Refusal = Callable[[str, KafkaException], object]
-"""Told the name of what the brokers will never answer about."""
+"""Gets the name of a topic that the brokers will never answer about, and the error."""
 
 
 class ClusterAdmin:
@@ -66,7 +66,7 @@ class ClusterAdmin:
         self._controller_is_doubtful = False
 
     def doubt_controller(self) -> None:
-        """An election is likely: the next request first asks who controls, as after one that failed."""
+        """An election is likely: the next request first asks which broker is controller, as after a failed request."""
         self._controller_is_doubtful = True
 
     def metadata(self) -> ClusterMetadata:
@@ -79,7 +79,7 @@ class ClusterAdmin:
     # Single topics
 
     def create(self, specs: Sequence[TopicSpec]) -> set[str]:
-        """Those that were made now, and not before, or by another starter who was quicker."""
+        """Returns the topics that this call created, not those that existed or that another process created first."""
         if not specs:
             return set()
         new = [
@@ -105,8 +105,8 @@ class ClusterAdmin:
             time.sleep(AGAIN_SECONDS)
 
     def present(self, topics: Collection[str], on_refused: Refusal | None = None) -> dict[str, TopicDescription]:
-        """Those that the broker knows that is asked. Of topics that we may not see, say, `on_refused` is told, and they
-        are left out; without it they are raised.
+        """The topics that one broker knows. Topics that brokers will not describe, because of missing rights for
+        example, are passed to `on_refused` and left out; without `on_refused` the error is raised.
         """
         if not topics:
             return {}
@@ -115,7 +115,7 @@ class ClusterAdmin:
         return self._each(asked, UNKNOWN_TOPIC, on_refused)
 
     def is_gone(self, topic: str) -> bool:
-        """Whether no broker knows it, and not only one that has heard of nothing for long."""
+        """Whether no broker knows it; a single one may be out of date."""
         return is_gone(self.bootstrap, topic, self.timeout_seconds)
 
     # Configuration
@@ -180,10 +180,10 @@ class ClusterAdmin:
         return answer
 
     def _asking(self) -> AdminClient:
-        """Requests go to the controller that was known last, though it is away; metadata says who it is now."""
+        """Requests go to the controller that was known last, even if it is away; metadata names the present one."""
         if self._controller_is_doubtful:
             try:
                 self._client.list_topics(timeout=LEARN_SECONDS)
             except KafkaException as error:
-                log.debug("nobody says who the controller is: %s", error)
+                log.debug("no broker says which one is controller: %s", error)
         return self._client

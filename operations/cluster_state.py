@@ -109,11 +109,11 @@ def _lag(bootstrap: str, client: AdminClient, group: str) -> int | None:
     if not committed:
         return None
     spans = TopicEnds(bootstrap, TIMEOUT_SECONDS).ranges(committed)  # without topics that were deleted
-    return sum(max(0, span.end - committed[place]) for place, span in spans.items())
+    return sum(max(0, span.end - committed[tp]) for tp, span in spans.items())
 
 
 def _gateways(bootstrap: str, partitions: list[int]) -> dict[str, float]:
-    """Those that did not say that they leave, by what they wrote last."""
+    """The seconds since each gateway last wrote, without those that announced their end."""
     consumer = Consumer(reader_config(bootstrap, f"status-{uuid.uuid4().hex}"))
     now_ms, heard = clock.now_ms(), dict[str, tuple[int, bool]]()
     try:
@@ -127,8 +127,7 @@ def _gateways(bootstrap: str, partitions: list[int]) -> dict[str, float]:
 
 def _last_usage(consumer: Consumer, partitions: list[int]) -> Iterator[tuple[int, Usage]]:
     for partition in partitions:
-        place = TopicPartition(Topic.USAGE, partition)
-        low, high = consumer.get_watermark_offsets(place, timeout=TIMEOUT_SECONDS)
+        low, high = consumer.get_watermark_offsets(TopicPartition(Topic.USAGE, partition), timeout=TIMEOUT_SECONDS)
         at = max(low, high - HEARTBEATS_READ)
         consumer.assign([TopicPartition(Topic.USAGE, partition, at)])
         while at < high:

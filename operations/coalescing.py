@@ -1,7 +1,7 @@
-"""Questions that many ask at the same moment, asked of somebody else once.
+"""Joins questions that many callers ask at the same moment into one.
 
-Whoever asks while a question is under way gets the answer to the next one: no answer is older than the asking. So at
-most one question is under way and one waits, however many ask.
+A caller that asks while a question is under way gets the answer to the next one, so no answer is older than its
+question. At most one question is under way and one waits, however many callers there are.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ class Coalesced(Generic[_Key, _Answer]):
     def __init__(
         self, ask: Callable[[list[_Key]], Awaitable[Mapping[_Key, _Answer]]], apart_seconds: float = 0.0
     ) -> None:
-        """`ask` is given what all of them want to know; it is called at most once in `apart_seconds`."""
+        """`ask` gets the keys of all waiting callers; it is called at most once in `apart_seconds`."""
         self._ask = ask
         self._apart_seconds = apart_seconds
         self._wanted: set[_Key] = set()
@@ -27,7 +27,7 @@ class Coalesced(Generic[_Key, _Answer]):
         self._asked_seconds = float("-inf")
 
     async def about(self, keys: Iterable[_Key]) -> dict[_Key, _Answer]:
-        """Of those that there is an answer about. Raises what `ask` raised."""
+        """The answers for these keys, as far as there are any. Raises what `ask` raises."""
         mine = set(keys)
         if not mine:
             return {}
@@ -50,6 +50,6 @@ class Coalesced(Generic[_Key, _Answer]):
 
 
 def _note_failure(asked: "asyncio.Task[object]") -> None:
-    """Marks a failure as seen: whoever waited got it, and if all of them have gone nobody needs it."""
+    """Marks a failure as seen: the callers that waited got it, and if all of them have gone none needs it."""
     if not asked.cancelled():
         asked.exception()

@@ -1,14 +1,14 @@
 """Keeps a `ControlView` at the end of the topic `control`, in a thread of its own.
 
-The view is changed only on the event loop's thread (`call_soon_threadsafe`), so readers need no lock. `ready` turns
-true once the topic was read to the end it had at the start. `catch_up` reads on to the end as of now, for who misses an
-entity that somebody just made (DESIGN: a gateway or worker that misses one first reads `control` to its present end).
-`behind_seconds` says how old the view may be: about every second a thread of its own asks for the topic's end, and what
-was asked when counts as the view's time once the view has reached it. A broker that can't be asked makes it grow
-(RELIABILITY F39); a view that is older than `OLD` allows is told of in the log, with the reason, and so is its return.
+The view is changed only on the event loop's thread (`call_soon_threadsafe`), so readers need no lock. `ready` becomes
+true once the topic was read to the end it had at the start. `catch_up` reads on to the end as of now: a gateway or
+worker that does not find an entity calls it before it answers, since the entity may just have been created.
+`behind_seconds` says how old the view may be: about every second another thread asks for the topic's end, and once the
+view has reached that end, the time of the question is the view's time. While brokers give no answer it grows (F39). A
+view that is older than `OLD` allows is logged, with the reason, and so is its return.
 
-A topic that ends before what was read of it is not the one that was read: records are gone, or another cluster answers.
-`on_lost` is told, and the process has to begin anew.
+If the topic ends before what was read of it, it is another one: records are gone, or another cluster answers. `on_lost`
+is then called, and the process has to start over.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ CATCH_UP_SECONDS = 2.0  # milliseconds as a rule; the bound is for a machine tha
 ENDS_APART_SECONDS = 1.0
 ASK_AGAIN_SECONDS = 0.2
 LOST_TIMES = 3
-"""So often in a row the topic has to end too early: who believes it ends the process."""
+"""How often in a row the topic has to end too early before that is believed, since it ends the process."""
 OLD = Bounds(begins_seconds=5.0, ends_seconds=2.5, quiet_seconds=0.0)
 
 
@@ -47,7 +47,7 @@ class ControlReader:
     """`start()` on the running loop; `await caught_up()` before serving; `stop()` at the end."""
 
     def __init__(self, bootstrap: str, view: ControlView, on_lost: Callable[[str], None] = lambda reason: None) -> None:
-        """`on_lost` is told once, on the loop, why what was read holds no longer: end the process."""
+        """`on_lost` is called once, on the loop, with the reason why the view is no longer true: end the process."""
         self.view = view
         self.applied: dict[int, int] = {}
         self.unreadable = 0
@@ -80,7 +80,7 @@ class ControlReader:
 
     @property
     def behind_seconds(self) -> float:
-        """What happened longer ago is in the view; without end before it was read whole."""
+        """Everything that happened longer ago is in the view; infinite before the topic was read to its end."""
         return math.inf if self._current_seconds is None else time.monotonic() - self._current_seconds
 
     @property
@@ -90,7 +90,7 @@ class ControlReader:
 
     @property
     def why_behind(self) -> str:
-        """What keeps the view from being current, for who finds it old."""
+        """What keeps the view from being current, for callers that find it old."""
         if self._unanswered is not None:
             return f"the end of control is not known: {self._unanswered}"
         return "records of control that are there have not been read"
@@ -98,8 +98,8 @@ class ControlReader:
     def start(self) -> None:
         metrics.CONTROL_BEHIND_SECONDS.set_function(lambda: self.behind_seconds)
         config = reader_config(self._bootstrap, f"control-reader-{uuid.uuid4().hex}")
-        # A record comes at once whatever the wait; at 20 ms the idle fetches of six processes cost the broker a tenth
-        # of a core.
+        # The broker sends a record at once in any case; with 20 ms the idle fetches of six processes would cost it a
+        # tenth of a core.
         self._consumer = Consumer(config | {"fetch.wait.max.ms": 250, "enable.partition.eof": True})
         self._thread.start()
 
@@ -107,8 +107,8 @@ class ControlReader:
         await self._ready.wait()
 
     async def catch_up(self, timeout_seconds: float = CATCH_UP_SECONDS) -> bool:
-        """Reads to the topic's present end; False if that took longer than `timeout_seconds`. Who would try again for
-        ever asks `has_seen` as well: a view that is always a little behind never reaches an end that is asked anew.
+        """Reads to the topic's present end; False if that took longer than `timeout_seconds`. A caller that tries again
+        without end must ask `has_seen` as well: a view that is always a little behind never reaches the newest end.
         """
         asked_seconds = time.monotonic()
         try:
@@ -138,13 +138,13 @@ class ControlReader:
             self._thread.call(self._started, (asked_seconds, self._ends_once_told()))
             while not self._thread.stops:
                 first = self._consumer.poll(POLL_SECONDS)
-                if first is not None:  # with what came with it; `consume` alone would wait for a whole batch
+                if first is not None:  # with what came along; just `consume` would wait for a whole batch
                     self._thread.call(self._apply, [first, *self._consumer.consume(BATCH_MAX, 0)])
         finally:
             self._consumer.close()
 
     def _partitions_once_there(self, consumer: Consumer) -> list[int]:
-        """Waits for the topic, as a process may start before its broker."""
+        """Waits for the topic: a process may start before its broker."""
         while not self._thread.stops:
             try:
                 topic = consumer.list_topics(Topic.CONTROL, timeout=2).topics[Topic.CONTROL]
@@ -158,7 +158,7 @@ class ControlReader:
         return []
 
     def _ends_once_told(self) -> dict[int, int]:
-        """A topic made a moment ago may have no leader yet."""
+        """A topic created a moment ago may have no leader yet."""
         while not self._thread.stops:
             try:
                 ends = self._ends.ends(Topic.CONTROL)
@@ -171,11 +171,11 @@ class ControlReader:
         return {}
 
     async def _ask_ends(self, _partitions: list[int]) -> dict[int, int]:
-        """For all that wait to catch up: however many miss an entity, the broker is asked one question at a time."""
+        """For all callers of `catch_up`: however many there are, the broker is asked one question at a time."""
         return await asyncio.to_thread(self._ends.ends, Topic.CONTROL)
 
     def _watch_ends(self) -> None:
-        """Asks for the ends again and again; what the broker doesn't answer leaves the view as old as it is."""
+        """Asks for the ends again and again; without an answer the view gets older."""
         times_lost = 0
         while not self._watch.wait(ENDS_APART_SECONDS):
             asked_seconds, read_before = time.monotonic(), dict(self.applied)
@@ -190,9 +190,9 @@ class ControlReader:
                     self._watch.call(self._on_lost, self._unanswered)
             except KafkaException as error:
                 self._unanswered = reason_of(error)
-            self._tell_age(time.monotonic())
+            self._log_age(time.monotonic())
 
-    def _tell_age(self, now_seconds: float) -> None:
+    def _log_age(self, now_seconds: float) -> None:
         """One line when the view gets too old, and one when it is current again."""
         if not self.ready:
             return
@@ -221,7 +221,7 @@ class ControlReader:
             if error is None:
                 self._apply_one(message)
             elif error.code() == KafkaError._PARTITION_EOF:
-                # Compaction may have removed the newest records, so the end is told by EOF and not by a record.
+                # Compaction may have removed the newest records, so the end is known from EOF, not from a record.
                 self._read_to(message, message.offset())
             else:
                 event(log, "control.read_failed", logging.WARNING, error=str(error))

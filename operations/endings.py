@@ -1,8 +1,8 @@
 """Why a process, or a command, can't go on for a reason outside of its code: one sentence, and what to do about it.
 
-A port that is taken, a broker that is away, a full disk are no bugs: whoever reads the log needs the reason and what to
-do next, not sixty lines of calls. What is not known here is a bug, and keeps its traceback. Import it when something
-has ended: it knows of the database's library, which not every process needs.
+A port that is taken, a broker that is away, a full disk are no bugs: the person who reads the log needs the reason and
+what to do next, not sixty lines of calls. An error that is not listed here is a bug, and keeps its traceback. Import
+this file when a process has ended: it imports the database's library, which not every process needs.
 """
 
 import errno
@@ -31,11 +31,13 @@ class Ending(NamedTuple):
 
 KAFKA_AWAY = Ending("kafka_unreachable", "Check that Kafka runs, and ATLAS_KAFKA and ATLAS_KAFKA_SECURITY_PROTOCOL.")
 KAFKA_REFUSES = Ending("kafka_denied", "Check ATLAS_KAFKA_SASL_…, the certificate and Kafka's access lists.")
-KAFKA_NEVER = Ending("kafka_refused", "Kafka will not do this as asked: its own log says more.")
-KAFKA_TROUBLE = Ending("kafka_failed", "Nothing acknowledged is lost. Look at Kafka; started again, it goes on.")
+KAFKA_NEVER = Ending("kafka_refused", "Kafka will not do this as requested: its own log says more.")
+KAFKA_TROUBLE = Ending("kafka_failed", "Nothing acknowledged is lost. Look at Kafka. Started again, it goes on.")
 CERTIFICATE = Ending("certificate", "Check the files that ATLAS_KAFKA_SSL_CA, _CERTIFICATE and _KEY name.")
 DATABASE = Ending("database_unreachable", "Check that the database runs and takes connections, and DATABASE_URL.")
-DISK_FULL = Ending("disk_full", "Make room where ATLAS_HOME is (or move it); started again, the process goes on.")
+DISK_FULL = Ending(
+    "disk_full", "Free some space on ATLAS_HOME's disk, or move it. Started again, the process goes on."
+)
 
 ENDINGS: Mapping[type[BaseException], Ending] = {
     SettingsInvalid: Ending("settings", "Correct the environment; `atlas config` shows what it comes to."),
@@ -100,8 +102,8 @@ def log_ending(
         log.critical(message, exc_info=error, extra={"facts": {"reason": "bug", **facts}})
         return
     ending, said = found
-    told = {"reason": ending.reason, "error": said, "advice": ending.advice, **facts}
-    log.critical(message, exc_info=error if log.isEnabledFor(logging.DEBUG) else None, extra={"facts": told})
+    ending_facts = {"reason": ending.reason, "error": said, "advice": ending.advice, **facts}
+    log.critical(message, exc_info=error if log.isEnabledFor(logging.DEBUG) else None, extra={"facts": ending_facts})
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

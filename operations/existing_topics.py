@@ -1,4 +1,4 @@
-"""Topics that were there before Atlas came to them: what of them must be as Atlas makes it, and which nobody reads.
+"""Topics that existed before Atlas used them: which of their settings Atlas needs, and which topics no agent reads.
 
 Blocking. KafkaException: no broker answers.
 """
@@ -97,9 +97,9 @@ def unread_topics(admin: ClusterAdmin, ends: TopicEnds, stream_topics: Collectio
 
 def records_of(ends: TopicEnds, partition_counts: Mapping[str, int]) -> dict[str, int]:
     """How many records each of these topics holds; none of one that is gone by now."""
-    places = [(topic, partition) for topic, count in partition_counts.items() for partition in range(count)]
+    tps = [(topic, partition) for topic, count in partition_counts.items() for partition in range(count)]
     records = dict.fromkeys(partition_counts, 0)
-    for (topic, _), span in ends.ranges(places).items():
+    for (topic, _), span in ends.ranges(tps).items():
         records[topic] += span.end - span.first
     return records
 

@@ -25,14 +25,14 @@ def is_gone(bootstrap: str, topic: str, timeout_seconds: float) -> bool:
     if len(brokers) == 1:
         return True
     with ThreadPoolExecutor(len(brokers), thread_name_prefix="gone-topics") as threads:
-        # librdkafka asks whichever broker it likes: one that knows of a single address asks that one.
+        # librdkafka asks any broker it likes; a client that has a single address asks that one.
         answers = threads.map(lambda address: _says(bootstrap, address, topic, deadline), brokers)
         return believed(list(answers))
 
 
 def believed(unknown_to: Collection[bool | None]) -> bool:
-    """What the brokers come to, each with whether it knows no such topic; None: it did not answer. Pure. Raises
-    KafkaException where they come to nothing.
+    """What the brokers' answers amount to: of each, whether it knows no such topic, or None if it did not answer.
+    Raises KafkaException where the answers do not decide it.
     """
     if any(unknown is False for unknown in unknown_to):
         return False

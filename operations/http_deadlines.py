@@ -1,12 +1,11 @@
-"""aiohttp's connections and server with the deadlines that they do not have; every listener of Atlas has them.
+"""aiohttp's connections and server with deadlines that aiohttp does not have; every listener of Atlas uses them.
 
 - A connection whose head is not complete in `head_seconds` is closed: silent ones, and those that send byte by byte.
 - A client that takes nothing of its answer for `write_seconds` is cut off.
-- With a bound on connections the oldest makes room for the newest, so that a probe gets in however many others there
-  are.
+- With a bound on connections the oldest is closed for the newest, so that a probe always gets in.
 
-Idle connections between requests have aiohttp's own `keepalive_timeout`. Deadlines are looked after by one timer of the
-server, so requests set none. This reaches into `RequestHandler` (aiohttp's `web_protocol.py`) and `Server`, as
+Idle connections between requests have aiohttp's own `keepalive_timeout`. One timer of the server watches all deadlines,
+so that requests set none. This reaches into `RequestHandler` (aiohttp's `web_protocol.py`) and `Server`, as
 tests/contract/test_operations_port.py and tests/contract/http would notice after an upgrade.
 """
 
@@ -31,8 +30,9 @@ class Deadlines:
 
 
 class TimedConnection(RequestHandler):
-    """What comes in slowly behind a complete head is judged as a head too: for who reads bodies, `data_received` is to
-    be replaced."""
+    """Data that arrives slowly after a complete head counts as a slow head too: a server that reads bodies overrides
+    `data_received`.
+    """
 
     __slots__ = ("_deadlines", "_head_since", "_stalled_since")
 

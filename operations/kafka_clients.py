@@ -1,4 +1,6 @@
-"""librdkafka settings that every Atlas process uses, with the reason for each that is not the default."""
+"""librdkafka settings that every Atlas process uses, with a reason for each that is not the default; and what its
+exceptions say.
+"""
 
 import logging
 from typing import Any
@@ -13,8 +15,8 @@ MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 
 
 def library_log(client: str) -> logging.Logger:
-    """For the setting `logger` of a client whose lines should be known by its name: all are librdkafka's, and folded
-    as such (operations/logs.py).
+    """For the setting `logger` of a client whose log lines should carry its name. They are folded as all lines of
+    librdkafka are (operations/logs.py).
     """
     return LIBRDKAFKA_LOG.getChild(client)
 
@@ -42,14 +44,14 @@ def reason_of(exception: KafkaException) -> str:
 
 
 UNKNOWN_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
-"""Of a broker, or of librdkafka itself, that knows no such topic or no such partition."""
+"""A broker, or librdkafka itself, knows no such topic or no such partition."""
 
 
 def producer_config(bootstrap: str, *, linger_ms: float = 1, queue_messages_max: int = 200_000) -> dict[str, Any]:
     """An idempotent producer that answers for durability: acks=all.
 
-    `message.timeout.ms` stays at 5 minutes: a report "timed out" does not mean "not written" (RELIABILITY, F5), so
-    callers keep a deadline of their own and never read it as absence.
+    `message.timeout.ms` stays at 5 minutes: a report "timed out" does not mean "not written" (F5), so
+    callers keep a deadline of their own and never take the report for absence.
     """
     return connection(bootstrap) | {
         "acks": "all",
@@ -75,7 +77,7 @@ def reader_config(bootstrap: str, group: str) -> dict[str, Any]:
         "enable.partition.eof": False,
         "auto.offset.reset": "earliest",
         "isolation.level": "read_committed",
-        "check.crcs": True,  # else what a disk has damaged is handed over as if it had been sent so
+        "check.crcs": True,  # else librdkafka hands over damaged bytes as if they had been sent
         "fetch.wait.max.ms": 100,
         "fetch.message.max.bytes": MESSAGE_BYTES_MAX,
         "reconnect.backoff.max.ms": 1_000,
@@ -86,7 +88,7 @@ def reader_config(bootstrap: str, group: str) -> dict[str, Any]:
 
 
 def admin_config(bootstrap: str) -> dict[str, Any]:
-    """A client for administration. It says nothing itself: nobody polls it, so its lines would come raw on standard
-    error, and what fails is told by the exception.
+    """A client for administration. It logs nothing itself: it is not polled, so its lines would go to standard error as
+    they are, and exceptions say what fails.
     """
     return connection(bootstrap) | {"reconnect.backoff.max.ms": 1_000, "log_level": 0}

@@ -1,7 +1,7 @@
 """How clients of Kafka are let in: plain, by TLS, by SASL, or both. One set of settings for every client of a process.
 
 Kafka is reached by two libraries: librdkafka for records, aiokafka (in Faust) for group membership. A `Cluster` is the
-bootstrap servers' text, with what both need going along, so that whoever is handed the one has the other.
+text of the bootstrap servers with the security settings attached, so that code that gets one gets the other.
 """
 
 import ssl

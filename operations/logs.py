@@ -1,8 +1,8 @@
 """JSON logs: one object a line on standard error, so that no value can break a line or forge another.
 
 `event(logger, "event.accepted", request_id=…, …)` writes one wide line; plain logging calls work too.
-Lines that a noisy library repeats are folded: the next one of its kind tells how many were left out (`suppressed`).
-So are those that a stranger's records can cause in any number (`Sparse`).
+Lines that a noisy library repeats are folded: the next line of the same kind says how many were left out
+(`suppressed`). So are lines that records of outsiders can cause in any number (`Sparse`).
 """
 
 import json
@@ -58,7 +58,7 @@ def _in_ascii(line: dict[str, Any]) -> str:
 
 
 class LastLineOnly(logging.Filter):
-    """Of a library's traceback what was raised: if it ends the process, that is told once, with what to do about it."""
+    """Reduces a library's traceback to the exception: if it ends the process, that is logged once, with advice."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.exc_info and record.exc_info[1] is not None and record.name.startswith(RELAYING_PREFIXES):
@@ -75,7 +75,7 @@ class _Said(NamedTuple):
 
 class FoldedRepeats(logging.Filter):
     """Lets a noisy library say the same thing once a second, librdkafka ever more rarely as long as it goes on saying
-    it; the next line tells how many were left out.
+    it; the next line says how many were left out.
     """
 
     def __init__(self) -> None:
@@ -141,9 +141,9 @@ def event(logger: logging.Logger, action: str, level: int = logging.INFO, **fact
 
 
 class Sparse:
-    """Lines that strangers can cause: of each action and kind one a second, which tells how many were left out before.
+    """Lines that outsiders can cause: at most one a second for each action and kind, with the number left out before.
 
-    `kind` comes from a closed set. What counts exactly is a metric beside it (RELIABILITY K14).
+    `kind` comes from a closed set. A metric next to it has the exact number (K14).
     """
 
     def __init__(self, logger: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
@@ -161,5 +161,5 @@ class Sparse:
             self._said[action, kind] = (said_at, suppressed + 1)
             return
         self._said[action, kind] = (now_seconds, 0)
-        told = {**facts, "suppressed": suppressed} if suppressed else facts
-        self._logger.log(level, action, exc_info=error, extra={"facts": told})
+        shown = {**facts, "suppressed": suppressed} if suppressed else facts
+        self._logger.log(level, action, exc_info=error, extra={"facts": shown})

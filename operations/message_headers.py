@@ -1,4 +1,4 @@
-"""The headers of a Kafka message, whatever its producer wrote."""
+"""The headers of a Kafka message, safely, even if its producer wrote a broken one."""
 
 from operator import methodcaller
 
@@ -10,8 +10,8 @@ _ask_for_headers = methodcaller("headers")
 
 
 def headers_of(message: Message) -> Headers:
-    """A header name that is not UTF-8 makes confluent_kafka set an exception and return a list with a NULL in it: who
-    looks at that ends the process. `methodcaller` always notices (SystemError); a plain call, once Python has
+    """A header name that is not UTF-8 makes confluent_kafka set an exception and return a list with a NULL in it:
+    code that looks at that ends the process. `methodcaller` always notices (SystemError); a plain call, once Python has
     specialized it, does not, and the exception comes up elsewhere. Such a record counts as one without headers (K8).
     """
     try:

@@ -1,4 +1,4 @@
-"""Metrics of every process, whatever it does."""
+"""Metrics that every process has."""
 
 from prometheus_client import Counter, Gauge
 

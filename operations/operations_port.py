@@ -29,7 +29,7 @@ class Readiness:
         self._conditions[name] = condition
 
     def degrade(self, name: str, condition: Callable[[], str | None]) -> None:
-        """What is no reason to be unready, but told."""
+        """Shown on `/readyz`, but no reason to be unready."""
         self._degrading[name] = condition
 
     def missing(self) -> dict[str, str]:

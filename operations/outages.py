@@ -1,5 +1,5 @@
-"""A question to the brokers that is asked until they answer it, as the log shows it: one line when it begins to go
-unanswered, one for each new reason, and one when it is answered again.
+"""Logs a question that is repeated until brokers answer it: one line when answers begin to fail, one for each new
+reason, and one when there is an answer again.
 """
 
 import logging
@@ -24,7 +24,7 @@ class Outage:
         self._tries = 0
 
     def failed(self, error: KafkaException) -> None:
-        """Once more without an answer. A reason is one of Kafka's error codes, however it is worded."""
+        """Again there was no answer. Kafka's error code tells reasons apart; the wording may vary."""
         reason = error_of(error)
         if not self._tries:
             self._began_seconds = self._clock()

@@ -1,7 +1,7 @@
-"""Sockets for connections that Atlas opens itself to URLs of others: the rule on addresses where it can't be passed by.
+"""Sockets for connections that Atlas opens to URLs of others: here the rule on addresses can't be bypassed.
 
-aiohttp asks a resolver for names only, never for addresses in a URL, and caches what it says; its socket factory sees
-every address of every connection (RELIABILITY W4). No such connection goes to a cloud's metadata service.
+aiohttp asks a resolver only for names, never for addresses in a URL, and caches the answers; its socket factory sees
+every address of every connection (W4). No such connection goes to a cloud's metadata service.
 """
 
 import errno
@@ -14,7 +14,7 @@ AddressInfo = tuple[socket.AddressFamily | int, socket.SocketKind | int, int, st
 
 
 class ConnectForbidden(OSError):
-    """An OSError, since connecting treats those as "this address failed" and tells the first."""
+    """An OSError, since connecting code takes those for "this address failed" and raises the first."""
 
 
 def check_address(host: str, *, allow_private: bool = False) -> None:
@@ -31,7 +31,8 @@ def guarded_socket(info: AddressInfo) -> socket.socket:
 
 def open_socket(info: AddressInfo) -> socket.socket:
     """A socket for any address but a metadata service's: for targets in development (ATLAS_ALLOW_PRIVATE_TARGETS), and
-    for URLs that whoever runs Atlas has set. Raises ConnectForbidden."""
+    for URLs that the operator has set. Raises ConnectForbidden.
+    """
     return _socket(info, allow_private=True)
 
 

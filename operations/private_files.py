@@ -1,8 +1,8 @@
-"""An installation's files are its user's alone: directories 0700, files 0600, each written whole or not at all.
+"""Only the installation's user can read its files: directories 0700, files 0600, each written whole or not at all.
 
-They hold keys, signing secrets and everybody's events. Every process takes all rights of others away from what it makes
-(`keep_to_oneself`; what it starts inherits that, and so does what libraries make: RocksDB, SQLite, the broker), and
-closes a home that is open (`close_home`). Processes of one installation on one machine run as one user.
+They hold keys, signing secrets and all events. Every process gives other users no rights to the files it creates
+(`keep_to_oneself`; that includes its child processes, and libraries: RocksDB, SQLite, the broker), and removes their
+rights from a home that has any (`close_home`). Processes of one installation on one machine run as one user.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from operations.logs import event
 log = logging.getLogger("atlas.files")
 OTHERS = 0o077
 NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS})
-"""Some file systems of containers have none; there the lock of the home keeps two from coming at once."""
+"""Some containers' file systems have no links; there the lock of the home keeps two processes apart."""
 OURS = (
     *("master.key", "dev.json", "atlas.lock", "read-model.sqlite*"),
     *("kafka", "logs", "faust", "tables", "edge-spool", "prometheus"),
@@ -61,14 +61,14 @@ def close_home(home: Path) -> str | None:
 
 def log_open_home(home: Path) -> None:
     """For processes: closes it, and says so in the log."""
-    told = close_home(home)
-    if told is not None:
-        event(log, "home.open", logging.WARNING, told=told)
+    closed = close_home(home)
+    if closed is not None:
+        event(log, "home.open", logging.WARNING, told=closed)
 
 
 def write_whole(path: Path, content: bytes, *, replace: bool = True) -> bool:
-    """The file appears under its name with all of it, on disk, for its owner alone. Not `replace`: one that is there
-    stays, also if it appeared a moment ago; returns whether this one is it.
+    """The file appears under its name once it is complete and on disk; only its owner can read it. Without `replace` an
+    existing file stays, even one that appeared a moment ago; returns whether this content is the file's.
     """
     arriving = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(arriving, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -119,7 +119,7 @@ def _made_by_us(home: Path) -> Iterator[Path]:
 
 
 def _closed(path: Path) -> bool:
-    """Whether others had rights to it. Links are left alone; so is what goes meanwhile."""
+    """Whether others had rights to it. Links are left as they are, and so are files that disappear meanwhile."""
     with contextlib.suppress(FileNotFoundError, PermissionError):
         mode = path.lstat().st_mode
         if not stat.S_ISLNK(mode) and mode & OTHERS:

@@ -1,4 +1,4 @@
-"""Ids that follow from nothing: of requests, of commands, of new workspaces (schemas/ids.py has the form)."""
+"""Random ids: of requests, of commands, of new workspaces (schemas/ids.py has the form)."""
 
 import os
 import secrets
@@ -14,7 +14,7 @@ def random_id(prefix: str, now_ms: int) -> str:
 class _RequestIds:
     """Request ids are made for every request, so they are made cheaply: 50 random bits a process, then a count.
 
-    Unique as a ULID is, but one tells the next: they are no secret.
+    Unique as ULIDs are, but the next one can be guessed: they are no secret.
     """
 
     def __init__(self) -> None:

@@ -1,14 +1,15 @@
-"""Connections to the read model: one place knows how SQLite and PostgreSQL want to be opened.
+"""Connections to the read model: only this file knows how SQLite and PostgreSQL are opened.
 
 `writer_engine` is for projection (one writer at a time on SQLite), `reader_engine` for gateways: its connections can't
 write. Raises SettingsInvalid for a DATABASE_URL of any other kind.
 
 SQLite runs in WAL mode: readers never wait for the writer, nor it for them. `synchronous=NORMAL` may lose the last
 transactions in a power cut, rows and positions together, so projection reads them from the log again; the same holds
-for PostgreSQL with `synchronous_commit=off`. What PostgreSQL is to do otherwise is said in each transaction anew.
+for PostgreSQL with `synchronous_commit=off`. Other settings of PostgreSQL are made in each
+transaction.
 
-`atlas rebuild` puts another SQLite file in the place of the present one: `<file>.current` then names it by what follows
-the file's name, and is replaced in one step. (A file can't be replaced under its own name: its write-ahead log would be
+`atlas rebuild` replaces the present SQLite file by another one: `<file>.current` then holds the suffix of the new
+file's name, and is replaced in one step. (A file can't be replaced under its own name: its write-ahead log would be
 taken for the new one's.) Readers follow within their next question; the writer asks `is_current` in each transaction.
 """
 
@@ -97,7 +98,7 @@ def settle_bulk(file: Path) -> None:
 
 
 def is_current(engine: Engine) -> bool:
-    """Whether the engine's SQLite file still is the read model. PostgreSQL's tables change place under their names."""
+    """Whether the engine's SQLite file still is the read model. PostgreSQL's tables are swapped under their names."""
     named = engine.get_execution_options().get(NAMED)
     return named is None or str(present_file(named)) == engine.url.database
 

@@ -1,7 +1,7 @@
-"""A thread that reads for an event loop, and that never ends without saying so.
+"""A thread that reads for an event loop, and never ends silently.
 
-What it reads it hands over by `call`. Whatever ends it but `stop` is an error: it is counted, logged, kept as `failed`
-for `/readyz`, and its owner is told on the loop, who ends the process or begins anew.
+It hands over what it reads by `call`. If it ends without `stop`, that is an error: it is counted, logged and kept as
+`failed` for `/readyz`, and a callback runs on the loop, which ends the process or starts the thread again.
 """
 
 import asyncio
@@ -17,15 +17,15 @@ JOIN_SECONDS = 5.0
 
 
 class LoopClosed(Exception):
-    """Nobody is there any more to read for: the thread ends, and that is no error."""
+    """The loop that the thread reads for is closed: the thread ends, and that is no error."""
 
 
 class ReaderThread:
-    """`start()` on the running loop, `await stop()` at the end; `start()` begins anew where it failed."""
+    """`start()` on the running loop, `await stop()` at the end; after a failure `start()` starts it again."""
 
     def __init__(self, name: str, read: Callable[[], None], on_failed: Callable[[str], None]) -> None:
         """`name`: one of a few, a metric's label. `read` runs in the thread for as long as `stops` is false.
-        `on_failed` is told once, on the loop, why the thread ended.
+        `on_failed` is called once, on the loop, with the reason why the thread ended.
         """
         self.name = name
         self.failed: str | None = None
@@ -85,9 +85,9 @@ class ReaderThread:
         try:
             self.call(self._note_failed, f"the reader of {self.name} failed: {error!r}")
         except LoopClosed:
-            log.debug("the event loop closed before it was told that the reader of %s failed", self.name)
+            log.debug("the event loop closed before it knew that the reader of %s failed", self.name)
 
     def _note_failed(self, reason: str) -> None:
-        """On the loop, both at once: whoever sees that it failed may start it again."""
+        """Both in one step on the loop: code that sees `failed` may start the thread again."""
         self.failed = reason
         self._on_failed(reason)

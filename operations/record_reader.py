@@ -1,8 +1,9 @@
 """Reads records back by their positions: the payloads of events, which only the log holds.
 
-A consumer of librdkafka that has known a topic reads nothing more of one that was made again under its name, and says
-nothing (confluent-kafka-python#1787; 2.16.1). So one that was used before and is silent gives way to a new one, and so
-does one that failed. Nor is a broker believed that knows no such topic: it may be the only one (gone_topics.py).
+A consumer of librdkafka that has known a topic reads nothing of a topic that was recreated under its name, and reports
+no error (confluent-kafka-python#1787; 2.16.1). So a consumer that was used before and stays silent is replaced by a new
+one, and so is one that failed. A broker that knows no such topic is not believed either: it may be the only one
+(gone_topics.py).
 """
 
 import asyncio
@@ -23,18 +24,18 @@ from schemas.log_records import Headers
 
 READERS = 2
 GONE = frozenset({KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET})
-SILENCE_SECONDS = 0.5  # librdkafka hopes for a topic that isn't there; after so long we ask
+SILENCE_SECONDS = 0.5  # librdkafka waits for a topic that does not exist; after so long we ask
 FETCH_BYTES = 64 * 1024  # a larger record still comes whole; the ones after it are not wanted
 
 
-GAP_RECORDS_MAX = 64  # read over rather than asked for anew
+GAP_RECORDS_MAX = 64  # read and dropped rather than fetched separately
 ROUND_RECORDS = 500
 RecordPosition = tuple[str, int, int]
 """Topic, partition and offset."""
 
 
 class StoredRecord(NamedTuple):
-    """A record that is there."""
+    """A record as it is on the log."""
 
     value: bytes
     headers: Headers = ()
@@ -48,7 +49,7 @@ class RecordUnreachable(Exception):
 
 
 class _Silent(Exception):
-    """Nothing comes, though the topic is there."""
+    """No record arrives, though the topic exists."""
 
 
 class RecordReader:

@@ -1,7 +1,7 @@
-"""Whether the brokers take members with this session: they have a shortest and a longest one, and refuse the others.
+"""Whether the brokers accept members with this session time-out: they have a shortest and a longest one.
 
-Asked before a group is joined, so that who set the wrong number is told the right ones. Where brokers do not tell
-(describing them takes a right of its own) the group's own refusal ends the process, with less to say.
+Asked before the process joins a group, so that the error names the numbers that work. Where brokers do not say
+(describing them takes a right of its own), the group's own refusal ends the process, with a less helpful message.
 """
 
 from confluent_kafka import KafkaException

@@ -1,6 +1,6 @@
-"""Every setting of Atlas, read once from the environment, with all faults told together.
+"""Every setting of Atlas, read once from the environment, with all errors reported together.
 
-`Settings.from_env` is the one place that reads the environment; everything else is handed a `Settings`.
+Only `Settings.from_env` reads the environment; everything else gets a `Settings`.
 Sizes and durations carry their unit in the name. `describe` prints them with secrets masked.
 """
 
@@ -443,7 +443,7 @@ def _jwt_secret(env: Mapping[str, str], faults: list[str]) -> bytes | None:
 
 
 def _jwt_faults(settings: Settings) -> list[str]:
-    """Sessions are verified by one kind of key, and for us alone."""
+    """Sessions are verified by one kind of key, and only those issued for Atlas."""
     if settings.jwt_secret is None and settings.jwt_jwks is None:
         return []
     faults = []

@@ -34,11 +34,11 @@ class PartitionsChanged(Exception):
 
 
 def ensure_topics(cluster: str | ClusterAdmin, specs: Sequence[TopicSpec]) -> None:
-    """Returns when every topic is there, cleaned and stamped as its spec says, and clients can see it; doing it again
-    changes nothing. Blocking. Who asks again keeps one ClusterAdmin; an address is enough for once.
+    """Returns when every topic exists, is configured as its spec says, and clients can see it; a second call changes
+    nothing. Blocking. Callers that repeat it keep one ClusterAdmin; an address is enough for a single call.
 
     Raises PartitionsChanged before anything is created, KafkaException when the broker refuses or does not answer in
-    time. Not every broker may know them yet: whoever uses one asks again.
+    time. Not every broker may know the topics yet: code that uses one retries.
     """
     admin = cluster if isinstance(cluster, ClusterAdmin) else ClusterAdmin(cluster)
     present = admin.partition_counts()
@@ -49,8 +49,8 @@ def ensure_topics(cluster: str | ClusterAdmin, specs: Sequence[TopicSpec]) -> No
     ]
     if changed:
         raise PartitionsChanged(
-            f"{'; '.join(changed)}. The number is fixed when Atlas is installed, since every table's entries lie "
-            "where it put them: set ATLAS_PARTITIONS back to what it was."
+            f"{'; '.join(changed)}. The number is fixed when Atlas is installed, since it decides in which "
+            "partition of a table each entry is: set ATLAS_PARTITIONS back to what it was."
         )
     correct_configuration(admin, [spec for spec in specs if spec.name in present])
     admin.create([spec for spec in specs if spec.name not in present])
@@ -142,7 +142,7 @@ def _made(admin: ClusterAdmin, spec: TopicSpec, is_fed: bool) -> str:
     if count != spec.partitions:
         raise TopicTaken(
             f"A Kafka topic {spec.name} exists with {count} partitions, and needs {spec.partitions}. Delete that "
-            "topic, or make it anew with as many, and ask again."
+            "topic, or recreate it with that many, and ask again."
         )
     if is_fed and not is_new:
         _take_over(admin, spec)

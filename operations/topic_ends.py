@@ -1,12 +1,12 @@
-"""Where the partitions of a topic begin and end now, asked of the brokers.
+"""Asks the brokers where the partitions of a topic begin and end now.
 
-librdkafka's AdminClient does not get over an election by itself: it keeps the leader epochs that it once learned, and
-what it asks with them is answered FENCED_LEADER_EPOCH (after an election) or UNKNOWN_LEADER_EPOCH (the topic was made
-again) for as long as it lives (confluent-kafka 2.16.1). Asking for the topic's metadata first makes it learn them anew,
-so each question begins with that. Replacing the client would do as well, but a client that failed is kept alive by its
+librdkafka's AdminClient does not recover from an election by itself: it keeps the leader epochs that it once learned,
+and its requests then fail with FENCED_LEADER_EPOCH (after an election) or UNKNOWN_LEADER_EPOCH (the topic was
+recreated) for as long as it lives (confluent-kafka 2.16.1). A request for the topic's metadata makes it learn them
+again, so each question begins with one. A new client would do as well, but a client that failed is kept alive by its
 exception's traceback and destroyed by whichever thread collects the garbage.
 
-Nor does it say when a broker has not answered in time: it then gives the offset -1001, which no partition has.
+It also reports no error when a broker has not answered in time: it gives the offset -1001, which no partition has.
 """
 
 import time
@@ -33,15 +33,15 @@ _STABLE = OffsetSpec.latest(), IsolationLevel.READ_COMMITTED  # type: ignore[no-
 
 
 class OffsetRange(NamedTuple):
-    """`first`: the oldest offset there is; `end`: the one behind the newest that is not in an open transaction."""
+    """`first`: the oldest offset there is; `end`: the one after the newest that is not in an open transaction."""
 
     first: int
     end: int
 
 
 class ReadableEnd(NamedTuple):
-    """Of a partition. `stable`: up to where it can be read, the last stable offset; `high`: where it ends. What stands
-    between waits for a transaction that is still open.
+    """Of a partition. `stable`: the last stable offset, up to which it can be read; `high`: where it ends. Records in
+    between wait for the end of an open transaction.
     """
 
     stable: int
@@ -57,7 +57,7 @@ class TopicEnds:
         self._leaders_are_doubtful = False
 
     def doubt_leaders(self) -> None:
-        """Elections are likely: `readable` and `ranges` first ask who leads, as after a question that failed."""
+        """Elections are likely: `readable` and `ranges` first ask for the leaders, as after a failed request."""
         self._leaders_are_doubtful = True
 
     def ends(self, topic: str) -> Offsets:
@@ -71,7 +71,7 @@ class TopicEnds:
         return {partition: OffsetRange(first, ends[partition]) for partition, first in firsts.items()}
 
     def readable(self, partitions: Collection[Partition]) -> dict[Partition, ReadableEnd]:
-        """Of those partitions that are there, whatever their topics. Raises KafkaException.
+        """Of the partitions that exist; they may be of many topics. Raises KafkaException.
 
         High first: what is appended between the two questions must not look as if it could not be read.
         """
@@ -86,8 +86,8 @@ class TopicEnds:
     def _of_those_there(
         self, partitions: Collection[Partition], *questions: tuple[OffsetSpec, IsolationLevel]
     ) -> list[dict[Partition, int]]:
-        """They may be of a hundred topics, so metadata is asked for only where the questions fail without it: with time
-        left, since who asks a leader that is dead is not told so.
+        """The partitions may be of a hundred topics, so metadata is asked for only where the requests fail without it.
+        Some time is kept for that, since a request to a dead leader takes all the time it is given.
         """
         if not partitions:
             return [{} for _ in questions]

@@ -1,4 +1,4 @@
-"""When trouble that comes and goes counts as there, and when as over: two bounds apart, so that nothing flaps. Pure."""
+"""When trouble that comes and goes counts as there, and when as over: two bounds, so that nothing flaps."""
 
 from typing import NamedTuple
 

@@ -9,7 +9,7 @@ read their code again before you raise faust-streaming 0.15.3 or aiokafka 0.14.0
 
 | class | name | why |
 |---|---|---|
-| faust.transport.conductor.Conductor | _tp_to_callback | topics beside the subscription are handed to their agents |
+| faust.transport.conductor.Conductor | _tp_to_callback | topics outside the subscription are handed to their agents |
 | faust.transport.conductor.Conductor | _build_handler | the same |
 | faust.transport.conductor.Conductor | _topic_name_index | the same |
 | faust.transport.consumer.ThreadDelegateConsumer | _new_consumer_thread | our thread instead of Faust's |
@@ -30,7 +30,7 @@ read their code again before you raise faust-streaming 0.15.3 or aiokafka 0.14.0
 | aiokafka.consumer.group_coordinator.GroupCoordinator | _coordination_task | whether it ended for good |
 | aiokafka.consumer.group_coordinator.GroupCoordinator | _heartbeat_task | one that failed is started again |
 | aiokafka.consumer.group_coordinator.GroupCoordinator | _commit_refresh_task | the same |
-| aiokafka.consumer.group_coordinator.GroupCoordinator | _commit_lock | commits beside the subscription |
+| aiokafka.consumer.group_coordinator.GroupCoordinator | _commit_lock | commits outside the subscription |
 | aiokafka.consumer.group_coordinator.GroupCoordinator | _do_commit_offsets | the same |
 | aiokafka.consumer.group_coordinator.GroupCoordinator | fetch_committed_offsets | all partitions in one request |
 | aiokafka.consumer.group_coordinator.GroupCoordinator | coordinator_dead | when the coordinator was lost |

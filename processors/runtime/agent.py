@@ -61,7 +61,7 @@ class AgentSpec:
     they stay until they are deleted).
     """
     follows: Sequence[str] | None = None
-    """Topics to be read beside the subscription, which `follow` and `unfollow` change later (following.py). None: the
+    """Topics to be read outside the subscription, which `follow` and `unfollow` change later (following.py). None: the
     agent never follows any.
     """
     serial_by_partition: bool = False
@@ -108,7 +108,7 @@ class Agent(Protocol):
 
     async def started(self) -> None:
         """Once, after the process began to join its group: `assigned` may have been called, and batches may have come,
-        already. Start here what runs beside batches.
+        already. Start here what runs alongside batches.
         """
         return
 
@@ -119,7 +119,7 @@ class Agent(Protocol):
         return
 
     async def draining(self) -> None:
-        """Before the last commit ahead of a rebalance, and at the end: let finish, and confirm, what runs beside
+        """Before the last commit ahead of a rebalance, and at the end: let finish, and confirm, what runs alongside
         batches. The rebalance waits for it; past some seconds other members go on without this one.
         """
         return
@@ -206,14 +206,14 @@ class AgentRuntime(Protocol):
         ...
 
     def begin_at(self, partition: int) -> Work:
-        """A unit of work beside batches. At most one at a time may change the tables of a partition: a later one that
-        is confirmed first would move the table's position past the changes of the earlier one. Raises as `begin`.
+        """A unit of work alongside batches. At most one at a time may change the tables of a partition: a later one
+        that is confirmed first would move the table's position past the changes of the earlier one. Raises as `begin`.
         """
         ...
 
     def outputs(self, *, prompt: bool = False) -> Outputs:
-        """For records without table changes and without a lease: those that are right whoever owns the partition.
-        `prompt`: see `begin`.
+        """For records without table changes and without a lease: those that are right whichever process owns the
+        partition. `prompt`: see `begin`.
         """
         ...
 
@@ -228,8 +228,8 @@ class AgentRuntime(Protocol):
         ...
 
     def note_handled(self, records: int) -> None:
-        """For agents that handle records beside batches: the watchdog takes a worker whose count does not grow, while
-        records wait, for one that hangs. Records of a batch whose `handle` returned are counted by the runtime.
+        """For agents that handle records alongside batches: the watchdog takes a worker whose count does not grow,
+        while records wait, for one that hangs. Records of a batch whose `handle` returned are counted by the runtime.
         """
         ...
 
@@ -265,7 +265,7 @@ class AgentRuntime(Protocol):
         ...
 
     def committed(self, partition: int, table: str) -> TablePartition:
-        """What is written of an open partition of a table, for reading beside batches. Its reads raise once the
+        """What is written of an open partition of a table, for reading alongside batches. Its reads raise once the
         partition was closed.
         """
         ...

@@ -1,4 +1,4 @@
-"""Reads and commits the group's offsets through aiokafka's coordinator, also of partitions beside the subscription.
+"""Reads and commits the group's offsets through aiokafka's coordinator, also of partitions outside the subscription.
 
 aiokafka's own `commit` refuses those, and where a topic is gone it asks again for ever and commits nothing any more.
 Everything here runs in the membership's thread.

@@ -52,6 +52,6 @@ MISSED = Counter(
 REBALANCES = Counter("atlas_rebalances_total", "Assignments that this worker received.", ["group"])
 GIVEN_UP = Counter(
     "atlas_assignments_given_up_total",
-    "Times that this worker dropped all it had and joined its group anew: its coordinator, or a broker, was away.",
+    "Times that this worker gave up its assignment and joined its group again: its coordinator, or a broker, was away.",
     ["group"],
 )

@@ -226,7 +226,7 @@ class Runtime:
             unreadable={tp: why for tp in idle if (why := fetcher.unreadable(tp)) is not None},
             done=self._handling.handled_records + self.tables.recovered_entries,
             call=self._handling.longest_call(),
-            rebalancing_since=consumer.unsettled_since,
+            rebalancing_since=consumer.rebalancing_since,
             outbox_stuck_seconds=self.outbox.stuck_seconds(now),
             fetch_unanswered_at=fetcher.unanswered_at,
             positions_unanswered_at=self.positions.unanswered_at,
@@ -268,7 +268,7 @@ class Runtime:
             return "no partitions assigned yet"
         return f"the assignment was given up, and the group has not answered since: {self._given_up_because}"
 
-    # Streams of batches, and topics beside the subscription
+    # Streams of batches, and topics outside the subscription
 
     def _run_stream(self, name: str, start: Callable[[Batch], Coroutine[Any, Any, None]]) -> None:
         channel = self.app.topic(*self._topics[name], schema=BATCH_SCHEMA)
@@ -286,7 +286,7 @@ class Runtime:
         task.add_done_callback(self._tasks.discard)
 
     async def _followed_of(self, numbers: set[int]) -> set[TP]:
-        """The partitions beside the subscription with these numbers, ready to be handed to their agents."""
+        """The partitions outside the subscription with these numbers, ready to be handed to their agents."""
         followed = {TP(*each) for each in await self.following.partitions_of(numbers)}
         conductor = self.app.topics
         for tp in followed:
@@ -345,7 +345,7 @@ class Runtime:
     async def _on_rebalanced(self, _app: faust.App, **_kwargs: Any) -> None:
         self._assigned_once, self._given_up_because = True, None
         if not self.consumer.assignment():
-            self.consumer.settle()
+            self.consumer.end_rebalance()
 
     async def _recover(self, partitions: set[int]) -> None:
         """Beside the rebalance: a batch waits for the tables of its own partition only."""
@@ -366,7 +366,7 @@ class Runtime:
 
 
 def _one_by_one(handle: Callable[[list[Batch]], Awaitable[None]]) -> Callable[[Batch], Coroutine[Any, Any, None]]:
-    """Each batch by itself, beside those of other partitions."""
+    """Each batch by itself, concurrently with those of other partitions."""
 
     async def start(batch: Batch) -> None:
         await handle([batch])

@@ -287,7 +287,7 @@ def _options(cache: Cache) -> Options:
     options.set_write_buffer_size(WRITE_BUFFER_BYTES)
     options.set_max_write_buffer_number(2)
     options.set_max_open_files(64)
-    options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM_RATIO)  # tells that a key is new, as most are
+    options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM_RATIO)  # answers that a key is new, as most are
     options.set_memtable_whole_key_filtering(True)
     options.set_allow_concurrent_memtable_write(False)  # one batch at a time writes
     options.set_keep_log_file_num(2)

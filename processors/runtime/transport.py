@@ -92,7 +92,7 @@ class MembershipThread(driver.AIOKafkaConsumerThread):
         self._coordinator.coordinator_dead = self._note_coordinator_away
 
     def rejoin(self) -> None:
-        """From the event loop's thread: joins the group anew, as soon as it has a coordinator."""
+        """From the event loop's thread: joins the group again, as soon as it has a coordinator."""
         self.thread_loop.call_soon_threadsafe(self._coordinator.request_rejoin)
 
     def failure(self) -> Exception | None:
@@ -195,8 +195,8 @@ class Consumer(driver.Consumer):
     start_from: Callable[[set[TP]], Awaitable[Mapping[TP, int | None]]] | None = None
     at_once_bytes: int | None = None
     followed: Callable[[set[int]], Awaitable[set[TP]]] | None = None
-    """The partitions of topics beside the subscription that have these partition numbers (following.py)."""
-    unsettled_since: float | None = None
+    """The partitions of topics outside the subscription that have these partition numbers (following.py)."""
+    rebalancing_since: float | None = None
     """By the monotonic clock: since when this member waits for the end of a rebalance; None while it does not."""
     coordinator_lost_at = float("-inf")
     """When the group's coordinator was last known to be away (monotonic)."""
@@ -221,7 +221,7 @@ class Consumer(driver.Consumer):
         self._kept_at = time.monotonic()
         self._draining = self._seek_due = False
         self._drained = 0
-        self.unsettled_since = time.monotonic()
+        self.rebalancing_since = time.monotonic()
         self.fetcher = Fetcher(cast(Any, self.app).cluster, self.app.conf.id, self.at_once_bytes)
 
     async def on_stop(self) -> None:
@@ -239,7 +239,7 @@ class Consumer(driver.Consumer):
         return cast(MembershipThread, self._thread)
 
     def assignment(self) -> set[TP]:
-        """What the group assigned, and what is read beside it."""
+        """What the group assigned, and what is read outside the subscription."""
         given = super().assignment()
         return given | self._beside if given else given
 
@@ -252,7 +252,7 @@ class Consumer(driver.Consumer):
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         self._beside = set() if self.followed is None else await self.followed({tp.partition for tp in assigned})
         self._seek_due = True
-        self.unsettled_since = time.monotonic()  # however long the group gave no answer before
+        self.rebalancing_since = time.monotonic()  # however long the group gave no answer before
         await super().on_partitions_assigned(assigned | self._beside, generation_id)
 
     def start_over(self) -> None:
@@ -262,7 +262,7 @@ class Consumer(driver.Consumer):
         assert self.fetcher is not None
         self._draining, self._seek_due = True, False
         self._drained += 1
-        self.unsettled_since = time.monotonic()  # it has not waited for this answer yet
+        self.rebalancing_since = time.monotonic()  # it has not waited for this answer yet
         self.fetcher.unassign()
         self.membership.rejoin()
 
@@ -300,7 +300,7 @@ class Consumer(driver.Consumer):
         self._note_beginning(beginning)
         self._draining = self._seek_due = False
         self.fetcher.assign(beginning.offsets)
-        self.settle()
+        self.end_rebalance()
 
     async def beginning_of(self, tps: set[TP]) -> Beginning:
         """As starting_points.py decides. Nothing is noted yet: the partitions may be taken away while brokers are
@@ -324,10 +324,10 @@ class Consumer(driver.Consumer):
             self.positions.note_starts(beginning.starts)
 
     async def read_beside(self, wanted: set[TP]) -> bool:
-        """Reads exactly these partitions of topics beside the subscription, and goes on with all others. False: not
+        """Reads exactly these partitions of topics outside the subscription, and goes on with all others. False: not
         now, since a rebalance is under way, which asks for them itself.
         """
-        if self.fetcher is None or self.unsettled_since is not None:
+        if self.fetcher is None or self.rebalancing_since is not None:
             return False
         self._stop_reading(self._beside - wanted)
         new = wanted - self._beside
@@ -338,7 +338,7 @@ class Consumer(driver.Consumer):
             except StartRefused as refused:
                 self.fail(refused)
                 return False
-            if self.fetcher.epoch != epoch or self.unsettled_since is not None:
+            if self.fetcher.epoch != epoch or self.rebalancing_since is not None:
                 return False
             self._beside = self._beside | new
             self._note_beginning(beginning)
@@ -351,7 +351,7 @@ class Consumer(driver.Consumer):
         return {tp.partition for tp in super().assignment()}
 
     def stop_reading(self, topics: Iterable[str]) -> None:
-        """Topics beside the subscription."""
+        """Topics outside the subscription."""
         if self.fetcher is not None:
             self._stop_reading({tp for tp in self._beside if tp.topic in set(topics)})
 
@@ -364,9 +364,9 @@ class Consumer(driver.Consumer):
             for offsets in (self._confirmed, self._committed, self._read_offset):
                 offsets.pop(tp, None)
 
-    def settle(self) -> None:
+    def end_rebalance(self) -> None:
         """What the group assigned is known, and fetched."""
-        self.unsettled_since = None
+        self.rebalancing_since = None
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Mapping[TP, list[BatchMessage]]:
         assert self.fetcher is not None
@@ -387,7 +387,7 @@ class Consumer(driver.Consumer):
         assert self.fetcher is not None
         self._draining = True
         self._drained += 1
-        self.unsettled_since = self.unsettled_since or time.monotonic()
+        self.rebalancing_since = self.rebalancing_since or time.monotonic()
         if self.on_draining is not None:
             await self.on_draining()
         deadline = self.loop.time() + FINISH_SECONDS_MAX
@@ -439,7 +439,7 @@ class Consumer(driver.Consumer):
         return max(self._confirmed.get(tp, -1), self._committed.get(tp, -1))
 
     def _due(self, keeping: bool) -> dict[TP, int]:
-        """Confirmed and not committed yet; with `keeping` also the committed offsets of partitions beside the
+        """Confirmed and not committed yet; with `keeping` also the committed offsets of partitions outside the
         subscription. A week after their commit a broker forgets the offsets of topics that the group has not subscribed
         to, though the group lives, and a stream may be silent for longer.
         """

@@ -2,7 +2,7 @@
 
 It looks about once a second (the group's lease is looked at more often, by lease.py) at:
 - progress of the whole: records wait and none was handled for 60 s;
-- each call of a handler: a batch that hangs alone, while others go on, for 60 s;
+- each call of a handler: one batch that hangs while others go on, for 60 s;
 - each partition's fetch: its records wait at the broker and none comes, while nothing else waits here, for 60 s (F31);
 - the group: a rebalance that does not end for 60 s, in which the worker owns nothing, so that nothing seems to wait;
 - the event loop itself. Heartbeats have a thread of their own and would go on for ever, so they are held back once the
