@@ -76,7 +76,7 @@ class Lease:
         return now - self._loop_ran_at > self._session_seconds
 
     def was_frozen(self, now: float) -> bool:
-        """Whether the loop, or the process, did not run until just now, for too long to have noticed a lapse in time."""
+        """Whether the loop, or the process, did not run until now, for too long to have noticed a lapse in time."""
         return now - self._loop_ran_at > FROZEN_SECONDS
 
     def check(self) -> None:
