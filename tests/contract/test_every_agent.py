@@ -4,7 +4,7 @@ A poisoned record goes to the dead letters alone; records handled again cause th
 out keeps the order that went in.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,10 +104,10 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 
 @pytest.fixture
-def rig(case: Case, tmp_path: Path) -> Iterator[Rig]:
+async def rig(case: Case, tmp_path: Path) -> AsyncIterator[Rig]:
     rig = Rig(case.build, tmp_path, case.entities)
     yield rig
-    rig.close()
+    await rig.stop()
 
 
 @pytest.mark.requirement("F18")
@@ -133,7 +133,7 @@ async def test_records_handled_again_cause_the_same_and_change_nothing(case: Cas
     first = await rig.handle(records)
     for start in (0, len(records) // 3, len(records) - 1):
         if crash:
-            rig.crash()
+            await rig.crash()
         again = await rig.handle(records[start:])
         offsets = {record.offset for record in records[start:]}
         assert about(case, again) == {
@@ -152,7 +152,7 @@ async def test_cut_into_batches_anyhow_the_outcome_is_the_same(case: Case, tmp_p
         for start in range(0, len(records), size):
             await rig.handle(records[start : start + size])
         outcomes.add(frozenset(rig.sent))
-        rig.close()
+        await rig.stop()
     assert len(outcomes) == 1
 
 

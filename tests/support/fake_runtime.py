@@ -2,12 +2,12 @@
 
 `FakeRuntime` implements `AgentRuntime`, and passes the contract that the real one passes
 (tests/pipeline/test_agent_runtime.py). A test hands it to an agent's `build`, assigns partitions, and looks at what
-reached the log. `crash()` forgets what the process knew and keeps what the disk and the log have.
+reached the log. After `stop()` the disk and the log have what they had.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -156,8 +156,10 @@ class FakeRuntime:
     each partition; `missing` has what each part says is missing for readiness.
     """
 
-    def __init__(self, directory: Path, entities: Sequence[State] = ()) -> None:
-        self.settings = Settings.from_env({"ATLAS_MASTER_KEY": "07" * 32})
+    def __init__(self, directory: Path, entities: Sequence[State] = (), env: Mapping[str, str] | None = None) -> None:
+        """`env`: settings besides the usual ones. There is no broker at the address that `settings.kafka` has."""
+        usual = {"ATLAS_HOME": str(directory), "ATLAS_KAFKA": "127.0.0.1:1", "ATLAS_MASTER_KEY": "07" * 32}
+        self.settings = Settings.from_env(usual | dict(env or {}))
         self.control = MemoryControl(entities)
         self.registry: SchemaRegistry | None = None
         self.epoch = 1
@@ -169,7 +171,7 @@ class FakeRuntime:
         self.handled = 0
         self.followed: dict[str, list[str]] = {}
         self.missing: dict[str, Callable[[], str | None]] = {}
-        self._directory = directory
+        self._directory = directory / "tables"
         self._agents: dict[str, tuple[Agent, AgentSpec]] = {}
         self._specs: list[TableSpec] = []
         self._assigned: set[TP] = set()
@@ -274,14 +276,22 @@ class FakeRuntime:
         self.lease.begin(now)
         self.lease.renew(now)
 
-    async def handle(self, name: str, tp: TP, records: Sequence[LogRecord]) -> None:
+    async def handle(self, tp: TP, records: Sequence[LogRecord]) -> None:
         """One batch, from its handler's call until everything that it produced is confirmed."""
-        agent, spec = self._agents[name]
+        agent, spec = self._reader_of(tp.topic)
+        if spec.positions is not None:
+            await spec.positions({tp})
         unconfirmed: Unconfirmed | None = await agent.handle(Batch(tp, list(records), self.epoch))
         for out in unconfirmed or ():
             await out.confirmed()
         if not spec.confirms_itself:
             self.confirm(tp, records[-1].offset + 1)
+
+    def _reader_of(self, topic: str) -> tuple[Agent, AgentSpec]:
+        for name, (agent, spec) in self._agents.items():
+            if topic in map(str, [*spec.topics, *self.followed.get(name, ())]):
+                return agent, spec
+        raise LookupError(f"no agent reads {topic}")
 
     @property
     def sent(self) -> list[Sent]:
@@ -293,12 +303,16 @@ class FakeRuntime:
     def agents(self) -> dict[str, Agent]:
         return {name: agent for name, (agent, _spec) in self._agents.items()}
 
-    def crash(self) -> None:
-        """The process is gone; build its agents again."""
+    async def stop(self) -> None:
+        """Ends the process; after it agents may be built again, as a new process would."""
+        for agent, _spec in self._agents.values():
+            await agent.stopping()
         self.close()
         self._agents.clear()
         self._specs.clear()
         self._assigned.clear()
+        self.failures.clear()
+        self.epoch += 1
 
     def close(self) -> None:
         for partition in list(self._tables):
