@@ -6,7 +6,7 @@ Files are those that git tracks; in a tree without git, all that .gitignore does
 import ast
 import fnmatch
 import subprocess
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path, PurePosixPath
 
@@ -48,33 +48,6 @@ def imported_modules(path: PurePosixPath, source: str) -> set[str]:
             names.add(module)
             names.update(f"{module}.{alias.name}" for alias in node.names)
     return names
-
-
-def imported_files(path: PurePosixPath, source: str, files: Collection[PurePosixPath]) -> set[PurePosixPath]:
-    """Those of `files` that this file imports, anywhere in it, under TYPE_CHECKING too. `from package import name`
-    means the package's own file only where the name is no module of the package.
-    """
-    found: set[PurePosixPath] = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            named = [alias.name.split(".") for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            above = path.parts[: len(path.parts) - node.level] if node.level else ()
-            module = [*above, *(node.module or "").split(".")] if node.module else [*above]
-            named = [[*module, alias.name] for alias in node.names]
-        else:
-            continue
-        for parts in named:
-            found.update(next(([one] for one in _possible_files(parts) if one in files), []))
-    return found - {path}
-
-
-def _possible_files(parts: Sequence[str]) -> Iterator[PurePosixPath]:
-    """Where a dotted name may be defined: in a module or package of that name, else in the one that holds it."""
-    for named in (parts, parts[:-1]):
-        if named:
-            yield PurePosixPath(*named).with_suffix(".py")
-            yield PurePosixPath(*named, "__init__.py")
 
 
 def dotted_names(source: str) -> set[str]:

@@ -4,17 +4,17 @@ Imports for types alone count: two files that need each other's types are one pa
 with the folders next to it, so `processors/control` with `processors/work`, and `domain` with `schemas`.
 """
 
-from collections.abc import Iterable, Mapping
+import ast
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
 import pytest
 
 from tests.traceability.catalogue import ROOT
-from tests.traceability.tree import PACKAGES, imported_files, python_files
+from tests.traceability.tree import PACKAGES, python_files
 
 KNOWN: frozenset[frozenset[str]] = frozenset(
     {
-        frozenset({"domain/guardrails/decide.py", "domain/guardrails/effects.py"}),
         frozenset({"ingest_gateway/http/connection.py", "ingest_gateway/http/server.py"}),
     }
 )
@@ -49,6 +49,33 @@ def circles(imports: Imports) -> set[frozenset[str]]:
         if one not in number:
             visit(one)
     return found
+
+
+def imported_files(path: PurePosixPath, source: str, files: Collection[PurePosixPath]) -> set[PurePosixPath]:
+    """Those of `files` that this file imports, anywhere in it, under TYPE_CHECKING too. `from package import name`
+    means the package's own file only where the name is no module of the package.
+    """
+    found: set[PurePosixPath] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            named = [alias.name.split(".") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = path.parts[: len(path.parts) - node.level] if node.level else ()
+            module = [*above, *(node.module or "").split(".")] if node.module else [*above]
+            named = [[*module, alias.name] for alias in node.names]
+        else:
+            continue
+        for parts in named:
+            found.update(next(([one] for one in _possible_files(parts) if one in files), []))
+    return found - {path}
+
+
+def _possible_files(parts: Sequence[str]) -> Iterator[PurePosixPath]:
+    """Where a dotted name may be defined: in a module or package of that name, else in the one that holds it."""
+    for named in (parts, parts[:-1]):
+        if named:
+            yield PurePosixPath(*named).with_suffix(".py")
+            yield PurePosixPath(*named, "__init__.py")
 
 
 def imports_of_files() -> dict[str, set[str]]:
