@@ -5,13 +5,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from processors.runtime.outbox import OutboxBatch
 from processors.runtime.table import (
     PACKED_BYTES_MAX,
     TablePartition,
@@ -21,6 +20,7 @@ from processors.runtime.table import (
     shared_cache,
     unpacked,
 )
+from tests.support.fake_runtime import MemoryLog, MemoryOutputs
 
 CACHE = shared_cache()
 TOPIC_ID = b"0123456789abcdef"
@@ -38,17 +38,18 @@ STEPS = st.lists(
 )
 
 
-class Out:
+class Out(MemoryOutputs):
     """The changelog in memory. `replayed` is what recovery would make of it."""
 
     def __init__(self, spec: TableSpec, start: int, replayed: dict[bytes, bytes]) -> None:
-        self.changelog_end: dict[str, int] = {}
+        super().__init__(MemoryLog())
         self._spec = spec
         self._next = start
         self._replayed = replayed
 
-    def produce(self, topic: str, value: bytes | None, *, key: bytes, partition: int, is_changelog: bool) -> None:
-        assert (topic, partition, is_changelog) == (self._spec.changelog, 3, True)
+    def produce(self, topic: str, value: bytes | None, *, key: bytes | None = None, **options: Any) -> None:
+        assert (topic, options) == (self._spec.changelog, {"partition": 3, "is_changelog": True})
+        assert key is not None
         changes = unpacked(value or b"") if self._spec.is_packed or key == STAMP else [(key, value)]
         for changed, content in changes:
             if content is None:
@@ -77,9 +78,9 @@ class Model:
 
     def commit(self) -> None:
         out = Out(self._spec, self.next_offset, self.replayed)
-        self.view.publish(cast(OutboxBatch, out), 3)
+        self.view.publish(out, 3)
         assert self.everything(self.table.scan(b"")) == self.committed, "nothing is written before it is confirmed"
-        self.view.apply(cast(OutboxBatch, out))
+        self.view.apply(out)
         self.next_offset = out.changelog_end.get(self._spec.changelog, self.next_offset)
         self.committed = dict(self.seen)
         self.begin()
