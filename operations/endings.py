@@ -35,9 +35,7 @@ KAFKA_NEVER = Ending("kafka_refused", "Kafka will not do this as requested: its 
 KAFKA_TROUBLE = Ending("kafka_failed", "Nothing acknowledged is lost. Look at Kafka. Started again, it goes on.")
 CERTIFICATE = Ending("certificate", "Check the files that ATLAS_KAFKA_SSL_CA, _CERTIFICATE and _KEY name.")
 DATABASE = Ending("database_unreachable", "Check that the database runs and takes connections, and DATABASE_URL.")
-DISK_FULL = Ending(
-    "disk_full", "Free some space on ATLAS_HOME's disk, or move it. Started again, the process goes on."
-)
+DISK_FULL = Ending("disk_full", "Free some space on ATLAS_HOME's disk, or move it. Started again, the process goes on.")
 
 ENDINGS: Mapping[type[BaseException], Ending] = {
     SettingsInvalid: Ending("settings", "Correct the environment; `atlas config` shows what it comes to."),

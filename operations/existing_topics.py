@@ -28,13 +28,14 @@ ANSWER_SECONDS = 30.0
 POLL_SECONDS = 0.5
 NOT_ALLOWED = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED})
 MUST_BE = {"cleanup.policy": "delete", "message.timestamp.type": "CreateTime"}
-"""What a topic must agree with its spec in, and Kafka's own defaults. A compacted topic that is deleted from by age
-loses entities; without the broker's times keys live by their producers' clocks. What else is set is the operator's.
+"""Settings in which a topic must agree with its spec, with Kafka's defaults. A compacted topic from which records are
+deleted by age loses entities; without the broker's timestamps keys age by their producers' clocks. All other settings
+are the operator's.
 """
 
 
 def stamped_by_producers(bootstrap: str, topic: str, partitions: int) -> list[int]:
-    """Those partitions whose oldest record has a time that its producer wrote, and not the broker."""
+    """The partitions whose oldest record has its producer's timestamp, not the broker's."""
     consumer = Consumer(reader_config(bootstrap, "atlas-look") | {"enable.partition.eof": True})
     try:
         consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in range(partitions)])
@@ -58,8 +59,8 @@ def stamped_by_producers(bootstrap: str, topic: str, partitions: int) -> list[in
 
 
 def correct_configuration(admin: ClusterAdmin, specs: Sequence[TopicSpec]) -> None:
-    """Sets what these existing topics must agree with their specs in, where they don't, and says so."""
-    present = admin.configurations(ResourceType.TOPIC, [spec.name for spec in specs], _tell_unchecked)
+    """Corrects the settings of existing topics that Atlas relies on (MUST_BE), and logs that."""
+    present = admin.configurations(ResourceType.TOPIC, [spec.name for spec in specs], _log_unchecked)
     for spec in specs:
         entries = present.get(spec.name)
         if entries is None:
@@ -70,14 +71,14 @@ def correct_configuration(admin: ClusterAdmin, specs: Sequence[TopicSpec]) -> No
             try:
                 admin.configure(spec.name, wrong)
             except KafkaException as error:
-                _tell_unchecked(spec.name, error)
+                _log_unchecked(spec.name, error)
                 continue
             before = {name: entries[name] for name in wrong}
             event(log, "topic.corrected", logging.WARNING, topic=spec.name, before=before, now=wrong)
 
 
-def _tell_unchecked(topic: str, error: KafkaException) -> None:
-    """What we are not allowed to look at or to set is the operator's affair. Raises anything else."""
+def _log_unchecked(topic: str, error: KafkaException) -> None:
+    """Missing rights to read or set the configuration are left to the operator. Raises any other error."""
     if code_of(error) not in NOT_ALLOWED:
         raise error
     event(log, "topic.unchecked", logging.WARNING, topic=topic, error=reason_of(error))
@@ -96,7 +97,7 @@ def unread_topics(admin: ClusterAdmin, ends: TopicEnds, stream_topics: Collectio
 
 
 def records_of(ends: TopicEnds, partition_counts: Mapping[str, int]) -> dict[str, int]:
-    """How many records each of these topics holds; none of one that is gone by now."""
+    """How many records each of these topics has; 0 for one that is gone by now."""
     tps = [(topic, partition) for topic, count in partition_counts.items() for partition in range(count)]
     records = dict.fromkeys(partition_counts, 0)
     for (topic, _), span in ends.ranges(tps).items():
@@ -105,5 +106,5 @@ def records_of(ends: TopicEnds, partition_counts: Mapping[str, int]) -> dict[str
 
 
 def without_a_stream(topics: Collection[str], stream_topics: Collection[str]) -> list[str]:
-    """Pure."""
+    """The topics whose names are those of streams that do not exist."""
     return sorted(name for name in topics if name.startswith(EVENTS_PREFIX) and name not in stream_topics)

@@ -58,8 +58,8 @@ def ensure_topics(cluster: str | ClusterAdmin, specs: Sequence[TopicSpec]) -> No
 
 
 async def once_answered(ask: Callable[..., _Answer], *arguments: Any) -> _Answer:
-    """What a blocking question to the brokers returns, asked again for as long as they do not answer it: at a start
-    there is nothing to do but to wait. Raises KafkaException when they never will.
+    """What a blocking question to the brokers returns. It is repeated until they answer: a starting process can only
+    wait. Raises KafkaException when they never will.
     """
     outage = Outage(log, "topics")
     while True:
@@ -84,7 +84,7 @@ def _wait_visible(admin: ClusterAdmin, names: set[str]) -> None:
 
 
 class TopicRefused(Exception):
-    """The broker will never do this as asked; the message is the broker's."""
+    """The broker will never do this as requested; the message is the broker's."""
 
 
 class TopicTaken(TopicRefused):
@@ -92,21 +92,21 @@ class TopicTaken(TopicRefused):
 
 
 class TopicAdmin:
-    """Single topics, from an event loop. KafkaException: not now, ask again; TopicRefused: never."""
+    """Single topics, from an event loop. KafkaException: not now, try again; TopicRefused: never."""
 
     def __init__(self, bootstrap: str, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         self._admin = ClusterAdmin(bootstrap, timeout_seconds)
         self._threads = ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="topic-admin")
 
     async def create_topic(self, spec: TopicSpec, *, is_fed: bool = False) -> str:
-        """Kafka's id of the topic, made now or before. One made before must have as many partitions, and keeps its
-        configuration. `is_fed`: Atlas reads from it, so that it gets the spec's configuration and may hold no record
-        whose time its producer has written. Raises TopicTaken.
+        """Creates the topic unless it exists; returns Kafka's id of it. An existing topic must have as many partitions,
+        and keeps its configuration. `is_fed`: Atlas reads from it, so it gets the spec's configuration and must have no
+        record with its producer's timestamp. Raises TopicTaken.
         """
         return await self._asked(_made, self._admin, spec, is_fed)
 
     async def topic_id(self, name: str) -> str | None:
-        """None where there is no topic of that name, whoever is asked."""
+        """None where no broker knows a topic of that name."""
         return await self._asked(_id_of, self._admin, name)
 
     async def partition_counts(self, names: Collection[str]) -> dict[str, int]:
