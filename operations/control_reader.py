@@ -135,7 +135,7 @@ class ControlReader:
             self._partitions = self._partitions_once_there(self._consumer)
             self._consumer.assign([TopicPartition(Topic.CONTROL, partition, 0) for partition in self._partitions])
             asked_seconds = time.monotonic()
-            self._thread.call(self._started, (asked_seconds, self._ends_once_told()))
+            self._thread.call(self._started, (asked_seconds, self._ends_once_known()))
             while not self._thread.stops:
                 first = self._consumer.poll(POLL_SECONDS)
                 if first is not None:  # with what came along; just `consume` would wait for a whole batch
@@ -157,7 +157,7 @@ class ControlReader:
             self._thread.wait(ASK_AGAIN_SECONDS)
         return []
 
-    def _ends_once_told(self) -> dict[int, int]:
+    def _ends_once_known(self) -> dict[int, int]:
         """A topic created a moment ago may have no leader yet."""
         while not self._thread.stops:
             try:

@@ -83,7 +83,7 @@ def ending_of(
     for cause in _causes(error):
         ending = _known(cause, known)
         if ending is not None:
-            return ending, _said(cause)
+            return ending, _first_line(cause)
     return None
 
 
@@ -140,7 +140,7 @@ def _of_kafka(error: object) -> Ending | None:
     return KAFKA_NEVER if code in NEVER else KAFKA_TROUBLE
 
 
-def _said(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     """Its first line; of SQLAlchemy's what the database said, without the statement."""
     if isinstance(error, KafkaException):
         return reason_of(error)

@@ -67,7 +67,7 @@ class LastLineOnly(logging.Filter):
         return True
 
 
-class _Said(NamedTuple):
+class _LastLine(NamedTuple):
     at_seconds: float
     apart_seconds: float
     suppressed: int
@@ -80,19 +80,19 @@ class FoldedRepeats(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._said: dict[tuple[str, ...], _Said] = {}
+        self._logged: dict[tuple[str, ...], _LastLine] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         if not record.name.startswith(NOISY_PREFIXES):
             return True
         kind, now_seconds = _kind_of(record), record.created
-        before = self._said.get(kind)
+        before = self._logged.get(kind)
         if before is not None and now_seconds - before.at_seconds < before.apart_seconds:
-            self._said[kind] = before._replace(suppressed=before.suppressed + 1)
+            self._logged[kind] = before._replace(suppressed=before.suppressed + 1)
             return False
-        if len(self._said) > KINDS_MAX:
-            self._said.clear()
-        self._said[kind] = _Said(now_seconds, _apart_seconds(record.name, before, now_seconds), 0)
+        if len(self._logged) > KINDS_MAX:
+            self._logged.clear()
+        self._logged[kind] = _LastLine(now_seconds, _apart_seconds(record.name, before, now_seconds), 0)
         if before is not None and before.suppressed:
             record.facts = {**getattr(record, "facts", {}), "suppressed": before.suppressed}
         return True
@@ -109,7 +109,7 @@ def _kind_of(record: logging.LogRecord) -> tuple[str, ...]:
     return record.name, str(record.msg)
 
 
-def _apart_seconds(name: str, before: _Said | None, now_seconds: float) -> float:
+def _apart_seconds(name: str, before: _LastLine | None, now_seconds: float) -> float:
     """Twice the last pause while it goes on; what has not been said for long is said at once, and a second later."""
     if before is None or not name.startswith(LIBRDKAFKA):
         return APART_SECONDS
@@ -149,17 +149,17 @@ class Sparse:
     def __init__(self, logger: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
         self._logger = logger
         self._clock = clock
-        self._said: dict[tuple[str, str], tuple[float, int]] = {}
+        self._logged: dict[tuple[str, str], tuple[float, int]] = {}
 
     def event(
         self, action: str, kind: str, level: int = logging.WARNING, error: BaseException | None = None, **facts: Any
     ) -> None:
         """With `error` the line carries its traceback."""
         now_seconds = self._clock()
-        said_at, suppressed = self._said.get((action, kind), (now_seconds - 1.0, 0))
-        if now_seconds - said_at < 1.0:
-            self._said[action, kind] = (said_at, suppressed + 1)
+        logged_at, suppressed = self._logged.get((action, kind), (now_seconds - 1.0, 0))
+        if now_seconds - logged_at < 1.0:
+            self._logged[action, kind] = (logged_at, suppressed + 1)
             return
-        self._said[action, kind] = (now_seconds, 0)
+        self._logged[action, kind] = (now_seconds, 0)
         shown = {**facts, "suppressed": suppressed} if suppressed else facts
         self._logger.log(level, action, exc_info=error, extra={"facts": shown})

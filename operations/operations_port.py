@@ -33,10 +33,10 @@ class Readiness:
         self._degrading[name] = condition
 
     def missing(self) -> dict[str, str]:
-        return _told(self._conditions)
+        return _unmet(self._conditions)
 
     def degraded(self) -> dict[str, str]:
-        return _told(self._degrading)
+        return _unmet(self._degrading)
 
 
 def operations_app(readiness: Readiness) -> web.Application:
@@ -73,7 +73,7 @@ async def serve_operations(
     return runner
 
 
-def _told(conditions: dict[str, Callable[[], str | None]]) -> dict[str, str]:
+def _unmet(conditions: dict[str, Callable[[], str | None]]) -> dict[str, str]:
     return {name: reason for name, check in conditions.items() if (reason := check()) is not None}
 
 

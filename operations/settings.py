@@ -208,10 +208,10 @@ class Settings:
         values["ports"] = (
             f"from {self.ports.surface(SURFACES[0])}, {self.ports.kafka}, {self.ports.operations('gateway')}"
         )
-        return {name: _told(name, value) for name, value in values.items()}
+        return {name: _shown(name, value) for name, value in values.items()}
 
 
-def _told(name: str, value: Any) -> str:
+def _shown(name: str, value: Any) -> str:
     if value is None or value == () or value == {}:
         return "(not set)"
     if name in SECRET_FIELDS:

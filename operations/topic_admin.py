@@ -111,7 +111,7 @@ class TopicAdmin:
 
     async def partition_counts(self, names: Collection[str]) -> dict[str, int]:
         """Of those topics that there are and that we may see."""
-        found = await self._asked(self._admin.present, names, _tell_hidden)
+        found = await self._asked(self._admin.present, names, _log_hidden)
         return {name: len(described.partitions) for name, described in found.items()}
 
     async def configure(self, name: str, config: dict[str, str]) -> None:
@@ -181,5 +181,5 @@ def _delete(admin: ClusterAdmin, name: str, topic_id: str) -> None:
         time.sleep(AGAIN_SECONDS / 5)
 
 
-def _tell_hidden(topic: str, error: KafkaException) -> None:
+def _log_hidden(topic: str, error: KafkaException) -> None:
     event(log, "topic.hidden", logging.WARNING, topic=topic, error=reason_of(error))

@@ -29,7 +29,7 @@ class UnreadTopics:
         self._ends = TopicEnds(bootstrap, ANSWER_SECONDS)
         self._control = control
         self._is_mine = is_mine
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._outage = Outage(log, "unread_topics")
         self._looking: asyncio.Task[None] | None = None
 
@@ -49,10 +49,10 @@ class UnreadTopics:
                 found = {topic: records for topic, records in candidates.items() if topic not in self._of_streams()}
         metrics.UNREAD_TOPICS.set(len(found))
         metrics.UNREAD_RECORDS.set(sum(found.values()))
-        for topic in found.keys() - self._told:
+        for topic in found.keys() - self._reported:
             facts = {"topic": topic, "records": found[topic], "why": WHAT_TO_DO_UNREAD}
             event(log, "topic.unread", logging.WARNING, **facts)
-        self._told = set(found)
+        self._reported = set(found)
 
     def _of_streams(self) -> set[str]:
         return {stream.topic for stream in self._control.view.streams.values()}

@@ -1,4 +1,4 @@
-"""Topics that agents read beside the group's subscription: partition p of each belongs to the member that the group
+"""Topics that agents read outside the group's subscription: partition p of each belongs to the member that the group
 gave partition p of the subscribed topics to.
 
 When a group subscribes to a new topic, all members give up their partitions, and wait for every member's next heartbeat
