@@ -11,6 +11,7 @@ import hypothesis
 import pytest
 
 from deploy.local.broker import Broker
+from ingest_gateway.http import listening
 from tests.support import shared_broker
 from tests.support.ports import free_port
 from tests.support.sharing_out import share_out
@@ -69,6 +70,16 @@ def three_brokers(tmp_path: Path) -> Iterator[ThreeBrokers]:
         yield cluster
     finally:
         cluster.kill_all()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nobody_is_on_the_way() -> Iterator[None]:
+    """A listener of this process closes at once: who would connect runs in this process and does not. Otherwise each
+    of a thousand tests waits for handshakes that have begun. tests/contract/http/test_stopping.py waits.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(listening, "HANDSHAKE_SECONDS", 0.0)
+        yield
 
 
 def _run() -> tuple[int, Path]:
