@@ -2,6 +2,7 @@
 one (`own_broker`), or three that keep everything three times (`three_brokers`).
 """
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from tests.support.sharing_out import share_out
 from tests.support.three_brokers import ThreeBrokers
 
 pytest_plugins = ("tests.traceability.plugin",)
+NAME_LENGTH_MAX = 60
 RUN = shared_broker.DIRECTORY_VARIABLE
 
 # How long an example takes is the machine's affair: no deadline, no complaint about slow generation.
@@ -43,6 +45,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)  # before xdist writes the groups into the ids
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     share_out(items)
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Long values are named by their beginning and a hash: a test's name goes from process to process with each report,
+    and a megabyte of it is no better to read.
+    """
+    if not isinstance(val, str | bytes) or len(val) <= NAME_LENGTH_MAX:
+        return None
+    content = val.encode("utf-8", "surrogatepass") if isinstance(val, str) else val
+    digest = hashlib.blake2b(content, digest_size=4).hexdigest()
+    return f"{content[:NAME_LENGTH_MAX].decode('ascii', 'backslashreplace')}-{len(val)}-{digest}"
 
 
 @pytest.fixture(scope="session")
