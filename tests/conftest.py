@@ -14,7 +14,7 @@ import pytest
 from deploy.local.broker import Broker
 from ingest_gateway.http import listening
 from tests.support import shared_broker
-from tests.support.ports import free_port
+from tests.support.brokers import a_broker
 from tests.support.sharing_out import share_out
 from tests.support.three_brokers import ThreeBrokers
 
@@ -68,7 +68,7 @@ def kafka() -> str:
 @pytest.fixture
 def own_broker(tmp_path: Path) -> Iterator[Broker]:
     """A running broker that this test alone uses: it may be killed, paused, stopped and started."""
-    broker = Broker(tmp_path / "broker", free_port(), free_port(), heap_mb=256)
+    broker = a_broker(tmp_path / "broker")
     broker.start()
     yield broker
     broker.kill()
