@@ -38,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not _is_worker(config) and RUN in os.environ:
-        shared_broker.stop(_run()[1])
+        shared_broker.stop(Path(os.environ[RUN].split(":", 1)[1]))
         del os.environ[RUN]
 
 
@@ -61,8 +61,7 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 @pytest.fixture(scope="session")
 def kafka() -> str:
     """Address of the one real broker of this run. It is shared: use workspaces, groups and topics of your own."""
-    pid, directory = _run()
-    return shared_broker.bootstrap(directory, pid)
+    return shared_broker.of_this_run()
 
 
 @pytest.fixture
@@ -93,11 +92,6 @@ def nobody_is_on_the_way() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(listening, "HANDSHAKE_SECONDS", 0.0)
         yield
-
-
-def _run() -> tuple[int, Path]:
-    pid, directory = os.environ[RUN].split(":", 1)
-    return int(pid), Path(directory)
 
 
 def _is_worker(config: pytest.Config) -> bool:
