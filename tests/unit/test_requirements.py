@@ -26,15 +26,20 @@ def test_every_group_is_numbered_without_a_gap() -> None:
     assert {group for group, found in numbers.items() if sorted(found) != list(range(1, len(found) + 1))} == set()
 
 
-def test_every_marker_in_the_tests_names_a_row() -> None:
+@pytest.fixture(scope="module")
+def scanned() -> dict[str, set[str]]:
+    return scan_tests()
+
+
+def test_every_marker_in_the_tests_names_a_row(scanned: dict[str, set[str]]) -> None:
     known = read_catalogue()
-    unknown = {place: missing for place, ids in scan_tests().items() if (missing := known.unknown(ids))}
+    unknown = {place: missing for place, ids in scanned.items() if (missing := known.unknown(ids))}
     assert unknown == {}
 
 
-def test_every_row_that_is_shown_by_a_test_is_named_by_one() -> None:
+def test_every_row_that_is_shown_by_a_test_is_named_by_one(scanned: dict[str, set[str]]) -> None:
     """A row promises what a test shows: write that test, or say in the row why there is none."""
-    named = set[str]().union(*scan_tests().values())
+    named = set[str]().union(*scanned.values())
     catalogue = read_catalogue()
     by_tests = [row for row in catalogue.rows.values() if row.prose_reason is None and not row.with_ids]
     assert [row.id for row in by_tests if row.id not in named] == []

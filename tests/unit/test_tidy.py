@@ -73,7 +73,7 @@ Rule = Callable[[PurePosixPath, str], Breaches]
 def functions_are_short(path: PurePosixPath, text: str) -> Breaches:
     if path.suffix != ".py":
         return
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(tree.parsed(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             if length > FUNCTION_LINES_MAX:
@@ -102,7 +102,7 @@ def what_says_that_it_is_pure_is(path: PurePosixPath, text: str) -> Breaches:
     """Wherever it lies: a docstring's word is kept."""
     if path.suffix != ".py" or path.parts[0] == "tests":
         return
-    said = ast.get_docstring(ast.parse(text)) or ""
+    said = ast.get_docstring(tree.parsed(text)) or ""
     if PURE.search(said) is None:
         return
     imported = tree.imported_modules(path, text)
@@ -115,11 +115,11 @@ def what_says_that_it_is_pure_is(path: PurePosixPath, text: str) -> Breaches:
 def time_and_environment_come_in_as_arguments(path: PurePosixPath, text: str) -> Breaches:
     if path.suffix != ".py" or path == PurePosixPath("operations/settings.py"):
         return
-    used = tree.dotted_names(text)
-    for files, names, why in FORBIDDEN_NAMES:
-        if _lies_in(path, files):
-            for name in sorted(name for name in used if any(f".{name}".endswith(f".{banned}") for banned in names)):
-                yield f"{path}: uses {name}, but {why}"
+    banned_here = [(names, why) for files, names, why in FORBIDDEN_NAMES if _lies_in(path, files)]
+    used = tree.dotted_names(text) if banned_here else set()
+    for names, why in banned_here:
+        for name in sorted(name for name in used if any(f".{name}".endswith(f".{banned}") for banned in names)):
+            yield f"{path}: uses {name}, but {why}"
 
 
 def nothing_is_left_over(path: PurePosixPath, text: str) -> Breaches:
@@ -148,10 +148,19 @@ RULES: tuple[Rule, ...] = (
 )
 
 
+@pytest.fixture(scope="module")
+def breaches() -> dict[Rule, list[str]]:
+    """Of all rules, file by file, so that each is read and parsed once."""
+    found: dict[Rule, list[str]] = {rule: [] for rule in RULES}
+    for path, text in tree.text_files():
+        for rule in RULES:
+            found[rule] += rule(path, text)
+    return found
+
+
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_the_project_keeps_the_rule(rule: Rule) -> None:
-    breaches = [breach for path, text in tree.text_files() for breach in rule(path, text)]
-    assert not breaches, "\n" + "\n".join(breaches)
+def test_the_project_keeps_the_rule(rule: Rule, breaches: dict[Rule, list[str]]) -> None:
+    assert not breaches[rule], "\n" + "\n".join(breaches[rule])
 
 
 @pytest.mark.parametrize(
