@@ -1,11 +1,11 @@
-"""An agent's handler on one partition, without Faust and without a broker: real work, real tables, outputs in memory.
+"""An agent's handlers on one partition, without Faust and without a broker: real work, real tables, outputs in memory.
 
-`Rig` stands for the runtime and the log. A batch is handled as the runtime does it; what leaves is kept by topic, in
-order. `crash()` forgets what the process knew and keeps what the disk has.
+`Rig` stands for the runtime and the log. A batch is handled as the runtime does it; what leaves is kept in order.
+`crash()` forgets what the process knew and keeps what the disk has.
 """
 
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
@@ -21,6 +21,7 @@ from processors.runtime.table import TablePartition, TableSpec, TableView, share
 from processors.runtime.work import Work
 from schemas.entities import State
 from schemas.log_records import LogRecord
+from tests.support.until import until
 
 PARTITION = 3
 TOPIC_ID = b"0123456789abcdef"
@@ -69,32 +70,59 @@ class Out:
         """At once."""
 
 
-class Rig:
-    """`build(runtime)` is an agent module's; entities are what `control` says."""
+Handler = Callable[[Batch], Coroutine[Any, Any, object]]
 
-    def __init__(self, build: Callable[[Any], None], directory: Path, entities: Sequence[State]) -> None:
+
+class Rig:
+    """`build(runtime)` is an agent module's; entities are what `control` says; `env`: settings beside the usual."""
+
+    def __init__(
+        self,
+        build: Callable[[Any], None],
+        directory: Path,
+        entities: Sequence[State] = (),
+        env: Mapping[str, str] | None = None,
+        finished: Callable[[list[Sent], Sequence[LogRecord]], bool] = lambda _sent, _records: True,
+    ) -> None:
+        """`finished`: for agents that do their work after a batch was taken in, whether all of it is done."""
         self.sent: list[Sent] = []
-        self.settings = Settings.from_env({"ATLAS_MASTER_KEY": "07" * 32})
+        self.agents: list[str] = []
+        """Names of those that were declared."""
+        self.settings = Settings.from_env(
+            {"ATLAS_HOME": str(directory), "ATLAS_MASTER_KEY": "07" * 32, "ATLAS_KAFKA": "127.0.0.1:1", **(env or {})}
+        )
         self._build = build
+        self._finished = finished
         self._directory = directory
+        self._entities = entities
         self._ends: dict[str, int] = {}
         self._lease = Lease(SESSION_SECONDS)
         self._lease.renew(time.monotonic())
-        self._entities = entities
         self._tables: dict[str, TablePartition] = {}
+        self._epoch = 1
         self._start()
 
     async def handle(self, records: Sequence[LogRecord]) -> list[Sent]:
-        """One batch; what it caused."""
+        """One batch; what it caused, once all that the agent finishes later is finished too."""
         before = len(self.sent)
-        await self._handler(Batch(TP(records[0].topic, PARTITION), list(records), epoch=1))
+        topic = records[0].topic
+        handler = self._handlers[topic]
+        if self._start_from is not None:
+            await self._start_from(set())
+        await handler(Batch(TP(topic, PARTITION), list(records), epoch=self._epoch))
+        await until(lambda: self._failed is not None or self._finished(self.sent, records))
+        if self._failed is not None:
+            raise self._failed
         return self.sent[before:]
 
-    def crash(self) -> None:
-        self.close()
+    async def crash(self) -> None:
+        await self.stop()
+        self._epoch += 1
         self._start()
 
-    def close(self) -> None:
+    async def stop(self) -> None:
+        for callback in self._on_stopping:
+            await callback()
         for table in self._tables.values():
             table.close()
         self._tables.clear()
@@ -104,30 +132,94 @@ class Rig:
         for state in self._entities:
             entity = state.to_entity()
             view.apply(entity.key, entity.encode())
-        runtime = SimpleNamespace(
-            settings=self.settings,
-            registry=None,
-            control=SimpleNamespace(view=view, catch_up=_caught_up),
-            table=self._declare,
-            agent=self._take_handler,
-            begin=self._begin,
-            follow=lambda *_: None,
-            unfollow=lambda *_: None,
-        )
-        self._build(runtime)
+        self._handlers: dict[str, Handler] = {}
+        self._failed: BaseException | None = None
+        self._start_from: Callable[[set[TP]], Coroutine[Any, Any, object]] | None = None
+        self._on_stopping: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self._build(RigRuntime(self, view))
 
-    def _declare(self, name: str, *, retention_seconds: int | None = None) -> None:
+    # What the agent's runtime tells
+
+    def declare(self, name: str, retention_seconds: int | None) -> None:
         spec = TableSpec(name, f"test-{name}-changelog", retention_seconds)
         self._tables[name] = TablePartition(spec, self._directory / name, shared_cache())
 
-    def _take_handler(self, _name: str, _topics: Sequence[str], handler: Any, **_how: Any) -> None:
-        self._handler: Callable[[Batch], Coroutine[Any, Any, None]] = handler
+    def take_handler(self, topics: Sequence[str], handler: Handler) -> None:
+        self._handlers |= dict.fromkeys(map(str, topics), handler)
 
-    def _begin(self, batch: Batch, *, eager: bool = False) -> Work:
+    def take_stopping(self, callback: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._on_stopping.append(callback)
+
+    def take_start_from(self, callback: Callable[[set[TP]], Coroutine[Any, Any, object]]) -> None:
+        self._start_from = callback
+
+    def note_failed(self, error: BaseException) -> None:
+        self._failed = error
+
+    def out(self) -> OutboxBatch:
+        return cast(OutboxBatch, Out(self.sent, self._ends))
+
+    def work(self) -> Work:
         views = {name: TableView(table, TOPIC_ID) for name, table in self._tables.items()}
-        out = cast(OutboxBatch, Out(self.sent, self._ends))
-        return Work("test", out, views, batch.tp.partition, self._lease)
+        return Work("test", self.out(), views, PARTITION, self._lease)
+
+    def table(self, name: str) -> TablePartition:
+        return self._tables[name]
 
 
-async def _caught_up() -> bool:
+class RigRuntime:
+    """As much of `Runtime` as agents ask for while they are built and handle batches."""
+
+    def __init__(self, rig: Rig, view: ControlView) -> None:
+        self._rig = rig
+        self.settings = rig.settings
+        self.registry = None
+        self.control = SimpleNamespace(view=view, ready=True, catch_up=_true, caught_up=_true)
+        self.outbox = SimpleNamespace(batch=lambda **_how: rig.out())
+        self.tables = SimpleNamespace(open=_true, committed=lambda _partition, name: rig.table(name))
+        self.readiness = SimpleNamespace(require=_nothing)
+        self.handled_records = 0
+
+    def table(self, name: str, *, retention_seconds: int | None = None) -> None:
+        self._rig.declare(name, retention_seconds)
+
+    def agent(
+        self,
+        name: str,
+        topics: Sequence[str],
+        handler: Handler,
+        *,
+        follows: Sequence[str] = (),
+        **_how: Any,
+    ) -> None:
+        self._rig.agents.append(name)
+        self._rig.take_handler([*topics, *follows], handler)
+
+    def begin(self, _batch: Batch, **_how: bool) -> Work:
+        return self._rig.work()
+
+    def begin_at(self, _partition: int, **_how: bool) -> Work:
+        return self._rig.work()
+
+    def on_stopping(self, callback: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._rig.take_stopping(callback)
+
+    def start_from(self, callback: Callable[[set[TP]], Coroutine[Any, Any, object]]) -> None:
+        self._rig.take_start_from(callback)
+
+    def fail(self, error: BaseException) -> None:
+        self._rig.note_failed(error)
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        """What is told of rebalances, starts and topics to follow, which do not come here."""
+        if name.startswith("on_") or name in ("confirm", "follow", "unfollow", "read_side_by_side"):
+            return _nothing
+        raise AttributeError(name)
+
+
+async def _true(*_: object) -> bool:
     return True
+
+
+def _nothing(*_: object) -> None:
+    pass
