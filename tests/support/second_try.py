@@ -42,7 +42,7 @@ def main() -> int:
     outcomes = Outcomes()
     code = pytest.main(["-n", "0", *names], plugins=[outcomes])
     flaky = outcomes.passed - outcomes.failed
-    for name in names:
+    for name in sorted(names, key=flaky.__contains__):
         print(f"{'FLAKY' if name in flaky else 'FAILED'} {name}")
     return int(code) or int(not flaky.issuperset(names))
 
