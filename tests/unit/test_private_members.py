@@ -28,6 +28,7 @@ LISTED = {
     "tests/unit/test_docs.py": (5, "functions of the generator, which has one public way: to write the page"),
     "tests/unit/test_tidy.py": (1, "the walk of a tree without git, in one that has it"),
     "tests/contract/edge/test_sdks.py": (1, "`_request_id` is the public name in OpenAI's SDK"),
+    "tests/contract/events/test_publish.py": (2, "the gauge of waiters is the newest waiter's, of whichever test"),
     "tests/contract/http/test_bodies.py": (1, "how often a line is cut is counted"),
     "tests/contract/http/wire.py": (1, "whether bytes wait in asyncio's reader, without taking them"),
     "tests/pipeline/test_moved_leaders.py": (1, "which broker an AdminClient takes for the controller"),

@@ -15,7 +15,6 @@ from schemas.ids import is_id
 from schemas.replies import REPLY_HEADER, decode_reply
 from tests.support.events import ABSENT, OCCURRED_AT, a_body, a_body_with, an_event
 from tests.support.events_surface import MASTER_KEY, ROUTES, UNAVAILABLE, WORKSPACE, Surface, a_stream
-from tests.support.metrics import sample
 
 QUEUED = [{"workflow_id": route, "status": "queued"} for route in ROUTES]
 
@@ -358,7 +357,7 @@ class TestLateness:
         assert (answer.status, answer.code) == (503, "unavailable")
         assert answer.json["error"]["message"] == message
         assert "Retry-After" in answer.headers
-        assert sample("atlas_verdict_waiters") == 0
+        assert surface.verdicts._waiting == {}
 
     async def test_too_many_waiters(self, surface: Surface) -> None:
         surface.verdicts.max_waiters = 0
@@ -377,4 +376,4 @@ class TestLateness:
         replay = await surface.publish(a_body(), "k")
         assert replay.status == 202
         assert replay.json["received_at"] == "2024-05-18T14:22:11.482Z"  # of the first record
-        assert sample("atlas_verdict_waiters") == 0
+        assert surface.verdicts._waiting == {}
