@@ -140,16 +140,19 @@ async def test_records_handled_again_tell_the_same_and_change_nothing(case: Case
         assert (await rigs.told(rig, records[start:])).keys() <= first.keys()
 
 
-async def test_what_comes_out_keeps_the_order_that_went_in(case: Case, rigs: Rigs) -> None:
-    """Within each lane it is what records tell that are handled one after the other."""
-    together, alone = rigs.new(), rigs.new()
-    await rigs.told(together, rigs.records)
-    for record in rigs.records:
-        await rigs.told(alone, [record])
-    found, expected = lanes(case, rigs, together), lanes(case, rigs, alone)
+@pytest.mark.parametrize("size", [1, 2, 5])
+async def test_cut_into_batches_anyhow_the_same_comes_out_in_the_same_order(case: Case, rigs: Rigs, size: int) -> None:
+    """Within each lane, as from one batch of all."""
+    together, in_parts = rigs.new(), rigs.new()
+    at_once = last = await rigs.told(together, rigs.records)
+    for start in range(0, len(rigs.records), size):
+        last = await rigs.told(in_parts, rigs.records[start : start + size])
+    if case.shown is not None:
+        assert last == at_once
+    found, expected = lanes(case, rigs, in_parts), lanes(case, rigs, together)
     assert expected or case.shown is not None
     if case.tells_once_a_batch:
-        assert {lane: len(told) for lane, told in found.items()} == dict.fromkeys(expected, 1)
+        assert found.keys() == expected.keys() and all(len(told) == 1 for told in expected.values())
     else:
         assert found == expected
 
