@@ -4,6 +4,8 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 # Tests start hundreds of processes: each reads what it imports from the cache, also where caches are switched off.
 TESTED := env -u PYTHONDONTWRITEBYTECODE $(PYTHON)
+# Tests with a broker wait more than they compute, so two for each core keep the cores busy.
+WORKERS ?= 4
 READY := $(VENV)/.installed
 CLIENTS := tests/clients/node_modules/.installed
 EDGE_WORKER := deploy/edge-worker/node_modules/.installed
@@ -29,15 +31,15 @@ broker: $(READY) ## The Kafka broker's jars and their archive of classes, and Ja
 run: $(READY) ## Start everything on this machine; Ctrl-C stops it
 	@exec $(VENV)/bin/atlas up
 
-test: broker $(CLIENTS) $(EDGE_WORKER) ## The tests, against a real broker
+test: broker $(CLIENTS) $(EDGE_WORKER) ## The tests, against a real broker (WORKERS)
 	@echo "atlas: running the tests" >&2
-	@$(TESTED) -m pytest -n 2 --dist loadgroup -m "not slow" tests
+	@$(TESTED) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder -rs -m "not slow" tests
 
 test-slow: broker $(CLIENTS) ## The tests that take minutes: kills, restarts, rebuilds, every rung
-	@$(TESTED) -m pytest -n 2 --dist loadgroup -m slow tests
+	@$(TESTED) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -rs -m slow tests
 
 test-unit: $(READY) ## The tests that need no broker, in a minute
-	@$(TESTED) -m pytest -n 2 tests/unit
+	@$(TESTED) -m pytest -n 2 -rs tests/unit
 
 chaos: broker ## Kill admission 50 times, then broker, gateway and processors in turn, under load; check the books (CHAOS_ROUNDS, CHAOS_SEED)
 	@CHAOS_ROUNDS=$${CHAOS_ROUNDS:-50} $(PYTHON) -m pytest -n 0 tests/chaos

@@ -2,6 +2,7 @@
 one (`own_broker`), or three that keep everything three times (`three_brokers`).
 """
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -11,12 +12,14 @@ import hypothesis
 import pytest
 
 from deploy.local.broker import Broker
+from ingest_gateway.http import listening
 from tests.support import shared_broker
-from tests.support.ports import free_port
+from tests.support.brokers import a_broker
 from tests.support.sharing_out import share_out
 from tests.support.three_brokers import ThreeBrokers
 
 pytest_plugins = ("tests.traceability.plugin",)
+NAME_LENGTH_MAX = 60
 RUN = shared_broker.DIRECTORY_VARIABLE
 
 # How long an example takes is the machine's affair: no deadline, no complaint about slow generation.
@@ -35,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not _is_worker(config) and RUN in os.environ:
-        shared_broker.stop(_run()[1])
+        shared_broker.stop(Path(os.environ[RUN].split(":", 1)[1]))
         del os.environ[RUN]
 
 
@@ -44,17 +47,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     share_out(items)
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Long values are named by their beginning and a hash: a test's name goes from process to process with each report,
+    and a megabyte of it is no better to read.
+    """
+    if not isinstance(val, str | bytes) or len(val) <= NAME_LENGTH_MAX:
+        return None
+    content = val.encode("utf-8", "surrogatepass") if isinstance(val, str) else val
+    digest = hashlib.blake2b(content, digest_size=4).hexdigest()
+    return f"{content[:NAME_LENGTH_MAX].decode('ascii', 'backslashreplace')}-{len(val)}-{digest}"
+
+
 @pytest.fixture(scope="session")
 def kafka() -> str:
     """Address of the one real broker of this run. It is shared: use workspaces, groups and topics of your own."""
-    pid, directory = _run()
-    return shared_broker.bootstrap(directory, pid)
+    return shared_broker.of_this_run()
 
 
 @pytest.fixture
 def own_broker(tmp_path: Path) -> Iterator[Broker]:
     """A running broker that this test alone uses: it may be killed, paused, stopped and started."""
-    broker = Broker(tmp_path / "broker", free_port(), free_port(), heap_mb=256)
+    broker = a_broker(tmp_path / "broker")
     broker.start()
     yield broker
     broker.kill()
@@ -71,9 +84,14 @@ def three_brokers(tmp_path: Path) -> Iterator[ThreeBrokers]:
         cluster.kill_all()
 
 
-def _run() -> tuple[int, Path]:
-    pid, directory = os.environ[RUN].split(":", 1)
-    return int(pid), Path(directory)
+@pytest.fixture(autouse=True, scope="session")
+def nobody_is_on_the_way() -> Iterator[None]:
+    """A listener of this process closes at once: who would connect runs in this process and does not. Otherwise each
+    of a thousand tests waits for handshakes that have begun. tests/contract/http/test_stopping.py waits.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(listening, "HANDSHAKE_SECONDS", 0.0)
+        yield
 
 
 def _is_worker(config: pytest.Config) -> bool:

@@ -1,4 +1,4 @@
-"""What a request presents as its credential: a key's token or a session's, from the surface's own header. Pure."""
+"""What a request presents as its credential: a key's token or a session's, from the surface's own header."""
 
 import re
 from collections.abc import Callable

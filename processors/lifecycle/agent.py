@@ -3,6 +3,7 @@
 The table's changes and the webhooks leave together and are confirmed before the batch is. Replays run beside it.
 """
 
+import logging
 from collections import Counter as Tally
 
 import msgspec
@@ -26,6 +27,7 @@ from schemas.log_records import LogRecord
 from schemas.records import Outcome
 from schemas.topics import Topic
 
+log = logging.getLogger(__name__)
 AGENT = "lifecycle"
 TABLE = "told"
 KEPT_SECONDS = 31 * 86_400  # as long as deliveries are kept, which may wait for a disabled endpoint
@@ -67,15 +69,20 @@ class Lifecycle(Agent):
             return
         key, place = table_key(outcome), Place(record.offset, record.timestamp)
         stored = table.get(key)
-        before = NOTHING_TOLD if stored is None else _decode(stored)
-        told, telling = decide(before, outcome, place)
+        try:
+            before = NOTHING_TOLD if stored is None else _decode(stored)
+            told, telling = decide(before, outcome, place)
+            deliveries = () if telling is None else tuple(webhooks_of(telling, outcome, place, endpoints))
+        except Exception as error:
+            log.exception("outcome.failed", extra={"facts": {"delivery": outcome.delivery_id}})
+            work.dead_letter(record, "failed", f"{type(error).__name__} while deciding")
+            return
         if told is not before:
             table.put(key, _encode(told))
-        if telling is None:
-            return
-        for delivery in webhooks_of(telling, outcome, place, endpoints):
+        for delivery in deliveries:
             work.produce(Topic.DELIVERIES, delivery.encode(), key=delivery_key(delivery))
-            tally[telling] += 1
+        if telling is not None:
+            tally[telling] += len(deliveries)
 
 
 def build(runtime: AgentRuntime) -> None:

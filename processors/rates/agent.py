@@ -4,6 +4,8 @@ A batch is noted whole and then dealt once, at the log's time of its newest reco
 ledger away; whoever has the partition then begins anew (ledger.py says what holds meanwhile).
 """
 
+import logging
+
 from faust.types import TP
 
 from domain.limits.ledger import Ledger
@@ -13,6 +15,7 @@ from schemas.codec import Undecodable
 from schemas.records import Usage
 from schemas.topics import Topic
 
+log = logging.getLogger(__name__)
 GATEWAYS_KEY = b"gateways"
 
 
@@ -30,6 +33,9 @@ class RatesAgent(Agent):
                 ledger.note(Usage.decode(record.value), record.timestamp)
             except Undecodable as error:
                 work.dead_letter(record, "unreadable", str(error))
+            except Exception as error:
+                log.exception("usage.failed", extra={"facts": {"offset": record.offset}})
+                work.dead_letter(record, "failed", f"{type(error).__name__} while deciding")
         for bucket, shares in ledger.dealt():
             value = None if shares is None else shares.encode()
             work.produce(Topic.QUOTAS, value, key=bucket.encode() or GATEWAYS_KEY, partition=partition)

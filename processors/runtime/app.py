@@ -5,6 +5,7 @@ from typing import Any
 import faust
 from faust.auth import SASLCredentials, SSLCredentials
 from faust.events import Event
+from faust.tables import TableManager
 
 from operations.kafka_security import KafkaSecurity
 from operations.settings import Settings
@@ -26,6 +27,16 @@ class BatchSchema(faust.Schema):  # type: ignore[type-arg]
         return decode
 
 
+class NoTables(TableManager):
+    """Faust's tables are not used (tables.py has ours), so none is waited for: Faust's own begins with a second of
+    sleep, which every start of a worker, and every return after a failure, would take.
+    """
+
+    async def on_start(self) -> None:
+        await self._update_channels()
+        await self.recovery.start()
+
+
 def _credentials(security: KafkaSecurity) -> SASLCredentials | SSLCredentials | None:
     """For Faust's aiokafka, which only does the group membership."""
     tls = security.tls()
@@ -43,6 +54,7 @@ def create_app(settings: Settings, group: str) -> Any:
         broker=f"batched://{settings.kafka}",
         broker_credentials=_credentials(settings.kafka.security),
         store="memory://",
+        TableManager=NoTables,
         datadir=str(settings.home / "faust" / group),
         web_enabled=False,
         topic_partitions=settings.partitions,

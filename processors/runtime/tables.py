@@ -42,6 +42,8 @@ class Tables:
         self._specs: list[TableSpec] = []
         self._topic_ids: dict[str, bytes] = {}
         self._opened: dict[int, Opened] = {}
+        self._under_way: dict[int, tuple[int, asyncio.Task[Opened]]] = {}
+        """Recoveries that run, and how often the partition had been lost as each began."""
         self._generation: int | None = None
         self._lost: Counter[int] = Counter()
         """For each partition, how often it was lost, or may have been, to another worker."""
@@ -77,20 +79,29 @@ class Tables:
             while self._specs and partition not in self._opened:
                 if self._assigned is not None and partition not in self._assigned:
                     return False
-                lost = self._lost[partition]
+                lost, opening = self._under_way.get(partition) or self._begin(partition)
                 try:
-                    opened = await asyncio.to_thread(self._open, partition)
+                    opened = await asyncio.shield(opening)
                 except KafkaException as error:
                     if not _passes(error, time.monotonic() - asked_seconds):
                         raise
                     event(log, "table.waits", logging.WARNING, partition=partition, why=str(error))
                     await asyncio.sleep(AGAIN_SECONDS)
                     continue
+                finally:
+                    if opening.done():
+                        self._under_way.pop(partition, None)
                 if self._lost[partition] == lost:
                     self._opened[partition] = opened
                     break
                 _close(opened)  # its changelog may have moved on without us, though it came back
         return True
+
+    def _begin(self, partition: int) -> "tuple[int, asyncio.Task[Opened]]":
+        """In a thread, which can't be cancelled: who comes after one that was cancelled waits for the same."""
+        begun = self._lost[partition], asyncio.create_task(asyncio.to_thread(self._open, partition))
+        self._under_way[partition] = begun
+        return begun
 
     def unopened(self) -> int:
         """How many of the assigned partitions are not recovered yet."""

@@ -9,12 +9,12 @@ from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from domain.control.values import Task, TopicWork
+from operations import clock
 from operations.cluster_admin import ClusterAdmin
 from operations.existing_topics import unread_topics
 from operations.random_ids import random_id
 from operations.topic_admin import TopicAdmin, TopicRefused, TopicTaken, ensure_topics
 from operations.topic_ends import TopicEnds
-from processors.control import topics
 from processors.control.topics import TopicWorker
 from schemas.commands import (
     Payload,
@@ -297,13 +297,13 @@ async def test_a_topic_goes_when_it_is_due_and_not_before(
 ) -> None:
     topic = a_topic()
     topic_id = await admin.create_topic(stream_topic_spec(topic, PARTITIONS, 3))
-    due_ms = topics.now_ms() + DAY_MS
+    due_ms = clock.now_ms() + DAY_MS
     expiry = a_task(topic, Task.EXPIRE, topic_id=topic_id, due_ms=due_ms)
     worker.take(0, [expiry])
     worker.take_due()
     await asyncio.sleep(0.05)
     assert (reports.commands, await admin.topic_id(topic.name)) == ([], topic_id)
-    monkeypatch.setattr(topics, "now_ms", lambda: due_ms)
+    monkeypatch.setattr(clock, "now_ms", lambda: due_ms)
     worker.take_due()
     await until(lambda: reports.payloads == [StreamExpired(stream_id=expiry.stream_id)])
     assert await admin.topic_id(topic.name) is None
@@ -351,10 +351,10 @@ async def test_an_expiry_that_is_not_wanted_any_more_is_not_carried_out(
 ) -> None:
     topic = RouteTopic(f"ws_{secrets.token_hex(5)}", "live", "orders")
     topic_id = await admin.create_topic(route_topic_spec(topic, PARTITIONS))
-    expiry = a_route_task(topic, Task.EXPIRE, topic_id=topic_id, due_ms=topics.now_ms() + DAY_MS)
+    expiry = a_route_task(topic, Task.EXPIRE, topic_id=topic_id, due_ms=clock.now_ms() + DAY_MS)
     worker.take(0, [expiry])
     worker.forget([a_route_task(topic, Task.EXPIRE, topic_id="another"), expiry])
-    monkeypatch.setattr(topics, "now_ms", lambda: expiry.due_ms)
+    monkeypatch.setattr(clock, "now_ms", lambda: expiry.due_ms)
     worker.take_due()
     worker.take(0, [a_route_task(topic, Task.CREATE)])  # the same lane: done after what stood there before
     await until(lambda: len(reports.commands) == 1)

@@ -1,100 +1,32 @@
-"""What holds for every agent that decides records: each is a case below, with records of its own.
+"""What holds for every agent: each is a case in tests/support/agent_cases.py, with records of its own.
 
-A poisoned record goes to the dead letters alone; records handled again cause the same and change nothing; what comes
+A poisoned record goes to the dead letters alone; records handled again tell the same and change nothing; what comes
 out keeps the order that went in.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+import importlib
+from collections import Counter
+from collections.abc import AsyncIterator, Hashable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from domain.admission.effects import effects_of
-from domain.admission.reading import read
-from domain.events.rules import SURFACE, event_id, payload_hash, read_event, to_record
-from domain.security.gateway_signatures import GATEWAY_SIGNATURE, GatewaySigner
-from operations.settings import Settings
-from processors.admission import agent as admission
-from schemas.codec import EVENT
-from schemas.entities import State, Stream, StreamStatus
+from processors.__main__ import GROUPS
 from schemas.log_records import LogRecord
-from schemas.records import DeadLetter, Decision
-from schemas.topics import StreamTopic, Topic
-from tests.support.agent_rig import PARTITION, Rig, Sent
-from tests.support.events import NOW_MS, a_body
+from schemas.records import DeadLetter
+from schemas.topics import Topic
+from tests.support.agent_cases import CASES, Case
+from tests.support.agent_rig import Rig, Sent
+from tests.support.receiver import Receiver
 
-TOPIC = StreamTopic("ws_4F9KQ2C7Z1", "live", "orders-prod")
-
-
-@dataclass(frozen=True)
-class Case:
-    """`records(settings)`: good ones, on one partition, of several keys, some of them known already.
-
-    `poison(patch, offset)` makes the agent raise at the record there; `about(sent)` is the offset of the
-    record that an output is about, None for outputs that are about none.
-    """
-
-    name: str
-    build: Callable[[Any], None]
-    entities: Sequence[State]
-    records: Callable[[Settings], list[LogRecord]]
-    poison: Callable[[pytest.MonkeyPatch, int], None]
-    about: Callable[[Sent], int | None]
+POISON = b"\xff\xfe no record of ours"
 
 
-def events(settings: Settings) -> list[LogRecord]:
-    """Sealed as by a gateway: seven keys, each first, again, and with another payload."""
-    signer, made = GatewaySigner(settings.master_key), []
-    for offset in range(21):
-        body = a_body(idempotency_key=f"key-{offset % 7}", data={"other": offset >= 14})
-        fields = read_event(body, now_ms=NOW_MS, allow_key_field=True)
-        digest = payload_hash(fields)
-        identifier = event_id(TOPIC.workspace, TOPIC.environment, SURFACE, fields, digest)
-        value = EVENT.encode(to_record(fields, identifier))
-        headers = ((GATEWAY_SIGNATURE, signer.sign(TOPIC.name, digest, value)),)
-        made.append(LogRecord(TOPIC.name, PARTITION, offset, NOW_MS + offset, None, value, headers))
-    return made
-
-
-def poison_reading(patch: pytest.MonkeyPatch, offset: int) -> None:
-    def poisoned(record: LogRecord, *rest: Any) -> Any:
-        if record.offset == offset:
-            raise ZeroDivisionError("poisoned")
-        return read(record, *rest)
-
-    patch.setattr(admission, "read", poisoned)
-
-
-def poison_effects(patch: pytest.MonkeyPatch, offset: int) -> None:
-    def poisoned(decided: Any, place: Any, record: LogRecord, *rest: Any) -> Any:
-        if record.offset == offset:
-            raise KeyError("poisoned")
-        return effects_of(decided, place, record, *rest)
-
-    patch.setattr(admission, "effects_of", poisoned)
-
-
-def decided(sent: Sent) -> int | None:
-    return Decision.decode(sent.value).offset if sent.topic == Topic.DECISIONS else None
-
-
-STREAM = Stream(
-    id="stm_1",
-    workspace=TOPIC.workspace,
-    created_ms=1,
-    environment=TOPIC.environment,
-    name=TOPIC.stream,
-    default_routes=["wf_one", "wf_two"],
-    status=StreamStatus.ACTIVE,
-    topic=TOPIC.name,
-    topic_id="topic-1",
-)
-CASES = [
-    Case("admission, reading", admission.build, [STREAM], events, poison_reading, decided),
-    Case("admission, effects", admission.build, [STREAM], events, poison_effects, decided),
-]
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as running:
+        yield running
 
 
 @pytest.fixture(params=CASES, ids=lambda case: case.name)
@@ -103,69 +35,152 @@ def case(request: pytest.FixtureRequest) -> Case:
     return chosen
 
 
+class Rigs:
+    """Of one case, each in a directory of its own; all get the same records."""
+
+    def __init__(self, case: Case, directory: Path, url: str) -> None:
+        self._case, self._directory, self._url = case, directory, url
+        self._made: list[Rig] = []
+        self.records = case.records(self.new().settings)
+
+    def new(self) -> Rig:
+        home = self._directory / f"rig-{len(self._made)}"
+        home.mkdir()
+        case = self._case
+        self._made.append(Rig(case.build, home, case.entities(self._url), case.env, case.finished))
+        return self._made[-1]
+
+    async def stop(self) -> None:
+        for rig in self._made:
+            await rig.stop()
+
+    async def told(self, rig: Rig, records: Sequence[LogRecord]) -> Counter[Hashable]:
+        """What the world is told by these records, or shown after them, dead letters apart."""
+        sent = await rig.handle(records)
+        if self._case.shown is not None:
+            return await self._case.shown(rig.settings, records[-1].offset + 1)
+        return Counter(told for one in sent if (told := self.of_one(one)) is not None)
+
+    def of_one(self, sent: Sent) -> Hashable | None:
+        return None if sent.topic == Topic.DEAD_LETTERS else self._case.told(sent)
+
+
 @pytest.fixture
-async def rig(case: Case, tmp_path: Path) -> AsyncIterator[Rig]:
-    rig = Rig(case.build, tmp_path, case.entities)
-    yield rig
-    await rig.stop()
+async def rigs(case: Case, tmp_path: Path, receiver: Receiver) -> AsyncIterator[Rigs]:
+    rigs = Rigs(case, tmp_path, receiver.url)
+    yield rigs
+    await rigs.stop()
+
+
+def letters(rig: Rig) -> list[DeadLetter]:
+    """Not of those that say that a record contradicts another one."""
+    read = [DeadLetter.decode(one.value) for one in rig.sent if one.topic == Topic.DEAD_LETTERS]
+    return [letter for letter in read if letter.reason != "conflict"]
+
+
+async def test_there_is_a_case_of_each_agent(tmp_path: Path) -> None:
+    """As the processes declare them."""
+    declared = set[str]()
+    for group in GROUPS:
+        (home := tmp_path / group).mkdir()
+        rig = Rig(importlib.import_module(f"processors.{group}.agent").build, home)
+        declared |= set(rig.agents)
+        await rig.stop()
+    assert declared == {case.name.partition(",")[0] for case in CASES}
 
 
 @pytest.mark.requirement("F18")
-async def test_a_poisoned_record_is_set_aside_alone(case: Case, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    records = case.records(rig.settings)
-    sick = records[len(records) // 2]
-    case.poison(monkeypatch, sick.offset)
-    sent = await rig.handle(records)
-    letters = [DeadLetter.decode(one.value) for one in sent if one.topic == Topic.DEAD_LETTERS]
-    assert [(letter.offset, letter.reason, letter.value) for letter in letters] == [
-        (sick.offset, "poisoned", sick.value)
+async def test_a_record_that_cannot_be_read_is_set_aside_alone(rigs: Rigs) -> None:
+    records = rigs.records
+    middle = len(records) // 2
+    sick = replace(records[middle], value=POISON)
+    without = [*records[:middle], *records[middle + 1 :]]
+    rig = rigs.new()
+    assert await rigs.told(rig, [*records[:middle], sick, *records[middle + 1 :]]) == await rigs.told(
+        rigs.new(), without
+    )
+    assert [(letter.topic, letter.offset, letter.value) for letter in letters(rig)] == [
+        (sick.topic, sick.offset, POISON)
     ]
-    assert sorted(offset for one in sent if (offset := case.about(one)) is not None) == [
-        record.offset for record in records
-    ], "each has its outcome, the poisoned one a refusal"
+
+
+@pytest.mark.requirement("F18")
+@pytest.mark.parametrize("case", [case for case in CASES if case.deciding], ids=lambda case: case.name, indirect=True)
+async def test_a_record_at_which_the_agent_fails_is_set_aside_alone(
+    case: Case, rigs: Rigs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = rigs.records
+    middle = len(records) // 2
+    expected = await rigs.told(rigs.new(), [*records[:middle], *records[middle + 1 :]])
+    rig = rigs.new()
+    poison(monkeypatch, case, middle)
+    assert await rigs.told(rig, records) == expected
+    assert [(letter.offset, letter.value) for letter in letters(rig)] == [(middle, records[middle].value)]
 
 
 @pytest.mark.requirement("F15", "F20")
-@pytest.mark.parametrize("crash", [False, True], ids=["in one life", "after a crash"])
-async def test_records_handled_again_cause_the_same_and_change_nothing(case: Case, rig: Rig, crash: bool) -> None:
-    """All of them, from any place on, and one by one."""
-    records = case.records(rig.settings)
-    first = await rig.handle(records)
-    for start in (0, len(records) // 3, len(records) - 1):
+@pytest.mark.parametrize(
+    ("case", "crash"),
+    [
+        pytest.param(case, crash, id=f"{case.name}, {'after a crash' if crash else 'in one life'}")
+        for case in CASES
+        for crash in (False, True)
+        if crash or not case.forgets
+    ],
+    indirect=["case"],
+)
+async def test_records_handled_again_tell_the_same_and_change_nothing(case: Case, rigs: Rigs, crash: bool) -> None:
+    """All of them, and from any place on."""
+    rig, records = rigs.new(), rigs.records
+    first = await rigs.told(rig, records)
+    assert first
+    for start in (0,) if case.forgets else (0, len(records) // 3, len(records) - 1):
         if crash:
             await rig.crash()
-        again = await rig.handle(records[start:])
-        offsets = {record.offset for record in records[start:]}
-        assert about(case, again) == {
-            offset: outputs for offset, outputs in about(case, first).items() if offset in offsets
-        }
-        assert {one for one in again if case.about(one) is None} <= {one for one in first if case.about(one) is None}
-    alone = [one for record in records for one in await rig.handle([record])]
-    assert sorted(map(repr, alone)) == sorted(map(repr, first))
+        assert (await rigs.told(rig, records[start:])).keys() <= first.keys()
 
 
-async def test_cut_into_batches_anyhow_the_outcome_is_the_same(case: Case, tmp_path: Path) -> None:
-    outcomes = set()
-    for size in (1, 2, 5, 100):
-        rig = Rig(case.build, tmp_path / str(size), case.entities)
-        records = case.records(rig.settings)
-        for start in range(0, len(records), size):
-            await rig.handle(records[start : start + size])
-        outcomes.add(frozenset(rig.sent))
-        await rig.stop()
-    assert len(outcomes) == 1
+@pytest.mark.parametrize("size", [1, 2, 5])
+async def test_cut_into_batches_anyhow_the_same_comes_out_in_the_same_order(case: Case, rigs: Rigs, size: int) -> None:
+    """Within each lane, as from one batch of all."""
+    together, in_parts = rigs.new(), rigs.new()
+    at_once = last = await rigs.told(together, rigs.records)
+    for start in range(0, len(rigs.records), size):
+        last = await rigs.told(in_parts, rigs.records[start : start + size])
+    if case.shown is not None:
+        assert last == at_once
+    found, expected = lanes(case, rigs, in_parts), lanes(case, rigs, together)
+    assert expected or case.shown is not None
+    if case.tells_once_a_batch:
+        assert found.keys() == expected.keys() and all(len(told) == 1 for told in expected.values())
+    else:
+        assert found == expected
 
 
-async def test_what_comes_out_keeps_the_order_that_went_in(case: Case, rig: Rig) -> None:
-    sent = await rig.handle(case.records(rig.settings))
-    offsets = [offset for one in sent if (offset := case.about(one)) is not None]
-    assert offsets == sorted(offsets)
+def lanes(case: Case, rigs: Rigs, rig: Rig) -> dict[Hashable, list[Hashable]]:
+    found: dict[Hashable, list[Hashable]] = {}
+    for one in rig.sent:
+        told = rigs.of_one(one)
+        if told is not None:
+            found.setdefault(case.lane(one), []).append(told)
+    return found
 
 
-def about(case: Case, sent: list[Sent]) -> dict[int, list[Sent]]:
-    by_offset: dict[int, list[Sent]] = {}
-    for one in sent:
-        offset = case.about(one)
-        if offset is not None:
-            by_offset.setdefault(offset, []).append(one)
-    return by_offset
+def poison(patch: pytest.MonkeyPatch, case: Case, at: int) -> None:
+    """The function that looks at the records raises at the one that stands there."""
+    assert case.deciding is not None
+    module, _, name = case.deciding.rpartition(".")
+    home = importlib.import_module(module) if not module.endswith("Ledger") else _ledger(module)
+    real, seen = getattr(home, name), iter(range(1_000))
+
+    def poisoned(*arguments: object) -> object:
+        if next(seen) == at:
+            raise ZeroDivisionError("poisoned")
+        return real(*arguments)
+
+    patch.setattr(home, name, poisoned)
+
+
+def _ledger(path: str) -> object:
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)

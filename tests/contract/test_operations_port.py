@@ -72,8 +72,8 @@ async def test_a_hundred_that_are_slow_do_not_stay(sent: bytes, answer: bytes, m
 
 async def test_who_takes_nothing_of_the_answers_is_cut_off() -> None:
     async with serving(Deadlines(write_seconds=0.2)) as port:
-        reader, writer = await opened(port, LINE.replace(b"healthz", b"metrics") + b"\r\n")
-        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        _reader, writer = await opened(port, LINE.replace(b"healthz", b"metrics") + b"\r\n")
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
         lost = asyncio.get_running_loop().create_task(_until_lost(writer))
         async with asyncio.timeout(PATIENCE_SECONDS):
             await lost

@@ -1,6 +1,7 @@
 """The local broker: it serves when `start` returns, and what it acknowledged outlives a stop and a kill."""
 
-import os
+import subprocess
+import sys
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -9,6 +10,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from deploy.local.broker import Broker, BrokerFailed, serving_cluster
 from operations.kafka_clients import producer_config, reader_config
+from tests.support.shared_broker import ROOT
 
 
 def append(bootstrap: str, topic: str, value: bytes) -> None:
@@ -63,8 +65,11 @@ def test_a_broker_that_cannot_start_says_why_with_its_last_lines(own_broker: Bro
 
 
 def test_all_tests_of_a_run_share_one_broker(kafka: str) -> None:
+    """Another process of the run asks as a worker of xdist does, and is given the broker that this one has."""
+    asks = "from tests.support.shared_broker import of_this_run; print(of_this_run(), end='')"
+    given = subprocess.run([sys.executable, "-c", asks], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert given == kafka
     assert serving_cluster(kafka, timeout_seconds=5)
-    assert "ATLAS_TEST_RUN" in os.environ
 
 
 def test_a_misspelt_topic_is_not_created(kafka: str) -> None:

@@ -35,6 +35,7 @@ from schemas.ids import WORKSPACE
 from schemas.records import Audit, Command, DeadLetter, Verdict
 from schemas.replies import REPLY_HEADER, ReplyTo
 from schemas.topics import DAY_MS, StreamTopic, Topic, TopicSpec, base_topics
+from tests.support.brokers import a_broker
 from tests.support.kafka_topics import produce, read_all
 from tests.support.ports import free_port
 from tests.support.processor import Processor
@@ -93,7 +94,7 @@ class Asker:
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    broker = Broker(tmp_path_factory.mktemp("control-broker"), free_port(), free_port(), heap_mb=256)
+    broker = a_broker(tmp_path_factory.mktemp("control-broker"))
     broker.start()
     ensure_topics(broker.bootstrap, base_topics(PARTITIONS))
     yield broker

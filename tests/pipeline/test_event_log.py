@@ -12,11 +12,11 @@ import pytest
 from confluent_kafka import TIMESTAMP_CREATE_TIME, KafkaError
 
 from deploy.local.broker import Broker
-from ingest_gateway import metrics
 from ingest_gateway.log.event_log import EventLog, LogBusy, LogUnavailable
 from operations.record_reader import StoredRecord
 from schemas.partitioner import partition_for
 from tests.support.kafka_topics import a_stream_topic, read_all
+from tests.support.metrics import sample
 from tests.support.until import GIVE_UP_SECONDS, until
 
 STREAM_TOPIC = "events.ws_1.live.orders"
@@ -33,7 +33,7 @@ async def a_log(bootstrap: str, flush_seconds: float = 5.0, **settings: Any) -> 
 
 
 def late(outcome: str) -> float:
-    return metrics.PRODUCE_LATE.labels(outcome)._value.get()
+    return sample("atlas_produce_late_reports_total", outcome=outcome)
 
 
 @pytest.mark.requirement("A-027")

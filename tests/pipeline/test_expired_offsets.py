@@ -20,9 +20,9 @@ from schemas.ids import WORKSPACE
 from schemas.records import Audit, Telemetry
 from schemas.telemetry import Calls, ModelCall, encode_payload
 from schemas.topics import Topic
+from tests.support.brokers import a_broker
 from tests.support.delivery_tenant import Tenant
 from tests.support.kafka_topics import ensure_base_topics, produce, read_all
-from tests.support.ports import free_port
 from tests.support.processor import Processor
 from tests.support.receiver import Receiver
 from tests.support.streams import LiveStream
@@ -113,7 +113,7 @@ class Installation:
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     home = tmp_path_factory.mktemp("home")
-    broker = Broker(tmp_path_factory.mktemp("broker"), free_port(), free_port(), heap_mb=256)
+    broker = a_broker(tmp_path_factory.mktemp("broker"))
     broker.start()
     ensure_base_topics(broker.bootstrap)
     with Receiver() as receiver:

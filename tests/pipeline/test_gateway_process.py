@@ -29,6 +29,7 @@ from operations.settings import Settings, ensure_master_key
 from schemas.codec import EVENT
 from schemas.ids import WORKSPACE
 from schemas.topics import stream_topic
+from tests.support.brokers import a_broker
 from tests.support.control_stand_in import StandInControl, control_stand_in
 from tests.support.events import an_event
 from tests.support.gateway_process import GatewayProcess
@@ -40,16 +41,34 @@ EXIT_SECONDS = 10.0
 FATAL_EXIT_SECONDS = 5.0
 
 
+@pytest.fixture(scope="module")
+def lasting_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    broker = a_broker(tmp_path_factory.mktemp("broker"))
+    broker.start()
+    yield broker
+    broker.kill()
+
+
 @pytest.fixture
-async def control(own_broker: Broker, tmp_path: Path) -> AsyncIterator[StandInControl]:
-    ensure_base_topics(own_broker.bootstrap)
-    async with control_stand_in(own_broker.bootstrap, ensure_master_key(tmp_path)) as control:
+def broker(request: pytest.FixtureRequest, lasting_broker: Broker) -> Broker:
+    """One for all tests of this file, but for those that hurt it."""
+    own: Broker | None = request.getfixturevalue("own_broker") if hasattr(request, "param") else None
+    return own or lasting_broker
+
+
+hurts_its_broker = pytest.mark.parametrize("broker", ["its own broker"], indirect=True)
+
+
+@pytest.fixture
+async def control(broker: Broker, tmp_path: Path) -> AsyncIterator[StandInControl]:
+    ensure_base_topics(broker.bootstrap)
+    async with control_stand_in(broker.bootstrap, ensure_master_key(tmp_path)) as control:
         yield control
 
 
 @pytest.fixture
-def gateway(own_broker: Broker, control: StandInControl, tmp_path: Path) -> Iterator[GatewayProcess]:
-    gateway = GatewayProcess(own_broker.bootstrap, tmp_path, ATLAS_RATE_LIMITS="off")
+def gateway(broker: Broker, control: StandInControl, tmp_path: Path) -> Iterator[GatewayProcess]:
+    gateway = GatewayProcess(broker.bootstrap, tmp_path, ATLAS_RATE_LIMITS="off")
     gateway.start_until_ready()
     yield gateway
     gateway.kill()
@@ -62,8 +81,8 @@ async def client(gateway: GatewayProcess, settings: Settings) -> AsyncIterator["
 
 
 @pytest.fixture
-def settings(own_broker: Broker, tmp_path: Path) -> Settings:
-    return Settings.from_env({"ATLAS_HOME": str(tmp_path), "ATLAS_KAFKA": own_broker.bootstrap})
+def settings(broker: Broker, tmp_path: Path) -> Settings:
+    return Settings.from_env({"ATLAS_HOME": str(tmp_path), "ATLAS_KAFKA": broker.bootstrap})
 
 
 class Client:
@@ -139,23 +158,23 @@ def numbers_on(bootstrap: str, topic: str) -> list[int]:
 
 @pytest.mark.requirement("F42")
 async def test_a_stop_under_load_answers_what_is_under_way(
-    gateway: GatewayProcess, client: Client, own_broker: Broker
+    gateway: GatewayProcess, client: Client, broker: Broker
 ) -> None:
     sending = asyncio.create_task(published_until_the_end(client))
     await asyncio.sleep(0.5)
     started = time.monotonic()
     assert await asyncio.to_thread(gateway.stop) == 0
     assert time.monotonic() - started < EXIT_SECONDS
-    load, stored = await sending, numbers_on(own_broker.bootstrap, client.topic)
+    load, stored = await sending, numbers_on(broker.bootstrap, client.topic)
     assert load.accepted and load.accepted <= set(stored)
     assert set(stored) <= load.accepted | load.refused, "whatever was stored was answered"
     assert len(stored) == len(set(stored))
 
 
 async def test_a_drain_serves_on_then_ends_connections_then_the_process(
-    own_broker: Broker, control: StandInControl, tmp_path: Path, settings: Settings
+    broker: Broker, control: StandInControl, tmp_path: Path, settings: Settings
 ) -> None:
-    gateway = GatewayProcess(own_broker.bootstrap, tmp_path, ATLAS_DRAIN_SECONDS="6")
+    gateway = GatewayProcess(broker.bootstrap, tmp_path, ATLAS_DRAIN_SECONDS="6")
     gateway.start_until_ready()
     try:
         async with a_client(gateway, settings) as client:
@@ -183,9 +202,9 @@ async def test_a_drain_serves_on_then_ends_connections_then_the_process(
     ids=["Ctrl-C", "SIGTERM twice"],
 )
 async def test_a_drain_can_be_cut_short(
-    own_broker: Broker, control: StandInControl, tmp_path: Path, signals: tuple[signal.Signals, ...], exit_code: int
+    broker: Broker, control: StandInControl, tmp_path: Path, signals: tuple[signal.Signals, ...], exit_code: int
 ) -> None:
-    gateway = GatewayProcess(own_broker.bootstrap, tmp_path, ATLAS_DRAIN_SECONDS="300")
+    gateway = GatewayProcess(broker.bootstrap, tmp_path, ATLAS_DRAIN_SECONDS="300")
     gateway.start_until_ready()
     try:
         for number in signals:
@@ -197,32 +216,31 @@ async def test_a_drain_can_be_cut_short(
 
 
 @pytest.mark.requirement("F1", "F34")
-async def test_a_kill_right_after_a_202_loses_nothing(
-    gateway: GatewayProcess, client: Client, own_broker: Broker
-) -> None:
+async def test_a_kill_right_after_a_202_loses_nothing(gateway: GatewayProcess, client: Client, broker: Broker) -> None:
     sending = asyncio.create_task(published_until_the_end(client))
     await asyncio.sleep(0.5)
     await asyncio.to_thread(gateway.kill)
     load = await sending
-    assert load.accepted and load.accepted <= set(numbers_on(own_broker.bootstrap, client.topic))
+    assert load.accepted and load.accepted <= set(numbers_on(broker.bootstrap, client.topic))
 
 
+@hurts_its_broker
 @pytest.mark.requirement("F2", "F8")
 async def test_a_broker_that_stops_answering_gives_503_in_time_and_flat_memory(
-    gateway: GatewayProcess, client: Client, own_broker: Broker
+    gateway: GatewayProcess, client: Client, broker: Broker
 ) -> None:
     before = await client.publish()
     assert before[0] == 202
     before_bytes = psutil.Process(gateway.pid).memory_info().rss
-    own_broker.pause()
+    broker.pause()
     started = time.monotonic()
     answers = await asyncio.gather(*(client.publish(number) for number in range(1, 1_001)))
     assert {status for status, _, _ in answers} == {503}
     assert all(int(headers["Retry-After"]) >= 1 for _, _, headers in answers)
     assert time.monotonic() - started < 30
     assert psutil.Process(gateway.pid).memory_info().rss - before_bytes < 150_000_000
-    own_broker.resume()
-    own_broker.wait_until_serving()
+    broker.resume()
+    broker.wait_until_serving()
     async with asyncio.timeout(60):
         while (await client.publish())[0] != 202:  # noqa: ASYNC110 it is asked over HTTP
             await asyncio.sleep(0.1)
@@ -232,9 +250,9 @@ async def test_a_broker_that_stops_answering_gives_503_in_time_and_flat_memory(
 @pytest.mark.slow
 @pytest.mark.requirement("F40")
 async def test_a_gateway_that_is_killed_takes_only_its_own_connections_with_it(
-    gateway: GatewayProcess, client: Client, own_broker: Broker, tmp_path: Path, settings: Settings
+    gateway: GatewayProcess, client: Client, broker: Broker, tmp_path: Path, settings: Settings
 ) -> None:
-    other = GatewayProcess(own_broker.bootstrap, tmp_path, ATLAS_RATE_LIMITS="off")
+    other = GatewayProcess(broker.bootstrap, tmp_path, ATLAS_RATE_LIMITS="off")
     other.start_until_ready()
     try:
         async with a_client(other, settings) as beside:
@@ -244,7 +262,7 @@ async def test_a_gateway_that_is_killed_takes_only_its_own_connections_with_it(
             statuses += [(await beside.publish(number))[0] for number in range(20, 40)]
             load = await sending
         assert statuses == [202] * 40
-        assert load.accepted and load.accepted <= set(numbers_on(own_broker.bootstrap, client.topic))
+        assert load.accepted and load.accepted <= set(numbers_on(broker.bootstrap, client.topic))
     finally:
         other.kill()
 
@@ -279,12 +297,13 @@ def _cpu_seconds(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
+@hurts_its_broker
 @pytest.mark.requirement("F1", "F39")
 async def test_a_killed_broker_degrades_the_gateway_and_its_return_makes_all_well(
-    gateway: GatewayProcess, client: Client, own_broker: Broker
+    gateway: GatewayProcess, client: Client, broker: Broker
 ) -> None:
     assert (await client.publish(0))[0] == 202 and gateway.readyz() == {"status": "ready"}
-    own_broker.kill()
+    broker.kill()
     assert (await client.publish(1))[0] == 503
     await comes_to(lambda: set(gateway.degraded()) == {"appends", "control"})
     said = gateway.degraded()
@@ -292,7 +311,7 @@ async def test_a_killed_broker_degrades_the_gateway_and_its_return_makes_all_wel
     assert gateway.readyz()["status"] == "ready", "others would be as badly off: nobody leaves the pool"
     assert gateway.metric("atlas_degraded") == 2 and gateway.metric("atlas_produce_oldest_seconds") > 5
 
-    await asyncio.to_thread(own_broker.start)
+    await asyncio.to_thread(broker.start)
     await answers(client, 201, "/v1/event-streams", {"name": "made-after-it"})
     await answers(client, 404, "/v1/events", an_event(stream="no-such-stream", occurred_at=NOW))
     assert (await client.publish(2))[0] == 202
@@ -326,10 +345,10 @@ async def answers(client: Client, status: int, path: str, body: dict[str, Any]) 
 
 @pytest.mark.requirement("F7")
 async def test_a_producer_that_failed_for_good_ends_the_process(
-    own_broker: Broker, control: StandInControl, tmp_path: Path, settings: Settings
+    broker: Broker, control: StandInControl, tmp_path: Path, settings: Settings
 ) -> None:
     made = await asyncio.to_thread(create_workspace, settings, short_id(WORKSPACE), "Test")
-    gateway = GatewayProcess(own_broker.bootstrap, tmp_path, module="tests.support.gateway_process")
+    gateway = GatewayProcess(broker.bootstrap, tmp_path, module="tests.support.gateway_process")
     gateway.start_until_ready()
     try:
         async with aiohttp.ClientSession() as session:

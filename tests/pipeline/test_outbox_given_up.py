@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.broker import Broker
 from operations.topic_admin import ensure_topics
 from processors.runtime.errors import Abandoned
 from processors.runtime.outbox import Outbox
 from schemas.topics import TopicSpec
+from tests.support.brokers import a_broker
 from tests.support.kafka_topics import read_all
-from tests.support.ports import free_port
 
 TOPIC = "given-up"
 
@@ -20,7 +19,7 @@ TOPIC = "given-up"
 @pytest.mark.requirement("F16", "F2")
 async def test_what_waits_for_a_broker_is_dropped_and_what_begins_after_it_leaves(tmp_path: Path) -> None:
     """The broker is away as records are handed over, as the group's coordinator is when a lease runs out."""
-    broker = Broker(tmp_path / "broker", free_port(), free_port(), heap_mb=256)
+    broker = a_broker(tmp_path / "broker")
     outbox = Outbox(broker.bootstrap)
     try:
         waiting, begun = outbox.batch(), outbox.batch()

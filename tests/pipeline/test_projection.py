@@ -18,7 +18,6 @@ import pytest
 from confluent_kafka import Producer
 from sqlalchemy import text
 
-from deploy.local.broker import Broker
 from deploy.local.spawn import wait_until
 from operations.kafka_clients import producer_config
 from operations.read_model_engine import reader_engine, writer_engine
@@ -29,9 +28,9 @@ from schemas.records import DeadLetter
 from schemas.topics import Topic
 from tests.contract.read_model.test_store import Contents, contents
 from tests.support import log_records
+from tests.support.brokers import a_broker
 from tests.support.kafka_topics import PARTITIONS, Stored, ensure_base_topics, read_all
 from tests.support.log_records import a_decision, an_outcome, event_id
-from tests.support.ports import free_port
 from tests.support.worker import Worker
 
 pytestmark = pytest.mark.slow  # minutes: `make test-slow`
@@ -48,7 +47,7 @@ MADE_TABLES = ("events", "attempts", "event_conflicts")
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A broker for this file: the group `projection` is one a broker, so the shared one will not do."""
-    broker = Broker(tmp_path_factory.mktemp("broker"), free_port(), free_port(), heap_mb=256)
+    broker = a_broker(tmp_path_factory.mktemp("broker"))
     broker.start()
     ensure_base_topics(broker.bootstrap)
     yield broker.bootstrap

@@ -148,12 +148,20 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             yield run
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def logs(watched: Watched) -> dict[str, str]:
-    """What each process has logged, once the first round's bad records were set aside and told of."""
+    """What each process has logged, once the first round's bad records were set aside and told of, and each answer of
+    all rounds until now: other tests send more, and a line may come after its answer.
+    """
     assert wait_until(lambda: watched.atlas.log("admission").count("record.dead") > 0, 30)
     assert len(dead_letters(watched.atlas.dev["kafka"])) >= 3
+    ids = [answered.headers[request_id_header(answered)] for answered in watched.answers]
+    assert wait_until(lambda: all(one in watched.atlas.log("gateway") for one in ids), 30)
     return {name: watched.atlas.log(name) for name in PROCESSES}
+
+
+def request_id_header(answered: Answer) -> str:
+    return "AtlasBurn-Request-Id" if "AtlasBurn-Request-Id" in answered.headers else "X-Request-Id"
 
 
 def is_ready(watched: Watched, name: str) -> bool:
@@ -184,7 +192,7 @@ def test_every_answer_is_found_in_the_gateways_log_by_its_request_id(watched: Wa
     by_id = {line["request_id"]: line for line in lines if line["message"] == "request.answered"}
     assert watched.answers
     for answered in watched.answers:
-        own_name = "AtlasBurn-Request-Id" if "AtlasBurn-Request-Id" in answered.headers else "X-Request-Id"
+        own_name = request_id_header(answered)
         line = by_id[answered.headers[own_name]]
         surface = "burn" if own_name != "X-Request-Id" else "events"
         assert (line["status"], line["surface"]) == (answered.status, surface)

@@ -23,8 +23,8 @@ from operations.topic_admin import ensure_topics
 from schemas.commands import ClearLimit, SetLimit
 from schemas.ids import WORKSPACE
 from schemas.topics import Topic, base_topics
+from tests.support.brokers import a_broker
 from tests.support.kafka_topics import produce, read_all
-from tests.support.ports import free_port
 from tests.support.processor import Processor
 
 PARTITIONS = 4
@@ -64,7 +64,7 @@ async def a_client(bootstrap: str, name: str, workspace: str) -> AsyncIterator[C
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    broker = Broker(tmp_path_factory.mktemp("shares-broker"), free_port(), free_port(), heap_mb=256)
+    broker = a_broker(tmp_path_factory.mktemp("shares-broker"))
     broker.start()
     ensure_topics(broker.bootstrap, base_topics(PARTITIONS))
     yield broker

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 import pytest
 
 from deploy.local.broker import Broker
-from ingest_gateway import metrics
 from ingest_gateway.log import verdicts as reader
 from ingest_gateway.log.commands import CommandClient
 from ingest_gateway.log.event_log import EventLog, LogBusy, LogUnavailable
@@ -20,6 +19,7 @@ from schemas.records import Command, Verdict
 from schemas.replies import REPLY_HEADER, ReplyTo, decode_reply
 from schemas.topics import VERDICT_PARTITIONS, Topic
 from tests.support.kafka_topics import a_stream_topic, ensure_base_topics, read_all, send_verdict
+from tests.support.metrics import sample
 from tests.support.until import until
 
 WAIT_SECONDS = 20.0
@@ -50,7 +50,7 @@ def a_verdict(reply: ReplyTo, **fields: object) -> bytes:
 
 
 def unclaimed() -> float:
-    return metrics.VERDICTS_UNCLAIMED._value.get()
+    return sample("atlas_verdicts_unclaimed_total")
 
 
 async def test_each_verdict_reaches_who_waits_for_it_and_no_other(bootstrap: str) -> None:

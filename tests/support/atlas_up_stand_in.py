@@ -45,7 +45,7 @@ def main() -> None:
         up(
             os.environ,
             say,
-            told=lambda settings: {"events": {"url": f"http://127.0.0.1:{settings.events_port}", **KEYS}},
+            access=lambda settings: {"events": {"url": f"http://127.0.0.1:{settings.events_port}", **KEYS}},
             command_of=lambda name: (sys.executable, "-S", __file__, name),
         )
     except REFUSALS as refusal:

@@ -125,9 +125,14 @@ class AdmissionRules:
 
 
 class MemoryLog:
-    """`EventLog` and admission in memory. Records are confirmed and decided in the loop's next turn, unless held."""
+    """`EventLog` and admission in memory. Records are confirmed and decided in the loop's next turn, unless held.
+    tests/contract/events/test_log.py holds it to what the real one does.
+    """
 
-    def __init__(self, control: LocalControl, verdicts: LocalVerdicts) -> None:
+    def __init__(self, control: LocalControl, verdicts: LocalVerdicts, *, decides: bool = True) -> None:
+        """`decides`: whether there is admission behind it."""
+        self._decides = decides
+        self._newest: dict[str, dict[tuple[str, int], int]] = {}
         self.records: list[StoredRecord] = []
         self.appended = asyncio.Event()
         self.first_ms = APPENDED_MS
@@ -144,7 +149,8 @@ class MemoryLog:
         self._undelivered: list[Verdict] = []
 
     def newest(self, workspace: str, environment: str) -> list[tuple[str, int, int]]:
-        return []
+        scope = self._newest.get(f"events.{workspace}.{environment}", {})
+        return [(topic, partition, offset) for (topic, partition), offset in scope.items()]
 
     async def ends(self, topic: str) -> list[tuple[str, int, int]]:
         raise LogUnavailable("no log of that topic")
@@ -183,9 +189,14 @@ class MemoryLog:
             self._verdicts.deliver(self._undelivered.pop(0))
 
     def _settle(self, record: StoredRecord, future: asyncio.Future[Appended]) -> None:
+        stored = record.appended
+        if self.confirms:
+            scope = self._newest.setdefault(stored.topic.rpartition(".")[0], {})
+            scope[stored.topic, stored.partition] = stored.offset
         if self.confirms and not future.done():
-            stored = record.appended
             future.set_result(stored if self.says_where else stored._replace(offset=NOWHERE))
+        if not self._decides:
+            return
         answer = self._rules.decide(record.appended, record.value, record.headers)
         if answer is not None:
             self._undelivered.append(answer[0])

@@ -4,16 +4,13 @@ Both give `(type, data)`: a dot.case type and a JSON object as text, to arrive b
 """
 
 import json
-import os
 import random
 import re
-from pathlib import Path
 
 import pytest
 
-GITHUB_WEBHOOKS = (
-    Path(os.environ.get("ATLAS_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")) / "github-webhooks.ndjson"
-)
+from tests.support.outside import DATA, outside, why_skipped
+
 NAMES = ("id", "node_id", "url", "name", "full_name", "owner", "labels", "body", "created_at", "draft", "größe", "名前")
 TEXTS = (
     "",
@@ -28,9 +25,10 @@ TEXTS = (
 
 
 def github_webhooks() -> list[tuple[str, str]]:
-    if not GITHUB_WEBHOOKS.exists():
-        pytest.skip("the GitHub webhook payloads are not at hand; the made ones are tested beside this")
-    lines = [json.loads(line) for line in GITHUB_WEBHOOKS.read_text().splitlines()]
+    path = outside(DATA, "github-webhooks.ndjson")
+    if path is None:
+        pytest.skip(why_skipped(DATA, "GitHub's webhooks are") + "; made ones are tested beside this")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
     return [(_type_of(line["event"], line["action"]), json.dumps(line["payload"])) for line in lines]
 
 

@@ -22,6 +22,12 @@ ROOT = Path(__file__).parents[2]
 START_TIMEOUT_SECONDS = 300.0  # a first run may fetch the jars
 
 
+def of_this_run() -> str:
+    """The address of the one broker that all processes of this test run share."""
+    pid, directory = os.environ[DIRECTORY_VARIABLE].split(":", 1)
+    return bootstrap(Path(directory), int(pid))
+
+
 def bootstrap(directory: Path, run_pid: int) -> str:
     """The address of the run's broker, started now if nobody did before."""
     answer = directory / "bootstrap"

@@ -23,8 +23,8 @@ from operations.random_ids import short_id
 from operations.settings import Settings
 from schemas.ids import WORKSPACE
 from tests.support import answers
+from tests.support.brokers import a_broker
 from tests.support.kafka_topics import ensure_base_topics
-from tests.support.ports import free_port
 from tests.support.processor import Processor
 
 ISSUER, AUDIENCE, SESSION_SECRET = "https://id.example.com", "atlas", "0123456789abcdef" * 4
@@ -127,7 +127,7 @@ class WorkInstallation:
 @contextmanager
 def an_installation(home: Path, groups: Sequence[str] = PROCESSES, **env: str) -> Iterator[WorkInstallation]:
     master_key = secrets.token_bytes(32)
-    broker = Broker(home / "broker", free_port(), free_port(), heap_mb=256)
+    broker = a_broker(home / "broker")
     environment = {"ATLAS_HOME": str(home), "ATLAS_MASTER_KEY": master_key.hex(), "ATLAS_KAFKA": broker.bootstrap}
     environment |= {"ATLAS_ALLOW_PRIVATE_TARGETS": "1", **env}
     with ExitStack() as stack:

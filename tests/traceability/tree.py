@@ -7,7 +7,7 @@ import ast
 import fnmatch
 import subprocess
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path, PurePosixPath
 
 from tests.traceability.catalogue import ROOT
@@ -36,10 +36,16 @@ def python_files(*folders: str) -> list[PurePosixPath]:
     return [path for path in project_files() if path.suffix == ".py" and (not folders or path.parts[0] in folders)]
 
 
+@lru_cache(maxsize=1)
+def parsed(source: str) -> ast.Module:
+    """Rules that look at one file after the other share its tree."""
+    return ast.parse(source)
+
+
 def imported_modules(path: PurePosixPath, source: str) -> set[str]:
     """Every module and name that a file imports, anywhere in it, as dotted names from the top."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -52,7 +58,7 @@ def imported_modules(path: PurePosixPath, source: str) -> set[str]:
 
 def dotted_names(source: str) -> set[str]:
     """Attribute chains that a file uses, such as `os.environ` or `datetime.now`."""
-    return {ast.unparse(node) for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute)}
+    return {ast.unparse(node) for node in ast.walk(parsed(source)) if isinstance(node, ast.Attribute)}
 
 
 def is_within(name: str, module: str) -> bool:

@@ -43,7 +43,9 @@ TASKS = st.fixed_dictionaries(
 
 @given(st.lists(TASKS, max_size=TASKS_MAX + 5))
 def test_each_proposed_task_can_be_made(tasks: list[dict[str, object]]) -> None:
-    for proposed in read_plan(json.dumps({"tasks": tasks})):
+    plan = read_plan(json.dumps({"tasks": tasks}))
+    assert len(plan) == min(len(tasks), TASKS_MAX), "none is left out"
+    for proposed in plan:
         del proposed["dependsOn"]
         read_new_task(json.dumps({**proposed, "projectId": PROJECT_ID}).encode())
 

@@ -97,7 +97,7 @@ def test_an_id_changes_with_every_part_of_the_event(event: dict[str, Any], part:
     changed = {
         "stream": event["stream"] + "0",
         "type": event["type"] + "0",
-        "occurred_at": event["occurred_at"].removesuffix("Z") + "+00:01",
+        "occurred_at": event["occurred_at"].removesuffix("Z") + "-00:01",
         "data": {**event["data"], "one more": 1},
         "actor": {"type": "another", "id": "a"} if event["actor"] is None else {**event["actor"], "ip": "::1"},
         "metadata": {"one_more": 1} if event["metadata"] is None else None,

@@ -11,9 +11,9 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from ingest_gateway.health import Dependency, Watch
 from ingest_gateway.surfaces.served import goes_on_without_the_log
-from operations import metrics
 from operations.operations_port import Readiness, operations_app
 from operations.settings import Settings
+from tests.support.metrics import sample
 
 
 @dataclass
@@ -94,11 +94,10 @@ def test_it_is_told_once_with_its_reason_and_once_when_it_is_over(caplog: pytest
 def test_the_metric_says_what_readyz_says() -> None:
     broker = Broker()
     watch = broker.watched()
-    gauge = metrics.DEGRADED.labels("appends")._value
     states(watch, broker, away_for(8, then=0))
-    assert gauge.get() == 1
+    assert sample("atlas_degraded", what="appends") == 1
     states(watch, broker, away_for(0, then=20))
-    assert gauge.get() == 0
+    assert sample("atlas_degraded", what="appends") == 0
 
 
 async def test_readyz_names_what_is_missing_and_what_is_degraded() -> None:

@@ -14,8 +14,8 @@ from ingest_gateway.log.event_log import EventLog
 from ingest_gateway.log.live import LiveLog
 from ingest_gateway.log.verdicts import VerdictWaiter
 from operations.control_reader import ControlReader
-from operations.metrics import READER_FAILURES
 from operations.reader_thread import ReaderThread
+from tests.support.metrics import sample
 from tests.support.until import until
 
 NOWHERE = "127.0.0.1:1"
@@ -30,7 +30,7 @@ def comes_to_its_end() -> None:
 
 
 def failures(reader: str) -> float:
-    return READER_FAILURES.labels(reader)._value.get()
+    return sample("atlas_reader_failures_total", reader=reader)
 
 
 @pytest.mark.parametrize(

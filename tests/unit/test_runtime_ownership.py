@@ -100,6 +100,22 @@ async def test_a_rebalance_during_recovery(
     assert tables.recovered == [0] * recoveries
 
 
+async def test_who_is_cancelled_leaves_its_recovery_to_who_comes_next(tables: LocalTables) -> None:
+    """A thread can't be cancelled: two of them for one database, each would wait for the other to give up its lock."""
+    await tables.keep({0}, generation=1)
+    tables.may_end.clear()
+    first = asyncio.create_task(tables.open(0))
+    assert await asyncio.to_thread(tables.began.acquire, timeout=20)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    second = asyncio.create_task(tables.open(0))
+    await asyncio.sleep(0)
+    tables.may_end.set()
+    assert await second and is_open(tables, 0)
+    assert tables.recovered == [0]
+
+
 async def test_one_that_is_refused_does_not_close_the_others(tables: LocalTables) -> None:
     tables.refuses = {1}
     await tables.keep({0, 1}, generation=1)

@@ -64,6 +64,13 @@ def test_groups_stay_together_and_those_that_may_take_long_come_first() -> None:
     assert set(order[4:]) == {*quick, impatient}
 
 
+def test_what_is_quick_fills_the_time_that_is_left() -> None:
+    group = [Item(f"tests/contract/{number}", ("package", "tests/contract")) for number in range(2)]
+    pipeline, contract, unit = (Item(f"tests/{folder}/test_a.py::test") for folder in ("pipeline", "contract", "unit"))
+    order = shared_out(unit, contract, *group, pipeline)
+    assert order[2:] == [pipeline, contract, unit]
+
+
 GROUPED = """
 import os, pathlib, time, pytest
 

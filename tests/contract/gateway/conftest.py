@@ -12,7 +12,6 @@ import aiohttp
 import msgspec
 import pytest
 
-from deploy.local.broker import Broker
 from ingest_gateway.log.bootstrap import ask_for_workspace
 from ingest_gateway.log.clients import LogClients, log_clients
 from ingest_gateway.surfaces.events.app import EVENTS
@@ -23,9 +22,9 @@ from operations.settings import Settings
 from processors.projection.store import Store
 from schemas.ids import WORKSPACE
 from tests.support import answers
+from tests.support.brokers import a_broker
 from tests.support.control_stand_in import StandInControl, control_stand_in
 from tests.support.kafka_topics import ensure_base_topics
-from tests.support.ports import free_port
 
 MASTER_KEY = secrets.token_bytes(32)
 
@@ -34,7 +33,7 @@ MASTER_KEY = secrets.token_bytes(32)
 def bootstrap() -> Iterator[str]:
     """A broker whose `commands` no other test's control process reads."""
     home = Path(tempfile.mkdtemp(prefix="atlas-gateway-"))
-    broker = Broker(home / "broker", free_port(), free_port(), heap_mb=256)
+    broker = a_broker(home / "broker")
     broker.start()
     ensure_base_topics(broker.bootstrap)
     yield broker.bootstrap

@@ -6,12 +6,21 @@ import threading
 
 import pytest
 
+from ingest_gateway.http import listening
 from ingest_gateway.http.server import SurfaceRunner, serve
 from tests.contract.http.conftest import LIMITS
 from tests.contract.http.small_surface import SURFACE, Handled, render, small_app
 
 CLIENTS = 20
 GET = b"GET /things/1 HTTP/1.1\r\nHost: test\r\n\r\n"
+
+
+HANDSHAKE_SECONDS = listening.HANDSHAKE_SECONDS  # as production has it: read before tests/conftest.py takes it away
+
+
+@pytest.fixture(autouse=True)
+def handshakes_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "HANDSHAKE_SECONDS", HANDSHAKE_SECONDS)
 
 
 async def a_runner(handled: Handled, port: int = 0) -> SurfaceRunner:

@@ -10,7 +10,6 @@ import pytest
 from confluent_kafka import Producer
 from sqlalchemy import text
 
-from deploy.local.broker import Broker
 from ingest_gateway.read_model import ReadModel
 from ingest_gateway.read_model.event_pages import EventFilter
 from operations.kafka_clients import producer_config
@@ -23,10 +22,10 @@ from processors.projection.store import Replaced, Store
 from processors.projection.verify import verify
 from schemas.topics import Topic
 from tests.contract.read_model.test_store import contents
+from tests.support.brokers import a_broker
 from tests.support.kafka_topics import PARTITIONS, ensure_base_topics
 from tests.support.log_records import WORKSPACE, a_decision, an_audit, an_outcome, decided, event_id
 from tests.support.pgbouncer import pgbouncer, program
-from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from tests.support.postgresql import Server
@@ -51,7 +50,7 @@ rebuild(sys.argv[1], sys.argv[2], step)
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A broker with events received now, so that no stream's retention is over, with attempts and audit records."""
-    broker = Broker(tmp_path_factory.mktemp("broker"), free_port(), free_port(), heap_mb=256)
+    broker = a_broker(tmp_path_factory.mktemp("broker"))
     broker.start()
     ensure_base_topics(broker.bootstrap)
     producer = Producer(producer_config(broker.bootstrap))

@@ -18,9 +18,10 @@ from yarl import URL
 from domain.delivery.signatures import callers_standard_key
 from domain.delivery.subscribed import content_for
 from processors.delivery.http_client import Endpoint, Post, Style, signed_headers
+from tests.support.outside import DOCUMENTS, outside, why_skipped
 from tests.support.spine_surface import ORG, WORKSPACE, SpineSurface
 
-SEEDS = sorted((Path(__file__).parents[4] / "shared" / "seeds").glob("002_*.txt"))
+DOCUMENT = outside(DOCUMENTS, "002_*.txt")
 OURS = Path(__file__).parents[2] / "clients" / "spine"
 SECRET = "whsec_xxxxxxxx"
 
@@ -43,9 +44,9 @@ async def node(*arguments: str, stdin: bytes = b"", **env: str) -> str:
 
 def sample(first: str, last: str) -> str:
     """The lines of the document from the one that has `first` to the next that has `last`, without their numbers."""
-    if not SEEDS:
-        pytest.skip("the documents are not here")
-    lines = SEEDS[0].read_text(encoding="utf-8").splitlines()
+    if DOCUMENT is None:
+        pytest.skip(why_skipped(DOCUMENTS, "the APIs' documents are"))
+    lines = DOCUMENT.read_text(encoding="utf-8").splitlines()
     begin = next(index for index, line in enumerate(lines) if first in line)
     end = next(index for index, line in enumerate(lines) if index > begin and last in line)
     return "\n".join(re.sub(r"^\d+", "", line) for line in lines[begin : end + 1])

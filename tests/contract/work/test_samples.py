@@ -1,7 +1,8 @@
 """The document's own samples, as they stand there: curl, TypeScript and Node against the surface.
 
 Edited are the base URL, the token and the project's id, and in the verification sample the `#` that TypeScript doesn't
-know and its type annotations, which Node doesn't run (X-34). Skipped where the document is not beside the checkout.
+know and its type annotations, which Node doesn't run (X-34). Skipped where the document is not at hand
+(tests/support/outside.py).
 """
 
 import asyncio
@@ -14,18 +15,23 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.outside import DOCUMENTS, outside, why_skipped
 from tests.support.programs import needs_node, told
 from tests.support.work_installation import WorkSurface
 from tests.traceability.client import install_client
 
-SEEDS = sorted((Path(__file__).parents[4] / "shared" / "seeds").glob("001_*.txt"))
-pytestmark = pytest.mark.skipif(not SEEDS or shutil.which("curl") is None, reason="the API's document is not here")
+DOCUMENT = outside(DOCUMENTS, "001_*.txt")
+pytestmark = [
+    pytest.mark.skipif(DOCUMENT is None, reason=why_skipped(DOCUMENTS, "the APIs' documents are")),
+    pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed"),
+]
 HOST = "https://api-atlas.wrxstack.com"
 
 
 def samples(start: str) -> list[str]:
     """Each from a line that begins so to the next empty one."""
-    text = SEEDS[0].read_text(encoding="utf-8")
+    assert DOCUMENT is not None
+    text = DOCUMENT.read_text(encoding="utf-8")
     return re.findall(rf"^({re.escape(start)}.*?)(?=\n\n)", text, re.M | re.S)
 
 
@@ -61,7 +67,8 @@ async def test_the_curls(work: WorkSurface, tmp_path: Path) -> None:
 @pytest.mark.requirement("W-059", "W-060", "W-061")
 async def test_the_client(work: WorkSurface, tmp_path: Path) -> None:
     project_id = await work.a_project()
-    found = re.search(r"^import { createAtlasClient }.*?^}\);\n.*?^}\);$", SEEDS[0].read_text("utf-8"), re.M | re.S)
+    assert DOCUMENT is not None
+    found = re.search(r"^import { createAtlasClient }.*?^}\);\n.*?^}\);$", DOCUMENT.read_text("utf-8"), re.M | re.S)
     assert found is not None
     code = found[0].replace(HOST, work.url).replace("prj_...", project_id)
     (tmp_path / "sample.mjs").write_text(code + "\nconsole.log(JSON.stringify([items, created.title]));")
@@ -73,7 +80,8 @@ async def test_the_client(work: WorkSurface, tmp_path: Path) -> None:
 @pytest.mark.requirement("W-054", "W-058", "X-34")
 @pytest.mark.skipif(shutil.which("node") is None, reason="Node is not installed")
 async def test_the_verification(tmp_path: Path) -> None:
-    text = SEEDS[0].read_text(encoding="utf-8")
+    assert DOCUMENT is not None
+    text = DOCUMENT.read_text(encoding="utf-8")
     found = re.search(r"^# Verify the X-Atlas-Signature.*?^}$", text, re.M | re.S)
     assert found is not None
     code = found[0].replace("# Verify", "// Verify").replace(": string", "").replace(": boolean", "")

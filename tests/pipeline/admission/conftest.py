@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from deploy.local.broker import Broker
 from operations.settings import ensure_master_key
 from schemas.records import DeadLetter, Decision, Delivery, Verdict
 from schemas.topics import Topic
+from tests.support.brokers import a_broker
 from tests.support.kafka_topics import Stored, ensure_base_topics
 from tests.support.log_tail import LogTail
-from tests.support.ports import free_port
 from tests.support.streams import LiveStream
 from tests.support.worker import Worker
 
@@ -83,7 +82,7 @@ class Written:
 
 @pytest.fixture(scope="package")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    broker = Broker(tmp_path_factory.mktemp("broker"), free_port(), free_port(), heap_mb=256)
+    broker = a_broker(tmp_path_factory.mktemp("broker"))
     broker.start()
     ensure_base_topics(broker.bootstrap)
     yield broker.bootstrap

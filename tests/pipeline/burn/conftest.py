@@ -19,7 +19,6 @@ import jwt
 import msgspec
 import pytest
 
-from deploy.local.broker import Broker
 from domain.entities.organizations import org_of
 from ingest_gateway.log.bootstrap import ask_for_workspace
 from ingest_gateway.log.clients import LogClients, log_clients
@@ -31,9 +30,9 @@ from operations.settings import Settings
 from processors.projection.store import Store
 from schemas.ids import WORKSPACE
 from tests.support.answers import Answer
+from tests.support.brokers import a_broker
 from tests.support.kafka_topics import ensure_base_topics
 from tests.support.kv_stub import TOKEN, KvStub, kv_stub
-from tests.support.ports import free_port
 from tests.support.processor import Processor
 
 PARTITIONS = 8
@@ -58,7 +57,7 @@ class Installation:
 @pytest.fixture(scope="package")
 def installation() -> Iterator[Installation]:
     home = Path(tempfile.mkdtemp(prefix="atlas-burn-"))
-    broker = Broker(home / "broker", free_port(), free_port(), heap_mb=256)
+    broker = a_broker(home / "broker")
     broker.start()
     ensure_base_topics(broker.bootstrap)
     database = f"sqlite:///{home / 'read-model.sqlite'}"

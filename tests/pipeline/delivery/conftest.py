@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 
 from deploy.local.broker import Broker
+from tests.support.brokers import a_broker
 from tests.support.delivery_tenant import Tenant
 from tests.support.kafka_topics import ensure_base_topics
-from tests.support.ports import free_port
 from tests.support.processor import Processor
 from tests.support.receiver import Receiver
 
 
 @pytest.fixture(scope="package")
 def delivery_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    broker = Broker(tmp_path_factory.mktemp("broker"), free_port(), free_port(), heap_mb=256)
+    broker = a_broker(tmp_path_factory.mktemp("broker"))
     broker.start()
     ensure_base_topics(broker.bootstrap)
     yield broker

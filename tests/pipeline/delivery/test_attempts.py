@@ -173,7 +173,12 @@ def test_an_endpoint_that_hangs_holds_back_its_own_deliveries_only(
     assert sum(request.path == "/hang" for request in receiver.requests) == 1 + 32
     assert sum(request.path == "/new" for request in receiver.requests) == 4
     assert delivery_process.metric("atlas_delivery_running") == 32 + 4
-    assert delivery_process.metric("atlas_delivery_waiting") == 100 - 32 + 100 - 4
+    # In memory, or in the table where the machine was slow enough to find out that the endpoints are.
+    in_memory, put_there, taken_back = (
+        delivery_process.metric(name)
+        for name in ("atlas_delivery_waiting", "atlas_delivery_spilled_total", "atlas_delivery_fetched")
+    )
+    assert in_memory + put_there - taken_back == 100 - 32 + 100 - 4
     delivery_process.kill()
     for path in ("/hang", "/new"):
         receiver.script(path, answer(200))

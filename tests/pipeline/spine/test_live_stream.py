@@ -5,22 +5,22 @@ import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import aiohttp
 import pytest
 from yarl import URL
 
 from domain.security.api_tokens import mint_token
-from ingest_gateway import metrics
 from ingest_gateway.log import live as module
 from ingest_gateway.log.bootstrap import ask
 from ingest_gateway.log.live import _Tail
 from ingest_gateway.surfaces.spine import channels, live_stream
 from ingest_gateway.surfaces.spine.frames import Place
-from operations.metrics import READER_FAILURES
 from schemas.commands import CreateKey, RevokeKey, decode_state
 from schemas.entities import Key, KeyKind
 from tests.support.event_reader import EventReader
+from tests.support.metrics import sample
 from tests.support.spine_installation import LiveStream, Spine, a_spine
 from tests.support.work_installation import WorkInstallation
 
@@ -109,15 +109,17 @@ async def test_a_reader_goes_on_from_its_last_id_with_each_event_once(spine: Spi
     assert sorted(seen) == sorted(f"code.n{number}" for number in range(count))
 
 
+DROPPED = "atlas_live_readers_dropped_total"
+
+
 async def test_a_reader_that_is_too_slow_is_cut_off_and_goes_on_later(
     spine: Spine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One reads its first frame and no more; another beside it gets everything."""
     monkeypatch.setattr(channels, "QUEUED_FRAMES_MAX", 8)
-    dropped = metrics.LIVE_DROPPED._value.get
     async with spine.live() as quick, stalled_reader(spine) as last_id:
-        before, published = dropped(), 0
-        while dropped() == before:
+        before, published = sample(DROPPED), 0
+        while sample(DROPPED) == before:
             await spine.publish("code.large", {"text": "x" * 700_000})
             published += 1
             assert published < 100, "the sockets' buffers hold some megabytes"
@@ -129,7 +131,7 @@ async def test_a_reader_that_is_too_slow_is_cut_off_and_goes_on_later(
 async def test_a_reader_of_the_log_that_fails_is_told_cuts_its_readers_off_and_begins_anew(
     spine: Spine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    live, failures = spine.clients.live, READER_FAILURES.labels("live")._value.get
+    live, failures = spine.clients.live, partial(sample, "atlas_reader_failures_total", reader="live")
     before = failures()
     async with spine.live("?type=code.*") as stream:
         await spine.publish("code.a")
@@ -165,7 +167,7 @@ async def stalled_reader(spine: Spine) -> AsyncIterator[str]:
     writer.write(head.encode())
     while not (line := await reader.readline()).lower().startswith(b"last-event-id: "):
         assert line
-    reader._transport.pause_reading()  # type: ignore[attr-defined]
+    writer.transport.pause_reading()  # type: ignore[attr-defined]
     yield line.partition(b": ")[2].strip().decode()
     writer.close()
 
