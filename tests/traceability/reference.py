@@ -177,18 +177,23 @@ def _variables_read(source: str) -> Iterator[str]:
 
 
 def _default(name: str) -> str:
-    """What the setting is when nothing is set: fields of Settings are called like their variables."""
+    """What the setting is when nothing is set, as one types it: fields of Settings are called like their variables."""
     home = Path("/nowhere")  # stands for the data directory, whose real default depends on where a process starts
     settings = Settings.from_env({"ATLAS_HOME": str(home), "ATLAS_MASTER_KEY": "0" * 64})
     if name in meanings.DEFAULTS:
         return meanings.DEFAULTS[name]
     for field in (name.removeprefix("ATLAS_").lower(), name.lower()):
         if hasattr(settings, field):
-            value = getattr(settings, field)
-            if value is None or isinstance(value, bool):
-                return "" if not value else "1"
-            return str(value).replace(str(home), "$ATLAS_HOME")
+            return _typed(getattr(settings, field)).replace(str(home), "$ATLAS_HOME")
     raise ReferenceIncomplete(f"the default of {name} is neither in Settings nor in meanings.DEFAULTS")
+
+
+def _typed(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return "1" if value else ""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _kept(config: dict[str, str]) -> str:
