@@ -31,8 +31,8 @@ _VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
 _INTRODUCTION = """\
 # Reference
 
-What Atlas can be told and what it tells: settings, topics, records, metrics, error codes.
-This page is written by `make docs`; edit the code, or `tests/traceability/meanings.py`, not the page."""
+Settings, topics, records, metrics, error codes and event types.
+`make docs` writes this page; edit the code, or `tests/traceability/meanings.py`, not the page."""
 
 
 class ReferenceIncomplete(Exception):
@@ -48,7 +48,7 @@ def reference_page() -> str:
 def settings_section() -> Iterator[str]:
     yield "## Settings"
     yield ""
-    yield "Environment variables, read when a process starts; all that can't be used are named together."
+    yield "Environment variables. A process reads them when it starts, and names all that it can't use at once."
     yield from _heading("variable", "default", "meaning", "read by")
     found = variables()
     _agree("settings", found, meanings.SETTINGS)
@@ -68,7 +68,10 @@ def variables() -> dict[str, str]:
 def topics_section() -> Iterator[str]:
     yield "## Topics"
     yield ""
-    yield f"Partitions are those of an installation with `ATLAS_PARTITIONS={DEFAULT_PARTITIONS}`; times are the log's."
+    yield (
+        f"Partitions are those of an installation with `ATLAS_PARTITIONS={DEFAULT_PARTITIONS}`; times are those of "
+        f"the log."
+    )
     yield from _heading("topic", "key", "record", "partitions", "kept", "meaning")
     stream = topics.StreamTopic("<workspace>", "<environment>", "<stream>")
     route = topics.RouteTopic("<workspace>", "<environment>", "<topic>")
@@ -137,8 +140,9 @@ def types_section() -> Iterator[str]:
     yield "## Event types of the spine"
     yield ""
     yield (
-        "What the platforms publish; an org registers its own beside them (`PUT /v1/event-types/{type}`). `total` of a "
-        f"query is exact up to {TOTAL_MAX:,}."
+        "What the platforms publish. An organization can register its own types (`PUT /v1/event-types/{type}`). "
+        "`total` "
+        f"of a query is exact up to {TOTAL_MAX:,}."
     )
     yield from _heading("type", "platform", "when", "properties of `data`")
     for known in CATALOG.values():
