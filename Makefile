@@ -7,7 +7,7 @@ TESTED := env -u PYTHONDONTWRITEBYTECODE $(PYTHON)
 READY := $(VENV)/.installed
 CLIENTS := tests/clients/node_modules/.installed
 EDGE_WORKER := deploy/edge-worker/node_modules/.installed
-CODE := bench cli deploy ingest_gateway operations processors schemas tests
+CODE := bench cli deploy domain ingest_gateway operations processors schemas tests
 
 .DEFAULT_GOAL := help
 .PHONY: help setup broker run test test-slow test-unit chaos lint format docs requirements bench bench-latency bench-delivery bench-auth bench-read-model bench-edge test-edge-worker lock lock-bench clean

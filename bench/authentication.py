@@ -26,6 +26,10 @@ import uvloop
 from aiohttp import web
 from multidict import CIMultiDict
 
+from domain.entities.control_view import ControlView
+from domain.limits.quotas import Quota
+from domain.security.api_tokens import TokenHasher, mint_token
+from domain.security.principals import Principal, principal_of
 from ingest_gateway.http.addresses import CLIENT_ADDRESS
 from ingest_gateway.http.faults import Refused
 from ingest_gateway.identity.authentication import Authenticator
@@ -33,11 +37,7 @@ from ingest_gateway.identity.session_keys import SharedSecret
 from ingest_gateway.identity.sessions import Sessions
 from ingest_gateway.limits.enforcement import RateLimits, limiter_of
 from operations.control_reader import ControlReader
-from schemas.control_view import ControlView
 from schemas.entities import Key, KeyKind, Workspace
-from schemas.limits import Quota
-from schemas.principals import Principal, principal_of
-from schemas.tokens import TokenHasher, mint_token
 from tests.support.events_surface import LocalControl, put_keys, services_on, serving
 
 MASTER_KEY = bytes(range(32))

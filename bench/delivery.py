@@ -180,7 +180,7 @@ def send(
 
 
 def waiting(kafka: str, home: Path) -> dict[str, Any]:
-    """Deliveries for an endpoint that refuses connections: all wait, for the ladder or behind those that do."""
+    """Deliveries for an endpoint that refuses connections: all wait, for the schedule or behind those that do."""
     tenant = Tenant(kafka)
     with a_process(kafka, home / "waiting") as process:
         before = psutil.Process(process.pid).memory_info().rss

@@ -24,11 +24,11 @@ import orjson
 import psutil
 
 from bench.planted import IN_TRAFFIC, NOON_MS, ORGANIZATIONS, Planted, plant, the_trace
+from domain.guardrails.decide import decide
+from domain.guardrails.state import KEPT_SECONDS, GuardState, MemoryTable
+from domain.guardrails.values import GuardRequest
 from ingest_gateway.surfaces.burn.forms import call_of, read_calls
-from processors.guardrails.decide import Asked, decide
-from processors.guardrails.state import KEPT_SECONDS, GuardState, MemoryTable
 from processors.runtime.table import TablePartition, TableSpec, TableView, shared_cache
-from schemas.burn import CALLS_A_RECORD_MAX, Calls, ModelCall, decode_payload, encode_payload
 from schemas.guardrail_policy import (
     BurnRate,
     Burst,
@@ -45,6 +45,7 @@ from schemas.guardrail_policy import (
     SmartLoop,
 )
 from schemas.records import Telemetry
+from schemas.telemetry import CALLS_A_RECORD_MAX, Calls, ModelCall, decode_payload, encode_payload
 
 ROOT = Path(__file__).parents[1]
 TRACE = ROOT.parent / "shared" / "data" / "azure-llm-trace-code.csv"
@@ -81,7 +82,7 @@ class Guardrails:
         self._offset += 1
         state = GuardState(*self._tables)
         record = Telemetry(id=str(self._offset), kind=Calls.kind, workspace=workspace, payload=b"")
-        effects = decide(state, Asked(record, Calls(calls=list(calls)), append_ms, self._offset), self._policy)
+        effects = decide(state, GuardRequest(record, Calls(calls=list(calls)), append_ms, self._offset), self._policy)
         state.save()
         return [(trip.layer, trip.key_id or workspace) for trip in effects.trips]
 
@@ -195,7 +196,7 @@ class Worker:
         for value, append_ms in values:
             self._offset += 1
             record = Telemetry.decode(value)
-            calls += decide(state, Asked(record, decode_payload(record), append_ms, self._offset)).calls
+            calls += decide(state, GuardRequest(record, decode_payload(record), append_ms, self._offset)).calls
         state.save()
         for view in views.values():
             view.publish(self._out, 0)  # type: ignore[arg-type]

@@ -20,8 +20,9 @@ from bench.baseline import round_trips
 from bench.edge.world import provider
 from bench.figures import ROW_HEAD, figures_of
 from bench.system import System
+from domain.entities.control_view import ControlView
+from operations import clock
 from operations.control_reader import ControlReader
-from schemas.control_view import ControlView
 from schemas.entities import KillFlag, State
 from schemas.times import rfc3339
 from tests.support.gateway_process import GatewayProcess
@@ -189,7 +190,7 @@ def _cpu_seconds(process: psutil.Process) -> float:
 
 def _event(fingerprint: str) -> dict[str, Any]:
     return {
-        "ts": rfc3339(time.time_ns() // 1_000_000),
+        "ts": rfc3339(clock.now_ms()),
         "provider": "openai",
         "model": "gpt-4o-mini",
         "endpoint": "/chat/completions",

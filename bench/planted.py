@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from schemas.burn import ModelCall
+from domain.guardrails.prices import cost_of
 from schemas.guardrail_policy import Layer, nano
-from schemas.prices import cost_of
+from schemas.telemetry import ModelCall
 
 NOON_MS = 1_779_105_600_000
 HOUR_MS = 3_600_000

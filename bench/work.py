@@ -25,8 +25,9 @@ from bench.latency import keep_to_cores
 from bench.work_hops import Posted, hops_of
 from ingest_gateway.log.bootstrap import create_workspace
 from ingest_gateway.log.first_project import ensure_project
+from operations.random_ids import short_id
 from operations.settings import Settings
-from schemas.ids import WORKSPACE, short_id
+from schemas.ids import WORKSPACE
 from tests.support.gateway_process import GatewayProcess
 from tests.support.ports import free_port
 from tests.support.work_installation import an_installation

@@ -3,8 +3,8 @@
 import click
 
 from cli.environment import found_environment
+from domain.security.api_tokens import hashing_key
 from operations.settings import Settings, SettingsInvalid
-from schemas.tokens import hashing_key
 
 
 @click.command("edge-worker-secret")

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,9 @@ import click
 
 from cli.environment import found_environment
 from cli.terminal import echo
+from domain.guardrails.prices import add_prices
+from operations import clock
 from operations.settings import Settings, SettingsInvalid
-from schemas.prices import add_prices
 
 if TYPE_CHECKING:
     from processors.guardrails.whatif import LayerResult, Policies, Result
@@ -41,7 +41,7 @@ def whatif(file: Path, last: str, workspace: str | None) -> None:
     try:
         settings = Settings.from_env(found_environment())
         add_prices(settings.prices)
-        since_ms = time.time_ns() // 1_000_000 - span_ms
+        since_ms = clock.now_ms() - span_ms
         policies = asyncio.run(_present_policies(settings))
         records = telemetry(settings.kafka, warm_up_ms(since_ms), workspace)
         before, after = compare(records, policies, new, since_ms)

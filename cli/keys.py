@@ -5,7 +5,6 @@ They need the master key. Answers are JSON; a secret is printed once, when its k
 
 import json
 import re
-import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -13,12 +12,13 @@ import click
 
 from cli.environment import found_environment
 from cli.terminal import echo
+from domain.events.fields import is_stream_name
+from domain.events.fields import time_ms as read_time
+from domain.security.networks import read_network
+from operations import clock
 from operations.settings import Settings, SettingsInvalid
 from schemas.commands import OVERLAP_SECONDS_DEFAULT, OVERLAP_SECONDS_MAX, CreateKey
 from schemas.entities import STREAM_KINDS, Key, KeyKind
-from schemas.event_fields import is_stream_name
-from schemas.event_fields import time_ms as read_time
-from schemas.networks import read_network
 from schemas.times import rfc3339
 
 KIND_NAMES = {
@@ -135,7 +135,7 @@ def _expires_ms(text: str | None) -> int | None:
     if text is None:
         return None
     expires_ms = read_time(text)
-    if expires_ms is None or expires_ms <= time.time_ns() // 1_000_000:
+    if expires_ms is None or expires_ms <= clock.now_ms():
         raise click.BadParameter("a time to come, as 2027-01-31T00:00:00Z.", param_hint="--expires")
     return expires_ms
 

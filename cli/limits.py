@@ -4,9 +4,10 @@ import click
 
 from cli.environment import found_environment
 from cli.terminal import echo
+from domain.limits.quotas import RATE_CLASSES
 from operations.settings import Settings, SettingsInvalid
 from schemas.commands import ClearLimit, SetLimit
-from schemas.limits import PER_MINUTE_MAX, RATE_CLASSES
+from schemas.entities import PER_MINUTE_MAX
 from schemas.topics import ENVIRONMENTS
 
 COUNT = click.IntRange(1, PER_MINUTE_MAX)

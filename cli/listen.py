@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import click
 
 from cli.terminal import plain
-from schemas.signatures import DELIVERY_HEADER, SIGNATURE_HEADER, timestamped_signature
+from domain.delivery.signatures import DELIVERY_HEADER, SIGNATURE_HEADER, timestamped_signature
 
 TOLERANCE_SECONDS = 300
 SILENT_SECONDS = 60.0  # then a connection is closed

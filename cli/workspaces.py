@@ -7,8 +7,9 @@ import click
 
 from cli.environment import found_environment
 from cli.terminal import echo
+from operations.random_ids import short_id
 from operations.settings import Settings, SettingsInvalid
-from schemas.ids import WORKSPACE, short_id
+from schemas.ids import WORKSPACE
 
 WORKSPACE_ID = re.compile(r"[A-Za-z0-9_-]{3,64}")
 

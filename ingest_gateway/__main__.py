@@ -15,6 +15,7 @@ from typing import Any
 
 import uvloop
 
+from domain.guardrails.prices import add_prices
 from ingest_gateway.health import watching
 from ingest_gateway.log.clients import log_clients
 from ingest_gateway.stopping import Stop
@@ -24,7 +25,6 @@ from operations.operations_port import Readiness, serve_operations
 from operations.private_files import keep_to_oneself, log_open_home
 from operations.settings import Settings, SettingsInvalid
 from operations.stop_signals import on_stop_signals
-from schemas.prices import add_prices
 
 log = logging.getLogger("atlas.gateway")
 

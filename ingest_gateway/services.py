@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from domain.security.gateway_signatures import GatewaySigner
 from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.limits.enforcement import RateLimits
 from ingest_gateway.log.commands import CommandClient
@@ -13,7 +14,6 @@ from ingest_gateway.log.live import LiveLog
 from ingest_gateway.log.verdicts import VerdictWaiter
 from operations.control_reader import ControlReader
 from operations.settings import Settings
-from schemas.seal import Sealer
 
 if TYPE_CHECKING:
     from ingest_gateway.read_model import ReadModel
@@ -30,7 +30,7 @@ class Services:
     authenticate: Authenticator
     """Who calls; the surface's own."""
     reads: "ReadModel"
-    sealer: Sealer
+    signer: GatewaySigner
     limits: RateLimits | None = None
     """None: switched off."""
 

@@ -4,7 +4,6 @@ file of its home and no master key.
 """
 
 import asyncio
-import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from dataclasses import dataclass, field
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ClusterMetadata  # type: ignore[attr-defined]
 
+from operations import clock
 from operations.control_reader import present_view
 from operations.existing_topics import records_of, without_a_stream
 from operations.kafka_clients import admin_config, reader_config
@@ -115,7 +115,7 @@ def _lag(bootstrap: str, client: AdminClient, group: str) -> int | None:
 def _gateways(bootstrap: str, partitions: list[int]) -> dict[str, float]:
     """Those that did not say that they leave, by what they wrote last."""
     consumer = Consumer(reader_config(bootstrap, f"status-{uuid.uuid4().hex}"))
-    now_ms, heard = time.time_ns() // 1_000_000, dict[str, tuple[int, bool]]()
+    now_ms, heard = clock.now_ms(), dict[str, tuple[int, bool]]()
     try:
         for at_ms, usage in _last_usage(consumer, partitions):
             if at_ms >= heard.get(usage.gateway, (0, False))[0]:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from domain.entities.control_view import ControlView
 from operations import metrics
 from operations.coalescing import Coalesced
 from operations.kafka_clients import reader_config
@@ -29,7 +30,6 @@ from operations.reader_thread import ReaderThread
 from operations.topic_ends import TopicEnds
 from operations.trouble import Bounds, Trouble
 from schemas.codec import Undecodable
-from schemas.control_view import ControlView
 from schemas.topics import Topic
 
 log = logging.getLogger(__name__)

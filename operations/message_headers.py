@@ -1,11 +1,10 @@
 """The headers of a Kafka message, whatever its producer wrote."""
 
-from collections.abc import Sequence
 from operator import methodcaller
 
 from confluent_kafka import Message
 
-Headers = Sequence[tuple[str, bytes | None]]
+from schemas.log_records import Headers
 
 _ask_for_headers = methodcaller("headers")
 

@@ -8,7 +8,7 @@ import errno
 import socket
 from ipaddress import ip_address
 
-from schemas.targets import forbidden_reason
+from domain.delivery.targets import forbidden_reason
 
 AddressInfo = tuple[socket.AddressFamily | int, socket.SocketKind | int, int, str, tuple[object, ...]]
 

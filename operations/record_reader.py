@@ -18,7 +18,8 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from operations.gone_topics import is_gone
 from operations.kafka_clients import UNKNOWN_TOPIC, library_log, reader_config
-from operations.message_headers import Headers, headers_of
+from operations.message_headers import headers_of
+from schemas.log_records import Headers
 
 READERS = 2
 GONE = frozenset({KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET})

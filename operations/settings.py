@@ -13,12 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from domain.delivery.retry_schedule import (
+    RETRY_SCHEDULES,
+    EndpointClass,
+    RetrySchedule,
+    ScheduleInvalid,
+    read_schedules,
+)
+from domain.guardrails.prices import PricesInvalid, Rates, read_prices
+from domain.limits.quotas import Overrides, OverridesInvalid, Quota, read_overrides
+from domain.security.networks import Network, read_network
 from operations.kafka_security import Cluster, read_security
 from operations.private_files import make_home, write_whole
-from schemas.ladders import LADDERS, EndpointClass, Ladder, LadderInvalid, read_ladders
-from schemas.limits import Overrides, OverridesInvalid, Quota, read_overrides
-from schemas.networks import Network, read_network
-from schemas.prices import PricesInvalid, Rates, read_prices
 
 DEFAULT_KAFKA_PORT = 9092
 DEFAULT_SURFACE_PORT = 8080
@@ -108,7 +114,7 @@ class Settings:
     append_timeout_seconds: float
     read_timeout_seconds: float
     attempt_timeout_seconds: float
-    retry_ladders: Mapping[EndpointClass, Ladder]
+    retry_schedules: Mapping[EndpointClass, RetrySchedule]
     session_seconds: float
     replays_per_second: int
     max_waiters: int
@@ -160,7 +166,7 @@ class Settings:
             append_timeout_seconds=_seconds(env, "ATLAS_APPEND_TIMEOUT_SECONDS", 2.0, faults),
             read_timeout_seconds=_seconds(env, "ATLAS_READ_TIMEOUT_SECONDS", 2.0, faults),
             attempt_timeout_seconds=_seconds(env, "ATLAS_ATTEMPT_TIMEOUT_SECONDS", 5.0, faults),
-            retry_ladders=_retry_ladders(env, faults),
+            retry_schedules=_retry_schedules(env, faults),
             session_seconds=_seconds(env, "ATLAS_SESSION_SECONDS", 6.0, faults),
             replays_per_second=_integer(env, "ATLAS_REPLAYS_PER_SECOND", 100, 1, 100_000, faults) or 100,
             max_waiters=_integer(env, "ATLAS_MAX_WAITERS", 20_000, 1, 1_000_000, faults) or 20_000,
@@ -197,7 +203,7 @@ class Settings:
     def describe(self) -> dict[str, str]:
         """Name and value of each setting as people write them; of a secret only whether there is one."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        values["retry_ladders"] = ";".join(f"{kind}:{ladder}" for kind, ladder in self.retry_ladders.items())
+        values["retry_schedules"] = ";".join(f"{kind}:{schedule}" for kind, schedule in self.retry_schedules.items())
         values["prices"] = tuple(self.prices)
         values["ports"] = (
             f"from {self.ports.surface(SURFACES[0])}, {self.ports.kafka}, {self.ports.operations('gateway')}"
@@ -340,12 +346,12 @@ def _seconds(env: Mapping[str, str], name: str, default: float, faults: list[str
     return default
 
 
-def _retry_ladders(env: Mapping[str, str], faults: list[str]) -> Mapping[EndpointClass, Ladder]:
+def _retry_schedules(env: Mapping[str, str], faults: list[str]) -> Mapping[EndpointClass, RetrySchedule]:
     try:
-        return read_ladders(env.get("ATLAS_RETRY_LADDER", ""))
-    except LadderInvalid as invalid:
+        return read_schedules(env.get("ATLAS_RETRY_LADDER", ""))
+    except ScheduleInvalid as invalid:
         faults.append(f"ATLAS_RETRY_LADDER: {invalid}")
-        return LADDERS
+        return RETRY_SCHEDULES
 
 
 def _hosts(env: Mapping[str, str], name: str, faults: list[str]) -> frozenset[str] | None:

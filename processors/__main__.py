@@ -16,6 +16,7 @@ from typing import Any
 
 import uvloop
 
+from domain.guardrails.prices import add_prices
 from operations import logs
 from operations.cluster_admin import ClusterAdmin
 from operations.operations_port import serve_operations
@@ -28,7 +29,6 @@ from operations.topic_admin import ensure_topics, once_answered
 from processors.runtime.lease import watch_lease
 from processors.runtime.runtime import Runtime
 from processors.runtime.watchdog import Watchdog
-from schemas.prices import add_prices
 from schemas.topics import base_topics
 
 log = logging.getLogger("processors")

@@ -1,9 +1,9 @@
 """Reads thousands of Avro records of one schema at once, field by field with numpy: a quarter of avro_reader's time.
 
-All values stand in one row of bytes; for each field it is worked out for all records together where it begins and ends,
-and texts are cut out of that row. It reads what is usual, and says of which records it did: `regular` are those whose
-strings are ASCII without NUL, whose lengths fit in three bytes, and whose arrays have up to 16 items. The others are
-for avro_reader, one by one. Tests hold both to the same values.
+All values are joined into one array of bytes. For each field, begin and end are computed for all records together, and
+texts are cut out of the array. It reads the usual records and says which they are: `regular` are those whose strings
+are ASCII without NUL, whose lengths fit in three bytes, and whose arrays have up to 16 items. avro_reader reads the
+others one by one. Tests hold both to the same values.
 """
 
 import json
@@ -15,14 +15,14 @@ import numpy as np
 Numbers = np.ndarray[tuple[int], np.dtype[np.int64]]
 Marks = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
-ROOM = b"\x00" * 16  # a number that is read behind a record's end stands in something
+ROOM = b"\x00" * 16  # so that reading a number behind the last record's end stays within the array
 LENGTH_BYTES_MAX = 3
 LONG_BYTES_MAX = 9
 ITEMS_MAX = 16
 NULL, PRESENT = 0, 2
 
 
-class Places(NamedTuple):
+class FieldSpans(NamedTuple):
     """Of one field in each record: where it starts, where what it holds begins (-1: it is null), and where it ends."""
 
     start: Numbers
@@ -31,11 +31,13 @@ class Places(NamedTuple):
 
 
 class Columns:
-    """The fields of the records that are `regular` (their places among all, ascending), each a list in that order."""
+    """The fields of the records that are `regular` (their indexes among all, ascending), each a list in that order."""
 
-    def __init__(self, whole: bytes, places: dict[str, Places], numbers: dict[str, Numbers], regular: Numbers) -> None:
+    def __init__(
+        self, whole: bytes, spans: dict[str, FieldSpans], numbers: dict[str, Numbers], regular: Numbers
+    ) -> None:
         self._whole, self._text = whole, whole.decode("latin-1")
-        self._places, self._numbers, self._regular = places, numbers, regular
+        self._spans, self._numbers, self._regular = spans, numbers, regular
         self.regular: list[int] = regular.tolist()
         self._cut: dict[str, list[str]] = {}  # some are asked for twice
 
@@ -44,30 +46,30 @@ class Columns:
 
     def only(self, chosen: Sequence[bool]) -> "Columns":
         """Those of the regular ones that are chosen."""
-        return Columns(self._whole, self._places, self._numbers, self._regular[np.array(chosen, np.bool_)])
+        return Columns(self._whole, self._spans, self._numbers, self._regular[np.array(chosen, np.bool_)])
 
     def texts(self, name: str) -> list[str]:
         """Of a string."""
         if name not in self._cut:
-            text, (_, begins, ends) = self._text, self._places[name]
+            text, (_, begins, ends) = self._text, self._spans[name]
             self._cut[name] = [text[begin:end] for begin, end in self._each(begins, ends)]
         return self._cut[name]
 
     def encoded(self, first: str, last: str) -> list[str]:
-        """From one field to the end of another as they stand in the records, their bytes as Latin-1."""
+        """From one field to the end of another, as their bytes are in the records, as Latin-1."""
         name = f"{first}-{last}"
         if name not in self._cut:
-            text, starts, ends = self._text, self._places[first].start, self._places[last].end
+            text, starts, ends = self._text, self._spans[first].start, self._spans[last].end
             self._cut[name] = [text[start:end] for start, end in self._each(starts, ends)]
         return self._cut[name]
 
     def maybe_texts(self, name: str) -> list[str | None]:
         """Of a string or null."""
-        text, (_, begins, ends) = self._text, self._places[name]
+        text, (_, begins, ends) = self._text, self._spans[name]
         return [None if begin < 0 else text[begin:end] for begin, end in self._each(begins, ends)]
 
     def maybe_bytes(self, name: str) -> list[bytes | None]:
-        whole, (_, begins, ends) = self._whole, self._places[name]
+        whole, (_, begins, ends) = self._whole, self._spans[name]
         return [None if begin < 0 else whole[begin:end] for begin, end in self._each(begins, ends)]
 
     def numbers(self, name: str) -> list[int]:
@@ -76,12 +78,12 @@ class Columns:
         return found
 
     def maybe_numbers(self, name: str) -> list[int | None]:
-        there = (self._places[name].begin[self._regular] >= 0).tolist()
+        there = (self._spans[name].begin[self._regular] >= 0).tolist()
         return [number if present else None for number, present in zip(self.numbers(name), there, strict=True)]
 
     def all_null(self, *names: str) -> bool:
         """Whether none of these records has any of these fields."""
-        return not any((self._places[name].begin[self._regular] >= 0).any() for name in names)
+        return not any((self._spans[name].begin[self._regular] >= 0).any() for name in names)
 
     def _each(self, starts: Numbers, ends: Numbers) -> Iterable[tuple[int, int]]:
         return zip(starts[self._regular].tolist(), ends[self._regular].tolist(), strict=True)
@@ -104,7 +106,7 @@ class ColumnReader:
         ends = np.cumsum(lengths)
         walk = _Walk(np.frombuffer(whole, np.uint8), ends - lengths, ends)
         walk.skip(prefix)
-        places: dict[str, Places] = {}
+        spans: dict[str, FieldSpans] = {}
         numbers: dict[str, Numbers] = {}
         for name, kind, or_null in self._kinds:
             start = walk.at
@@ -118,12 +120,12 @@ class ColumnReader:
                 numbers[name] = walk.boolean()
             else:
                 numbers[name] = walk.long(there)
-            places[name] = Places(start, begin if there is None else np.where(there, begin, -1), walk.at)
-        return Columns(whole, places, numbers, walk.done())
+            spans[name] = FieldSpans(start, begin if there is None else np.where(there, begin, -1), walk.at)
+        return Columns(whole, spans, numbers, walk.done())
 
 
 class _Walk:
-    """Goes through all records at once. `at`: where each stands; `fine`: those that are regular so far."""
+    """Goes through all records at once. `at`: where each has come to; `fine`: those that are regular so far."""
 
     def __init__(self, data: np.ndarray[tuple[int], np.dtype[np.uint8]], begins: Numbers, ends: Numbers) -> None:
         self._data = data
@@ -136,7 +138,6 @@ class _Walk:
 
     def skip(self, prefix: bytes) -> None:
         width = len(prefix)
-        self.fine &= self.at + width <= self._ends
         self._to(self.at)
         found = self._data[np.minimum(self.at, self._last)[:, None] + np.arange(width)]
         self.fine &= (found == np.frombuffer(prefix, np.uint8)).all(axis=1)
@@ -166,9 +167,7 @@ class _Walk:
     def sized(self, there: Marks | None = None, *, plain: bool) -> Numbers:
         """A string or bytes; where what it holds begins. `plain`: it must be ASCII without NUL."""
         begin, length = self._length(there)
-        end = begin + length
-        self.fine &= end <= self._ends
-        self._to(end)
+        self._to(begin + length)
         if plain:
             self.fine &= self._odd_before[self.at] == self._odd_before[np.minimum(begin, self.at)]
         return begin
@@ -187,7 +186,7 @@ class _Walk:
         self._to(self.at + some)
 
     def done(self) -> Numbers:
-        """The places of the regular ones."""
+        """The indexes of the regular ones."""
         return np.flatnonzero(self.fine & (self.at == self._ends))
 
     def _length(self, there: Marks | None) -> tuple[Numbers, Numbers]:
@@ -217,7 +216,8 @@ class _Walk:
         return raw, width, more
 
     def _to(self, at: Numbers) -> None:
-        """On; never behind the last record, whatever the bytes say."""
+        """On; never behind the last record, whatever the bytes say. A record that was left is not regular."""
+        self.fine &= at <= self._ends
         self.at = np.minimum(at, self._last)
 
 

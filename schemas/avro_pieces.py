@@ -54,7 +54,7 @@ def array(items: list[bytes]) -> bytes:
 
 
 def read_long(source: bytes, at: int) -> tuple[int, int]:
-    """The number that stands at `at`, and where the next field begins. Raises IndexError past the end."""
+    """The number at `at`, and where the next field begins. Raises IndexError past the end."""
     byte = source[at]
     if byte < 0x80:
         return (byte >> 1) ^ -(byte & 1), at + 1

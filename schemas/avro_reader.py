@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Reader = Callable[[bytes, int], tuple[Any, ...]]
-"""`reader(value, at)`: the fields of the one record that stands from `at` to the end. Raises Malformed."""
+"""`reader(value, at)`: the fields of the one record from `at` to the end. Raises Malformed."""
 _MARKS = sum(128 << 7 * place for place in range(5))  # each byte but the last says that one more follows
 
 

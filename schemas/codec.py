@@ -2,7 +2,7 @@
 
 `encode(record)` and `decode(cls, value)` work on the frozen records of schemas/records.py and schemas/event.py.
 A reader takes both formats. Only writer schemas that Atlas knows are read: a schema from outside could crash the
-process (RELIABILITY K4, K5), and no schema of ours is recursive. Trailing bytes are a fault (K2).
+process (K4, K5), and no schema of ours is recursive. Trailing bytes are a fault (K2).
 """
 
 import io
@@ -50,7 +50,7 @@ class AvroSchema:
     canonical: str
     """Avro's parsing canonical form: two schemas that have the same write the same bytes."""
     mark: bytes
-    """What stands before a record in single-object encoding: two bytes and the little-endian CRC-64 fingerprint."""
+    """The mark before a record in single-object encoding: two bytes and the little-endian CRC-64 fingerprint."""
 
     @classmethod
     def load(cls, name: str) -> "AvroSchema":
@@ -62,7 +62,7 @@ class AvroSchema:
 
     def is_same(self, text: str) -> bool:
         """Whether a stranger's schema writes the same bytes. It is compared and never used; one that is long or deep is
-        not even compared, since fastavro walks it without a limit (RELIABILITY K4).
+        not even compared, since fastavro walks it without a limit (K4).
         """
         if len(text) > FOREIGN_CHARACTERS_MAX:
             return False
@@ -84,7 +84,7 @@ class Codec:
 
     @property
     def prefix(self) -> bytes:
-        """What stands before each record that is written."""
+        """The mark before each record that is written."""
         return self._prefix
 
     def use_registry(self, schema_id: int, *also_read: int) -> None:

@@ -2,7 +2,7 @@
 
 A command's record has the workspace as its key (one order a workspace) and the header `atlas-reply` of who waits.
 The gateway checks a payload's form and tells the user; the limits here only keep a faulty writer from breaking
-anything (such a record is a dead letter). What needs shared state is decided in processors/control/decide.py.
+anything (such a record is a dead letter). What needs shared state is decided in domain/commands/decide.py.
 
 The answer is a `Verdict`: outcome `done` with the entity's state as JSON in `body` (status 201, 200; 204: no body),
 or `refused` with a `FaultBody`.
@@ -15,11 +15,9 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from schemas.codec import Undecodable
-from schemas.entities import Key, KeyKind, Ordering, Workspace
-from schemas.guardrail_events import BudgetWarning
+from schemas.entities import PER_MINUTE_MAX, Key, KeyKind, Ordering, Workspace
+from schemas.guardrail_breaches import BudgetWarning
 from schemas.guardrail_policy import Guarded, GuardrailPolicy, Scope
-from schemas.ids import COMMAND, random_id
-from schemas.limits import PER_MINUTE_MAX
 from schemas.payload import Payload as Payload
 from schemas.records import Command
 from schemas.spine_commands import SPINE_PAYLOADS
@@ -67,7 +65,7 @@ class CreateWorkspace(Payload, frozen=True, kw_only=True):
 
 
 class CreateKey(Payload, frozen=True, kw_only=True):
-    """Answer 201: `Key`; its token is `schemas.tokens.mint_token(master_key, key_kind, environment, id)`.
+    """Answer 201: `Key`; its token is `domain.security.api_tokens.mint_token(master_key, key_kind, environment, id)`.
 
     409 `key_limit_reached`; 400 (it would have expired already).
     """
@@ -139,7 +137,8 @@ class CreateWorkflow(Payload, frozen=True, kw_only=True):
     """`id` left out: derived; either `url` or `topic` (schemas.topics.RouteTopic) is given. Answer 201, once its topic
     exists: `Workflow`. 409 `workflow_exists`, `topic_taken`, `topic_limit_reached`; 400 (a topic of another tenant).
 
-    The signing secret is `schemas.signatures.signing_secret(master_key, workflow.entity_id, workflow.secret_version)`.
+    The signing secret is `signing_secret(master_key, workflow.entity_id, workflow.secret_version)`
+    (domain/delivery/signatures.py).
     """
 
     kind: ClassVar[str] = "workflow.create"
@@ -188,7 +187,7 @@ class RotateSecret(Payload, frozen=True, kw_only=True):
 
 
 class CreateWebhookEndpoint(Payload, frozen=True, kw_only=True):
-    """`events`: types of schemas/webhooks.py; `streams` empty: all. Answer 201: `WebhookEndpoint`. 409
+    """`events`: types of domain/delivery/webhooks.py; `streams` empty: all. Answer 201: `WebhookEndpoint`. 409
     `webhook_endpoint_limit_reached`.
     """
 
@@ -419,35 +418,6 @@ class FaultBody(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     details: dict[str, list[FieldError]] = {}
     facts: dict[str, int] = {}
-
-
-def new_command(
-    payload: Payload,
-    *,
-    workspace: str,
-    environment: str,
-    actor: str,
-    now_ms: int,
-    idempotency_key: str | None = None,
-    surface: str = "events",
-    route: str = "",
-    request_id: str = "",
-    address: str = "",
-) -> Command:
-    """A command with a new random id. Its record's key is `command_key(command)`."""
-    return Command(
-        id=random_id(COMMAND, now_ms),
-        kind=payload.kind,
-        workspace=workspace,
-        environment=environment,
-        payload=payload.encode(),
-        actor=actor,
-        idempotency_key=idempotency_key,
-        surface=surface,
-        route=route,
-        request_id=request_id,
-        address=address,
-    )
 
 
 def command_key(command: Command) -> bytes:

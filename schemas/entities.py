@@ -1,7 +1,7 @@
 """The entities on `control`: what a workspace, a key, a stream, a workflow and so on are, as JSON in `Entity.state`.
 
-`control` is keyed `kind/id`; one writer (the control agent), many readers (schemas/control_view.py).
-A secret never stands here: keys are hashes, signing secrets are derived from the master key (schemas/signatures.py).
+`control` is keyed `kind/id`; one writer (the control agent), many readers (domain/entities/control_view.py).
+A secret never stands here: keys are hashes, signing secrets are derived from the master key.
 """
 
 from enum import StrEnum
@@ -31,7 +31,7 @@ class Ordering(StrEnum):
 
 
 class KeyKind(StrEnum):
-    """How tokens of each kind look: schemas/tokens.py."""
+    """How tokens of each kind look: domain/security/api_tokens.py."""
 
     SECRET = "sk"
     PUBLISHABLE = "pk"
@@ -160,7 +160,7 @@ class Workflow(Target, frozen=True, kw_only=True):
     """A route's target: gets each event of the streams that name it.
 
     `topic`: it is a Kafka topic (schemas.topics.RouteTopic) and `url` is empty; `topic_id`: Kafka's id of it, empty
-    while it is being made. `streams`: those of the key that made it, where that was limited (schemas/reach.py).
+    while it is being made. `streams`: those of the key that made it, where that was limited (domain/security/reach.py).
     """
 
     kind: ClassVar[str] = "workflow"
@@ -170,7 +170,7 @@ class Workflow(Target, frozen=True, kw_only=True):
 
 
 class WebhookEndpoint(Target, frozen=True, kw_only=True):
-    """Gets what became of events: outcome webhooks of the types in `events` (schemas/webhooks.py), of events of
+    """Gets what became of events: outcome webhooks of the types in `events` (domain/delivery/webhooks.py), of events of
     `streams`; empty: of all.
     """
 
@@ -194,10 +194,14 @@ class PayloadFormat(StrEnum):
     CLOUDEVENTS = "cloudevents"
 
 
-class Subscription(Target, frozen=True, kw_only=True):
-    """Gets the events of its surface's stream whose type matches one of `patterns` (schemas/patterns.py).
+PATTERNS_MAX = 20
+"""Patterns of event types that one subscription may have."""
 
-    `sealed_secret`: the caller's own (schemas/sealed_secrets.py); empty: derived, as a workflow's is.
+
+class Subscription(Target, frozen=True, kw_only=True):
+    """Gets the events of its surface's stream whose type matches one of `patterns` (domain/entities/patterns.py).
+
+    `sealed_secret`: the caller's own (domain/security/sealed_secrets.py); empty: derived, as a workflow's is.
     """
 
     kind: ClassVar[str] = "subscription"
@@ -209,7 +213,7 @@ class Subscription(Target, frozen=True, kw_only=True):
 
 
 class SchemaVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """`schema`: a JSON Schema (schemas/json_schemas.py). `registered_ms` 0: the platform's own (schemas/catalog.py)."""
+    """`schema`: a JSON Schema. `registered_ms` 0: the platform's own (domain/events/catalog.py)."""
 
     version: int
     schema: bytes
@@ -262,8 +266,12 @@ class Replay(State, frozen=True, kw_only=True):
     ended_ms: int | None = None
 
 
+PER_MINUTE_MAX = 100_000_000
+"""The largest quota of requests a minute."""
+
+
 class Limit(State, frozen=True, kw_only=True):
-    """A workspace's own quota of a rate class (schemas/limits.py). Gone: the installation's quota holds again.
+    """A workspace's own quota of a rate class (domain/limits/quotas.py). Gone: the installation's quota holds again.
 
     `id` is the bucket's name; `environment` is empty where the class has one bucket for both.
     """

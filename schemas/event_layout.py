@@ -1,6 +1,6 @@
-"""Where the fields of an encoded `Event` stand, so that admission can hand its pieces on as they are.
+"""Where the fields of an encoded `Event` begin and end, so that admission can pass its pieces on as they are.
 
-Only for bytes that a gateway sealed: they are well-formed by construction. Others are read by the codec
+Only for bytes that a gateway signed: they are well-formed by construction. Others are read by the codec
 (schemas/codec.py). The order of fields is that of avro/Event.avsc; `Decision` has the same fields in the same order,
 so their pieces fit as they are.
 """
@@ -17,7 +17,7 @@ _LONGER = 0x80  # a byte from here on is not the whole number
 
 
 class EventPieces(msgspec.Struct, frozen=True, gc=False):
-    """`…_field`: encoded as they stand. `kind_fields`: type and occurred_at; `optional_fields`: actor, metadata,
+    """`…_field`: encoded as they are. `kind_fields`: type and occurred_at; `optional_fields`: actor, metadata,
     key.
     """
 

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from schemas.guardrail_policy import Layer, Mode, Scope
+from schemas.guardrail_policy import Layer, Mode, Period, Scope
 
 TRIP, NOTICE = "guardrail.trip", "guardrail.notice"
 
@@ -33,6 +33,19 @@ class Breach(msgspec.Struct, frozen=True, kw_only=True):
     session_id: str = ""
     fingerprint: str = ""
     calls: list[CallSeen] = []
+
+
+class BudgetWarning(msgspec.Struct, frozen=True, kw_only=True):
+    """A cap's notice. `percent`: of `limit_usd`, which is the soft cap; of the hard one where it only warns."""
+
+    cap: str
+    period: Period
+    percent: int
+    spent_usd: float
+    limit_usd: float
+    reason: str
+    scope: Scope = Scope.ORG
+    scope_id: str = ""
 
 
 decode_breach = msgspec.json.Decoder(Breach).decode

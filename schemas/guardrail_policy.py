@@ -106,7 +106,7 @@ class Burst(_Settings, frozen=True, kw_only=True):
 
 
 class PremiumConcentration(_Settings, frozen=True, kw_only=True):
-    """Layer 5 (B-038). `models`: what counts as premium; empty: what schemas/prices.yaml calls so."""
+    """Layer 5 (B-038). `models`: what counts as premium; empty: what domain/guardrails/prices.yaml calls so."""
 
     mode: Mode = Mode.ENFORCE
     share_min: Annotated[float, Meta(gt=0, le=1)] = 0.9

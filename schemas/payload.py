@@ -1,4 +1,4 @@
-"""The base of what commands carry. Pure."""
+"""The base of what commands carry."""
 
 from typing import ClassVar
 

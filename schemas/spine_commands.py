@@ -4,8 +4,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import UNSET, Meta, UnsetType
 
-from schemas.entities import PayloadFormat, SubscriptionSurface
-from schemas.patterns import PATTERNS_MAX
+from schemas.entities import PATTERNS_MAX, PayloadFormat, SubscriptionSurface
 from schemas.payload import Payload
 
 Patterns = Annotated[list[str], Meta(max_length=PATTERNS_MAX)]
@@ -41,7 +40,7 @@ class DeleteSubscription(Payload, frozen=True, kw_only=True):
 
 
 class RegisterEventType(Payload, frozen=True, kw_only=True):
-    """`schema`: JSON text of `schemas.json_schemas`. Answer 201, or 200 where it is the newest already: `EventType`.
+    """`schema`: JSON text of `domain.json.schemas`. Answer 201, or 200 where it is the newest already: `EventType`.
 
     409 `incompatible_schema`, `event_type_limit_reached`.
     """

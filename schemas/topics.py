@@ -1,7 +1,7 @@
 """Every Kafka topic of Atlas: name, partitions, how long it is kept. The one list (DESIGN, Topics).
 
 `P` partitions (one count for all partitioned topics) make tables co-partition with what they decide.
-All are LogAppendTime: a producer's clock can neither age records out nor keep them (RELIABILITY F13, K7).
+All are LogAppendTime: a producer's clock can neither age records out nor keep them (F13, K7).
 """
 
 import re
@@ -14,7 +14,8 @@ DAY_MS = 86_400_000
 SHORT_DAYS = 10 / 1440
 LIVE, TEST = "live", "test"
 ENVIRONMENTS = (LIVE, TEST)
-SYSTEM_STREAMS = frozenset({"spine", "work"})
+SPINE_STREAM, WORK_STREAM = "spine", "work"
+SYSTEM_STREAMS = frozenset({SPINE_STREAM, WORK_STREAM})
 """Streams of the other surfaces, each named like its own: made when first needed, written to by that surface alone."""
 EVENTS_PREFIX = "events."
 ROUTES = "routes"
@@ -84,7 +85,7 @@ def base_topics(partitions: int) -> list[TopicSpec]:
 
 @dataclass(frozen=True, slots=True)
 class StreamTopic:
-    """What a stream topic's name says: whose it is. The topic decides, never the record (RELIABILITY K9)."""
+    """What a stream topic's name says: whose it is. The topic decides, never the record (K9)."""
 
     workspace: str
     environment: str

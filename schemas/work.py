@@ -1,7 +1,7 @@
 """Projects and tasks, the items of AtlasWork: their state on `items`, how they are shown, which events tell of them.
 
 `items` has one writer, the control agent; each record is the whole state of one item (key `kind/id`, an `Entity`)
-and no value where it was deleted. Projection alone reads it. Pure. Sources: seeds/001; DECISIONS W-048 to W-057.
+and no value where it was deleted. Projection alone reads it. Sources: seeds/001; DECISIONS W-048 to W-057.
 """
 
 from enum import StrEnum
@@ -12,9 +12,10 @@ import msgspec
 from schemas.entities import State
 from schemas.records import Entity
 from schemas.times import rfc3339
+from schemas.topics import WORK_STREAM
 
 SURFACE = "work"
-STREAM = "work"
+STREAM = WORK_STREAM
 """The system stream that has an event of every change."""
 PROJECT, TASK = "prj_", "tsk_"
 NAME_CHARACTERS_MAX, TITLE_CHARACTERS_MAX, DESCRIPTION_CHARACTERS_MAX = 200, 500, 20_000

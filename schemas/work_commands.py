@@ -9,7 +9,7 @@ from typing import ClassVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from schemas.delivery_ids import SourceRecord
+from schemas.log_records import SourceRecord
 from schemas.payload import Payload
 from schemas.work import Priority, TaskStatus
 

@@ -1,4 +1,4 @@
-"""Fills a stream's topic with events of about 600 bytes, as a gateway writes them: Avro, sealed, keyed.
+"""Fills a stream's topic with events of about 600 bytes, as a gateway writes them: Avro, signed, keyed.
 
 One in five repeats an earlier event, so that a table is asked in vain and with success. A `keyed` event has an
 Idempotency-Key and asks for a verdict, as over HTTP.
@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from confluent_kafka import Producer
 
+from domain.events.avro import encode_event
+from domain.events.rules import SURFACE, EventFields, event_id, payload_hash
+from domain.security.gateway_signatures import GATEWAY_SIGNATURE, GatewaySigner
 from operations.kafka_clients import producer_config
-from schemas.event_avro import encode_event
-from schemas.event_rules import SURFACE, EventFields, event_id, payload_hash
 from schemas.replies import REPLY_HEADER, ReplyTo
-from schemas.seal import SEAL_HEADER, Sealer
 from tests.support.streams import LiveStream
 
 VALUE_BYTES = 600
@@ -36,15 +36,15 @@ class Written(NamedTuple):
     headers: list[tuple[str, bytes]]
 
 
-def sealed_events(stream: LiveStream, sealer: Sealer, count: int, *, keyed: bool) -> Iterator[Written]:
+def signed_events(stream: LiveStream, signer: GatewaySigner, count: int, *, keyed: bool) -> Iterator[Written]:
     run = secrets.token_hex(4)
     for number in range(count):
         is_repeat = number % REPEATED_EVERY == 0 and number >= REPEATED_BEFORE
         which = number - REPEATED_BEFORE if is_repeat else number
-        yield sealed_event(stream, sealer, f"{run}-{which:09d}", keyed=keyed)
+        yield signed_event(stream, signer, f"{run}-{which:09d}", keyed=keyed)
 
 
-def sealed_event(stream: LiveStream, sealer: Sealer, name: str, *, keyed: bool) -> Written:
+def signed_event(stream: LiveStream, signer: GatewaySigner, name: str, *, keyed: bool) -> Written:
     topic = stream.topic
     fields = EventFields(
         stream=topic.stream,
@@ -59,15 +59,15 @@ def sealed_event(stream: LiveStream, sealer: Sealer, name: str, *, keyed: bool) 
     digest = payload_hash(fields)
     identifier = event_id(topic.workspace, topic.environment, SURFACE, fields, digest)
     value = encode_event(fields, identifier)
-    headers = [(SEAL_HEADER, sealer.seal(topic.name, digest, value))]
+    headers = [(GATEWAY_SIGNATURE, signer.sign(topic.name, digest, value))]
     if keyed:
         headers.append((REPLY_HEADER, ReplyTo(GATEWAY_PARTITION, secrets.token_bytes(16)).encode()))
     return Written((fields.idempotency_key or identifier).encode(), value, headers)
 
 
-def fill(stream: LiveStream, sealer: Sealer, count: int, *, keyed: bool) -> None:
+def fill(stream: LiveStream, signer: GatewaySigner, count: int, *, keyed: bool) -> None:
     """Returns when the broker has them all."""
-    write(stream, sealed_events(stream, sealer, count, keyed=keyed))
+    write(stream, signed_events(stream, signer, count, keyed=keyed))
 
 
 def write(stream: LiveStream, events: Iterable[Written]) -> None:

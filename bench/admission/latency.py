@@ -10,7 +10,7 @@ from typing import Any
 
 import uvloop
 
-from bench.admission.filling import sealed_event
+from bench.admission.filling import signed_event
 from bench.admission.world import World, running
 from bench.figures import ROW_HEAD, Figures, figures_of
 from ingest_gateway.log.event_log import EventLog
@@ -59,8 +59,8 @@ async def send(
     """Nanoseconds from when each was due until its verdict was there; None where there was none in time. What is sent
     is made before, so that the sender is not what is measured.
     """
-    sealer, run = world.sealer(), time.monotonic_ns()
-    made = [sealed_event(stream, sealer, f"{run}-{number}", keyed=True) for number in range(round(rate * seconds))]
+    signer, run = world.signer(), time.monotonic_ns()
+    made = [signed_event(stream, signer, f"{run}-{number}", keyed=True) for number in range(round(rate * seconds))]
 
     async def one(number: int, due_ns: int) -> int | None:
         event = made[number]

@@ -6,7 +6,7 @@ from typing import Any
 
 from confluent_kafka import Producer
 
-from bench.admission.filling import sealed_event
+from bench.admission.filling import signed_event
 from bench.admission.meter import speed_of
 from bench.admission.recovery import ready_after
 from bench.admission.world import World, running
@@ -76,10 +76,10 @@ def spread(world: World, streams: list[LiveStream], events: int) -> None:
     producer = Producer(
         producer_config(world.kafka, linger_ms=50, queue_messages_max=1_000_000) | {"partitioner": "murmur2_random"}
     )
-    sealer, run = world.sealer(), time.monotonic_ns()
+    signer, run = world.signer(), time.monotonic_ns()
     for number in range(events):
         stream = streams[number % len(streams)]
-        event = sealed_event(stream, sealer, f"{run}-{number}", keyed=False)
+        event = signed_event(stream, signer, f"{run}-{number}", keyed=False)
         producer.produce(stream.name, event.value, event.key, headers=event.headers)
         if number % 1_000 == 0:
             producer.poll(0)

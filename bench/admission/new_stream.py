@@ -32,7 +32,7 @@ def new_stream(world: World, directory: Path) -> dict[str, Any]:
             stream = world.stream(f"new-{number}", announce=False)
             made[stream.name] = time.monotonic()
             stream.announce()
-            fill(stream, world.sealer(), 1, keyed=False)
+            fill(stream, world.signer(), 1, keyed=False)
             time.sleep(AFTER_SECONDS)
         sent = steady.stop() + ROUNDS
         wait_for(lambda: len(decided.seen) >= sent, LIMIT_SECONDS, f"to decide {sent} events")

@@ -16,10 +16,11 @@ from confluent_kafka import Producer
 
 from bench.admission.filling import fill
 from bench.admission.world import World, running, wait_for, wait_until_ready
+from domain.idempotency.events import Seen, Source
+from operations import clock
 from operations.kafka_clients import producer_config
 from operations.topic_admin import ensure_topics
 from processors.admission.agent import KEPT_SECONDS, TABLE
-from processors.admission.decide import Seen, Source
 from processors.runtime.table import TableSpec, packed
 from schemas.topics import TopicSpec
 from tests.support.kafka_topics import PARTITIONS
@@ -45,7 +46,7 @@ def recovery(world: World, directory: Path, keys: int) -> dict[str, Any]:
     found: dict[str, Any] = {"keys": keys, "empty_seconds": empty_seconds}
     with running(world.worker(home)) as worker:
         found["deleted_seconds"] = ready_after(worker)
-        fill(stream, world.sealer(), EVENTS_AFTER, keyed=True)
+        fill(stream, world.signer(), EVENTS_AFTER, keyed=True)
         most = watched(worker, lambda: worker.metric("atlas_records_total") >= EVENTS_AFTER)
         found |= {"recovered": worker.metric("atlas_table_recovered_total"), "resident_mib": resident_mib(worker)}
         found |= {"resident_most_mib": most, "directory_mib": size_mib(home / "tables")}
@@ -76,7 +77,7 @@ def fill_changelog(kafka: str, keys: int) -> None:
 
 def entries(keys: int) -> Iterator[dict[bytes, bytes | None]]:
     """Of real form and size: only ids and hashes differ."""
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = clock.now_ms()
     marker = b"0123456789ABCDEFGHJKMNPQRS"
     source = Source("events.ws_4F9KQ2C7Z1.live.many-keys", secrets.token_urlsafe(16), 3, 123_456)
     entry = msgspec.msgpack.encode(Seen("evt_" + marker.decode(), b"h" * 16, now_ms, [], source))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from bench.admission.filling import sealed_event
+from bench.admission.filling import signed_event
 from bench.admission.world import World
 from operations.kafka_clients import producer_config, reader_config
 from schemas.records import Decision
@@ -28,12 +28,12 @@ class Steady(threading.Thread):
 
     def run(self) -> None:
         began, number = time.monotonic(), 0
-        sealer = self._world.sealer()
+        signer = self._world.signer()
         while not self._stopping.is_set():
             due = round((time.monotonic() - began) * self._rate)
             while number < due:
                 stream = self._streams[number % len(self._streams)]
-                event = sealed_event(stream, sealer, f"steady-{began}-{number}", keyed=False)
+                event = signed_event(stream, signer, f"steady-{began}-{number}", keyed=False)
                 self._producer.produce(stream.name, event.value, event.key, headers=event.headers)
                 number += 1
             self._producer.poll(0.002)

@@ -1,7 +1,7 @@
 """One worker process of ours, of stock Faust and of quixstreams on the same backlog: events a second and a core.
 
 Ours does all of admission's work. The others do its least part: they read the same records, keep each key in RocksDB
-with a changelog, and write one short verdict; they open no seal, read no Avro, and compare no payload.
+with a changelog, and write one short verdict; they check no signature, read no Avro, and compare no payload.
 """
 
 from pathlib import Path
@@ -29,7 +29,7 @@ def throughput(world: World, directory: Path, count: int, peers: bool = True) ->
     found: dict[str, Any] = {"events": count}
     for name, keyed in (("unkeyed", False), ("keyed", True)):
         stream = world.stream(name)
-        fill(stream, world.sealer(), count, keyed=keyed)
+        fill(stream, world.signer(), count, keyed=keyed)
         with running(world.worker(directory / name)) as worker:
             found[name] = speed_of(worker, count, LIMIT_SECONDS).as_json()
     if not peers:

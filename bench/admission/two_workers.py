@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from bench.admission.filling import sealed_events, write
+from bench.admission.filling import signed_events, write
 from bench.admission.meter import Look, Speed, look
 from bench.admission.world import TookTooLong, World, running
 from tests.support.worker import Worker
@@ -22,7 +22,7 @@ def two_workers(world: World, directory: Path, events: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, count in (("one", 1), ("two", 2)):
         stream = world.stream(f"backlog-{name}")
-        made = list(sealed_events(stream, world.sealer(), events, keyed=True))
+        made = list(signed_events(stream, world.signer(), events, keyed=True))
         with ExitStack() as stack:
             workers = [
                 stack.enter_context(running(world.worker(directory / f"{name}-{number}"))) for number in range(count)

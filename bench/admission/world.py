@@ -10,8 +10,8 @@ import psutil
 
 from deploy.local.broker import Broker
 from deploy.local.spawn import last_lines
+from domain.security.gateway_signatures import GatewaySigner
 from operations.settings import ensure_master_key
-from schemas.seal import Sealer
 from tests.support.kafka_topics import ensure_base_topics
 from tests.support.ports import free_port
 from tests.support.streams import LiveStream
@@ -36,8 +36,8 @@ class World:
     def stream(self, name: str, routes: list[str] | None = None, *, announce: bool = True) -> LiveStream:
         return LiveStream(self.kafka, self.master_key, name, routes=routes, announce=announce)
 
-    def sealer(self) -> Sealer:
-        return Sealer(self.master_key)
+    def signer(self) -> GatewaySigner:
+        return GatewaySigner(self.master_key)
 
     def worker(self, home: Path | None = None, **environment: str) -> Worker:
         """Not started. One with a home of its own has tables of its own and the same master key."""

@@ -15,11 +15,12 @@ import psutil
 
 from bench.edge.load import Way
 from deploy.local.broker import Broker
+from domain.entities.organizations import org_of
 from ingest_gateway.log.bootstrap import ask_for_workspace, with_clients
 from ingest_gateway.surfaces.burn.app import HEADER
+from operations.random_ids import short_id
 from operations.settings import Settings
-from schemas.ids import WORKSPACE, short_id
-from schemas.tenants import org_of
+from schemas.ids import WORKSPACE
 from tests.support.gateway_process import GatewayProcess
 from tests.support.kafka_topics import ensure_base_topics
 from tests.support.ports import free_port

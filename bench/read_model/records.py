@@ -4,11 +4,11 @@ Ids look as real ones do: a time in front, then what seems random. The metadata 
 one of a thousand.
 """
 
-import time
 from collections.abc import Iterator
 
 from confluent_kafka import Producer
 
+from operations import clock
 from operations.kafka_clients import producer_config
 from schemas.avro_pieces import NOTHING, bytes_, long, string
 from schemas.codec import DECISION, OUTCOME
@@ -131,7 +131,7 @@ def produce(bootstrap: str, events: int) -> int:
     """Writes them evenly over the partitions; the `received_ms` of the first. In steps, as in life: an outcome is on
     the log after its decision, about as much later as it takes to deliver.
     """
-    first_ms = time.time_ns() // 1_000_000 - events // EVENTS_A_MS
+    first_ms = clock.now_ms() - events // EVENTS_A_MS
     records = Records(first_ms)
     records.checked()
     producer = Producer(producer_config(bootstrap, linger_ms=1, queue_messages_max=500_000))

@@ -9,7 +9,7 @@ import random
 import re
 import time
 
-from schemas.control_view import ControlView
+from domain.entities.control_view import ControlView
 from schemas.entities import Subscription, SubscriptionSurface
 
 ORGS, EACH = 10_000, 10

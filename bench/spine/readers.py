@@ -22,12 +22,14 @@ from yarl import URL
 
 from bench.figures import ROW_HEAD, figures_of
 from bench.latency import keep_to_cores
+from domain.events.spine_events import SpineEvent, digest_of, encode_spine_event
+from domain.security.gateway_signatures import GATEWAY_SIGNATURE, GatewaySigner
 from ingest_gateway.log.bootstrap import create_workspace
+from operations import clock
 from operations.kafka_clients import reader_config
+from operations.random_ids import random_id, short_id
 from operations.settings import Settings
-from schemas.ids import WORKSPACE, short_id
-from schemas.seal import SEAL_HEADER, Sealer
-from schemas.spine_events import SpineEvent, digest_of, encode_spine_event, event_id_of
+from schemas.ids import EVENT, WORKSPACE
 from schemas.topics import stream_topic
 from tests.support.gateway_process import GatewayProcess
 from tests.support.kafka_topics import PARTITIONS
@@ -110,7 +112,7 @@ class Writing:
         self.sent = 0
         self._topic = stream_topic(workspace, "live", "spine")
         self._workspace = workspace
-        self._sealer = Sealer(settings.master_key)
+        self._signer = GatewaySigner(settings.master_key)
         self._producer = Producer(
             {"bootstrap.servers": settings.kafka, "linger.ms": 1, "partitioner": "murmur2_random"}
         )
@@ -126,13 +128,13 @@ class Writing:
         self._producer.flush(10)
 
     def _send(self) -> None:
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = clock.now_ms()
         data = b'{"sent":%d,"text":"%b"}' % (time.monotonic_ns(), b"x" * 500)
         event = SpineEvent(type="code.analysis.complete", source="bench", data=data)
         digest = digest_of(event)
-        identifier = event_id_of(self._workspace, "live", None, digest, now_ms)
+        identifier = random_id(EVENT, now_ms)
         value = encode_spine_event(event, identifier, None, now_ms)
-        headers = [(SEAL_HEADER, self._sealer.seal(self._topic, digest, value))]
+        headers = [(GATEWAY_SIGNATURE, self._signer.sign(self._topic, digest, value))]
         self._producer.produce(self._topic, value, identifier.encode(), headers=headers)
         self.sent += 1
 

@@ -232,7 +232,7 @@ ROWS: dict[str, list[Graph]] = {
         Graph("Attempt time", "Connection, TLS, answer.", "s", latency("atlas_delivery_attempt_seconds")),
         Graph(
             "Failed attempts",
-            "A second, by what went wrong; on the ladder each is tried again.",
+            "A second, by what went wrong; on the schedule each is tried again.",
             "short",
             [rate(ATTEMPTS, "outcome", FAILED)],
         ),

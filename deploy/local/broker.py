@@ -158,7 +158,7 @@ class Broker:
             return True
         try:
             return os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
-        except ChildProcessError:  # another process's child, of which we are not told
+        except ChildProcessError:  # another process's child, whose end we cannot see
             return True
 
     def _signal(self, number: signal.Signals) -> None:

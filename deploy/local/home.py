@@ -59,7 +59,7 @@ def is_free(host: str, port: int) -> bool:
 
 
 def port_holder(port: int) -> str | None:
-    """`name (pid n)` of what listens on a TCP port; None where it can't be told (no Linux, another user's process)."""
+    """`name (pid n)` of what listens on a TCP port; None where that is unknown (no Linux, another user's process)."""
     sockets = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
     for process in Path("/proc").glob("[0-9]*") if sockets else ():
         with contextlib.suppress(OSError):

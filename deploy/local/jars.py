@@ -107,16 +107,16 @@ def java(say: Say = say_on_stderr) -> str:
 
 
 def java_version(path: str) -> int:
-    """The major version; 0 when it can't be told."""
+    """The major version; 0 when it can't be found out."""
     found = re.match(r"\d+", java_version_text(path))
     return int(found[0]) if found else 0
 
 
 @functools.cache
 def java_version_text(path: str) -> str:
-    """As in `17.0.15`; empty when it can't be told. Asked once a process: each time starts a JVM."""
-    told = subprocess.run([path, "-version"], capture_output=True, text=True, check=False).stderr
-    found = re.search(r'version "([\w.+-]+)"', told)
+    """As in `17.0.15`; empty when it can't be found out. Asked once a process: each time starts a JVM."""
+    printed = subprocess.run([path, "-version"], capture_output=True, text=True, check=False).stderr
+    found = re.search(r'version "([\w.+-]+)"', printed)
     return found[1] if found else ""
 
 

@@ -1,8 +1,9 @@
 """Runs a command that ends when its parent does: `python lifeline.py <parent pid> <signal> <command …>`.
 
 Linux only: PR_SET_PDEATHSIG survives exec, so the command keeps this process's pid and gets the signal when the thread
-that started it ends, however that happened (SIGKILL too). Elsewhere the command just runs. It stands alone, run with
-`-I -S`, so that it costs milliseconds; a `preexec_fn` would run Python between fork and exec of a process with threads.
+that started it ends, however that happened (SIGKILL too). Elsewhere the command just runs. It imports nothing of ours
+and is run with `-I -S`, so that it costs milliseconds; a `preexec_fn` would run Python between
+fork and exec of a process with threads.
 """
 
 import os

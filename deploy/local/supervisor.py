@@ -56,8 +56,8 @@ class Supervisor:
     def wait_ready(self, names: Iterable[str], timeout_seconds: float) -> None:
         """Returns when each of these serves. Raises NotReady, StopRequested.
 
-        The time-out starts anew when what they say moves, as long as none has ended: a process that has a long log to
-        catch up with is let do so.
+        The time-out starts again whenever a process reports progress, as long as none has ended: a process may have a
+        long log to catch up with.
         """
         deadline = time.monotonic() + timeout_seconds
         waiting, pids = list(names), self._pids()
@@ -69,8 +69,8 @@ class Supervisor:
             if reasons != before and self._pids() == pids:
                 deadline = time.monotonic() + timeout_seconds
             if waiting and time.monotonic() >= deadline:
-                told = "; ".join(f"{name}: {reasons[name]}" for name in waiting)
-                raise NotReady(f"not ready after {timeout_seconds:g} s: {told}. Logs: {self._logs}")
+                missing = "; ".join(f"{name}: {reasons[name]}" for name in waiting)
+                raise NotReady(f"not ready after {timeout_seconds:g} s: {missing}. Logs: {self._logs}")
 
     def watch(self) -> None:
         """Looks after all until a stop is asked for; then raises StopRequested."""

@@ -18,7 +18,7 @@ from deploy.local import dev_file
 from deploy.local.broker import Broker, BrokerFailed
 from deploy.local.child import ProcessSpec, Say, http_not_ready
 from deploy.local.dev_surfaces import SURFACES as SERVED
-from deploy.local.dev_surfaces import surfaces_told
+from deploy.local.dev_surfaces import surface_access
 from deploy.local.home import HomeTaken, PortTaken, locked_home, require_free
 from deploy.local.jars import JarsUnusable, ToolMissing
 from deploy.local.scraping import write_scraping
@@ -42,7 +42,7 @@ REFUSALS = (
     SettingsInvalid,
     ToolMissing,
 )
-SurfacesTold = Callable[[Settings], Mapping[str, dict[str, Any]]]
+SurfaceAccessOf = Callable[[Settings], Mapping[str, dict[str, Any]]]
 CommandOf = Callable[[str], tuple[str, ...]]
 
 
@@ -55,7 +55,7 @@ def python_module(process: str) -> tuple[str, ...]:
 def up(
     env: Mapping[str, str],
     say: Say,
-    told: SurfacesTold = surfaces_told,
+    access: SurfaceAccessOf = surface_access,
     command_of: CommandOf = python_module,
 ) -> None:
     """Runs until Ctrl-C or SIGTERM. Raises one of REFUSALS, whose message is a sentence for people."""
@@ -74,7 +74,7 @@ def up(
             try:
                 start_broker(supervisor, settings, say)
                 start_processes(supervisor, settings, env, say, command_of)
-                content = dev_content(settings, told(settings))
+                content = dev_content(settings, access(settings))
                 dev_file.write(home, content)
                 say(where(settings, content))
                 supervisor.watch()
@@ -152,9 +152,9 @@ def port_uses(settings: Settings) -> dict[int, str]:
     return {settings.ports.kafka: "Kafka", settings.ports.controller: "the Kafka controller", **surfaces, **operations}
 
 
-def dev_content(settings: Settings, told: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+def dev_content(settings: Settings, access: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     metrics = [f"http://{settings.host}:{settings.ports.operations(name)}/metrics" for name in PROCESSES]
-    return {"kafka": settings.kafka, **told, "metrics": metrics}
+    return {"kafka": settings.kafka, **access, "metrics": metrics}
 
 
 def where(settings: Settings, content: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ The guard sets it before anything else; whatever judges, limits or notes an addr
 
 from aiohttp import web
 
-from schemas.networks import Network, client_address
+from domain.security.networks import Network, client_address
 
 X_FORWARDED_FOR = "X-Forwarded-For"
 CLIENT_ADDRESS: web.RequestKey[str] = web.RequestKey("client_address", str)

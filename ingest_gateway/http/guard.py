@@ -18,7 +18,7 @@ from ingest_gateway.http.heads import HeadRules
 from ingest_gateway.http.limits import HttpLimits
 from ingest_gateway.http.request_log import log_request, log_unreadable
 from ingest_gateway.metrics import HTTP_REQUEST_SECONDS, HTTP_REQUESTS
-from schemas.ids import request_id as new_request_id
+from operations.random_ids import request_id as new_request_id
 
 logger = logging.getLogger("atlas.http")
 

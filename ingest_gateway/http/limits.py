@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from domain.security.networks import Network
 from operations.http_deadlines import Deadlines
-from schemas.networks import Network
 
 READ_ONCE = ("Authorization", "Idempotency-Key", "Content-Encoding", "Expect", "If-Match", "AtlasBurn-API-Key")
 """Headers that some surface reads as one ASCII value: given twice, or with other bytes in it, they are refused."""

@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 from aiohttp import hdrs, web
 
+from domain.security.api_tokens import TokenHasher
+from domain.security.principals import EVENTS_KINDS, MISSING_SCOPE, SESSION, Principal, principal_of
 from ingest_gateway.http.addresses import address_of
 from ingest_gateway.http.faults import FaultKind, Refused
 from ingest_gateway.http.request_log import CALLER
@@ -25,8 +27,6 @@ from ingest_gateway.identity.sessions import Sessions
 from ingest_gateway.metrics import AUTHENTICATION_FAILURES
 from operations.control_reader import ControlReader
 from schemas.entities import Key
-from schemas.principals import EVENTS_KINDS, MISSING_SCOPE, SESSION, Principal, principal_of
-from schemas.tokens import TokenHasher
 from schemas.topics import ENVIRONMENTS
 
 KNOWN_MAX = 10_000

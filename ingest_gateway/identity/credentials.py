@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from aiohttp import hdrs, web
 
-from schemas.tokens import TOKEN
+from domain.security.api_tokens import TOKEN
 
 JWT_CHARACTERS_MAX = 8_000  # a header line ends at 8,190 bytes
 _JWT = r"[A-Za-z0-9_-]{2,}\.[A-Za-z0-9_-]{2,}\.[A-Za-z0-9_-]{2,}"

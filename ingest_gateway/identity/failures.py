@@ -6,7 +6,7 @@ held back, whoever else shares its address. The table is bounded: the address th
 
 from collections import OrderedDict
 
-from schemas.networks import site_of
+from domain.security.networks import site_of
 
 BURST = 60
 PER_SECOND = 1.0

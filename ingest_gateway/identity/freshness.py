@@ -8,8 +8,7 @@ with are refused. Events are still taken and looked up: taking them needs the br
 from collections.abc import Collection
 from typing import Protocol
 
-from ingest_gateway.http.faults import FaultKind, Refused
-from schemas.principals import (
+from domain.security.principals import (
     AI_USE,
     EVENTS_READ,
     EVENTS_WRITE,
@@ -18,6 +17,7 @@ from schemas.principals import (
     TASKS_READ,
     TASKS_WRITE,
 )
+from ingest_gateway.http.faults import FaultKind, Refused
 
 ORDINARY_SCOPES = frozenset({EVENTS_READ, EVENTS_WRITE, PROJECTS_READ, PROJECTS_WRITE, TASKS_READ, TASKS_WRITE, AI_USE})
 MESSAGE = "The service can't be sure who may do this now. Please try again."

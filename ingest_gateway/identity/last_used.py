@@ -12,7 +12,8 @@ from itertools import islice
 
 from ingest_gateway.log.event_log import EventLog, LogBusy, LogUnavailable
 from operations.logs import event
-from schemas.commands import TouchKeys, command_key, new_command
+from operations.new_commands import new_command
+from schemas.commands import TouchKeys, command_key
 from schemas.topics import Topic
 
 log = logging.getLogger("atlas.identity")

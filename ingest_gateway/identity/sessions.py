@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import jwt
 
+from domain.security.principals import SCOPES_OF_KIND, SESSION, Principal
 from ingest_gateway.identity.session_keys import SessionKey, SessionKeys
-from schemas.principals import SCOPES_OF_KIND, SESSION, Principal
 from schemas.topics import ENVIRONMENTS
 
 CLOCKS_APART_SECONDS = 30

@@ -7,7 +7,7 @@ of one is ever rounded; only a share of the depth is, downwards, by less than a 
 
 from dataclasses import dataclass
 
-from schemas.limits import MINUTE_SECONDS, WHOLE_PPM, Quota, burst_ppm
+from domain.limits.quotas import MINUTE_SECONDS, WHOLE_PPM, Quota, burst_ppm
 
 NS_PER_SECOND = 1_000_000_000
 MINUTE_NS = MINUTE_SECONDS * NS_PER_SECOND

@@ -14,6 +14,9 @@ from aiohttp import hdrs, web
 from multidict import istr
 from prometheus_client import Counter
 
+from domain.entities.control_view import ControlView
+from domain.limits.quotas import ANY_WORKSPACE, RATE_CLASSES, Overrides, Quota, RateClass
+from domain.security.principals import Principal
 from ingest_gateway import metrics
 from ingest_gateway.http.faults import FaultKind, Refused
 from ingest_gateway.http.guard import ANSWER_HEADERS
@@ -21,10 +24,7 @@ from ingest_gateway.limits.buckets import NS_PER_SECOND
 from ingest_gateway.limits.exchange import ShareExchange
 from ingest_gateway.limits.limiter import Entry, Limiter
 from operations.settings import Settings
-from schemas.control_view import ControlView
 from schemas.entities import Limit, State
-from schemas.limits import ANY_WORKSPACE, RATE_CLASSES, Overrides, Quota, RateClass
-from schemas.principals import Principal
 
 NS_PER_MS = 1_000_000
 ALMOST_A_SECOND = NS_PER_SECOND - 1

@@ -8,8 +8,8 @@ goes off it. So the rooms of all gateways add up to what is left in the bucket, 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from domain.limits.quotas import WHOLE_PPM, Quota, RateClass
 from ingest_gateway.limits.buckets import NS_PER_SECOND, Bucket, Terms
-from schemas.limits import WHOLE_PPM, Quota, RateClass
 from schemas.records import Shares, Usage
 
 QuotaOf = Callable[[str, str, RateClass], Quota]

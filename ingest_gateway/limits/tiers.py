@@ -4,13 +4,14 @@ A change goes through the log as a command like any other; every gateway has it 
 """
 
 import asyncio
-import time
 
 from ingest_gateway.log.clients import KafkaAway, LogClients, log_clients, ready_or_away
 from ingest_gateway.log.event_log import LogBusy, LogUnavailable
 from ingest_gateway.log.verdicts import VerdictLate
+from operations import clock
+from operations.new_commands import new_command
 from operations.settings import Settings
-from schemas.commands import DONE, ClearLimit, SetLimit, decode_fault, new_command
+from schemas.commands import DONE, ClearLimit, SetLimit, decode_fault
 from schemas.entities import Limit
 
 TIMEOUT_SECONDS = 30.0
@@ -28,7 +29,7 @@ async def change_limit(clients: LogClients, workspace: str, environment: str, pa
         workspace=workspace,
         environment=environment,
         actor=ACTOR,
-        now_ms=time.time_ns() // 1_000_000,
+        now_ms=clock.now_ms(),
     )
     try:
         verdict = await clients.commands.submit(command, timeout_seconds=TIMEOUT_SECONDS)

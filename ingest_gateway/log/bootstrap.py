@@ -6,15 +6,19 @@ key's id, so whoever holds the master key can show it again.
 
 import asyncio
 import hmac
-import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import msgspec
 
+from domain.entities.control_view import ControlView
+from domain.security.api_tokens import mint_token
+from domain.security.gateway_signatures import derive_key
 from ingest_gateway.log.clients import KafkaAway, LogClients, log_clients, ready_or_away
 from ingest_gateway.log.event_log import LogBusy, LogUnavailable
 from ingest_gateway.log.verdicts import VerdictLate
+from operations import clock
+from operations.new_commands import new_command
 from operations.settings import Settings
 from schemas.commands import (
     DONE,
@@ -25,13 +29,9 @@ from schemas.commands import (
     WorkspaceCreated,
     decode_fault,
     decode_state,
-    new_command,
 )
-from schemas.control_view import ControlView
 from schemas.entities import Key, KeyKind
 from schemas.ids import ALPHABET, WORKSPACE
-from schemas.seal import derive_key
-from schemas.tokens import mint_token
 
 TIMEOUT_SECONDS = 60.0
 PUBLISHABLE_STREAMS = ["orders-prod", "audit-prod"]
@@ -126,7 +126,7 @@ async def _add_key(clients: LogClients, workspace_id: str, key: NewKey) -> Key:
 
 def _keys_by_name(view: ControlView, workspace_id: str) -> dict[str, Key]:
     """The oldest of each name that is still valid and was not rotated."""
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = clock.now_ms()
     mine = [key for key in view.keys.values() if key.workspace == workspace_id and key.holds(now_ms)]
     mine = [key for key in mine if not key.rotated_to]
     return {key.name: key for key in sorted(mine, key=lambda key: (key.created_ms, key.id), reverse=True)}
@@ -142,7 +142,7 @@ async def ask(
         workspace=workspace_id,
         environment=environment,
         actor="master-key",
-        now_ms=time.time_ns() // 1_000_000,
+        now_ms=clock.now_ms(),
         idempotency_key=idempotency_key,
     )
     while True:

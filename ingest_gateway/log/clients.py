@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from domain.entities.control_view import ControlView
 from ingest_gateway.log.commands import CommandClient
 from ingest_gateway.log.event_log import EventLog
 from ingest_gateway.log.live import LiveLog
@@ -12,7 +13,6 @@ from ingest_gateway.log.verdicts import VerdictWaiter
 from operations.control_reader import ControlReader
 from operations.schema_registry import use_registry
 from operations.settings import Settings
-from schemas.control_view import ControlView
 
 FLUSH_SECONDS = 3.0
 BROKER_ANSWERS_SECONDS = 10.0

@@ -1,7 +1,6 @@
 """The development workspace's first project, so that the work API's samples have one to put tasks into."""
 
 import asyncio
-import time
 
 import msgspec
 
@@ -11,8 +10,10 @@ from ingest_gateway.log.event_log import LogBusy, LogUnavailable
 from ingest_gateway.log.system_streams import SystemStreams
 from ingest_gateway.log.verdicts import VerdictLate
 from ingest_gateway.read_model.queries import ReadModel, ReadModelUnavailable
+from operations import clock
+from operations.new_commands import new_command
 from operations.settings import Settings
-from schemas.commands import DONE, decode_fault, new_command
+from schemas.commands import DONE, decode_fault
 from schemas.work import STREAM, SURFACE
 from schemas.work_commands import CreateProject
 
@@ -50,7 +51,7 @@ async def _made(settings: Settings, clients: LogClients, workspace_id: str) -> b
             workspace=workspace_id,
             environment=ENVIRONMENT,
             actor="master-key",
-            now_ms=time.time_ns() // 1_000_000,
+            now_ms=clock.now_ms(),
             idempotency_key="first-project",
             surface=SURFACE,
         )

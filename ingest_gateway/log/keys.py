@@ -6,12 +6,12 @@ Raises WorkspaceRefused for what can't be done. Every function runs a loop of it
 import uuid
 from typing import NamedTuple
 
+from domain.security.api_tokens import mint_token
 from ingest_gateway.log.bootstrap import WorkspaceRefused, ask, with_clients
 from ingest_gateway.log.clients import LogClients
 from operations.settings import Settings
 from schemas.commands import CreateKey, Payload, RevokeKey, RotateKey, decode_state
 from schemas.entities import Key
-from schemas.tokens import mint_token
 
 
 class Minted(NamedTuple):

@@ -21,10 +21,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from operations.kafka_clients import reader_config
 from operations.logs import event
-from operations.message_headers import Headers, headers_of
+from operations.message_headers import headers_of
 from operations.reader_thread import ReaderThread
 from schemas.avro_pieces import read_long
 from schemas.codec import DECISION, Undecodable
+from schemas.log_records import Headers
 from schemas.records import Decision
 from schemas.topics import Topic
 

@@ -5,13 +5,14 @@ command like any other; the view of `control` is the memory of which ones there 
 """
 
 import asyncio
-import time
 from weakref import WeakValueDictionary
 
 from ingest_gateway.log.commands import CommandClient
 from ingest_gateway.log.event_log import LogUnavailable
+from operations import clock
 from operations.control_reader import ControlReader
-from schemas.commands import DONE, RETENTION_DAYS_MAX, CreateStream, decode_fault, new_command
+from operations.new_commands import new_command
+from schemas.commands import DONE, RETENTION_DAYS_MAX, CreateStream, decode_fault
 from schemas.entities import Stream
 
 ACTOR = "gateway"
@@ -48,7 +49,7 @@ class SystemStreams:
             workspace=workspace,
             environment=environment,
             actor=ACTOR,
-            now_ms=time.time_ns() // 1_000_000,
+            now_ms=clock.now_ms(),
             surface=self._name,
         )
         verdict = await self._commands.submit(command, timeout_seconds=self._timeout_seconds)

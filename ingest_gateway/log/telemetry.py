@@ -1,16 +1,16 @@
-"""Tells the guardrails: appends to `burn.telemetry`, and brings their verdict to who waits (schemas/burn.py)."""
+"""Tells the guardrails: appends to `burn.telemetry`, and brings their verdict to who waits (schemas/telemetry.py)."""
 
 import asyncio
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ingest_gateway.log.event_log import Appended, EventLog, LogBusy, LogUnavailable
 from ingest_gateway.log.verdicts import VerdictLate, VerdictWaiter
-from schemas.burn import Form, encode_payload, telemetry_key
-from schemas.ids import random_id
+from operations import clock
+from operations.random_ids import random_id
 from schemas.records import Telemetry, Verdict
 from schemas.replies import REPLY_HEADER, ReplyTo
+from schemas.telemetry import Form, encode_payload, telemetry_key
 from schemas.topics import Topic
 
 TELEMETRY = "tel_"
@@ -39,7 +39,7 @@ class TelemetryClient:
     def append(self, teller: Teller, form: Form, reply: ReplyTo | None = None) -> asyncio.Future[Appended]:
         """Queues one record and waits for nothing. Raises LogBusy, LogUnavailable, as does the future."""
         record = Telemetry(
-            id=random_id(TELEMETRY, time.time_ns() // 1_000_000),
+            id=random_id(TELEMETRY, clock.now_ms()),
             kind=form.kind,
             workspace=teller.workspace,
             payload=encode_payload(form),

@@ -8,7 +8,7 @@ import base64
 import binascii
 import struct
 
-from schemas.covers import Cover
+from domain.security.encrypted_tokens import Cover
 
 PREFIX = "cur_"
 LIFE_MS = 24 * 3_600_000

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import Connection, Row, text
 
+from domain.entities.patterns import ANY, PatternTrie
+from domain.events.spine_events import SOURCE_TERM, STREAM
 from schemas.ids import EVENT as EVENT_PREFIX
 from schemas.ids import ULID_TIME_MS_MAX, ulid
-from schemas.patterns import ANY, PatternTrie
 from schemas.read_model import scope_of, term_of
-from schemas.spine_events import SOURCE_TERM, STREAM
 
 TOTAL_MAX = 10_000
 OFFSET_MAX = TOTAL_MAX

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from schemas.event_status import AttemptState, RouteState, Status, event_status, status_of
+from domain.events.status import AttemptState, RouteState, Status, event_status, status_of
 from schemas.read_model import AttemptRow, EventRow
 
 __all__ = ["RouteState", "Status", "StoredEvent", "status_of"]

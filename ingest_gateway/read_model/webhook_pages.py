@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, and_, select
 
-from schemas.delivery_ids import SourceRecord
+from schemas.log_records import SourceRecord
 from schemas.read_model import events, webhook_deliveries
 
 _EVENT = and_(

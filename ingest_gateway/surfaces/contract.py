@@ -12,11 +12,11 @@ from typing import Any
 import yaml
 from aiohttp import web
 
+from domain.limits.quotas import RATE_CLASSES, RateClass
 from ingest_gateway.identity.authentication import require_scope
 from ingest_gateway.identity.freshness import is_privileged, require_current
 from ingest_gateway.services import SERVICES
 from ingest_gateway.surfaces.reach import reach_fault, require_reach
-from schemas.limits import RATE_CLASSES, RateClass
 
 METHODS = frozenset({"get", "post", "put", "patch", "delete"})
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from aiohttp import web
 
+from domain.security.principals import Principal
 from ingest_gateway import metrics
 from ingest_gateway.http.faults import Refused
 from ingest_gateway.log.event_log import LogUnavailable
@@ -26,7 +27,6 @@ from ingest_gateway.surfaces.named_positions import named_positions
 from ingest_gateway.surfaces.requests import read_control_on
 from operations.topic_ends import Partition
 from schemas.entities import Stream
-from schemas.principals import Principal
 from schemas.topics import parse_stream_topic
 
 INCOMPLETE_HEADER = "Atlas-Incomplete"

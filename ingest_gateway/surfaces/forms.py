@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from domain.delivery.targets import TargetForbidden, parse_target
+from domain.events.fields import REQUIRED, UNKNOWN, shown, time_ms
+from domain.json.strict import JsonFault, parse_object
+from domain.security.networks import read_network
 from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
 from schemas.commands import OVERLAP_SECONDS_DEFAULT, OVERLAP_SECONDS_MAX
-from schemas.event_fields import REQUIRED, UNKNOWN, shown, time_ms
-from schemas.networks import read_network
-from schemas.strict_json import JsonFault, parse_object
-from schemas.targets import TargetForbidden, parse_target
 
 DESCRIPTION_CHARACTERS_MAX = 1_000
 NAME_CHARACTERS_MAX = 200

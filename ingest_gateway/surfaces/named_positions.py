@@ -4,12 +4,12 @@ whichever gateway gave them.
 
 from aiohttp import web
 
+from domain.security.principals import Principal
 from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
 from ingest_gateway.read_model import Position
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.positions import position_from
 from ingest_gateway.surfaces.requests import read_control_on
-from schemas.principals import Principal
 from schemas.topics import Topic
 
 AFTER_HEADER = "Atlas-After"

@@ -10,10 +10,10 @@ import struct
 
 from aiohttp import web
 
+from domain.security.encrypted_tokens import Cover
+from domain.security.principals import Principal
 from ingest_gateway.log.event_log import Appended
 from ingest_gateway.services import Services
-from schemas.covers import Cover
-from schemas.principals import Principal
 from schemas.topics import Topic, parse_stream_topic
 
 POSITION_HEADER = "Atlas-Position"

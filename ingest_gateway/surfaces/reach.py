@@ -3,12 +3,12 @@
 | word | meaning |
 |---|---|
 | `path` | what the path names; out of reach it is answered as if it were not there |
-| `asked` | what the operation is asked for or shows is looked at there, by the rule of schemas/reach.py |
+| `asked` | what the operation is asked for or shows is looked at there, by the rule of domain/security/reach.py |
 | `workspace` | the whole workspace: not for limited keys |
 | a system stream's name | that stream, which all of the surface is about |
 
 An operation without one keeps its surface from starting. What is to be changed is looked at where it is decided
-(processors/control/reach.py): this view may be a moment old, and who asks for what is out of reach and who asks for
+(domain/control/reach.py): this view may be a moment old, and who asks for what is out of reach and who asks for
 what is not there must not be able to tell the difference by which of the two answered.
 """
 
@@ -18,6 +18,9 @@ from typing import TypeVar
 
 from aiohttp import hdrs, web
 
+from domain.entities.control_view import ControlView
+from domain.security.principals import Principal
+from domain.security.reach import may_see
 from ingest_gateway.http.faults import Fault, FaultKind, Refused
 from ingest_gateway.services import SERVICES
 from ingest_gateway.surfaces.events.faults import (
@@ -27,10 +30,7 @@ from ingest_gateway.surfaces.events.faults import (
     STREAM_NOT_FOUND,
     WORKFLOW_NOT_FOUND,
 )
-from schemas.control_view import ControlView
 from schemas.entities import State, Workflow
-from schemas.principals import Principal
-from schemas.reach import may_see
 from schemas.topics import SYSTEM_STREAMS
 
 PATH, ASKED, WORKSPACE = "path", "asked", "workspace"
@@ -69,7 +69,7 @@ def require_reach(request: web.Request, principal: Principal, reach: str) -> Non
 
 
 def seen(view: ControlView, principal: Principal, states: Iterable[Seen]) -> list[Seen]:
-    """Those that it may see, by the rule of schemas/reach.py."""
+    """Those that it may see, by the rule of domain/security/reach.py."""
     if not principal.is_limited:
         return list(states)
     routed_by = view.routed_by(principal.workspace, principal.environment)

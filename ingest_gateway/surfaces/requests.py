@@ -5,12 +5,12 @@ from typing import TypeVar
 
 from aiohttp import web
 
+from domain.events.fields import NO_KEY, key_from_header
+from domain.security.principals import Principal
 from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
 from ingest_gateway.identity.authentication import require_scope
 from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
-from schemas.event_fields import NO_KEY, key_from_header
-from schemas.principals import Principal
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 Found = TypeVar("Found")

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
+from domain.security.api_tokens import TokenHasher
+from domain.security.gateway_signatures import GatewaySigner
 from ingest_gateway.http.limits import HttpLimits
 from ingest_gateway.http.server import SurfaceRunner, serve
 from ingest_gateway.identity.authentication import Authenticator
@@ -22,8 +24,6 @@ from ingest_gateway.surfaces.surface import Surface
 from ingest_gateway.surfaces.work.app import WORK
 from operations import logs
 from operations.settings import Settings
-from schemas.seal import Sealer
-from schemas.tokens import TokenHasher
 
 log = logging.getLogger("atlas.gateway")
 FINISH_SECONDS = 4.0  # for requests under way; with sending what is queued, 10 s in all after the drain
@@ -60,7 +60,7 @@ async def serving(
             live=clients.live,
             control=clients.control,
             reads=reads,
-            sealer=Sealer(settings.master_key),
+            signer=GatewaySigner(settings.master_key),
             limits=limits,
         )
         authenticator = partial(

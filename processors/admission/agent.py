@@ -13,29 +13,30 @@ from collections import defaultdict
 
 import msgspec
 
-from operations.logs import Sparse, event
-from processors.admission import metrics
-from processors.admission.decide import Admitted, Conflicted, Seen, Source, decide
-from processors.admission.effects import Message, Place, effects_of, place_of, refusal_of
-from processors.admission.reading import ReadEvent, Unreadable, read, without_registry
-from processors.admission.registered import RegisteredStreams
-from processors.admission.rerouting import (
+from domain.admission.effects import Message, Place, effects_of, place_of, refusal_of
+from domain.admission.reading import ReadEvent, Unreadable, read, without_registry
+from domain.admission.rerouting import (
     ORIGIN_HEADER,
     as_first_written,
     origin_header,
     placement_key,
     right_partition,
 )
-from processors.admission.subscribers import routes_of
-from processors.runtime.batches import Batch, Record
+from domain.admission.subscribers import routes_of
+from domain.events.direct_records import schema_named
+from domain.events.spine_records import carried_headers
+from domain.idempotency.events import Admitted, Conflicted, Seen, Source, decide
+from domain.security.gateway_signatures import GatewaySigner
+from operations.logs import Sparse, event
+from processors.admission import metrics
+from processors.admission.registered import RegisteredStreams
+from processors.runtime.batches import Batch
 from processors.runtime.runtime import Runtime
 from processors.runtime.table import TableView
 from processors.runtime.work import Work
 from schemas.codec import SchemaRef
-from schemas.direct_records import schema_named
 from schemas.entities import State, Stream, StreamStatus
-from schemas.seal import Sealer
-from schemas.spine_records import carried_headers
+from schemas.log_records import LogRecord
 from schemas.topics import Topic, parse_stream_topic
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ _decode_seen = msgspec.msgpack.Decoder(Seen).decode
 class Reading(msgspec.Struct, frozen=True, gc=False):
     """A record that is an event. `first`: as it stood on its stream's topic."""
 
-    first: Record
+    first: LogRecord
     place: Place
     found: ReadEvent
     table_key: bytes
@@ -63,7 +64,7 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
 class Unread(msgspec.Struct, frozen=True, gc=False):
     """A record that is no event, as far as it was understood where it first stood, and why."""
 
-    first: Record
+    first: LogRecord
     why: Unreadable
 
 
@@ -77,7 +78,7 @@ class Turn:
         self.decisions: dict[int, list[bytes]] = defaultdict(list)
         self.verdicts: dict[int, list[bytes]] = defaultdict(list)
         self.deliveries: list[Message] = []
-        self.conflicts: list[tuple[Record, str]] = []
+        self.conflicts: list[tuple[LogRecord, str]] = []
 
     async def commit(self) -> None:
         """Entries of new keys first. Were they to leave together with what is told of them, a crash could keep the one
@@ -100,7 +101,7 @@ class Admission:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._view = runtime.control.view
-        self._sealer = Sealer(runtime.settings.master_key)
+        self._signer = GatewaySigner(runtime.settings.master_key)
         self._partitions = runtime.settings.partitions
         self._places: dict[tuple[str, int], Place] = {}
         self._unknown_until: dict[str, float] = {}
@@ -132,7 +133,7 @@ class Admission:
         for outcome, count in Tally(outcomes).items():
             metrics.DECISIONS.labels(outcome).inc(count)
 
-    def _read(self, record: Record) -> Reading | Unread | None:
+    def _read(self, record: LogRecord) -> Reading | Unread | None:
         """None where something must be asked for first: the stream, or a registry for its schema."""
         first = record
         try:
@@ -147,7 +148,7 @@ class Admission:
         except Exception as error:
             return _poisoned(first, error)
 
-    async def _read_of_stranger(self, record: Record) -> Reading | Unread:
+    async def _read_of_stranger(self, record: LogRecord) -> Reading | Unread:
         """After asking for what there was to ask for."""
         first = record
         try:
@@ -162,14 +163,14 @@ class Admission:
         except Exception as error:
             return _poisoned(first, error)
 
-    def _unlearnt_schema(self, first: Record) -> SchemaRef | None:
+    def _unlearnt_schema(self, first: LogRecord) -> SchemaRef | None:
         """What a registry would have to be asked about before the record is read."""
         if self._registered is None or first.value is None:
             return None
         named = schema_named(first.value, first.headers)
         return named.ref if named is not None and self._registered.ids.is_new(named.ref) else None
 
-    def _decide_or_set_aside(self, turn: Turn, record: Record, reading: Reading | Unread) -> str:
+    def _decide_or_set_aside(self, turn: Turn, record: LogRecord, reading: Reading | Unread) -> str:
         """Returns the outcome's name."""
         if isinstance(reading, Unread):
             return self._set_aside(turn, reading)
@@ -201,21 +202,21 @@ class Admission:
             turn.conflicts.append((first, effects.conflict))
         return decided.outcome
 
-    def _read_at(self, place: Place, record: Record, first: Record) -> Reading:
+    def _read_at(self, place: Place, record: LogRecord, first: LogRecord) -> Reading:
         """Raises Unreadable."""
-        found = read(first, place.topic, self._sealer, self._why_unknown)
+        found = read(first, place.topic, self._signer, self._why_unknown)
         pieces = found.pieces
         key = place.scope.table_key(pieces.idempotency_key, pieces.event_id)
         is_misplaced = found.direct and first is record and self._is_misplaced(first, found)
         return Reading(first, place, found, key, is_misplaced)
 
-    def _first_written(self, record: Record) -> Record:
-        first = as_first_written(record, self._sealer)
+    def _first_written(self, record: LogRecord) -> LogRecord:
+        first = as_first_written(record, self._signer)
         if first is None:
             raise Unreadable("unreadable", f"a record of {record.topic} whose {ORIGIN_HEADER} is not ours")
         return first
 
-    async def _find(self, record: Record) -> Place:
+    async def _find(self, record: LogRecord) -> Place:
         topic = parse_stream_topic(record.topic)
         if topic is None:
             raise Unreadable("unknown_stream", f"{record.topic} is no stream's topic")
@@ -238,14 +239,14 @@ class Admission:
         self._unknown_until.pop(topic, None)
         return stream
 
-    def _is_misplaced(self, record: Record, found: ReadEvent) -> bool:
+    def _is_misplaced(self, record: LogRecord, found: ReadEvent) -> bool:
         pieces = found.pieces
         return record.partition != right_partition(pieces.idempotency_key, pieces.event_id, self._partitions)
 
-    def _reroute(self, turn: Turn, record: Record, found: ReadEvent) -> None:
+    def _reroute(self, turn: Turn, record: LogRecord, found: ReadEvent) -> None:
         """The same bytes; the key is the one that the right partition comes from, whatever the producer wrote."""
         key = placement_key(found.pieces.idempotency_key, found.pieces.event_id)
-        header = (ORIGIN_HEADER, origin_header(record, self._sealer))
+        header = (ORIGIN_HEADER, origin_header(record, self._signer))
         value = record.value or b""  # of a CloudEvent without data
         turn.work.produce(Topic.ADMISSION, value, key=key, headers=[header, *carried_headers(record.headers)])
 
@@ -278,6 +279,6 @@ def build(runtime: Runtime) -> None:
     Admission(runtime).declare()
 
 
-def _poisoned(record: Record, error: Exception) -> Unread:
+def _poisoned(record: LogRecord, error: Exception) -> Unread:
     sparse.event("admission.poisoned", "poisoned", logging.ERROR, error=error, topic=record.topic, offset=record.offset)
     return Unread(record, Unreadable("poisoned", type(error).__name__))

@@ -12,30 +12,33 @@ from functools import partial
 from confluent_kafka import KafkaError, KafkaException
 from faust.types import TP
 
+from domain.commands.decide import Report, decide, token_hash_by
+from domain.control.state import ControlState
+from domain.control.values import Asked, Effects
+from domain.delivery.webhooks import delivery_key
+from domain.events.system_events import signed_record
+from domain.security.gateway_signatures import GatewaySigner
+from operations import clock
 from operations.logs import event
+from operations.new_commands import new_command
 from operations.topic_admin import TopicAdmin
 from processors.control import metrics
-from processors.control.decide import Report, decide, token_hash_by
-from processors.control.state import ControlState
-from processors.control.topics import ACTOR, RETRY_SECONDS, TopicWorker, now_ms
+from processors.control.topics import ACTOR, RETRY_SECONDS, TopicWorker
 from processors.control.unread_topics import UnreadTopics
-from processors.control.values import Asked, Effects
 from processors.guardrails import agent as guardrails
 from processors.kv_mirror.mirror import KvMirror
 from processors.rates import agent as rates
-from processors.runtime.batches import Batch, Record
+from processors.runtime.batches import Batch
 from processors.runtime.lease import Abandoned
 from processors.runtime.outbox import OutboxBatch, OutboxFailed
 from processors.runtime.runtime import Runtime
 from processors.runtime.work import Work
 from schemas.codec import Undecodable
-from schemas.commands import ReplayMoved, ResumeTopics, TouchKeys, decode_payload, new_command
+from schemas.commands import ReplayMoved, ResumeTopics, TouchKeys, decode_payload
+from schemas.log_records import LogRecord
 from schemas.records import Command
 from schemas.replies import REPLY_HEADER, decode_reply
-from schemas.seal import Sealer
-from schemas.system_events import sealed_record
 from schemas.topics import Topic
-from schemas.webhooks import delivery_key
 from schemas.work import passed_entity
 
 log = logging.getLogger(__name__)
@@ -46,7 +49,7 @@ class ControlAgent:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._token_hash = token_hash_by(runtime.settings.master_key)
-        self._sealer = Sealer(runtime.settings.master_key)
+        self._signer = GatewaySigner(runtime.settings.master_key)
         self._topics = TopicWorker(TopicAdmin(runtime.settings.kafka), self._report, runtime.settings.partitions)
         self._assigned: set[int] = set()
         self._resumed: set[int] = set()
@@ -68,7 +71,7 @@ class ControlAgent:
             self._take_up(batch.tp.partition, state, effects)
         return told, verdicts
 
-    def _one(self, work: Work, told: OutboxBatch, state: ControlState, record: Record) -> Effects:
+    def _one(self, work: Work, told: OutboxBatch, state: ControlState, record: LogRecord) -> Effects:
         try:
             asked = read(record)
         except Undecodable as error:
@@ -88,7 +91,7 @@ class ControlAgent:
             work.produce(Topic.AUDIT, effects.audit.encode(), key=effects.audit.workspace.encode())
         for delivery in effects.changes.deliveries:
             told.produce(Topic.DELIVERIES, delivery.encode(), key=delivery_key(delivery))
-        tell_of_items(told, effects, items, record.partition, self._sealer)
+        tell_of_items(told, effects, items, record.partition, self._signer)
         note(asked, effects)
         return effects
 
@@ -135,7 +138,7 @@ class ControlAgent:
 
     async def _nudge(self, partition: int) -> None:
         """The partition gets a batch, whose handling takes up what is unfinished."""
-        command = new_command(ResumeTopics(), workspace="", environment="", actor=ACTOR, now_ms=now_ms())
+        command = new_command(ResumeTopics(), workspace="", environment="", actor=ACTOR, now_ms=clock.now_ms())
         while partition in self._assigned - self._resumed:
             try:
                 await self._report(command, partition)
@@ -153,7 +156,7 @@ class ControlAgent:
             raise KafkaException(KafkaError(KafkaError._FAIL, str(failed))) from failed
 
 
-def read(record: Record) -> Asked:
+def read(record: LogRecord) -> Asked:
     """Raises Undecodable."""
     command = Command.decode(record.value)
     reply = decode_reply(record.header(REPLY_HEADER))
@@ -161,14 +164,14 @@ def read(record: Record) -> Asked:
 
 
 def tell_of_items(
-    told: OutboxBatch, effects: Effects, items: list[tuple[bytes, bytes | None]], partition: int, sealer: Sealer
+    told: OutboxBatch, effects: Effects, items: list[tuple[bytes, bytes | None]], partition: int, signer: GatewaySigner
 ) -> None:
     """What became of projects and tasks, and the events of it on the workspace's system stream."""
     for key, value in items:
         told.produce(Topic.ITEMS, value, key=key, partition=partition)
     for happened in effects.changes.events:
-        sealed = sealed_record(happened, sealer)
-        told.produce(sealed.topic, sealed.value, key=sealed.key, headers=sealed.headers)
+        signed = signed_record(happened, signer)
+        told.produce(signed.topic, signed.value, key=signed.key, headers=signed.headers)
 
 
 def note(asked: Asked, effects: Effects) -> None:

@@ -13,10 +13,11 @@ from zlib import crc32
 
 from confluent_kafka import KafkaException
 
+from domain.control.values import Task, TopicWork
+from operations import clock
 from operations.logs import event
 from operations.topic_admin import TopicAdmin, TopicRefused, TopicTaken
 from processors.control import metrics
-from processors.control.values import Task, TopicWork
 from schemas.commands import (
     Payload,
     RouteTopicExpired,
@@ -69,7 +70,7 @@ class TopicWorker:
             taken = (partition, work)
             if self._waiting.get((work.stream_id, work.task)) != taken:
                 self._waiting[work.stream_id, work.task] = taken
-                if work.due_ms <= now_ms():
+                if work.due_ms <= clock.now_ms():
                     self._enqueue(taken)
                 else:
                     self._not_due.add(taken)
@@ -89,7 +90,7 @@ class TopicWorker:
 
     def take_due(self) -> None:
         """Takes up what has fallen due since."""
-        due = {taken for taken in self._not_due if taken[1].due_ms <= now_ms()}
+        due = {taken for taken in self._not_due if taken[1].due_ms <= clock.now_ms()}
         self._not_due -= due
         for taken in due:
             self._enqueue(taken)
@@ -187,7 +188,3 @@ def report_of(work: TopicWork, payload: Payload) -> Command:
         payload=payload.encode(),
         actor=ACTOR,
     )
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000

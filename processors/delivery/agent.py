@@ -1,7 +1,7 @@
 """The Faust shell of delivery: reads `deliveries`, makes attempts as the lanes allow, confirms what is finished.
 
 A delivery from the log is made at once where its endpoint has room for it; else it goes into the durable table, where
-it waits for room, for its time on the ladder, for its turn behind others of its ordering key, or for its endpoint to be
+it waits for room, for the time of its next attempt, for others of its ordering key, or for its endpoint to be
 reactivated. So a partition is read on whatever its endpoints do, and memory holds a few of each.
 Offsets are confirmed up to the lowest delivery that is neither made nor in the table (tracker); a process that dies
 makes its running attempts again after the restart: at least once, with the same delivery id, number and body.
@@ -15,10 +15,8 @@ from typing import Any
 
 from faust.types import TP
 
-from operations.logs import Sparse, event
-from processors.delivery import metrics
-from processors.delivery.breaker import BreakerLimits
-from processors.delivery.decide import (
+from domain.delivery.circuit_breaker import BreakerLimits
+from domain.delivery.decide import (
     DISABLED_TOO_LONG,
     WORKFLOW_DELETED,
     Answered,
@@ -31,21 +29,25 @@ from processors.delivery.decide import (
     outcome_of,
     speaks_against_endpoint,
 )
-from processors.delivery.disabling import disable_command
+from domain.delivery.disabling import disable_command
+from domain.delivery.endpoint_queues import Lanes
+from domain.delivery.gates import Gates
+from domain.delivery.retry_schedule import EndpointClass
+from domain.delivery.retry_table import STAMP, Due
+from domain.delivery.subscribed import Content, content_for
+from operations import clock
+from operations.logs import Sparse, event
+from processors.delivery import metrics
 from processors.delivery.endpoints import Endpoints, Route, RouteUnknown
 from processors.delivery.feeder import Feeder
-from processors.delivery.gates import Gates
 from processors.delivery.http_client import HttpClient, Post
-from processors.delivery.lanes import Lanes
 from processors.delivery.pending import Limits, Partition, Pending, read_pending
 from processors.delivery.route_topics import TopicWriter, topic_record
 from processors.delivery.settling import TABLE, Ended, Settled, Settler, TakenIn
-from processors.delivery.subscribed import Content, content_for
-from processors.delivery.waiting import STAMP, Due
-from processors.runtime.batches import Batch, Record
+from processors.runtime.batches import Batch
 from processors.runtime.runtime import Runtime
 from schemas.entities import Subscription
-from schemas.ladders import EndpointClass
+from schemas.log_records import LogRecord
 from schemas.records import Outcome
 from schemas.topics import DAY_MS, Topic
 
@@ -67,14 +69,14 @@ class DeliveryAgent:
         self._runtime = runtime
         self._limits = limits
         self._timeout_seconds = settings.attempt_timeout_seconds
-        self._ladders = settings.retry_ladders
+        self._schedules = settings.retry_schedules
         self._client = HttpClient(self._timeout_seconds, allow_private_targets=private)
         self._topics = TopicWriter(settings.kafka, settings.partitions, self._timeout_seconds)
         self._endpoints = Endpoints(runtime.control, settings.master_key, allow_private_targets=private)
         self._gates = Gates(runtime.control.view, BreakerLimits(budget=limits.endpoint_running_max))
         self._lanes: Lanes[Pending] = Lanes(
             limits.running_max,
-            lambda lane: self._gates.room(lane, _now_ms()),
+            lambda lane: self._gates.room(lane, clock.now_ms()),
             not_quick_running_max=limits.not_quick_running_max,
             unknown_running_max=limits.unknown_running_max,
         )
@@ -104,7 +106,7 @@ class DeliveryAgent:
         await partition.opened.wait()
         # All are opened before any is taken in, so that what is left out below holds back what may be confirmed.
         records = [record for record in batch.records if partition.tracker.open(record.offset)]
-        unreadable: list[tuple[Record, Exception]] = []
+        unreadable: list[tuple[LogRecord, Exception]] = []
         for number, record in enumerate(records, start=1):
             await self._room(partition)
             if self._draining or partition.revoked:
@@ -171,10 +173,10 @@ class DeliveryAgent:
         metrics.SPILLED.inc()
         spilling = pending.partition.spilling
         spilling[pending.lane] = spilling.get(pending.lane, 0) + 1
-        self._settler.add(TakenIn(pending, due_ms or _now_ms()))
+        self._settler.add(TakenIn(pending, due_ms or clock.now_ms()))
 
     async def _set_aside(
-        self, batch: Batch, partition: Partition, unreadable: Sequence[tuple[Record, Exception]]
+        self, batch: Batch, partition: Partition, unreadable: Sequence[tuple[LogRecord, Exception]]
     ) -> None:
         work = self._runtime.begin(batch)
         for record, error in unreadable:
@@ -225,24 +227,24 @@ class DeliveryAgent:
         """One attempt, handed to the settler. The lane is free again before its outcome is confirmed."""
         delivery = pending.delivery
         gate = self._gates.of(pending.lane)
-        started_ms, began = _now_ms(), time.monotonic()
+        started_ms, began = clock.now_ms(), time.monotonic()
         opened = False
         try:
             route = await self._endpoints.find(delivery, pending.read_at)
             result = await self._result(route, pending, started_ms)
-            opened = gate.breaker.end(begun, answered=not speaks_against_endpoint(result), now_ms=_now_ms())
+            opened = gate.breaker.end(begun, answered=not speaks_against_endpoint(result), now_ms=clock.now_ms())
             self._note_pace(pending.lane, result, time.monotonic() - began)
         except RouteUnknown:
             sparse.event("route.unknown", "unknown", logging.WARNING, why="control can't be read to its end")
-            self._put_back(pending, _now_ms() + UNKNOWN_ROUTE_MS)
+            self._put_back(pending, clock.now_ms() + UNKNOWN_ROUTE_MS)
             return
         finally:
             self._lanes.done(pending.lane)
             self._more_may_start.set()
         first_ms = pending.first_ms or started_ms
         name = delivery.workflow_id if route is None else route.workflow.name
-        attempt = Attempt(pending.attempt, name, first_ms, started_ms, _now_ms(), result)
-        outcome = outcome_of(delivery, attempt, self._ladders[EndpointClass.EVENTS if route is None else route.kind])
+        attempt = Attempt(pending.attempt, name, first_ms, started_ms, clock.now_ms(), result)
+        outcome = outcome_of(delivery, attempt, self._schedules[EndpointClass.EVENTS if route is None else route.kind])
         command = None
         if outcome.status == Status.DISABLED and route is not None:
             gate.answered_410 = route.workflow
@@ -456,7 +458,3 @@ def _observe(outcome: Outcome, pending: Pending) -> None:
         metrics.FIRST_DELIVERY_SECONDS.observe(max(0, outcome.completed_ms - outcome.received_ms) / 1_000)
     if pending.settled and pending.due_ms:
         metrics.RETRY_LATE_SECONDS.observe(max(0, outcome.started_ms - pending.due_ms) / 1_000)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

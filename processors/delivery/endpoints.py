@@ -10,15 +10,15 @@ from typing import NamedTuple
 
 from yarl import URL
 
+from domain.delivery.retry_schedule import EndpointClass
+from domain.delivery.signatures import callers_standard_key, signing_secret, standard_key
+from domain.delivery.targets import Target as TargetUrl
+from domain.delivery.targets import TargetForbidden, parse_target
+from domain.security.sealed_secrets import SecretBox, SecretUnreadable
 from operations.control_reader import ControlReader
 from processors.delivery.http_client import Endpoint, Previous, Style
 from schemas.entities import Subscription, SubscriptionSurface, Target, Workflow, workflow_entity_id
-from schemas.ladders import EndpointClass
 from schemas.records import Delivery
-from schemas.sealed_secrets import SecretBox, SecretUnreadable
-from schemas.signatures import callers_standard_key, signing_secret, standard_key
-from schemas.targets import Target as TargetUrl
-from schemas.targets import TargetForbidden, parse_target
 from schemas.topics import RouteTopic, parse_route_topic
 
 CACHED_MAX = 10_000
@@ -31,7 +31,7 @@ class RouteUnknown(Exception):
 
 
 class Route(NamedTuple):
-    """Either `endpoint` or `topic` is set, or `forbidden` says why neither may be. `kind` chooses its ladder."""
+    """Either `endpoint` or `topic` is set, or `forbidden` says why neither may be. `kind` chooses its schedule."""
 
     workflow: Target
     endpoint: Endpoint | None
@@ -106,7 +106,7 @@ class Endpoints:
         return Endpoint(url, secret, standard_key(secret), previous, style)
 
     def _subscribed(self, subscription: Subscription, target: TargetUrl) -> Route:
-        """As its surface has it: the signature's style, the ladder, https alone."""
+        """As its surface has it: the signature's style, the schedule, https alone."""
         if target.scheme != "https" and not self._allow_private_targets:
             return Route(subscription, None, "the scheme must be https")
         is_work = subscription.surface is SubscriptionSurface.WORK

@@ -19,8 +19,8 @@ from aiohttp import (
 )
 from aiohttp.http_exceptions import LineTooLong
 
+from domain.delivery.decide import ErrorCode, Failed
 from operations.outgoing import ConnectForbidden
-from processors.delivery.decide import ErrorCode, Failed
 
 _BY_ERROR: tuple[tuple[type[BaseException], Failed], ...] = (
     (ConnectForbidden, Failed(ErrorCode.TARGET_FORBIDDEN, "has an address that is private, local or reserved")),

@@ -7,15 +7,15 @@ may be probed; a disabled one when its workflow changes on `control`.
 """
 
 import asyncio
-import time
 from collections.abc import Callable
 
+from domain.delivery.endpoint_queues import Lanes
+from domain.delivery.gates import Gates
+from domain.delivery.retry_table import Due, entry_of, in_lane, lane_prefix, lanes_of, record_of
+from domain.delivery.schedule import Schedule
+from operations import clock
 from processors.delivery import metrics
-from processors.delivery.gates import Gates
-from processors.delivery.lanes import Lanes
 from processors.delivery.pending import Limits, Partition, Pending, pending_again
-from processors.delivery.schedule import Schedule
-from processors.delivery.waiting import Due, entry_of, in_lane, lane_prefix, lanes_of, record_of
 from schemas.entities import State, Target
 
 LOOK_SECONDS_MAX = 1.0  # the wall clock may be set, or the machine sleep
@@ -126,7 +126,7 @@ class Feeder:
     async def run(self) -> None:
         while True:
             self._noted.clear()
-            due = [] if self.paused else self._schedule.take(_now_ms())
+            due = [] if self.paused else self._schedule.take(clock.now_ms())
             for number, (partition, lane) in enumerate(due, start=1):
                 self._fill(partition, lane)
                 if number % LANES_A_TURN == 0:
@@ -138,7 +138,7 @@ class Feeder:
 
     async def _until_due(self) -> None:
         next_ms = self._schedule.next_ms()
-        seconds = LOOK_SECONDS_MAX if next_ms is None or self.paused else (next_ms - _now_ms()) / 1_000
+        seconds = LOOK_SECONDS_MAX if next_ms is None or self.paused else (next_ms - clock.now_ms()) / 1_000
         if seconds <= 0:
             await asyncio.sleep(0)
             return
@@ -155,7 +155,7 @@ class Feeder:
     def _fill(self, partition: Partition, lane: str) -> None:
         if partition.revoked or partition.table is None or self.paused:
             return
-        now_ms = _now_ms()
+        now_ms = clock.now_ms()
         if self._gates.is_disabled(lane):
             self._hold(partition, lane)
             return
@@ -203,7 +203,3 @@ class Feeder:
         limits = self._limits
         share = 1.0 if quick else limits.fetched_of_slow_share
         return self._fetched < share * limits.fetched_max and self._fetched_bytes < share * limits.fetched_bytes_max
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

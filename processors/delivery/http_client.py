@@ -33,14 +33,9 @@ from aiohttp import (
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from operations.outgoing import AddressInfo, guarded_socket, open_socket
-from processors.delivery.decide import Answered, Result, TimedOut
-from processors.delivery.failures import failure_of, unread_of
-from processors.delivery.guard import GuardedResolver
-from processors.delivery.resolver import Resolver
-from processors.delivery.retry_after import HONOURED
-from processors.delivery.status_lines import EXCHANGE, Exchange, ObservedConnector
-from schemas.signatures import (
+from domain.delivery.decide import Answered, Result, TimedOut
+from domain.delivery.retry_after import HONOURED
+from domain.delivery.signatures import (
     DELIVERY_HEADER,
     SIGNATURE_HEADER,
     SPINE_SIGNATURE_HEADER,
@@ -48,6 +43,11 @@ from schemas.signatures import (
     standard_signature,
     timestamped_signature,
 )
+from operations.outgoing import AddressInfo, guarded_socket, open_socket
+from processors.delivery.failures import failure_of, unread_of
+from processors.delivery.guard import GuardedResolver
+from processors.delivery.resolver import Resolver
+from processors.delivery.status_lines import EXCHANGE, Exchange, ObservedConnector
 
 EXCERPT_BYTES = 1_024
 DRAINED_BYTES_MAX = 16_384  # an answer declared as longer is not read to its end for the connection's sake
@@ -75,7 +75,7 @@ class Previous:
 
 
 class Style(Enum):
-    """In which header the surface's own signature stands, and how it is made (schemas/signatures.py)."""
+    """In which header the surface's own signature stands, and how it is made (domain/delivery/signatures.py)."""
 
     EVENTS = "events"
     SPINE = "spine"

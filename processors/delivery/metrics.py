@@ -2,7 +2,7 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from processors.delivery.decide import ErrorCode
+from domain.delivery.decide import ErrorCode
 from processors.runtime.metrics import DEAD_LETTERS
 
 ATTEMPTS = Counter(

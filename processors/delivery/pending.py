@@ -8,16 +8,16 @@ from typing import Any
 
 from faust.types import TP
 
-from processors.delivery.decide import body_of, ordering_key_of
-from processors.delivery.subscribed import is_subscribed
-from processors.delivery.tracker import PartitionTracker
-from processors.delivery.waiting import Entry, entry_of, order_hash
-from processors.runtime.batches import Record
+from domain.delivery.decide import body_of, ordering_key_of
+from domain.delivery.retry_table import Entry, entry_of, order_hash
+from domain.delivery.subscribed import is_subscribed
+from domain.delivery.tracker import PartitionTracker
+from domain.delivery.webhooks import DeliveryKind
 from processors.runtime.table import TablePartition
 from schemas.codec import EVENT
 from schemas.entities import workflow_entity_id
+from schemas.log_records import LogRecord
 from schemas.records import Delivery
-from schemas.webhooks import DeliveryKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def lane_of(delivery: Delivery) -> str:
     return workflow_entity_id(delivery.workspace, delivery.environment, delivery.workflow_id)
 
 
-def read_pending(partition: Partition, record: Record, is_ordered: Callable[[str], bool]) -> Pending:
+def read_pending(partition: Partition, record: LogRecord, is_ordered: Callable[[str], bool]) -> Pending:
     """Raises whatever its Avro or its event makes it raise; Undecodable for most."""
     delivery = Delivery.decode(record.value)
     lane = lane_of(delivery)

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from domain.delivery.decide import ErrorCode, Failed, Result, TimedOut, Written
 from operations.kafka_clients import producer_config
 from operations.logs import event
-from processors.delivery.decide import ErrorCode, Failed, Result, TimedOut, Written
 from schemas.codec import EVENT
 from schemas.partitioner import partition_for
 from schemas.records import Delivery

@@ -18,11 +18,12 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from domain.delivery.decide import Status
+from domain.delivery.retry_table import Due, Waiting
+from operations import clock
 from operations.logs import event
 from processors.delivery import metrics
-from processors.delivery.decide import Status
 from processors.delivery.pending import Partition, Pending
-from processors.delivery.waiting import Due, Waiting
 from processors.runtime.lease import LeaseLost
 from processors.runtime.outbox import OutboxFailed
 from processors.runtime.runtime import Runtime
@@ -145,7 +146,7 @@ class Settler:
         number = partition.tp.partition
         if now - self._swept_at.get(number, 0.0) > SWEEP_SECONDS:
             self._swept_at[number] = now
-            Waiting(work.table(TABLE)).sweep(time.time_ns() // 1_000_000)
+            Waiting(work.table(TABLE)).sweep(clock.now_ms())
 
     async def _write_acknowledged(self, some: Iterable[Settled]) -> None:
         out = self._runtime.outbox.batch()

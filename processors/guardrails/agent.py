@@ -1,32 +1,34 @@
-"""The Faust shell of the guardrails: reads `burn.telemetry`, lets out what was decided, then saves what is known now.
+"""The Faust shell of the guardrails: reads `burn.telemetry`, publishes what was decided, then saves the new state.
 
-In this order: what a batch causes is confirmed before its state is saved. A crash between the two has it decided again,
-from the same state and by the same times, with the same ids: told once, whoever reads it. Saved first, a crash could
-keep a flag from ever being told. An organization's records have one order, so nothing else can come between them.
+The order matters: what a batch causes is confirmed before its state is saved. After a crash between the two the batch
+is decided again, from the same state and by the same times, with the same ids, so readers count its effects once. If
+the state were saved first, a crash could lose a flag for ever. An organization's records are on one partition, so no
+other record can come between the two.
 """
 
 import asyncio
 import logging
 from collections.abc import Iterable
 
+from domain.guardrails.decide import decide
+from domain.guardrails.state import KEPT_SECONDS, ORGANIZATIONS, SPEND, WINDOWS, GuardState
+from domain.guardrails.values import GuardEffects, GuardRequest
 from operations.logs import event
 from processors.guardrails import metrics
-from processors.guardrails.decide import Asked, decide
-from processors.guardrails.state import KEPT_SECONDS, ORGANIZATIONS, SPEND, WINDOWS, GuardState
-from processors.guardrails.values import Effects
-from processors.runtime.batches import Batch, Record
+from processors.runtime.batches import Batch
 from processors.runtime.runtime import Runtime
 from processors.runtime.work import Work
-from schemas.burn import Payload, Reserve, decode_payload
 from schemas.codec import Undecodable
 from schemas.commands import command_key
+from schemas.log_records import LogRecord
 from schemas.records import Telemetry
 from schemas.replies import REPLY_HEADER, ReplyTo, decode_reply
+from schemas.telemetry import Payload, Reserve, decode_payload
 from schemas.topics import Topic
 
 log = logging.getLogger(__name__)
 CALLS_AT_ONCE = 2_000
-"""After so many the loop has its turn: a batch may hold a hundred thousand."""
+"""After so many calls the event loop gets to run: a batch may hold a hundred thousand."""
 
 
 class GuardrailsAgent:
@@ -34,59 +36,61 @@ class GuardrailsAgent:
         self._runtime = runtime
 
     async def handle(self, batch: Batch) -> None:
-        work, told = self._runtime.begin(batch), self._runtime.begin(batch)
+        work, outputs = self._runtime.begin(batch), self._runtime.begin(batch)
         state = GuardState(*(work.table(name) for name in (ORGANIZATIONS, WINDOWS, SPEND)))
         effects, calls = [], 0
         for record in batch.records:
-            effects.append(self._one(told, state, record))
+            effects.append(self._one(outputs, state, record))
             calls += effects[-1].calls
             if calls >= CALLS_AT_ONCE:
                 calls = 0
                 await asyncio.sleep(0)
-        await told.commit()
+        await outputs.commit()
         state.save()
         await work.commit()
         note(effects)
 
-    def _one(self, told: Work, state: GuardState, record: Record) -> Effects:
+    def _one(self, outputs: Work, state: GuardState, record: LogRecord) -> GuardEffects:
         try:
-            asked = read(record)
+            request = read(record)
         except Undecodable as error:
-            told.dead_letter(record, "unreadable", str(error))
-            return Effects()
+            outputs.dead_letter(record, "unreadable", str(error))
+            return GuardEffects()
         try:
-            effects = decide(state, asked)
+            effects = decide(state, request)
         except Exception as error:
-            log.exception("telemetry.failed", extra={"facts": {"record": asked.record.id, "kind": asked.record.kind}})
-            told.dead_letter(record, "failed", f"{type(error).__name__} while deciding")
-            return Effects()
-        emit(told, effects, asked.reply)
-        if isinstance(asked.payload, Reserve):
+            log.exception(
+                "telemetry.failed", extra={"facts": {"record": request.record.id, "kind": request.record.kind}}
+            )
+            outputs.dead_letter(record, "failed", f"{type(error).__name__} while deciding")
+            return GuardEffects()
+        emit(outputs, effects, request.reply)
+        if isinstance(request.payload, Reserve):
             granted = effects.verdict is None or effects.verdict[1].status == 200
             metrics.BUDGETS.labels("granted" if granted else "refused").inc()
         return effects
 
 
-def read(record: Record) -> Asked:
+def read(record: LogRecord) -> GuardRequest:
     """Raises Undecodable."""
     telemetry = Telemetry.decode(record.value)
     payload: Payload = decode_payload(telemetry)
-    return Asked(telemetry, payload, record.timestamp, record.offset, decode_reply(record.header(REPLY_HEADER)))
+    return GuardRequest(telemetry, payload, record.timestamp, record.offset, decode_reply(record.header(REPLY_HEADER)))
 
 
-def emit(told: Work, effects: Effects, reply: ReplyTo | None) -> None:
-    """Who waits is answered by the last command's verdict, where there is a command."""
+def emit(outputs: Work, effects: GuardEffects, reply: ReplyTo | None) -> None:
+    """The verdict of the last command answers the waiting request, where there is a command."""
     for index, command in enumerate(effects.commands, 1):
         headers = [(REPLY_HEADER, reply.encode())] if reply is not None and index == len(effects.commands) else None
-        told.produce(Topic.COMMANDS, command.encode(), key=command_key(command), headers=headers)
+        outputs.produce(Topic.COMMANDS, command.encode(), key=command_key(command), headers=headers)
     for audit in effects.audits:
-        told.produce(Topic.AUDIT, audit.encode(), key=audit.workspace.encode())
+        outputs.produce(Topic.AUDIT, audit.encode(), key=audit.workspace.encode())
     if effects.verdict is not None:
         partition, verdict = effects.verdict
-        told.produce(Topic.VERDICTS, verdict.encode(), partition=partition)
+        outputs.produce(Topic.VERDICTS, verdict.encode(), partition=partition)
 
 
-def note(effects: Iterable[Effects]) -> None:
+def note(effects: Iterable[GuardEffects]) -> None:
     for one in effects:
         if one.calls or one.duplicates:
             metrics.CALLS.labels("in_time").inc(one.calls - one.late)

@@ -14,16 +14,16 @@ from typing import Any, NamedTuple
 import msgspec
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from domain.guardrails.counting import parts_of
+from domain.guardrails.decide import decide
+from domain.guardrails.state import GuardState, in_memory
+from domain.guardrails.values import GuardRequest, Organization
 from operations.kafka_clients import reader_config
-from processors.guardrails.counting import parts_of
-from processors.guardrails.decide import Asked, decide
-from processors.guardrails.state import GuardState, in_memory
-from processors.guardrails.values import Organization
-from schemas.burn import Calls, ModelCall, SetPolicy, decode_payload
 from schemas.codec import Undecodable
 from schemas.entities import KillFlag
 from schemas.guardrail_policy import DEFAULT_POLICY, FinancialLimits, GuardrailPolicy, Layer, Mode, Scope
 from schemas.records import Telemetry
+from schemas.telemetry import Calls, ModelCall, SetPolicy, decode_payload
 from schemas.topics import Topic
 
 ANSWER_SECONDS = 30.0
@@ -73,19 +73,19 @@ class Trial:
         self._since_ms = since_ms
         self._state: GuardState = in_memory()
 
-    def tell(self, asked: Asked) -> None:
-        workspace = asked.record.workspace
+    def add(self, request: GuardRequest) -> None:
+        workspace = request.record.workspace
         policy = self._new or self._policies.get(workspace, DEFAULT_POLICY)
-        if isinstance(asked.payload, SetPolicy):
+        if isinstance(request.payload, SetPolicy):
             return
-        if asked.append_ms < self._since_ms:
-            if isinstance(asked.payload, Calls):
-                decide(self._state, asked, _only_counting(policy))
+        if request.append_ms < self._since_ms:
+            if isinstance(request.payload, Calls):
+                decide(self._state, request, _only_counting(policy))
             return
-        if isinstance(asked.payload, Calls):
-            kept = self._unblocked(asked.payload.calls, self._state.organization(workspace), asked.append_ms)
-            asked = replace(asked, payload=Calls(calls=kept))
-        for trip in decide(self._state, asked, policy).trips:
+        if isinstance(request.payload, Calls):
+            kept = self._unblocked(request.payload.calls, self._state.organization(workspace), request.append_ms)
+            request = replace(request, payload=Calls(calls=kept))
+        for trip in decide(self._state, request, policy).trips:
             layer = self.result.layer(trip.layer)
             layer.trips += trip.mode is Mode.ENFORCE
             layer.warnings += trip.mode is Mode.WARN
@@ -134,12 +134,14 @@ def warm_up_ms(since_ms: int) -> int:
     return int(datetime(since.year, since.month, 1, tzinfo=UTC).timestamp() * 1_000)
 
 
-def compare(records: Iterable[Asked], policies: Policies, new: GuardrailPolicy, since_ms: int) -> tuple[Result, Result]:
+def compare(
+    records: Iterable[GuardRequest], policies: Policies, new: GuardrailPolicy, since_ms: int
+) -> tuple[Result, Result]:
     """What the present policies and the new one would have done."""
     trials = Trial(policies, since_ms), Trial(policies, since_ms, new)
-    for asked in records:
+    for request in records:
         for trial in trials:
-            trial.tell(asked)
+            trial.add(request)
     return trials[0].result, trials[1].result
 
 
@@ -152,8 +154,8 @@ class _Span(NamedTuple):
     end: int
 
 
-def telemetry(bootstrap: str, from_ms: int, workspace: str | None = None) -> Iterator[Asked]:
-    """What stands on `burn.telemetry` since then, partition by partition. Raises LogUnreadable."""
+def telemetry(bootstrap: str, from_ms: int, workspace: str | None = None) -> Iterator[GuardRequest]:
+    """What is on `burn.telemetry` since then, partition by partition. Raises LogUnreadable."""
     consumer = Consumer(reader_config(bootstrap, "guardrails-whatif"))
     try:
         for span in _spans(consumer, from_ms):
@@ -167,9 +169,9 @@ def telemetry(bootstrap: str, from_ms: int, workspace: str | None = None) -> Ite
 
 def _spans(consumer: Consumer, from_ms: int) -> list[_Span]:
     topic = consumer.list_topics(Topic.BURN_TELEMETRY, timeout=ANSWER_SECONDS).topics[Topic.BURN_TELEMETRY]
-    asked = [TopicPartition(Topic.BURN_TELEMETRY, partition, from_ms) for partition in sorted(topic.partitions)]
+    request = [TopicPartition(Topic.BURN_TELEMETRY, partition, from_ms) for partition in sorted(topic.partitions)]
     spans = []
-    for found in consumer.offsets_for_times(asked, timeout=ANSWER_SECONDS):
+    for found in consumer.offsets_for_times(request, timeout=ANSWER_SECONDS):
         _low, end = consumer.get_watermark_offsets(found, timeout=ANSWER_SECONDS)
         start = end if found.offset in (OFFSET_END, -1) else found.offset
         if start < end:
@@ -177,7 +179,7 @@ def _spans(consumer: Consumer, from_ms: int) -> list[_Span]:
     return spans
 
 
-def _read(consumer: Consumer, span: _Span, workspace: str | None) -> Iterator[Asked]:
+def _read(consumer: Consumer, span: _Span, workspace: str | None) -> Iterator[GuardRequest]:
     while True:
         message = consumer.poll(ANSWER_SECONDS)
         if message is None:
@@ -185,17 +187,21 @@ def _read(consumer: Consumer, span: _Span, workspace: str | None) -> Iterator[As
         error = message.error()
         if error is not None and error.code() != KafkaError._PARTITION_EOF:
             raise KafkaException(error)
-        if error is None and (asked := _asked(message)) is not None and workspace in (None, asked.record.workspace):
-            yield asked
+        if (
+            error is None
+            and (request := _request_of(message)) is not None
+            and workspace in (None, request.record.workspace)
+        ):
+            yield request
         if (message.offset() or 0) + (error is None) >= span.end:
             return
 
 
-def _asked(message: Message) -> Asked | None:
+def _request_of(message: Message) -> GuardRequest | None:
     """None for what the guardrails set aside."""
     try:
         record = Telemetry.decode(message.value())
-        return Asked(record, decode_payload(record), message.timestamp()[1], message.offset() or 0)
+        return GuardRequest(record, decode_payload(record), message.timestamp()[1], message.offset() or 0)
     except Undecodable:
         return None
 

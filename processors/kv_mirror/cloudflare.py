@@ -10,8 +10,8 @@ import urllib.parse
 import urllib.request
 from typing import Any
 
+from domain.guardrails.kv_entries import Change, Put
 from operations.settings import CloudflareKv
-from processors.kv_mirror.decide import Change, Put
 
 TIMEOUT_SECONDS = 10.0
 ANSWER_BYTES_MAX = 65_536

@@ -14,12 +14,13 @@ from collections.abc import Callable
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from domain.guardrails.kv_entries import Change, Put, change_of
+from operations import clock
 from operations.kafka_clients import reader_config
 from operations.logs import event
 from operations.settings import CloudflareKv
 from processors.kv_mirror import metrics
 from processors.kv_mirror.cloudflare import KvNamespace, KvRefused
-from processors.kv_mirror.decide import Change, Put, change_of
 from processors.kv_mirror.unmirrored import Unmirrored
 from schemas.codec import Undecodable
 from schemas.topics import Topic
@@ -153,7 +154,7 @@ class KvMirror:
 
 def _change(message: Message) -> Change | None:
     try:
-        return change_of(message.key() or b"", message.value(), time.time_ns() // 1_000_000)
+        return change_of(message.key() or b"", message.value(), clock.now_ms())
     except Undecodable as error:
         event(log, "kv_mirror.unreadable", logging.ERROR, offset=message.offset(), reason=str(error))
         return None

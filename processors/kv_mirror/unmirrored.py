@@ -1,4 +1,4 @@
-"""What of one partition of `control` is not in KV yet. Pure.
+"""What of one partition of `control` is not in KV yet.
 
 A log without its group's offsets is read from its beginning, where flags stand that were lifted long ago. So nothing of
 a partition is put before it was read to where it ended when reading began; after that each change is at once.
@@ -6,7 +6,7 @@ a partition is put before it was read to where it ended when reading began; afte
 
 from itertools import islice
 
-from processors.kv_mirror.decide import Change
+from domain.guardrails.kv_entries import Change
 
 
 class Unmirrored:

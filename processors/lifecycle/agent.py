@@ -7,8 +7,7 @@ from collections import Counter as Tally
 
 import msgspec
 
-from processors.lifecycle import metrics
-from processors.lifecycle.decide import (
+from domain.delivery.outcome_webhooks import (
     NOTHING_TOLD,
     Place,
     Told,
@@ -18,15 +17,17 @@ from processors.lifecycle.decide import (
     table_key,
     webhooks_of,
 )
+from domain.delivery.webhooks import delivery_key
+from processors.lifecycle import metrics
 from processors.lifecycle.worker import ReplayWorker
-from processors.runtime.batches import Batch, Record
+from processors.runtime.batches import Batch
 from processors.runtime.runtime import Runtime
 from processors.runtime.table import TableView
 from processors.runtime.work import Work
 from schemas.codec import Undecodable
+from schemas.log_records import LogRecord
 from schemas.records import Outcome
 from schemas.topics import Topic
-from schemas.webhooks import delivery_key
 
 AGENT = "lifecycle"
 TABLE = "told"
@@ -63,7 +64,7 @@ class Lifecycle:
         for telling, count in tally.items():
             metrics.WEBHOOKS.labels(telling).inc(count)
 
-    def _tell(self, work: Work, table: TableView, outcome: Outcome, record: Record, tally: "Tally[str]") -> None:
+    def _tell(self, work: Work, table: TableView, outcome: Outcome, record: LogRecord, tally: "Tally[str]") -> None:
         endpoints = self._view.endpoints_of(outcome.workspace, outcome.environment)
         if not endpoints and is_whole_story(outcome):
             return

@@ -2,8 +2,8 @@
 
 from prometheus_client import Counter, Gauge
 
+from domain.delivery.webhooks import WebhookType
 from processors.runtime.metrics import DEAD_LETTERS
-from schemas.webhooks import WebhookType
 
 WEBHOOKS = Counter("atlas_webhooks_total", "Outcome webhooks handed to delivery, by type.", ["type"])
 for _type in WebhookType:

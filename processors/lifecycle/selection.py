@@ -10,8 +10,8 @@ import msgspec
 from sqlalchemy import and_, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from domain.delivery.replays import Replayable
 from operations.read_model_engine import Reader
-from processors.lifecycle.replaying import Replayable
 from schemas.entities import Replay
 from schemas.read_model import events, scope_of
 

@@ -13,22 +13,24 @@ import time
 
 from faust.types import TP
 
+from domain.admission.reading import Unreadable, read
+from domain.delivery.replays import Replayable, replay_deliveries
+from domain.delivery.webhooks import delivery_key
+from domain.events.direct_records import schema_named
+from domain.security.gateway_signatures import GatewaySigner
+from operations import clock
 from operations.logs import event
+from operations.new_commands import new_command
 from operations.record_reader import Found, RecordReader, RecordUnreachable
-from processors.admission.reading import Unreadable, read
 from processors.lifecycle import metrics
-from processors.lifecycle.replaying import Replayable, replay_deliveries
 from processors.lifecycle.selection import PAGE_EVENTS, Selection, SelectionUnavailable
-from processors.runtime.batches import Record
 from processors.runtime.runtime import Runtime
 from schemas.codec import EVENT
-from schemas.commands import ReplayMoved, command_key, new_command
-from schemas.direct_records import schema_named
+from schemas.commands import ReplayMoved, command_key
 from schemas.entities import Replay, ReplayStatus, State
+from schemas.log_records import LogRecord
 from schemas.partitioner import partition_for
-from schemas.seal import Sealer
 from schemas.topics import Topic, parse_stream_topic
-from schemas.webhooks import delivery_key
 
 log = logging.getLogger(__name__)
 ACTOR = "lifecycle"
@@ -53,7 +55,7 @@ class ReplayWorker:
         self._view = runtime.control.view
         self._selection = Selection(runtime.settings.database_url)
         self._records = RecordReader(runtime.settings.kafka)
-        self._sealer = Sealer(runtime.settings.master_key)
+        self._signer = GatewaySigner(runtime.settings.master_key)
         self._pause_seconds = 1.0 / events_per_second
         self._free_at = 0.0
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -149,7 +151,7 @@ class ReplayWorker:
 
     async def _body(self, found: Replayable) -> bytes | None:
         stored = await self._records.read(found.topic, found.partition, found.offset, READ_SECONDS)
-        return None if stored is None else admitted_body(found, stored, self._sealer)
+        return None if stored is None else admitted_body(found, stored, self._signer)
 
     async def _tell(self, replay: Replay, step: Step, *, ended: bool) -> None:
         payload = ReplayMoved(
@@ -165,14 +167,14 @@ class ReplayWorker:
             workspace=replay.workspace,
             environment=replay.environment,
             actor=ACTOR,
-            now_ms=time.time_ns() // 1_000_000,
+            now_ms=clock.now_ms(),
         )
         out = self._runtime.outbox.batch()
         out.produce(Topic.COMMANDS, command.encode(), key=command_key(command))
         await out.confirmed()
 
 
-def admitted_body(found: Replayable, stored: Found, sealer: Sealer) -> bytes | None:
+def admitted_body(found: Replayable, stored: Found, signer: GatewaySigner) -> bytes | None:
     """The event's Avro as admission handed it on; None where the log's record is not the one that it was."""
     topic = parse_stream_topic(found.topic)
     if topic is None:
@@ -180,9 +182,11 @@ def admitted_body(found: Replayable, stored: Found, sealer: Sealer) -> bytes | N
     named = schema_named(stored.value, stored.headers)
     if named is not None:
         EVENT.also_read(named.ref)  # admission took the record, so the schema that it names is ours
-    record = Record(found.topic, found.partition, found.offset, found.received_ms, None, stored.value, stored.headers)
+    record = LogRecord(
+        found.topic, found.partition, found.offset, found.received_ms, None, stored.value, stored.headers
+    )
     try:
-        pieces = read(record, topic, sealer).pieces
+        pieces = read(record, topic, signer).pieces
     except Unreadable:
         return None
     return pieces.body if pieces.event_id == found.event_id else None

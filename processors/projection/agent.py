@@ -1,12 +1,12 @@
 """The Faust shell of projection: the topics of `projectors` in batches, written to the read model by one thread.
 
-The read model's own positions say where reading begins, not the group's offsets: they were committed with the rows, so
-a database that was made anew, restored or cut short is filled from just where it ends. While the database is away or
-locked, the same transaction is tried again; nothing is skipped, and `/readyz` says why. What can't be read, and what
-the database will never take, goes to the dead letters alone, before its neighbours are written. Where another read
-model was put in this one's place, the process ends and starts again at that one's positions.
+Reading begins at the read model's own positions, not at the group's offsets. They were committed with the rows, so a
+database that was recreated or restored is filled from just where it ends. While the database is unreachable or locked,
+the same transaction is tried again; nothing is skipped, and `/readyz` says why. A record that can't be read, or that
+the database will never take, becomes a dead letter on its own, before its neighbours are written. Where the read model
+was replaced (`atlas rebuild`), the process ends and starts again at the new one's positions.
 
-Between transactions, what streams keep no longer leaves in slices (retention.py).
+Between transactions, rows that their streams no longer keep are deleted in slices (retention.py).
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from typing import TypeVar
 
 from faust.types import TP
 
+from operations import clock
 from operations.logs import event
 from operations.read_model_engine import writer_engine
 from processors.projection import metrics
@@ -137,15 +138,15 @@ class Projection:
                 await self._until_done(self._store.check)
                 await self._expire_all()
                 for table in AGING:
-                    await self._slice_by_slice(partial(self._store.delete_aged, table, now_ms()))
-                after = await self._until_done(partial(self._store.delete_leftovers, after, now_ms()))
+                    await self._slice_by_slice(partial(self._store.delete_aged, table, clock.now_ms()))
+                after = await self._until_done(partial(self._store.delete_leftovers, after, clock.now_ms()))
         except Exception as error:
             self._runtime.fail(error)
 
     async def _expire_all(self) -> None:
         known = kept_days(self._runtime.control.view.streams.values())
         for key in await self._until_done(self._store.streams_shown):
-            old = expiring(key, known.get(key, RETENTION_DAYS_MAX), now_ms())
+            old = expiring(key, known.get(key, RETENTION_DAYS_MAX), clock.now_ms())
             metrics.EXPIRED.inc(await self._slice_by_slice(partial(self._store.expire, old)))
 
     async def _slice_by_slice(self, take_out: Callable[[], int]) -> int:
@@ -193,10 +194,6 @@ class Projection:
             event(log, "read_model.back")
         metrics.AWAY.set(0)
         self._missing = None
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _measure(group: Sequence[Pending], seconds: float) -> None:

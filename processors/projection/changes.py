@@ -1,6 +1,6 @@
-"""What a batch changes in the read model, and the forms that text takes in it. Pure.
+"""What a batch changes in the read model, and the forms that text takes in it.
 
-Text goes in as it came, but for NUL, which PostgreSQL can't hold in text: it is shown as U+FFFD (RELIABILITY F51).
+Text goes in as it came, but for NUL, which PostgreSQL can't hold in text: it is shown as U+FFFD (F51).
 """
 
 from collections import defaultdict
@@ -17,7 +17,7 @@ KEY_CHARACTERS_MAX = 255  # far above any id of ours; PostgreSQL's index rows en
 Row = tuple[Any, ...]
 
 
-class LogRecord(Protocol):
+class ProjectedRecord(Protocol):
     """What is asked of a Kafka record here."""
 
     @property
@@ -33,7 +33,7 @@ class LogRecord(Protocol):
 
 
 class Unreadable(NamedTuple):
-    record: LogRecord
+    record: ProjectedRecord
     why: str
 
 
@@ -55,16 +55,16 @@ class Changes:
     unreadable: list[Unreadable] = field(default_factory=list)
 
 
-Projector = Callable[[Changes, Sequence[LogRecord]], None]
-"""Adds what these records (one partition's, in order) change; what it can't read it names in `unreadable`, alone."""
+Projector = Callable[[Changes, Sequence[ProjectedRecord]], None]
+"""Adds what these records (one partition's, in order) change; `unreadable` names each record that it can't read."""
 
 
-def each(apply: Callable[[Changes, LogRecord], None]) -> Projector:
+def each(apply: Callable[[Changes, ProjectedRecord], None]) -> Projector:
     """A projector from what one record changes. It raises Undecodable, ValueError or TypeError for an unreadable one,
     before it changes anything.
     """
 
-    def projector(changes: Changes, records: Sequence[LogRecord]) -> None:
+    def projector(changes: Changes, records: Sequence[ProjectedRecord]) -> None:
         for record in records:
             try:
                 apply(changes, record)

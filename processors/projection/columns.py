@@ -1,4 +1,4 @@
-"""Projectors that take a batch's records together where they are many (schemas/avro_columns.py). Pure.
+"""Projectors that take a batch's records together where they are many (schemas/avro_columns.py).
 
 What is usual is put together in one go; all else is left to the projector that goes record by record, and says the
 same of each. Tests hold the two together.
@@ -7,7 +7,7 @@ same of each. Tests hold the two together.
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from processors.projection.changes import Changes, LogRecord, Projector, each, json_text
+from processors.projection.changes import Changes, ProjectedRecord, Projector, each, json_text
 from schemas.avro_columns import ColumnReader, Columns
 from schemas.codec import Codec
 
@@ -21,14 +21,14 @@ class ByColumns(NamedTuple):
     """
 
     usual: Callable[[Columns], Sequence[bool]]
-    add: Callable[[Changes, Columns, Sequence[LogRecord]], None]
+    add: Callable[[Changes, Columns, Sequence[ProjectedRecord]], None]
 
 
-def together(codec: Codec, by_columns: ByColumns, apply: Callable[[Changes, LogRecord], None]) -> Projector:
+def together(codec: Codec, by_columns: ByColumns, apply: Callable[[Changes, ProjectedRecord], None]) -> Projector:
     one_by_one = each(apply)
     reader = ColumnReader.of_text(codec.schema.text)
 
-    def projector(changes: Changes, records: Sequence[LogRecord]) -> None:
+    def projector(changes: Changes, records: Sequence[ProjectedRecord]) -> None:
         if len(records) < TOGETHER_MIN:
             one_by_one(changes, records)
             return
@@ -40,9 +40,9 @@ def together(codec: Codec, by_columns: ByColumns, apply: Callable[[Changes, LogR
             by_columns.add(changes, columns, records)
             return
         if len(columns):
-            by_columns.add(changes, columns, [records[place] for place in columns.regular])
+            by_columns.add(changes, columns, [records[index] for index in columns.regular])
         taken = set(columns.regular)
-        one_by_one(changes, [record for place, record in enumerate(records) if place not in taken])
+        one_by_one(changes, [record for index, record in enumerate(records) if index not in taken])
 
     return projector
 

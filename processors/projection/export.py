@@ -1,9 +1,9 @@
 """A stream's events from the log as rows for analysts: each admitted record once, with its payload.
 
 `decisions` says which records were admitted and when, the stream's topic holds their payloads; both are read once, from
-their beginnings to their present ends. The stream's decisions stand in a file of the export's own while its topic is
-read, and rows are written as they come: memory stays the same however many there are. What the stream's retention took
-from the topic is left out. An event admitted twice (its key's 24 hours were over) is there with both.
+their beginnings to their present ends. The stream's decisions are kept in a temporary file while its topic is read,
+and rows are written as they come, so memory does not grow with the stream. Records that the topic's retention has
+removed are left out. An event that was admitted twice (its key's 24 hours were over) is listed twice.
 """
 
 import sqlite3
@@ -17,15 +17,15 @@ import msgspec
 import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from domain.events.direct_records import data_of_admitted
+from domain.events.rules import EventInvalid
+from domain.events.spine_events import STREAM as SPINE
+from domain.events.spine_records import data_of
+from domain.json.strict import JsonFault
 from operations.kafka_clients import reader_config
 from operations.message_headers import headers_of
 from schemas.codec import DECISION, Undecodable
-from schemas.direct_records import data_of_admitted
-from schemas.event_rules import EventInvalid
 from schemas.records import Decision
-from schemas.spine_events import STREAM as SPINE
-from schemas.spine_records import data_of
-from schemas.strict_json import JsonFault
 from schemas.times import rfc3339
 from schemas.topics import StreamTopic, Topic
 
@@ -115,7 +115,7 @@ def write_parquet(events: Iterator[Event], out: Path) -> int:
 
 
 def _whole(out: Path, write: Callable[[BinaryIO], int]) -> int:
-    """The file stands under its name only when it is whole."""
+    """The file gets its name only when it is whole."""
     arriving = out.with_name(f"{out.name}.arriving")
     try:
         with arriving.open("wb") as file:

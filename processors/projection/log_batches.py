@@ -51,10 +51,10 @@ class LogBatch(NamedTuple):
 
 
 def log_batches(bootstrap: str, begun: Positions, ends: Positions) -> Iterator[LogBatch]:
-    """What stands before the ends, from where it was begun. Raises RebuildFailed."""
+    """The records before the given ends, from where reading began. Raises RebuildFailed."""
     for fetched in records_of(bootstrap, begun, ends):
-        for place in range(0, len(fetched), BATCH_RECORDS):
-            records = fetched[place : place + BATCH_RECORDS]
+        for position in range(0, len(fetched), BATCH_RECORDS):
+            records = fetched[position : position + BATCH_RECORDS]
             first, last = records[0], records[-1]
             yield LogBatch(first.offset, first.timestamp, last.timestamp, len(records), project(records))
 
@@ -94,9 +94,9 @@ def _note_reached(consumer: Consumer, left: dict[Partition, int], messages: Iter
         for message in messages
         if (error := message.error()) is not None and error.code() == KafkaError._PARTITION_EOF
     }
-    for place in consumer.position([TopicPartition(*tp) for tp in left]):
-        if place.offset >= left[place.topic, place.partition]:
-            reached.add((place.topic, place.partition))
+    for position in consumer.position([TopicPartition(*tp) for tp in left]):
+        if position.offset >= left[position.topic, position.partition]:
+            reached.add((position.topic, position.partition))
     over = [tp for tp in reached if tp in left]
     if over:
         consumer.incremental_unassign([TopicPartition(*tp) for tp in over])
@@ -105,7 +105,7 @@ def _note_reached(consumer: Consumer, left: dict[Partition, int], messages: Iter
 
 
 def _by_partition(messages: Iterable[Message], ends: Positions) -> dict[Partition, list[LogRead]]:
-    """Without what stands behind the ends."""
+    """Without the records behind the given ends."""
     found: dict[Partition, list[LogRead]] = {}
     for message in messages:
         if (error := message.error()) is not None:

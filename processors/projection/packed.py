@@ -1,4 +1,4 @@
-"""What a batch changes, as bytes for another process: `marshal` writes plain tuples twice as fast as pickle. Pure.
+"""What a batch changes, as bytes for another process: `marshal` writes plain tuples twice as fast as pickle.
 
 Both processes are of one version of Python and of this code; nothing of it is kept.
 """

@@ -1,12 +1,13 @@
-"""Makes the read model anew from the log, beside the live one, and puts it in its place in one step; or compares them.
+"""Rebuilds the read model from the log, beside the live one, and swaps the two in one step; or only compares them.
 
-The new one stands in a SQLite file of its own, or in a PostgreSQL schema of its own. It is filled from the log's
-beginning and swept of what streams keep no longer. Then the live one's writers are held off (readers are not) while the
-last records are read, up to where the live one stands, and the swap is made: so no reader goes back in time, and none
-sees a half. Projection finds itself replaced at its next transaction, and goes on from the new one's positions.
+The new read model is a SQLite file, or a PostgreSQL schema, of its own. It is filled from the beginning of the log, and
+rows that their streams no longer keep are deleted. Then the live one's writers are held off (its readers are not) while
+the last records are read, up to the live one's positions, and the two are swapped. So no reader goes back in time, and
+none sees half a read model. Projection notices at its next transaction that its read model was replaced, and goes on
+from the new one's positions.
 
-Stopped anywhere, the live read model stays as it is, or the new one is in its place whole; what is left lying is taken
-away by the next rebuild.
+If it is stopped at any moment, either the live read model is as it was or the new one has replaced it whole. The next
+rebuild removes what was left over.
 """
 
 import contextlib
@@ -23,6 +24,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from sqlalchemy import Connection, Engine, make_url, select, text, update
 from sqlalchemy.exc import OperationalError
 
+from domain.entities.control_view import ControlView
+from operations import clock
 from operations.kafka_clients import reader_config
 from operations.private_files import write_whole
 from operations.read_model_engine import (
@@ -40,15 +43,14 @@ from processors.projection.retention import StreamKey, expiring, kept_days
 from processors.projection.store import Store
 from schemas.codec import Undecodable
 from schemas.commands import RETENTION_DAYS_MAX
-from schemas.control_view import ControlView
 from schemas.read_model import log_positions, metadata, read_model_state
 from schemas.topics import Topic
 
 READERS_FOLLOW_SECONDS = 1.0
 HOLD_TRIES = 30
 NEW_SCHEMA, OLD_SCHEMA = "atlas_read_model_new", "atlas_read_model_old"
-Step = Callable[[str], None]
-"""Told before each step, for who watches (and for tests that end the process there)."""
+BeforeStep = Callable[[str], None]
+"""Called with the name of each step before it begins: to show progress, and for tests that end the process there."""
 
 
 class Rebuilt(NamedTuple):
@@ -70,7 +72,7 @@ class Beside:
     reader: Callable[[], Engine]
 
 
-def rebuild(database_url: str, bootstrap: str, step: Step = lambda step: None) -> Rebuilt:
+def rebuild(database_url: str, bootstrap: str, step: BeforeStep = lambda step: None) -> Rebuilt:
     """Raises RebuildFailed, DatabaseAway."""
     started = time.monotonic()
     with beside_live(database_url, step) as beside:
@@ -87,7 +89,7 @@ def rebuild(database_url: str, bootstrap: str, step: Step = lambda step: None) -
     return Rebuilt(records, time.monotonic() - started)
 
 
-def fill(beside: Beside, bootstrap: str, step: Step = lambda step: None) -> int:
+def fill(beside: Beside, bootstrap: str, step: BeforeStep = lambda step: None) -> int:
     """From the log's beginning to its present end, without what streams keep no longer; the records read."""
     store = beside.store
     step("read")
@@ -96,7 +98,7 @@ def fill(beside: Beside, bootstrap: str, step: Step = lambda step: None) -> int:
     step("index")
     store.make_indexes()
     step("expire")
-    sweep(store, kept_days(_control(bootstrap).streams.values()), time.time_ns() // 1_000_000)
+    sweep(store, kept_days(_control(bootstrap).streams.values()), clock.now_ms())
     beside.settle()
     return records
 
@@ -109,7 +111,7 @@ def sweep(store: Store, kept: Mapping[StreamKey, int], now_ms: int) -> None:
 
 
 @contextmanager
-def held(database_url: str, step: Step = lambda step: None) -> Iterator[Connection]:
+def held(database_url: str, step: BeforeStep = lambda step: None) -> Iterator[Connection]:
     """The live read model with its writers held off; its readers go on. Nothing is kept unless it is committed."""
     engine = writer_engine(database_url)
     step("hold")
@@ -135,7 +137,7 @@ def _patiently(engine: Engine) -> Connection:
 
 
 @contextmanager
-def beside_live(database_url: str, step: Step) -> Iterator[Beside]:
+def beside_live(database_url: str, step: BeforeStep) -> Iterator[Beside]:
     live = Store(writer_engine(database_url))
     live.prepare()
     live.close()

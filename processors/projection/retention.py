@@ -27,7 +27,7 @@ StreamKey = tuple[str, str, str]
 
 
 AGING = tuple(table for table in ROWS if rules_of(table).kept_days is not None)
-"""Tables whose rows leave by their own age."""
+"""Tables whose rows are deleted by their own age."""
 
 
 class Expiring(NamedTuple):
@@ -125,7 +125,7 @@ _PARTS = (
 
 
 class Walk(NamedTuple):
-    """Where the search for leftovers stands: in which table, behind which key."""
+    """How far the search for leftovers has come: the table, and the key behind which it goes on."""
 
     part: int = 0
     after: tuple[object, ...] = ()

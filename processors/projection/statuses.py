@@ -1,4 +1,4 @@
-"""Keeps `events.status` what the attempts say (schemas/event_status.py), within the transaction that writes both.
+"""Keeps `events.status` what the attempts say (domain/events/status.py), within the transaction that writes both.
 
 An event that comes with its attempts, or after them, is written with its status (`settled`): most of those that are
 read in bulk. An event that is there already gets it when attempts come (`refresh`); one that stays as it is is not
@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, text
 
+from domain.events.status import AttemptState, event_status
 from processors.projection.changes import Row
-from schemas.event_status import AttemptState, event_status
 from schemas.read_model import AttemptRow, EventRow
 
 IDS_MAX = 5_000
@@ -30,7 +30,7 @@ _STORED = {
     " CROSS JOIN LATERAL (SELECT * FROM attempts WHERE event_id = k.id OFFSET 0) AS a",
 }
 _STORED_MS, _STORED_STATE = 4, 5
-"""Where in such a row the admission's time stands, and where what the attempt came to begins."""
+"""The columns of such a row: the admission's time, and the first of the attempt's result."""
 _BY_KEY = (
     "unnest(CAST(:ids AS text[])) AS k (id) CROSS JOIN LATERAL"
     " (SELECT *, ctid AS place FROM events WHERE id >= k.id AND id <= k.id ORDER BY id LIMIT 1) AS e"
@@ -53,8 +53,8 @@ _DELIVERY, _ATTEMPT = map(AttemptRow._fields.index, ("delivery_id", "attempt"))
 _state = itemgetter(*map(AttemptRow._fields.index, ("workflow_id", "replay", "attempt", "status")))
 
 States = dict[tuple[str, int], tuple[int, int, Any]]
-"""Of one event, by delivery and attempt: where it stands on its partition of `outcomes`, of which admission it is
-(`received_ms`), and what it came to: workflow, replay, attempt, state.
+"""Of one event, by delivery and attempt: its offset on its partition of `outcomes`, the admission that it belongs to
+(`received_ms`), and its result: workflow, replay, attempt, state.
 """
 
 
@@ -124,7 +124,7 @@ class Statuses:
 
 
 def _by_event(rows: Sequence[Any], key: int) -> dict[str, Any]:
-    """The row of each event, where there is one; of several a list. `key`: where in the row the event's id stands."""
+    """The row of each event, where there is one; of several a list. `key`: the column of the event's id."""
     found: dict[str, Any] = {row[key]: row for row in rows}
     if len(found) < len(rows):
         lists: dict[str, list[Row]] = defaultdict(list)

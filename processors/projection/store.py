@@ -1,13 +1,14 @@
 """The read model's one writer: a group of batches in one transaction, rows and positions together.
 
-Every statement leaves a row alone which a later record has set (upserts.py), so doing a batch twice changes nothing.
-Writers take turns: a transaction begins by counting itself, so rows become readable in the order of `events.number`.
+No statement changes a row that a later record has set (upserts.py), so writing a batch twice changes nothing.
+Writers go one after the other: a transaction begins by counting itself, so rows become readable in the order of
+`events.number`.
 
-PostgreSQL is not waited for when it commits (operations/read_model_engine.py): where it loses the last transactions in
-a crash, their positions are lost with them. That is noticed (`check`), and the process begins anew at what is left.
+PostgreSQL commits asynchronously (operations/read_model_engine.py). If it loses the last transactions in a crash, their
+positions are lost with them; `check` notices that, and the process starts again at the positions that are left.
 
-Raises DatabaseAway where trying again may help (locked, full, restarting), RowsRefused where it never will, Replaced
-where another database stands in this one's place now (`atlas rebuild`). Blocking: projection calls it from one thread.
+Raises DatabaseAway where trying again may help (locked, full, restarting), RowsRefused where it never will, and
+Replaced where `atlas rebuild` has swapped in another database. Blocking: projection calls it from one thread.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Index, Table, and_, ca
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from operations.read_model_engine import is_current
-from processors.projection.changes import Changes, LogRecord
+from processors.projection.changes import Changes, ProjectedRecord
 from processors.projection.migrate import migrate
 from processors.projection.retention import (
     Expiring,
@@ -50,7 +51,7 @@ _COUNT = (
     .values(transactions=read_model_state.c.transactions + 1)
     .returning(read_model_state.c.generation, read_model_state.c.transactions)
 )
-Project = Callable[[Sequence[LogRecord]], Changes]
+Project = Callable[[Sequence[ProjectedRecord]], Changes]
 _REFUSING_SQLSTATES = ("22", "23", "54")  # data exception, constraint, a limit of the database (PostgreSQL, appendix A)
 
 
@@ -102,7 +103,7 @@ class Store:
         """Raises Replaced where something that was written here is not there any more."""
         self._transaction(self._positions_kept)
 
-    def refused(self, records: Sequence[LogRecord], project: Project) -> set[int]:
+    def refused(self, records: Sequence[ProjectedRecord], project: Project) -> set[int]:
         """The offsets of those records whose rows the database refuses, found by halving; writes nothing."""
         return self._transaction(lambda connection: self._search(connection, records, project), keep=False)
 
@@ -149,7 +150,7 @@ class Store:
         if self._applied in ANALYSED_AFTER and self._engine.dialect.name == "postgresql":
             self._transaction(lambda connection: connection.execute(_ANALYSE))
 
-    def _search(self, connection: Connection, records: Sequence[LogRecord], project: Project) -> set[int]:
+    def _search(self, connection: Connection, records: Sequence[ProjectedRecord], project: Project) -> set[int]:
         try:
             with connection.begin_nested():
                 self._write(connection, [project(records)])

@@ -1,12 +1,12 @@
 """Gathers what concurrent batches bring into transactions: many records in one under load, at once when idle.
 
-After a pause the first arrival waits 2 ms for company; under steady load a transaction begins at most every 20 ms, and
-as much later as leaves half of the time to others (100 ms at most), or as soon as 50,000 records wait. What is in
-a transaction costs less than having one: some milliseconds of statements, whatever they hold.
+After a pause the first batch waits 2 ms for others. Under steady load a transaction begins at most every 20 ms, and so
+much later that half of the time is left to others (100 ms at most), or as soon as 50,000 records wait. A transaction
+costs some milliseconds of statements, however many rows it writes, so few large ones are cheaper.
 
-Where more waits than one transaction takes, what was written to the log first comes first, and outcomes before the
-decisions of their time: an event that finds its attempts is written once, with its status, where one that comes before
-them is written, and then changed with all its indexes. Batches of one partition keep their order.
+Where more records wait than fit in one transaction, the oldest come first, and outcomes before the decisions of the
+same time: an event whose attempts are already there is written once, with its final status, and not once more with all
+its indexes. Batches of one partition keep their order.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ INTERVAL_OF_LAST = 2
 
 @dataclass
 class Pending:
-    """A batch that waits to be written; `written` is told how it went."""
+    """A batch that waits to be written; `written` is resolved with the result."""
 
     batch: Batch
     changes: Changes
@@ -64,7 +64,7 @@ class Transactions:
         await (await self.put(batch, changes))
 
     async def put(self, batch: Batch, changes: Changes) -> "asyncio.Future[None]":
-        """Returns once there is room for it behind the transaction that runs; the future tells how it went."""
+        """Returns once the batch fits behind the running transaction; the future has the result."""
         while self._records >= AHEAD_RECORDS_MAX:
             self._room.clear()
             await self._room.wait()

@@ -163,7 +163,7 @@ def _compiled(engine: Engine, table: Table, order: str | None, special: Mapping[
 
 
 def _of_rows(statement: str, rows: int) -> str:
-    """The same statement for several rows: what stands between VALUES and ON CONFLICT, as often."""
+    """The same statement for several rows: the part between VALUES and ON CONFLICT, repeated."""
     head, values = statement.split("VALUES ", 1)
     one_row, tail = values.split(" ON CONFLICT", 1)
     return f"{head}VALUES {', '.join([one_row] * rows)} ON CONFLICT{tail}"

@@ -1,7 +1,7 @@
-"""Compares the live read model with one made anew from the log: what differs, row by row; nothing, if all is well.
+"""Compares the live read model with one rebuilt from the log, row by row; no difference means that all is well.
 
-Both stand at the same positions: the new one is filled up to where the live one is while its writers are held off. The
-live one is then read as of that moment while they go on.
+Both are at the same positions: the new one is filled up to the live one's while the live one's writers are held off.
+The live one is then read as of that moment while its writers go on.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Exists, Table, collate, select, text
 
 from operations.read_model_engine import Reader
-from processors.projection.rebuild import Step, beside_live, fill, held, positions
+from processors.projection.rebuild import BeforeStep, beside_live, fill, held, positions
 from processors.projection.replay import replay
 from schemas.read_model import ROWS, attempts, events, events_metadata, key_of
 
@@ -20,14 +20,14 @@ DIFFERENCES_MAX = 100
 
 
 class Difference(NamedTuple):
-    """A row that one side alone has. A row that differs stands here twice."""
+    """A row that only one side has. A row that differs is listed twice, once for each side."""
 
     table: str
     side: str  # live or log
     row: tuple[Any, ...]
 
 
-def verify(database_url: str, bootstrap: str, step: Step = lambda step: None) -> list[Difference]:
+def verify(database_url: str, bootstrap: str, step: BeforeStep = lambda step: None) -> list[Difference]:
     """The first hundred. Raises RebuildFailed, DatabaseAway."""
     reader = Reader(database_url, 1)
     with beside_live(database_url, step) as beside:

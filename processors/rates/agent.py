@@ -6,8 +6,8 @@ ledger away; whoever has the partition then begins anew (ledger.py says what hol
 
 from faust.types import TP
 
+from domain.limits.ledger import Ledger
 from processors.rates import metrics
-from processors.rates.ledger import Ledger
 from processors.runtime.batches import Batch
 from processors.runtime.runtime import Runtime
 from schemas.codec import Undecodable

@@ -1,35 +1,15 @@
 """What an agent is handed: one fetched batch of one partition, its records in the log's order."""
 
-import msgspec
 from confluent_kafka import Message
 from faust.types import TP
 
-from operations.message_headers import Headers as Headers
 from operations.message_headers import headers_of
+from schemas.log_records import Headers, LogRecord
 
 
-class Record(msgspec.Struct, frozen=True, gc=False):
-    """One Kafka record. `timestamp` is the broker's append time in milliseconds (all topics are LogAppendTime)."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-
-    def header(self, name: str) -> bytes | None:
-        """The first header of that name; None where there is none or it has no value."""
-        for header, value in self.headers:
-            if header == name:
-                return value
-        return None
-
-
-def to_record(message: Message) -> Record:
+def to_record(message: Message) -> LogRecord:
     """Never raises: what is odd about a record is for its agent to find, with the record in hand."""
-    return Record(
+    return LogRecord(
         message.topic(),  # type: ignore[arg-type]
         message.partition(),  # type: ignore[arg-type]
         message.offset(),  # type: ignore[arg-type]
@@ -45,7 +25,7 @@ class Batch:
 
     __slots__ = ("epoch", "records", "tp")
 
-    def __init__(self, tp: TP, records: list[Record], epoch: int) -> None:
+    def __init__(self, tp: TP, records: list[LogRecord], epoch: int) -> None:
         self.tp = tp
         self.records = records
         self.epoch = epoch

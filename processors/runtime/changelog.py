@@ -18,6 +18,7 @@ from typing import NamedTuple
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from rocksdict import Cache
 
+from operations import clock
 from operations.cluster_admin import ClusterAdmin
 from operations.kafka_clients import reader_config
 from operations.logs import event
@@ -39,10 +40,6 @@ STALE_MS = 23 * 3_600_000  # below delete.retention.ms, which is 24 h
 ACCEPTED_SECONDS = 600.0
 SURE_MS = 2 * 3_600_000
 LOSS_ACCEPTED = "loss-accepted"
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def topic_id_of(admin: ClusterAdmin, topic: str) -> bytes:
@@ -98,7 +95,7 @@ def must_be_rebuilt(changelog: Changelog, table: TablePartition, partition: int)
     Raises TableRefused.
     """
     stored = table.position()
-    if stored is None or _now_ms() - stored.written_ms < STALE_MS:
+    if stored is None or clock.now_ms() - stored.written_ms < STALE_MS:
         return False
     topic = table.spec.changelog
     consumer = _reader(changelog)
@@ -106,7 +103,7 @@ def must_be_rebuilt(changelog: Changelog, table: TablePartition, partition: int)
         low, high = _range_of(consumer, TopicPartition(topic, partition))
     finally:
         consumer.close()
-    if start_offset(stored, changelog.topic_id, low, high, _now_ms(), partition, table.spec) >= high:
+    if start_offset(stored, changelog.topic_id, low, high, clock.now_ms(), partition, table.spec) >= high:
         return False
     event(log, "table.stale", logging.WARNING, table=table.spec.name, directory=str(table.directory))
     return True
@@ -138,7 +135,7 @@ def _recover(changelog: Changelog, table: TablePartition, partition: int) -> int
     try:
         low, high = _range_of(consumer, TopicPartition(topic, partition))
         stored = table.position()
-        position = start_offset(stored, changelog.topic_id, low, high, _now_ms(), partition, table.spec)
+        position = start_offset(stored, changelog.topic_id, low, high, clock.now_ms(), partition, table.spec)
         lasting = table.spec.retention_seconds is None
         if stored is None and lasting and low > 0 and not _loss_is_accepted(table.directory.parent):
             _tell_what_is_gone(table, partition, 0, low)
@@ -174,7 +171,7 @@ def _refuse_if_lost(changelog: Changelog, table: TablePartition, partition: int)
     where this group has decided records younger than that, their entries are lost, not old (F22).
     """
     newest_ms = None if _loss_is_accepted(table.directory.parent) else changelog.newest_decided_ms()
-    if is_lost(newest_ms, table.spec.retention_seconds, _now_ms()):
+    if is_lost(newest_ms, table.spec.retention_seconds, clock.now_ms()):
         raise TableRefused(
             f"table {table.spec.name}, partition {partition}: its database and its changelog "
             f"{table.spec.changelog} are empty, but records up to {newest_ms} (ms) were decided with it. "

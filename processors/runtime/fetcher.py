@@ -24,9 +24,10 @@ from faust.types import TP
 
 from operations.kafka_clients import reader_config
 from operations.logs import event
-from processors.runtime.batches import Batch, Record, to_record
+from processors.runtime.batches import Batch, to_record
 from processors.runtime.held_back import HeldBack, held_back
 from processors.runtime.waiting import Waiting, weight_of_all
+from schemas.log_records import LogRecord
 
 log = logging.getLogger(__name__)
 CONSUMED_RECORDS_MAX = 4_000
@@ -234,7 +235,7 @@ class Fetcher:
             self._taken -= self._waiting[tp].weight
             self._orders.append(("resume", [TopicPartition(tp.topic, tp.partition)]))
 
-    def _accept(self, epoch: int, fetched: dict[TP, list[Record]], weights: dict[TP, int]) -> None:
+    def _accept(self, epoch: int, fetched: dict[TP, list[LogRecord]], weights: dict[TP, int]) -> None:
         for tp, records in fetched.items():
             waiting = self._waiting.get(tp)
             if waiting is None or waiting.epoch > epoch:  # fetched before the partition was given, the last time
@@ -279,7 +280,7 @@ class Fetcher:
             self._consumer.close()
 
     def _offer(self, epoch: int, messages: list[Message]) -> None:
-        fetched: dict[TP, list[Record]] = {}
+        fetched: dict[TP, list[LogRecord]] = {}
         stopped: set[TP] = set()
         topic, partition, records = "", -1, []  # records of a partition mostly come in a row
         for message in messages:

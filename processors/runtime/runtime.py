@@ -25,6 +25,7 @@ import faust
 from confluent_kafka import KafkaException
 from faust.types import TP
 
+from domain.entities.control_view import ControlView
 from operations.control_reader import ControlReader
 from operations.logs import event
 from operations.metrics import DEGRADED
@@ -45,7 +46,6 @@ from processors.runtime.tables import Tables
 from processors.runtime.transport import Consumer
 from processors.runtime.turns import Turns
 from processors.runtime.work import Work
-from schemas.control_view import ControlView
 
 log = logging.getLogger(__name__)
 Told = Sequence[OutboxBatch] | None

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, cast
 import msgspec
 from rocksdict import AccessType, BlockBasedOptions, Cache, DbClosedError, Options, Rdict, WriteBatch, WriteOptions
 
+from operations import clock
 from processors.runtime.outbox import OutboxBatch
 
 KEY_PREFIX = b"k"
@@ -129,7 +130,7 @@ class TablePartition:
         """Applies changes (None deletes) and the changelog position in one atomic write. `complete_ms`: up to when the
         database then has all that the changelog said (now, unless given).
         """
-        written_ms = time.time_ns() // 1_000_000 if complete_ms is None else complete_ms
+        written_ms = clock.now_ms() if complete_ms is None else complete_ms
         batch = WriteBatch(raw_mode=True)
         put = batch.put
         for key, value in changes.items():
@@ -201,7 +202,7 @@ class TableView:
         spec = self._partition.spec
         records: Iterable[tuple[bytes, bytes | None]]
         records = packed(self._changes) if spec.is_packed else self._changes.items()
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = clock.now_ms()
         if not self._changes and abs(now_ms - self._partition.published_ms) >= STAMP_EVERY_MS:
             records = [(STAMP_KEY, STAMP_VALUE)]
         for key, value in records:

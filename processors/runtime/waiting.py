@@ -6,18 +6,18 @@ So that bounds hold for memory too: thousands of small records make a batch, or 
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from processors.runtime.batches import Record
+from schemas.log_records import LogRecord
 
 BATCH_WEIGHT_MAX = 4_000  # 4,000 small records, or 16 MiB
 BYTES_SHIFT = 12
 
 
-def weight_of(record: Record) -> int:
+def weight_of(record: LogRecord) -> int:
     value = record.value
     return 1 if value is None else 1 + (len(value) >> BYTES_SHIFT)
 
 
-def weight_of_all(records: Sequence[Record]) -> int:
+def weight_of_all(records: Sequence[LogRecord]) -> int:
     return len(records) + sum([len(value) >> BYTES_SHIFT for record in records if (value := record.value) is not None])
 
 
@@ -27,7 +27,7 @@ class Waiting:
     def __init__(self, epoch: int = 0) -> None:
         """`epoch`: since when the partition is this worker's."""
         self.epoch = epoch
-        self._records: deque[Record] = deque()
+        self._records: deque[LogRecord] = deque()
         self.weight = 0
 
     def __len__(self) -> int:
@@ -42,11 +42,11 @@ class Waiting:
         """More than one batch waits."""
         return self.weight > BATCH_WEIGHT_MAX
 
-    def extend(self, records: Iterable[Record], weight: int) -> None:
+    def extend(self, records: Iterable[LogRecord], weight: int) -> None:
         self._records.extend(records)
         self.weight += weight
 
-    def take(self) -> tuple[list[Record], int]:
+    def take(self) -> tuple[list[LogRecord], int]:
         """The next batch and its weight: all there is within the bound, one record at least."""
         if not self.is_long:
             records, weight = list(self._records), self.weight

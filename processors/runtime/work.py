@@ -7,11 +7,11 @@ from typing import Any
 
 from operations.logs import Sparse
 from processors.runtime import metrics
-from processors.runtime.batches import Record
 from processors.runtime.lease import Lease
 from processors.runtime.outbox import OutboxBatch
 from processors.runtime.table import TableView
 from schemas.ids import DEAD_LETTER, derived_id
+from schemas.log_records import LogRecord
 from schemas.records import DeadLetter
 from schemas.topics import Topic
 
@@ -56,7 +56,7 @@ class Work:
     def table(self, name: str) -> TableView:
         return self._tables[name]
 
-    def dead_letter(self, record: Record, reason: str, message: str) -> None:
+    def dead_letter(self, record: LogRecord, reason: str, message: str) -> None:
         """Sets this record aside, alone. `reason` is a code of a closed set, `message` a sentence without the
         payload. Each is counted; of the log lines one a second a reason is written (RELIABILITY K14).
         """
@@ -99,7 +99,7 @@ class Work:
             view.apply(self._out)
 
 
-def dead_letter_of(record: Record, reason: str, message: str) -> DeadLetter:
+def dead_letter_of(record: LogRecord, reason: str, message: str) -> DeadLetter:
     """The id is derived from where the record stood, so that a batch that is read again gives the same letter."""
     where: tuple[Any, ...] = (record.topic, record.partition, record.offset)
     value = record.value

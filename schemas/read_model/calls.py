@@ -11,7 +11,7 @@ CALLS_KEPT_DAYS = 100
 
 
 class CallRow(NamedTuple):
-    """One model call (schemas.burn.ModelCall): what it cost, whose it was, how it went.
+    """One model call (schemas.telemetry.ModelCall): what it cost, whose it was, how it went.
 
     `id`: the caller's own `event_id` (of a proxied call `edge:` and its request id); without one the telemetry record's
     id and the call's place in it. A call that was told of again is one row, as it was told first. `model`:
@@ -32,10 +32,10 @@ class CallRow(NamedTuple):
     tokens_in: int
     tokens_out: int
     cached_tokens: int
-    usage: int  # schemas.burn.UsageFrom
+    usage: int  # schemas.telemetry.UsageFrom
     cost_nano: int
-    price: int  # schemas.burn.Price
-    source: int  # schemas.burn.Source
+    price: int  # schemas.telemetry.Price
+    source: int  # schemas.telemetry.Source
     key_id: str
     project: str
     user_id: str

@@ -13,7 +13,7 @@ class EventRow(NamedTuple):
 
     Admitted again after its key's 24 hours, it is one row with the newest admission's time and source.
 
-    `status` follows from the attempts (schemas/event_status.py) and is kept by the transaction that writes them.
+    `status` follows from the attempts (domain/events/status.py) and is kept by the transaction that writes them.
     `number` counts in the order in which rows became readable: that of the transaction, then the place in it
     (NUMBER_BITS). Who pages finds by it what came late.
     """

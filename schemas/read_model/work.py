@@ -74,7 +74,7 @@ DELIVERIES_KEPT_DAYS = 97
 
 class WebhookDeliveryRow(NamedTuple):
     """A delivery to one of the work surface's webhooks, as its newest attempt left it; in the order of ids that of
-    time. `kind`: schemas.webhooks.DeliveryKind; `webhook` is a test.
+    time. `kind`: domain.delivery.webhooks.DeliveryKind; `webhook` is a test.
     """
 
     workspace: str

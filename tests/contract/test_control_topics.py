@@ -8,13 +8,14 @@ import pytest
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
+from domain.control.values import Task, TopicWork
 from operations.cluster_admin import ClusterAdmin
 from operations.existing_topics import unread_topics
+from operations.random_ids import random_id
 from operations.topic_admin import TopicAdmin, TopicRefused, TopicTaken, ensure_topics
 from operations.topic_ends import TopicEnds
 from processors.control import topics
 from processors.control.topics import TopicWorker
-from processors.control.values import Task, TopicWork
 from schemas.commands import (
     Payload,
     RouteTopicExpired,
@@ -24,7 +25,7 @@ from schemas.commands import (
     StreamExpired,
     decode_payload,
 )
-from schemas.ids import STREAM, random_id
+from schemas.ids import STREAM
 from schemas.records import Command
 from schemas.topics import DAY_MS, RouteTopic, StreamTopic, TopicSpec, route_topic_spec, stream_topic_spec
 from tests.support.ports import free_port

@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
+from domain.admission.effects import effects_of
+from domain.admission.reading import read
+from domain.events.rules import SURFACE, event_id, payload_hash, read_event, to_record
+from domain.security.gateway_signatures import GATEWAY_SIGNATURE, GatewaySigner
 from operations.settings import Settings
 from processors.admission import agent as admission
-from processors.admission.effects import effects_of
-from processors.admission.reading import read
-from processors.runtime.batches import Record
 from schemas.codec import EVENT
 from schemas.entities import State, Stream, StreamStatus
-from schemas.event_rules import SURFACE, event_id, payload_hash, read_event, to_record
+from schemas.log_records import LogRecord
 from schemas.records import DeadLetter, Decision
-from schemas.seal import SEAL_HEADER, Sealer
 from schemas.topics import StreamTopic, Topic
 from tests.support.agent_rig import PARTITION, Rig, Sent
 from tests.support.events import NOW_MS, a_body
@@ -39,27 +39,27 @@ class Case:
     name: str
     build: Callable[[Any], None]
     entities: Sequence[State]
-    records: Callable[[Settings], list[Record]]
+    records: Callable[[Settings], list[LogRecord]]
     poison: Callable[[pytest.MonkeyPatch, int], None]
     about: Callable[[Sent], int | None]
 
 
-def events(settings: Settings) -> list[Record]:
+def events(settings: Settings) -> list[LogRecord]:
     """Sealed as by a gateway: seven keys, each first, again, and with another payload."""
-    sealer, made = Sealer(settings.master_key), []
+    signer, made = GatewaySigner(settings.master_key), []
     for offset in range(21):
         body = a_body(idempotency_key=f"key-{offset % 7}", data={"other": offset >= 14})
         fields = read_event(body, now_ms=NOW_MS, allow_key_field=True)
         digest = payload_hash(fields)
         identifier = event_id(TOPIC.workspace, TOPIC.environment, SURFACE, fields, digest)
         value = EVENT.encode(to_record(fields, identifier))
-        headers = ((SEAL_HEADER, sealer.seal(TOPIC.name, digest, value)),)
-        made.append(Record(TOPIC.name, PARTITION, offset, NOW_MS + offset, None, value, headers))
+        headers = ((GATEWAY_SIGNATURE, signer.sign(TOPIC.name, digest, value)),)
+        made.append(LogRecord(TOPIC.name, PARTITION, offset, NOW_MS + offset, None, value, headers))
     return made
 
 
 def poison_reading(patch: pytest.MonkeyPatch, offset: int) -> None:
-    def poisoned(record: Record, *rest: Any) -> Any:
+    def poisoned(record: LogRecord, *rest: Any) -> Any:
         if record.offset == offset:
             raise ZeroDivisionError("poisoned")
         return read(record, *rest)
@@ -68,7 +68,7 @@ def poison_reading(patch: pytest.MonkeyPatch, offset: int) -> None:
 
 
 def poison_effects(patch: pytest.MonkeyPatch, offset: int) -> None:
-    def poisoned(decided: Any, place: Any, record: Record, *rest: Any) -> Any:
+    def poisoned(decided: Any, place: Any, record: LogRecord, *rest: Any) -> Any:
         if record.offset == offset:
             raise KeyError("poisoned")
         return effects_of(decided, place, record, *rest)

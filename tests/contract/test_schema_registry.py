@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from domain.events.direct_records import avro_of, schema_named
 from operations.schema_registry import (
     AWAY_SECONDS,
     UNKNOWN_SECONDS,
@@ -24,7 +25,6 @@ from operations.schema_registry import (
 from operations.settings import Settings
 from schemas import codec
 from schemas.codec import CODECS, EVENT
-from schemas.direct_records import avro_of, schema_named
 from schemas.topics import Topic
 from tests.support.ports import free_port
 from tests.support.schema_registry import Registry

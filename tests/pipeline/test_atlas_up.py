@@ -158,7 +158,7 @@ def test_config_shows_settings_and_no_secret(tmp_path: Path) -> None:
         *("(set)", "(not set)"),
         "events, work, spine, burn",
     )
-    assert values["retry_ladders"] == "events:30s,1m,5m,15m,1h,3h,6h,12h;work:1s,5s,25s,2m,10m,1h..24h"
+    assert values["retry_schedules"] == "events:30s,1m,5m,15m,1h,3h,6h,12h;work:1s,5s,25s,2m,10m,1h..24h"
     bad = CliRunner().invoke(atlas, ["config"], env={**env, "ATLAS_PARTITIONS": "many"})
     assert bad.exit_code == 1 and "ATLAS_PARTITIONS must be a whole number" in bad.output
 

@@ -11,12 +11,12 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from deploy.local.broker import Broker
+from domain.entities.control_view import ControlView
 from ingest_gateway.log.ends import EndsUnknown, LogEnds
 from operations.control_reader import ControlReader
 from operations.kafka_clients import admin_config
 from operations.record_reader import Found, RecordReader
 from operations.topic_ends import Span, TopicEnds
-from schemas.control_view import ControlView
 from schemas.topics import Topic
 from tests.support.kafka_topics import ensure_base_topics, produce
 from tests.support.until import until

@@ -13,7 +13,11 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from deploy.local.broker import Broker
 from deploy.local.spawn import wait_until
+from domain.entities.control_view import ControlView
+from operations import clock
 from operations.kafka_clients import producer_config, reader_config
+from operations.new_commands import new_command
+from operations.random_ids import short_id
 from operations.topic_admin import ensure_topics
 from schemas.commands import (
     CreateStream,
@@ -25,11 +29,9 @@ from schemas.commands import (
     UpdateStream,
     command_key,
     decode_fault,
-    new_command,
 )
-from schemas.control_view import ControlView
 from schemas.entities import Stream
-from schemas.ids import WORKSPACE, short_id
+from schemas.ids import WORKSPACE
 from schemas.records import Audit, Command, DeadLetter, Verdict
 from schemas.replies import REPLY_HEADER, ReplyTo
 from schemas.topics import DAY_MS, StreamTopic, Topic, TopicSpec, base_topics
@@ -55,7 +57,7 @@ class Asker:
         self._answers: dict[bytes, list[Verdict]] = {}
 
     def command(self, payload: Payload, key: str | None = None) -> Command:
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = clock.now_ms()
         return new_command(
             payload, workspace=self.workspace, environment="live", actor="key_1", now_ms=now_ms, idempotency_key=key
         )

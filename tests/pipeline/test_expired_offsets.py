@@ -2,7 +2,6 @@
 
 import secrets
 import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +11,14 @@ from confluent_kafka.admin import AdminClient
 
 from deploy.local.broker import Broker
 from deploy.local.spawn import wait_until
+from operations import clock
+from operations.new_commands import new_command
+from operations.random_ids import short_id
 from operations.settings import ensure_master_key
-from schemas.burn import Calls, ModelCall, encode_payload
-from schemas.commands import CreateWorkspace, command_key, new_command
-from schemas.ids import WORKSPACE, short_id
+from schemas.commands import CreateWorkspace, command_key
+from schemas.ids import WORKSPACE
 from schemas.records import Audit, Telemetry
+from schemas.telemetry import Calls, ModelCall, encode_payload
 from schemas.topics import Topic
 from tests.support.delivery_tenant import Tenant
 from tests.support.kafka_topics import ensure_base_topics, produce, read_all
@@ -76,7 +78,7 @@ class Installation:
 
     def command(self) -> None:
         """One that is decided, with an entry in the audit log."""
-        workspace, now_ms = short_id(WORKSPACE), time.time_ns() // 1_000_000
+        workspace, now_ms = short_id(WORKSPACE), clock.now_ms()
         payload = CreateWorkspace(name="Acme")
         command = new_command(payload, workspace=workspace, environment="live", actor="key_1", now_ms=now_ms)
         produce(self.broker.bootstrap, Topic.COMMANDS, command.encode(), key=command_key(command))
@@ -93,7 +95,7 @@ class Installation:
 
     def _call_a_model(self) -> None:
         call = ModelCall(
-            ts_ms=time.time_ns() // 1_000_000,
+            ts_ms=clock.now_ms(),
             provider="openai",
             model="gpt-4o-mini",
             status=200,

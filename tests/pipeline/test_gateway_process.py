@@ -24,9 +24,10 @@ from ingest_gateway.log.bootstrap import (
     development_workspace_id,
     ensure_development_workspace,
 )
+from operations.random_ids import short_id
 from operations.settings import Settings, ensure_master_key
 from schemas.codec import EVENT
-from schemas.ids import WORKSPACE, short_id
+from schemas.ids import WORKSPACE
 from schemas.topics import stream_topic
 from tests.support.control_stand_in import StandInControl, control_stand_in
 from tests.support.events import an_event

@@ -9,6 +9,7 @@ import pytest
 from confluent_kafka import Message, Producer
 
 from deploy.local.spawn import wait_until
+from operations import clock
 from operations.kafka_clients import producer_config
 from operations.settings import CloudflareKv
 from operations.topic_admin import ensure_topics
@@ -44,7 +45,7 @@ class Flags:
         return KvMirror(self._bootstrap, CloudflareKv("acc", "ns", TOKEN, self._kv.url), self._group)
 
     def suspend(self, reason: str) -> None:
-        ends_ms = time.time_ns() // 1_000_000 + 7_200_000
+        ends_ms = clock.now_ms() + 7_200_000
         who = {"id": self.workspace, "workspace": self.workspace, "created_ms": 0}
         flag = KillFlag(layer="dumb_loop_detector", reason=reason, expires_ms=ends_ms, **who)
         self._write(flag.to_entity().encode())

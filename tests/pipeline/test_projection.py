@@ -22,7 +22,7 @@ from deploy.local.broker import Broker
 from deploy.local.spawn import wait_until
 from operations.kafka_clients import producer_config
 from operations.read_model_engine import reader_engine, writer_engine
-from processors.projection.changes import LogRecord
+from processors.projection.changes import ProjectedRecord
 from processors.projection.decide import project
 from processors.projection.store import Store
 from schemas.records import DeadLetter
@@ -136,8 +136,8 @@ def the_log_says(bootstrap: str, directory: Path) -> Contents:
             by_partition.setdefault(stored.partition, []).append(stored)
         for partition, records in by_partition.items():
             records.sort(key=lambda stored: stored.offset)
-            log: Sequence[LogRecord] = [
-                log_records.LogRecord(topic, partition, stored.offset, stored.value) for stored in records
+            log: Sequence[ProjectedRecord] = [
+                log_records.ProjectedRecord(topic, partition, stored.offset, stored.value) for stored in records
             ]
             store.apply([project(log, without=store.refused(log, project))])
     store.close()

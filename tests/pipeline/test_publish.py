@@ -12,14 +12,14 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from deploy.local.broker import Broker
+from domain.events.rules import check_fields
+from domain.security.gateway_signatures import GATEWAY_SIGNATURE, GatewaySigner
 from ingest_gateway.log.event_log import Appended, EventLog
 from ingest_gateway.log.verdicts import VerdictWaiter
 from operations.kafka_clients import reader_config
 from operations.topic_admin import ensure_topics
 from schemas.codec import EVENT
-from schemas.event_rules import check_fields
 from schemas.partitioner import partition_for
-from schemas.seal import SEAL_HEADER, Sealer
 from schemas.topics import StreamTopic, Topic, stream_topic_spec
 from tests.support.events import NOW_MS, a_body, a_body_with
 from tests.support.events_surface import (
@@ -129,7 +129,8 @@ async def test_a_202_means_that_the_broker_has_the_event(surface: KafkaSurface) 
     assert event["id"] == answer.json["id"] == stored.key.decode()
     assert event["data"] == text.encode()
     assert stored.partition == partition_for(stored.key, PARTITIONS)
-    assert Sealer(MASTER_KEY).open(surface.topic, dict(stored.headers)[SEAL_HEADER], stored.value) is not None
+    signature = dict(stored.headers)[GATEWAY_SIGNATURE]
+    assert GatewaySigner(MASTER_KEY).verified_hash(surface.topic, signature, stored.value) is not None
     del event["id"]
     assert check_fields(**event, now_ms=NOW_MS).stream == surface.stream
 

@@ -16,9 +16,10 @@ import pytest
 
 from deploy.local.broker import Broker
 from ingest_gateway.log.bootstrap import create_workspace
+from operations.random_ids import short_id
 from operations.settings import Settings, ensure_master_key
 from schemas.codec import EVENT
-from schemas.ids import WORKSPACE, short_id
+from schemas.ids import WORKSPACE
 from schemas.topics import stream_topic
 from tests.support.certificates import a_certificate
 from tests.support.control_stand_in import control_stand_in

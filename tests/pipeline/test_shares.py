@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.broker import Broker
+from domain.limits.quotas import EVENTS, WHOLE_PPM
 from ingest_gateway.limits.buckets import NS_PER_SECOND
 from ingest_gateway.limits.enforcement import limiter_of
 from ingest_gateway.limits.exchange import ShareExchange
@@ -16,11 +17,11 @@ from ingest_gateway.limits.limiter import Limiter
 from ingest_gateway.limits.tiers import TierRefused, change_limit, limits_of
 from ingest_gateway.log.bootstrap import ask_for_workspace
 from ingest_gateway.log.clients import log_clients
+from operations.random_ids import short_id
 from operations.settings import Settings
 from operations.topic_admin import ensure_topics
 from schemas.commands import ClearLimit, SetLimit
-from schemas.ids import WORKSPACE, short_id
-from schemas.limits import EVENTS, WHOLE_PPM
+from schemas.ids import WORKSPACE
 from schemas.topics import Topic, base_topics
 from tests.support.kafka_topics import produce, read_all
 from tests.support.ports import free_port

@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +10,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from operations import clock
 from operations.cluster_admin import ClusterAdmin
 from operations.topic_admin import TopicAdmin, ensure_topics
 from processors.runtime.changelog import LOSS_ACCEPTED, STALE_MS, Changelog, open_partition, topic_id_of
@@ -29,10 +29,6 @@ from schemas.topics import TopicSpec
 from tests.support.kafka_topics import TIMEOUT_SECONDS, a_stream_topic, produce
 
 HOUR_MS = 3_600_000
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 class Place(NamedTuple):
@@ -66,7 +62,7 @@ class Place(NamedTuple):
         table = TablePartition(self.spec, self.directory / self.spec.name / "0", shared_cache())
         position = table.position()
         assert position is not None
-        table.write({}, position.next_offset, position.topic_id, now_ms() - round(hours * HOUR_MS))
+        table.write({}, position.next_offset, position.topic_id, clock.now_ms() - round(hours * HOUR_MS))
         table.close()
 
     def delete_before(self, offset: int) -> None:
@@ -120,9 +116,9 @@ def test_nothing_here_and_nothing_there_is_a_new_table_or_a_lost_one_as_the_grou
     place: Place,
 ) -> None:
     with pytest.raises(TableRefused, match=r"are empty, but records up to .* --accept-loss"):
-        place.open(decided_ms=now_ms() - HOUR_MS)
+        place.open(decided_ms=clock.now_ms() - HOUR_MS)
     (place.directory / place.spec.name / LOSS_ACCEPTED).touch()
-    assert place.entries(decided_ms=now_ms() - HOUR_MS) == {}
+    assert place.entries(decided_ms=clock.now_ms() - HOUR_MS) == {}
 
 
 @pytest.mark.requirement("F22")
@@ -133,7 +129,7 @@ def test_a_new_installation_starts_empty(place: Place) -> None:
 @pytest.mark.requirement("F22")
 def test_a_stamp_says_that_nothing_was_lost(place: Place) -> None:
     place.append((STAMP_KEY, STAMP_VALUE))
-    assert place.entries(decided_ms=now_ms()) == {}
+    assert place.entries(decided_ms=clock.now_ms()) == {}
 
 
 @pytest.mark.requirement("F22", "F24")
@@ -192,7 +188,7 @@ def test_a_changelog_emptied_behind_a_whole_database_takes_nothing_away(place: P
     assert place.entries() == expected(3)
     place.delete_before(3)
     place.age(hours=40)
-    assert place.entries(decided_ms=now_ms()) == expected(3), "the database is the only copy, and is kept"
+    assert place.entries(decided_ms=clock.now_ms()) == expected(3), "the database is the only copy, and is kept"
 
 
 @pytest.mark.requirement("F23")
@@ -218,7 +214,7 @@ def test_what_was_deleted_while_a_database_slept_does_not_come_back(place: Place
     table = TablePartition(place.spec, place.directory / place.spec.name / "0", shared_cache())
     position = table.position()
     assert position is not None
-    long_ago_ms = now_ms() - STALE_MS - 60_000
+    long_ago_ms = clock.now_ms() - STALE_MS - 60_000
     table.write({b"deleted": b"long since"}, position.next_offset, position.topic_id, long_ago_ms)
     table.close()
     place.append(*records(place, 3, 1))
@@ -236,14 +232,14 @@ def test_a_database_that_has_all_there_is_is_never_too_old(place: Place) -> None
     position = table.position()
     table.close()
     assert position is not None
-    assert now_ms() - position.written_ms > 499 * HOUR_MS
+    assert clock.now_ms() - position.written_ms > 499 * HOUR_MS
 
 
 @pytest.mark.requirement("F22")
 def test_what_a_group_decided_is_told_by_its_committed_offsets(kafka: str) -> None:
     topic, group = a_stream_topic(kafka), f"group-{secrets.token_hex(4)}"
     assert newest_decided_ms(kafka, group, [topic], 2, {}) is None
-    before_ms = now_ms()
+    before_ms = clock.now_ms()
     for _ in range(3):
         produce(kafka, topic, b"v", key=PACKED_KEY, partition=2)
     consumer = Consumer({"bootstrap.servers": kafka, "group.id": group})
@@ -251,7 +247,7 @@ def test_what_a_group_decided_is_told_by_its_committed_offsets(kafka: str) -> No
     consumer.close()
     found = newest_decided_ms(kafka, group, [topic], 2, {})
     assert found is not None
-    assert before_ms <= found <= now_ms()
+    assert before_ms <= found <= clock.now_ms()
     assert newest_decided_ms(kafka, group, [topic], 3, {}) is None
 
 
@@ -259,9 +255,9 @@ def test_what_a_group_decided_is_told_by_its_committed_offsets(kafka: str) -> No
 def test_what_a_group_decided_is_told_by_what_it_kept_where_its_offsets_are_forgotten(kafka: str) -> None:
     """Else a table that was lost while the group slept would count as new."""
     topic, group = a_stream_topic(kafka), f"group-{secrets.token_hex(4)}"
-    before_ms = now_ms()
+    before_ms = clock.now_ms()
     for _ in range(3):
         produce(kafka, topic, b"v", key=PACKED_KEY, partition=2)
     found = newest_decided_ms(kafka, group, [topic], 2, {topic: 2})
     assert found is not None
-    assert before_ms <= found <= now_ms()
+    assert before_ms <= found <= clock.now_ms()

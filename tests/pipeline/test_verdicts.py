@@ -12,8 +12,10 @@ from ingest_gateway.log import verdicts as reader
 from ingest_gateway.log.commands import CommandClient
 from ingest_gateway.log.event_log import EventLog, LogBusy, LogUnavailable
 from ingest_gateway.log.verdicts import FORGOTTEN_AFTER_SECONDS, TooManyWaiters, VerdictLate, VerdictWaiter
-from schemas.commands import CreateStream, new_command
-from schemas.ids import WORKSPACE, short_id
+from operations.new_commands import new_command
+from operations.random_ids import short_id
+from schemas.commands import CreateStream
+from schemas.ids import WORKSPACE
 from schemas.records import Command, Verdict
 from schemas.replies import REPLY_HEADER, ReplyTo, decode_reply
 from schemas.topics import VERDICT_PARTITIONS, Topic

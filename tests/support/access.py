@@ -15,6 +15,10 @@ from typing import Any, NamedTuple, NoReturn, cast
 
 import jwt
 
+from domain.limits.quotas import RATE_CLASSES, Quota
+from domain.security.api_tokens import TokenHasher, mint_token
+from domain.security.gateway_signatures import GatewaySigner
+from domain.security.principals import SESSION
 from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator, SharedCatchUp
 from ingest_gateway.identity.failures import FailedAttempts
@@ -31,10 +35,6 @@ from ingest_gateway.surfaces.surface import Surface
 from operations.control_reader import ControlReader
 from operations.settings import Settings
 from schemas.entities import Key, KeyKind, Workspace
-from schemas.limits import RATE_CLASSES, Quota
-from schemas.principals import SESSION
-from schemas.seal import Sealer
-from schemas.tokens import TokenHasher, mint_token
 from tests.contract.http.wire import Answer, Wire, request
 from tests.support.events_surface import UNAVAILABLE, Away, LocalControl, LocalVerdicts, MemoryLog
 
@@ -210,7 +210,7 @@ def services_of(surface: Surface, home: Path) -> Services:
         control=reader,
         authenticate=authenticate,
         reads=cast(Any, Nothing()),
-        sealer=Sealer(MASTER_KEY),
+        signer=GatewaySigner(MASTER_KEY),
     )
 
 

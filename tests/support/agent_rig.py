@@ -12,14 +12,15 @@ from typing import Any, NamedTuple, cast
 
 from faust.types import TP
 
+from domain.entities.control_view import ControlView
 from operations.settings import Settings
-from processors.runtime.batches import Batch, Record
+from processors.runtime.batches import Batch
 from processors.runtime.lease import Lease
 from processors.runtime.outbox import OutboxBatch
 from processors.runtime.table import TablePartition, TableSpec, TableView, shared_cache
 from processors.runtime.work import Work
-from schemas.control_view import ControlView
 from schemas.entities import State
+from schemas.log_records import LogRecord
 
 PARTITION = 3
 TOPIC_ID = b"0123456789abcdef"
@@ -83,7 +84,7 @@ class Rig:
         self._tables: dict[str, TablePartition] = {}
         self._start()
 
-    async def handle(self, records: Sequence[Record]) -> list[Sent]:
+    async def handle(self, records: Sequence[LogRecord]) -> list[Sent]:
         """One batch; what it caused."""
         before = len(self.sent)
         await self._handler(Batch(TP(records[0].topic, PARTITION), list(records), epoch=1))

@@ -5,11 +5,12 @@ from typing import Any
 
 import msgspec
 
-from processors.control.decide import decide, token_hash_by
-from processors.control.state import ControlState
+from domain.commands.decide import decide, token_hash_by
+from domain.control.state import ControlState
+from domain.control.values import Asked, Effects, Task, TokenHash, TopicWork
+from operations.new_commands import new_command
 from processors.control.topics import finished, report_of
-from processors.control.values import Asked, Effects, Task, TokenHash, TopicWork
-from schemas.commands import CreateWorkspace, Payload, decode_payload, new_command
+from schemas.commands import CreateWorkspace, Payload, decode_payload
 from schemas.entities import State, Stream, Workflow, state_of
 from schemas.records import Audit, Command, Entity, Verdict
 from schemas.replies import ReplyTo

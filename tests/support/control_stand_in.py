@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator, Iterator
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
+from domain.commands.decide import decide, token_hash_by
+from domain.control.state import ControlState
+from domain.control.values import Asked, Task
 from operations.kafka_clients import reader_config
 from operations.topic_admin import ensure_topics
-from processors.control.decide import decide, token_hash_by
-from processors.control.state import ControlState
 from processors.control.topics import finished, report_of, spec_of
-from processors.control.values import Asked, Task
 from schemas.commands import decode_payload
 from schemas.records import Command
 from schemas.replies import REPLY_HEADER, decode_reply

@@ -1,15 +1,16 @@
 """A workspace for tests of delivery: makes workflows and deliveries on the log, and reads what became of them."""
 
 import secrets
-import time
 from typing import Any
 
 from confluent_kafka import KafkaException, Producer
 
 from deploy.local.spawn import wait_until
+from operations import clock
+from operations.random_ids import short_id
 from schemas.codec import EVENT
 from schemas.entities import Workflow
-from schemas.ids import DELIVERY, WORKSPACE, derived_id, short_id
+from schemas.ids import DELIVERY, WORKSPACE, derived_id
 from schemas.ids import EVENT as EVENT_ID
 from schemas.records import Command, Delivery, Outcome
 from schemas.topics import Topic
@@ -97,7 +98,7 @@ class Tenant:
         return sum(all(one.status not in ENDED for one in found.get(delivery_id, ())) for delivery_id in wanted)
 
     def delivery(self, workflow_id: str, **event_fields: Any) -> Delivery:
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = clock.now_ms()
         unique = secrets.token_bytes(8)
         event: dict[str, Any] = {"type": "order.fulfilled", "occurred_at": "2026-05-18T14:12:11Z", "data": DATA}
         event |= event_fields

@@ -5,7 +5,6 @@ decided on it by the guardrails' own rules (`Owner`). tests/pipeline shows the s
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,22 +13,23 @@ from typing import Any, cast
 
 import aiohttp
 
+from domain.security.api_tokens import TokenHasher, mint_token
+from domain.security.gateway_signatures import GatewaySigner
 from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.log.event_log import Appended, EventLog, LogBusy, LogUnavailable
 from ingest_gateway.log.live import LiveLog
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.burn.app import BURN
+from operations import clock
 from operations.control_reader import ControlReader
 from operations.settings import Settings
-from schemas.burn import Calls, ModelCall, Payload, Settle, decode_payload
 from schemas.entities import Key, KeyKind, KillFlag, Policy
 from schemas.guardrail_policy import GuardrailPolicy, Scope
 from schemas.partitioner import partition_for
 from schemas.records import Telemetry, Verdict
 from schemas.replies import REPLY_HEADER, decode_reply
-from schemas.seal import Sealer
-from schemas.tokens import TokenHasher, mint_token
+from schemas.telemetry import Calls, ModelCall, Payload, Settle, decode_payload
 from tests.support.events_surface import Away, LocalControl, LocalVerdicts
 from tests.support.provider_stub import ProviderStub, provider_stub
 
@@ -77,7 +77,7 @@ class EdgeLog:
             raise LogUnavailable(self.unreachable)
         record = Telemetry.decode(value)
         self.records.append(record)
-        future.set_result(Appended(topic, partition_for(key, 8), len(self.records) - 1, time.time_ns() // 1_000_000))
+        future.set_result(Appended(topic, partition_for(key, 8), len(self.records) - 1, clock.now_ms()))
         self.changed.set()
         reply = decode_reply(dict(headers).get(REPLY_HEADER))
         verdict = None if self.decide is None else self.decide(record, decode_payload(record))
@@ -134,7 +134,7 @@ class EdgeSurface:
         return self.client.post(self.url + path, json=body, headers={**self.headers, **headers})
 
     def suspend(self, layer: str = "dumb_loop_detector", seconds: float | None = 30.0, **more: Any) -> None:
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = clock.now_ms()
         flag = {"layer": layer, "reason": "fingerprint sha256:b9c1 seen 4 times in 60s", "scope": Scope.ORG, **more}
         ends_ms = None if seconds is None else now_ms + int(seconds * 1_000)
         self.control.put(KillFlag(id=WORKSPACE, workspace=WORKSPACE, created_ms=now_ms, expires_ms=ends_ms, **flag))
@@ -183,7 +183,7 @@ def _services(settings: Settings, log: EdgeLog, control: EdgeControl, verdicts: 
         control=reader,
         authenticate=Authenticator(reader, hasher, **BURN.takes),
         reads=cast(Any, Away()),
-        sealer=Sealer(MASTER_KEY),
+        signer=GatewaySigner(MASTER_KEY),
     )
 
 

@@ -16,6 +16,11 @@ from typing import Any, NamedTuple, cast
 
 import aiohttp
 
+from domain.entities.control_view import ControlView
+from domain.events.rules import SURFACE
+from domain.idempotency.events import Admitted, KeyScope, Seen, Source, decide
+from domain.security.api_tokens import TokenHasher, mint_token
+from domain.security.gateway_signatures import GATEWAY_SIGNATURE, GatewaySigner
 from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.limits.enforcement import RateLimits
@@ -30,16 +35,11 @@ from ingest_gateway.surfaces.events.faults import render
 from operations.control_reader import ControlReader
 from operations.settings import Settings
 from operations.topic_ends import Partition
-from processors.admission.decide import Admitted, KeyScope, Seen, Source, decide
 from schemas.codec import EVENT
-from schemas.control_view import ControlView
 from schemas.entities import Key, KeyKind, State, Stream, StreamStatus
-from schemas.event_rules import SURFACE
 from schemas.partitioner import partition_for
 from schemas.records import Command, Verdict
 from schemas.replies import REPLY_HEADER, decode_reply
-from schemas.seal import SEAL_HEADER, Sealer
-from schemas.tokens import TokenHasher, mint_token
 from schemas.topics import parse_stream_topic, stream_topic
 
 WORKSPACE = "ws_7Q2M9K4X1B"
@@ -94,14 +94,14 @@ class AdmissionRules:
 
     def __init__(self, view: ControlView) -> None:
         self._view = view
-        self._sealer = Sealer(MASTER_KEY)
+        self._signer = GatewaySigner(MASTER_KEY)
         self._seen: dict[bytes, Seen] = {}
 
     def decide(self, appended: Appended, value: bytes, headers: Mapping[str, bytes]) -> tuple[Verdict, int] | None:
         """The verdict and its partition; None for a record that nobody waits for, which is decided all the same."""
-        digest = self._sealer.open(appended.topic, headers[SEAL_HEADER], value)
+        digest = self._signer.verified_hash(appended.topic, headers[GATEWAY_SIGNATURE], value)
         place = parse_stream_topic(appended.topic)
-        assert digest is not None and place is not None, "the seal is the gateway's"
+        assert digest is not None and place is not None, "the signature is the gateway's"
         event = EVENT.decode(value)
         scope = KeyScope(place.workspace, place.environment, SURFACE)
         key = scope.table_key(event["idempotency_key"], event["id"])
@@ -301,7 +301,7 @@ def services_on(
         control=cast(ControlReader, control),
         authenticate=Authenticator(cast(ControlReader, control), TokenHasher(MASTER_KEY)),
         reads=cast(Any, Away()),
-        sealer=Sealer(MASTER_KEY),
+        signer=GatewaySigner(MASTER_KEY),
     )
 
 

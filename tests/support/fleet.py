@@ -10,11 +10,11 @@ import random
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping
 
+from domain.limits.ledger import Ledger
+from domain.limits.quotas import EVENTS, Quota, RateClass
 from ingest_gateway.limits.buckets import NS_PER_SECOND
 from ingest_gateway.limits.exchange import HEARTBEAT_SECONDS, REPORT_SECONDS
 from ingest_gateway.limits.limiter import Limiter
-from processors.rates.ledger import Ledger
-from schemas.limits import EVENTS, Quota, RateClass
 from schemas.records import SO_FAR, Usage
 
 WORKSPACE = "ws_4F9KQ2C7Z1"

@@ -5,13 +5,13 @@ from typing import Any
 
 import msgspec
 
-from processors.guardrails.decide import Asked, decide
-from processors.guardrails.state import GuardState, MemoryTable
-from processors.guardrails.values import Effects
-from schemas.burn import Account, Ask, Budget, Calls, Form, ModelCall, SetPolicy, Standing, encode_payload
+from domain.guardrails.decide import decide
+from domain.guardrails.state import GuardState, MemoryTable
+from domain.guardrails.values import GuardEffects, GuardRequest
 from schemas.guardrail_policy import GuardrailPolicy, nano
 from schemas.records import Telemetry
 from schemas.replies import ReplyTo
+from schemas.telemetry import Account, Ask, Budget, Calls, Form, ModelCall, SetPolicy, Standing, encode_payload
 
 NOON_MS = 1_779_105_600_000  # 2026-05-18T12:00:00Z, a Monday
 REPLY = ReplyTo(3, bytes(16))
@@ -38,39 +38,39 @@ class Guarded:
         self.workspace = workspace
         self.tables = MemoryTable(), MemoryTable(), MemoryTable()
         self.offset = -1
-        self.log: list[Asked] = []
+        self.log: list[GuardRequest] = []
         if policy is not None:
-            self.tell(SetPolicy(policy=policy), at_seconds=-1_000)
+            self.report(SetPolicy(policy=policy), at_seconds=-1_000)
 
-    def tell(self, form: Form, at_seconds: float = 0.0) -> Effects:
+    def report(self, form: Form, at_seconds: float = 0.0) -> GuardEffects:
         """A record appended at so many seconds after noon."""
         self.offset += 1
         payload = encode_payload(form)
         record = Telemetry(id=f"tel_{self.offset}", kind=form.kind, workspace=self.workspace, payload=payload)
-        asked = Asked(record, form, NOON_MS + round(at_seconds * 1_000), self.offset, REPLY)  # type: ignore[arg-type]
+        asked = GuardRequest(record, form, NOON_MS + round(at_seconds * 1_000), self.offset, REPLY)  # type: ignore[arg-type]
         self.log.append(asked)
         return self.decide(asked)
 
-    def decide(self, asked: Asked) -> Effects:
+    def decide(self, asked: GuardRequest) -> GuardEffects:
         state = GuardState(*self.tables)
         effects = decide(state, asked)
         state.save()
         return effects
 
-    def calls(self, calls: Iterable[ModelCall], at_seconds: float | None = None) -> Effects:
+    def calls(self, calls: Iterable[ModelCall], at_seconds: float | None = None) -> GuardEffects:
         """In one record, appended when the newest was made."""
         calls = list(calls)
         newest = max(call.ts_ms for call in calls) - NOON_MS
-        return self.tell(Calls(calls=calls), newest / 1_000 if at_seconds is None else at_seconds)
+        return self.report(Calls(calls=calls), newest / 1_000 if at_seconds is None else at_seconds)
 
-    def one_by_one(self, calls: Iterable[ModelCall]) -> list[Effects]:
+    def one_by_one(self, calls: Iterable[ModelCall]) -> list[GuardEffects]:
         return [self.calls([call]) for call in calls]
 
     def account(self, at_seconds: float = 0.0, days: int = 100) -> Account:
-        return msgspec.json.decode(answer_of(self.tell(Ask(days=days), at_seconds)), type=Account)
+        return msgspec.json.decode(answer_of(self.report(Ask(days=days), at_seconds)), type=Account)
 
 
-def answer_of(effects: Effects) -> bytes:
+def answer_of(effects: GuardEffects) -> bytes:
     """What who waits is told: by a verdict, or by the last command when it is done."""
     if effects.verdict is not None:
         return effects.verdict[1].body
@@ -82,13 +82,13 @@ class _Answer(msgspec.Struct):
     answer: bytes = b""
 
 
-def standing_of(effects: Effects) -> Standing:
+def standing_of(effects: GuardEffects) -> Standing:
     return msgspec.json.decode(answer_of(effects), type=Standing)
 
 
-def budget_of(effects: Effects) -> Budget:
+def budget_of(effects: GuardEffects) -> Budget:
     return msgspec.json.decode(answer_of(effects), type=Budget)
 
 
-def layers_of(effects: Effects) -> list[str]:
+def layers_of(effects: GuardEffects) -> list[str]:
     return [str(trip.layer) for trip in effects.trips]

@@ -7,8 +7,9 @@ from typing import NamedTuple
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from operations.kafka_clients import reader_config
+from operations.random_ids import short_id
 from operations.topic_admin import ensure_topics
-from schemas.ids import WORKSPACE, short_id
+from schemas.ids import WORKSPACE
 from schemas.topics import StreamTopic, Topic, TopicSpec, base_topics, stream_topic_spec
 
 PARTITIONS = 8

@@ -9,13 +9,14 @@ from typing import Any
 
 import aiohttp
 
+from domain.entities.organizations import org_of
 from ingest_gateway.log.bootstrap import ask_for_workspace
 from ingest_gateway.log.clients import LogClients, log_clients
 from ingest_gateway.surfaces.served import serving
 from ingest_gateway.surfaces.spine.app import SPINE
+from operations.random_ids import short_id
 from operations.settings import Settings
-from schemas.ids import WORKSPACE, short_id
-from schemas.tenants import org_of
+from schemas.ids import WORKSPACE
 from tests.support.work_installation import PATIENCE, WorkInstallation, an_installation
 
 LINE_BYTES_MAX = 4 * 1024 * 1024  # of a server-sent event

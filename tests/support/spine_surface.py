@@ -7,7 +7,6 @@ projection's own into SQLite, commands decided by the control agent's own. tests
 import dataclasses
 import io
 import tempfile
-import time
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,35 +16,37 @@ from typing import Any, cast
 
 import aiohttp
 
+from domain.admission.effects import effects_of, place_of
+from domain.admission.reading import read
+from domain.admission.subscribers import routes_of
+from domain.commands.decide import decide as decide_command
+from domain.commands.decide import token_hash_by
+from domain.control.state import ControlState
+from domain.control.values import Asked, Effects, Task
+from domain.entities.control_view import ControlView
+from domain.entities.organizations import org_of
+from domain.idempotency.events import Admitted, Seen, Source, decide
+from domain.security.api_tokens import TokenHasher, mint_token
+from domain.security.gateway_signatures import GatewaySigner
 from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.log.event_log import Appended, EventLog, LogUnavailable
 from ingest_gateway.read_model import ReadModel
 from ingest_gateway.surfaces.spine.app import SPINE
+from operations import clock
 from operations.control_reader import ControlReader
+from operations.new_commands import new_command
 from operations.read_model_engine import writer_engine
 from operations.record_reader import Found
 from processors.admission.agent import _decode_seen, _encode_seen
-from processors.admission.decide import Admitted, Seen, Source, decide
-from processors.admission.effects import effects_of, place_of
-from processors.admission.reading import read
-from processors.admission.subscribers import routes_of
-from processors.control.decide import decide as decide_command
-from processors.control.decide import token_hash_by
-from processors.control.state import ControlState
 from processors.control.topics import finished, report_of
-from processors.control.values import Asked, Effects, Task
 from processors.projection.decide import project
 from processors.projection.store import Store
-from processors.runtime.batches import Record
-from schemas.commands import CreateWorkspace, decode_payload, new_command
-from schemas.control_view import ControlView
+from schemas.commands import CreateWorkspace, decode_payload
 from schemas.entities import Key, KeyKind
+from schemas.log_records import LogRecord
 from schemas.records import Command, Delivery, Verdict
 from schemas.replies import ReplyTo
-from schemas.seal import Sealer
-from schemas.tenants import org_of
-from schemas.tokens import TokenHasher, mint_token
 from schemas.topics import Topic, parse_stream_topic
 from tests.support.commands_log import MemoryTable
 from tests.support.events_surface import (
@@ -70,14 +71,14 @@ class SpineRules:
         self.deliveries: list[Delivery] = []
         self._view = view
         self._store = store
-        self._sealer = Sealer(MASTER_KEY)
+        self._signer = GatewaySigner(MASTER_KEY)
         self._seen: dict[bytes, bytes] = {}
         self._decisions: dict[int, int] = {}
 
     def decide(self, appended: Appended, value: bytes, headers: Mapping[str, bytes]) -> tuple[Verdict, int] | None:
         topic = parse_stream_topic(appended.topic)
         assert topic is not None
-        record = Record(
+        record = LogRecord(
             appended.topic,
             appended.partition,
             appended.offset,
@@ -88,7 +89,7 @@ class SpineRules:
         )
         stream = self._view.streams_by_topic[appended.topic]
         place = place_of(topic, stream, appended.partition)
-        found = read(record, topic, self._sealer)
+        found = read(record, topic, self._signer)
         pieces = found.pieces
         key = place.scope.table_key(pieces.idempotency_key, pieces.event_id)
         stored = self._seen.get(key)
@@ -108,7 +109,7 @@ class SpineRules:
     def _project(self, partition: int, decision: bytes) -> None:
         offset = self._decisions.get(partition, 0)
         self._decisions[partition] = offset + 1
-        self._store.apply([project([Record(Topic.DECISIONS, partition, offset, 0, None, decision, ())])])
+        self._store.apply([project([LogRecord(Topic.DECISIONS, partition, offset, 0, None, decision, ())])])
 
 
 class SpineLog(MemoryLog):
@@ -116,7 +117,7 @@ class SpineLog(MemoryLog):
         super().__init__(control, verdicts)
         self.rules = SpineRules(control.view, store)
         self._rules = cast(Any, self.rules)
-        self.first_ms = time.time_ns() // 1_000_000
+        self.first_ms = clock.now_ms()
 
     async def read_many(self, positions: Collection[Any], timeout_seconds: float) -> dict[Any, Found | None]:
         if self.refuses is not None:

@@ -1,20 +1,21 @@
 """A stream as `control` and Kafka know it, with both ways of writing to it: as a gateway does, and as anybody may."""
 
-import time
 from typing import Any
 
 import msgspec
 from confluent_kafka import KafkaError, Message, Producer
 
+from domain.admission.rerouting import placement_key
+from domain.events.rules import SURFACE, EventFields, event_id, payload_hash, read_event, to_record
+from domain.security.gateway_signatures import GATEWAY_SIGNATURE, GatewaySigner
+from operations import clock
 from operations.kafka_clients import MESSAGE_BYTES_MAX
+from operations.random_ids import random_id, short_id
 from operations.topic_admin import ensure_topics
-from processors.admission.rerouting import placement_key
 from schemas.codec import EVENT
 from schemas.entities import Stream, StreamStatus
-from schemas.event_rules import SURFACE, EventFields, event_id, payload_hash, read_event, to_record
-from schemas.ids import STREAM, WORKSPACE, random_id, short_id
+from schemas.ids import STREAM, WORKSPACE
 from schemas.replies import REPLY_HEADER, ReplyTo
-from schemas.seal import SEAL_HEADER, Sealer
 from schemas.topics import StreamTopic, Topic, TopicSpec, stream_topic_spec
 from tests.support.events import ABSENT
 from tests.support.kafka_topics import PARTITIONS, TIMEOUT_SECONDS, produce
@@ -39,12 +40,12 @@ class LiveStream:
         self.bootstrap = bootstrap
         self.topic = StreamTopic(workspace or short_id(WORKSPACE), "live", name)
         self.name = self.topic.name
-        self._sealer = Sealer(master_key)
+        self._signer = GatewaySigner(master_key)
         spec = stream_topic_spec(self.topic, PARTITIONS, 1)
         if make_topic:
             ensure_topics(bootstrap, [TopicSpec(spec.name, spec.partitions, spec.config)])
         self.entity = Stream(
-            id=random_id(STREAM, time.time_ns() // 1_000_000),
+            id=random_id(STREAM, clock.now_ms()),
             workspace=self.topic.workspace,
             created_ms=1,
             environment=self.topic.environment,
@@ -80,7 +81,7 @@ class LiveStream:
 
     def fields(self, **changes: Any) -> EventFields:
         body = msgspec.json.encode(self.event(**changes))
-        return read_event(body, now_ms=time.time_ns() // 1_000_000, allow_key_field=True)
+        return read_event(body, now_ms=clock.now_ms(), allow_key_field=True)
 
     def avro(self, **changes: Any) -> bytes:
         """As a direct producer writes it: without an id."""
@@ -90,13 +91,13 @@ class LiveStream:
         fields = self.fields(**changes)
         return event_id(self.topic.workspace, self.topic.environment, SURFACE, fields, payload_hash(fields))
 
-    def sealed(self, **changes: Any) -> tuple[bytes, bytes, list[tuple[str, bytes]]]:
+    def signed(self, **changes: Any) -> tuple[bytes, bytes, list[tuple[str, bytes]]]:
         """Key, value and headers as a gateway writes them."""
         fields = self.fields(**changes)
         digest = payload_hash(fields)
         identifier = event_id(self.topic.workspace, self.topic.environment, SURFACE, fields, digest)
         value = EVENT.encode(to_record(fields, identifier))
-        headers = [(SEAL_HEADER, self._sealer.seal(self.name, digest, value))]
+        headers = [(GATEWAY_SIGNATURE, self._signer.sign(self.name, digest, value))]
         return placement_key(fields.idempotency_key, identifier), value, headers
 
 
@@ -139,7 +140,7 @@ class Writer:
         self._producer.poll(0)
 
     def send_as_gateway(self, *, reply: ReplyTo | None = None, **changes: Any) -> None:
-        key, value, headers = self._stream.sealed(**changes)
+        key, value, headers = self._stream.signed(**changes)
         if reply is not None:
             headers.append((REPLY_HEADER, reply.encode()))
         self.send(value, key=key, headers=headers)

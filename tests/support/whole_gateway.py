@@ -15,6 +15,17 @@ from typing import Any, cast
 
 import aiohttp
 
+from domain.commands.decide import decide as decide_command
+from domain.commands.decide import token_hash_by
+from domain.control.state import ControlState
+from domain.control.values import Asked, Task
+from domain.events.system_events import signed_record
+from domain.guardrails.decide import decide as decide_telemetry
+from domain.guardrails.state import GuardState
+from domain.guardrails.state import MemoryTable as GuardTable
+from domain.guardrails.values import GuardRequest
+from domain.limits.quotas import RATE_CLASSES, Quota
+from domain.security.gateway_signatures import GatewaySigner
 from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.identity.session_keys import SharedSecret
@@ -28,28 +39,19 @@ from ingest_gateway.services import Services
 from ingest_gateway.surfaces.served import ALL
 from ingest_gateway.surfaces.surface import Surface
 from operations.control_reader import ControlReader
+from operations.new_commands import new_command
+from operations.random_ids import short_id
 from operations.read_model_engine import writer_engine
 from operations.settings import Settings
-from processors.control.decide import decide as decide_command
-from processors.control.decide import token_hash_by
-from processors.control.state import ControlState
 from processors.control.topics import finished, report_of
-from processors.control.values import Asked, Task
-from processors.guardrails.decide import Asked as Told
-from processors.guardrails.decide import decide as decide_telemetry
-from processors.guardrails.state import GuardState
-from processors.guardrails.state import MemoryTable as GuardTable
 from processors.projection.decide import project
 from processors.projection.store import Store
-from schemas.burn import decode_payload as decode_telemetry
-from schemas.commands import CreateWorkspace, command_key, decode_payload, new_command
+from schemas.commands import CreateWorkspace, command_key, decode_payload
 from schemas.entities import KeyKind
-from schemas.ids import WORKSPACE, short_id
-from schemas.limits import RATE_CLASSES, Quota
+from schemas.ids import WORKSPACE
 from schemas.records import Command, Telemetry
 from schemas.replies import REPLY_HEADER, ReplyTo, decode_reply
-from schemas.seal import Sealer
-from schemas.system_events import sealed_record
+from schemas.telemetry import decode_payload as decode_telemetry
 from schemas.topics import Topic
 from tests.support.access import (
     AUDIENCE,
@@ -85,7 +87,7 @@ class WholeLog(SpineLog):
         self._store = store
         self._state = ControlState(MemoryTable())
         self._token_hash = token_hash_by(MASTER_KEY)
-        self._sealer = Sealer(MASTER_KEY)
+        self._signer = GatewaySigner(MASTER_KEY)
         self._guard_tables = GuardTable(), GuardTable(), GuardTable()
         self._projected: dict[Topic, int] = {}
         self.told: list[tuple[Topic, bytes]] = []
@@ -124,8 +126,8 @@ class WholeLog(SpineLog):
         for _, verdict in effects.verdicts:
             self._verdicts.deliver(verdict)
         for happened in effects.changes.events:
-            sealed = sealed_record(happened, self._sealer)
-            self.append(sealed.topic, sealed.key, sealed.value, sealed.headers)
+            signed = signed_record(happened, self._signer)
+            self.append(signed.topic, signed.key, signed.value, signed.headers)
         for work in effects.changes.started:
             if work.task is Task.CREATE:
                 self._submit(report_of(work, finished(work, topic_id="topic-id")))
@@ -134,7 +136,7 @@ class WholeLog(SpineLog):
         telemetry, place = Telemetry.decode(record.value), record.appended
         reply = decode_reply(record.headers.get(REPLY_HEADER))
         state = GuardState(*self._guard_tables)
-        asked = Told(telemetry, decode_telemetry(telemetry), place.timestamp_ms, place.offset, reply)
+        asked = GuardRequest(telemetry, decode_telemetry(telemetry), place.timestamp_ms, place.offset, reply)
         effects = decide_telemetry(state, asked)
         state.save()
         self.project(Topic.BURN_TELEMETRY, record.value)
@@ -232,7 +234,7 @@ async def whole_gateway(home: Path) -> AsyncIterator[WholeGateway]:
             control=cast(ControlReader, control),
             authenticate=cast(Authenticator, None),
             reads=reads,
-            sealer=Sealer(MASTER_KEY),
+            signer=GatewaySigner(MASTER_KEY),
             limits=RateLimits(limiter_of(control.view, ROOMY, "gateway")),
         )
         urls = {surface.name: await _serve(stack, surface, services) for surface in ALL}

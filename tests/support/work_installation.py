@@ -19,8 +19,9 @@ from ingest_gateway.log.clients import LogClients, log_clients
 from ingest_gateway.surfaces.served import serving
 from ingest_gateway.surfaces.surface import Surface
 from ingest_gateway.surfaces.work.app import WORK
+from operations.random_ids import short_id
 from operations.settings import Settings
-from schemas.ids import WORKSPACE, short_id
+from schemas.ids import WORKSPACE
 from tests.support import answers
 from tests.support.kafka_topics import ensure_base_topics
 from tests.support.ports import free_port

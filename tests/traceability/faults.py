@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from ingest_gateway.http.faults import FaultKind
 from tests.traceability.catalogue import ROOT
 
-SOURCES = ("ingest_gateway", "processors/control")
+SOURCES = ("ingest_gateway", "domain")
 _CODE = re.compile(r"[a-z]+(_[a-z0-9]+)*")
-_MAKERS = frozenset({"Fault", "Refused", "FaultBody"})
+_MAKERS = frozenset({"Fault", "Refused", "GuardRefused", "FaultBody"})
 
 
 @dataclass(frozen=True)

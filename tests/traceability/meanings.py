@@ -104,7 +104,7 @@ SETTINGS = {
         "that their answers report. Never under a strict budget."
     ),
     "ATLAS_PRICES": (
-        "A YAML file of prices that add to those of schemas/prices.yaml, or replace them: "
+        "A YAML file of prices that add to those of domain/guardrails/prices.yaml, or replace them: "
         "`models: {my-model: {in: 1.0, out: 2.0}}`, in US dollars a million tokens. The same on gateway and control."
     ),
     "ATLAS_EDGE_SPOOL_MIB": "How much telemetry a gateway process keeps on disk while the log is away.",
@@ -227,6 +227,9 @@ ERRORS = {
     "workflow_not_created": "The Kafka cluster refuses to create the topic; the control process's log says why.",
     "topic_exists": "A Kafka topic of that name exists and can't be taken over; the message says why and what to do.",
     "event_type_limit_reached": "The organization has 500 registered event types in the environment.",
+    "dependency_graph_too_large": "The new dependency leads to more than 5,000 tasks, so a cycle can't be looked for.",
+    "task_has_dependents": "Other tasks depend on the task.",
+    "version_conflict": "The item has another version than the request's `If-Match` names.",
     "incompatible_schema": "Events that fit the present schema may not fit the new one; the message says where.",
     "secret_not_issued": "The subscriber chose the secret, so Atlas has no other to give.",
     "subscription_limit_reached": (

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from prometheus_client.metrics import MetricWrapperBase
 
+from domain.events.catalog import CATALOG
 from ingest_gateway.read_model.spine_pages import TOTAL_MAX
 from operations.settings import Settings
 from schemas import topics
-from schemas.catalog import CATALOG
 from tests.traceability import faults, meanings
 from tests.traceability.catalogue import ROOT
 from tests.traceability.tree import PACKAGES

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from tests.traceability.catalogue import ROOT
 
-PACKAGES = ("schemas", "operations", "ingest_gateway", "processors", "cli", "deploy")
+PACKAGES = ("schemas", "domain", "operations", "ingest_gateway", "processors", "cli", "deploy")
 _BINARY_SUFFIXES = frozenset({".png", ".jpg", ".gif", ".ico", ".woff2", ".jar", ".gz", ".zip", ".pdf"})
 
 

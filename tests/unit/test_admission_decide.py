@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from processors.admission.decide import (
+from domain.idempotency.events import (
     KEY_LIFE_MS,
     Admitted,
     Conflicted,

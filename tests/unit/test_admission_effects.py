@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.admission.decide import Admitted, Conflicted, Decided, Replayed, Seen, Source
-from processors.admission.effects import Place, delivery_source, effects_of, place_of
-from processors.admission.reading import ReadEvent
-from processors.runtime.batches import Record
+from domain.admission.effects import Place, delivery_source, effects_of, place_of
+from domain.admission.reading import ReadEvent
+from domain.idempotency.events import Admitted, Conflicted, Decided, Replayed, Seen, Source
 from schemas.avro_pieces import array, bytes_, long, read_long, string
 from schemas.codec import DECISION, DELIVERY, EVENT, VERDICT
 from schemas.entities import Stream, StreamStatus
 from schemas.event_layout import pieces_of
 from schemas.ids import derived_id
+from schemas.log_records import LogRecord
 from schemas.records import Decision, Delivery, Verdict
 from schemas.replies import REPLY_HEADER, ReplyTo
 from schemas.topics import StreamTopic
@@ -101,7 +101,7 @@ def test_everything_is_what_the_codec_would_write(
     place, (received_ms, original_ms) = a_place(routes), times
     correlation = b"c" * 16
     reply = ReplyTo(9, correlation).encode()
-    record = Record(TOPIC.name, 3, offset, received_ms, b"key", b"value", ((REPLY_HEADER, reply),))
+    record = LogRecord(TOPIC.name, 3, offset, received_ms, b"key", b"value", ((REPLY_HEADER, reply),))
     entry = an_entry(place, offset, received_ms if outcome == "admitted" else original_ms, EVENT_ID)
     if outcome != "admitted":
         entry = msgspec.structs.replace(entry, event_id=ORIGINAL_ID)
@@ -132,7 +132,7 @@ def test_everything_is_what_the_codec_would_write(
 
 
 def expected_decision(
-    outcome: str, place: Place, record: Record, event: dict[str, object], entry: Seen, direct: bool
+    outcome: str, place: Place, record: LogRecord, event: dict[str, object], entry: Seen, direct: bool
 ) -> Decision:
     shown = {name: event[name] for name in ("type", "occurred_at", "actor", "metadata")}
     return Decision(

@@ -1,4 +1,4 @@
-"""From a record to an event: sealed or anybody's, Avro or JSON, moved or not; and what a stranger's bytes can do."""
+"""From a record to an event: signed or anybody's, Avro or JSON, moved or not; and what a stranger's bytes can do."""
 
 import struct
 from typing import Any
@@ -8,29 +8,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.admission.reading import DIRECT_BYTES_MAX, ReadEvent, Unreadable, read
-from processors.admission.rerouting import (
+from domain.admission.reading import DIRECT_BYTES_MAX, ReadEvent, Unreadable, read
+from domain.admission.rerouting import (
     ORIGIN_HEADER,
     as_first_written,
     origin_header,
     placement_key,
     right_partition,
 )
-from processors.runtime.batches import Record
+from domain.events.rules import SURFACE, event_id, payload_hash, read_event, to_record
+from domain.security.gateway_signatures import GATEWAY_SIGNATURE, GatewaySigner
 from schemas.codec import EVENT, SINGLE_OBJECT_MARK
-from schemas.event_rules import SURFACE, event_id, payload_hash, read_event, to_record
+from schemas.log_records import LogRecord
 from schemas.partitioner import partition_for
-from schemas.seal import SEAL_HEADER, Sealer
 from schemas.topics import StreamTopic, Topic
 from tests.support.events import ABSENT, NOW_MS, an_event
 
-SEALER = Sealer(b"k" * 32)
+SIGNER = GatewaySigner(b"k" * 32)
 TOPIC = StreamTopic("ws_4F9KQ2C7Z1", "live", "orders-prod")
 
 
-def a_record(value: bytes | None, headers: Any = (), **changes: Any) -> Record:
+def a_record(value: bytes | None, headers: Any = (), **changes: Any) -> LogRecord:
     place = {"topic": TOPIC.name, "partition": 3, "offset": 7, "timestamp": NOW_MS, "key": None, **changes}
-    return Record(value=value, headers=tuple(headers), **place)
+    return LogRecord(value=value, headers=tuple(headers), **place)
 
 
 def as_json(**changes: Any) -> bytes:
@@ -42,8 +42,8 @@ def as_avro(**changes: Any) -> bytes:
     return EVENT.encode(to_record(fields, "evt_whatever"))
 
 
-def sealed(value: bytes, *, topic: str = TOPIC.name, sealer: Sealer = SEALER) -> bytes:
-    return sealer.seal(topic, b"hash of 16 bytes", value)
+def signed(value: bytes, *, topic: str = TOPIC.name, signer: GatewaySigner = SIGNER) -> bytes:
+    return signer.sign(topic, b"hash of 16 bytes", value)
 
 
 def right_id(**changes: Any) -> str:
@@ -51,30 +51,30 @@ def right_id(**changes: Any) -> str:
     return event_id(TOPIC.workspace, TOPIC.environment, SURFACE, fields, payload_hash(fields))
 
 
-def test_what_a_gateway_sealed_is_taken_as_it_stands() -> None:
+def test_what_a_gateway_signed_is_taken_as_it_is() -> None:
     value = as_avro()
-    found = read(a_record(value, [(SEAL_HEADER, sealed(value))]), TOPIC, SEALER)
+    found = read(a_record(value, [(GATEWAY_SIGNATURE, signed(value))]), TOPIC, SIGNER)
     assert (found.direct, found.payload_hash, found.pieces.event_id) == (False, b"hash of 16 bytes", "evt_whatever")
     assert EVENT.decode_body(found.pieces.body) == EVENT.decode(value)
 
 
 @pytest.mark.requirement("K8", "K10")
 @pytest.mark.parametrize(
-    "seal",
+    "sign",
     [
         pytest.param(lambda value: None, id="no value in the header"),
         pytest.param(lambda value: b"", id="empty"),
-        pytest.param(lambda value: sealed(value)[:-1], id="cut short"),
-        pytest.param(lambda value: sealed(value) + b"x", id="too long"),
-        pytest.param(lambda value: b"another 16 bytes" + sealed(value)[16:], id="another hash"),
-        pytest.param(lambda value: sealed(value + b"x"), id="another value's"),
-        pytest.param(lambda value: sealed(value, topic="events.ws_1.live.orders-prod"), id="another topic's"),
-        pytest.param(lambda value: sealed(value, sealer=Sealer(b"x" * 32)), id="another installation's"),
+        pytest.param(lambda value: signed(value)[:-1], id="cut short"),
+        pytest.param(lambda value: signed(value) + b"x", id="too long"),
+        pytest.param(lambda value: b"another 16 bytes" + signed(value)[16:], id="another hash"),
+        pytest.param(lambda value: signed(value + b"x"), id="another value's"),
+        pytest.param(lambda value: signed(value, topic="events.ws_1.live.orders-prod"), id="another topic's"),
+        pytest.param(lambda value: signed(value, signer=GatewaySigner(b"x" * 32)), id="another installation's"),
     ],
 )
-def test_with_a_seal_that_is_not_ours_it_is_anybodys(seal: Any) -> None:
+def test_a_record_whose_signature_is_not_ours_is_anybodys(sign: Any) -> None:
     value = as_avro()
-    found = read(a_record(value, [(SEAL_HEADER, seal(value))]), TOPIC, SEALER)
+    found = read(a_record(value, [(GATEWAY_SIGNATURE, sign(value))]), TOPIC, SIGNER)
     assert (found.direct, found.pieces.event_id) == (True, right_id())
 
 
@@ -89,7 +89,7 @@ def test_a_strangers_event_is_what_it_would_be_over_http(written: Any, changes: 
         value = EVENT.encode(EVENT.decode(as_avro()) | {"stream": ""})
     else:
         value = written(**changes)
-    found = read(a_record(value), TOPIC, SEALER)
+    found = read(a_record(value), TOPIC, SIGNER)
     over_http = {name: value for name, value in changes.items() if name != "stream"}
     assert found.direct
     assert found.pieces.event_id == right_id(**over_http)
@@ -100,7 +100,7 @@ def test_a_strangers_event_is_what_it_would_be_over_http(written: Any, changes: 
 @pytest.mark.requirement("K10")
 def test_id_and_time_of_receipt_of_a_stranger_are_ignored() -> None:
     claimed = {"id": "evt_00000000000000000000000000", "received_at": "1999-01-01T00:00:00Z"}
-    found = read(a_record(msgspec.json.encode(an_event() | claimed)), TOPIC, SEALER)
+    found = read(a_record(msgspec.json.encode(an_event() | claimed)), TOPIC, SIGNER)
     assert found.pieces.event_id == right_id()
 
 
@@ -132,7 +132,7 @@ def test_id_and_time_of_receipt_of_a_stranger_are_ignored() -> None:
 )
 def test_what_is_no_event_says_why(value: bytes | None, reason: str) -> None:
     with pytest.raises(Unreadable) as unreadable:
-        read(a_record(value), TOPIC, SEALER)
+        read(a_record(value), TOPIC, SIGNER)
     assert unreadable.value.reason == reason
     assert str(unreadable.value)
 
@@ -154,7 +154,7 @@ def test_damaged_avro_is_an_event_or_has_a_reason(data: st.DataObject) -> None:
 
 def event_or_reason(value: bytes) -> None:
     try:
-        found = read(a_record(value), TOPIC, SEALER)
+        found = read(a_record(value), TOPIC, SIGNER)
     except Unreadable:
         return
     assert isinstance(found, ReadEvent)
@@ -165,14 +165,14 @@ def test_a_moved_record_comes_back_as_it_first_stood() -> None:
     first = a_record(as_json(), [("any", b"header")], key=b"any key", partition=5, offset=2**40, timestamp=NOW_MS)
     moved = a_record(
         first.value,
-        [(ORIGIN_HEADER, origin_header(first, SEALER))],
+        [(ORIGIN_HEADER, origin_header(first, SIGNER))],
         topic=Topic.ADMISSION,
         partition=1,
         offset=9,
         timestamp=NOW_MS + 50,
         key=b"k",
     )
-    found = as_first_written(moved, SEALER)
+    found = as_first_written(moved, SIGNER)
     assert found is not None
     assert (found.topic, found.partition, found.offset, found.timestamp) == (TOPIC.name, 5, 2**40, NOW_MS)
     assert (found.value, list(found.headers)) == (first.value, []), "its own headers were a stranger's"
@@ -181,13 +181,13 @@ def test_a_moved_record_comes_back_as_it_first_stood() -> None:
 @pytest.mark.requirement("K15")
 @given(st.binary(max_size=120))
 def test_an_origin_that_admission_did_not_write_is_none(header: bytes) -> None:
-    assert as_first_written(a_record(as_json(), [(ORIGIN_HEADER, header)], topic=Topic.ADMISSION), SEALER) is None
+    assert as_first_written(a_record(as_json(), [(ORIGIN_HEADER, header)], topic=Topic.ADMISSION), SIGNER) is None
 
 
 @pytest.mark.requirement("K15")
 def test_an_origin_belongs_to_its_value_and_can_not_be_changed() -> None:
     first = a_record(as_json(), partition=5)
-    header = origin_header(first, SEALER)
+    header = origin_header(first, SIGNER)
     other_place = header[:32] + struct.pack(">iqq", 6, first.offset, first.timestamp) + TOPIC.name.encode()
     other_topic = header[:-1] + b"x"
     for value, forged in [
@@ -196,10 +196,10 @@ def test_an_origin_belongs_to_its_value_and_can_not_be_changed() -> None:
         (first.value, other_topic),
         (first.value, header + b"x"),
         (first.value, header[:32]),
-        (first.value, sealed(as_json()) + header[32:]),
+        (first.value, signed(as_json()) + header[32:]),
     ]:
-        assert as_first_written(a_record(value, [(ORIGIN_HEADER, forged)], topic=Topic.ADMISSION), SEALER) is None
-    assert as_first_written(a_record(first.value, topic=Topic.ADMISSION), SEALER) is None
+        assert as_first_written(a_record(value, [(ORIGIN_HEADER, forged)], topic=Topic.ADMISSION), SIGNER) is None
+    assert as_first_written(a_record(first.value, topic=Topic.ADMISSION), SIGNER) is None
 
 
 def test_an_event_belongs_where_its_key_says_and_without_one_its_id() -> None:

@@ -10,6 +10,17 @@ import pytest
 from aiohttp import web
 from multidict import CIMultiDict
 
+from domain.entities.control_view import ControlView
+from domain.security.api_tokens import TOKEN as TOKEN_FORM
+from domain.security.api_tokens import TokenHasher, mint_token
+from domain.security.principals import (
+    EVENTS_KINDS,
+    EVENTS_READ,
+    EVENTS_WRITE,
+    SCOPES_OF_KIND,
+    SESSION,
+    STREAMS_WRITE,
+)
 from ingest_gateway.http.addresses import CLIENT_ADDRESS
 from ingest_gateway.http.faults import FaultKind, Refused
 from ingest_gateway.identity.authentication import Authenticator, SharedCatchUp, require_scope
@@ -20,18 +31,7 @@ from ingest_gateway.identity.session_keys import SharedSecret
 from ingest_gateway.identity.sessions import Sessions
 from operations.control_reader import ControlReader
 from schemas.commands import TouchKeys
-from schemas.control_view import ControlView
 from schemas.entities import Key, KeyKind, State, Workspace
-from schemas.principals import (
-    EVENTS_KINDS,
-    EVENTS_READ,
-    EVENTS_WRITE,
-    SCOPES_OF_KIND,
-    SESSION,
-    STREAMS_WRITE,
-)
-from schemas.tokens import TOKEN as TOKEN_FORM
-from schemas.tokens import TokenHasher, mint_token
 
 MASTER_KEY = bytes(range(32))
 HASHER = TokenHasher(MASTER_KEY)

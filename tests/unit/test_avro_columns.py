@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from domain.events.spine_events import STREAM as SPINE
 from processors.projection.changes import Changes, each
 from processors.projection.columns import ByColumns, together
 from processors.projection.projectors import attempts, events
 from schemas.avro_columns import ColumnReader, Columns
 from schemas.codec import DECISION, OUTCOME, Codec, Undecodable
 from schemas.read_model import LogPosition
-from schemas.spine_events import STREAM as SPINE
 from schemas.topics import Topic, stream_topic
 from tests.support.log_records import RECEIVED_MS, WORKSPACE, LogRecord, a_decision, an_outcome, event_id
 from tests.unit.test_avro_reader import values_of
@@ -90,6 +90,17 @@ def test_what_is_usual_is_read_together(codec: Codec, data: st.DataObject) -> No
     columns = ColumnReader.of_text(codec.schema.text).read([None, *values, b""], codec.prefix)
     assert columns.regular == list(range(1, len(values) + 1))
     assert columns.only([True] + [False] * (len(values) - 1)).regular == [1]
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=lambda codec: str(codec.schema.name))
+@given(data=st.data())
+@settings(max_examples=5)
+def test_a_last_record_that_is_cut_short_is_left_to_the_general_reader(codec: Codec, data: st.DataObject) -> None:
+    usual = st.fixed_dictionaries({name: usual_of(kind) for name, kind in fields_of(codec)}).map(codec.encode)
+    whole, last = data.draw(usual), data.draw(usual)
+    for length in range(len(last)):
+        columns = ColumnReader.of_text(codec.schema.text).read([whole, last[:length]], codec.prefix)
+        assert 1 not in columns.regular, length
 
 
 LONG = b'{"long":"' + b"x" * 2_000 + b'"}'

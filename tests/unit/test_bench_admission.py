@@ -9,7 +9,7 @@ from bench.admission.meter import Look, Speed, between
 from bench.admission.recovery import entries
 from bench.admission.steady import longest_gap
 from bench.admission.throughput import ratios
-from processors.admission.decide import Seen
+from domain.idempotency.events import Seen
 from processors.runtime.table import packed, unpacked
 
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from domain.guardrails.fingerprints import fingerprint
+from domain.guardrails.prices import FALLBACK, MODELS, cost_of, is_premium, rates_of
 from ingest_gateway.surfaces.burn.forms import Unreadable, call_of, read_calls
-from schemas.burn import Price, UsageFrom
-from schemas.fingerprints import fingerprint
-from schemas.prices import FALLBACK, MODELS, cost_of, is_premium, rates_of
+from schemas.telemetry import Price, UsageFrom
 
 NOW_MS = 1_779_107_696_789
 EXAMPLE = {

@@ -8,7 +8,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from ingest_gateway.surfaces.burn.otlp import Export, ExportFault, Span, spans_of_json, spans_of_protobuf
 from ingest_gateway.surfaces.burn.spans import SpanFault, call_of_span, is_model_call
-from schemas.burn import Price, Source
+from schemas.telemetry import Price, Source
 
 TRACE, SPAN = "5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174"
 ATTRIBUTES: dict[str, Any] = {

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.canonical_json import canonical, payload_hash
-from schemas.strict_json import JsonFault
+from domain.json.canonical import canonical, payload_hash
+from domain.json.strict import JsonFault
 
 SAME = [
     ("J9", "white space", b'{"a":[1,2]}', b' {\t"a" :\r\n[ 1 , 2 ] } '),

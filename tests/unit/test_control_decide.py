@@ -5,6 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from domain.security.api_tokens import TokenHasher, mint_token
+from operations.new_commands import new_command
 from schemas.codec import Undecodable
 from schemas.commands import (
     CreateKey,
@@ -18,11 +20,9 @@ from schemas.commands import (
     UpdateStream,
     WorkspaceCreated,
     decode_payload,
-    new_command,
 )
 from schemas.entities import Key, KeyKind, Workflow
 from schemas.records import Command
-from schemas.tokens import TokenHasher, mint_token
 from tests.support.commands_log import (
     MASTER_KEY,
     START_MS,

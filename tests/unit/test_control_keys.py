@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from domain.security.api_tokens import TokenHasher, mint_token
 from schemas.commands import (
     KEYS_PER_WORKSPACE_MAX,
     OVERLAP_SECONDS_DEFAULT,
@@ -15,7 +16,6 @@ from schemas.commands import (
 )
 from schemas.entities import STREAM_KINDS, Key, KeyKind
 from schemas.records import Entity
-from schemas.tokens import TokenHasher, mint_token
 from tests.support.commands_log import MASTER_KEY, START_MS, WORKSPACE, CommandsLog, a_workspace, outcome
 
 SERVER = CreateKey(name="server", environment="live", key_kind=KeyKind.SECRET)

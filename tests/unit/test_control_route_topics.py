@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from processors.control.values import Task
+from domain.control.values import Task
 from schemas.commands import CreateWorkflow, DeleteWorkflow, FaultBody, RotateSecret
 from schemas.entities import Workflow
 from schemas.topics import DAY_MS

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from processors.control.subscriptions import LIMITS
+from domain.control.subscriptions import LIMITS
+from domain.entities.control_view import ControlView
 from schemas.commands import (
     STREAMS_PER_WORKSPACE_MAX,
     CreateStream,
@@ -18,7 +19,6 @@ from schemas.commands import (
     UpdateSubscription,
     decode_state,
 )
-from schemas.control_view import ControlView
 from schemas.entities import Subscription, SubscriptionSurface
 from tests.support.commands_log import WORKSPACE, CommandsLog, a_workspace, outcome
 
@@ -100,7 +100,7 @@ def test_a_subscription_is_disabled_by_a_410_and_reactivated_like_any_target() -
 @pytest.mark.requirement("X-09")
 def test_a_secret_that_the_caller_chose_is_not_ours_to_rotate() -> None:
     log = a_workspace()
-    callers, issued = subscribe(log, "*", sealed_secret=b"sealed"), subscribe(log, "*", surface=WORK)
+    callers, issued = subscribe(log, "*", sealed_secret=b"signed"), subscribe(log, "*", surface=WORK)
     assert outcome(log.ask(RotateSecret(id=callers.id))) == "secret_not_issued"
     assert outcome(log.ask(RotateSecret(id=issued.id))) == 200
 

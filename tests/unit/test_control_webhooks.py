@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from domain.delivery.webhooks import ENDPOINTS_MAX, delivery_key
 from schemas.commands import (
     CancelReplay,
     CreateWebhookEndpoint,
@@ -18,7 +19,6 @@ from schemas.commands import (
 )
 from schemas.entities import Replay, ReplayStatus, State, WebhookEndpoint, Workflow, Workspace
 from schemas.records import Verdict
-from schemas.webhooks import ENDPOINTS_MAX, delivery_key
 from tests.support.commands_log import WORKSPACE, CommandsLog, a_workspace, outcome
 
 HOOK = CreateWebhookEndpoint(url="https://hooks.acme.example/atlas", events=["event.failed"])

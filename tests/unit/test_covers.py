@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from schemas.covers import Cover
+from domain.security.encrypted_tokens import Cover
 
 KEY = bytes(range(32))
 PLACE = struct.pack(">Iq", 3, 1_234_567)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.delivery.breaker import Breaker, BreakerLimits, Circuit
+from domain.delivery.circuit_breaker import Breaker, BreakerLimits, Circuit
 
 LIMITS = BreakerLimits(budget=8, failures_max=4, pause_first_ms=100, pause_max_ms=1_000)
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from processors.delivery.decide import (
+from domain.delivery.decide import (
     WORKFLOW_DELETED,
     Answered,
     Attempt,
@@ -22,11 +22,11 @@ from processors.delivery.decide import (
     body_of,
     outcome_of,
 )
+from domain.delivery.retry_schedule import RetrySchedule
+from domain.delivery.signatures import signing_secret, standard_key
 from processors.delivery.http_client import Endpoint, Post, signed_headers
 from schemas.codec import EVENT
-from schemas.ladders import Ladder
 from schemas.records import Delivery, Outcome
-from schemas.signatures import signing_secret, standard_key
 
 RECEIVED_MS = 1_779_113_531_482
 EVENT_FIELDS = {
@@ -55,7 +55,7 @@ def a_delivery(**changes: object) -> Delivery:
 
 def an_outcome(result: Result, number: int = 1) -> Outcome:
     attempt = Attempt(number, "Search indexer", RECEIVED_MS + 5, RECEIVED_MS + 5, RECEIVED_MS + 12, result)
-    return outcome_of(a_delivery(), attempt, Ladder((30_000, 60_000)))
+    return outcome_of(a_delivery(), attempt, RetrySchedule((30_000, 60_000)))
 
 
 class TestBody:
@@ -128,7 +128,7 @@ class TestOutcome:
         assert (last.status, last.next_attempt_ms, last.error_code) == ("exhausted", None, code)
 
     @pytest.mark.requirement("A-049", "A-065")
-    def test_the_next_attempt_is_due_as_the_ladder_says(self) -> None:
+    def test_the_next_attempt_is_due_as_the_schedule_says(self) -> None:
         failed_ms = RECEIVED_MS + 12
         first, second = an_outcome(Answered(500)), an_outcome(Answered(500), number=2)
         assert failed_ms + 30_000 <= (first.next_attempt_ms or 0) <= failed_ms + 36_000
@@ -147,7 +147,7 @@ class TestOutcome:
             (500, "45", 30_000, 36_000),
         ],
     )
-    def test_retry_after_makes_the_pause_longer_up_to_the_longest_rung(
+    def test_retry_after_makes_the_pause_longer_up_to_the_longest_step(
         self, status: int, retry_after: str, least_ms: int, most_ms: int
     ) -> None:
         outcome = an_outcome(Answered(status, b"", retry_after))

@@ -6,12 +6,12 @@ from typing import Any, cast
 
 import pytest
 
+from domain.delivery.retry_schedule import EndpointClass
+from domain.entities.control_view import ControlView
 from operations.control_reader import ControlReader
 from processors.delivery import endpoints
 from processors.delivery.endpoints import Endpoints, RouteUnknown
-from schemas.control_view import ControlView
 from schemas.entities import Subscription, SubscriptionSurface
-from schemas.ladders import EndpointClass
 from schemas.records import Delivery
 
 MISSING = cast(Delivery, SimpleNamespace(workspace="ws_1", environment="live", workflow_id="wf_1"))
@@ -60,11 +60,11 @@ async def test_while_it_cannot_be_told_it_is_neither_there_nor_gone() -> None:
 
 @pytest.mark.requirement("S-037")
 @pytest.mark.parametrize(
-    ("surface", "ladder"),
+    ("surface", "schedule"),
     [(SubscriptionSurface.SPINE, EndpointClass.EVENTS), (SubscriptionSurface.WORK, EndpointClass.WORK)],
 )
 async def test_a_subscription_of_the_spine_is_retried_as_a_workflow_is(
-    surface: SubscriptionSurface, ladder: EndpointClass
+    surface: SubscriptionSurface, schedule: EndpointClass
 ) -> None:
     control = Lagging(seen_seconds=0.0)
     subscription = Subscription(
@@ -80,7 +80,7 @@ async def test_a_subscription_of_the_spine_is_retried_as_a_workflow_is(
     control.view.targets[subscription.entity_id] = subscription
     found = await over(control).find(MISSING, read_at=1.0)
     assert found is not None
-    assert found.kind is ladder
+    assert found.kind is schedule
 
 
 async def test_a_view_has_seen_what_happened_before_the_ends_were_asked_for_that_it_has_reached() -> None:

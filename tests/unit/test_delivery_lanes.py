@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.delivery.lanes import Lanes
+from domain.delivery.endpoint_queues import Lanes
 
 RUNNING_MAX, LANE_RUNNING_MAX = 4, 2
 

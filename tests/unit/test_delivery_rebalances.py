@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 from faust.types import TP
 
+from domain.entities.control_view import ControlView
 from operations.settings import Settings
 from processors.delivery import agent as delivery
 from processors.delivery.agent import DeliveryAgent
@@ -19,7 +20,6 @@ from processors.runtime.outbox import OutboxBatch
 from processors.runtime.runtime import Runtime
 from processors.runtime.table import TablePartition, TableSpec, TableView, shared_cache
 from processors.runtime.work import Work
-from schemas.control_view import ControlView
 from schemas.topics import Topic
 
 MINE = TP(Topic.DELIVERIES, 3)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.delivery.schedule import Schedule
+from domain.delivery.schedule import Schedule
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 50)), max_size=40), st.integers(0, 60))

@@ -6,9 +6,9 @@ from typing import Any, cast
 import pytest
 from faust.types import TP
 
+from domain.delivery.retry_table import entry_of
 from processors.delivery.pending import Partition, Pending, lane_of
 from processors.delivery.settling import Ended, Settler
-from processors.delivery.waiting import entry_of
 from processors.runtime.lease import Lease
 from processors.runtime.outbox import OutboxBatch
 from processors.runtime.runtime import Runtime

@@ -11,13 +11,13 @@ import pytest
 from standardwebhooks import Webhook
 from yarl import URL
 
+from domain.delivery.signatures import callers_standard_key
+from domain.delivery.subscribed import content_for
+from domain.events.spine_events import actor_of
 from processors.delivery.http_client import Endpoint, Post, Style, signed_headers
-from processors.delivery.subscribed import content_for
 from schemas.codec import EVENT
 from schemas.entities import Subscription, SubscriptionSurface
 from schemas.records import Delivery
-from schemas.signatures import callers_standard_key
-from schemas.spine_events import actor_of
 
 DATA = b'{"score" : 72.0,"note":"caf\\u00e9 \xf0\x9f\x92\xa5"}'
 SECRET = "whsec_xxxxxxxx"

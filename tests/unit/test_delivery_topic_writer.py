@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError
 
-from processors.delivery.decide import Failed, Written
+from domain.delivery.decide import Failed, Written
 from processors.delivery.route_topics import TopicRecord, TopicWriter
 from schemas.topics import RouteTopic
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.delivery.tracker import PartitionTracker
+from domain.delivery.tracker import PartitionTracker
 
 
 class Naive:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from processors.delivery.waiting import (
+from domain.delivery.retry_table import (
     ENDED_KEPT_MS,
     Due,
     Waiting,

@@ -8,20 +8,20 @@ from typing import Any
 
 import pytest
 
+from domain.admission.reading import Unreadable, read
+from domain.admission.rerouting import ORIGIN_HEADER, as_first_written, origin_header
+from domain.delivery.replays import Replayable
+from domain.events.direct_records import SCHEMA_HEADER, avro_of, data_of_admitted, schema_named
+from domain.events.spine_records import carried_headers, data_of
+from domain.security.gateway_signatures import GatewaySigner
 from operations.record_reader import Found
-from processors.admission.reading import Unreadable, read
-from processors.admission.rerouting import ORIGIN_HEADER, as_first_written, origin_header
-from processors.lifecycle.replaying import Replayable
 from processors.lifecycle.worker import admitted_body
-from processors.runtime.batches import Record
 from schemas.codec import EVENT, SchemaRef, UnknownSchema
-from schemas.direct_records import SCHEMA_HEADER, avro_of, data_of_admitted, schema_named
-from schemas.seal import Sealer
-from schemas.spine_records import carried_headers, data_of
+from schemas.log_records import LogRecord
 from schemas.topics import StreamTopic, Topic
 from tests.support.events import an_event
 
-SEALER = Sealer(bytes(32))
+SIGNER = GatewaySigner(bytes(32))
 NOW_MS = 1_779_114_131_482
 GUID, ID = uuid.UUID("5e3b7a04-1d2c-4b7e-9a51-2f1c0f6f9a11"), 4_711
 AVRO = {"type": "order.created", "occurred_at": "2026-05-18T14:22:11Z", "data": b'{"n": 1.10}'}
@@ -85,14 +85,14 @@ def test_each_form_is_the_same_event_also_where_it_is_written_once_more(form: st
     topic = StreamTopic("ws_4F9KQ2C7Z1", "live", stream)
     head, headers = FORMS[form]
     body = SPINE_BODY if stream == "spine" else BODY
-    record = Record(topic.name, 3, 7, NOW_MS, None, head + body, headers)
-    found = read(record, topic, SEALER)
+    record = LogRecord(topic.name, 3, 7, NOW_MS, None, head + body, headers)
+    found = read(record, topic, SIGNER)
     assert found.direct and EVENT.decode_body(found.pieces.body)["data"] == AVRO["data"]
-    plain = Record(topic.name, 3, 7, NOW_MS, None, EVENT.schema.mark + body, ())
-    assert read(plain, topic, SEALER) == found
-    again = [(ORIGIN_HEADER, origin_header(record, SEALER)), *carried_headers(record.headers)]
-    moved = as_first_written(Record(Topic.ADMISSION, 5, 1, NOW_MS + 5, b"key", record.value, again), SEALER)
-    assert moved is not None and read(moved, topic, SEALER) == found
+    plain = LogRecord(topic.name, 3, 7, NOW_MS, None, EVENT.schema.mark + body, ())
+    assert read(plain, topic, SIGNER) == found
+    again = [(ORIGIN_HEADER, origin_header(record, SIGNER)), *carried_headers(record.headers)]
+    moved = as_first_written(LogRecord(Topic.ADMISSION, 5, 1, NOW_MS + 5, b"key", record.value, again), SIGNER)
+    assert moved is not None and read(moved, topic, SIGNER) == found
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -106,10 +106,10 @@ def test_what_admission_took_is_read_by_who_never_heard_of_the_id(form: str) -> 
 def test_a_replay_finds_what_admission_took_under_ids_that_it_never_heard_of(form: str) -> None:
     topic = StreamTopic("ws_4F9KQ2C7Z1", "live", "orders-prod")
     head, headers = FORMS[form]
-    known = read(Record(topic.name, 3, 7, NOW_MS, None, EVENT.schema.mark + BODY, ()), topic, SEALER).pieces
+    known = read(LogRecord(topic.name, 3, 7, NOW_MS, None, EVENT.schema.mark + BODY, ()), topic, SIGNER).pieces
     found = Replayable(known.event_id, topic.stream, NOW_MS, (), topic.name, "id", 3, 7)
     ids = set(EVENT._registry_ids)
-    assert admitted_body(found, Found(head + BODY, headers), SEALER) == known.body
+    assert admitted_body(found, Found(head + BODY, headers), SIGNER) == known.body
     EVENT._registry_ids.intersection_update(ids)
 
 
@@ -127,7 +127,7 @@ def test_without_a_registry_that_is_the_reason(form: str) -> None:
     with pytest.raises(UnknownSchema):
         avro_of(head + BODY, headers)
     with pytest.raises(Unreadable) as unreadable:
-        read(Record(topic.name, 3, 7, NOW_MS, None, head + BODY, headers), topic, SEALER)
+        read(LogRecord(topic.name, 3, 7, NOW_MS, None, head + BODY, headers), topic, SIGNER)
     assert unreadable.value.reason == "unreadable"
     assert f"schema {ref} of a schema registry" in str(unreadable.value)
     assert "SCHEMA_REGISTRY_URL" in str(unreadable.value)
@@ -135,6 +135,6 @@ def test_without_a_registry_that_is_the_reason(form: str) -> None:
 
 def test_with_one_the_reason_is_what_the_registry_said() -> None:
     topic = StreamTopic("ws_4F9KQ2C7Z1", "live", "orders-prod")
-    record = Record(topic.name, 3, 7, NOW_MS, None, b"\x0a\x02ab", [guid_header(0)])
+    record = LogRecord(topic.name, 3, 7, NOW_MS, None, b"\x0a\x02ab", [guid_header(0)])
     with pytest.raises(Unreadable, match=f"{GUID} is Protobuf"):
-        read(record, topic, SEALER, lambda ref: f"{ref} is Protobuf")
+        read(record, topic, SIGNER, lambda ref: f"{ref} is Protobuf")

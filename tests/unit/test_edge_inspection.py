@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from domain.guardrails.fingerprints import fingerprint
 from ingest_gateway.surfaces.burn.edge.endpoints import Dialect
 from ingest_gateway.surfaces.burn.edge.inspection import Inspected, estimate_tokens, inspect
 from ingest_gateway.surfaces.burn.edge.providers import Target, providers_of
-from schemas.fingerprints import fingerprint
 
 CHAT = Target("http://x/v1/chat/completions", "/chat/completions")
 GEMINI = Target("http://x", ":streamGenerateContent", "gemini-2.0-flash", True)

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from domain.guardrails.prices import FALLBACK, MODELS, cost_of
 from ingest_gateway.surfaces.burn.edge.endpoints import Dialect
 from ingest_gateway.surfaces.burn.edge.model_limits import UNLISTED, limits_of
 from ingest_gateway.surfaces.burn.edge.prompt_media import IMAGE_TOKENS
 from ingest_gateway.surfaces.burn.edge.providers import Target
 from ingest_gateway.surfaces.burn.edge.worst_cost import Unpriceable, worst_cost_nano
-from schemas.prices import FALLBACK, MODELS, cost_of
 
 CHAT, COMPLETIONS, RESPONSES, EMBEDDINGS, MESSAGES = (
     Target("http://x", path) for path in ("/chat/completions", "/completions", "/responses", "/embeddings", "/messages")

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.events.avro import encode_event
+from domain.events.rules import EventFields, to_record
 from schemas.codec import EVENT, Codec
-from schemas.event_avro import encode_event
-from schemas.event_rules import EventFields, to_record
 
 FIELDS = st.builds(
     EventFields,
@@ -35,6 +35,6 @@ def test_lengths_around_the_steps_of_a_varint(size_bytes: int) -> None:
 def test_a_registrys_header_is_written_too(monkeypatch: pytest.MonkeyPatch) -> None:
     codec = Codec("Event")
     codec.use_registry(7)
-    monkeypatch.setattr("schemas.event_avro.EVENT", codec)
+    monkeypatch.setattr("domain.events.avro.EVENT", codec)
     fields = EventFields(stream="s", type="t", occurred_at="o", occurred_ms=0, data=b"{}")
     assert encode_event(fields, "evt_1") == codec.encode(to_record(fields, "evt_1"))

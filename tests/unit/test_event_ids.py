@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.events.rules import EventFields, check_fields, event_id, payload_hash, read_event, to_record
 from schemas import codec, ids
-from schemas.event_rules import EventFields, check_fields, event_id, payload_hash, read_event, to_record
 from tests.support.events import ABSENT, NOW_MS, OCCURRED_MS, a_body, a_body_with
 
 

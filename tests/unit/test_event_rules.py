@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from schemas import ids
-from schemas.event_fields import DATA_BYTES_MAX, counted_bytes, key_from_header, time_ms
-from schemas.event_rules import (
+from domain.events.fields import DATA_BYTES_MAX, counted_bytes, key_from_header, time_ms
+from domain.events.rules import (
     EventFields,
     EventInvalid,
     check_fields,
@@ -15,6 +14,7 @@ from schemas.event_rules import (
     read_event,
     to_record,
 )
+from schemas import ids
 from tests.support.events import ABSENT, NOW_MS, OCCURRED_AT, OCCURRED_MS, a_body, a_body_with
 
 HOUR_MS = 3_600_000

@@ -10,10 +10,10 @@ import fastavro
 import msgspec
 import pytest
 
-from schemas import familiar_shapes
-from schemas.event_fields import NO_STREAM, STREAM_OF_TOPIC
-from schemas.event_rules import EventInvalid, read_direct_event, read_event
-from schemas.spine_events import read_spine_event
+from domain.events import familiar_shapes
+from domain.events.fields import NO_STREAM, STREAM_OF_TOPIC
+from domain.events.rules import EventInvalid, read_direct_event, read_event
+from domain.events.spine_events import read_spine_event
 from tests.support.events import NOW_MS, an_event
 
 EVENT = an_event()

@@ -5,8 +5,8 @@ import random
 import pytest
 
 from ingest_gateway.surfaces.burn.forecasting import DAY_MS, Forecast, forecast
-from schemas.burn import CapUse
 from schemas.guardrail_policy import Scope, nano
+from schemas.telemetry import CapUse
 
 NOON_MS = 1_779_105_600_000  # 2026-05-18T12:00:00Z: 13 days of May are left after it
 TODAY = NOON_MS // DAY_MS

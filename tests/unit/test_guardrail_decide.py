@@ -6,8 +6,7 @@ import random
 import msgspec
 import pytest
 
-from processors.guardrails.values import Effects
-from schemas.burn import Calls, Enforce, Reserve, Resume, SetPolicy, Settle, Source
+from domain.guardrails.values import GuardEffects
 from schemas.commands import ReplacePolicy, Suspend, Unsuspend, Warn, decode_payload
 from schemas.guardrail_breaches import decode_breach
 from schemas.guardrail_policy import (
@@ -25,6 +24,7 @@ from schemas.guardrail_policy import (
     SmartLoop,
     nano,
 )
+from schemas.telemetry import Calls, Enforce, Reserve, Resume, SetPolicy, Settle, Source
 from tests.support.guarded import NOON_MS, REPLY, Guarded, a_call, budget_of, layers_of, standing_of
 
 LOOP = "sha256:" + "b9c1" * 16
@@ -145,7 +145,7 @@ class TestALoop:
         call = a_call(-187 * DAY, fingerprint="sha256:b9c1...")
         told = [standing_of(guarded.calls([call], at_seconds=n)).state for n in range(4)]
         assert told == ["ok", "ok", "ok", "suspended"]
-        guarded.tell(Resume(reason="manual_resume"), 10)
+        guarded.report(Resume(reason="manual_resume"), 10)
         told = [standing_of(guarded.calls([call], at_seconds=n)).state for n in range(11, 15)]
         assert told == ["ok", "ok", "ok", "suspended"]
 
@@ -192,7 +192,7 @@ class TestFlags:
     )
     def test_a_flag_ends_by_its_time_without_a_sweep(self, ttl_seconds: int, after_seconds: int, state: str) -> None:
         guarded = Guarded()
-        guarded.tell(Enforce(layer="manual", reason="a look", ttl_seconds=ttl_seconds))
+        guarded.report(Enforce(layer="manual", reason="a look", ttl_seconds=ttl_seconds))
         assert guarded.account(after_seconds).standing.state == state
 
     def test_under_a_flag_nothing_trips_again_and_after_it_it_does(self) -> None:
@@ -205,7 +205,7 @@ class TestFlags:
     def test_a_resume_clears_the_layers_window(self) -> None:
         guarded = Guarded()
         guarded.calls(loop())
-        resumed = guarded.tell(Resume(reason="manual_resume"), 5)
+        resumed = guarded.report(Resume(reason="manual_resume"), 5)
         assert isinstance(decode_payload(resumed.commands[0]), Unsuspend)
         assert standing_of(resumed).state == "ok"
         assert layers_of(guarded.calls(loop(3, start=6))) == []
@@ -213,7 +213,7 @@ class TestFlags:
 
     @pytest.mark.requirement("B-025", "B-050")
     def test_a_resume_where_no_flag_stands_is_done_all_the_same(self) -> None:
-        effects = Guarded().tell(Resume(reason="manual_resume"))
+        effects = Guarded().report(Resume(reason="manual_resume"))
         assert standing_of(effects).state == "ok"
         assert len(effects.commands) == 1
 
@@ -291,7 +291,7 @@ class TestMoney:
     def test_a_cap_that_was_passed_begins_anew_after_a_resume(self) -> None:
         guarded = Guarded(capped(Cap(period=Period.DAY, hard_usd=10)))
         guarded.calls([a_call(0, usd=12)])
-        guarded.tell(Resume(reason="manual_resume"), 1)
+        guarded.report(Resume(reason="manual_resume"), 1)
         assert layers_of(guarded.calls([a_call(2, usd=9)])) == []
         assert layers_of(guarded.calls([a_call(3, usd=1)])) == ["financial_limits"]
 
@@ -312,7 +312,7 @@ class TestStrictBudgets:
     @pytest.mark.requirement("F54")
     def test_of_256_that_ask_at_once_as_many_go_as_fit(self) -> None:
         guarded = Guarded(capped(Cap(period=Period.DAY, hard_usd=1)))
-        answers = [guarded.tell(Reserve(id=f"r{n}", cost_nano=nano(0.01))) for n in range(256)]
+        answers = [guarded.report(Reserve(id=f"r{n}", cost_nano=nano(0.01))) for n in range(256)]
         granted = [n for n, effects in enumerate(answers) if effects.verdict and effects.verdict[1].outcome == "done"]
         assert granted == list(range(100))
         refused = answers[100].verdict
@@ -323,43 +323,43 @@ class TestStrictBudgets:
     @pytest.mark.requirement("F54")
     def test_what_is_not_used_returns_when_it_is_settled(self) -> None:
         guarded = Guarded(capped(Cap(period=Period.DAY, hard_usd=1)))
-        guarded.tell(Reserve(id="a", cost_nano=nano(1)))
-        assert not granted(guarded.tell(Reserve(id="b", cost_nano=nano(0.5))))
-        guarded.tell(Settle(id="a", call=a_call(0, usd=0.25)), 1)
-        assert granted(guarded.tell(Reserve(id="b", cost_nano=nano(0.75)), 2))
+        guarded.report(Reserve(id="a", cost_nano=nano(1)))
+        assert not granted(guarded.report(Reserve(id="b", cost_nano=nano(0.5))))
+        guarded.report(Settle(id="a", call=a_call(0, usd=0.25)), 1)
+        assert granted(guarded.report(Reserve(id="b", cost_nano=nano(0.75)), 2))
         account = guarded.account(3)
         assert (account.day_nano, account.reserved_nano) == (nano(0.25), nano(0.75))
 
     def test_one_that_is_never_settled_lapses(self) -> None:
         guarded = Guarded(capped(Cap(period=Period.DAY, hard_usd=1)))
-        guarded.tell(Reserve(id="a", cost_nano=nano(1), ttl_seconds=60))
-        assert not granted(guarded.tell(Reserve(id="b", cost_nano=1), 59))
-        assert granted(guarded.tell(Reserve(id="b", cost_nano=1), 60))
+        guarded.report(Reserve(id="a", cost_nano=nano(1), ttl_seconds=60))
+        assert not granted(guarded.report(Reserve(id="b", cost_nano=1), 59))
+        assert granted(guarded.report(Reserve(id="b", cost_nano=1), 60))
 
     def test_asked_again_it_is_the_same_one(self) -> None:
         guarded = Guarded(capped(Cap(period=Period.DAY, hard_usd=1)))
-        first, again = (budget_of(guarded.tell(Reserve(id="a", cost_nano=nano(1)))) for _ in range(2))
+        first, again = (budget_of(guarded.report(Reserve(id="a", cost_nano=nano(1)))) for _ in range(2))
         assert first == again
         assert guarded.account().reservations == 1
 
     def test_of_a_call_that_was_not_made_nothing_is_left(self) -> None:
         guarded = Guarded(capped(Cap(period=Period.DAY, hard_usd=1)))
-        guarded.tell(Reserve(id="a", cost_nano=nano(1)))
-        guarded.tell(Settle(id="a"))
+        guarded.report(Reserve(id="a", cost_nano=nano(1)))
+        guarded.report(Settle(id="a"))
         account = guarded.account()
         assert (account.day_nano, account.reservations) == (0, 0)
 
     def test_every_cap_that_counts_the_call_must_have_room(self) -> None:
         caps = (Cap(period=Period.DAY, hard_usd=10), Cap(period=Period.MONTH, scope=Scope.USER, hard_usd=1))
         guarded = Guarded(capped(*caps))
-        assert granted(guarded.tell(Reserve(id="a", cost_nano=nano(1), user="ann")))
-        assert not granted(guarded.tell(Reserve(id="b", cost_nano=1, user="ann")))
-        assert granted(guarded.tell(Reserve(id="c", cost_nano=nano(1), user="bob")))
+        assert granted(guarded.report(Reserve(id="a", cost_nano=nano(1), user="ann")))
+        assert not granted(guarded.report(Reserve(id="b", cost_nano=1, user="ann")))
+        assert granted(guarded.report(Reserve(id="c", cost_nano=nano(1), user="bob")))
 
     def test_under_a_flag_nothing_is_granted(self) -> None:
         guarded = Guarded()
-        guarded.tell(Enforce(layer="manual", reason="a look"))
-        assert not granted(guarded.tell(Reserve(id="a", cost_nano=1), 1))
+        guarded.report(Enforce(layer="manual", reason="a look"))
+        assert not granted(guarded.report(Reserve(id="a", cost_nano=1), 1))
 
 
 class TestTheSameAgain:
@@ -370,7 +370,7 @@ class TestTheSameAgain:
         guarded.calls(loop(3))
         fourth = guarded.calls(loop(1, start=3))
         assert fourth.commands
-        assert guarded.decide(guarded.log[-1]) == Effects()
+        assert guarded.decide(guarded.log[-1]) == GuardEffects()
         assert guarded.account(10).day_nano == 4 * nano(0.001)
 
     def test_before_it_was_saved(self) -> None:
@@ -387,18 +387,18 @@ class TestTheSameAgain:
         for second in range(300):
             match chance.randrange(12):
                 case 0:
-                    effects.append(guarded.tell(Resume(reason="r"), second))
+                    effects.append(guarded.report(Resume(reason="r"), second))
                 case 1:
-                    effects.append(guarded.tell(Reserve(id=f"r{second}", cost_nano=nano(0.1)), second))
+                    effects.append(guarded.report(Reserve(id=f"r{second}", cost_nano=nano(0.1)), second))
                 case 2:
-                    effects.append(guarded.tell(Settle(id=f"r{second - 5}", call=a_call(second)), second))
+                    effects.append(guarded.report(Settle(id=f"r{second - 5}", call=a_call(second)), second))
                 case _:
                     ids = [LOOP, f"sha256:{second}"]
                     calls = [
                         a_call(second - chance.randrange(30), usd=0.01, fingerprint=chance.choice(ids))
                         for _ in range(chance.randrange(1, 6))
                     ]
-                    effects.append(guarded.tell(Calls(calls=calls), second))
+                    effects.append(guarded.report(Calls(calls=calls), second))
         again = Guarded()
         assert [again.decide(asked) for asked in guarded.log][1:] == effects
         assert any(layers_of(one) for one in effects)
@@ -409,7 +409,7 @@ class TestPolicy:
     def test_it_goes_to_control_and_counts_from_then_on(self) -> None:
         guarded = Guarded()
         policy = GuardrailPolicy(dumb_loop=DumbLoop(repeats=2), smart_loop=SmartLoop(mode=Mode.OFF))
-        effects = guarded.tell(SetPolicy(policy=policy))
+        effects = guarded.report(SetPolicy(policy=policy))
         payload = decode_payload(effects.commands[0])
         assert isinstance(payload, ReplacePolicy)
         assert (payload.policy, payload.version) == (policy, 1)
@@ -417,7 +417,7 @@ class TestPolicy:
         assert layers_of(guarded.calls(loop(2))) == ["dumb_loop_detector"]
 
 
-def granted(effects: Effects) -> bool:
+def granted(effects: GuardEffects) -> bool:
     assert effects.verdict is not None
     assert effects.verdict[0] == REPLY.partition
     return effects.verdict[1].outcome == "done"

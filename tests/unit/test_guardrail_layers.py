@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.guardrails.counting import number_of
-from processors.guardrails.layers import (
+from domain.guardrails.counting import number_of
+from domain.guardrails.layers import (
     burn_rate,
     burst,
     dumb_loop,
@@ -16,7 +16,7 @@ from processors.guardrails.layers import (
     retry_cascade,
     smart_loop,
 )
-from processors.guardrails.layers.found import Seen, short
+from domain.guardrails.layers.found import Seen, short
 from schemas.guardrail_policy import (
     BurnRate,
     Burst,

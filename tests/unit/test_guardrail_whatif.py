@@ -1,16 +1,16 @@
 """A changed policy over what was: what it would have blocked and saved, by layer."""
 
-from processors.guardrails.decide import Asked
+from domain.guardrails.values import GuardRequest
 from processors.guardrails.whatif import compare, rows_of, warm_up_ms
-from schemas.burn import Calls, Resume
 from schemas.guardrail_policy import Burst, Cap, DumbLoop, FinancialLimits, GuardrailPolicy, Mode, Period, nano
+from schemas.telemetry import Calls, Resume
 from tests.support.guarded import NOON_MS, Guarded, a_call
 
 LOOP = "sha256:" + "b9c1" * 16
 WARN_ONLY = GuardrailPolicy(dumb_loop=DumbLoop(mode=Mode.WARN))
 
 
-def told(calls_at: list[float], usd: float = 1.0, fingerprint: str | None = LOOP) -> list[Asked]:
+def told(calls_at: list[float], usd: float = 1.0, fingerprint: str | None = LOOP) -> list[GuardRequest]:
     guarded = Guarded()
     for at in calls_at:
         more = {} if fingerprint is None else {"fingerprint": fingerprint}
@@ -39,7 +39,7 @@ def test_what_is_blocked_trips_nothing_else() -> None:
 def test_a_resume_as_it_was() -> None:
     guarded = Guarded()
     guarded.one_by_one(a_call(n, fingerprint=LOOP) for n in range(6))
-    guarded.tell(Resume(reason="manual_resume"), 7)
+    guarded.report(Resume(reason="manual_resume"), 7)
     guarded.calls([a_call(8, fingerprint=LOOP)])
     _, after = compare(guarded.log, {}, GuardrailPolicy(), NOON_MS)
     assert (after.calls, after.blocked) == (7, 2)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from domain.security.networks import read_network
 from ingest_gateway.identity.setup import sessions_of
 from operations.settings import Settings, SettingsInvalid
-from schemas.networks import read_network
 
 SECRET = "0123456789abcdef" * 2
 PROVIDER = {"ATLAS_JWT_ISSUER": "https://id.example.com", "ATLAS_JWT_AUDIENCE": "atlas"}

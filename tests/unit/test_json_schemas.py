@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from schemas.catalog import CATALOG
-from schemas.json_schemas import incompatibilities, schema_faults
+from domain.events.catalog import CATALOG
+from domain.json.schemas import incompatibilities, schema_faults
 
 
 def an_object(**more: Any) -> dict[str, Any]:

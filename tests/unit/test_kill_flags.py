@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
+from domain.entities.control_view import ControlView
 from schemas.codec import Undecodable
-from schemas.control_view import ControlView
 from schemas.entities import KillFlag, Policy, kill_flag_id
 from schemas.guardrail_policy import DEFAULT_POLICY, Burst, Guarded, GuardrailPolicy, Scope
 from schemas.records import Entity

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from processors.kv_mirror.decide import Change, Delete, Put, change_of
+from domain.guardrails.kv_entries import Change, Delete, Put, change_of
 from processors.kv_mirror.unmirrored import Unmirrored
 from schemas.entities import Key, KeyKind, KillFlag, State, Workspace
 from schemas.guardrail_policy import Scope

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.lifecycle.decide import (
+from domain.delivery.outcome_webhooks import (
     NOTHING_TOLD,
     Place,
     Told,
@@ -19,12 +19,12 @@ from processors.lifecycle.decide import (
     table_key,
     webhooks_of,
 )
-from processors.lifecycle.replaying import Replayable, replay_deliveries
+from domain.delivery.replays import Replayable, replay_deliveries
+from domain.delivery.webhooks import WebhookType, trial_webhook
 from schemas.entities import Replay, WebhookEndpoint
 from schemas.ids import DELIVERY, derived_id, is_id
 from schemas.records import Outcome
 from schemas.times import rfc3339
-from schemas.webhooks import WebhookType, trial_webhook
 from tests.support.log_records import RECEIVED_MS, WORKSPACE, an_outcome
 
 AT_MS = RECEIVED_MS + 1_532  # 2026-05-18T14:22:13.014Z

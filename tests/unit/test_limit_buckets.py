@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from domain.limits.quotas import EVENTS, RATE_CLASSES, WHOLE_PPM, Quota, burst_ppm
 from ingest_gateway.limits.buckets import MINUTE_NS, NS_PER_SECOND, Bucket, Terms
-from schemas.limits import EVENTS, RATE_CLASSES, WHOLE_PPM, Quota, burst_ppm
 
 QUOTAS = st.builds(Quota, burst=st.integers(1, 500), per_minute=st.integers(1, 100_000))
 GAPS_NS = st.lists(

@@ -2,9 +2,9 @@
 
 import pytest
 
+from domain.limits.quotas import EVENTS, RATE_CLASSES, Quota, RateClass
 from ingest_gateway.limits.buckets import NS_PER_SECOND
 from ingest_gateway.limits.limiter import FORGET_NS, LOOKED_AT_MAX, REPORTS_MAX, Limiter
-from schemas.limits import EVENTS, RATE_CLASSES, Quota, RateClass
 from schemas.records import Shares, Usage
 
 WORKSPACE = "ws_4F9KQ2C7Z1"

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from cli.listen import TOLERANCE_SECONDS, receiver, shown, signature_state
 from cli.main import main
-from schemas.signatures import timestamped_signature
+from domain.delivery.signatures import timestamped_signature
 
 SECRET, OLD_SECRET, BODY, NOW = "whsec_bmV3", "whsec_b2xk", b'{"id":"evt_1"}', 1_800_000_000
 GOOD = timestamped_signature(SECRET, NOW, BODY)

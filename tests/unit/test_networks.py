@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.networks import client_address, is_within, lies_in, read_address, read_network, site_of
+from domain.security.networks import client_address, is_within, lies_in, read_address, read_network, site_of
 
 PROXIES = [read_network("10.0.0.0/8"), read_network("2001:db8:1::/48")]
 

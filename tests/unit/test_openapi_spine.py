@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from domain.entities.patterns import is_pattern
+from domain.events.spine_events import is_type
 from ingest_gateway.surfaces.contract import METHODS, hold_to, load_document
 from ingest_gateway.surfaces.documents.operations import resolved
 from ingest_gateway.surfaces.spine import faults
 from ingest_gateway.surfaces.spine.app import ROUTES
-from schemas.patterns import is_pattern
-from schemas.spine_events import is_type
 from tests.support.openapi import breaches
 from tests.traceability.faults import error_codes
 

@@ -5,10 +5,10 @@ import socket
 import aiohttp
 import pytest
 
+from domain.delivery.targets import METADATA
 from ingest_gateway.identity.session_keys import reader_of
 from ingest_gateway.surfaces.burn.edge.upstream import new_session
 from operations.outgoing import AddressInfo, ConnectForbidden, guarded_socket, open_socket
-from schemas.targets import METADATA
 
 METADATA_ADDRESSES = ("169.254.169.254", "fd00:ec2::254", "fe80::a9fe:a9fe%1", "::ffff:169.254.169.254")
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.patterns import PATTERN_SEGMENTS_MAX, TYPE_SEGMENTS_MAX, PatternTrie, is_pattern
+from domain.entities.patterns import PATTERN_SEGMENTS_MAX, TYPE_SEGMENTS_MAX, PatternTrie, is_pattern
 
 SEGMENTS = st.sampled_from(["a", "b", "code", "multi-agent", "x_1"])
 TYPES = st.lists(SEGMENTS, min_size=2, max_size=6).map(".".join)

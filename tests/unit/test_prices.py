@@ -1,6 +1,6 @@
 """Prices: of today's models under all the names that callers and providers give them, and an installation's own file.
 
-The expected ones are of a public list of prices (LiteLLM's, 1.110.2), not of schemas/prices.yaml.
+The expected ones are of a public list of prices (LiteLLM's, 1.110.2), not of domain/guardrails/prices.yaml.
 """
 
 import re
@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from domain.guardrails.prices import MODELS, PricesInvalid, add_prices, cost_of, is_premium, read_prices
 from operations.settings import Settings, SettingsInvalid
-from schemas.burn import Price
-from schemas.prices import MODELS, PricesInvalid, add_prices, cost_of, is_premium, read_prices
+from schemas.telemetry import Price
 
 MILLION = 1_000_000
 USD = 1_000_000_000

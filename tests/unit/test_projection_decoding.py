@@ -9,8 +9,8 @@ from processors.projection.decide import project
 from processors.projection.decoding import Decoder, in_turn
 from processors.projection.log_batches import LogBatch, RebuildFailed
 from processors.projection.packed import packed, unpacked
-from schemas.burn import Calls
 from schemas.read_model import LogPosition
+from schemas.telemetry import Calls
 from tests.contract.read_model.test_calls import a_call, told
 from tests.contract.read_model.test_store import a_busy_hour
 from tests.support.ports import free_port

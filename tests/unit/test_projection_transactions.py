@@ -10,14 +10,15 @@ from faust.types import TP
 from processors.projection import transactions as module
 from processors.projection.changes import Changes
 from processors.projection.transactions import Pending, Transactions
-from processors.runtime.batches import Batch, Record
+from processors.runtime.batches import Batch
+from schemas.log_records import LogRecord
 from schemas.read_model import LogPosition
 
 
 def a_batch(
     records: int, partition: int = 0, topic: str = "decisions", first_ms: int = 0, step_ms: int = 0
 ) -> tuple[Batch, Changes]:
-    rows = [Record(topic, partition, place, first_ms + step_ms * place, None, b"", ()) for place in range(records)]
+    rows = [LogRecord(topic, partition, place, first_ms + step_ms * place, None, b"", ()) for place in range(records)]
     return Batch(TP(topic, partition), rows, 1), Changes(LogPosition(topic, partition, records))
 
 

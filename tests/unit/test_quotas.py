@@ -2,14 +2,14 @@
 
 import pytest
 
+from domain.entities.control_view import ControlView
+from domain.limits.quotas import EVENTS, RATE_CLASSES, OverridesInvalid, Quota, read_overrides
 from ingest_gateway.limits.enforcement import Quotas, headers_of, refusal
 from ingest_gateway.limits.limiter import Limiter
 from ingest_gateway.surfaces.contract import load_document
 from operations.settings import Settings, SettingsInvalid
 from schemas.commands import ClearLimit, CreateWorkspace, Payload, SetLimit
-from schemas.control_view import ControlView
 from schemas.entities import Limit
-from schemas.limits import EVENTS, RATE_CLASSES, OverridesInvalid, Quota, read_overrides
 from tests.support.commands_log import WORKSPACE, CommandsLog, a_workspace, outcome
 
 UNIX_NS = 1_779_114_131_482_000_000

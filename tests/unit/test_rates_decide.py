@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.rates.account import FORGET_MS
-from processors.rates.decide import EVEN_PPM, ROOM, Part, deal, grown, is_pressed, shares_of
-from processors.rates.ledger import HEARD_ALL_MS, QUIET_MS, SILENCE_MS, Dealt, Ledger
-from schemas.limits import WHOLE_PPM, Quota, burst_ppm
+from domain.limits.account import FORGET_MS
+from domain.limits.decide import EVEN_PPM, ROOM, Part, deal, grown, is_pressed, shares_of
+from domain.limits.ledger import HEARD_ALL_MS, QUIET_MS, SILENCE_MS, Dealt, Ledger
+from domain.limits.quotas import WHOLE_PPM, Quota, burst_ppm
 from schemas.records import SO_FAR, Shares, Usage
 
 START_MS = 1_779_114_131_482

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from domain.entities.control_view import ControlView
 from ingest_gateway.log.clients import LogClients
 from ingest_gateway.log.commands import CommandClient
 from ingest_gateway.log.event_log import EventLog
@@ -15,7 +16,6 @@ from ingest_gateway.log.verdicts import VerdictWaiter
 from operations.control_reader import ControlReader
 from operations.metrics import READER_FAILURES
 from operations.reader_thread import ReaderThread
-from schemas.control_view import ControlView
 from tests.support.until import until
 
 NOWHERE = "127.0.0.1:1"

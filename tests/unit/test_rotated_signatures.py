@@ -6,8 +6,8 @@ import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from yarl import URL
 
+from domain.delivery.signatures import signing_secret, standard_key, timestamped_signature
 from processors.delivery.http_client import Endpoint, Post, Previous, signed_headers
-from schemas.signatures import signing_secret, standard_key, timestamped_signature
 
 KEY = b"\x07" * 32
 OLD, NEW = (signing_secret(KEY, "ws_1/live/wf_a", version) for version in (1, 2))

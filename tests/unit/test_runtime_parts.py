@@ -10,18 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operations.logs import Sparse
-from processors.runtime.batches import Batch, Record, joined
+from processors.runtime.batches import Batch, joined
 from processors.runtime.outbox import OutboxFailed
 from processors.runtime.telling import Telling
 from processors.runtime.turns import TURN_RECORDS_MAX, Turns
 from processors.runtime.watchdog import Progress
 from processors.runtime.work import DEAD_VALUE_BYTES_MAX, dead_letter_of
+from schemas.log_records import LogRecord
 from schemas.records import DeadLetter
 
 
-def a_record(topic: str = "t", partition: int = 0, offset: int = 0, **changes: Any) -> Record:
+def a_record(topic: str = "t", partition: int = 0, offset: int = 0, **changes: Any) -> LogRecord:
     fields: dict[str, Any] = {"timestamp": 1_779_114_131_482, "key": b"k", "value": b"v", "headers": (), **changes}
-    return Record(topic=topic, partition=partition, offset=offset, **fields)
+    return LogRecord(topic=topic, partition=partition, offset=offset, **fields)
 
 
 def a_batch(topic: str, partition: int, records: int = 1) -> Batch:

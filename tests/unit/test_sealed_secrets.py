@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.sealed_secrets import SecretBox, SecretUnreadable
+from domain.security.sealed_secrets import SecretBox, SecretUnreadable
 
 KEY = bytes(range(32))
 SECRET = "whsec_xxxxxxxx"

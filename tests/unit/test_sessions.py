@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from domain.security.principals import SCOPES_OF_KIND, SESSION
 from ingest_gateway.identity.session_keys import (
     AGE_SECONDS_MAX,
     APART_SECONDS,
@@ -22,7 +23,6 @@ from ingest_gateway.identity.session_keys import (
     reader_of,
 )
 from ingest_gateway.identity.sessions import CLOCKS_APART_SECONDS, Sessions
-from schemas.principals import SCOPES_OF_KIND, SESSION
 
 ISSUER, AUDIENCE = "https://id.example.com", "atlas"
 SECRET = b"0123456789abcdef" * 4

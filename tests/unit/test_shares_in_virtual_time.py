@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from domain.limits.quotas import EVENTS, RATE_CLASSES, Quota
 from ingest_gateway.limits.buckets import Bucket, Terms
-from schemas.limits import EVENTS, RATE_CLASSES, Quota
 from tests.support.fleet import Fleet
 
 PER_MINUTE, BURST = EVENTS.quota.per_minute, EVENTS.quota.burst

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from domain.guardrails.counting import count
+from domain.guardrails.state import in_memory
 from ingest_gateway.surfaces.burn.otlp import Span, spans_of_json, spans_of_protobuf
 from ingest_gateway.surfaces.burn.spans import calls_of
-from processors.guardrails.counting import count
-from processors.guardrails.state import in_memory
-from schemas.burn import ModelCall, Price, UsageFrom
 from schemas.guardrail_policy import DEFAULT_POLICY, Layer
+from schemas.telemetry import ModelCall, Price, UsageFrom
 
 START_NS = 1_779_107_696_789_000_000
 CLAUDE, MSG = "claude-sonnet-4-5", "msg_01AbCdEfGhIjKlMnOpQrStUv"

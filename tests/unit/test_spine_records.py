@@ -6,18 +6,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from processors.admission.reading import ReadEvent, Unreadable, read
-from processors.admission.rerouting import ORIGIN_HEADER, as_first_written, origin_header
-from processors.runtime.batches import Record
-from schemas.cloudevents import render_structured
+from domain.admission.reading import ReadEvent, Unreadable, read
+from domain.admission.rerouting import ORIGIN_HEADER, as_first_written, origin_header
+from domain.events.cloudevents import render_structured
+from domain.events.spine_records import carried_headers, data_of
+from domain.security.gateway_signatures import GatewaySigner
 from schemas.codec import EVENT
-from schemas.seal import Sealer
-from schemas.spine_records import carried_headers, data_of
+from schemas.log_records import LogRecord
 from schemas.topics import StreamTopic, Topic
 from tests.support.cloudevents import BAD, DATA, Bad, Binary, headers_of
 
 TOPIC = StreamTopic("ws_4F9KQ2C7Z1", "live", "spine")
-SEALER = Sealer(bytes(32))
+SIGNER = GatewaySigner(bytes(32))
 NOW_MS = 1_779_114_131_482
 BINARY = (
     ("ce_specversion", b"1.0"),
@@ -33,8 +33,8 @@ DOCUMENTS = {"type": "code.x", "source": "ci", "data": {"a": 1}, "metadata": {"o
 AVRO = {"type": "code.x", "occurred_at": "2026-05-18T14:22:11Z", "data": b'{"a": 1}', "actor": b'{"id":"ci"}'}
 
 
-def record(value: bytes, headers: Any = (), offset: int = 7) -> Record:
-    return Record(TOPIC.name, 3, offset, NOW_MS, None, value, headers)
+def record(value: bytes, headers: Any = (), offset: int = 7) -> LogRecord:
+    return LogRecord(TOPIC.name, 3, offset, NOW_MS, None, value, headers)
 
 
 def event_of(found: ReadEvent) -> dict[str, Any]:
@@ -54,22 +54,22 @@ def event_of(found: ReadEvent) -> dict[str, Any]:
     ids=["binary", "structured", "document", "avro"],
 )
 def test_each_form_is_an_event(value: bytes, headers: Any, kind: str, source: str, data: bytes) -> None:
-    found = read(record(value, headers), TOPIC, SEALER)
+    found = read(record(value, headers), TOPIC, SIGNER)
     event = event_of(found)
     assert found.direct and (event["type"], event["data"], event["stream"]) == (kind, data, "spine")
     assert json.loads(event["actor"])["id"] == source
     assert data_of(value, headers) == data
-    assert read(record(value, headers), TOPIC, SEALER) == found, "read again, it is the same"
+    assert read(record(value, headers), TOPIC, SIGNER) == found, "read again, it is the same"
 
 
 @pytest.mark.requirement("S-014")
 def test_a_cloudevent_is_named_by_id_and_source_and_others_by_their_key_or_place() -> None:
-    one, moved = (read(record(b"{}", BINARY, offset), TOPIC, SEALER) for offset in (1, 2))
+    one, moved = (read(record(b"{}", BINARY, offset), TOPIC, SIGNER) for offset in (1, 2))
     assert one.pieces.event_id == moved.pieces.event_id and (one.pieces.idempotency_key or "").startswith("ce:")
     plain = json.dumps(DOCUMENTS).encode()
-    first, second = (read(record(plain, (), offset), TOPIC, SEALER) for offset in (1, 2))
+    first, second = (read(record(plain, (), offset), TOPIC, SIGNER) for offset in (1, 2))
     assert first.pieces.event_id != second.pieces.event_id and first.pieces.idempotency_key is None
-    keyed = read(record(plain, (("idempotency-key", b"once"),)), TOPIC, SEALER)
+    keyed = read(record(plain, (("idempotency-key", b"once"),)), TOPIC, SIGNER)
     assert keyed.pieces.idempotency_key == "once"
 
 
@@ -96,7 +96,7 @@ def test_a_cloudevent_is_named_by_id_and_source_and_others_by_their_key_or_place
 )
 def test_what_is_no_event_is_set_aside_with_its_reason(value: bytes, headers: Any, reason: str) -> None:
     with pytest.raises(Unreadable) as raised:
-        read(record(value, headers), TOPIC, SEALER)
+        read(record(value, headers), TOPIC, SIGNER)
     assert raised.value.reason == reason
 
 
@@ -110,13 +110,13 @@ def test_a_record_written_once_more_keeps_its_attributes_and_no_others() -> None
         NOW_MS + 5,
         b"key",
         first.value,
-        [(ORIGIN_HEADER, origin_header(first, SEALER)), *carried_headers(first.headers)],
+        [(ORIGIN_HEADER, origin_header(first, SIGNER)), *carried_headers(first.headers)],
     )
-    again = as_first_written(moved, SEALER)
+    again = as_first_written(moved, SIGNER)
     assert again is not None and (again.topic, again.partition, again.offset) == (TOPIC.name, 3, 7)
-    assert read(again, TOPIC, SEALER) == read(first, TOPIC, SEALER)
+    assert read(again, TOPIC, SIGNER) == read(first, TOPIC, SIGNER)
     forged = [(name, b"/forged" if name == "ce_source" else value) for name, value in moved.headers]
-    assert as_first_written(msgspec.structs.replace(moved, headers=forged), SEALER) is None
+    assert as_first_written(msgspec.structs.replace(moved, headers=forged), SIGNER) is None
 
 
 @pytest.mark.requirement("S-004", "X-12")
@@ -126,7 +126,7 @@ def test_a_cloudevents_data_of_any_type_or_none_is_taken_and_sent_on_as_it_came(
     if case.content_type is not None:
         headers.append(("content-type", case.content_type))
     for value in (case.data, None) if not case.data else (case.data,):
-        found = read(msgspec.structs.replace(record(b"", headers), value=value), TOPIC, SEALER)
+        found = read(msgspec.structs.replace(record(b"", headers), value=value), TOPIC, SIGNER)
         event = event_of(found)
         back = json.loads(render_structured(found.pieces.event_id, event))
         assert {name: back[name] for name in ("datacontenttype", "data", "data_base64") if name in back} == case.back
@@ -138,9 +138,9 @@ def test_a_cloudevents_data_of_any_type_or_none_is_taken_and_sent_on_as_it_came(
 def test_an_attribute_that_has_no_one_value_is_set_aside_and_named(case: Bad) -> None:
     headers = [(f"ce_{name}", value) for name, value in headers_of(case.headers)]
     with pytest.raises(Unreadable, match=f"^{case.field}: ") as raised:
-        read(record(b"{}", headers), TOPIC, SEALER)
+        read(record(b"{}", headers), TOPIC, SIGNER)
     assert raised.value.reason == "invalid"
 
 
 def test_a_header_that_a_mirror_wrote_twice_is_one() -> None:
-    assert read(record(b"{}", (*BINARY, *BINARY)), TOPIC, SEALER) == read(record(b"{}", BINARY), TOPIC, SEALER)
+    assert read(record(b"{}", (*BINARY, *BINARY)), TOPIC, SIGNER) == read(record(b"{}", BINARY), TOPIC, SIGNER)

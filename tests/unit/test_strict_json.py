@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.strict_json import DEPTH_MAX, JsonFault, decode_object, items, members, parse, parse_object
+from domain.json.strict import DEPTH_MAX, JsonFault, decode_object, items, members, parse, parse_object
 
 DEEP = "nested more than 64 levels"
 UTF8 = "not valid UTF-8"

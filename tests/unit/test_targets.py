@@ -4,7 +4,7 @@ from ipaddress import IPv6Address, ip_address
 
 import pytest
 
-from schemas.targets import METADATA, TargetForbidden, forbidden_reason, parse_target
+from domain.delivery.targets import METADATA, TargetForbidden, forbidden_reason, parse_target
 
 REFUSED_ADDRESSES = (
     # IPv4: first, last and some between of each network

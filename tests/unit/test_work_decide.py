@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from processors.control.state import ControlState
+from domain.control.state import ControlState
 from schemas.commands import CreateStream
 from schemas.records import Verdict
 from schemas.work import STREAM, SURFACE, Task, task_view
@@ -125,7 +125,7 @@ def test_a_long_way_is_told_shortly(log: CommandsLog) -> None:
 
 
 def test_more_tasks_than_are_looked_at(log: CommandsLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("processors.work.dependencies.GRAPH_TASKS_MAX", 10)
+    monkeypatch.setattr("domain.work.dependencies.GRAPH_TASKS_MAX", 10)
     project_id = a_project(log)
     way = [a_task(log, project_id)]
     for _ in range(12):

@@ -1,4 +1,4 @@
-// Canonical JSON and fingerprints as schemas/canonical_json.py and schemas/fingerprints.py have them, so that a question
+// Canonical JSON and fingerprints as domain/json/canonical.py and domain/guardrails/fingerprints.py have them, so that a question
 // has one fingerprint whichever proxy it came through. Numbers count as written, but for integers, which count by value.
 
 import { hex } from "./flags";

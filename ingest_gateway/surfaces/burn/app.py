@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from domain.security.principals import BURN_KINDS
 from ingest_gateway.identity.credentials import bare
 from ingest_gateway.log.telemetry import TelemetryClient
 from ingest_gateway.services import SERVICES, Services
@@ -13,7 +14,6 @@ from ingest_gateway.surfaces.burn.ingest import ingest
 from ingest_gateway.surfaces.contract import hold_to, load_document
 from ingest_gateway.surfaces.documents.routes import add_documents
 from ingest_gateway.surfaces.surface import Surface
-from schemas.principals import BURN_KINDS
 from schemas.topics import LIVE
 
 HEADER = "AtlasBurn-API-Key"

@@ -2,6 +2,8 @@
 
 from aiohttp import web
 
+from domain.entities.organizations import org_of
+from domain.security.principals import Principal
 from ingest_gateway.http.addresses import address_of
 from ingest_gateway.http.guard import REQUEST_ID
 from ingest_gateway.log.event_log import LogBusy, LogUnavailable
@@ -11,11 +13,9 @@ from ingest_gateway.services import SERVICES
 from ingest_gateway.surfaces.burn.faults import NO_VERDICT, OTHER_ORGANIZATION
 from ingest_gateway.surfaces.faults import BUSY, refused_by
 from ingest_gateway.surfaces.requests import route_of
-from schemas.burn import Form
 from schemas.commands import DONE
-from schemas.principals import Principal
 from schemas.records import Verdict
-from schemas.tenants import org_of
+from schemas.telemetry import Form
 
 TELEMETRY = web.AppKey("telemetry", TelemetryClient)
 

@@ -13,9 +13,10 @@ from ingest_gateway.read_model.cursors import CursorInvalid, Cursors
 from ingest_gateway.services import SERVICES
 from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.burn.views import breach_view
-from ingest_gateway.surfaces.events.parameters import LIMIT_DEFAULT, LIMIT_MAX, invalid, now_ms, time_range
+from ingest_gateway.surfaces.events.parameters import LIMIT_DEFAULT, LIMIT_MAX, invalid, time_range
 from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
 from ingest_gateway.surfaces.ledgers import audit_passed
+from operations import clock
 from schemas.guardrail_policy import Layer
 
 PARAMETERS = ("layer", "from", "to", "limit", "cursor")
@@ -40,7 +41,7 @@ async def list_breaches(request: web.Request) -> web.Response:
         raise READ_MODEL_BEHIND.refused() from None
     following = None
     if page.next_place is not None:
-        following = cursors.seal(bound_to, page.next_place.encode(), now_ms())
+        following = cursors.seal(bound_to, page.next_place.encode(), clock.now_ms())
     view = {
         "object": "list",
         "data": [breach_view(row) for row in page.rows],
@@ -54,7 +55,7 @@ def _before(cursors: Cursors, bound_to: bytes, cursor: str | None) -> str | None
     if cursor is None:
         return None
     try:
-        return cursors.open(bound_to, cursor, now_ms()).decode()
+        return cursors.open(bound_to, cursor, clock.now_ms()).decode()
     except CursorInvalid as error:
         raise invalid(FieldFault("cursor", str(error))) from None
 

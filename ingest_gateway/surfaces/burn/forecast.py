@@ -12,7 +12,7 @@ from ingest_gateway.services import SERVICES
 from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.burn.asking import ask
 from ingest_gateway.surfaces.burn.views import usd
-from schemas.burn import Account, Ask
+from schemas.telemetry import Account, Ask
 from schemas.times import rfc3339
 
 if TYPE_CHECKING:

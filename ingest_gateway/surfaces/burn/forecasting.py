@@ -13,8 +13,8 @@ from datetime import UTC, date, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.burn import CapUse
 from schemas.guardrail_policy import Scope
+from schemas.telemetry import CapUse
 
 DAY_MS, HOUR_MS = 86_400_000, 3_600_000
 PATHS = 10_000

@@ -5,12 +5,12 @@ Members that are not known here are passed over: clients of several versions rep
 
 import msgspec
 
+from domain.guardrails.prices import Cost, cost_of
 from ingest_gateway.surfaces.burn.broken_text import mended
 from ingest_gateway.surfaces.burn.new_calls import VERIFICATION_MODEL, NewCall
 from ingest_gateway.surfaces.burn.published import is_published, project_of, read_published
-from schemas.burn import ModelCall, Price, Source, UsageFrom
 from schemas.guardrail_policy import NANO_PER_USD
-from schemas.prices import Cost, cost_of
+from schemas.telemetry import ModelCall, Price, Source, UsageFrom
 
 CALLS_MAX = 10_000
 BODY_BYTES_MAX = 5 * 1024 * 1024

@@ -4,21 +4,21 @@ It is answered from this gateway's view of `control` and waits for nothing, so i
 own check. A client lets pass what it gets no answer to; so does what is not suspended.
 """
 
-import time
 from typing import Annotated, Any
 
 import msgspec
 from aiohttp import web
 from msgspec import Meta
 
+from domain.json.strict import JsonFault, decode_object
 from ingest_gateway.http.bodies import content_type, read_body
 from ingest_gateway.http.faults import FaultKind, Refused
 from ingest_gateway.services import SERVICES
 from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.burn.ingest import SUSPENDED
+from operations import clock
 from schemas.entities import KillFlag
 from schemas.guardrail_policy import Guarded, Scope
-from schemas.strict_json import JsonFault, decode_object
 
 BODY_BYTES_MAX = 16 * 1024
 ACTIVE = "active"
@@ -45,7 +45,7 @@ async def gate(request: web.Request) -> web.Response:
         raise Refused(FaultKind.INVALID_FIELDS, fault.message) from None
     project = asked.projectId or asked.featureId  # as `ingest` takes them
     parts = [Guarded(Scope.KEY, principal.key_id)] + ([Guarded(Scope.PROJECT, project)] if project else [])
-    flag = services.control.view.suspension(principal.workspace, time.time_ns() // 1_000_000, parts)
+    flag = services.control.view.suspension(principal.workspace, clock.now_ms(), parts)
     return json_response(gate_view(flag))
 
 

@@ -10,6 +10,9 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
+from domain.entities.organizations import org_of
+from domain.json.strict import JsonFault, decode_object
+from domain.security.principals import Principal
 from ingest_gateway.http.bodies import content_type, read_body
 from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
 from ingest_gateway.services import SERVICES
@@ -17,11 +20,8 @@ from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.burn.asking import ask, check_organization
 from ingest_gateway.surfaces.burn.views import account_view, flag_view
 from ingest_gateway.surfaces.requests import read_control_on
-from schemas.burn import Account, Ask, Enforce, Resume, SetPolicy, Standing
 from schemas.guardrail_policy import TTL_SECONDS_MAX, GuardrailPolicy, Scope
-from schemas.principals import Principal
-from schemas.strict_json import JsonFault, decode_object
-from schemas.tenants import org_of
+from schemas.telemetry import Account, Ask, Enforce, Resume, SetPolicy, Standing
 
 BODY_BYTES_MAX = 256 * 1024
 ACTIVE = "active"

@@ -6,13 +6,13 @@ of the organization, under `Atlas-Decision: pending`: the document has `ok` and 
 """
 
 import hashlib
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
+from domain.security.principals import Principal
 from ingest_gateway.http.bodies import content_type, read_body
 from ingest_gateway.http.faults import FaultKind, Refused
 from ingest_gateway.http.guard import ANSWER_HEADERS
@@ -33,8 +33,8 @@ from ingest_gateway.surfaces.burn.forms import (
 from ingest_gateway.surfaces.burn.new_calls import NewCall
 from ingest_gateway.surfaces.faults import BUSY
 from ingest_gateway.surfaces.requests import idempotency_key
-from schemas.burn import CALLS_A_RECORD_MAX, Calls, ModelCall, Standing
-from schemas.principals import Principal
+from operations import clock
+from schemas.telemetry import CALLS_A_RECORD_MAX, Calls, ModelCall, Standing
 
 OK, SUSPENDED = "ok", "suspended"
 _standing = msgspec.json.Decoder(Standing).decode
@@ -106,5 +106,5 @@ def _priced(
 
 def _seen(services: Services, workspace: str, otherwise: str) -> str:
     """What this gateway's view says, where nobody else is asked."""
-    flag = services.control.view.suspension(workspace, time.time_ns() // 1_000_000)
+    flag = services.control.view.suspension(workspace, clock.now_ms())
     return otherwise if flag is None else SUSPENDED

@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from domain.guardrails.prices import cost_of, rates_of
 from ingest_gateway.surfaces.burn import span_conventions as names
 from ingest_gateway.surfaces.burn.edge.inspection import count_characters, estimate_tokens
 from ingest_gateway.surfaces.burn.otlp import UNREADABLE, Attributes, Span
 from ingest_gateway.surfaces.burn.same_call import each_once, event_id_of, own_event_id_of, tells_usage
 from ingest_gateway.surfaces.burn.span_conventions import Role, role_of
 from ingest_gateway.surfaces.burn.usage_conventions import COST_USD_MAX, Counts, dollars, read_counts, whole
-from schemas.burn import ModelCall, Price, Source, UsageFrom
 from schemas.guardrail_policy import NANO_PER_USD
-from schemas.prices import cost_of, rates_of
+from schemas.telemetry import ModelCall, Price, Source, UsageFrom
 
 SPANS_MAX = 10_000
 TEXT_MAX = 200

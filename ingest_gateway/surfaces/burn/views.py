@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
-from schemas.burn import Account, CapUse
 from schemas.entities import KillFlag
 from schemas.guardrail_policy import NANO_PER_USD, GuardrailPolicy
+from schemas.telemetry import Account, CapUse
 from schemas.times import rfc3339
 
 

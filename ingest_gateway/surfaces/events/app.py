@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from domain.security.principals import EVENTS_KINDS
 from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.contract import hold_to, load_document
 from ingest_gateway.surfaces.cors import add_cors
@@ -22,7 +23,6 @@ from ingest_gateway.surfaces.events import (
 from ingest_gateway.surfaces.events.faults import render
 from ingest_gateway.surfaces.positions import add_position
 from ingest_gateway.surfaces.surface import Surface
-from schemas.principals import EVENTS_KINDS
 
 ROUTES = (
     *(*streams.ROUTES, *workflows.ROUTES, *keys.ROUTES, *webhook_endpoints.ROUTES),

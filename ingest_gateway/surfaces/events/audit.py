@@ -7,6 +7,7 @@ it did itself.
 
 from aiohttp import web
 
+from domain.security.principals import AUDIT_READ, Principal
 from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.read_model import ReadModelUnavailable
@@ -15,12 +16,12 @@ from ingest_gateway.read_model.cursors import CursorInvalid, Cursors
 from ingest_gateway.read_model.views import audit_item
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.answers import json_response
-from ingest_gateway.surfaces.events.parameters import LIMIT_DEFAULT, LIMIT_MAX, invalid, now_ms, time_range
+from ingest_gateway.surfaces.events.parameters import LIMIT_DEFAULT, LIMIT_MAX, invalid, time_range
 from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
 from ingest_gateway.surfaces.ledgers import audit_passed
 from ingest_gateway.surfaces.reach import seen
 from ingest_gateway.surfaces.requests import caller
-from schemas.principals import AUDIT_READ, Principal
+from operations import clock
 
 PARAMETERS = ("actor", "action", "from", "to", "limit", "cursor")
 
@@ -41,7 +42,7 @@ async def list_audit(request: web.Request) -> web.Response:
         raise READ_MODEL_BEHIND.refused() from None
     following = None
     if page.next_offset is not None:
-        following = cursors.seal(bound_to, page.next_offset.to_bytes(8, "big"), now_ms())
+        following = cursors.seal(bound_to, page.next_offset.to_bytes(8, "big"), clock.now_ms())
     view = {
         "object": "list",
         "data": [audit_item(row) for row in page.rows],
@@ -70,7 +71,7 @@ def _after(cursors: Cursors, bound_to: bytes, cursor: str | None) -> int:
     if cursor is None:
         return -1
     try:
-        return int.from_bytes(cursors.open(bound_to, cursor, now_ms()), "big")
+        return int.from_bytes(cursors.open(bound_to, cursor, clock.now_ms()), "big")
     except CursorInvalid as error:
         raise invalid(FieldFault("cursor", str(error))) from None
 

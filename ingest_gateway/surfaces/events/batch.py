@@ -14,6 +14,9 @@ import msgspec
 import orjson
 from aiohttp import web
 
+from domain.events.rules import EventInvalid, read_event
+from domain.json.strict import JsonFault
+from domain.security.principals import EVENTS_WRITE
 from ingest_gateway.http.bodies import content_type, read_body
 from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
 from ingest_gateway.http.guard import REQUEST_ID
@@ -29,14 +32,11 @@ from ingest_gateway.surfaces.events.publish import (
     Publisher,
     Sent,
     invalid,
-    now_ms,
     refuse_a_delivery,
 )
 from ingest_gateway.surfaces.faults import BUSY
 from ingest_gateway.surfaces.requests import caller, idempotency_key
-from schemas.event_rules import EventInvalid, read_event
-from schemas.principals import EVENTS_WRITE
-from schemas.strict_json import JsonFault
+from operations import clock
 
 JSON, NDJSON = "application/json", "application/x-ndjson"
 BATCH_BYTES_MAX = 32 * 1024 * 1024
@@ -70,7 +70,7 @@ class Batch:
     async def take(self, text: bytes) -> None:
         """One more item, as it was sent."""
         try:
-            fields = read_event(text, now_ms=now_ms(), allow_key_field=True)
+            fields = read_event(text, now_ms=clock.now_ms(), allow_key_field=True)
             if len(text) > LARGE_BYTES:
                 await asyncio.sleep(0)
             self._items.append(await self._publisher.publish(fields))

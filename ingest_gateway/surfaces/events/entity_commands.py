@@ -4,11 +4,11 @@ The control agent decides; what it refuses is answered with its own code. Withou
 with an Idempotency-Key a repeat finds what was decided, without one the command may have been done.
 """
 
-import time
 from functools import partial
 
 from aiohttp import web
 
+from domain.security.principals import Principal
 from ingest_gateway.http.addresses import address_of
 from ingest_gateway.http.bodies import content_type, read_body
 from ingest_gateway.http.guard import REQUEST_ID
@@ -19,8 +19,9 @@ from ingest_gateway.surfaces.events.faults import NOT_CONFIRMED
 from ingest_gateway.surfaces.faults import BUSY, refused_by
 from ingest_gateway.surfaces.positions import POSITION, command_position
 from ingest_gateway.surfaces.requests import idempotency_key, route_of
-from schemas.commands import DONE, Payload, new_command
-from schemas.principals import Principal
+from operations import clock
+from operations.new_commands import new_command
+from schemas.commands import DONE, Payload
 from schemas.records import Verdict
 
 BODY_BYTES_MAX = 256 * 1024
@@ -45,7 +46,7 @@ async def decide(
         workspace=principal.workspace,
         environment=principal.environment,
         actor=principal.key_id,
-        now_ms=time.time_ns() // 1_000_000,
+        now_ms=clock.now_ms(),
         idempotency_key=key,
         surface=surface,
         route=route_of(request),

@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 from msgspec import UNSET
 
+from domain.delivery.targets import parse_target
+from domain.events.fields import NO_STREAM, is_stream_name
 from ingest_gateway.surfaces.forms import (
     DESCRIPTION_CHARACTERS_MAX,
     NAME_CHARACTERS_MAX,
@@ -26,8 +28,6 @@ from schemas.commands import (
     UpdateStream,
 )
 from schemas.entities import Ordering
-from schemas.event_fields import NO_STREAM, is_stream_name
-from schemas.targets import parse_target
 
 DEFAULT_ROUTES_MAX = 50
 NO_WORKFLOW_ID = "A workflow's id is wf_ and 1 to 64 characters of A-Z, a-z, 0-9 and the underscore."

@@ -9,8 +9,8 @@ import re
 
 import msgspec
 
-from schemas.event_fields import REQUIRED, UNKNOWN, shown
-from schemas.strict_json import JsonFault
+from domain.events.fields import REQUIRED, UNKNOWN, shown
+from domain.json.strict import JsonFault
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])

@@ -6,11 +6,11 @@ Whether the maker may make such a key is `principals.beyond`'s to say. Sources: 
 import re
 from collections.abc import Callable
 
+from domain.events.fields import NO_STREAM, is_stream_name
+from domain.security.principals import SCOPES_OF_KIND, Principal
 from ingest_gateway.surfaces.forms import NAME_CHARACTERS_MAX, Form, network_fault, text_fault
 from schemas.commands import OVERLAP_SECONDS_MAX, CreateKey, RotateKey
 from schemas.entities import KeyKind
-from schemas.event_fields import NO_STREAM, is_stream_name
-from schemas.principals import SCOPES_OF_KIND, Principal
 
 KINDS = {"secret": KeyKind.SECRET, "publishable": KeyKind.PUBLISHABLE}
 ENTRIES_MAX = 100

@@ -5,10 +5,10 @@ again. Whether a key may make, rotate or revoke another is the control agent's t
 here.
 """
 
-import time
-
 from aiohttp import web
 
+from domain.security.api_tokens import mint_token
+from domain.security.principals import ADMIN, Principal
 from ingest_gateway.http.bodies import read_body
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.services import Services
@@ -20,18 +20,17 @@ from ingest_gateway.surfaces.events.key_forms import KINDS, read_new_key, read_r
 from ingest_gateway.surfaces.events.key_views import key_view
 from ingest_gateway.surfaces.reach import seen, sees
 from ingest_gateway.surfaces.requests import caller, look_twice, read_control_on
+from operations import clock
 from schemas.commands import RevokeKey, decode_state
 from schemas.entities import Key
-from schemas.principals import ADMIN, Principal
 from schemas.records import Verdict
-from schemas.tokens import mint_token
 
 KINDS_HERE = frozenset(KINDS.values())
 
 
 async def create_key(request: web.Request) -> web.Response:
     services, principal = caller(request, ADMIN)
-    payload = read_new_key(await json_body(request), principal, _now_ms())
+    payload = read_new_key(await json_body(request), principal, clock.now_ms())
     return _shown_once(services, await decide(request, services, principal, payload))
 
 
@@ -41,12 +40,12 @@ async def list_keys(request: web.Request) -> web.Response:
     await read_control_on(services)
     mine = services.control.view.keys_of(principal.workspace, principal.environment)
     shown = seen(services.control.view, principal, (key for key in mine if key.key_kind in KINDS_HERE))
-    return json_response(list_view(key_view(key, _now_ms()) for key in shown))
+    return json_response(list_view(key_view(key, clock.now_ms()) for key in shown))
 
 
 async def get_key(request: web.Request) -> web.Response:
     services, principal = caller(request, ADMIN)
-    return json_response(key_view(await _key(request, services, principal), _now_ms()))
+    return json_response(key_view(await _key(request, services, principal), clock.now_ms()))
 
 
 async def rotate_key(request: web.Request) -> web.Response:
@@ -75,13 +74,9 @@ async def _key(request: web.Request, services: Services, principal: Principal) -
 def _shown_once(services: Services, verdict: Verdict) -> web.Response:
     key: Key = decode_state(verdict.body, Key)
     secret = mint_token(services.settings.master_key, key.key_kind, key.environment, key.id)
-    response = json_response(key_view(key, _now_ms(), secret), verdict.status)
+    response = json_response(key_view(key, clock.now_ms(), secret), verdict.status)
     response.headers["Cache-Control"] = "no-store"
     return response
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 ROUTES = (

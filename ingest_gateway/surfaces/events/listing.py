@@ -5,6 +5,8 @@ What a page promises stands in read_model/event_pages.py; a list waits for this 
 
 from aiohttp import web
 
+from domain.events.status import Status
+from domain.security.principals import EVENTS_READ, Principal
 from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.read_model import ReadModelUnavailable
@@ -22,14 +24,12 @@ from ingest_gateway.surfaces.events.parameters import (
     Names,
     invalid,
     metadata_filters,
-    now_ms,
     time_range,
 )
 from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
 from ingest_gateway.surfaces.requests import caller, look_twice
-from schemas.event_status import Status
+from operations import clock
 from schemas.ids import EVENT, is_id
-from schemas.principals import EVENTS_READ, Principal
 
 PARAMETERS = Names("stream", "type", "status", "from", "to", "limit", "cursor")
 NO_STATUS = f"Must be one of {', '.join(Status)}."
@@ -55,7 +55,7 @@ async def list_events(request: web.Request) -> web.Response:
         "object": "list",
         "data": [event_item(row) for row in page.rows],
         "has_more": page.next is not None,
-        "next_cursor": None if page.next is None else cursors.seal(bound_to, page.next.encode(), now_ms()),
+        "next_cursor": None if page.next is None else cursors.seal(bound_to, page.next.encode(), clock.now_ms()),
     }
     return json_response(view)
 
@@ -107,7 +107,7 @@ def _opened(cursors: Cursors, bound_to: bytes, parameters: dict[str, str]) -> Pl
     if cursor is None or is_id(cursor, EVENT):
         return None
     try:
-        return decode_place(cursors.open(bound_to, cursor, now_ms()))
+        return decode_place(cursors.open(bound_to, cursor, clock.now_ms()))
     except CursorInvalid as error:
         raise invalid(FieldFault("cursor", str(error))) from None
 

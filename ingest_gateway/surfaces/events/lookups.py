@@ -6,6 +6,8 @@ stood on the key's streams when it was asked, and only then says that there is n
 
 from aiohttp import web
 
+from domain.events.direct_records import data_of_admitted
+from domain.security.principals import EVENTS_READ, Principal
 from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.log.event_log import LogUnavailable
@@ -17,11 +19,9 @@ from ingest_gateway.surfaces.event_reads import look_until_sure, wait_for_named
 from ingest_gateway.surfaces.events.faults import DUPLICATE_EVENT, EVENT_NOT_FOUND
 from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
 from ingest_gateway.surfaces.requests import caller
-from schemas.direct_records import data_of_admitted
 from schemas.entities import Stream
 from schemas.ids import EVENT as EVENT_PREFIX
 from schemas.ids import is_id
-from schemas.principals import EVENTS_READ, Principal
 from schemas.topics import SYSTEM_STREAMS
 
 EXPANSIONS = ("attempts", "data")

@@ -1,11 +1,10 @@
 """What the lists' query strings may say, and the cursor in them: strictly, all faults at once where it can be."""
 
-import time
 from collections.abc import Iterator
 
+from domain.events.fields import time_ms
 from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
 from ingest_gateway.http.queries import MESSAGE
-from schemas.event_fields import time_ms
 
 LIMIT_MAX, LIMIT_DEFAULT = 100, 25
 METADATA = "metadata."
@@ -59,7 +58,3 @@ def metadata_filters(parameters: dict[str, str]) -> tuple[tuple[str, str], ...]:
 
 def invalid(*faults: FieldFault) -> Refused:
     return Refused(FaultKind.INVALID_FIELDS, MESSAGE, fields=faults)
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000

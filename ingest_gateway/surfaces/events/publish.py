@@ -7,11 +7,15 @@ is a 503: it may be stored all the same, and sending it again with the same key 
 """
 
 import asyncio
-import time
 from typing import NamedTuple
 
 from aiohttp import web
 
+from domain.delivery.signatures import DELIVERY_HEADER
+from domain.events.avro import encode_event
+from domain.events.rules import SURFACE, EventFields, EventInvalid, event_id, payload_hash
+from domain.security.gateway_signatures import GATEWAY_SIGNATURE
+from domain.security.principals import Principal
 from ingest_gateway.http.faults import FieldFault, Refused
 from ingest_gateway.log.event_log import Appended, LogBusy, LogUnavailable
 from ingest_gateway.log.verdicts import Expected, VerdictLate
@@ -21,13 +25,8 @@ from ingest_gateway.surfaces.events.answers import Shown, accepted
 from ingest_gateway.surfaces.events.faults import DUPLICATE_EVENT, INVALID_EVENT, NOT_CONFIRMED, STREAM_NOT_FOUND
 from ingest_gateway.surfaces.faults import BUSY, refused_by
 from schemas.entities import Stream
-from schemas.event_avro import encode_event
-from schemas.event_rules import SURFACE, EventFields, EventInvalid, event_id, payload_hash
-from schemas.principals import Principal
 from schemas.records import Verdict
 from schemas.replies import REPLY_HEADER
-from schemas.seal import SEAL_HEADER
-from schemas.signatures import DELIVERY_HEADER
 from schemas.topics import SYSTEM_STREAMS
 
 EVENT_BODY_BYTES_MAX = 1_048_576  # 4 × what `data` may have: room for white space, actor and metadata
@@ -124,7 +123,7 @@ class Publisher:
         digest = payload_hash(fields)
         identifier = event_id(principal.workspace, principal.environment, SURFACE, fields, digest)
         value = encode_event(fields, identifier)
-        headers = [(SEAL_HEADER, services.sealer.seal(stream.topic, digest, value))]
+        headers = [(GATEWAY_SIGNATURE, services.signer.sign(stream.topic, digest, value))]
         key = fields.idempotency_key
         expected = None
         try:
@@ -144,10 +143,6 @@ def invalid(error: EventInvalid, *others: FieldFault) -> Refused:
     """All faults of one event as the surface tells them; `others` stand first."""
     faults = [*others, *(FieldFault(field, message) for field, message in error.faults)]
     return INVALID_EVENT.refused(fields=faults + faults[-1:] * error.more)  # `Refused` shows 20 and counts the rest
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 async def _confirmed(sent: Sent, deadline_seconds: float) -> Appended | None:

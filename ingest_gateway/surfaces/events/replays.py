@@ -4,11 +4,10 @@ The control agent decides and counts; processors/lifecycle sends. A replay of on
 its attempts show on the event.
 """
 
-import time
-
 import msgspec
 from aiohttp import web
 
+from domain.security.principals import WORKFLOWS_READ, WORKFLOWS_WRITE, Principal
 from ingest_gateway.http.bodies import read_body
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.answers import json_response
@@ -20,11 +19,11 @@ from ingest_gateway.surfaces.events.webhook_forms import read_event_replay, read
 from ingest_gateway.surfaces.events.webhook_views import replay_view
 from ingest_gateway.surfaces.reach import sees
 from ingest_gateway.surfaces.requests import caller, read_control_on
+from operations import clock
 from schemas.commands import CancelReplay, decode_state
 from schemas.entities import Replay
 from schemas.ids import EVENT as EVENT_PREFIX
 from schemas.ids import is_id
-from schemas.principals import WORKFLOWS_READ, WORKFLOWS_WRITE, Principal
 
 
 async def replay_event(request: web.Request) -> web.Response:
@@ -45,7 +44,7 @@ async def start_replay(request: web.Request) -> web.Response:
     delivered when it is admitted.
     """
     services, principal = caller(request, WORKFLOWS_WRITE)
-    payload = read_replay(await json_body(request), time.time_ns() // 1_000_000)
+    payload = read_replay(await json_body(request), clock.now_ms())
     if not await _reaches(services, principal, payload.stream):
         raise STREAM_NOT_FOUND.refused()
     await wait_for_writes(request, services, principal, lambda name: name == payload.stream)

@@ -6,6 +6,9 @@ import asyncio
 
 from aiohttp import web
 
+from domain.events.fields import NO_KEY, key_from_header
+from domain.events.rules import EventFields, EventInvalid, read_event
+from domain.security.principals import EVENTS_WRITE
 from ingest_gateway.http.bodies import content_type, read_body
 from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query
@@ -19,14 +22,11 @@ from ingest_gateway.surfaces.events.publish import (
     Accepted,
     Publisher,
     invalid,
-    now_ms,
     refuse_a_delivery,
 )
 from ingest_gateway.surfaces.positions import POSITION_HEADER, position_of
 from ingest_gateway.surfaces.requests import IDEMPOTENCY_KEY, caller
-from schemas.event_fields import NO_KEY, key_from_header
-from schemas.event_rules import EventFields, EventInvalid, read_event
-from schemas.principals import EVENTS_WRITE
+from operations import clock
 
 _ACCEPTED = EVENTS_PUBLISHED.labels("single", "accepted")
 
@@ -54,7 +54,7 @@ def _read(request: web.Request, body: bytes) -> EventFields:
     key = None if written is None else key_from_header(written)
     key_faults = [] if written is None or key is not None else [FieldFault(IDEMPOTENCY_KEY, NO_KEY)]
     try:
-        fields = read_event(body, now_ms=now_ms(), allow_key_field=False, key=key)
+        fields = read_event(body, now_ms=clock.now_ms(), allow_key_field=False, key=key)
     except EventInvalid as error:
         raise invalid(error, *key_faults) from None
     if key_faults:

@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from domain.security.principals import STREAMS_READ, STREAMS_WRITE, Principal
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.answers import json_response
@@ -13,7 +14,6 @@ from ingest_gateway.surfaces.requests import caller, look_twice, read_control_on
 from schemas.commands import DeleteStream, decode_state
 from schemas.entities import Stream
 from schemas.ids import STREAM, is_id
-from schemas.principals import STREAMS_READ, STREAMS_WRITE, Principal
 from schemas.topics import STREAM_NAME, SYSTEM_STREAMS
 
 

@@ -2,6 +2,9 @@
 
 from aiohttp import web
 
+from domain.delivery.signatures import signing_secret
+from domain.delivery.webhooks import TEST
+from domain.security.principals import WORKFLOWS_READ, WORKFLOWS_WRITE, Principal
 from ingest_gateway.http.bodies import read_body
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.services import Services
@@ -22,10 +25,7 @@ from schemas.commands import (
 )
 from schemas.entities import WebhookEndpoint
 from schemas.ids import WEBHOOK_ENDPOINT, is_id
-from schemas.principals import WORKFLOWS_READ, WORKFLOWS_WRITE, Principal
 from schemas.records import Verdict
-from schemas.signatures import signing_secret
-from schemas.webhooks import TEST
 
 PATH = "/v1/webhook-endpoints"
 

@@ -3,6 +3,10 @@
 All faults at once. Sources: seeds/000 (Webhooks); DECISIONS A-055, A-056, A-068.
 """
 
+from domain.delivery.targets import parse_target
+from domain.delivery.webhooks import WebhookType
+from domain.events.fields import NO_STREAM, NO_TYPE, is_stream_name, is_type
+from domain.events.status import Status
 from ingest_gateway.surfaces.events.entity_forms import NO_WORKFLOW_ID, is_workflow_id
 from ingest_gateway.surfaces.forms import DESCRIPTION_CHARACTERS_MAX, Form, target_fault, text_fault
 from schemas.commands import (
@@ -11,10 +15,6 @@ from schemas.commands import (
     RotateSecret,
     StartReplay,
 )
-from schemas.event_fields import NO_STREAM, NO_TYPE, is_stream_name, is_type
-from schemas.event_status import Status
-from schemas.targets import parse_target
-from schemas.webhooks import WebhookType
 
 WORKFLOWS_MAX = 50
 STREAMS_MAX = 100

@@ -2,6 +2,8 @@
 
 from aiohttp import web
 
+from domain.delivery.signatures import signing_secret
+from domain.security.principals import WORKFLOWS_READ, WORKFLOWS_WRITE
 from ingest_gateway.http.bodies import read_body
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.surfaces.answers import json_response
@@ -15,8 +17,6 @@ from ingest_gateway.surfaces.reach import seen, sees
 from ingest_gateway.surfaces.requests import caller, look_twice, read_control_on
 from schemas.commands import DeleteWorkflow, ReactivateWorkflow, decode_state
 from schemas.entities import Workflow
-from schemas.principals import WORKFLOWS_READ, WORKFLOWS_WRITE
-from schemas.signatures import signing_secret
 from schemas.topics import route_topic_prefix
 
 

@@ -2,6 +2,8 @@
 
 from aiohttp import web
 
+from domain.events.spine_events import STREAM
+from domain.security.principals import SPINE_KINDS
 from ingest_gateway.log.system_streams import SystemStreams
 from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.contract import hold_to, load_document
@@ -16,8 +18,6 @@ from ingest_gateway.surfaces.spine.publishing import SYSTEM_STREAM
 from ingest_gateway.surfaces.spine.rates import add_rate_headers
 from ingest_gateway.surfaces.surface import Surface
 from operations.record_reader import Found
-from schemas.principals import SPINE_KINDS
-from schemas.spine_events import STREAM
 
 ROUTES = (
     *live_stream.ROUTES,

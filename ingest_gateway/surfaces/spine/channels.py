@@ -12,16 +12,16 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from domain.entities.organizations import org_of
+from domain.entities.patterns import PatternTrie
+from domain.events.spine_events import source_of
+from domain.events.spine_records import data_of
 from ingest_gateway import metrics
 from ingest_gateway.log.live import LiveEvent, LiveLog
 from ingest_gateway.surfaces.spine.frames import Place, event_frame, with_id
 from operations.logs import event
 from operations.record_reader import Found
 from schemas.ids import time_of
-from schemas.patterns import PatternTrie
-from schemas.spine_events import source_of
-from schemas.spine_records import data_of
-from schemas.tenants import org_of
 from schemas.times import rfc3339
 
 log = logging.getLogger(__name__)

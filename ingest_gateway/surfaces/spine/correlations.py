@@ -7,6 +7,8 @@ import msgspec
 from aiohttp import web
 from sqlalchemy import Row
 
+from domain.events.spine_events import STREAM
+from domain.security.principals import EVENTS_READ
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.read_model.spine_pages import CHAIN_MAX
@@ -19,9 +21,7 @@ from ingest_gateway.surfaces.spine.faults import NOT_FOUND
 from ingest_gateway.surfaces.spine.query import event_view, read_payloads
 from schemas.entities import Stream
 from schemas.ids import SPINE_SUBSCRIPTION
-from schemas.principals import EVENTS_READ
 from schemas.read_model import AttemptRow
-from schemas.spine_events import STREAM
 from schemas.times import rfc3339
 
 PARALLEL_PAYLOADS = 200

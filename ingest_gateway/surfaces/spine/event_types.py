@@ -13,6 +13,12 @@ import orjson
 from aiohttp import web
 from jsonschema import Draft202012Validator
 
+from domain.events.catalog import CATALOG, CatalogType
+from domain.events.fields import REQUIRED
+from domain.events.spine_events import NO_TYPE, STREAM, SpineEvent, is_type
+from domain.json.schemas import SCHEMA_BYTES_MAX, schema_faults
+from domain.json.strict import members
+from domain.security.principals import ADMIN, EVENTS_READ, Principal
 from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.services import Services
@@ -22,14 +28,8 @@ from ingest_gateway.surfaces.events.entity_views import rfc3339_seconds
 from ingest_gateway.surfaces.forms import DESCRIPTION_CHARACTERS_MAX, Form, text_fault
 from ingest_gateway.surfaces.requests import caller, read_control_on
 from ingest_gateway.surfaces.spine.faults import INVALID_EVENT_TYPE, NOT_FOUND, invalid
-from schemas.catalog import CATALOG, CatalogType
 from schemas.commands import RegisterEventType, decode_state
 from schemas.entities import EventType, SchemaVersion
-from schemas.event_fields import REQUIRED
-from schemas.json_schemas import SCHEMA_BYTES_MAX, schema_faults
-from schemas.principals import ADMIN, EVENTS_READ, Principal
-from schemas.spine_events import NO_TYPE, STREAM, SpineEvent, is_type
-from schemas.strict_json import members
 
 PATH = "/v1/event-types"
 STRICT = "strict"

@@ -6,10 +6,10 @@ the first is told: what is missing, then the type, then the others in the body's
 
 from aiohttp import web
 
+from domain.events.fields import REQUIRED
+from domain.events.rules import EventInvalid
 from ingest_gateway.http.faults import Fault, FaultKind, FieldFault, Refused
 from ingest_gateway.surfaces.faults import RETRY, USUAL_CODES, answered
-from schemas.event_fields import REQUIRED
-from schemas.event_rules import EventInvalid
 
 CODES = USUAL_CODES | {FaultKind.ADDRESS_BLOCKED: "forbidden"}
 

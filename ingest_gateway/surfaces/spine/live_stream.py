@@ -18,6 +18,8 @@ from aiohttp import hdrs, web
 from confluent_kafka import KafkaException
 from sqlalchemy import Row
 
+from domain.entities.patterns import NO_PATTERN
+from domain.security.principals import EVENTS_READ, SESSION, Principal
 from ingest_gateway import metrics
 from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
 from ingest_gateway.http.guard import ANSWER_HEADERS, REQUEST_ID, X_REQUEST_ID
@@ -40,8 +42,7 @@ from ingest_gateway.surfaces.spine.frames import (
 )
 from ingest_gateway.surfaces.spine.publishing import SYSTEM_STREAM, spine_of
 from ingest_gateway.surfaces.spine.query import is_type_filter, read_payloads
-from schemas.patterns import NO_PATTERN, PATTERNS_MAX
-from schemas.principals import EVENTS_READ, SESSION, Principal
+from schemas.entities import PATTERNS_MAX
 from schemas.topics import Topic
 
 CHANNELS = web.AppKey("channels", Channels)

@@ -6,11 +6,13 @@ stored. What the broker did not confirm in time is a 503; under an Idempotency-K
 """
 
 import asyncio
-import time
 from typing import Any, NamedTuple
 
 from aiohttp import web
 
+from domain.events.spine_events import STREAM, SpineEvent, digest_of, encode_spine_event, event_id_of, is_own_org
+from domain.security.gateway_signatures import GATEWAY_SIGNATURE
+from domain.security.principals import Principal
 from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.log.event_log import Appended, LogBusy, LogUnavailable
 from ingest_gateway.log.system_streams import SystemStreams
@@ -20,13 +22,12 @@ from ingest_gateway.surfaces.answers import DECISION_PENDING, decision_of
 from ingest_gateway.surfaces.faults import BUSY, refused_by
 from ingest_gateway.surfaces.spine.event_types import check_by_catalog
 from ingest_gateway.surfaces.spine.faults import DUPLICATE_EVENT, FORBIDDEN_ORG, NOT_CONFIRMED
+from operations import clock
+from operations.random_ids import random_id
 from schemas.entities import Stream
-from schemas.ids import time_of
-from schemas.principals import Principal
+from schemas.ids import EVENT, time_of
 from schemas.records import Verdict
 from schemas.replies import REPLY_HEADER
-from schemas.seal import SEAL_HEADER
-from schemas.spine_events import STREAM, SpineEvent, digest_of, encode_spine_event, event_id_of, is_own_org
 from schemas.times import rfc3339
 
 SYSTEM_STREAM = web.AppKey("system_stream", SystemStreams)
@@ -88,16 +89,16 @@ class Publisher:
 
     def _send(self, stream: Stream, event: SpineEvent, key: str | None) -> Sent:
         services, principal = self._services, self._principal
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = clock.now_ms()
         digest = digest_of(event)
-        identifier = event_id_of(principal.workspace, principal.environment, key, digest, now_ms)
+        identifier = _event_id(principal, key, digest, now_ms)
         value = encode_spine_event(event, identifier, key, now_ms)
         try:
             expected = services.verdicts.expect()
         except LogBusy:
             raise BUSY.refused() from None
         headers = [
-            (SEAL_HEADER, services.sealer.seal(stream.topic, digest, value)),
+            (GATEWAY_SIGNATURE, services.signer.sign(stream.topic, digest, value)),
             (REPLY_HEADER, expected.reply.encode()),
         ]
         try:
@@ -154,3 +155,9 @@ def _view(sent: Sent, event_id: str, triggered: int) -> dict[str, Any]:
 
 def _loop_seconds() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _event_id(principal: Principal, key: str | None, digest: bytes, now_ms: int) -> str:
+    if key is None:
+        return random_id(EVENT, now_ms)
+    return event_id_of(principal.workspace, principal.environment, key, digest, now_ms)

@@ -11,6 +11,12 @@ import orjson
 from aiohttp import web
 from sqlalchemy import Row
 
+from domain.entities.organizations import org_of
+from domain.entities.patterns import NO_PATTERN, is_pattern
+from domain.events.spine_events import METADATA_VALUE_CHARACTERS_MAX as CORRELATION_CHARACTERS_MAX
+from domain.events.spine_events import SOURCE_CHARACTERS_MAX, STREAM, is_own_org, is_type, source_of
+from domain.events.spine_records import data_of
+from domain.security.principals import EVENTS_READ, Principal
 from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.log.event_log import LogUnavailable
@@ -24,12 +30,6 @@ from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
 from ingest_gateway.surfaces.requests import caller
 from ingest_gateway.surfaces.spine.faults import FORBIDDEN_ORG, invalid
 from schemas.ids import time_of
-from schemas.patterns import NO_PATTERN, is_pattern
-from schemas.principals import EVENTS_READ, Principal
-from schemas.spine_events import METADATA_VALUE_CHARACTERS_MAX as CORRELATION_CHARACTERS_MAX
-from schemas.spine_events import SOURCE_CHARACTERS_MAX, STREAM, is_own_org, is_type, source_of
-from schemas.spine_records import data_of
-from schemas.tenants import org_of
 from schemas.times import rfc3339
 
 LIMIT_MAX, LIMIT_DEFAULT = 100, 20

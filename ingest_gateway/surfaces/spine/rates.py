@@ -10,8 +10,8 @@ from typing import Any
 
 from aiohttp import web
 
+from domain.limits.quotas import RATE_CLASSES
 from ingest_gateway.surfaces.contract import operations_of
-from schemas.limits import RATE_CLASSES
 
 LIMIT, REMAINING, RESET = "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"
 READS = frozenset({"GET", "HEAD"})

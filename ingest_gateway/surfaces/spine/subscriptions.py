@@ -7,6 +7,11 @@ from typing import Any
 
 from aiohttp import web
 
+from domain.delivery.targets import TargetForbidden, parse_target
+from domain.entities.patterns import NO_PATTERN, is_pattern
+from domain.events.fields import REQUIRED
+from domain.security.principals import EVENTS_READ, SUBSCRIPTIONS_WRITE
+from domain.security.sealed_secrets import SecretBox
 from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.surfaces.answers import json_response
@@ -17,13 +22,8 @@ from ingest_gateway.surfaces.requests import caller, read_control_on
 from ingest_gateway.surfaces.spine.faults import INVALID_WEBHOOK_URL
 from ingest_gateway.surfaces.spine.publishing import SYSTEM_STREAM, spine_of
 from schemas.commands import CreateSubscription, DeleteSubscription, decode_state
-from schemas.entities import PayloadFormat, Subscription, SubscriptionSurface
-from schemas.event_fields import REQUIRED
+from schemas.entities import PATTERNS_MAX, PayloadFormat, Subscription, SubscriptionSurface
 from schemas.ids import SPINE_SUBSCRIPTION
-from schemas.patterns import NO_PATTERN, PATTERNS_MAX, is_pattern
-from schemas.principals import EVENTS_READ, SUBSCRIPTIONS_WRITE
-from schemas.sealed_secrets import SecretBox
-from schemas.targets import TargetForbidden, parse_target
 
 PATH = "/v1/events/subscriptions"
 SURFACE = SubscriptionSurface.SPINE

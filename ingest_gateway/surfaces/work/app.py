@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from domain.security.principals import WORK_KINDS
 from ingest_gateway.log.system_streams import SystemStreams
 from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.contract import hold_to, load_document
@@ -13,7 +14,6 @@ from ingest_gateway.surfaces.work.ai import routes as ai
 from ingest_gateway.surfaces.work.commands import STREAM
 from ingest_gateway.surfaces.work.faults import render
 from ingest_gateway.surfaces.work.writes import WRITES, Writes
-from schemas.principals import WORK_KINDS
 from schemas.work import STREAM as STREAM_NAME
 
 ROUTES = (

@@ -7,12 +7,12 @@ bytes and its id; a refusal leaves the key free.
 """
 
 import contextlib
-import time
 from functools import partial
 from typing import Final
 
 from aiohttp import web
 
+from domain.security.principals import Principal
 from ingest_gateway.http.addresses import address_of
 from ingest_gateway.http.bodies import content_type, read_body
 from ingest_gateway.http.guard import REQUEST_ID
@@ -27,8 +27,9 @@ from ingest_gateway.surfaces.requests import idempotency_key, route_of
 from ingest_gateway.surfaces.work.faults import NOT_CONFIRMED
 from ingest_gateway.surfaces.work.shown import shown
 from ingest_gateway.surfaces.work.writes import WRITES
-from schemas.commands import DONE, REFUSED, Payload, new_command
-from schemas.principals import Principal
+from operations import clock
+from operations.new_commands import new_command
+from schemas.commands import DONE, REFUSED, Payload
 from schemas.records import Command, Verdict
 from schemas.work import SURFACE
 
@@ -79,7 +80,7 @@ def _command(request: web.Request, principal: Principal, payload: Payload, key: 
         workspace=principal.workspace,
         environment=principal.environment,
         actor=principal.key_id,
-        now_ms=time.time_ns() // 1_000_000,
+        now_ms=clock.now_ms(),
         idempotency_key=key,
         surface=SURFACE,
         route=route_of(request),

@@ -3,6 +3,7 @@
 import orjson
 from aiohttp import web
 
+from domain.security.principals import PROJECTS_READ, PROJECTS_WRITE
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.surfaces.requests import caller
 from ingest_gateway.surfaces.work.commands import answer, item_decided, json_body
@@ -12,7 +13,6 @@ from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages, 
 from ingest_gateway.surfaces.work.shown import shown
 from ingest_gateway.surfaces.work.versions import IF_MATCH, read_if_match
 from schemas.ids import is_id
-from schemas.principals import PROJECTS_READ, PROJECTS_WRITE
 from schemas.work import PROJECT
 
 PATH = "/v1/projects"

@@ -5,13 +5,13 @@ environment, and any that `Atlas-After: <Atlas-Position of another answer>` name
 for all of the workspace's commands as of then, whichever gateway appended them. Past the bound: 503.
 """
 
-import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
 import orjson
 from aiohttp import web
 
+from domain.security.principals import Principal
 from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.log.event_log import LogUnavailable
 from ingest_gateway.read_model import Position, ReadModelUnavailable
@@ -22,9 +22,9 @@ from ingest_gateway.surfaces.named_positions import AFTER_HEADER, POSITIONS_MAX
 from ingest_gateway.surfaces.positions import position_from
 from ingest_gateway.surfaces.work.faults import invalid
 from ingest_gateway.surfaces.work.writes import WRITES
+from operations import clock
 from schemas.commands import workspace_key
 from schemas.partitioner import partition_for
-from schemas.principals import Principal
 from schemas.topics import Topic
 
 LIMIT_MAX, LIMIT_DEFAULT = 100, 50
@@ -82,7 +82,7 @@ class Pages:
         if cursor is None:
             return None
         try:
-            return self._cursors.open(self._bound_to, cursor, now_ms()).decode()
+            return self._cursors.open(self._bound_to, cursor, clock.now_ms()).decode()
         except CursorInvalid as error:
             raise invalid([FieldFault("cursor", str(error))]) from None
 
@@ -90,7 +90,7 @@ class Pages:
         """`items`: views, or texts of JSON as orjson.Fragment."""
         cursor = None
         if following is not None:
-            cursor = self._cursors.seal(self._bound_to, str(following).encode(), now_ms())
+            cursor = self._cursors.seal(self._bound_to, str(following).encode(), clock.now_ms())
         body = orjson.dumps({"items": items, "nextCursor": cursor})
         return web.Response(body=body, content_type="application/json")
 
@@ -103,7 +103,3 @@ def _named(request: web.Request, services: Services, principal: Principal) -> li
     if len(positions) != len(texts):
         raise invalid([FieldFault(AFTER_HEADER, f"Must be up to {POSITIONS_MAX} values of Atlas-Position.")])
     return positions
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -3,6 +3,8 @@
 import orjson
 from aiohttp import web
 
+from domain.events.fields import time_ms
+from domain.security.principals import TASKS_READ, TASKS_WRITE, Principal
 from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.read_model.work_pages import TaskFilter
@@ -14,9 +16,7 @@ from ingest_gateway.surfaces.work.forms import NO_TIME, read_new_task, read_task
 from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages, asked, look_until_sure, wait_for_writes
 from ingest_gateway.surfaces.work.shown import shown
 from ingest_gateway.surfaces.work.versions import IF_MATCH, read_if_match
-from schemas.event_fields import time_ms
 from schemas.ids import is_id
-from schemas.principals import TASKS_READ, TASKS_WRITE, Principal
 from schemas.work import PROJECT, TASK, Priority, TaskStatus
 from schemas.work_commands import DeleteTask
 

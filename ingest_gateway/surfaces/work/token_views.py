@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from domain.security.api_tokens import token_prefix
+from domain.security.principals import principal_of
 from schemas.entities import Key
-from schemas.principals import principal_of
 from schemas.times import rfc3339
-from schemas.tokens import token_prefix
 
 
 def token_view(key: Key, now_ms: int, token: str | None = None) -> dict[str, Any]:

@@ -6,6 +6,8 @@ again. Sources: W-010 to W-016; issue 7.
 
 from aiohttp import web
 
+from domain.security.api_tokens import mint_token
+from domain.security.principals import TOKENS_READ, TOKENS_WRITE, Principal
 from ingest_gateway.http.bodies import read_body
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.services import Services
@@ -13,21 +15,20 @@ from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.requests import caller, look_twice, read_control_on
 from ingest_gateway.surfaces.work.commands import BODY_BYTES_MAX, decided, json_body
 from ingest_gateway.surfaces.work.faults import TOKEN_NOT_FOUND
-from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages, now_ms
+from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages
 from ingest_gateway.surfaces.work.token_forms import read_new_token, read_rotation
 from ingest_gateway.surfaces.work.token_views import token_view
+from operations import clock
 from schemas.commands import RevokeKey, decode_state
 from schemas.entities import Key, KeyKind
-from schemas.principals import TOKENS_READ, TOKENS_WRITE, Principal
 from schemas.records import Verdict
-from schemas.tokens import mint_token
 
 PATH = "/v1/tokens"
 
 
 async def create_token(request: web.Request) -> web.Response:
     services, principal = caller(request, TOKENS_WRITE)
-    payload = read_new_token(await json_body(request), principal.environment, now_ms())
+    payload = read_new_token(await json_body(request), principal.environment, clock.now_ms())
     return await _shown_once(services, await decided(request, services, principal, payload))
 
 
@@ -42,13 +43,13 @@ async def list_tokens(request: web.Request) -> web.Response:
     await read_control_on(services)
     mine = [key for key in services.control.view.keys_of(*scope) if key.key_kind is KeyKind.ACCESS_TOKEN]
     following = start + limit if len(mine) > start + limit else None
-    return pages.answer([token_view(key, now_ms()) for key in mine[start : start + limit]], following)
+    return pages.answer([token_view(key, clock.now_ms()) for key in mine[start : start + limit]], following)
 
 
 async def get_token(request: web.Request) -> web.Response:
     services, principal = caller(request, TOKENS_READ)
     read_query(request, ())
-    return json_response(token_view(await _token(request, services, principal), now_ms()))
+    return json_response(token_view(await _token(request, services, principal), clock.now_ms()))
 
 
 async def rotate_token(request: web.Request) -> web.Response:

@@ -11,6 +11,8 @@ from typing import Any
 from aiohttp import web
 from sqlalchemy import Row
 
+from domain.delivery.webhooks import DeliveryKind
+from domain.security.principals import WEBHOOKS_READ, WEBHOOKS_WRITE
 from ingest_gateway.http.bodies import read_body
 from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query, whole_number
@@ -22,9 +24,8 @@ from ingest_gateway.surfaces.work.faults import DELIVERY_NOT_FOUND, DELIVERY_NOT
 from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages, asked
 from ingest_gateway.surfaces.work.webhook_views import STATUSES, delivery_view
 from ingest_gateway.surfaces.work.webhooks import PATH, found_webhook
+from operations import clock
 from schemas.ids import DELIVERY, is_id, time_of
-from schemas.principals import WEBHOOKS_READ, WEBHOOKS_WRITE
-from schemas.webhooks import DeliveryKind
 from schemas.work_commands import ReplayWebhook, TryWebhook
 
 DELIVERIES = PATH + "/{webhook}/deliveries"
@@ -70,7 +71,7 @@ async def _delivery(services: Services, scope: WebhookScope, delivery_id: str) -
         row = await asked(services.reads.delivery(scope, delivery_id))
         if row is not None:
             return row
-        is_young = time.time_ns() // 1_000_000 - time_of(delivery_id) < YOUNG_MS
+        is_young = clock.now_ms() - time_of(delivery_id) < YOUNG_MS
         if not is_young or time.monotonic() > deadline:
             raise DELIVERY_NOT_FOUND.refused()
         await asyncio.sleep(LOOK_AGAIN_SECONDS)

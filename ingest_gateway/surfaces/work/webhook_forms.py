@@ -4,6 +4,7 @@ from typing import Any
 
 from msgspec import UNSET
 
+from domain.delivery.targets import parse_target
 from ingest_gateway.surfaces.forms import DESCRIPTION_CHARACTERS_MAX, TWICE, Form, expected, target_fault, text_fault
 from schemas.commands import (
     OVERLAP_SECONDS_MAX,
@@ -12,7 +13,6 @@ from schemas.commands import (
     UpdateSubscription,
 )
 from schemas.entities import SubscriptionSurface
-from schemas.targets import parse_target
 from schemas.work import TEST, WorkEvent
 
 EVENTS = (*WorkEvent, TEST)

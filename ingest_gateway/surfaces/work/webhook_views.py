@@ -4,9 +4,9 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from domain.delivery.webhooks import DeliveryKind
 from schemas.entities import Subscription
 from schemas.times import rfc3339
-from schemas.webhooks import DeliveryKind
 from schemas.work import TEST
 
 STATUSES = {

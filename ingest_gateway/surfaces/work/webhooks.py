@@ -6,6 +6,8 @@ again. Their deliveries: webhook_deliveries.py.
 
 from aiohttp import web
 
+from domain.delivery.signatures import signing_secret
+from domain.security.principals import WEBHOOKS_READ, WEBHOOKS_WRITE, Principal
 from ingest_gateway.http.bodies import read_body
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.services import Services
@@ -18,9 +20,7 @@ from ingest_gateway.surfaces.work.webhook_forms import read_new_webhook, read_se
 from ingest_gateway.surfaces.work.webhook_views import webhook_view
 from schemas.commands import DeleteSubscription, ReactivateWorkflow, decode_state
 from schemas.entities import Subscription, SubscriptionSurface
-from schemas.principals import WEBHOOKS_READ, WEBHOOKS_WRITE, Principal
 from schemas.records import Verdict
-from schemas.signatures import signing_secret
 from schemas.work_commands import TryWebhook
 
 PATH = "/v1/webhooks"

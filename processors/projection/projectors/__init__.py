@@ -6,16 +6,16 @@ follows from the list: projection subscribes to its topics, writes their rows an
 
 To add a kind of record:
 1. `schemas/read_model/<kind>.py`: a NamedTuple and a Table with the same columns, the key's first, with
-   `info={"rules": Rules("log_offset")}`: of two rows of one key the one that stands later on its partition stays (a
-   key's records must stand on one partition). With `compacted=True` records may take rows away; with `time` and
-   `kept_days` old rows leave in slices. Add the pair to `ROWS` in `schemas/read_model/__init__.py`.
+   `info={"rules": Rules("log_offset")}`: of two rows of one key the one that is later on its partition stays (a key's
+   records must be on one partition). With `compacted=True` records may delete rows; with `time` and
+   `kept_days` old rows are deleted in slices. Add the pair to `ROWS` in `schemas/read_model/__init__.py`.
 2. `processors/projection/migrations/versions/<next number>_….py`: create the table (a test compares it with the code).
    Its topics are new to the read model, so they are read from their beginning; for a further column of a known topic
    delete that topic's `log_positions` as well.
 3. `processors/projection/projectors/<kind>.py`: `apply(changes, record)` decodes and appends:
-   `changes.rows[table].append(Row(…))`, and for a record that takes an entity away
+   `changes.rows[table].append(Row(…))`, and for a record that deletes an entity
    `changes.gone[table].append(Gone(key, record.offset))`. Ids through `key_text`, other text through `plain_text` or
-   `json_text`. What can't be read raises (Undecodable, ValueError): it goes to the dead letters, alone.
+   `json_text`. A record that can't be read raises (Undecodable, ValueError) and becomes a dead letter on its own.
 4. A line below: `Topic.X: each(<kind>.apply)`.
 The topic has as many partitions as all others (`schemas/topics.py`). Beside records of its own a topic may carry others
 (`burn.telemetry`): `apply` just returns for those.

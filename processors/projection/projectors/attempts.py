@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from processors.projection.changes import KEY_CHARACTERS_MAX, Changes, LogRecord, key_text, plain_text
+from domain.delivery.webhooks import DeliveryKind
+from processors.projection.changes import KEY_CHARACTERS_MAX, Changes, ProjectedRecord, key_text, plain_text
 from processors.projection.columns import ByColumns
 from processors.projection.projectors import webhook_deliveries
 from schemas.avro_columns import Columns
@@ -14,14 +15,13 @@ from schemas.avro_reader import strings_at
 from schemas.codec import OUTCOME
 from schemas.ids import WORK_WEBHOOK
 from schemas.read_model import attempts
-from schemas.webhooks import DeliveryKind
 
 STATUSES = frozenset({"in_progress", "delivered", "retry_scheduled", "exhausted", "disabled"})
 _WEBHOOK = str(DeliveryKind.WEBHOOK)
 _EVENT = str(DeliveryKind.EVENT)
 
 
-def apply(changes: Changes, record: LogRecord) -> None:
+def apply(changes: Changes, record: ProjectedRecord) -> None:
     # fmt: off
     (
         delivery_id, event_id, workspace, environment, _stream, workflow_id, received_ms, replay, kind, _routes,
@@ -66,7 +66,7 @@ def _usual(columns: Columns) -> list[bool]:
     ]
 
 
-def _add(changes: Changes, columns: Columns, records: Sequence[LogRecord]) -> None:
+def _add(changes: Changes, columns: Columns, records: Sequence[ProjectedRecord]) -> None:
     owners: list[Any] = list(map(_owner, columns.encoded("workspace", "workflow_id")))
     workspaces, environments, workflows, _ = zip(*owners, strict=True)
     trouble: list[Sequence[Any]] = [[None] * len(records)] * 4
@@ -89,7 +89,7 @@ BY_COLUMNS = ByColumns(_usual, _add)
 
 @lru_cache(maxsize=4_096)
 def _owner(encoded: str) -> tuple[str, str, str, int] | None:
-    """Of the fields `workspace` to `workflow_id` as they stand in the record, as Latin-1: workspace, environment,
+    """Of the fields `workspace` to `workflow_id` as they are in the record, as Latin-1: workspace, environment,
     workflow, and how long they are; None where the record is none of the usual.
     """
     (workspace, environment, _stream, workflow_id), _ = strings_at(b"\x08" + encoded.encode("latin-1") + b"\x00", 0)

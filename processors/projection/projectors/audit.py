@@ -1,14 +1,14 @@
-"""`audit`: each record is one row of the audit log; what a guardrail found is one of the breaches ledger too. Pure."""
+"""`audit`: each record is one row of the audit log; what a guardrail found is one of the breaches ledger too."""
 
 import msgspec
 
-from processors.projection.changes import Changes, LogRecord, json_text, key_text, plain_text
+from processors.projection.changes import Changes, ProjectedRecord, json_text, key_text, plain_text
 from schemas.guardrail_breaches import NOTICE, TRIP, decode_breach
 from schemas.read_model import AuditRow, BreachRow, audit_log, guardrail_breaches
 from schemas.records import Audit
 
 
-def apply(changes: Changes, record: LogRecord) -> None:
+def apply(changes: Changes, record: ProjectedRecord) -> None:
     audit = Audit.decode(record.value)
     about = (audit.actor, audit.action, audit.route, audit.resource, audit.outcome, audit.request_id, audit.address)
     row = AuditRow(

@@ -1,12 +1,12 @@
-"""`burn.telemetry`: each call of a model is one row, whether it was told of or settles a reservation. Pure.
+"""`burn.telemetry`: each call of a model is one row, whether it was reported or settles a reservation.
 
 All else on the topic (reservations, flags, policies, questions) changes nothing here.
 """
 
-from processors.projection.changes import Changes, LogRecord, key_text, plain_text
-from schemas.burn import Calls, ModelCall, Settle, Source, decode_payload
+from processors.projection.changes import Changes, ProjectedRecord, key_text, plain_text
 from schemas.read_model import CallRow, model_calls
 from schemas.records import Telemetry
+from schemas.telemetry import Calls, ModelCall, Settle, Source, decode_payload
 
 BIGGEST = 2**63 - 1
 EDGE, OTLP, INGEST = "edge:", "otlp:", "ingest:"
@@ -14,33 +14,33 @@ OTHERS = (EDGE, OTLP, INGEST)
 """How ids of other sources begin; spans.py writes OTLP's so."""
 
 
-def apply(changes: Changes, record: LogRecord) -> None:
-    told = Telemetry.decode(record.value)
-    if told.kind not in (Calls.kind, Settle.kind):
+def apply(changes: Changes, record: ProjectedRecord) -> None:
+    telemetry = Telemetry.decode(record.value)
+    if telemetry.kind not in (Calls.kind, Settle.kind):
         return
-    workspace, telling = key_text(told.workspace), key_text(told.id)
-    payload = decode_payload(told)
+    workspace, record_id = key_text(telemetry.workspace), key_text(telemetry.id)
+    payload = decode_payload(telemetry)
     calls = payload.calls if isinstance(payload, Calls) else [payload.call] if isinstance(payload, Settle) else []
     rows = [
-        _row(workspace, f"{telling}/{place}", call, record.offset)
-        for place, call in enumerate(calls)
+        _row(workspace, f"{record_id}/{index}", call, record.offset)
+        for index, call in enumerate(calls)
         if call is not None
     ]
     changes.rows[model_calls] += rows
 
 
 def _id_of(call: ModelCall) -> str:
-    """As the guardrails count it: each source has ids of its own, so no row can stand in another source's place."""
+    """As the guardrails count it: each source has ids of its own, so no row can replace one of another source."""
     if call.source == Source.EDGE and call.event_id:
         return f"{EDGE}{call.event_id}"
     is_taken = call.source == Source.INGEST and call.event_id.startswith(OTHERS)
     return f"{INGEST}{call.event_id}" if is_taken else call.event_id
 
 
-def _row(workspace: str, place: str, call: ModelCall, offset: int) -> CallRow:
+def _row(workspace: str, otherwise: str, call: ModelCall, offset: int) -> CallRow:
     row = CallRow(
         workspace=workspace,
-        id=key_text(_id_of(call) or place),
+        id=key_text(_id_of(call) or otherwise),
         log_offset=offset,
         at_ms=call.ts_ms,
         provider=plain_text(call.provider),

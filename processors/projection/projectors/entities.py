@@ -1,11 +1,11 @@
-"""`control`: each entity is one row with its whole state, for as long as it is there. Pure.
+"""`control`: each entity is one row with its whole state, for as long as it is there.
 
 Of kinds that this version does not know, too: the state stays JSON.
 """
 
 import msgspec
 
-from processors.projection.changes import Changes, Gone, LogRecord, json_text, key_text, plain_text
+from processors.projection.changes import Changes, Gone, ProjectedRecord, json_text, key_text, plain_text
 from schemas.read_model import EntityRow, entities
 from schemas.records import Entity
 
@@ -13,7 +13,7 @@ HIDDEN = frozenset({"token_hash"})
 """Keyed hashes of tokens have no reader here."""
 
 
-def apply(changes: Changes, record: LogRecord) -> None:
+def apply(changes: Changes, record: ProjectedRecord) -> None:
     kind, of_key, entity_id = plain_text((record.key or b"").decode()).partition("/")
     if not of_key:
         raise ValueError("the key is not that of an entity: kind/id")

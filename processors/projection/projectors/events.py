@@ -1,4 +1,4 @@
-"""`decisions`: an admitted event is a row, with one more for each key of its metadata; so is an id that lost. Pure.
+"""`decisions`: an admitted event is a row, with one more for each key of its metadata; so is an id that lost.
 
 A hot path: rows are put together in one go, and what repeats (topics, routes, metadata) is worked out once. Many
 records are taken together (columns.py); `apply` says the same of each.
@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from processors.projection.changes import KEY_CHARACTERS_MAX, Changes, LogRecord, json_text, key_text, plain_text
+from domain.events.spine_events import SOURCE_TERM, source_of
+from domain.events.spine_events import STREAM as SPINE
+from domain.events.status import status_at_first
+from processors.projection.changes import KEY_CHARACTERS_MAX, Changes, ProjectedRecord, json_text, key_text, plain_text
 from processors.projection.columns import ByColumns, documents
 from schemas.avro_columns import Columns
 from schemas.avro_reader import strings_at
 from schemas.codec import DECISION
-from schemas.event_status import status_at_first
 from schemas.read_model import SourcePosition, event_conflicts, events, events_metadata, scope_of, term_of
-from schemas.spine_events import SOURCE_TERM, source_of
-from schemas.spine_events import STREAM as SPINE
 from schemas.topics import StreamTopic, parse_stream_topic
 
 DECIDED = frozenset({"admitted", "replay", "conflict", "refused"})
@@ -26,7 +26,7 @@ METADATA_KEYS_MAX, METADATA_KEY_CHARACTERS_MAX, METADATA_VALUE_CHARACTERS_MAX = 
 METADATA_REMEMBERED_BYTES = 1_024
 
 
-def apply(changes: Changes, record: LogRecord) -> None:
+def apply(changes: Changes, record: ProjectedRecord) -> None:
     """A refusal names any topic; all else is about a stream's."""
     # fmt: off
     (
@@ -92,7 +92,7 @@ def _usual(columns: Columns) -> list[bool]:
     ]
 
 
-def _add(changes: Changes, columns: Columns, records: Sequence[LogRecord]) -> None:
+def _add(changes: Changes, columns: Columns, records: Sequence[ProjectedRecord]) -> None:
     heads: list[Any] = list(map(_head, columns.encoded("outcome", "topic_id")))
     workspaces, environments, streams, scopes, topics, topic_ids = zip(*heads, strict=True)
     ids, received = columns.texts("event_id"), columns.numbers("received_ms")
@@ -125,7 +125,7 @@ BY_COLUMNS = ByColumns(_usual, _add)
 
 @lru_cache(maxsize=4_096)
 def _head(encoded: str) -> _Head | None:
-    """Of the fields `outcome` to `topic_id` as they stand in the record, as Latin-1; None for all but admissions."""
+    """The fields `outcome` to `topic_id` as they are in the record, as Latin-1; None for all but admissions."""
     (outcome, topic, topic_id), _ = strings_at(b"\x06" + encoded.encode("latin-1") + b"\x00", 0)
     source = _stream_topic(topic)
     if outcome != "admitted" or source is None:
@@ -136,7 +136,7 @@ def _head(encoded: str) -> _Head | None:
 
 @lru_cache(maxsize=4_096)
 def _encoded_routes(encoded: str) -> tuple[str, str]:
-    """As the array stands in the record, as Latin-1."""
+    """The array as it is in the record, as Latin-1."""
     return _routes(tuple(strings_at(encoded.encode("latin-1"), 0)[0]))
 
 
@@ -210,9 +210,9 @@ def _pass_source(
     next_offset: int,
     log_offset: int,
 ) -> None:
-    """Decisions about a gateway's records stand in their order, on the partition of the same number.
+    """Decisions about a gateway's records are in the order of these records, on the partition of the same number.
 
-    A record decided once more (its worker was restarted) takes nothing back; a topic made anew starts anew.
+    A record that is decided again (its worker restarted) takes nothing back; a recreated topic starts again.
     """
     before = sources.get(key)
     if before is not None:

@@ -1,11 +1,11 @@
-"""`items`: each project and task is one row, for as long as it is there. Pure.
+"""`items`: each project and task is one row, for as long as it is there.
 
 The marker behind each batch's items says how far they reach into `commands`: reads can wait for a command by it.
 """
 
 import msgspec
 
-from processors.projection.changes import Changes, Gone, LogRecord, key_text, plain_text
+from processors.projection.changes import Changes, Gone, ProjectedRecord, key_text, plain_text
 from schemas.read_model import ProjectRow, SourcePosition, TaskRow, projects, tasks
 from schemas.records import Entity
 from schemas.topics import Topic
@@ -14,7 +14,7 @@ from schemas.work import PASSED_KIND, Passed, Project, Task, item_body, item_of
 TABLES = {Project.kind: projects, Task.kind: tasks}
 
 
-def apply(changes: Changes, record: LogRecord) -> None:
+def apply(changes: Changes, record: ProjectedRecord) -> None:
     kind, _, item_id = (record.key or b"").decode().partition("/")
     if record.value is None:
         if kind in TABLES:
@@ -54,6 +54,6 @@ def _body(item: Project | Task) -> str:
     return plain_text(item_body(item).decode())
 
 
-def _pass_commands(changes: Changes, record: LogRecord, passed: Passed) -> None:
-    place = Topic.COMMANDS.value, record.partition
-    changes.sources[place] = SourcePosition(*place, "", passed.next_offset, record.offset)
+def _pass_commands(changes: Changes, record: ProjectedRecord, passed: Passed) -> None:
+    partition = Topic.COMMANDS.value, record.partition
+    changes.sources[partition] = SourcePosition(*partition, "", passed.next_offset, record.offset)

@@ -1,11 +1,11 @@
-"""`outcomes` of the work surface's webhooks: each delivery is one row, as its newest attempt left it. Pure."""
+"""`outcomes` of the work surface's webhooks: each delivery is one row, as its newest attempt left it."""
 
-from processors.projection.changes import Changes, LogRecord, key_text, plain_text
+from processors.projection.changes import Changes, ProjectedRecord, key_text, plain_text
 from schemas.read_model import WebhookDeliveryRow, webhook_deliveries
 from schemas.records import Outcome
 
 
-def apply(changes: Changes, record: LogRecord) -> None:
+def apply(changes: Changes, record: ProjectedRecord) -> None:
     """Of a record that is readable and goes to such a webhook."""
     outcome = Outcome.decode(record.value)
     row = WebhookDeliveryRow(

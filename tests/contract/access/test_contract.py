@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from domain.limits.quotas import RATE_CLASSES, Quota
+from domain.security.api_tokens import mint_token
+from domain.security.principals import SCOPES_OF_KIND, SESSION
 from ingest_gateway.surfaces.burn.app import BURN
 from ingest_gateway.surfaces.burn.edge.endpoints import Dialect
 from ingest_gateway.surfaces.burn.edge.providers import providers_of
@@ -18,9 +21,6 @@ from ingest_gateway.surfaces.events.app import EVENTS
 from ingest_gateway.surfaces.served import ALL
 from ingest_gateway.surfaces.surface import Surface
 from schemas.entities import KeyKind
-from schemas.limits import RATE_CLASSES, Quota
-from schemas.principals import SCOPES_OF_KIND, SESSION
-from schemas.tokens import mint_token
 from tests.contract.http.wire import Wire
 from tests.support.access import MASTER_KEY, NOWHERE, Contract, a_key, services_of, strange
 from tests.support.events_surface import a_stream

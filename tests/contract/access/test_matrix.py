@@ -16,10 +16,10 @@ from typing import Any
 import jwt
 import pytest
 
+from domain.security.api_tokens import mint_token
+from domain.security.principals import SESSION
 from ingest_gateway.surfaces.served import ALL
 from schemas.entities import KeyKind
-from schemas.principals import SESSION
-from schemas.tokens import mint_token
 from tests.contract.http.wire import Answer, Wire
 from tests.support.access import (
     ISSUER,

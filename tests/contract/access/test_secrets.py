@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from prometheus_client import generate_latest
 
-from schemas.tenants import org_of
+from domain.entities.organizations import org_of
 from schemas.topics import Topic
 from tests.contract.access.test_tenants_apart import NOBODYS, live_a_day
 from tests.support.access import MASTER_KEY, Operation

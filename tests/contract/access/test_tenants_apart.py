@@ -6,7 +6,6 @@ by itself, a new path parameter says that it has no id to be tried with.
 """
 
 import re
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,10 @@ from typing import Any
 import pytest
 from prometheus_client import generate_latest
 
+from domain.entities.organizations import org_of
 from ingest_gateway.log.event_log import Appended
 from ingest_gateway.surfaces.positions import position_of
-from schemas.tenants import org_of
+from operations import clock
 from schemas.times import rfc3339
 from schemas.topics import Topic
 from tests.support.access import Contract, Operation
@@ -129,7 +129,7 @@ async def live_a_day_of_burn(gateway: WholeGateway, tenant: Tenant) -> None:
     put = await gateway.ask(tenant, "burn", "PUT", "/api/guardrails/policy", {"financial_limits": {"caps": caps}})
     assert put.status == 200, put.body
     for _ in range(2):
-        loop = {"events": [CALL | {"ts": rfc3339(time.time_ns() // 1_000_000)}] * 4}
+        loop = {"events": [CALL | {"ts": rfc3339(clock.now_ms())}] * 4}
         told = await gateway.made(tenant, "burn", "/api/ingest", loop)
         assert told["guardrail_status"] == "suspended", "the loop trips"
         flag = {"org_id": org_of(tenant.workspace), "action": "suspend", "layer": MARK, "reason": MARK}

@@ -9,12 +9,12 @@ import pytest
 from aiohttp.abc import ResolveResult
 from yarl import URL
 
+from domain.delivery.decide import Answered, ErrorCode, Failed, Result, TimedOut
+from domain.delivery.signatures import signing_secret, standard_key, timestamped_signature
 from operations.outgoing import open_socket
 from processors.delivery import resolver
-from processors.delivery.decide import Answered, ErrorCode, Failed, Result, TimedOut
 from processors.delivery.http_client import Endpoint, HttpClient, Post
 from processors.delivery.resolver import Resolver
-from schemas.signatures import signing_secret, standard_key, timestamped_signature
 from tests.support.certificates import a_certificate
 from tests.support.ports import free_port
 from tests.support.receiver import Behaviour, Receiver, answer, close, drip, endless, hang, raw, reset

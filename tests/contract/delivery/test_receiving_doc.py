@@ -14,11 +14,11 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 from yarl import URL
 
-from processors.delivery.decide import Answered, Attempt, ErrorCode, outcome_of, speaks_against_endpoint
+from domain.delivery.decide import Answered, Attempt, ErrorCode, outcome_of, speaks_against_endpoint
+from domain.delivery.retry_schedule import RETRY_SCHEDULES, EndpointClass
+from domain.delivery.signatures import callers_standard_key, signing_secret, standard_key
 from processors.delivery.http_client import Endpoint, HttpClient, Post, Previous, Style
-from schemas.ladders import LADDERS, EndpointClass
 from schemas.records import Delivery
-from schemas.signatures import callers_standard_key, signing_secret, standard_key
 from tests.support.receiver import Receiver, Request
 
 PAGE = Path(__file__).parents[3] / "docs" / "receiving-webhooks.md"
@@ -323,14 +323,14 @@ class TestTables:
     def test_the_schedules_are_the_codes(self) -> None:
         rows = table("attempt")
         for column, kind in ((1, EndpointClass.EVENTS), (2, EndpointClass.WORK)):
-            schedule = LADDERS[kind]
+            schedule = RETRY_SCHEDULES[kind]
             for row in rows[:-1]:
                 number, unit = row[column].split()
-                assert schedule.rung_ms(int(row[0]) - 1) == int(number) * UNITS_SECONDS[unit] * 1_000
+                assert schedule.step_ms(int(row[0]) - 1) == int(number) * UNITS_SECONDS[unit] * 1_000
         (*_, last) = rows
-        assert (last[0], LADDERS[EndpointClass.EVENTS].rung_ms(9)) == ("10 and later", None)
-        assert LADDERS[EndpointClass.WORK].rung_ms(30) == 3_600_000
-        assert [LADDERS[kind].longest_ms for kind in EndpointClass] == [12 * 3_600_000, 3_600_000]
+        assert (last[0], RETRY_SCHEDULES[EndpointClass.EVENTS].step_ms(9)) == ("10 and later", None)
+        assert RETRY_SCHEDULES[EndpointClass.WORK].step_ms(30) == 3_600_000
+        assert [RETRY_SCHEDULES[kind].longest_ms for kind in EndpointClass] == [12 * 3_600_000, 3_600_000]
 
     def test_every_error_code_of_an_attempt_is_named(self) -> None:
         page = PAGE.read_text(encoding="utf-8")
@@ -368,7 +368,7 @@ def _decided(status: int) -> tuple[str, str, str]:
         event=b"",
     )
     answered = Answered(status, retry_after="7200")
-    outcome = outcome_of(delivery, Attempt(1, "Search", 0, 0, 0, answered), LADDERS[EndpointClass.EVENTS])
+    outcome = outcome_of(delivery, Attempt(1, "Search", 0, 0, 0, answered), RETRY_SCHEDULES[EndpointClass.EVENTS])
     honoured = outcome.next_attempt_ms == 7_200_000
     counts = speaks_against_endpoint(answered)
     return outcome.status, "honoured" if honoured else "ignored", "yes" if counts else "no"

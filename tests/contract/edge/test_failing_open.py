@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from ingest_gateway.surfaces.burn.edge.spool import Spool
-from schemas.burn import ModelCall
+from schemas.telemetry import ModelCall
 from tests.support.edge_surface import KEY_ID, TOKEN, EdgeSurface, edge_surface
 from tests.support.until import until
 

@@ -12,7 +12,7 @@ import anthropic
 import openai
 import pytest
 
-from schemas.burn import ModelCall, Source, UsageFrom
+from schemas.telemetry import ModelCall, Source, UsageFrom
 from tests.support.edge_surface import TOKEN, EdgeSurface
 from tests.support.provider_stub import TOKENS_IN, TOKENS_OUT, Behaviour, Call, answer_to
 

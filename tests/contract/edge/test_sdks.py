@@ -7,9 +7,9 @@ import anthropic
 import openai
 import pytest
 
-from schemas.burn import UsageFrom
+from domain.guardrails.prices import cost_of
 from schemas.guardrail_policy import Scope
-from schemas.prices import cost_of
+from schemas.telemetry import UsageFrom
 from tests.support.edge_surface import KEY_ID, TOKEN, EdgeSurface
 from tests.support.provider_stub import TOKENS_IN, TOKENS_OUT, WORDS, Behaviour
 

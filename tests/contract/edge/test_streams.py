@@ -6,7 +6,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from schemas.burn import UsageFrom
+from schemas.telemetry import UsageFrom
 from tests.support.edge_surface import EdgeSurface
 from tests.support.provider_stub import Behaviour
 

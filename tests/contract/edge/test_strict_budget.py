@@ -11,7 +11,6 @@ import openai
 import pytest
 from multidict import CIMultiDict
 
-from schemas.burn import Budget, Form, Payload, Reserve, Settle, decode_payload
 from schemas.commands import FaultBody
 from schemas.guardrail_policy import (
     BudgetMode,
@@ -24,6 +23,7 @@ from schemas.guardrail_policy import (
     Period,
 )
 from schemas.records import Telemetry, Verdict
+from schemas.telemetry import Budget, Form, Payload, Reserve, Settle, decode_payload
 from tests.support.edge_surface import KEY_ID, TOKEN, EdgeSurface
 from tests.support.guarded import NOON_MS, Guarded
 from tests.support.provider_stub import Behaviour
@@ -98,7 +98,7 @@ async def test_30_calls_at_once_on_a_dollar(edge: EdgeSurface, path: str, member
     owner = Guarded(GuardrailPolicy(budget_mode=BudgetMode.STRICT, financial_limits=limits, **off))
 
     def decide(_record: Telemetry, payload: Payload) -> Verdict | None:
-        effects = owner.tell(cast(Form, payload), at_seconds=time.time() - NOON_MS / 1_000)
+        effects = owner.report(cast(Form, payload), at_seconds=time.time() - NOON_MS / 1_000)
         return None if effects.verdict is None else effects.verdict[1]
 
     edge.log.decide = decide

@@ -10,8 +10,8 @@ from prometheus_client import REGISTRY
 
 from ingest_gateway.surfaces.burn.edge.spool import Spool
 from ingest_gateway.surfaces.burn.edge.telemetry import Caller, Entry, TelemetryOut
-from schemas.burn import Calls, ModelCall, Settle, decode_payload
 from schemas.entities import Key, KeyKind
+from schemas.telemetry import Calls, ModelCall, Settle, decode_payload
 from tests.support.edge_surface import EdgeControl, EdgeLog
 from tests.support.events_surface import LocalVerdicts
 from tests.support.guarded import a_call

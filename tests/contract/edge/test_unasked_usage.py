@@ -10,7 +10,7 @@ from typing import Any
 import openai
 import pytest
 
-from schemas.burn import UsageFrom
+from schemas.telemetry import UsageFrom
 from tests.support.edge_surface import TOKEN, EdgeSurface, edge_surface
 from tests.support.provider_stub import TOKENS_IN, TOKENS_OUT, WORDS, Behaviour, Call
 

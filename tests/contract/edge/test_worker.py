@@ -11,14 +11,14 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import main
+from domain.guardrails.prices import cost_of
+from domain.security.api_tokens import TokenHasher, mint_token
 from ingest_gateway.surfaces.burn.edge.endpoints import Dialect
 from ingest_gateway.surfaces.burn.edge.inspection import inspect
 from ingest_gateway.surfaces.burn.edge.providers import Target
 from ingest_gateway.surfaces.burn.forms import call_of, read_calls
-from schemas.burn import UsageFrom
 from schemas.entities import KeyKind
-from schemas.prices import cost_of
-from schemas.tokens import TokenHasher, mint_token
+from schemas.telemetry import UsageFrom
 from tests.support.worker import ROOT
 from tests.traceability import edge_worker
 

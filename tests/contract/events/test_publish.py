@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from domain.security.gateway_signatures import GATEWAY_SIGNATURE, GatewaySigner
 from ingest_gateway.log.event_log import LogBusy
 from ingest_gateway.surfaces.events import publish, single
 from schemas.codec import EVENT
 from schemas.ids import is_id
 from schemas.replies import REPLY_HEADER, decode_reply
-from schemas.seal import SEAL_HEADER, Sealer
 from tests.support.events import ABSENT, OCCURRED_AT, a_body, a_body_with, an_event
 from tests.support.events_surface import MASTER_KEY, ROUTES, UNAVAILABLE, WORKSPACE, Surface, a_stream
 
@@ -53,7 +53,10 @@ async def test_what_stands_on_the_log(surface: Surface) -> None:
     assert event["id"] == answer.json["id"]
     assert event["data"] == b'{"b": 1.00, "a":"\\u0041"}'
     assert event["idempotency_key"] == "k-1"
-    assert Sealer(MASTER_KEY).open(record.appended.topic, record.headers[SEAL_HEADER], record.value) is not None
+    assert (
+        GatewaySigner(MASTER_KEY).verified_hash(record.appended.topic, record.headers[GATEWAY_SIGNATURE], record.value)
+        is not None
+    )
     assert decode_reply(record.headers[REPLY_HEADER]) is not None
 
 

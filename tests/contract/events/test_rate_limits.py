@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from domain.limits.quotas import EVENTS, Overrides, Quota
 from ingest_gateway.limits.enforcement import RateLimits, limiter_of
 from schemas.entities import Limit
-from schemas.limits import EVENTS, Overrides, Quota
 from tests.support.events import a_body
 from tests.support.events_surface import WORKSPACE, Answer, Surface, events_surface
 

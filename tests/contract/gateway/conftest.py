@@ -17,10 +17,11 @@ from ingest_gateway.log.bootstrap import ask_for_workspace
 from ingest_gateway.log.clients import LogClients, log_clients
 from ingest_gateway.surfaces.events.app import EVENTS
 from ingest_gateway.surfaces.served import serving
+from operations.random_ids import short_id
 from operations.read_model_engine import writer_engine
 from operations.settings import Settings
 from processors.projection.store import Store
-from schemas.ids import WORKSPACE, short_id
+from schemas.ids import WORKSPACE
 from tests.support import answers
 from tests.support.control_stand_in import StandInControl, control_stand_in
 from tests.support.kafka_topics import ensure_base_topics

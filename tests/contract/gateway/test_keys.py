@@ -16,7 +16,8 @@ from ingest_gateway.log.bootstrap import ask_for_workspace
 from ingest_gateway.log.clients import log_clients
 from ingest_gateway.surfaces.events.app import EVENTS
 from ingest_gateway.surfaces.served import serving
-from schemas.ids import WORKSPACE, short_id
+from operations.random_ids import short_id
+from schemas.ids import WORKSPACE
 from schemas.records import Audit
 from schemas.topics import Topic
 from tests.contract.gateway.conftest import MASTER_KEY, Answer, Gateway, a_gateway, settings_for

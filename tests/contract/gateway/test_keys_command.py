@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import main
+from domain.security.api_tokens import TOKEN
 from schemas.entities import KeyKind
-from schemas.tokens import TOKEN
 from tests.contract.gateway.conftest import MASTER_KEY, Gateway
 
 STREAMS = "/v1/event-streams"

@@ -3,9 +3,9 @@
 import pytest
 from yarl import URL
 
-from processors.delivery.decide import Answered
+from domain.delivery.decide import Answered
+from domain.delivery.signatures import signing_secret, standard_key
 from processors.delivery.http_client import Endpoint, HttpClient, Post, signed_headers
-from schemas.signatures import signing_secret, standard_key
 from schemas.topics import stream_topic
 from tests.contract.gateway.conftest import MASTER_KEY, Gateway
 from tests.support.kafka_topics import read_all

@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from prometheus_client import generate_latest
 
-from schemas.tokens import mint_token
+from domain.security.api_tokens import mint_token
 from schemas.topics import Topic
 from tests.contract.gateway.conftest import MASTER_KEY, Gateway, a_gateway
 from tests.support.kafka_topics import read_all

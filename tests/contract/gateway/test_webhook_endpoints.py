@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from domain.delivery.signatures import signing_secret
 from schemas.ids import is_id
-from schemas.signatures import signing_secret
 from tests.contract.gateway.conftest import MASTER_KEY, Gateway
 
 PATH = "/v1/webhook-endpoints"

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient
 
+from domain.delivery.signatures import signing_secret
+from operations.new_commands import new_command
 from processors.projection.decide import project
-from schemas.commands import DisableWorkflow, command_key, new_command
+from schemas.commands import DisableWorkflow, command_key
 from schemas.ids import ULID_PATTERN
-from schemas.signatures import signing_secret
 from schemas.topics import Topic, stream_topic
 from tests.contract.gateway.conftest import MASTER_KEY, Gateway, a_gateway
 from tests.support.kafka_topics import produce

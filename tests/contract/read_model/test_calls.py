@@ -7,10 +7,10 @@ import pytest
 from processors.projection.decide import project
 from processors.projection.retention import AGING
 from processors.projection.store import Store
-from schemas.burn import Ask, Calls, Form, ModelCall, Price, Reserve, Settle, Source, UsageFrom, encode_payload
 from schemas.read_model import CallRow, model_calls
 from schemas.read_model.calls import CALLS_KEPT_DAYS
 from schemas.records import Telemetry
+from schemas.telemetry import Ask, Calls, Form, ModelCall, Price, Reserve, Settle, Source, UsageFrom, encode_payload
 from schemas.topics import DAY_MS, Topic
 from tests.contract.read_model.test_store import contents
 from tests.support.log_records import RECEIVED_MS, WORKSPACE, LogRecord

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from ingest_gateway.read_model.stored import StoredEvent
 from operations.read_model_engine import reader_engine
-from processors.projection.decide import LogRecord, project
+from processors.projection.decide import ProjectedRecord, project
 from processors.projection.store import Store
 from schemas.read_model import AttemptRow, EventRow, attempts, events
 from tests.support.log_records import RECEIVED_MS, a_decision, an_outcome, attempted, decided, delivery_id, event_id
@@ -31,9 +31,9 @@ def kept_and_derived(database_url: str) -> dict[str, tuple[str, str]]:
     return {row.id: (row.status, str(StoredEvent(row, tuple(by_event[row.id])).status())) for row in rows}
 
 
-def a_history(chance: random.Random) -> list[Sequence[LogRecord]]:
+def a_history(chance: random.Random) -> list[Sequence[ProjectedRecord]]:
     """One-record batches of admissions (some a day later again), attempts, replays, in any order."""
-    batches: list[Sequence[LogRecord]] = []
+    batches: list[Sequence[ProjectedRecord]] = []
     for number in range(EVENTS):
         routes = ["wf_one", "wf_two", "wf_three"][: chance.randrange(4)]
         for day in range(chance.choice([1, 1, 2])):

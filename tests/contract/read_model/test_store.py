@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, select, text
 
 from operations.read_model_engine import reader_engine, writer_engine
-from processors.projection.changes import Changes, LogRecord
+from processors.projection.changes import Changes, ProjectedRecord
 from processors.projection.decide import project
 from processors.projection.store import DatabaseAway, Replaced, RowsRefused, Store
 from processors.projection.upserts import COPIED_ROWS_MIN
@@ -58,10 +58,10 @@ def contents(database_url: str) -> Contents:
     return found
 
 
-def a_busy_hour(seed: int) -> list[Sequence[LogRecord]]:
+def a_busy_hour(seed: int) -> list[Sequence[ProjectedRecord]]:
     """Batches of all kinds over three partitions of each topic, as projection reads them."""
     chance = random.Random(seed)
-    batches: list[Sequence[LogRecord]] = []
+    batches: list[Sequence[ProjectedRecord]] = []
     for partition in range(3):
         offset = 0
         for first in range(0, 60, 20):
@@ -187,7 +187,7 @@ def test_the_rows_that_a_database_refuses_are_found_and_nothing_is_written(
 ) -> None:
     records = decided(*(a_decision(number) for number in range(40)))
 
-    def with_bad_rows(some: Sequence[LogRecord], without: Sequence[int] = ()) -> Changes:
+    def with_bad_rows(some: Sequence[ProjectedRecord], without: Sequence[int] = ()) -> Changes:
         changes = project(some, without)
         changes.rows[events][:] = [
             EventRow(*row)._replace(data_bytes=2**70) if row[2] in {event_id(n) for n in bad_numbers} else row

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from schemas.cloudevents import render_structured
+from domain.events.cloudevents import render_structured
 from schemas.codec import EVENT
 from tests.support.spine_surface import ORG, SpineSurface
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from schemas.catalog import CATALOG
+from domain.events.catalog import CATALOG
 from tests.support.events_surface import Answer
 from tests.support.spine_surface import SpineSurface, spine_surface
 

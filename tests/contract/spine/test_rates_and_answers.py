@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from domain.entities.control_view import ControlView
+from domain.limits.quotas import Quota
 from ingest_gateway.limits.enforcement import RateLimits, limiter_of
-from schemas.control_view import ControlView
-from schemas.limits import Quota
 from tests.support.spine_surface import SpineSurface, spine_surface
 
 HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from yarl import URL
 
+from domain.delivery.signatures import callers_standard_key
+from domain.delivery.subscribed import content_for
 from processors.delivery.http_client import Endpoint, Post, Style, signed_headers
-from processors.delivery.subscribed import content_for
-from schemas.signatures import callers_standard_key
 from tests.support.spine_surface import ORG, WORKSPACE, SpineSurface
 
 SEEDS = sorted((Path(__file__).parents[4] / "shared" / "seeds").glob("002_*.txt"))

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from domain.security.sealed_secrets import SecretBox
 from schemas.entities import Subscription
-from schemas.sealed_secrets import SecretBox
 from tests.support.events_surface import MASTER_KEY, Answer
 from tests.support.spine_surface import WORKSPACE, SpineSurface, spine_surface
 

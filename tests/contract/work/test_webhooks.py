@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from schemas.ladders import LADDERS, EndpointClass
+from domain.delivery.retry_schedule import RETRY_SCHEDULES, EndpointClass
 from tests.support.receiver import Receiver, Request, answer
 from tests.support.work_installation import Answer, WorkSurface
 
@@ -88,7 +88,7 @@ async def test_a_failed_delivery_is_replayed(work: WorkSurface, receiver: Receiv
 
 
 @pytest.mark.requirement("W-055", "X-03")
-async def test_a_failed_delivery_is_tried_again_as_works_ladder_says(work: WorkSurface, receiver: Receiver) -> None:
+async def test_a_failed_delivery_is_tried_again_as_works_schedule_says(work: WorkSurface, receiver: Receiver) -> None:
     """A second after the first attempt failed, where a workflow of the events API would wait half a minute; the second
     attempt is the same request.
     """
@@ -96,7 +96,7 @@ async def test_a_failed_delivery_is_tried_again_as_works_ladder_says(work: WorkS
     webhook = await a_webhook(work, receiver.url + "/hook", "project.created")
     await work.a_project()
     first, second = await received(receiver, 2)
-    assert second.at - first.at >= LADDERS[EndpointClass.WORK].rungs_ms[0] / 1_000
+    assert second.at - first.at >= RETRY_SCHEDULES[EndpointClass.WORK].steps_ms[0] / 1_000
     assert second.body == first.body
     assert second.headers["x-atlas-delivery"] == first.headers["x-atlas-delivery"]
     (told,) = await deliveries(work, webhook, 1, "?status=delivered")

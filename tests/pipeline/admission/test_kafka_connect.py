@@ -15,9 +15,9 @@ import psycopg
 import pytest
 
 from deploy.local.spawn import wait_until
-from schemas.direct_records import data_of_admitted
+from domain.events.direct_records import data_of_admitted
+from domain.events.spine_records import data_of
 from schemas.records import Decision
-from schemas.spine_records import data_of
 from tests.pipeline.admission.conftest import MakeStream, Written
 from tests.support import postgresql
 from tests.support.kafka_connect import CONFIGURATIONS, ROOT, ConnectMissing, ConnectWorker, class_path

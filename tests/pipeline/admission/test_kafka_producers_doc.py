@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from processors.admission import agent, metrics, reading
+from domain.admission import reading
+from processors.admission import agent, metrics
 from tests.pipeline.admission.conftest import MakeStream, Written
 from tests.support.worker import Worker
 

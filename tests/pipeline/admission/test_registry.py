@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from deploy.local.spawn import wait_until
+from domain.events.direct_records import SCHEMA_HEADER
 from schemas.codec import CODECS, EVENT
-from schemas.direct_records import SCHEMA_HEADER
 from schemas.topics import Topic
 from tests.pipeline.admission.conftest import MakeStream, Written
 from tests.support.kafka_topics import PARTITIONS, read_all

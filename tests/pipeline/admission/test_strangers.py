@@ -15,13 +15,14 @@ import msgspec
 import pytest
 from confluent_kafka import KafkaError, Producer
 
-from processors.admission.reading import DIRECT_BYTES_MAX
+from domain.admission.reading import DIRECT_BYTES_MAX
+from domain.security.gateway_signatures import GATEWAY_SIGNATURE
+from operations import clock
 from processors.runtime.work import DEAD_VALUE_BYTES_MAX
 from schemas.codec import DECISION, EVENT, SINGLE_OBJECT_MARK
 from schemas.partitioner import partition_for
 from schemas.records import DeadLetter, Decision
 from schemas.replies import REPLY_HEADER, ReplyTo
-from schemas.seal import SEAL_HEADER
 from schemas.topics import Topic
 from tests.pipeline.admission.conftest import MakeStream, Written
 from tests.support.kafka_topics import PARTITIONS, produce, read_all
@@ -130,7 +131,7 @@ def test_the_logs_time_counts_whatever_time_a_producer_writes(
 ) -> None:
     """So a duplicate can't be made new by an old time, nor deleted by retention."""
     stream = a_stream()
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = clock.now_ms()
     writer = stream.writer()
     writer.send(stream.json(), timestamp=now_ms)
     writer.send(stream.json(), timestamp=now_ms + offset_ms)
@@ -145,7 +146,7 @@ def test_a_time_of_ten_years_ahead_is_the_brokers_to_refuse_or_replaced(
     admission: Worker, a_stream: MakeStream, written: Written
 ) -> None:
     stream = a_stream()
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = clock.now_ms()
     writer = stream.writer()
     writer.send(stream.json(), timestamp=now_ms + 10 * 365 * 86_400_000)
     writer.flush()
@@ -185,9 +186,9 @@ def test_headers_of_strangers_are_ignored(admission: Worker, a_stream: MakeStrea
         many,
         odd,
         [(REPLY_HEADER, reply)],
-        [(REPLY_HEADER, reply), (SEAL_HEADER, secrets.token_bytes(32))],
-        [(REPLY_HEADER, reply), (SEAL_HEADER, None)],
-        [(SEAL_HEADER, b"short")],
+        [(REPLY_HEADER, reply), (GATEWAY_SIGNATURE, secrets.token_bytes(32))],
+        [(REPLY_HEADER, reply), (GATEWAY_SIGNATURE, None)],
+        [(GATEWAY_SIGNATURE, b"short")],
     ]
     writer = stream.writer()
     for number, headers in enumerate(forms):

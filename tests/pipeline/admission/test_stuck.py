@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from deploy.local.spawn import last_lines
-from processors.admission.rerouting import placement_key
+from domain.admission.rerouting import placement_key
 from schemas.partitioner import partition_for
 from tests.pipeline.admission.conftest import MakeStream, Written
 from tests.pipeline.admission.test_restarts import all_decided, by_place

@@ -20,15 +20,16 @@ import msgspec
 import pytest
 
 from deploy.local.broker import Broker
+from domain.entities.organizations import org_of
 from ingest_gateway.log.bootstrap import ask_for_workspace
 from ingest_gateway.log.clients import LogClients, log_clients
 from ingest_gateway.surfaces.burn.app import BURN, HEADER
 from ingest_gateway.surfaces.served import serving
+from operations.random_ids import short_id
 from operations.read_model_engine import writer_engine
 from operations.settings import Settings
 from processors.projection.store import Store
-from schemas.ids import WORKSPACE, short_id
-from schemas.tenants import org_of
+from schemas.ids import WORKSPACE
 from tests.support.answers import Answer
 from tests.support.kafka_topics import ensure_base_topics
 from tests.support.kv_stub import TOKEN, KvStub, kv_stub

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from schemas.tokens import TokenHasher
+from domain.security.api_tokens import TokenHasher
 from tests.pipeline.burn.conftest import Installation, Organization
 from tests.support.gateway_process import GatewayProcess
 from tests.support.ports import free_port

@@ -1,18 +1,18 @@
 """The document's story through real processes: the fourth identical call suspends, everywhere, until it is resumed."""
 
 import asyncio
-import time
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import pytest
 
+from domain.events.spine_events import STREAM, source_of
+from domain.security.gateway_signatures import GATEWAY_SIGNATURE, GatewaySigner
 from ingest_gateway.log.system_streams import SystemStreams
+from operations import clock
 from schemas.codec import EVENT
 from schemas.records import Audit
-from schemas.seal import SEAL_HEADER, Sealer
-from schemas.spine_events import STREAM, source_of
 from schemas.times import rfc3339
 from schemas.topics import Topic
 from tests.pipeline.burn.conftest import Installation, Organization
@@ -24,7 +24,7 @@ FINGERPRINT = "sha256:" + "b9c1" * 16
 def example(**changes: Any) -> dict[str, Any]:
     """The document's event, as of now."""
     event = {
-        "ts": rfc3339(time.time_ns() // 1_000_000),
+        "ts": rfc3339(clock.now_ms()),
         "provider": "openai",
         "model": "gpt-4o-mini",
         "endpoint": "/chat/completions",
@@ -47,11 +47,11 @@ async def test_the_fourth_identical_call_suspends_everywhere_until_it_is_resumed
     assert told == [{"accepted": 1, "rejected": 0, "guardrail_status": status} for status in ["ok"] * 3 + ["suspended"]]
 
     views = [clients.control.view for clients in organization.clients]
-    here, there = (view.suspension(organization.workspace, now_ms()) for view in views)
+    here, there = (view.suspension(organization.workspace, clock.now_ms()) for view in views)
     assert here is not None, "the gateway that answered knows it"
     while there is None:
         await asyncio.sleep(0.001)
-        there = views[1].suspension(organization.workspace, now_ms())
+        there = views[1].suspension(organization.workspace, clock.now_ms())
     assert there == here
     assert (here.layer, here.reason) == ("dumb_loop_detector", "fingerprint sha256:b9c1... seen 4 times in 60s")
 
@@ -69,7 +69,7 @@ async def test_the_fourth_identical_call_suspends_everywhere_until_it_is_resumed
         "state": "active",
         "expires_at": None,
     }
-    assert views[0].suspension(organization.workspace, now_ms()) is None
+    assert views[0].suspension(organization.workspace, clock.now_ms()) is None
     assert [(await organization.ingest(example(), at=1))["guardrail_status"] for _ in range(3)] == ["ok"] * 3
 
     ledger = (await organization.ask("GET", "/api/guardrails/breaches")).json
@@ -88,13 +88,13 @@ async def test_a_flag_by_hand(organization: Organization) -> None:
         "ttl_seconds": 7200,
         "reason": "fingerprint sha256:b9c1... seen 4 times in 60s",
     }
-    before_ms = now_ms()
+    before_ms = clock.now_ms()
     for _ in range(2):
         pushed = (await organization.ask("POST", "/api/guardrails/enforce", body)).json
     expires = datetime.fromisoformat(pushed.pop("expires_at")).astimezone(UTC).timestamp() * 1_000
     assert pushed == {"ok": True, "kv_key": f"guardrail:{organization.id}", "state": "suspended"}
     assert before_ms + 7_200_000 <= expires + 1_000
-    assert expires - 1_000 <= now_ms() + 7_200_000
+    assert expires - 1_000 <= clock.now_ms() + 7_200_000
     assert (await organization.ingest(example(fingerprint="f")))["guardrail_status"] == "suspended"
     for _ in range(2):
         cleared = await organization.ask(
@@ -141,7 +141,7 @@ async def test_a_policy_counts_from_its_answer_on(organization: Organization) ->
 async def test_the_spine_tells_of_warnings_flags_and_resumes(
     installation: Installation, organization: Organization
 ) -> None:
-    """As sealed events, which admission takes; so whoever subscribes to `budget.*` has them at a webhook."""
+    """As signed events, which admission takes; so whoever subscribes to `budget.*` has them at a webhook."""
     clients = organization.clients[0]
     spine = await SystemStreams(STREAM, clients.control, clients.commands, timeout_seconds=30).ensure(
         organization.workspace, "live"
@@ -155,12 +155,14 @@ async def test_the_spine_tells_of_warnings_flags_and_resumes(
     for _ in range(2):
         await organization.ask("DELETE", "/api/guardrails/enforce", {"org_id": organization.id, "reason": "seen to"})
 
-    sealer = Sealer(bytes.fromhex(installation.env["ATLAS_MASTER_KEY"]))
+    signer = GatewaySigner(bytes.fromhex(installation.env["ATLAS_MASTER_KEY"]))
     told = []
     async with asyncio.timeout(30):
         while len(told) < 3:
             told = await asyncio.to_thread(read_all, installation.kafka, spine.topic)
-    assert all(sealer.open(spine.topic, dict(one.headers)[SEAL_HEADER], one.value or b"") for one in told)
+    assert all(
+        signer.verified_hash(spine.topic, dict(one.headers)[GATEWAY_SIGNATURE], one.value or b"") for one in told
+    )
     events = sorted((EVENT.decode(one.value) for one in told), key=lambda event: event["occurred_at"])
     assert [event["type"] for event in events] == ["budget.warning", "guardrail.suspended", "guardrail.resumed"]
     warning, flag, resumed = (msgspec.json.decode(event["data"]) for event in events)
@@ -207,7 +209,3 @@ async def test_a_control_process_that_is_killed_decides_on_from_where_it_was(
     assert status["spend"]["day_usd"] == pytest.approx(4 * 0.000421)
     ledger = (await organization.ask("GET", "/api/guardrails/breaches")).json["data"]
     assert len(ledger) == 1
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000

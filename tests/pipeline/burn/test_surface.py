@@ -15,12 +15,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 from cli.main import main as atlas
 from ingest_gateway.log.telemetry import TelemetryClient, Teller
-from schemas.burn import Reserve, Settle
+from operations import clock
 from schemas.guardrail_policy import nano
 from schemas.replies import REPLY_HEADER
+from schemas.telemetry import Reserve, Settle
 from schemas.times import rfc3339
 from tests.pipeline.burn.conftest import Installation, Organization
-from tests.pipeline.burn.test_guardrails import example, now_ms
+from tests.pipeline.burn.test_guardrails import example
 
 
 # (body, status, what the answer has)
@@ -234,7 +235,7 @@ async def test_pages_of_the_ledger(organization: Organization) -> None:
     assert [one["reason"].partition(" of")[0] for one in found] == ["100 %"] * 2 + ["80 %"] * 2 + ["50 %"] * 2
     assert (await organization.ask("GET", "/api/guardrails/breaches?layer=none")).status == 400
     assert (await organization.ask("GET", "/api/guardrails/breaches?cursor=cur_x")).status == 400
-    later = (await organization.ask("GET", f"/api/guardrails/breaches?from={rfc3339(now_ms() + 60_000)}")).json
+    later = (await organization.ask("GET", f"/api/guardrails/breaches?from={rfc3339(clock.now_ms() + 60_000)}")).json
     assert later["data"] == []
     for method in ("POST", "PUT", "DELETE"):
         assert (await organization.ask(method, "/api/guardrails/breaches", {})).status == 405, "it only grows"

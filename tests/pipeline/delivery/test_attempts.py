@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from deploy.local.spawn import wait_until
+from domain.delivery.signatures import signing_secret, timestamped_signature
 from operations.settings import ensure_master_key
 from schemas.records import DeadLetter, Delivery
-from schemas.signatures import signing_secret, timestamped_signature
 from schemas.topics import Topic
 from tests.support.delivery_tenant import DATA, GIVE_UP_SECONDS, Tenant
 from tests.support.kafka_topics import produce, read_all

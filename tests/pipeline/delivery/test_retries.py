@@ -1,4 +1,4 @@
-"""The retry ladder on a real broker: every rung in order, whatever is killed on the way; what waits, waits durably."""
+"""The retry schedule on a real broker: every step in order, whatever is killed on the way."""
 
 import asyncio
 import itertools
@@ -11,8 +11,9 @@ import pytest
 
 from deploy.local.broker import Broker
 from deploy.local.spawn import wait_until
+from domain.delivery.retry_table import Waiting
+from operations import clock
 from processors.delivery.pending import lane_of
-from processors.delivery.waiting import Waiting
 from schemas.commands import DisableWorkflow, decode_payload
 from schemas.records import Delivery, Outcome
 from tests.support.control_stand_in import MemoryTable
@@ -25,8 +26,8 @@ from tests.support.receiver import Behaviour, Receiver, answer, drip, hang
 pytestmark = pytest.mark.slow  # minutes: `make test-slow`
 
 Start = Callable[..., Processor]
-RUNGS = ("100ms", "200ms", "150ms", "300ms", "100ms", "250ms", "100ms", "200ms")
-SHORT = "events:" + ",".join(RUNGS)
+STEPS = ("100ms", "200ms", "150ms", "300ms", "100ms", "250ms", "100ms", "200ms")
+SHORT = "events:" + ",".join(STEPS)
 DAY_MS = 86_400_000
 
 
@@ -43,7 +44,7 @@ def assert_no_gap(outcomes: dict[str, list[Outcome]], last_status: str) -> None:
 
 
 @pytest.mark.requirement("A-049", "A-065", "X-14")
-def test_every_rung_fires_in_order_and_then_it_is_exhausted(start: Start, tenant: Tenant, receiver: Receiver) -> None:
+def test_every_step_fires_in_order_and_then_it_is_exhausted(start: Start, tenant: Tenant, receiver: Receiver) -> None:
     receiver.script("/dead", answer(500))
     tenant.workflow("wf_dead", receiver.url + "/dead")
     deliveries = tenant.deliver("wf_dead", 3, partition=1)
@@ -54,9 +55,9 @@ def test_every_rung_fires_in_order_and_then_it_is_exhausted(start: Start, tenant
         made = outcomes[delivery.delivery_id]
         assert [outcome.attempt for outcome in made] == list(range(1, 10))
         for one, following in itertools.pairwise(made):
-            rung_ms = int(RUNGS[one.attempt - 1].removesuffix("ms"))
+            step_ms = int(STEPS[one.attempt - 1].removesuffix("ms"))
             assert one.next_attempt_ms is not None
-            assert rung_ms <= one.next_attempt_ms - one.completed_ms <= rung_ms * 1.2
+            assert step_ms <= one.next_attempt_ms - one.completed_ms <= step_ms * 1.2
             assert following.started_ms >= one.next_attempt_ms
         sent = [one for one in receiver.requests if one.headers["x-atlas-delivery"] == delivery.delivery_id]
         assert [request.headers["x-atlas-attempt"] for request in sent] == [str(number) for number in range(1, 10)]
@@ -94,12 +95,12 @@ def test_killed_at_any_point_each_delivery_is_made_and_no_attempt_is_left_out(
     receiver.script("/flaky", _flaky(chance))
     tenant.workflow("wf_flaky", receiver.url + "/flaky")
     deliveries = [one for partition in range(8) for one in tenant.deliver("wf_flaky", 10, partition)]
-    ladder = "events:" + ",".join(["300ms"] * 40)
+    schedule = "events:" + ",".join(["300ms"] * 40)
     for _kill in range(4):
-        process = start(ATLAS_RETRY_LADDER=ladder)
+        process = start(ATLAS_RETRY_LADDER=schedule)
         time.sleep(chance.uniform(0.0, 1.5))
         process.kill()
-    start(ATLAS_RETRY_LADDER=ladder)
+    start(ATLAS_RETRY_LADDER=schedule)
     outcomes = tenant.ended(deliveries)
     assert_no_gap(outcomes, "delivered")
     bodies: dict[str, set[bytes]] = {}
@@ -118,12 +119,12 @@ def test_retries_go_on_after_the_broker_was_killed(
     receiver.script("/flaky", *[answer(500)] * 60, answer(200))
     tenant.workflow("wf_flaky", receiver.url + "/flaky")
     deliveries = [one for partition in range(4) for one in tenant.deliver("wf_flaky", 10, partition)]
-    ladder = "events:" + ",".join(["500ms"] * 10)
-    start(ATLAS_RETRY_LADDER=ladder)
+    schedule = "events:" + ",".join(["500ms"] * 10)
+    start(ATLAS_RETRY_LADDER=schedule)
     receiver.wait_for(50)
     delivery_broker.kill()
     delivery_broker.start()
-    start(ATLAS_RETRY_LADDER=ladder)
+    start(ATLAS_RETRY_LADDER=schedule)
     assert_no_gap(tenant.ended(deliveries), "delivered")
 
 
@@ -137,7 +138,7 @@ def test_after_a_week_of_downtime_all_is_made_within_the_endpoints_budget(
     receiver.script("/back", busy.behaviour(0.01))
     tenant.workflow("wf_back", receiver.url + "/back")
     tenant.workflow("wf_live", receiver.url + "/live")
-    week_ago_ms = time.time_ns() // 1_000_000 - 7 * DAY_MS
+    week_ago_ms = clock.now_ms() - 7 * DAY_MS
     waiting = [tenant.delivery("wf_back") for _ in range(500)]
     _write_waiting(broker, 3, waiting, week_ago_ms)
     live = tenant.deliver("wf_live", 50, partition=3)

@@ -66,7 +66,7 @@ def test_each_event_is_one_record_with_its_bytes_key_and_headers(start: Start, t
 
 
 @pytest.mark.requirement("A-049", "A-053")
-def test_a_topic_that_takes_nothing_fails_on_the_ladder_and_holds_up_nobody(
+def test_a_topic_that_takes_nothing_fails_on_the_schedule_and_holds_up_nobody(
     start: Start, tenant: Tenant, receiver: Receiver
 ) -> None:
     """It does not exist yet; meanwhile others get theirs."""

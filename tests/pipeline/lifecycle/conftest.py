@@ -82,8 +82,8 @@ class Tenant:
 @pytest.fixture(scope="package")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[System, Receiver]]:
     home: Path = tmp_path_factory.mktemp("atlas") / "home"
-    ladder = {"ATLAS_RETRY_LADDER": "events:300ms,300ms", "ATLAS_REPLAYS_PER_SECOND": "20"}
-    with Receiver() as receiver, System(home, free_port_base(), ladder) as atlas:
+    schedule = {"ATLAS_RETRY_LADDER": "events:300ms,300ms", "ATLAS_REPLAYS_PER_SECOND": "20"}
+    with Receiver() as receiver, System(home, free_port_base(), schedule) as atlas:
         yield atlas, receiver
 
 

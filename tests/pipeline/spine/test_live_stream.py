@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
+from domain.security.api_tokens import mint_token
 from ingest_gateway import metrics
 from ingest_gateway.log import live as module
 from ingest_gateway.log.bootstrap import ask
@@ -19,7 +20,6 @@ from ingest_gateway.surfaces.spine.frames import Place
 from operations.metrics import READER_FAILURES
 from schemas.commands import CreateKey, RevokeKey, decode_state
 from schemas.entities import Key, KeyKind
-from schemas.tokens import mint_token
 from tests.support.event_reader import EventReader
 from tests.support.spine_installation import LiveStream, Spine, a_spine
 from tests.support.work_installation import WorkInstallation

@@ -6,6 +6,7 @@ from functools import cache
 
 from multidict import CIMultiDict
 
+from domain.guardrails.prices import Cost, cost_of, rates_of
 from ingest_gateway import metrics
 from ingest_gateway.surfaces.burn.edge.endpoints import Kind
 from ingest_gateway.surfaces.burn.edge.errors_inside import ErrorWatch
@@ -13,9 +14,9 @@ from ingest_gateway.surfaces.burn.edge.inspection import MODEL_CHARACTERS_MAX, I
 from ingest_gateway.surfaces.burn.edge.providers import Provider, Target
 from ingest_gateway.surfaces.burn.edge.telemetry import Caller
 from ingest_gateway.surfaces.burn.edge.usage import BodyReader, StreamReader, Usage
-from schemas.burn import ModelCall, Price, Source, UsageFrom
+from operations import clock
 from schemas.guardrail_policy import NANO_PER_USD, Guarded, Scope
-from schemas.prices import Cost, cost_of, rates_of
+from schemas.telemetry import ModelCall, Price, Source, UsageFrom
 
 _first_byte = cache(metrics.EDGE_FIRST_BYTE_SECONDS.labels)
 _NO_USAGE = metrics.EDGE_USAGE.labels("none")
@@ -57,7 +58,7 @@ class ProxiedCall:
     retries: int | None
     headers: CIMultiDict[str]
     started_ns: int = field(default_factory=time.monotonic_ns)
-    ts_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
+    ts_ms: int = field(default_factory=lambda: clock.now_ms())
     status: int = CLIENT_LEFT
     reader: Reader | None = None
     errors: ErrorWatch | None = None

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from domain.guardrails.fingerprints import PREFIX, fingerprint
+from domain.json.strict import JsonFault
 from ingest_gateway.surfaces.burn.broken_text import mended
 from ingest_gateway.surfaces.burn.edge.endpoints import Dialect
 from ingest_gateway.surfaces.burn.edge.providers import Target
-from schemas.fingerprints import PREFIX, fingerprint
-from schemas.strict_json import JsonFault
 
 CHARACTERS_A_TOKEN = 4  # B-073
 USAGE_ON_REQUEST = frozenset({"/chat/completions", "/completions"})

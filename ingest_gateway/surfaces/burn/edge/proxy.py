@@ -16,6 +16,7 @@ import aiohttp
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
+from domain.security.api_tokens import TokenHasher
 from ingest_gateway import metrics
 from ingest_gateway.http.addresses import address_of
 from ingest_gateway.http.connection import Connection
@@ -37,9 +38,8 @@ from ingest_gateway.surfaces.burn.edge.providers import Provider, Target
 from ingest_gateway.surfaces.burn.edge.telemetry import Caller, TelemetryOut
 from ingest_gateway.surfaces.burn.faults import CODES
 from ingest_gateway.surfaces.reach import WORKSPACE, require_reach
-from schemas.burn import Settle
 from schemas.guardrail_policy import BudgetMode, Layer
-from schemas.tokens import TokenHasher
+from schemas.telemetry import Settle
 
 WRITE_SCOPE = "burn:write"
 _calls = cache(metrics.EDGE_CALLS.labels)

@@ -11,7 +11,6 @@ their organization when they are sent. Those whose key then turns out to be unkn
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -21,11 +20,12 @@ from ingest_gateway import metrics
 from ingest_gateway.log.event_log import Appended, LogBusy, LogUnavailable
 from ingest_gateway.log.telemetry import TELEMETRY
 from ingest_gateway.surfaces.burn.edge.spool import Segment, Spool, sync
+from operations import clock
 from operations.control_reader import ControlReader
 from operations.logs import event
-from schemas.burn import CALLS_A_RECORD_MAX, Calls, Form, ModelCall, Settle, encode_payload, telemetry_key
-from schemas.ids import random_id
+from operations.random_ids import random_id
 from schemas.records import Telemetry
+from schemas.telemetry import CALLS_A_RECORD_MAX, Calls, Form, ModelCall, Settle, encode_payload, telemetry_key
 from schemas.topics import Topic
 
 log = logging.getLogger("atlas.edge")
@@ -149,7 +149,7 @@ class TelemetryOut:
                 self._send_calls(caller, [call])
 
     def _entry(self, caller: Caller, payload: Form) -> Entry:
-        made = random_id(TELEMETRY, time.time_ns() // 1_000_000)
+        made = random_id(TELEMETRY, clock.now_ms())
         key_hash = "" if caller.workspace else caller.key_hash
         return Entry(made, payload.kind, caller.workspace, key_hash, encode_payload(payload))
 

@@ -23,7 +23,9 @@ TAIL_BYTES = 16 * 1024
 
 class Usage(NamedTuple):
     """Of one call. `estimated`: at least one of the counts is; `cost_usd` where the provider itself says it. Parts of
-    `tokens_in`: `cached_tokens` came from the provider's cache, `written_…` were put into it (schemas/prices.py)."""
+    `tokens_in`: `cached_tokens` came from the provider's cache, `written_…` were put into it
+    (domain/guardrails/prices.py).
+    """
 
     tokens_in: int
     tokens_out: int

@@ -20,12 +20,12 @@ import json
 import math
 from typing import Any
 
+from domain.guardrails.prices import MODELS, cost_of
 from ingest_gateway.surfaces.burn.edge.endpoints import Dialect
 from ingest_gateway.surfaces.burn.edge.hosted_tools import prompts_of_tools, typed_tools
 from ingest_gateway.surfaces.burn.edge.model_limits import ModelLimits, limits_of
 from ingest_gateway.surfaces.burn.edge.prompt_media import Members, image_tokens_of, media_in
 from ingest_gateway.surfaces.burn.edge.providers import Target
-from schemas.prices import MODELS, cost_of
 
 CHOICES_MAX = 128
 TOOLS_TOKENS = 1_000

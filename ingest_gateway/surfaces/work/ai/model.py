@@ -6,22 +6,22 @@ they cost is in the tenant's ledger and under its guardrails; else they go to th
 
 import asyncio
 import logging
-import time
 from typing import Any, NamedTuple
 
 import aiohttp
 import msgspec
 from aiohttp import hdrs
 
+from domain.security.api_tokens import mint_token
+from domain.security.principals import Principal
 from ingest_gateway.http.faults import Refused
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.work.faults import AI_BLOCKED, AI_NOT_CONFIGURED, AI_UNAVAILABLE
+from operations import clock
 from operations.logs import event
 from operations.outgoing import open_socket
 from operations.settings import LLM_PROVIDER, LanguageModel
 from schemas.entities import KeyKind
-from schemas.principals import Principal
-from schemas.tokens import mint_token
 
 log = logging.getLogger("atlas.work.ai")
 BLOCKED = "x-atlasburn-blocked"
@@ -105,7 +105,7 @@ class Model:
 
     def _org_key(self, principal: Principal) -> str | None:
         """The oldest that holds; a tenant without one has no guardrails to be under."""
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = clock.now_ms()
         mine = self._services.control.view.keys_of(principal.workspace, principal.environment)
         for key in mine:
             if key.key_kind is KeyKind.ORG and key.holds(now_ms) and not (key.scopes or key.allowed_ips):

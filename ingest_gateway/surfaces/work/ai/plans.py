@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from schemas.event_fields import time_ms
+from domain.events.fields import time_ms
 from schemas.work import DESCRIPTION_CHARACTERS_MAX, TITLE_CHARACTERS_MAX, Priority
 
 TASKS_MAX = 50

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from domain.security.principals import AI_USE, Principal
 from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.guard import REQUEST_ID
 from ingest_gateway.read_model.work_pages import TaskFilter
@@ -32,7 +33,6 @@ from ingest_gateway.surfaces.work.faults import AI_NOT_CONFIGURED, AI_UNUSABLE, 
 from ingest_gateway.surfaces.work.forms import NO_PROJECT_ID
 from ingest_gateway.surfaces.work.reads import asked, look_until_sure, wait_for_writes
 from schemas.ids import is_id
-from schemas.principals import AI_USE, Principal
 from schemas.work import PROJECT
 
 TEXT_CHARACTERS_MAX = 20_000

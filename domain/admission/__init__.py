@@ -1,0 +1,1 @@
+"""What follows from a record of a stream's topic once idempotency has decided."""

@@ -1,0 +1,1 @@
+"""Every command by its kind: who decides it."""

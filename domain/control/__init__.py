@@ -1,0 +1,1 @@
+"""Commands about tenants, keys, streams, workflows and subscriptions."""

@@ -1,0 +1,183 @@
+"""Whether the key that asked may have its command decided: it still holds, and what it asks for is within its limits.
+
+Gateways look too, but with a view that may be a moment old, of keys and of routes; what is decided here is decided in
+the log's order. Sessions, the master key's holder and other processes have no limits. A command of a limited key that
+no rule below knows is refused. Pure.
+"""
+
+from collections.abc import Iterable
+
+from msgspec import structs
+
+from domain.control.values import Answer, Asked, Facts, Refused, absent, key_reused
+from domain.security.principals import Principal, beyond, principal_of
+from domain.security.reach import concerned, may_change, may_see
+from schemas.commands import (
+    CancelReplay,
+    CreateKey,
+    CreateStream,
+    CreateWebhookEndpoint,
+    CreateWorkflow,
+    DeleteStream,
+    DeleteWebhookEndpoint,
+    DeleteWorkflow,
+    FieldError,
+    ReactivateWorkflow,
+    RevokeKey,
+    RotateKey,
+    RotateSecret,
+    StartReplay,
+    TryWebhookEndpoint,
+    UpdateStream,
+)
+from schemas.entities import Key, State, Workflow
+from schemas.ids import WEBHOOK_ENDPOINT
+from schemas.topics import SYSTEM_STREAMS
+
+OTHER_STREAMS = "The key is limited to other streams."
+SHARED = "The workflow also gets events of streams that the key is not limited to."
+WHOLE_WORKSPACE = "The key is limited to some streams, and this concerns the whole workspace."
+BEYOND = "A key can't make, rotate or revoke one that may do more than itself: see details.errors."
+BEYOND_FIELD = "More than the key that asks may do."
+NAME_STREAMS = "The key is limited to some streams: name those of them that the endpoint is told about."
+
+
+def require(facts: Facts, asked: Asked) -> None:
+    """Raises Refused: 401 for a key that holds no more, 404 for what a limited key can't see, 403 for what it may not
+    do.
+    """
+    key = asking_key(facts, asked)
+    if key is None:
+        return
+    if not key.holds(asked.append_ms):
+        raise Refused(401, "unauthorized", "The key was revoked or has expired.")
+    maker = principal_of(key)
+    _within_itself(facts, asked, maker)
+    if maker.is_limited:
+        _within_its_streams(facts, asked, maker)
+
+
+def require_own(facts: Facts, asked: Asked, earlier: Answer) -> None:
+    """A limited key gets the answers to its own requests again, and no other's: what they show was not looked at for
+    it. Raises Refused (409)."""
+    key = asking_key(facts, asked)
+    is_own = earlier.audit is not None and earlier.audit.actor == asked.command.actor
+    if key is not None and principal_of(key).is_limited and not is_own:
+        raise key_reused()
+
+
+def asking_key(facts: Facts, asked: Asked) -> Key | None:
+    key = facts.key(asked.command.actor)
+    return key if key is not None and key.workspace == asked.command.workspace else None
+
+
+def workflows_exist(facts: Facts, asked: Asked, field: str, workflows: list[str]) -> None:
+    """For the key that asked: one that it can't see is answered as one that is not there. Raises Refused (400)."""
+    key = asking_key(facts, asked)
+    maker = None if key is None else principal_of(key)
+    unknown = tuple(
+        FieldError(f"{field}[{index}]", f"There is no workflow {workflow}.")
+        for index, workflow in enumerate(workflows)
+        if not _is_there(facts, asked, maker, workflow)
+    )
+    if unknown:
+        raise Refused(400, "invalid_request", "The request names workflows that do not exist.", unknown)
+
+
+def streams_of_maker(facts: Facts, asked: Asked) -> list[str]:
+    """What is made by a limited key is for the key's streams."""
+    key = asking_key(facts, asked)
+    return [] if key is None else sorted(key.streams)
+
+
+def _is_there(facts: Facts, asked: Asked, maker: Principal | None, workflow_id: str) -> bool:
+    workflow = facts.workflow(asked.command.workspace, asked.command.environment, workflow_id)
+    if workflow is None or maker is None or not maker.is_limited:
+        return workflow is not None
+    return may_see(maker, workflow, _routed_by(facts, workflow))
+
+
+def _within_itself(facts: Facts, asked: Asked, maker: Principal) -> None:
+    """Keys that it makes, puts in another's place or revokes. One that is not there is its own rule's to tell."""
+    match asked.payload:
+        case CreateKey() as payload:
+            fields = structs.asdict(payload)
+            key = Key(id="", workspace=maker.workspace, created_ms=asked.append_ms, token_hash="", **fields)
+        case RotateKey(id=key_id) | RevokeKey(id=key_id):
+            found = facts.key(key_id)
+            if found is None or (found.workspace, found.environment) != (maker.workspace, maker.environment):
+                return
+            if not may_see(maker, found):
+                raise absent("key_not_found")
+            key = found
+        case _:
+            return
+    fields_beyond = beyond(maker, principal_of(key))
+    if fields_beyond:
+        errors = tuple(FieldError(field, BEYOND_FIELD) for field in fields_beyond)
+        raise Refused(403, "forbidden", BEYOND, errors)
+
+
+def _within_its_streams(facts: Facts, asked: Asked, maker: Principal) -> None:
+    if asked.command.surface in SYSTEM_STREAMS:  # all that its surface has concerns that stream
+        _require(maker, {asked.command.surface}, WHOLE_WORKSPACE)
+        return
+    match asked.payload:
+        case CreateKey() | RotateKey() | RevokeKey() | CreateWorkflow():
+            return  # those of keys are told above; a workflow gets its maker's streams
+        case CreateStream(name=name):
+            _require(maker, {name}, OTHER_STREAMS)
+        case CreateWebhookEndpoint(streams=[]):
+            raise Refused(403, "forbidden", WHOLE_WORKSPACE, (FieldError("streams", NAME_STREAMS),))
+        case CreateWebhookEndpoint(streams=streams):
+            _require(maker, streams, OTHER_STREAMS)
+        case StartReplay(stream=stream, event_id=event_id):
+            if not maker.may_use_stream(stream):
+                raise absent("event_not_found" if event_id else "stream_not_found")
+        case _:
+            _found_within_its_streams(facts, asked, maker)
+
+
+def _found_within_its_streams(facts: Facts, asked: Asked, maker: Principal) -> None:
+    """What the command names and is there; what is not there is its own rule's to tell."""
+    command, payload = asked.command, asked.payload
+    scope = command.workspace, command.environment
+    state: State | None
+    match payload:
+        case UpdateStream(stream=name) | DeleteStream(stream=name):
+            found = facts.stream_named(*scope, name) or facts.stream(name)
+            state, code = found, "stream_not_found"
+        case CancelReplay(id=replay_id):
+            state, code = facts.replay(replay_id), "replay_not_found"
+        case (
+            DeleteWorkflow(id=target_id)
+            | ReactivateWorkflow(id=target_id)
+            | RotateSecret(id=target_id)
+            | DeleteWebhookEndpoint(id=target_id)
+            | TryWebhookEndpoint(id=target_id)
+        ):
+            state, code = _target(facts, scope, target_id)
+        case _:
+            raise Refused(403, "forbidden", WHOLE_WORKSPACE)
+    if state is None or state.workspace != command.workspace:
+        return
+    routed_by = _routed_by(facts, state) if isinstance(state, Workflow) else set()
+    if not may_see(maker, state, routed_by):
+        raise absent(code)
+    _require(maker, concerned(state, routed_by), SHARED)
+
+
+def _target(facts: Facts, scope: tuple[str, str], target_id: str) -> tuple[State | None, str]:
+    """By what its id begins with; with the code that says it is not there."""
+    if target_id.startswith(WEBHOOK_ENDPOINT):
+        return facts.endpoint(*scope, target_id), "webhook_endpoint_not_found"
+    return facts.workflow(*scope, target_id), "workflow_not_found"
+
+
+def _routed_by(facts: Facts, workflow: Workflow) -> set[str]:
+    return facts.routed_by(workflow.workspace, workflow.environment, workflow.id)
+
+
+def _require(maker: Principal, streams: Iterable[str], message: str) -> None:
+    if not may_change(maker, frozenset(streams)):
+        raise Refused(403, "forbidden", message)

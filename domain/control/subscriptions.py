@@ -1,0 +1,47 @@
+"""The rules of subscriptions, of the spine and of the work surface: made, changed, deleted. Pure."""
+
+import msgspec
+
+from domain.control.tenants import changed, resource_of, subscription
+from domain.control.values import Asked, Changes, Done, Facts, Refused, body_of
+from schemas.commands import CreateSubscription, DeleteSubscription, UpdateSubscription
+from schemas.entities import Subscription, SubscriptionSurface
+from schemas.ids import SPINE_SUBSCRIPTION, WORK_WEBHOOK, derived_id
+
+NAMES = {SubscriptionSurface.SPINE: "subscription", SubscriptionSurface.WORK: "webhook"}  # as who has one knows it
+ID_PREFIXES = {SubscriptionSurface.SPINE: SPINE_SUBSCRIPTION, SubscriptionSurface.WORK: WORK_WEBHOOK}
+LIMITS = {SubscriptionSurface.SPINE: 10, SubscriptionSurface.WORK: 50}
+"""Of a workspace, in both environments (DECISIONS S-045): a disabled one counts, as it can be reactivated."""
+
+
+def create(facts: Facts, asked: Asked, payload: CreateSubscription) -> Done:
+    command, surface = asked.command, payload.surface
+    if facts.subscriptions_counted(command.workspace, surface) >= LIMITS[surface]:
+        message = f"There are {LIMITS[surface]} {NAMES[surface]}s, which is as many as there may be. Delete one first."
+        raise Refused(409, "subscription_limit_reached", message)
+    made = Subscription(
+        id=derived_id(ID_PREFIXES[surface], asked.append_ms, command.id.encode()),
+        workspace=command.workspace,
+        environment=command.environment,
+        created_ms=asked.append_ms,
+        name=f"The {NAMES[surface]}",  # as errors of its deliveries call it
+        url=payload.url,
+        surface=surface,
+        patterns=payload.patterns,
+        description=payload.description,
+        sealed_secret=payload.sealed_secret,
+        payload_format=payload.payload_format,
+    )
+    return Done(201, Changes(put=(made.to_entity(asked.version),)), resource_of(made), body_of(made))
+
+
+def update(facts: Facts, asked: Asked, payload: UpdateSubscription) -> Done:
+    before = subscription(facts, asked, payload.id)
+    wanted = {name: getattr(payload, name) for name in ("url", "patterns", "description")}
+    fields = {name: value for name, value in wanted.items() if value is not msgspec.UNSET}
+    return changed(asked, msgspec.structs.replace(before, **fields))
+
+
+def delete(facts: Facts, asked: Asked, payload: DeleteSubscription) -> Done:
+    gone = subscription(facts, asked, payload.id)
+    return Done(204, Changes(gone=(gone.to_entity(asked.version),)), resource_of(gone))

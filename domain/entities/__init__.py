@@ -1,0 +1,1 @@
+"""What is registered: the view of `control` that every process keeps, and which subscriptions match."""

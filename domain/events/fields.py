@@ -1,0 +1,205 @@
+"""The fields of an event: what each may hold, said once for HTTP, batches and direct Kafka records. Pure.
+
+Each check takes a value as orjson read it and tells its faults to a `Faults`, which lists the first `FAULTS_MAX` and
+counts the rest (RELIABILITY J16). Sources: seeds/000 (Send an event), DECISIONS A-031 to A-037, RELIABILITY S1, S3–S7.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from domain.events.familiar_shapes import OBJECT_IN_A_STRING, holds_object
+from schemas.topics import STREAM_NAME
+
+FAULTS_MAX = 20
+TYPE_CHARACTERS_MAX = 128
+KEY_CHARACTERS_MAX = 255
+DATA_BYTES_MAX = 262_144
+METADATA_KEYS_MAX = 20
+METADATA_KEY_CHARACTERS_MAX = 64
+METADATA_VALUE_CHARACTERS_MAX = 512
+ACTOR_VALUE_CHARACTERS_MAX = 1_024
+AHEAD_MS_MAX = 24 * 3_600_000
+
+ACTOR_REQUIRED = ("type", "id")
+ACTOR_FIELDS = frozenset((*ACTOR_REQUIRED, "tenant_id", "ip", "user_agent"))
+
+_TYPE = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)+")
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-5][0-9])")
+_KEY = re.compile(rf"[!-~]{{1,{KEY_CHARACTERS_MAX}}}")
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
+_WHITE_SPACE = b" \t\r\n"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+REQUIRED = "The field is required and must not be null."
+UNKNOWN = "The field is not known here."
+NO_STREAM = "A stream's name has 3 to 64 characters of a-z, 0-9 and the hyphen."
+STREAM_OF_TOPIC = "An empty name: leave the field out, the topic says which stream it is."
+NO_TYPE = f"A type is in dot.case, as in order.fulfilled, and has at most {TYPE_CHARACTERS_MAX} characters."
+NO_TIME = "Expected an existing date and time with its zone as in RFC 3339, e.g. 2026-05-18T14:22:11Z."
+NO_KEY = f"An idempotency key has 1 to {KEY_CHARACTERS_MAX} visible ASCII characters."
+NO_METADATA_KEY = (
+    f"A metadata key has 1 to {METADATA_KEY_CHARACTERS_MAX} printable characters without a dot, and is not __proto__."
+)
+
+
+class FieldFault(NamedTuple):
+    """`field`: the path in the event (`actor.id`), or `body` where no field can be named."""
+
+    field: str
+    message: str
+
+
+class Faults:
+    """Collects the faults of one event: the first ones in full, the rest as a number (`more`)."""
+
+    def __init__(self) -> None:
+        self.listed: list[FieldFault] = []
+        self.more = 0
+
+    def add(self, field: str, message: str) -> None:
+        if len(self.listed) < FAULTS_MAX:
+            self.listed.append(FieldFault(field, message))
+        else:
+            self.more += 1
+
+
+def is_stream_name(text: str) -> bool:
+    return STREAM_NAME.fullmatch(text) is not None
+
+
+@lru_cache(maxsize=4_096)  # a workspace has few types, and each event has one
+def is_type(text: str) -> bool:
+    return len(text) <= TYPE_CHARACTERS_MAX and _TYPE.fullmatch(text) is not None
+
+
+def is_key(text: str) -> bool:
+    return _KEY.fullmatch(text) is not None
+
+
+def key_from_header(text: str) -> str | None:
+    """The key in an Idempotency-Key header, bare or in quotes (the IETF draft's form); None where it is not one."""
+    if text[:1] == '"':
+        if len(text) < 2 or text[-1] != '"':
+            return None
+        text = text[1:-1]
+    return text if is_key(text) else None
+
+
+def time_ms(text: str) -> int | None:
+    """Milliseconds since 1970, rounded down; None for what is not RFC 3339 or not a real time.
+
+    A leap second (`:60`) and `24:00` are refused. A fraction may have up to nine digits.
+    """
+    text = text.upper()  # RFC 3339 lets `t` and `z` be small
+    if _TIME.fullmatch(text) is None:
+        return None
+    try:
+        return (datetime.fromisoformat(text) - _EPOCH) // _MILLISECOND
+    except ValueError:
+        return None
+
+
+def counted_bytes(text: bytes) -> int:
+    """What the limit on `data` counts: the bytes as sent less the white space between tokens; escapes as written."""
+    between = _STRING.sub(b"", text)
+    return len(text) - (len(between) - len(between.translate(None, _WHITE_SPACE)))
+
+
+def check_time(value: object, now_ms: int, faults: Faults) -> int:
+    """`occurred_at` as milliseconds; -1 after a fault."""
+    if type(value) is not str:
+        faults.add("occurred_at", _expected("a string", value))
+        return -1
+    occurred_ms = time_ms(value)
+    if occurred_ms is None:
+        faults.add("occurred_at", NO_TIME)
+    elif occurred_ms < 0:
+        faults.add("occurred_at", "The time must not be before 1970.")
+    elif occurred_ms > now_ms + AHEAD_MS_MAX:
+        faults.add("occurred_at", "The time must be at most 24 hours ahead of the clock.")
+    else:
+        return occurred_ms
+    return -1
+
+
+def check_data(value: object, text: bytes, faults: Faults) -> None:
+    if type(value) is not dict:
+        faults.add("data", no_object(value))
+    elif len(text) > DATA_BYTES_MAX and (size_bytes := counted_bytes(text)) > DATA_BYTES_MAX:
+        faults.add("data", f"The object has {size_bytes} bytes without white space; {DATA_BYTES_MAX} are allowed.")
+
+
+def check_actor(value: object, faults: Faults) -> None:
+    if type(value) is not dict:
+        faults.add("actor", no_object(value))
+        return
+    for name in ACTOR_REQUIRED:
+        if value.get(name) is None:
+            faults.add(f"actor.{name}", REQUIRED)
+    for name, text in value.items():
+        if name not in ACTOR_FIELDS:
+            faults.add(f"actor.{shown(name)}", UNKNOWN)
+        elif text is not None and (fault := _text_fault(text, ACTOR_VALUE_CHARACTERS_MAX)) is not None:
+            faults.add(f"actor.{name}", fault)
+        elif text == "" and name in ACTOR_REQUIRED:
+            faults.add(f"actor.{name}", "The text must not be empty.")
+
+
+def check_metadata(value: object, faults: Faults) -> None:
+    if type(value) is not dict:
+        faults.add("metadata", no_object(value))
+        return
+    if len(value) > METADATA_KEYS_MAX:
+        faults.add("metadata", f"The object has {len(value)} keys; {METADATA_KEYS_MAX} are allowed.")
+    for key, entry in value.items():
+        if not 0 < len(key) <= METADATA_KEY_CHARACTERS_MAX or "." in key or not key.isprintable() or key == "__proto__":
+            faults.add(f"metadata.{shown(key)}", NO_METADATA_KEY)
+        if type(entry) is str:
+            if (fault := _text_fault(entry, METADATA_VALUE_CHARACTERS_MAX)) is not None:
+                faults.add(f"metadata.{shown(key)}", fault)
+        elif type(entry) not in _METADATA_TYPES:
+            faults.add(f"metadata.{shown(key)}", _expected("a string, a number or a boolean", entry))
+
+
+_METADATA_TYPES = frozenset((str, int, float, bool))
+
+
+def check_text(field: str, value: object, fits: Any, message: str, faults: Faults) -> None:
+    """A string field with a form of its own: `fits(text)` says whether it has it."""
+    if type(value) is not str:
+        faults.add(field, _expected("a string", value))
+    elif not fits(value):
+        faults.add(field, message)
+
+
+def shown(name: str) -> str:
+    """A stranger's name in a fault's path: short, and without what could break a line or a reader."""
+    return name[:64].encode("unicode_escape").decode("ascii")
+
+
+def no_object(value: object) -> str:
+    """The fault of a value that should be a JSON object."""
+    told = _expected("an object", value)
+    return f"{told} {OBJECT_IN_A_STRING}" if holds_object(value) else told
+
+
+def _text_fault(value: object, characters_max: int) -> str | None:
+    if type(value) is not str:
+        return _expected("a string", value)
+    if len(value) > characters_max:
+        return f"The text has {len(value)} characters; {characters_max} are allowed."
+    if "\x00" in value:
+        return "The text must not contain the character U+0000."
+    return None
+
+
+_KINDS = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array"}
+
+
+def _expected(what: str, value: object) -> str:
+    if value is None:
+        return REQUIRED
+    return f"Expected {what}, not {_KINDS.get(type(value), 'an object')}."

@@ -1,0 +1,228 @@
+"""One event: from a stranger's bytes to checked fields, its payload's hash, its id and its Avro record. Pure.
+
+The gateway and admission share these rules, so an event means the same over HTTP, in a batch and straight from Kafka.
+`read_event` tells all faults at once. What is kept of `data`, `actor` and `metadata` are the bytes that were sent;
+what is hashed is their canonical form (domain/json/canonical.py). An optional field that is null counts as absent.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from domain.events.familiar_shapes import of_object, of_text
+from domain.events.fields import (
+    NO_KEY,
+    NO_STREAM,
+    NO_TYPE,
+    REQUIRED,
+    STREAM_OF_TOPIC,
+    UNKNOWN,
+    Faults,
+    FieldFault,
+    check_actor,
+    check_data,
+    check_metadata,
+    check_text,
+    check_time,
+    is_key,
+    is_stream_name,
+    is_type,
+    shown,
+)
+from domain.json import canonical as canonical_json
+from domain.json.canonical import canonical
+from domain.json.strict import JsonFault, members, parse, parse_object
+from domain.security.gateway_signatures import HASH_BYTES
+from schemas import ids
+
+SURFACE = "events"
+
+Texts = Mapping[str, bytes | msgspec.Raw]
+
+_FIELDS = frozenset(("stream", "type", "occurred_at", "data", "actor", "metadata"))
+_FIELDS_AND_KEY = _FIELDS | {"idempotency_key"}
+_FIELDS_OF_DIRECT = _FIELDS_AND_KEY | {"id", "received_at"}
+
+
+class EventFields(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A checked event. `stream` is empty where a direct record left it to its topic."""
+
+    stream: str
+    type: str
+    occurred_at: str
+    occurred_ms: int
+    data: bytes
+    actor: bytes | None = None
+    metadata: bytes | None = None
+    idempotency_key: str | None = None
+
+
+class EventInvalid(Exception):
+    """Not an event. `faults`: at most 20, in the order found; `more`: how many beyond them."""
+
+    def __init__(self, faults: tuple[FieldFault, ...], more: int = 0) -> None:
+        tail = f"; and {more} more" if more else ""
+        super().__init__("; ".join(f"{field}: {message}" for field, message in faults) + tail)
+        self.faults = faults
+        self.more = more
+
+
+def read_event(
+    body: bytes, *, now_ms: int, allow_key_field: bool, stream_required: bool = True, key: str | None = None
+) -> EventFields:
+    """One event in JSON. Raises EventInvalid with every fault.
+
+    `key`: the checked key of the request's header; `allow_key_field`: the body may hold `idempotency_key` (batches).
+    """
+    known = _FIELDS_AND_KEY if allow_key_field else _FIELDS
+    return _read(body, known, now_ms=now_ms, stream_required=stream_required, key=key)
+
+
+def read_direct_event(body: bytes, *, now_ms: int) -> EventFields:
+    """JSON that a Kafka producer wrote: `stream` may be left out, `id` and `received_at` are ignored (K10)."""
+    return _read(body, _FIELDS_OF_DIRECT, now_ms=now_ms, stream_required=False, key=None)
+
+
+def check_fields(
+    *,
+    stream: str,
+    type: str,
+    occurred_at: str,
+    data: bytes,
+    actor: bytes | None,
+    metadata: bytes | None,
+    idempotency_key: str | None,
+    now_ms: int,
+) -> EventFields:
+    """The same rules for the fields of an Avro `Event`; an empty `stream` is left to the topic. Raises EventInvalid."""
+    values: dict[str, Any] = {"type": type, "occurred_at": occurred_at}
+    texts: dict[str, bytes] = {}
+    if stream:
+        values["stream"] = stream
+    if idempotency_key is not None:
+        values["idempotency_key"] = idempotency_key
+    faults = Faults()
+    for name, text in (("data", data), ("actor", actor), ("metadata", metadata)):
+        if text is not None:
+            _parse_part(name, text, values, texts, faults)
+    return _checked(values, texts, now_ms=now_ms, stream_required=False, key=None, faults=faults)
+
+
+def payload_hash(fields: EventFields) -> bytes:
+    """16 bytes over stream, type, occurred_at and the canonical data, actor and metadata, each length-prefixed."""
+    actor, metadata = fields.actor, fields.metadata
+    return canonical_json.payload_hash(
+        fields.stream.encode(),
+        fields.type.encode(),
+        fields.occurred_at.encode(),
+        canonical(fields.data),
+        None if actor is None else canonical(actor),
+        None if metadata is None else canonical(metadata),
+    )[:HASH_BYTES]
+
+
+def event_id(workspace: str, environment: str, surface: str, fields: EventFields, payload_hash: bytes) -> str:
+    """The same id for the same event: its time is `occurred_at`, the rest a hash of scope, key and payload (A-003)."""
+    scope = f"{workspace}\0{environment}\0{surface}".encode()
+    key = fields.idempotency_key or ""
+    return ids.derived_id(ids.EVENT, fields.occurred_ms, scope, key.encode(), payload_hash)
+
+
+def to_record(fields: EventFields, event_id: str) -> dict[str, Any]:
+    """What `codec.EVENT` encodes."""
+    return {
+        "id": event_id,
+        "stream": fields.stream,
+        "type": fields.type,
+        "occurred_at": fields.occurred_at,
+        "data": fields.data,
+        "actor": fields.actor,
+        "metadata": fields.metadata,
+        "idempotency_key": fields.idempotency_key,
+    }
+
+
+def _read(body: bytes, known: frozenset[str], *, now_ms: int, stream_required: bool, key: str | None) -> EventFields:
+    try:
+        values, texts = parse_object(body)
+    except JsonFault as fault:
+        message = of_text(body) or fault.message
+        raise EventInvalid((FieldFault(fault.path or "body", message),)) from None
+    faults = Faults()
+    if not values.keys() <= known:
+        shape = of_object(set(values))
+        if shape is not None:
+            raise EventInvalid((FieldFault("body", shape),))
+        for name in values:
+            if name not in known:
+                faults.add(shown(name), UNKNOWN)
+    return _checked(values, texts, now_ms=now_ms, stream_required=stream_required, key=key, faults=faults)
+
+
+def _checked(
+    values: dict[str, Any],
+    texts: Texts,
+    *,
+    now_ms: int,
+    stream_required: bool,
+    key: str | None,
+    faults: Faults,
+) -> EventFields:
+    """The rules, field by field in the document's order."""
+    stream, kind, data = values.get("stream"), values.get("type"), values.get("data")
+    if stream == "" and not stream_required:
+        faults.add("stream", STREAM_OF_TOPIC)
+    elif stream is not None:
+        check_text("stream", stream, is_stream_name, NO_STREAM, faults)
+    elif stream_required:
+        faults.add("stream", REQUIRED)
+    check_text("type", kind, is_type, NO_TYPE, faults)
+    occurred_ms = check_time(values.get("occurred_at"), now_ms, faults)
+    data_text = bytes(texts["data"]) if "data" in texts else b""
+    check_data(data, data_text, faults)
+    actor = _optional_object("actor", check_actor, values, texts, faults)
+    metadata = _optional_object("metadata", check_metadata, values, texts, faults)
+    in_body = values.get("idempotency_key")
+    if in_body is not None:
+        check_text("idempotency_key", in_body, is_key, NO_KEY, faults)
+    if faults.listed:
+        raise EventInvalid(tuple(faults.listed), faults.more)
+    return EventFields(
+        stream=stream or "",
+        type=values["type"],
+        occurred_at=values["occurred_at"],
+        occurred_ms=occurred_ms,
+        data=data_text,
+        actor=actor,
+        metadata=metadata,
+        idempotency_key=in_body if key is None else key,
+    )
+
+
+def _optional_object(
+    name: str, check: Callable[[object, Faults], None], values: dict[str, Any], texts: Texts, faults: Faults
+) -> bytes | None:
+    """The text of `actor` or `metadata` when it is given. A name given twice in it is a fault too (RELIABILITY J10)."""
+    value = values.get(name)
+    if value is None:
+        return None
+    check(value, faults)
+    text = bytes(texts[name])
+    if type(value) is dict and text.count(b":") != len(value):  # each member brings a colon, so mostly they are equal
+        try:
+            members(text, name)
+        except JsonFault as fault:
+            faults.add(fault.path or name, fault.message)
+    return text
+
+
+def _parse_part(name: str, text: bytes, values: dict[str, Any], texts: dict[str, bytes], faults: Faults) -> None:
+    """One JSON text of an Avro record, read as strictly as a body."""
+    try:
+        values[name] = parse(text)
+        texts[name] = text.strip()
+    except JsonFault as fault:
+        faults.add(name, fault.message)
+        if name == "data":  # told once: the rules read on as if it were empty
+            values[name], texts[name] = {}, b"{}"

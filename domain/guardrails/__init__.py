@@ -1,0 +1,1 @@
+"""What model calls cost, and when an organization is warned or suspended."""

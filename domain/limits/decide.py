@@ -1,0 +1,73 @@
+"""Deals one bucket out: who may use which part of its rate, and how much of its room at once. Pure.
+
+Shares follow demand, that is requests accepted and refused within the last moments: whoever has most of the requests
+gets most of the rate. A hundredth of it is dealt evenly whatever the demand, so that no gateway is ever without; they
+add up to the whole. The room that is left in the bucket (`room`, by this module's own count of what was accepted) is
+dealt anew each time, half of it evenly: it goes where it is needed and none is lost with a gateway that does not use
+it.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from domain.limits.quotas import WHOLE_PPM, Quota, burst_ppm
+from schemas.records import Shares
+
+ROOM = 60_000
+"""One request's worth of room, in what a request a minute drains in a millisecond."""
+EVEN_PPM = 10_000
+DEAL_APART_MS = 150
+PRESSED_PART = 2  # a gateway is short of room when it has less than half of its depth
+
+
+class Part(NamedTuple):
+    """A gateway's part in a bucket: its requests of late, and its count of accepted ones as last told."""
+
+    demand: int = 0
+    accepted: int = 0
+
+
+def grown(room: int, quota: Quota, elapsed_ms: int) -> int:
+    """The room after so long, at most the bucket's depth."""
+    return min(quota.burst * ROOM, room + quota.per_minute * max(0, elapsed_ms))
+
+
+def shares_of(demands: Mapping[str, int]) -> dict[str, int]:
+    """Millionths of the rate by gateway; they add up to a million. Without any demand they are even."""
+    total = sum(demands.values())
+    even_ppm = EVEN_PPM if total else WHOLE_PPM
+    shares = {gateway: even_ppm // len(demands) for gateway in demands}
+    if total:
+        for gateway, demand in demands.items():
+            shares[gateway] += (WHOLE_PPM - even_ppm) * demand // total
+    most = max(demands, key=lambda gateway: (demands[gateway], gateway))
+    shares[most] += WHOLE_PPM - sum(shares.values())  # what rounding left: less than one millionth a gateway, twice
+    return shares
+
+
+def deal(bucket: str, parts: Mapping[str, Part], room: int, now_ms: int) -> Shares:
+    """The whole bucket among these gateways; `room` in `ROOM`s, negative when more was accepted than it had room."""
+    gateways = sorted(parts)
+    shares = shares_of({gateway: parts[gateway].demand for gateway in gateways})
+    milli = room * 1000 // ROOM
+    return Shares(
+        bucket=bucket,
+        gateways=gateways,
+        dealt_ms=now_ms,
+        share_ppm=[shares[gateway] for gateway in gateways],
+        room_milli=[milli * burst_ppm(shares[gateway], len(gateways)) // WHOLE_PPM for gateway in gateways],
+        accepted=[parts[gateway].accepted for gateway in gateways],
+    )
+
+
+def is_pressed(refused: int, room_milli: int, quota: Quota, share_ppm: int, gateways: int) -> bool:
+    """Whether a gateway needs more than it has: it refused requests, or will soon."""
+    depth_milli = quota.burst * 1000 * burst_ppm(share_ppm, gateways) // WHOLE_PPM
+    return refused > 0 or room_milli * PRESSED_PART < depth_milli
+
+
+def must_deal(before: Shares | None, gateways: list[str], pressed: bool, now_ms: int) -> bool:
+    """A deal is made for a gateway that is short, not too often; and anew when gateways came or went."""
+    if before is None:
+        return pressed
+    return before.gateways != gateways or (pressed and now_ms - before.dealt_ms >= DEAL_APART_MS)

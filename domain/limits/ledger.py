@@ -1,0 +1,111 @@
+"""What one partition of `usage` has told: which gateways live, and of each bucket what is left and who asks for it.
+
+Pure: all times are the log's (append times), so the same records make the same deals. Nothing of it is durable, and
+none needs to be: after a start or a rebalance nothing is dealt until every gateway had the time to be heard, while the
+last deals hold. Whom it has heard so far it tells at once, so that gateways that start together share from the start.
+Gateways' heartbeats, one to every partition, keep the time going.
+"""
+
+from collections.abc import Iterator
+
+from domain.limits.account import FORGET_MS, Account
+from domain.limits.decide import must_deal
+from schemas.records import SO_FAR, Shares, Usage
+
+SILENCE_MS = 3_000
+"""A gateway not heard of for so long has no share any more. Heartbeats come every second."""
+HEARD_ALL_MS = 2_000
+"""After so long every gateway that lives was heard of."""
+QUIET_MS = 10_000
+SWEEP_MS = 1_000
+
+Dealt = tuple[str, Shares | None]
+"""Of a bucket (empty: of the gateways) its deal, or None where even parts hold again."""
+
+
+class Ledger:
+    """Of one partition. `note` each record in turn, then ask once for what is to be `dealt`."""
+
+    def __init__(self) -> None:
+        self._since_ms: int | None = None
+        self._now_ms = 0
+        self._swept_ms = 0
+        self._heard_ms: dict[str, int] = {}
+        self._gateways: list[str] = []
+        """As last told."""
+        self._told_early = 0
+        self._accounts: dict[str, Account] = {}
+        self._used: dict[str, Account] = {}
+        """Since the last call of `dealt`."""
+
+    @property
+    def gateways(self) -> int:
+        return len(self._gateways)
+
+    @property
+    def buckets(self) -> int:
+        return len(self._accounts)
+
+    def note(self, usage: Usage, at_ms: int) -> None:
+        if self._since_ms is None:
+            self._since_ms = at_ms
+        self._now_ms = max(self._now_ms, at_ms)
+        if usage.leaving:
+            self._heard_ms.pop(usage.gateway, None)
+            return
+        self._heard_ms[usage.gateway] = self._now_ms
+        if usage.bucket:
+            account = self._accounts.get(usage.bucket)
+            if account is None:
+                account = self._accounts[usage.bucket] = Account(usage.bucket)
+            account.note(usage, self._now_ms, len(self._gateways))
+            self._used[usage.bucket] = account
+
+    def dealt(self) -> list[Dealt]:
+        """What is new since the last call. Until every gateway had the time to say that it lives, that is who did."""
+        if self._since_ms is None:
+            return []
+        if self._now_ms - self._since_ms < HEARD_ALL_MS:
+            return list(self._heard_so_far())
+        return [*self._told_gateways(), *self._deals(), *self._swept()]  # in this order
+
+    def _heard_so_far(self) -> Iterator[Dealt]:
+        if len(self._heard_ms) > self._told_early:
+            self._told_early = len(self._heard_ms)
+            yield "", Shares(bucket="", gateways=sorted(self._heard_ms), dealt_ms=SO_FAR)
+
+    def _told_gateways(self) -> Iterator[Dealt]:
+        self._heard_ms = {name: at for name, at in self._heard_ms.items() if self._now_ms - at < SILENCE_MS}
+        gateways = sorted(self._heard_ms)
+        if gateways != self._gateways:
+            self._gateways = gateways
+            self._used = dict(self._accounts)  # deals among others than there are must be made anew
+            yield "", Shares(bucket="", gateways=gateways, dealt_ms=self._now_ms)
+
+    def _deals(self) -> Iterator[Dealt]:
+        gateways = self._gateways
+        used, self._used = self._used, {}
+        for account in used.values():
+            if len(gateways) < 2:
+                yield from self._undealt(account)
+            elif must_deal(account.dealt, gateways, account.pressed, self._now_ms):
+                yield account.name, account.deal(gateways, self._now_ms)
+
+    def _undealt(self, account: Account) -> Iterator[Dealt]:
+        """Even parts hold again."""
+        if account.dealt is not None:
+            account.dealt = None
+            yield account.name, None
+
+    def _swept(self) -> Iterator[Dealt]:
+        """Once a second: buckets that nobody uses are dealt evenly again, and forgotten later."""
+        if self._now_ms - self._swept_ms < SWEEP_MS:
+            return
+        self._swept_ms = self._now_ms
+        for name, account in list(self._accounts.items()):
+            account.forget_silent(self._now_ms)
+            idle_ms = self._now_ms - account.used_ms
+            if idle_ms >= QUIET_MS:
+                yield from self._undealt(account)
+            if idle_ms >= FORGET_MS:
+                del self._accounts[name]

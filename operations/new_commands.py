@@ -1,0 +1,35 @@
+"""A new command, as gateways and processes write it."""
+
+from operations.random_ids import random_id
+from schemas.ids import COMMAND
+from schemas.payload import Payload
+from schemas.records import Command
+
+
+def new_command(
+    payload: Payload,
+    *,
+    workspace: str,
+    environment: str,
+    actor: str,
+    now_ms: int,
+    idempotency_key: str | None = None,
+    surface: str = "events",
+    route: str = "",
+    request_id: str = "",
+    address: str = "",
+) -> Command:
+    """A command with a new random id. Its record's key is `command_key(command)`."""
+    return Command(
+        id=random_id(COMMAND, now_ms),
+        kind=payload.kind,
+        workspace=workspace,
+        environment=environment,
+        payload=payload.encode(),
+        actor=actor,
+        idempotency_key=idempotency_key,
+        surface=surface,
+        route=route,
+        request_id=request_id,
+        address=address,
+    )
