@@ -216,6 +216,11 @@ TOPICS = {
 
 # Where the code's own message isn't the best word: it has none of its own, or many.
 ERRORS = {
+    "header_not_utf8": "A header for the provider holds bytes that are not UTF-8, so it can't be forwarded.",
+    "suspended": "The organization is suspended by a guardrail; the message names the layer and the reason.",
+    "budget_exceeded": "A strict budget has no room for the call's worst cost; the message names the cap.",
+    "too_many_reservations": "The organization has the largest allowed number of reservations under way.",
+    "workflow_not_signed": "Records on a topic have no signature, so the workflow has no secret.",
     "invalid_request": "The request can't be read or breaks its schema; `details.errors` names each field.",
     "idempotency_key_reused": "The key was used for another command within 24 hours.",
     "stream_limit_reached": "The workspace has 100 streams.",
