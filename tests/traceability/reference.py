@@ -125,7 +125,7 @@ def metrics_by_module() -> dict[str, dict[str, MetricWrapperBase]]:
 def errors_section() -> Iterator[str]:
     yield "## Error codes"
     yield ""
-    yield "`error.code` of an answer that isn't 2xx; on AtlasWork the problem's `title`. The code stays; texts may change."
+    yield "`error.code` of an answer that isn't 2xx; on AtlasWork the problem's `title`. Codes stay, texts may change."
     yield from _heading("code", "HTTP", "when, or the message")
     found = faults.error_codes()
     silent = [code for code, ways in found.items() if not any(way.message for way in ways)]
