@@ -14,10 +14,14 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 from yarl import URL
 
+from domain.delivery.circuit_breaker import BreakerLimits
 from domain.delivery.decide import Answered, Attempt, ErrorCode, outcome_of, speaks_against_endpoint
-from domain.delivery.retry_schedule import RETRY_SCHEDULES, EndpointClass
+from domain.delivery.retry_schedule import JITTER_SHARE_MAX, RETRY_SCHEDULES, EndpointClass
 from domain.delivery.signatures import callers_standard_key, signing_secret, standard_key
-from processors.delivery.http_client import Endpoint, HttpClient, Post, Previous, Style
+from operations.settings import Settings
+from processors.delivery.agent import KEPT_MS
+from processors.delivery.http_client import EXCERPT_BYTES, Endpoint, HttpClient, Post, Previous, Style
+from processors.delivery.pending import Limits
 from schemas.records import Delivery
 from tests.support.receiver import Receiver, Request
 
@@ -336,6 +340,23 @@ class TestTables:
         page = PAGE.read_text(encoding="utf-8")
         assert {row[0].strip("`") for row in table("code")} < set(ErrorCode)
         assert [code for code in ErrorCode if f"`{code}`" not in page and code is not ErrorCode.ENDPOINT_DISABLED] == []
+
+    def test_the_numbers_are_the_codes(self, tmp_path: Path) -> None:
+        page = PAGE.read_text(encoding="utf-8").replace("\n", " ")
+        limits, breaker = Limits(), BreakerLimits()
+        seconds = Settings.from_env({"ATLAS_HOME": str(tmp_path), "ATLAS_MASTER_KEY": "0" * 64}).attempt_timeout_seconds
+        first, most = breaker.pause_first_ms / 1_000, breaker.pause_max_ms / 1_000
+        for said in (
+            f"keeps the first {EXCERPT_BYTES:,} bytes of the body",
+            f"One limit of {seconds:g} seconds (`ATLAS_ATTEMPT_TIMEOUT_SECONDS`)",
+            f"adds up to {JITTER_SHARE_MAX:.0%} to each step".replace("%", " %"),
+            f"At most {limits.endpoint_running_max} attempts to one endpoint run at once",
+            f"has not answered yet, {limits.unknown_running_max}.",
+            f"After {breaker.failures_max} failures in a row",
+            f"first every {first:g} s, then up to {most:g} s apart",
+            f"waits for at most {KEPT_MS // 86_400_000} days",
+        ):
+            assert said in page
 
     @pytest.mark.requirement("A-057")
     async def test_the_headers_are_those_that_are_sent(self, sent: Request) -> None:
