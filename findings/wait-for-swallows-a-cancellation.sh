@@ -1,8 +1,7 @@
 #!/bin/sh
-# Python 3.11 (3.11.2 and later 3.11.x): `asyncio.wait_for` swallows a cancellation that comes in the same turn of the
-# loop as the result. `await wait_for(…)` then returns the result, and a task that loops over it goes on although it was
-# cancelled: `task.cancel()` returned True, and `await task` waits for ever. `asyncio.timeout` does not do that, nor does
-# `wait_for` of Python 3.12, which is built on it (gh-86296).
+# Python 3.11.7: `asyncio.wait_for` swallows a cancellation that comes in the same turn of the loop as the result.
+# `task.cancel()` returns True, but `await wait_for(…)` returns the result, and a task that loops over it goes on although
+# it was cancelled. `asyncio.timeout` does not do that, nor does `wait_for` of Python 3.12, which is built on it (gh-86296).
 # Seen: cancelled in that turn, the task with `wait_for` ends with its result, the one with `timeout` is cancelled.
 # Needs a `python3.11`. Ends 0 while it is so, else 1.
 set -eu
