@@ -67,7 +67,7 @@ def shown(path: str, headers: Mapping[str, str], body: bytes, secret: str | None
 
 
 def signature_state(header: str | None, body: bytes, secret: str | None, now_seconds: float) -> str:
-    """What docs/verifying-webhooks.md asks a receiver to find out, in words."""
+    """What docs/receiving-webhooks.md asks a receiver to find out, in words."""
     if secret is None:
         return "signature not checked (--secret)"
     signed = SIGNED.fullmatch(header or "")

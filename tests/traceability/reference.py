@@ -31,8 +31,8 @@ _VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
 _INTRODUCTION = """\
 # Reference
 
-What Atlas can be told and what it tells: settings, topics, records, metrics, error codes.
-This page is written by `make docs`; edit the code, or `tests/traceability/meanings.py`, not the page."""
+Settings, topics, records, metrics, error codes and event types.
+`make docs` writes this page; edit the code, or `tests/traceability/meanings.py`, not the page."""
 
 
 class ReferenceIncomplete(Exception):
@@ -48,7 +48,7 @@ def reference_page() -> str:
 def settings_section() -> Iterator[str]:
     yield "## Settings"
     yield ""
-    yield "Environment variables, read when a process starts; all that can't be used are named together."
+    yield "Environment variables. A process reads them when it starts, and names all that it can't use at once."
     yield from _heading("variable", "default", "meaning", "read by")
     found = variables()
     _agree("settings", found, meanings.SETTINGS)
@@ -68,7 +68,10 @@ def variables() -> dict[str, str]:
 def topics_section() -> Iterator[str]:
     yield "## Topics"
     yield ""
-    yield f"Partitions are those of an installation with `ATLAS_PARTITIONS={DEFAULT_PARTITIONS}`; times are the log's."
+    yield (
+        f"Partitions are those of an installation with `ATLAS_PARTITIONS={DEFAULT_PARTITIONS}`; times are those of "
+        f"the log."
+    )
     yield from _heading("topic", "key", "record", "partitions", "kept", "meaning")
     stream = topics.StreamTopic("<workspace>", "<environment>", "<stream>")
     route = topics.RouteTopic("<workspace>", "<environment>", "<topic>")
@@ -120,9 +123,9 @@ def metrics_by_module() -> dict[str, dict[str, MetricWrapperBase]]:
 
 
 def errors_section() -> Iterator[str]:
-    yield "## Error codes of the events surface"
+    yield "## Error codes"
     yield ""
-    yield "`error.code` of an answer that isn't 2xx. The code stays; the message may be reworded."
+    yield "`error.code` of an answer that isn't 2xx; on AtlasWork the problem's `title`. Codes stay, texts may change."
     yield from _heading("code", "HTTP", "when, or the message")
     found = faults.error_codes()
     silent = [code for code, ways in found.items() if not any(way.message for way in ways)]
@@ -137,8 +140,9 @@ def types_section() -> Iterator[str]:
     yield "## Event types of the spine"
     yield ""
     yield (
-        "What the platforms publish; an org registers its own beside them (`PUT /v1/event-types/{type}`). `total` of a "
-        f"query is exact up to {TOTAL_MAX:,}."
+        "What the platforms publish. An organization can register its own types (`PUT /v1/event-types/{type}`). "
+        "`total` "
+        f"of a query is exact up to {TOTAL_MAX:,}."
     )
     yield from _heading("type", "platform", "when", "properties of `data`")
     for known in CATALOG.values():
@@ -177,18 +181,23 @@ def _variables_read(source: str) -> Iterator[str]:
 
 
 def _default(name: str) -> str:
-    """What the setting is when nothing is set: fields of Settings are called like their variables."""
+    """What the setting is when nothing is set, as one types it: fields of Settings are called like their variables."""
     home = Path("/nowhere")  # stands for the data directory, whose real default depends on where a process starts
     settings = Settings.from_env({"ATLAS_HOME": str(home), "ATLAS_MASTER_KEY": "0" * 64})
     if name in meanings.DEFAULTS:
         return meanings.DEFAULTS[name]
     for field in (name.removeprefix("ATLAS_").lower(), name.lower()):
         if hasattr(settings, field):
-            value = getattr(settings, field)
-            if value is None or isinstance(value, bool):
-                return "" if not value else "1"
-            return str(value).replace(str(home), "$ATLAS_HOME")
+            return _typed(getattr(settings, field)).replace(str(home), "$ATLAS_HOME")
     raise ReferenceIncomplete(f"the default of {name} is neither in Settings nor in meanings.DEFAULTS")
+
+
+def _typed(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return "1" if value else ""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _kept(config: dict[str, str]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from operations.settings import Settings
 from schemas import topics
 from tests.traceability import reference
 from tests.traceability.catalogue import ROOT
@@ -34,6 +35,16 @@ def test_every_setting_named_anywhere_stands_in_the_reference(page: str) -> None
     named = {name for _, text in _package_sources() for name in re.findall(r"\bATLAS_[A-Z_]+[A-Z]\b", text)}
     assert named
     assert not _absent(named, page)
+
+
+def test_every_default_can_be_typed_as_the_reference_shows_it(page: str, tmp_path: Path) -> None:
+    """Whoever copies a default into an environment gets what they had without it."""
+    home = str(tmp_path)
+    shown = dict(re.findall(r"^\| `([A-Z][A-Z0-9_]+)` \| `([^`]+)` \|", page, re.MULTILINE))
+    shown = {name: default.replace("$ATLAS_HOME", home) for name, default in shown.items()}
+    assert shown["ATLAS_SURFACES"] == "events,work,spine,burn"
+    key = {"ATLAS_HOME": home, "ATLAS_MASTER_KEY": "0" * 64}  # the first is the test's own; the other's is a file
+    assert Settings.from_env(shown | key) == Settings.from_env(key)
 
 
 def test_every_topic_stands_in_the_reference(page: str) -> None:
@@ -85,7 +96,7 @@ def test_links_to_a_heading_lead_to_one() -> None:
     assert not broken
 
 
-@pytest.mark.parametrize("word", ["schedule", "verdict", "spine", "surface"])
+@pytest.mark.parametrize("word", ["retry schedule", "verdict", "spine", "surface"])
 def test_the_first_use_of_a_word_of_ours_links_the_glossary(word: str) -> None:
     """In what people read from beginning to end: prose, not code and headings."""
     used, unlinked = 0, []
