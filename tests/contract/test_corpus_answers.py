@@ -10,7 +10,10 @@ from tests.support.access import Contract
 SURFACES = ("events", "work", "spine", "burn")
 NOT_HERE = {
     ("spine", "stream_events"): "its good answer does not end",
-    ("work", "replay_webhook_delivery"): "it reads the event from a broker; tests/corpus/story.py does it on a real one",
+    (
+        "work",
+        "replay_webhook_delivery",
+    ): "it reads the event from a broker; tests/corpus/story.py does it on a real one",
 }
 
 

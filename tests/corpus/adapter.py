@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-from rocksdict import AccessType, Rdict
 
 from ingest_gateway.log.event_log import Appended
 from ingest_gateway.read_model.cursors import Cursors
@@ -29,7 +28,7 @@ from processors.guardrails.values import KeyWindow, Lane, Organization, Spent
 from processors.lifecycle.decide import Told as ToldOutcomes
 from processors.projection.store import Store
 from processors.runtime.batches import Record as BatchRecord
-from processors.runtime.table import unpacked
+from processors.runtime.table import TablePartition, TableSpec, shared_cache, unpacked
 from schemas import codec, fingerprints, records
 from schemas.burn import FORMS, encode_payload
 from schemas.burn import decode_payload as decode_telemetry
@@ -224,13 +223,26 @@ def _read_entry(table: str, key: bytes, value: bytes | None) -> Read:
     return Read([name], plain(msgspec.structs.asdict(record)), record.encode())
 
 
-def tables_of(home: Path) -> Iterator[tuple[str, int, list[tuple[bytes, bytes]]]]:
-    """Table, partition and all entries of every database under an installation's home, as the files have them."""
-    for directory in sorted(home.glob("tables/*/*/*")):
+def tables_of(home: Path) -> Iterator[tuple[str, int, dict[bytes, bytes]]]:
+    """Table, partition and all entries of every database under an installation's home, opened as a worker opens it."""
+    cache = shared_cache()
+    for directory in sorted(path.parent for path in home.glob("tables/*/*/*/CURRENT")):
         group, name, partition = directory.parts[-3:]
-        with closing(Rdict(str(directory), access_type=AccessType.read_only())) as database:
-            entries = [(key[1:], value) for key, value in database.items() if key[:1] == b"k"]
+        kept = KEPT_SECONDS if f"{group}-{name}" in AGEING_TABLES else None
+        spec = TableSpec(name, f"{group}-{name}-changelog", kept)
+        with closing(TablePartition(spec, directory, cache)) as table:
+            entries = dict(table.scan(b""))
         yield f"{group}-{name}", int(partition), entries
+
+
+AGEING_TABLES = frozenset({"admission-seen", "control-guardrail-windows", "control-guardrail-spend", "lifecycle-told"})
+KEPT_SECONDS = 100 * 365 * 86_400
+"""So long that nothing of the corpus is ever too old to be looked at."""
+
+
+def changes_in(packed: bytes) -> list[tuple[bytes, bytes | None]]:
+    """Keys and values of one record of a changelog that holds many."""
+    return list(unpacked(packed))
 
 
 # Ids and forms that follow from what they are of
@@ -257,7 +269,9 @@ def sealed_hash(master_key: bytes, topic: str, value: bytes, headers: Headers) -
     return Sealer(master_key).open(topic, dict(headers).get(SEAL_HEADER), value)
 
 
-def id_of_event(workspace: str, environment: str, body: bytes, key: str | None, now_ms: int) -> tuple[str, bytes, bytes]:
+def id_of_event(
+    workspace: str, environment: str, body: bytes, key: str | None, now_ms: int
+) -> tuple[str, bytes, bytes]:
     """The event's id, its payload's hash, and the key under which admission's table has it."""
     fields = read_event(body, now_ms=now_ms, allow_key_field=True, key=key)
     digest = payload_hash(fields)
@@ -352,6 +366,30 @@ def opened(master_key: bytes, kind: str, closed: str, now_ms: int) -> str:
 def opened_secret(master_key: bytes, sealed: bytes, workspace: str, environment: str) -> str:
     """A caller's own secret, as an entity has it."""
     return SecretBox(master_key).open(sealed, workspace, environment)
+
+
+def sealed_secrets(entities: Sequence[bytes]) -> list[tuple[bytes, str, str]]:
+    """Callers' own secrets in records of `control`, with whose they are."""
+    found = [state_of(records.Entity.decode(value)) for value in entities]
+    return [(one.sealed_secret, one.workspace, one.environment) for one in found if getattr(one, "sealed_secret", b"")]
+
+
+def secrets_of_target(master_key: bytes, entity_id: str, versions: int = 2) -> list[str]:
+    """Those that Atlas issues, in the order in which they are rotated."""
+    return [signing_secret(master_key, entity_id, version) for version in range(1, versions + 1)]
+
+
+def signatures(secret: str, identifier: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """Values of headers, as a delivery has them that is signed with one secret."""
+    return {
+        "of events": timestamped_signature(secret, timestamp, body),
+        "of the spine and of work": body_signature(secret, body),
+        "standard": standard_signature(callers_standard_key(secret), identifier, timestamp, body),
+    }
+
+
+def hash_of_token(master_key: bytes, token: str) -> str:
+    return TokenHasher(master_key).hash(token)
 
 
 # Views

@@ -9,7 +9,7 @@ from typing import Any
 
 DATA = Path(__file__).parent / "data"
 INSTALLATION, RECORDS, VECTORS, ANSWERS = "installation.tar.xz", "records.jsonl.xz", "vectors.json", "answers.jsonl.xz"
-FACTS = "installation.json"
+FACTS, READ = "installation.json.xz", "read.jsonl.xz"
 
 
 def write_lines(name: str, rows: list[Any]) -> None:
@@ -22,11 +22,13 @@ def read_lines(name: str) -> list[Any]:
 
 
 def write_json(name: str, content: Any) -> None:
-    (DATA / name).write_text(json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+    text = json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    (DATA / name).write_bytes(lzma.compress(text.encode(), preset=9) if name.endswith(".xz") else text.encode())
 
 
 def read_json(name: str) -> Any:
-    return json.loads((DATA / name).read_text())
+    content = (DATA / name).read_bytes()
+    return json.loads(lzma.decompress(content) if name.endswith(".xz") else content)
 
 
 def pack(home: Path, name: str) -> None:

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 from confluent_kafka import Consumer, TopicPartition
@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, TopicPartition
 from bench.system import System
 from deploy.local.broker import Broker
 from tests.corpus import adapter, files
-from tests.corpus.story import ENV, Story
+from tests.corpus.story import ENV, SECRET, Story
 from tests.support.openai_server import openai_server
 from tests.support.ports import free_port, free_port_base
 from tests.support.provider_stub import provider_stub
@@ -26,8 +26,48 @@ from tests.support.receiver import Receiver
 
 SPOOL = "edge-spool"
 STAND_STILL_SECONDS = 30.0
-NOT_KEPT = ("logs", "up.log", "dev.json", "atlas.lock", "faust", "scraping")
+NOT_KEPT = ("logs", "up.log", "dev.json", "atlas.lock", "faust", "prometheus")
 """Of a home: what says something of the run and nothing to the next start."""
+
+
+EVENT_TYPES = ("code.done", "code.analysis.done", "task.created", "task.updated", "project.created", "unknown")
+"""Which of them are subscribed to is asked of the view of `control`."""
+
+
+class Kept(NamedTuple):
+    """A record as it stood on its topic."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes | None]]
+
+    @classmethod
+    def of(cls, row: dict[str, Any]) -> "Kept":
+        headers = [(name, _bytes(value)) for name, value in row["headers"]]
+        place = row["topic"], row["partition"], row["offset"], row["timestamp"]
+        return cls(*place, _bytes(row["key"]), _bytes(row["value"]), headers)
+
+    def read(self) -> list[adapter.Read]:
+        return adapter.read(self.topic, self.key, self.value, self.headers)
+
+
+def kept_records() -> list[Kept]:
+    return [Kept.of(row) for row in files.read_lines(files.RECORDS)]
+
+
+def control_of(records: list[Kept]) -> list[tuple[bytes, bytes | None]]:
+    return [(one.key or b"", one.value) for one in records if one.topic == "control"]
+
+
+def spooled(home: Path) -> list[Any]:
+    """What the spools under a copy of the home hold; it is taken out of them."""
+    with tempfile.TemporaryDirectory(prefix="atlas-spool-") as scratch:
+        shutil.copytree(home / SPOOL, Path(scratch) / SPOOL)
+        return adapter.spooled(Path(scratch) / SPOOL)
 
 
 def record() -> None:
@@ -37,6 +77,13 @@ def record() -> None:
         facts["ended_ms"] = time.time_ns() // 1_000_000
         records = _dumped(home)
         files.write_lines(files.RECORDS, records)
+        kept = [Kept.of(row) for row in records]
+        files.write_lines(files.READ, [[read[:2] for read in one.read()] for one in kept])
+        facts["control"] = adapter.control_summary(control_of(kept), EVENT_TYPES)
+        facts["spool"] = spooled(home)
+        facts["master key"] = (home / "master.key").read_text().strip()
+        facts["callers secret"] = SECRET
+        facts["secrets"] = _secrets(bytes.fromhex(facts["master key"]), facts)
         facts["topics"] = sorted({record["topic"] for record in records})
         facts["rows"] = rows_of(home / "read-model.sqlite")
         _strip(home)
@@ -61,12 +108,11 @@ async def _lived_through(home: Path) -> dict[str, Any]:
                     for surface, path in story.reads
                 ]
                 spool = await _with_a_spool(story, atlas, home)
-        sent = [
-            {"path": one.path, "headers": one.headers, "body": one.body.decode()} for one in receiver.requests
-        ]
+        sent = [{"path": one.path, "headers": one.headers, "body": one.body.decode()} for one in receiver.requests]
     shutil.rmtree(home / SPOOL, ignore_errors=True)
     shutil.copytree(spool, home / SPOOL)
-    return {"workspace": story.workspace, "keys": story.keys, "reads": reads, "sent": sent}
+    told = {"workspace": story.workspace, "keys": story.keys, "positions": story.positions}
+    return {**told, "reads": reads, "sent": sent}
 
 
 async def _with_a_spool(story: Story, atlas: System, home: Path) -> Path:
@@ -111,7 +157,12 @@ def _dumped(home: Path) -> list[dict[str, Any]]:
 
 def _records(bootstrap: str) -> Iterator[dict[str, Any]]:
     consumer = Consumer(
-        {"bootstrap.servers": bootstrap, "group.id": "corpus", "enable.auto.commit": False, "enable.partition.eof": True}
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "corpus",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+        }
     )
     topics = consumer.list_topics(timeout=20).topics
     places = [
@@ -140,6 +191,10 @@ def _records(bootstrap: str) -> Iterator[dict[str, Any]]:
     consumer.close()
 
 
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else base64.b64decode(text)
+
+
 def _text(value: bytes | None) -> str | None:
     return None if value is None else base64.b64encode(value).decode()
 
@@ -158,6 +213,21 @@ def rows_of(database: Path) -> dict[str, list[list[Any]]]:
 
 def _cell(value: Any) -> Any:
     return value.hex() if isinstance(value, bytes) else value
+
+
+def _secrets(master_key: bytes, facts: dict[str, Any]) -> dict[str, list[str]]:
+    """By the path of an endpoint those that what it got may be signed with, of all that have it."""
+    found: dict[str, set[str]] = {one["path"]: set() for one in facts["sent"]}
+    for read in files.read_lines(files.READ):
+        for types, entity in read:
+            url = entity["state"].get("url", "") if "Entity" in types and isinstance(entity["state"], dict) else ""
+            path = "/" + url.rpartition("/")[2]
+            if path in found:
+                state = entity["state"]
+                own = [SECRET] if state.get("sealed_secret") else []
+                versions = state.get("secret_version", 1)
+                found[path] |= set(own or adapter.secrets_of_target(master_key, entity["id"], versions))
+    return {path: sorted(secrets) for path, secrets in found.items()}
 
 
 def _strip(home: Path) -> None:

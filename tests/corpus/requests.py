@@ -49,7 +49,15 @@ class Asking:
         self.exchanges: list[Exchange] = []
 
     async def ask(
-        self, surface: str, method: str, path: str, body: object = None, *, who: str = "one", before: Any = None, **headers: str
+        self,
+        surface: str,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        who: str = "one",
+        before: Any = None,
+        **headers: str,
     ) -> Exchange:
         text = body if isinstance(body, str) or body is None else json.dumps(body, ensure_ascii=False)
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -94,7 +102,12 @@ async def events(asking: Asking) -> None:
     assert again.status == 409, again.body
     lake = {"id": "wf_lake", "name": "Lake", "kind": "kafka", "topic": "routes.ws_C0RPVS0NE1.live.lake"}
     await made("/v1/workflows", lake)
-    orders = {"name": "orders", "description": "What was shipped", "retention_days": 30, "default_routes": ["wf_billing"]}
+    orders = {
+        "name": "orders",
+        "description": "What was shipped",
+        "retention_days": 30,
+        "default_routes": ["wf_billing"],
+    }
     await made("/v1/event-streams", orders, Idempotency_Key="stream-1")
     await made("/v1/event-streams", orders, Idempotency_Key="stream-1")
     for body, key in ((orders, "stream-2"), (orders | {"name": "others"}, "stream-1")):
@@ -117,7 +130,13 @@ async def events(asking: Asking) -> None:
     lines = "\n".join(json.dumps(EVENT | {"data": {"line": n}}) for n in range(2))
     await made("/v1/events/batch", lines, Content_Type="application/x-ndjson")
     await asking.good("events", "GET", f"/v1/events/{first['id']}")
-    for query in ("type=order.fulfilled", "status=accepted", "idempotency_key=order-2", "metadata.trace=t-1", "nonsense=1"):
+    for query in (
+        "type=order.fulfilled",
+        "status=accepted",
+        "idempotency_key=order-2",
+        "metadata.trace=t-1",
+        "nonsense=1",
+    ):
         await asking.ask("events", "GET", f"/v1/events?{query}")
     await _events_entities(asking, first["id"])
 
@@ -142,7 +161,9 @@ async def _events_entities(asking: Asking, event: str) -> None:
     await made("/v1/keys", page)
     await asking.good("events", "GET", f"/v1/keys/{key['id']}")
     await made(f"/v1/keys/{key['id']}/rotate", {"overlap_seconds": 3600})
-    replay = await made("/v1/replays", {"stream": "orders", "from": "2024-05-18T00:00:00Z", "workflows": ["wf_billing"]})
+    replay = await made(
+        "/v1/replays", {"stream": "orders", "from": "2024-05-18T00:00:00Z", "workflows": ["wf_billing"]}
+    )
     await asking.good("events", "GET", f"/v1/replays/{replay['id']}")
     await asking.good("events", "DELETE", f"/v1/replays/{replay['id']}")
     await made(f"/v1/events/{event}/replay", {"workflows": ["wf_billing"]})
@@ -162,7 +183,12 @@ async def spine(asking: Asking) -> None:
     for description, form in (("Done", schema), ("Done", schema), ("Narrower", narrower)):
         body = {"description": description, "schema": form}
         await asking.ask("spine", "PUT", "/v1/event-types/code.done", body)
-    subscribed = {"eventTypes": ["code.*"], "webhookUrl": f"{AT}/spine", "secret": "whsec_xxxxxxxx", "description": "CI"}
+    subscribed = {
+        "eventTypes": ["code.*"],
+        "webhookUrl": f"{AT}/spine",
+        "secret": "whsec_xxxxxxxx",
+        "description": "CI",
+    }
     kept = await asking.good("spine", "POST", "/v1/events/subscriptions", subscribed, Idempotency_Key="sub-1")
     await asking.good("spine", "POST", "/v1/events/subscriptions", subscribed, Idempotency_Key="sub-1")
     gone = await asking.good("spine", "POST", "/v1/events/subscriptions", subscribed | {"format": "cloudevents"})
@@ -239,7 +265,10 @@ async def work(asking: Asking) -> None:
 
 async def burn(asking: Asking) -> None:
     org = asking.client.gateway.one.workspace.replace("ws_", "org_")
-    caps = [{"period": "day", "hard_usd": 100_000, "scope": "project", "id": "shop"}, {"period": "month", "soft_usd": 5}]
+    caps = [
+        {"period": "day", "hard_usd": 100_000, "scope": "project", "id": "shop"},
+        {"period": "month", "soft_usd": 5},
+    ]
     await asking.good("burn", "PUT", "/api/guardrails/policy", {"financial_limits": {"caps": caps}})
     calls = [CALL | {"event_id": f"call-{n}", "fingerprint": f"sha256:{n}", "project": "shop"} for n in range(2)]
     for _ in range(2):

@@ -59,14 +59,22 @@ class Told:
 
 
 class Story:
-    """`reads`: GET requests (surface, path) whose answers do not change any more when the story is over."""
+    """`reads`: GET requests (surface, path) whose answers do not change any more when the story is over. `positions`:
+    values of `Atlas-Position`, of an event and of a command.
+    """
 
     def __init__(
-        self, atlas: System, session: aiohttp.ClientSession, receiver: Receiver, provider: ProviderStub, llm: OpenAiServer
+        self,
+        atlas: System,
+        session: aiohttp.ClientSession,
+        receiver: Receiver,
+        provider: ProviderStub,
+        llm: OpenAiServer,
     ) -> None:
         self._atlas, self._session = atlas, session
         self.receiver, self.provider, self.llm = receiver, provider, llm
         self.reads: list[tuple[str, str]] = []
+        self.positions: list[str] = []
         dev = atlas.dev
         self.workspace: str = dev["events"]["workspace_id"]
         self.org: str = dev["burn"]["org_id"]
@@ -117,7 +125,12 @@ class Story:
         """`atlas …` beside the installation."""
         env = {**os.environ, **ENV, "ATLAS_HOME": str(self._atlas.home), "ATLAS_KAFKA": self._atlas.dev["kafka"]}
         done = subprocess.run(
-            [sys.executable, "-m", "cli.main", *arguments], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+            [sys.executable, "-m", "cli.main", *arguments],
+            cwd=ROOT,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
 
@@ -136,9 +149,13 @@ class Story:
     async def events(self) -> None:
         at = self.receiver.url
         for name in ("billing", "search"):
-            await self.made("events", "/v1/workflows", {"id": f"wf_{name}", "name": name.title(), "url": f"{at}/{name}"})
+            await self.made(
+                "events", "/v1/workflows", {"id": f"wf_{name}", "name": name.title(), "url": f"{at}/{name}"}
+            )
         await self.made(
-            "events", "/v1/workflows", {"id": "wf_slow", "name": "Slow", "url": f"{NOWHERE}/slow", "ordering": "per_key"}
+            "events",
+            "/v1/workflows",
+            {"id": "wf_slow", "name": "Slow", "url": f"{NOWHERE}/slow", "ordering": "per_key"},
         )
         topic = f"routes.{self.workspace}.live.lake"
         await self.made("events", "/v1/workflows", {"id": "wf_lake", "name": "Lake", "kind": "kafka", "topic": topic})
@@ -155,7 +172,8 @@ class Story:
         await self.made("events", "/v1/event-streams", {"name": "brief", "retention_days": 1})
         await self.made("events", "/v1/event-streams", {"name": "orders"}, key="test")
         changes = {"description": "What was shipped", "retention_days": 30}
-        await self.good("events", "PATCH", "/v1/event-streams/orders", changes)
+        changed = await self.ask("events", "PATCH", "/v1/event-streams/orders", changes)
+        self.positions.append(changed.headers["Atlas-Position"])
         self.receiver.script("/search", answer(503, b"later", "Retry-After: 0"), answer(200, b"ok"))
         self.receiver.script("/gone", answer(410), answer(200))
         await self._publish()
@@ -163,7 +181,9 @@ class Story:
         await self._deleted_streams()
 
     async def _publish(self) -> None:
-        first = await self.made("events", "/v1/events", EVENT | {"data": {"n": 1, "price": 1.10, "name": "Zoë"}})
+        sent = await self.ask("events", "POST", "/v1/events", EVENT | {"data": {"n": 1, "price": 1.10, "name": "Zoë"}})
+        first = sent.json
+        self.positions.append(sent.headers["Atlas-Position"])
         keyed = EVENT | {
             "data": {"n": 2},
             "actor": {"id": "usr_1", "type": "user"},
@@ -207,7 +227,10 @@ class Story:
         stream = await self.good("events", "GET", "/v1/event-streams/brief")
         await self.good("events", "DELETE", "/v1/event-streams/brief")
         told = adapter.command("route_topic.expired", self.workspace, "live", {"topic": topic})
-        for key, value in (told, adapter.command("stream.expired", self.workspace, "live", {"stream_id": stream["id"]})):
+        for key, value in (
+            told,
+            adapter.command("stream.expired", self.workspace, "live", {"stream_id": stream["id"]}),
+        ):
             self.producer.produce("commands", value, key)  # as control writes them when the time is over
         self.producer.flush(10)
 
@@ -218,14 +241,22 @@ class Story:
         plain = json.dumps(EVENT | {"data": {"by": "kafka"}, "idempotency_key": "k-1"}).encode()
         other = json.dumps(EVENT | {"data": {"by": "another"}, "idempotency_key": "k-1"}).encode()
         avro = adapter.direct_event("order.fulfilled", "2026-05-18T14:22:11Z", b'{"by":"avro"}', "k-2")
-        for key, value in ((b"k-1", plain), (b"k-1", plain), (b"k-1", other), (b"k-2", avro), (b"bad", b"\xff no event")):
+        for key, value in (
+            (b"k-1", plain),
+            (b"k-1", plain),
+            (b"k-1", other),
+            (b"k-2", avro),
+            (b"bad", b"\xff no event"),
+        ):
             self.producer.produce(topic, value, key)
         strayed = json.dumps(EVENT | {"data": {"strayed": True}, "idempotency_key": "k-3"}).encode()
         for partition in range(PARTITIONS):  # on all but one it is not where its key belongs
             self.producer.produce(topic, strayed, b"k-3", partition=partition)
         cloudevent = {"ce_specversion": "1.0", "ce_id": "A-1", "ce_source": "/orders", "ce_type": "order.fulfilled"}
         self.producer.produce(
-            topic, b'{"n": 1.0}', headers={**cloudevent, "content-type": "application/json"}  # type: ignore[arg-type]
+            topic,
+            b'{"n": 1.0}',
+            headers={**cloudevent, "content-type": "application/json"},  # type: ignore[arg-type]
         )
         self.producer.produce("commands", b"\x00 no command", self.workspace.encode())
         self.producer.produce("burn.telemetry", b"\x00 no telemetry", self.workspace.encode())
@@ -272,13 +303,21 @@ class Story:
     async def work(self) -> None:
         at = self.receiver.url
         self.receiver.script("/work", answer(503), answer(200))
-        hook = await self.made("work", "/v1/webhooks", {"url": f"{at}/work", "events": ["task.created", "task.updated"]})
+        hook = await self.made(
+            "work", "/v1/webhooks", {"url": f"{at}/work", "events": ["task.created", "task.updated"]}
+        )
         await self.made("work", "/v1/webhooks", {"url": f"{at}/all", "events": ["project.created"]})
+        await self.made("work", "/v1/webhooks", {"url": f"{NOWHERE}/dead", "events": ["task.created"]})
         await self.good("work", "PATCH", f"/v1/webhooks/{hook['id']}", {"events": ["task.created", "task.updated"]})
         project = await self.made("work", "/v1/projects", {"name": "Q3 forecast"}, Idempotency_Key="project-1")
         await self.good("work", "PATCH", f"/v1/projects/{project['id']}", {"description": "Of all regions"})
         first = await self.made("work", "/v1/tasks", {"projectId": project["id"], "title": "Collect"})
-        form = {"projectId": project["id"], "title": "Write", "dependsOn": [first["id"]], "dueOn": "2026-12-24T12:00:00Z"}
+        form = {
+            "projectId": project["id"],
+            "title": "Write",
+            "dependsOn": [first["id"]],
+            "dueOn": "2026-12-24T12:00:00Z",
+        }
         second = await self.made("work", "/v1/tasks", form)
         third = await self.made("work", "/v1/tasks", {"projectId": project["id"], "title": "Drop"})
         await self.good("work", "PATCH", f"/v1/tasks/{first['id']}", {"status": "DONE"}, If_Match='"1"')
@@ -362,10 +401,14 @@ class Story:
 
     async def limits_and_keys(self) -> None:
         keys = "/v1/keys"
-        limited = await self.made("events", keys, {"name": "orders only", "streams": ["orders"], "scopes": ["events:write"]})
+        limited = await self.made(
+            "events", keys, {"name": "orders only", "streams": ["orders"], "scopes": ["events:write"]}
+        )
         self.keys["limited"] = limited["secret"]
         await self.made("events", "/v1/events", EVENT | {"data": {"by": "limited"}}, key="limited")
-        forbidden = await self.ask("events", "POST", "/v1/events", EVENT | {"stream": "slow", "data": {}}, key="limited")
+        forbidden = await self.ask(
+            "events", "POST", "/v1/events", EVENT | {"stream": "slow", "data": {}}, key="limited"
+        )
         assert forbidden.status in (403, 404), forbidden.body
         page = {"kind": "publishable", "name": "shop", "streams": ["orders"], "origins": ["https://shop.example.com"]}
         self.keys["page"] = (await self.made("events", keys, page))["secret"]
@@ -391,7 +434,9 @@ class Story:
             told = await self.made("events", "/v1/events", event)
             if number != 1:
                 await self.until(
-                    "events", f"/v1/events/{told['id']}", lambda one: any(each["attempt"] >= 3 for each in one["attempts"])
+                    "events",
+                    f"/v1/events/{told['id']}",
+                    lambda one: any(each["attempt"] >= 3 for each in one["attempts"]),
                 )
         running = {"stream": "orders", "from": "2026-05-18T00:00:00Z", "type": "order.fulfilled"}
         cancelled = await self.made("events", "/v1/replays", running)
@@ -399,11 +444,12 @@ class Story:
 
     async def what_comes_by_itself(self) -> None:
         """Gateways tell about once a minute when keys were used."""
-        await self.until(
-            "events", "/v1/keys", lambda told: any(one.get("last_used_at") for one in _items(told))
-        )
-        for surface, path in (("events", "/v1/events?limit=5"), ("events", "/v1/audit?limit=5"), ("work", "/v1/activity?limit=2")):
-            self.reads.append((surface, path))
+        await self.until("events", "/v1/keys", lambda told: any(one.get("last_used_at") for one in _items(told)))
+        lists = ("events", "/v1/events?limit=5"), ("events", "/v1/audit?limit=5"), ("work", "/v1/activity?limit=2")
+        for surface, path in lists:
+            page = await self.good(surface, "GET", path)
+            cursor = page.get("next_cursor") or page["nextCursor"]
+            self.reads += [(surface, path), (surface, f"{path}&cursor={cursor}")]
 
     async def while_the_broker_stands_still(self, pid: int) -> None:
         """Edge calls whose telemetry can't go to the log: the spool has it until the installation starts again."""
