@@ -1,4 +1,4 @@
-"""What the four APIs answered when the corpus was recorded (tests/corpus) they answer today, but for words to people."""
+"""What the APIs answered when the corpus was recorded (tests/corpus), they answer today, but for words to people."""
 
 from collections import defaultdict
 
@@ -13,7 +13,7 @@ NOT_HERE = {
     (
         "work",
         "replay_webhook_delivery",
-    ): "it reads the event from a broker; tests/corpus/story.py does it on a real one",
+    ): "it reads from a broker; tests/corpus/story.py does it",
 }
 
 

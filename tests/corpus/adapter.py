@@ -56,7 +56,7 @@ from schemas.signatures import (
     timestamped_signature,
 )
 from schemas.tokens import TokenHasher, mint_token
-from schemas.topics import Topic, base_topics, parse_stream_topic
+from schemas.topics import Topic, parse_stream_topic
 from schemas.work import ITEMS, item_of
 
 Headers = Sequence[tuple[str, bytes | None]]
@@ -459,10 +459,6 @@ def prepared_read_model(path: Path) -> None:
 def rows_of_log() -> list[str]:
     """The read model's tables that are made of the log's records."""
     return [table.name for table in ROWS]
-
-
-def stored_topics() -> set[str]:
-    return {spec.name for spec in base_topics(1)}
 
 
 def _name(record: Any) -> str:

@@ -31,7 +31,7 @@ STEP_MS = 1_000
 SESSIONS_END = 4_102_444_800  # 2100: they are checked by a clock that nothing can stop
 NOT_COMPARED = frozenset({"date", "server", "content-length"})
 MEASURED = re.compile(r"x-ratelimit-(?!limit)|ratelimit$|retry-after")
-"""Headers that follow the steady clock, which does not stand still: that they are there is compared, not what they say."""
+"""Headers that follow the steady clock, which goes on: that they are there is compared, not what they say."""
 _WORD = re.compile(r"whsec_[A-Za-z0-9+/=]+|[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 _FOR_PEOPLE = re.compile(r'"(message|detail|hint|description)":"(?:[^"\\]|\\.)*"')
 _ALWAYS_OTHERS = re.compile(r"cur_[\w-]+|cmd\.[\w-]+")
@@ -56,7 +56,7 @@ class Asked:
 
 @dataclass
 class Exchange:
-    """`operation`: of the OpenAPI document, so that a test can say which are missing. `head` and `body`: the answer's."""
+    """`operation`: its name in the OpenAPI document. `head` and `body`: the answer's."""
 
     operation: str
     asked: Asked
@@ -265,3 +265,13 @@ def _json(value: Any) -> str:
 def _for_machines(text: str) -> str:
     """Without the words of messages, which may be written better."""
     return _FOR_PEOPLE.sub(r'"\1":""', text)
+
+
+def main() -> None:
+    """Prints the file as text, for people who look for what has changed."""
+    for row in files.read_lines(files.ANSWERS):
+        print(json.dumps(row, indent=1, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -4,7 +4,9 @@ taken: its directory as it is, each record of its topics, what it sent to endpoi
 
 import asyncio
 import base64
+import os
 import shutil
+import signal
 import sqlite3
 import tempfile
 import time
@@ -18,7 +20,9 @@ from confluent_kafka import Consumer, TopicPartition
 from bench.system import System
 from deploy.local.broker import Broker
 from tests.corpus import adapter, files
-from tests.corpus.story import ENV, SECRET, Story
+from tests.corpus.story import live_a_day
+from tests.corpus.story.burn import call_a_model
+from tests.corpus.story.client import ENV, SECRET, Story
 from tests.support.openai_server import openai_server
 from tests.support.ports import free_port, free_port_base
 from tests.support.provider_stub import provider_stub
@@ -102,7 +106,7 @@ async def _lived_through(home: Path) -> dict[str, Any]:
             }
             with System(home, free_port_base(), env) as atlas:
                 story = Story(atlas, session, receiver, provider, llm)
-                await story.whole()
+                await live_a_day(story)
                 reads = [
                     {"surface": surface, "path": path, "body": (await story.ask(surface, "GET", path)).json}
                     for surface, path in story.reads
@@ -118,16 +122,17 @@ async def _lived_through(home: Path) -> dict[str, Any]:
 async def _with_a_spool(story: Story, atlas: System, home: Path) -> Path:
     """A copy of what a gateway keeps on disk while the broker says nothing."""
     broker = _child(atlas.pid, "kafka.Kafka")
-    calling = asyncio.create_task(story.while_the_broker_stands_still(broker))
+    os.killpg(broker, signal.SIGSTOP)
+    calling = asyncio.create_task(call_a_model(story))
     deadline = time.monotonic() + STAND_STILL_SECONDS
     try:
-        while not any(path.stat().st_size for path in (home / SPOOL).glob("*/*.seg")):  # noqa: ASYNC110
+        while not any(path.stat().st_size for path in (home / SPOOL).glob("*/*.seg")):
             assert time.monotonic() < deadline, "nothing came into the spool"
             await asyncio.sleep(0.05)
         copied = home.parent / "spool"
         shutil.copytree(home / SPOOL, copied)
     finally:
-        story.let_go_on(broker)
+        os.killpg(broker, signal.SIGCONT)
     await calling
     return copied
 

@@ -19,7 +19,7 @@ from deploy.local.broker import Broker
 from deploy.local.spawn import wait_until
 from tests.corpus import adapter, files
 from tests.corpus.installation import Kept, kept_records, rows_of
-from tests.corpus.story import ENV
+from tests.corpus.story.client import ENV
 from tests.support.api import EventsApi
 from tests.support.gateway_process import GatewayProcess
 from tests.support.kafka_topics import Stored, read_all
@@ -154,7 +154,12 @@ def nothing_is_decided_or_delivered_anew(restarted: Restarted) -> None:
 def reads_have_the_answers_that_they_had(restarted: Restarted) -> None:
     for read in restarted.facts["reads"]:
         answer = restarted.api(read["surface"]).call("GET", read["path"])
-        assert (answer.status, answer.json) == (200, read["body"]), read["path"]
+        assert (answer.status, _comparable(answer.json)) == (200, _comparable(read["body"])), read["path"]
+
+
+def _comparable(page: dict[str, Any]) -> dict[str, Any]:
+    """A cursor holds when it was made: only that there is one."""
+    return page | {name: bool(page[name]) for name in ("next_cursor", "nextCursor") if name in page}
 
 
 def positions_of_requests_are_waited_for(restarted: Restarted) -> None:
@@ -193,7 +198,7 @@ def missing(wanted: dict[str, list[list[Any]]], database: Path) -> list[tuple[st
 def an_event_of_the_old_log_is_still_a_replay(restarted: Restarted) -> None:
     """An hour later by the log's time, under its idempotency key."""
     records = [one for one in of_topic(f"events.{restarted.facts['workspace']}.live.orders") if one.value]
-    event = next(one for one in records if b"order-2" == one.key)
+    event = next(one for one in records if one.key == b"order-2")
     before = len(restarted.on("decisions"))
     restarted.send(event, event.timestamp + HOUR_MS)
     assert wait_until(lambda: len(restarted.on("decisions")) > before, 30)

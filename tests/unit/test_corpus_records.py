@@ -7,7 +7,7 @@ import pytest
 
 from tests.corpus import adapter, files
 from tests.corpus.installation import EVENT_TYPES, Kept, control_of, kept_records
-from tests.corpus.story import PARTITIONS
+from tests.corpus.story.client import PARTITIONS
 
 NOT_IN_IT: dict[str, str] = {}
 """Kinds of records that no installation of the corpus has written, and why."""
