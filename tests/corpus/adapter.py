@@ -260,6 +260,12 @@ def command(kind: str, workspace: str, environment: str, payload: dict[str, Any]
     return command_key(made), made.encode()
 
 
+def asked_again(value: bytes, number: int) -> bytes:
+    """The same command as a request that is repeated makes it: under an id of its own."""
+    asked = records.Command.decode(value)
+    return msgspec.structs.replace(asked, id=f"{asked.id[:-4]}AGA{number}").encode()
+
+
 def partition_of(key: bytes, partitions: int) -> int:
     return partition_for(key, partitions)
 
@@ -400,9 +406,7 @@ def control_summary(changes: Sequence[tuple[bytes, bytes | None]], event_types: 
     view = ControlView()
     for key, value in changes:
         view.apply(key, value)
-    scopes = sorted(
-        itertools.product(view.workspaces, ("live", "test")),
-    )
+    scopes = sorted(itertools.product(view.workspaces, ("live", "test")))
     return {
         "workspaces": sorted(view.workspaces),
         "keys by hash": {hashed: key.id for hashed, key in sorted(view.keys_by_hash.items())},

@@ -204,16 +204,23 @@ def _text(value: bytes | None) -> str | None:
     return None if value is None else base64.b64encode(value).decode()
 
 
-def rows_of(database: Path) -> dict[str, list[list[Any]]]:
-    """All rows of the tables that are made of the log, in an order of their own."""
+def rows_of(database: Path) -> dict[str, list[dict[str, Any]]]:
+    """All rows of the tables that are made of the log, in an order of their own; without `number`, which says in which
+    transaction a row was written.
+    """
     connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+    connection.row_factory = sqlite3.Row
     try:
         return {
-            table: sorted((list(map(_cell, row)) for row in connection.execute(f"SELECT * FROM {table}")), key=repr)
+            table: sorted((_row(row) for row in connection.execute(f"SELECT * FROM {table}")), key=repr)
             for table in adapter.rows_of_log()
         }
     finally:
         connection.close()
+
+
+def _row(row: sqlite3.Row) -> dict[str, Any]:
+    return {name: _cell(row[name]) for name in sorted(row.keys()) if name != "number"}
 
 
 def _cell(value: Any) -> Any:
