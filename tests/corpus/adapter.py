@@ -11,43 +11,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ingest_gateway.log.event_log import Appended
-from ingest_gateway.read_model.cursors import Cursors
-from ingest_gateway.surfaces.burn.edge.spool import Spool
-from ingest_gateway.surfaces.burn.edge.telemetry import Entry as SpoolEntry
-from ingest_gateway.surfaces.positions import position_of
-from operations.read_model_engine import writer_engine
-from processors.admission.decide import KeyScope
-from processors.admission.decide import Seen as SeenEvent
-from processors.admission.rerouting import as_first_written
-from processors.control.decide import token_hash_by
-from processors.control.state import _ANSWER as ANSWER
-from processors.control.state import _WORK as TOPIC_WORK
-from processors.delivery.waiting import Entry as WaitingEntry
-from processors.guardrails.values import KeyWindow, Lane, Organization, Spent
-from processors.lifecycle.decide import Told as ToldOutcomes
-from processors.projection.store import Store
-from processors.runtime.batches import Record as BatchRecord
-from processors.runtime.table import TablePartition, TableSpec, shared_cache, unpacked
-from schemas import codec, fingerprints, records
-from schemas.burn import FORMS, encode_payload
-from schemas.burn import decode_payload as decode_telemetry
-from schemas.canonical_json import canonical
-from schemas.canonical_json import payload_hash as hash_of_parts
-from schemas.commands import PAYLOADS, command_key, new_command
-from schemas.commands import decode_payload as decode_command
-from schemas.control_view import ControlView
-from schemas.covers import Cover
-from schemas.delivery_ids import SourceRecord, replay_delivery_id
-from schemas.entities import STATES, KeyKind, state_of
-from schemas.event_rules import SURFACE, event_id, payload_hash, read_event
-from schemas.ids import derived_id, ulid
-from schemas.partitioner import partition_for
-from schemas.read_model import ROWS
-from schemas.replies import decode_reply
-from schemas.seal import SEAL_HEADER, Sealer, derive_key
-from schemas.sealed_secrets import SecretBox
-from schemas.signatures import (
+from domain.admission.rerouting import as_first_written
+from domain.commands.decide import token_hash_by
+from domain.control.values import Answer, TopicWork
+from domain.delivery.delivery_ids import replay_delivery_id
+from domain.delivery.outcome_webhooks import Told as ToldOutcomes
+from domain.delivery.retry_table import Entry as WaitingEntry
+from domain.delivery.signatures import (
     body_signature,
     callers_standard_key,
     signing_secret,
@@ -55,7 +25,38 @@ from schemas.signatures import (
     standard_signature,
     timestamped_signature,
 )
-from schemas.tokens import TokenHasher, mint_token
+from domain.entities.control_view import ControlView
+from domain.events.rules import SURFACE, event_id, payload_hash, read_event
+from domain.guardrails.fingerprints import fingerprint
+from domain.guardrails.values import KeyWindow, Organization, SessionWindow, Spent
+from domain.idempotency.events import KeyScope
+from domain.idempotency.events import Seen as SeenEvent
+from domain.json.canonical import canonical
+from domain.json.canonical import payload_hash as hash_of_parts
+from domain.security.api_tokens import TokenHasher, mint_token
+from domain.security.encrypted_tokens import Cover
+from domain.security.gateway_signatures import GatewaySigner, derive_key
+from domain.security.sealed_secrets import SecretBox
+from ingest_gateway.log.event_log import Appended
+from ingest_gateway.read_model.cursors import Cursors
+from ingest_gateway.surfaces.burn.edge.spool import Spool
+from ingest_gateway.surfaces.burn.edge.telemetry import Entry as SpoolEntry
+from ingest_gateway.surfaces.positions import position_of
+from operations.new_commands import new_command
+from operations.read_model_engine import writer_engine
+from processors.projection.store import Store
+from processors.runtime.table import TablePartition, TableSpec, shared_cache, unpacked
+from schemas import codec, records
+from schemas.commands import PAYLOADS, command_key
+from schemas.commands import decode_payload as decode_command
+from schemas.entities import STATES, KeyKind, state_of
+from schemas.ids import derived_id, ulid
+from schemas.log_records import LogRecord, SourceRecord
+from schemas.partitioner import partition_for
+from schemas.read_model import ROWS
+from schemas.replies import decode_reply
+from schemas.telemetry import FORMS, encode_payload
+from schemas.telemetry import decode_payload as decode_telemetry
 from schemas.topics import Topic, parse_stream_topic
 from schemas.work import ITEMS, item_of
 
@@ -183,8 +184,7 @@ _RECORD_OF: dict[str, Any] = {
 # Entries of tables
 
 
-def _struct(kind: Any) -> msgspec.msgpack.Decoder:
-    return kind if isinstance(kind, msgspec.msgpack.Decoder) else msgspec.msgpack.Decoder(kind)
+_struct = msgspec.msgpack.Decoder
 
 
 TABLES: dict[str, dict[str, Any]] = {
@@ -192,12 +192,12 @@ TABLES: dict[str, dict[str, Any]] = {
     "control-entities": {
         "e": records.Entity,
         "m": records.Entity,
-        "a": ANSWER,
-        "w": TOPIC_WORK,
+        "a": _struct(Answer),
+        "w": _struct(TopicWork),
         **dict.fromkeys("nksohbvrdit"),
     },
     "control-guardrails": {"entry": _struct(Organization)},
-    "control-guardrail-windows": {"l": _struct(Lane), "k": _struct(KeyWindow), "e": None},
+    "control-guardrail-windows": {"l": _struct(SessionWindow), "k": _struct(KeyWindow), "e": None},
     "control-guardrail-spend": {"entry": _struct(Spent)},
     "delivery-waiting": {"d": _struct(WaitingEntry), "p": records.Delivery, **dict.fromkeys("wqfm")},
     "lifecycle-told": {"entry": _struct(ToldOutcomes)},
@@ -272,7 +272,7 @@ def partition_of(key: bytes, partitions: int) -> int:
 
 def sealed_hash(master_key: bytes, topic: str, value: bytes, headers: Headers) -> bytes | None:
     """The payload's hash out of a gateway's signature on its record; None where it is not good."""
-    return Sealer(master_key).open(topic, dict(headers).get(SEAL_HEADER), value)
+    return GatewaySigner(master_key).verified_hash(topic, dict(headers).get("atlas-seal"), value)
 
 
 def id_of_event(
@@ -299,10 +299,10 @@ def id_of_delivery(
 
 def stood_first(master_key: bytes, value: bytes, headers: Headers) -> tuple[str, int, int] | None:
     """Where a record of the topic `admission` stood first: topic, partition, offset."""
-    moved = BatchRecord(
+    moved = LogRecord(
         topic=str(Topic.ADMISSION), partition=0, offset=0, timestamp=0, key=None, value=value, headers=list(headers)
     )
-    first = as_first_written(moved, Sealer(master_key))
+    first = as_first_written(moved, GatewaySigner(master_key))
     return None if first is None else (first.topic, first.partition, first.offset)
 
 
@@ -315,7 +315,7 @@ def reply_of(header: bytes) -> tuple[int, bytes] | None:
 FORMS_OF_TEXT: dict[str, Any] = {
     "canonical JSON": lambda text: canonical(text.encode()).decode(),
     "payload hash": lambda text: hash_of_parts(text.encode(), None).hex(),
-    "fingerprint": lambda text: fingerprints.fingerprint(_members(text.encode())),
+    "fingerprint": lambda text: fingerprint(_members(text.encode())),
     "partition": lambda text: str(partition_for(text.encode(), 8)),
     "ulid": lambda text: ulid(1_779_114_131_482, text.encode()[:10].ljust(10, b"\0")),
     "derived id": lambda text: derived_id("evt_", 1_779_114_131_482, text.encode(), b"", b"x"),
@@ -340,7 +340,7 @@ def made_with_a_key(master_key: bytes, text: str) -> dict[str, str]:
         **{f"token {kind}": mint_token(master_key, kind, "live", text) for kind in KeyKind},
         "token's hash": TokenHasher(master_key).hash(text),
         "token's hash, of control": token_hash_by(master_key)(KeyKind.SECRET, "live", text),
-        "signature of a record": Sealer(master_key).seal(text, bytes(16), text.encode()).hex(),
+        "signature of a record": GatewaySigner(master_key).sign(text, bytes(16), text.encode()).hex(),
     }
 
 
