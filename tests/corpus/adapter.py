@@ -33,6 +33,7 @@ from domain.idempotency.events import KeyScope
 from domain.idempotency.events import Seen as SeenEvent
 from domain.json.canonical import canonical
 from domain.json.canonical import payload_hash as hash_of_parts
+from domain.limits.quotas import RATE_CLASSES
 from domain.security.api_tokens import TokenHasher, mint_token
 from domain.security.encrypted_tokens import Cover
 from domain.security.gateway_signatures import GatewaySigner, derive_key
@@ -49,7 +50,7 @@ from processors.runtime.table import TablePartition, TableSpec, shared_cache, un
 from schemas import codec, records
 from schemas.commands import PAYLOADS, command_key
 from schemas.commands import decode_payload as decode_command
-from schemas.entities import STATES, KeyKind, state_of
+from schemas.entities import STATES, KeyKind, Limit, state_of
 from schemas.ids import derived_id, ulid
 from schemas.log_records import LogRecord, SourceRecord
 from schemas.partitioner import partition_for
@@ -502,3 +503,19 @@ def outcome_of_a_webhook(workspace: str, webhook: str, delivery_id: str) -> tupl
         http_status=200,
     )
     return str(Topic.OUTCOMES), outcome.encode()
+
+
+def one_a_minute(workspace: str, rate_class: str) -> tuple[bytes, bytes]:
+    """Key and value of a workspace's own quota on `control`."""
+    of = RATE_CLASSES[rate_class]
+    limit = Limit(
+        id=of.bucket(workspace, "live"),
+        workspace=workspace,
+        created_ms=0,
+        environment="live" if of.by_environment else "",
+        rate_class=rate_class,
+        burst=1,
+        per_minute=1,
+    )
+    entity = limit.to_entity()
+    return entity.key, entity.encode()

@@ -34,6 +34,7 @@ MEASURED = re.compile(r"x-ratelimit-(?!limit)|ratelimit$|retry-after")
 """Headers that follow the steady clock, which goes on: that they are there is compared, not what they say."""
 _WORD = re.compile(r"whsec_[A-Za-z0-9+/=]+|[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 _FOR_PEOPLE = re.compile(r'"(message|detail|hint|description)":"(?:[^"\\]|\\.)*"')
+_STEADY = re.compile(r'"(retry_after\w*|retryAfter\w*)":\d+')
 _ALWAYS_OTHERS = re.compile(r"cur_[\w-]+|cmd\.[\w-]+")
 """Written by the installation for itself: their form may change, what they are good for may not."""
 _MARK = re.compile(r"‹(\d+)›")
@@ -42,7 +43,8 @@ _MARK = re.compile(r"‹(\d+)›")
 @dataclass
 class Asked:
     """`who`: `one`, `other`, `session` (a person of the first), `nobody`, or `key:` and a token. `before`: what happens
-    elsewhere first: `model says` (a text), `model fails`, `delivered` (a webhook and a delivery of the first tenant).
+    elsewhere first: `model says` (a text), `model fails`, `delivered` (a webhook and a delivery of the first tenant),
+    `limited` (the other tenant gets one request a minute of this class).
     """
 
     surface: str
@@ -117,6 +119,9 @@ class Client:
         if "delivered" in before:
             outcome = adapter.outcome_of_a_webhook(self.gateway.one.workspace, *before["delivered"].split())
             self.gateway.log.project(*outcome)
+        if "limited" in before:
+            key, entity = adapter.one_a_minute(self.gateway.other.workspace, before["limited"])
+            self.gateway.control.view.apply(key, entity)
 
     def _credential(self, asked: Asked) -> Iterator[tuple[str, str]]:
         tenants = {"one": self.gateway.one, "other": self.gateway.other}
@@ -263,8 +268,8 @@ def _json(value: Any) -> str:
 
 
 def _for_machines(text: str) -> str:
-    """Without the words of messages, which may be written better."""
-    return _FOR_PEOPLE.sub(r'"\1":""', text)
+    """Without the words of messages, which may be written better, and what follows the steady clock."""
+    return _STEADY.sub(r'"\1":0', _FOR_PEOPLE.sub(r'"\1":""', text))
 
 
 def main() -> None:

@@ -89,6 +89,8 @@ async def everything(client: Client) -> list[Exchange]:
     for surface, contract in client.gateway.contracts.items():
         for operation in contract.operations:
             await refused(asking, surface, operation)
+    for surface in client.gateway.contracts:
+        await wrong_with_any(asking, surface)
     return asking.exchanges
 
 
@@ -333,3 +335,27 @@ async def refused(asking: Asking, surface: str, operation: Operation) -> None:
         await asking.ask(surface, operation.method, path, "{}", who=who, Content_Type="text/plain")
     if changes:
         await asking.ask(surface, operation.method, path, body, Idempotency_Key="ü" * 300)
+
+
+ONE_A_MINUTE = {
+    "events": ("events", "/v1/workflows"),
+    "work": ("work.read", "/v1/tasks"),
+    "spine": ("spine.read", "/v1/events"),
+    "burn": ("burn.guardrails", "/api/guardrails/policy"),
+}
+"""By surface a class of requests and one of them."""
+
+
+async def wrong_with_any(asking: Asking, surface: str) -> None:
+    """What no operation answers: there is none, there is too much of it, or too many of them."""
+    rate_class, path = ONE_A_MINUTE[surface]
+    for method, wrong in (("GET", "/v1/nowhere"), ("DELETE", path), ("GET", "/v1/../etc"), ("GET", f"{path}?a=%zz")):
+        await asking.ask(surface, method, wrong)
+    preflight = {"Origin": "https://shop.example.com", "Access_Control_Request_Method": "POST"}
+    await asking.ask(surface, "OPTIONS", path, who="nobody", **preflight)
+    await asking.ask(surface, "GET", path, Atlas_After="nonsense")
+    if surface == "burn":
+        await asking.ask(surface, "POST", "/api/gate", {"projectId": "x" * 20_000})
+    await asking.ask(surface, "GET", path, who="other", before={"limited": rate_class})
+    too_many = await asking.ask(surface, "GET", path, who="other")
+    assert too_many.status == 429, too_many.body
