@@ -209,7 +209,10 @@ ROOMY = {"*": {name: Quota(100_000, 100_000) for name in RATE_CLASSES}}
 
 
 @asynccontextmanager
-async def whole_gateway(home: Path) -> AsyncIterator[WholeGateway]:
+async def whole_gateway(
+    home: Path, workspaces: tuple[str, str] | None = None, **environment: str
+) -> AsyncIterator[WholeGateway]:
+    """`workspaces`: ids of the two tenants, else new ones. `environment`: further settings."""
     control, verdicts = LocalControl(), LocalVerdicts("", max_waiters=1_000)
     verdicts.start()
     database = home / "read-model.sqlite"
@@ -224,7 +227,7 @@ async def whole_gateway(home: Path) -> AsyncIterator[WholeGateway]:
         log = WholeLog(control, verdicts, store)
         events = cast(EventLog, log)
         env = {"ATLAS_HOME": str(home), "ATLAS_MASTER_KEY": MASTER_KEY.hex(), "ATLAS_EDGE_PROVIDERS": NOWHERE}
-        settings = Settings.from_env(env)
+        settings = Settings.from_env(env | environment)
         services = Services(
             settings=settings,
             events=events,
@@ -240,7 +243,8 @@ async def whole_gateway(home: Path) -> AsyncIterator[WholeGateway]:
         urls = {surface.name: await _serve(stack, surface, services) for surface in ALL}
         client = await stack.enter_async_context(aiohttp.ClientSession())
         contracts = {surface.name: Contract(surface.name) for surface in ALL}
-        tenants = [await _tenant(control, services, name) for name in ("one", "other")]
+        ids = workspaces or (short_id(WORKSPACE), short_id(WORKSPACE))
+        tenants = [await _tenant(control, services, *of) for of in zip(("one", "other"), ids, strict=True)]
         yield WholeGateway(contracts, urls, client, log, control, *tenants)
 
 
@@ -253,8 +257,7 @@ async def _serve(stack: AsyncExitStack, surface: Surface, services: Services) ->
     return f"http://127.0.0.1:{runner.port}"
 
 
-async def _tenant(control: LocalControl, services: Services, name: str) -> Tenant:
-    workspace = short_id(WORKSPACE)
+async def _tenant(control: LocalControl, services: Services, name: str, workspace: str) -> Tenant:
     payload = CreateWorkspace(name=name)
     command = new_command(payload, workspace=workspace, environment="live", actor="master-key", now_ms=1)
     assert (await services.commands.submit(command)).status == 201

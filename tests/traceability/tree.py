@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from tests.traceability.catalogue import ROOT
 
 PACKAGES = ("schemas", "domain", "operations", "ingest_gateway", "processors", "cli", "deploy")
-_BINARY_SUFFIXES = frozenset({".png", ".jpg", ".gif", ".ico", ".woff2", ".jar", ".gz", ".zip", ".pdf"})
+_BINARY_SUFFIXES = frozenset({".png", ".jpg", ".gif", ".ico", ".woff2", ".jar", ".gz", ".xz", ".zip", ".pdf"})
 
 
 @cache
