@@ -15,7 +15,7 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 
-from domain.security.gateway_signatures import derive_key
+from domain.security.key_derivation import derive_key
 
 SIGNATURE_HEADER = "X-Atlas-Signature"
 SPINE_SIGNATURE_HEADER = "X-Signature"

@@ -17,7 +17,7 @@ import base64
 import hmac
 import re
 
-from domain.security.gateway_signatures import derive_key
+from domain.security.key_derivation import derive_key
 
 TOKEN = re.compile(
     r"atlas_(?:live|test)_(?:sk|pk)_[0-9a-f]{32}|atlas_pat_[0-9a-f]{32}|sk_(?:live|test)_[0-9a-f]{32}|abn_[a-z2-7]{20}"

@@ -1,41 +1,35 @@
-"""Bytes that only Atlas can make and read, for what callers carry from one request to the next. Pure.
+"""Encrypted tokens: what callers carry for Atlas from one request to the next. Only Atlas can make or read one.
 
-Bound to what they are for (a tenant, a list, a filter): a keyed BLAKE2b over both stands in front, the content itself
-is hidden under a stream that follows from it and the key. So a place on a log that tenants share tells none of them
-how much the others write. The same content for the same use has the same cover.
+A token is bound to its use (a tenant, a list, a filter) and good for nothing else. Tenants share the log's topics, so a
+token also hides how much the others write. The same content for the same use is the same token.
 """
 
-import hashlib
-import hmac
-
-from domain.security.gateway_signatures import derive_key
-
-MAC_BYTES = 16
+from domain.security.authenticated_encryption import AuthenticatedEncryption, NotOurs
+from domain.security.earlier_encryption import decrypt_earlier_token
 
 
-class Cover:
-    """`purpose`: no cover of one is good for another."""
+class EncryptedTokens:
+    """`purpose`: no token of one is good for another."""
 
     def __init__(self, master_key: bytes, purpose: str) -> None:
-        self._mac_key = derive_key(master_key, purpose)
-        self._stream_key = derive_key(master_key, f"{purpose}/stream")
+        self._master_key = master_key
+        self._purpose = purpose
+        self._encryption = AuthenticatedEncryption(master_key, f"token/{purpose}")
 
-    def close(self, bound_to: bytes, content: bytes) -> bytes:
-        mac = self._mac(bound_to, content)
-        return mac + self._hidden(mac, content)
+    def encrypt(self, bound_to: bytes, content: bytes) -> bytes:
+        """`content`: one byte or more."""
+        return self._encryption.encrypt(content, bound_to)
 
-    def open(self, bound_to: bytes, covered: bytes) -> bytes | None:
-        """The content; None for what is not ours, or not for this."""
-        mac, content = covered[:MAC_BYTES], self._hidden(covered[:MAC_BYTES], covered[MAC_BYTES:])
-        return content if hmac.compare_digest(mac, self._mac(bound_to, content)) else None
+    def decrypt(self, bound_to: bytes, token: bytes) -> bytes | None:
+        """The content; None for what is not ours, or not for this.
 
-    def _mac(self, bound_to: bytes, content: bytes) -> bytes:
-        mac = hashlib.blake2b(len(bound_to).to_bytes(8, "big"), key=self._mac_key, digest_size=MAC_BYTES)
-        mac.update(bound_to)
-        mac.update(content)
-        return mac.digest()
-
-    def _hidden(self, mac: bytes, content: bytes) -> bytes:
-        """And shown again."""
-        stream = hashlib.shake_256(self._stream_key + mac).digest(len(content))
-        return bytes(a ^ b for a, b in zip(content, stream, strict=True))
+        An earlier token may begin with any byte, so the version alone does not tell the two apart.
+        """
+        try:
+            return self._encryption.decrypt(token, bound_to)
+        except NotOurs:
+            pass
+        try:
+            return decrypt_earlier_token(self._master_key, self._purpose, bound_to, token)
+        except NotOurs:
+            return None

@@ -6,20 +6,16 @@ hash itself.
 """
 
 import hashlib
-import hmac
 from hmac import compare_digest
 from typing import Any
+
+from domain.security.key_derivation import derive_key
 
 GATEWAY_SIGNATURE = "atlas-seal"
 HASH_BYTES = 16
 MAC_BYTES = 16
 _SIGNATURE_BYTES = HASH_BYTES + MAC_BYTES
 TOPICS_KEPT_MAX = 4_096
-
-
-def derive_key(master_key: bytes, purpose: str) -> bytes:
-    """A key of its own for each use of the master key (32 bytes)."""
-    return hmac.digest(master_key, b"atlas/" + purpose.encode(), "sha256")
 
 
 class GatewaySigner:

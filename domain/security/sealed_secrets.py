@@ -1,18 +1,11 @@
-"""Secrets that callers chose, as they stand on topics: AES-GCM under a key derived from the master key.
+"""Sealed secrets: secrets that callers chose, encrypted as they are on topics, where other processes read them.
 
-The nonce is a keyed hash of the text and of what it is bound to, so the same request made twice is the same bytes
-(idempotency keys compare them), and no nonce is ever used for two texts. Bound to a workspace and environment, a sealed
-secret opens nowhere else. Source: DESIGN, Identity (callers' own secrets), RELIABILITY W14.
+The same secret for the same workspace and environment is the same bytes: idempotency keys compare requests by them. A
+sealed secret opens for its own workspace and environment alone.
 """
 
-import hmac
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-from domain.security.gateway_signatures import derive_key
-
-NONCE_BYTES = 12
+from domain.security.authenticated_encryption import AuthenticatedEncryption, NotOurs
+from domain.security.earlier_encryption import decrypt_earlier_secret
 
 
 class SecretUnreadable(Exception):
@@ -21,24 +14,24 @@ class SecretUnreadable(Exception):
 
 class SecretBox:
     def __init__(self, master_key: bytes) -> None:
-        self._cipher = AESGCM(derive_key(master_key, "callers-secrets"))
-        self._nonce_key = derive_key(master_key, "callers-secrets-nonce")
+        self._master_key = master_key
+        self._encryption = AuthenticatedEncryption(master_key, "callers-secret")
 
     def seal(self, secret: str, workspace: str, environment: str) -> bytes:
-        bound_to = _bound_to(workspace, environment)
-        text = secret.encode()
-        nonce = hmac.digest(self._nonce_key, bound_to + text, "sha256")[:NONCE_BYTES]
-        return nonce + self._cipher.encrypt(nonce, text, bound_to)
+        """`secret`: one character or more."""
+        return self._encryption.encrypt(secret.encode(), workspace.encode(), environment.encode())
 
     def open(self, sealed: bytes, workspace: str, environment: str) -> str:
         """Raises SecretUnreadable."""
         try:
-            opened = self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], _bound_to(workspace, environment))
-        except (InvalidTag, ValueError) as error:
-            raise SecretUnreadable("the secret was sealed by another installation or for another workspace") from error
-        return opened.decode()
+            return self._opened(sealed, workspace, environment).decode()
+        except NotOurs:
+            why = "the secret was sealed by another installation or for another workspace"
+            raise SecretUnreadable(why) from None
 
-
-def _bound_to(workspace: str, environment: str) -> bytes:
-    """Ids of workspaces and environments have no NUL."""
-    return f"{workspace}\0{environment}\0".encode()
+    def _opened(self, sealed: bytes, workspace: str, environment: str) -> bytes:
+        """A secret that was sealed earlier may begin with any byte, also with the version of today's."""
+        try:
+            return self._encryption.decrypt(sealed, workspace.encode(), environment.encode())
+        except NotOurs:
+            return decrypt_earlier_secret(self._master_key, sealed, workspace, environment)

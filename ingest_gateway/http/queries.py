@@ -1,4 +1,7 @@
-"""Query strings, strictly: known names, each once, UTF-8; whole numbers in ASCII digits. All faults at once."""
+"""Query strings, strictly: known names, each once, UTF-8; whole numbers in ASCII digits. All faults at once.
+
+`parse_qsl` answers otherwise: docs/decisions/0027.
+"""
 
 import re
 from collections.abc import Collection

@@ -3,6 +3,7 @@
 Which algorithm a key verifies is settled when the key is read, never by a token (RFC 8725, 3.1): HS256 for the secret;
 RS256, ES256 or EdDSA by the type of a JWKS key. A JWKS is read anew when a token names a key that it does not have, and
 when it is old; at most every few seconds, whatever tokens say. While it can't be read, the keys known last hold.
+PyJWT's client for key sets is not used: docs/decisions/0027.
 """
 
 import asyncio

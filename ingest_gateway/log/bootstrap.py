@@ -13,7 +13,7 @@ import msgspec
 
 from domain.entities.control_view import ControlView
 from domain.security.api_tokens import mint_token
-from domain.security.gateway_signatures import derive_key
+from domain.security.key_derivation import derive_key
 from ingest_gateway.log.clients import KafkaAway, LogClients, log_clients, ready_or_away
 from ingest_gateway.log.event_log import LogBusy, LogUnavailable
 from ingest_gateway.log.verdicts import VerdictLate

@@ -1,4 +1,4 @@
-"""Cursors: where a list goes on, covered, so that nobody reads one, makes one up or uses it for another list. Pure.
+"""Cursors: where a list goes on, encrypted, so that nobody reads one, makes one up or uses it for another list. Pure.
 
 A cursor is bound to what it was made for (workspace, environment, list, filter) and holds for 24 hours (A-085). Forged,
 cut, of another tenant or filter, too old: all are CursorInvalid (RELIABILITY S8).
@@ -8,7 +8,7 @@ import base64
 import binascii
 import struct
 
-from domain.security.encrypted_tokens import Cover
+from domain.security.encrypted_tokens import EncryptedTokens
 
 PREFIX = "cur_"
 LIFE_MS = 24 * 3_600_000
@@ -22,16 +22,16 @@ class CursorInvalid(Exception):
 
 class Cursors:
     def __init__(self, master_key: bytes) -> None:
-        self._cover = Cover(master_key, "cursor")
+        self._tokens = EncryptedTokens(master_key, "cursor")
 
-    def seal(self, bound_to: bytes, place: bytes, now_ms: int) -> str:
+    def encrypt(self, bound_to: bytes, place: bytes, now_ms: int) -> str:
         """`place`: where to go on from."""
-        covered = self._cover.close(bound_to, _ISSUED.pack(now_ms) + place)
-        return PREFIX + base64.urlsafe_b64encode(covered).rstrip(b"=").decode()
+        token = self._tokens.encrypt(bound_to, _ISSUED.pack(now_ms) + place)
+        return PREFIX + base64.urlsafe_b64encode(token).rstrip(b"=").decode()
 
-    def open(self, bound_to: bytes, cursor: str, now_ms: int) -> bytes:
+    def decrypt(self, bound_to: bytes, cursor: str, now_ms: int) -> bytes:
         """The place. Raises CursorInvalid."""
-        content = self._cover.open(bound_to, _decoded(cursor))
+        content = self._tokens.decrypt(bound_to, _decoded(cursor))
         if content is None or len(content) < _ISSUED.size:
             raise CursorInvalid("The cursor is not one of this list and filter.")
         (issued_ms,) = _ISSUED.unpack_from(content)

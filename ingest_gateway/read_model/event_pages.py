@@ -55,7 +55,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
 
 
 def decode_place(place: bytes) -> Place:
-    """Of a cursor whose seal is good."""
+    """Of a cursor that Atlas made."""
     return msgspec.msgpack.decode(place, type=Place)
 
 

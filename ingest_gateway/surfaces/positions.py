@@ -1,7 +1,7 @@
 """`Atlas-Position`: where on the log a request's record stands. Opaque to clients; they send it as `Atlas-After`.
 
-A place on a stream's topic is its workspace's own. One on `commands`, whose partitions workspaces share, is covered:
-nobody reads from it how much others do, and it is good for its own workspace and environment alone.
+A place on a stream's topic is its workspace's own. Workspaces share the partitions of `commands`, so a place there is
+encrypted: nobody reads from it how much others do, and it is good for its own workspace and environment alone.
 """
 
 import base64
@@ -10,7 +10,7 @@ import struct
 
 from aiohttp import web
 
-from domain.security.encrypted_tokens import Cover
+from domain.security.encrypted_tokens import EncryptedTokens
 from domain.security.principals import Principal
 from ingest_gateway.log.event_log import Appended
 from ingest_gateway.services import Services
@@ -32,7 +32,7 @@ def position_of(appended: Appended) -> str:
 
 def command_position(services: Services, principal: Principal, appended: Appended) -> str:
     place = _PLACE.pack(appended.partition, appended.offset)
-    return COMMAND + _written(_cover(services).close(_scope(principal), place))
+    return COMMAND + _written(_tokens(services).encrypt(_scope(principal), place))
 
 
 def position_from(services: Services, principal: Principal, text: str) -> Place | None:
@@ -41,7 +41,7 @@ def position_from(services: Services, principal: Principal, text: str) -> Place 
         return None
     try:
         if text.startswith(COMMAND):
-            place = _cover(services).open(_scope(principal), _read(text.removeprefix(COMMAND)))
+            place = _tokens(services).decrypt(_scope(principal), _read(text.removeprefix(COMMAND)))
             return None if place is None else (Topic.COMMANDS, *_PLACE.unpack(place))
         place = _read(text)
         partition, offset = _PLACE.unpack_from(place)
@@ -56,8 +56,8 @@ def position_from(services: Services, principal: Principal, text: str) -> Place 
     return topic, partition, offset
 
 
-def _cover(services: Services) -> Cover:
-    return Cover(services.settings.master_key, "position")
+def _tokens(services: Services) -> EncryptedTokens:
+    return EncryptedTokens(services.settings.master_key, "position")
 
 
 def _scope(principal: Principal) -> bytes:

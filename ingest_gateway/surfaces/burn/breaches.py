@@ -41,7 +41,7 @@ async def list_breaches(request: web.Request) -> web.Response:
         raise READ_MODEL_BEHIND.refused() from None
     following = None
     if page.next_place is not None:
-        following = cursors.seal(bound_to, page.next_place.encode(), clock.now_ms())
+        following = cursors.encrypt(bound_to, page.next_place.encode(), clock.now_ms())
     view = {
         "object": "list",
         "data": [breach_view(row) for row in page.rows],
@@ -55,7 +55,7 @@ def _before(cursors: Cursors, bound_to: bytes, cursor: str | None) -> str | None
     if cursor is None:
         return None
     try:
-        return cursors.open(bound_to, cursor, clock.now_ms()).decode()
+        return cursors.decrypt(bound_to, cursor, clock.now_ms()).decode()
     except CursorInvalid as error:
         raise invalid(FieldFault("cursor", str(error))) from None
 

@@ -2,7 +2,8 @@
 
 Source: OpenTelemetry's OTLP specification (JSON: ids in hexadecimal, 64-bit integers as strings, unknown members
 ignored, null is absent). One part that can't be read spoils no other: a value becomes `UNREADABLE`, which matters only
-to who asks for it, and what is no span at all is named in `Export.faults`.
+to who asks for it, and what is no span at all is named in `Export.faults`. Protobuf's own JSON reader is not used:
+docs/decisions/0027.
 """
 
 import math

@@ -3,7 +3,7 @@
 Requests are grouped by tag, in the document's order, so that the collection can be run from top to bottom (`newman
 run`): what is made by PUT is made before it is asked for, and deletions come last in their folder; those of what a
 later folder needs stand in a last one, `Clean up`. Bodies and answers are the document's examples, with variables in
-them (variables.py). Sources: W-004 to W-006.
+them (variables.py). Why not openapi-to-postmanv2: docs/decisions/0027. Sources: W-004 to W-006.
 """
 
 import json

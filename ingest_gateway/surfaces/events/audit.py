@@ -42,7 +42,7 @@ async def list_audit(request: web.Request) -> web.Response:
         raise READ_MODEL_BEHIND.refused() from None
     following = None
     if page.next_offset is not None:
-        following = cursors.seal(bound_to, page.next_offset.to_bytes(8, "big"), clock.now_ms())
+        following = cursors.encrypt(bound_to, page.next_offset.to_bytes(8, "big"), clock.now_ms())
     view = {
         "object": "list",
         "data": [audit_item(row) for row in page.rows],
@@ -71,7 +71,7 @@ def _after(cursors: Cursors, bound_to: bytes, cursor: str | None) -> int:
     if cursor is None:
         return -1
     try:
-        return int.from_bytes(cursors.open(bound_to, cursor, clock.now_ms()), "big")
+        return int.from_bytes(cursors.decrypt(bound_to, cursor, clock.now_ms()), "big")
     except CursorInvalid as error:
         raise invalid(FieldFault("cursor", str(error))) from None
 

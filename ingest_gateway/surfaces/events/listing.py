@@ -43,11 +43,11 @@ async def list_events(request: web.Request) -> web.Response:
     chosen = await _filter(services, principal, parameters)
     scope = principal.workspace, principal.environment
     cursors, bound_to = Cursors(services.settings.master_key), chosen.bound_to(*scope)
-    sealed = _opened(cursors, bound_to, parameters)
+    in_cursor = _opened(cursors, bound_to, parameters)
     names = chosen.streams
     await wait_for_writes(request, services, principal, lambda name: names is None or name in names)
     try:
-        place = await _place(services, principal, sealed, parameters)
+        place = await _place(services, principal, in_cursor, parameters)
         page = await services.reads.events_page(*scope, chosen, place, limit)
     except ReadModelUnavailable:
         raise READ_MODEL_BEHIND.refused() from None
@@ -55,7 +55,7 @@ async def list_events(request: web.Request) -> web.Response:
         "object": "list",
         "data": [event_item(row) for row in page.rows],
         "has_more": page.next is not None,
-        "next_cursor": None if page.next is None else cursors.seal(bound_to, page.next.encode(), clock.now_ms()),
+        "next_cursor": None if page.next is None else cursors.encrypt(bound_to, page.next.encode(), clock.now_ms()),
     }
     return json_response(view)
 
@@ -102,23 +102,23 @@ async def _has_events(services: Services, scope: tuple[str, str], name: str) -> 
 
 
 def _opened(cursors: Cursors, bound_to: bytes, parameters: dict[str, str]) -> Place | None:
-    """The place in a sealed cursor; None without one, and for an event's id."""
+    """The place in an encrypted cursor; None without one, and for an event's id."""
     cursor = parameters.get("cursor")
     if cursor is None or is_id(cursor, EVENT):
         return None
     try:
-        return decode_place(cursors.open(bound_to, cursor, clock.now_ms()))
+        return decode_place(cursors.decrypt(bound_to, cursor, clock.now_ms()))
     except CursorInvalid as error:
         raise invalid(FieldFault("cursor", str(error))) from None
 
 
 async def _place(
-    services: Services, principal: Principal, sealed: Place | None, parameters: dict[str, str]
+    services: Services, principal: Principal, in_cursor: Place | None, parameters: dict[str, str]
 ) -> Place | None:
     """Where the page begins; behind an event, where the cursor is its id (A-086)."""
     cursor = parameters.get("cursor")
-    if sealed is not None or cursor is None:
-        return sealed
+    if in_cursor is not None or cursor is None:
+        return in_cursor
     scope = principal.workspace, principal.environment
 
     async def look() -> Place | None:

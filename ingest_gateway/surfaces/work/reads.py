@@ -82,7 +82,7 @@ class Pages:
         if cursor is None:
             return None
         try:
-            return self._cursors.open(self._bound_to, cursor, clock.now_ms()).decode()
+            return self._cursors.decrypt(self._bound_to, cursor, clock.now_ms()).decode()
         except CursorInvalid as error:
             raise invalid([FieldFault("cursor", str(error))]) from None
 
@@ -90,7 +90,7 @@ class Pages:
         """`items`: views, or texts of JSON as orjson.Fragment."""
         cursor = None
         if following is not None:
-            cursor = self._cursors.seal(self._bound_to, str(following).encode(), clock.now_ms())
+            cursor = self._cursors.encrypt(self._bound_to, str(following).encode(), clock.now_ms())
         body = orjson.dumps({"items": items, "nextCursor": cursor})
         return web.Response(body=body, content_type="application/json")
 

@@ -120,12 +120,12 @@ async def test_a_cursor_is_good_for_its_own_list_alone(gateway: Gateway) -> None
 @pytest.mark.requirement("A-085", "S8")
 def test_a_cursor_holds_for_24_hours() -> None:
     cursors = Cursors(bytes(32))
-    cursor = cursors.seal(b"list", b"place", 1_000)
-    assert cursors.open(b"list", cursor, 1_000 + LIFE_MS - 1) == b"place"
+    cursor = cursors.encrypt(b"list", b"place", 1_000)
+    assert cursors.decrypt(b"list", cursor, 1_000 + LIFE_MS - 1) == b"place"
     with pytest.raises(CursorInvalid, match="older than 24 hours"):
-        cursors.open(b"list", cursor, 1_000 + LIFE_MS)
+        cursors.decrypt(b"list", cursor, 1_000 + LIFE_MS)
     with pytest.raises(CursorInvalid):
-        Cursors(bytes([1]) * 32).open(b"list", cursor, 1_000)
+        Cursors(bytes([1]) * 32).decrypt(b"list", cursor, 1_000)
 
 
 @pytest.mark.requirement("S9")
