@@ -35,11 +35,10 @@ from domain.json.canonical import canonical
 from domain.json.canonical import payload_hash as hash_of_parts
 from domain.limits.quotas import RATE_CLASSES
 from domain.security.api_tokens import TokenHasher, mint_token
-from domain.security.encrypted_tokens import Cover
-from domain.security.gateway_signatures import GatewaySigner, derive_key
+from domain.security.gateway_signatures import GatewaySigner
+from domain.security.key_derivation import derive_key
 from domain.security.sealed_secrets import SecretBox
 from ingest_gateway.log.event_log import Appended
-from ingest_gateway.read_model.cursors import Cursors
 from ingest_gateway.surfaces.burn.edge.spool import Spool
 from ingest_gateway.surfaces.burn.edge.telemetry import Entry as SpoolEntry
 from ingest_gateway.surfaces.positions import position_of
@@ -343,31 +342,6 @@ def made_with_a_key(master_key: bytes, text: str) -> dict[str, str]:
         "token's hash, of control": token_hash_by(master_key)(KeyKind.SECRET, "live", text),
         "signature of a record": GatewaySigner(master_key).sign(text, bytes(16), text.encode()).hex(),
     }
-
-
-# What only the key that closed it opens
-
-
-def closed_now(master_key: bytes, text: str, now_ms: int) -> dict[str, str]:
-    """As today's code writes them, in hex or text; `opened` must read them for as long as their readers are kept."""
-    return {
-        "cursor": Cursors(master_key).seal(b"list", text.encode(), now_ms),
-        "position": Cover(master_key, "position").close(b"ws_1/live", text.encode()).hex(),
-        "secret": SecretBox(master_key).seal(text, "ws_1", "live").hex(),
-    }
-
-
-def opened(master_key: bytes, kind: str, closed: str, now_ms: int) -> str:
-    match kind:
-        case "cursor":
-            return Cursors(master_key).open(b"list", closed, now_ms).decode()
-        case "position":
-            content = Cover(master_key, "position").open(b"ws_1/live", bytes.fromhex(closed))
-            assert content is not None, "not opened"
-            return content.decode()
-        case "secret":
-            return SecretBox(master_key).open(bytes.fromhex(closed), "ws_1", "live")
-    raise KeyError(kind)
 
 
 def opened_secret(master_key: bytes, sealed: bytes, workspace: str, environment: str) -> str:

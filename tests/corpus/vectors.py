@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from tests.corpus import adapter, files
+from tests.corpus import adapter, files, secrets_adapter
 
 MASTER_KEY = bytes(range(32))
 NOW_MS = 1_779_114_131_482
@@ -51,4 +51,4 @@ def record() -> None:
 
 
 def _closed(kind: str) -> Callable[[str], str]:
-    return lambda text: adapter.closed_now(MASTER_KEY, text, NOW_MS)[kind]
+    return lambda text: secrets_adapter.closed_now(MASTER_KEY, text, NOW_MS)[kind]

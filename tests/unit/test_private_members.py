@@ -15,7 +15,6 @@ LISTED = {
     "tests/unit/test_runtime_fetcher.py": (42, FETCHER),
     "tests/unit/test_runtime_offsets.py": (12, "offsets between a revocation and the next assignment, step by step"),
     "tests/unit/test_runtime_membership.py": (19, MEMBERSHIP),
-    "tests/unit/test_runtime_watchdog.py": (6, "one look of the watchdog, at a time that the test sets"),
     "tests/unit/test_runtime_tables.py": (2, "RocksDB is made to compact, which nobody else asks of it"),
     "tests/unit/test_reader_thread.py": (5, "a thread that ends by itself is made to"),
     "tests/unit/test_delivery_endpoints.py": (5, "what a reader of `control` is told by its thread"),
