@@ -3,7 +3,7 @@ surfaces that fail open listen before.
 
 SIGTERM: it drains (stopping.py); then no new connections, requests under way are answered, live streams end, queued
 records are sent, exit within 10 s of the drain. The operations port answers until the end; a second signal is the end.
-When the producer fails for good the process answers nothing more with 202 and exits with 1 within 5 s (RELIABILITY F7).
+When the producer fails for good the process answers nothing more with 202 and exits with 1 within 5 s (F7).
 """
 
 import asyncio

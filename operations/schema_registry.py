@@ -3,7 +3,7 @@
 At its start a process registers the schemas of all it may write, under `<topic>-value`, and its codecs then write and
 read with the ids it was given. A direct producer's id or GUID that nobody has seen is looked up once (`SchemaIds`): it
 is accepted where the registry's schema is ours to the letter of Avro's canonical form; a schema from outside is never
-used to read (RELIABILITY K4, K5). What is decided once needs the registry no more: it may be away while Atlas runs.
+used to read (K4, K5). What is decided once needs the registry no more: it may be away while Atlas runs.
 Confluent's own client is not used: docs/decisions/0027.
 """
 

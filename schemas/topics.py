@@ -1,4 +1,4 @@
-"""Every Kafka topic of Atlas: name, partitions, how long it is kept. The one list (DESIGN, Topics).
+"""Every Kafka topic of Atlas: name, partitions, how long it is kept. The one list.
 
 `P` partitions (one count for all partitioned topics) make tables co-partition with what they decide.
 All are LogAppendTime: a producer's clock can neither age records out nor keep them (F13, K7).

@@ -1,7 +1,7 @@
 """Projects and tasks, the items of AtlasWork: their state on `items`, how they are shown, which events tell of them.
 
 `items` has one writer, the control agent; each record is the whole state of one item (key `kind/id`, an `Entity`)
-and no value where it was deleted. Projection alone reads it. Sources: seeds/001; DECISIONS W-048 to W-057.
+and no value where it was deleted. Projection alone reads it. Sources: the AtlasWork document; W-048 to W-057.
 """
 
 from enum import StrEnum

@@ -2,7 +2,7 @@
 
 A record with our signature was checked by a gateway, which also computed its id and hash. Any other is a direct Kafka
 producer's, in Avro or JSON: it is held to the same rules as over HTTP, its id and hash are computed here, and what it
-says of them is ignored (RELIABILITY K10). The topic says whose it is, never the record (K9). It may have as many bytes
+says of them is ignored (K10). The topic says whose it is, never the record (K9). It may have as many bytes
 as an event over HTTP, so that what is made of it (a delivery, a record written once more) fits Kafka's limits (K13).
 """
 

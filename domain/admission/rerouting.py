@@ -2,7 +2,7 @@
 
 Kafka clients partition differently (librdkafka's default is CRC32, Sarama's FNV-1a), and a null key goes anywhere, so
 a duplicate can stand on another partition than its original. The owner of the key's partition decides it there; a
-header says where it stood first, and that position stays the event's (DESIGN, Topics). The header is signed, so that
+header says where it stood first, and that position stays the event's. The header is signed, so that
 only admission can say where a record stood. Decision 0005 has the reasons.
 """
 

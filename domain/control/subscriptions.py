@@ -11,7 +11,7 @@ from schemas.ids import SPINE_SUBSCRIPTION, WORK_WEBHOOK, derived_id
 NAMES = {SubscriptionSurface.SPINE: "subscription", SubscriptionSurface.WORK: "webhook"}  # as who has one knows it
 ID_PREFIXES = {SubscriptionSurface.SPINE: SPINE_SUBSCRIPTION, SubscriptionSurface.WORK: WORK_WEBHOOK}
 LIMITS = {SubscriptionSurface.SPINE: 10, SubscriptionSurface.WORK: 50}
-"""Of a workspace, in both environments (DECISIONS S-045): a disabled one counts, as it can be reactivated."""
+"""Of a workspace, in both environments (S-045): a disabled one counts, as it can be reactivated."""
 
 
 def create(facts: Facts, asked: Asked, payload: CreateSubscription) -> Done:

@@ -1,7 +1,7 @@
 """What a command is to the control agent, what it looks up to decide one, and what a decision comes to. Pure values.
 
 An `Answer` keeps all that its command caused, so that reading the command's record again does the same thing again
-and decides nothing (DESIGN: doing a record twice does the same thing).
+and decides nothing (so that deciding a record twice does the same thing).
 """
 
 from collections.abc import Callable

@@ -3,7 +3,7 @@
 closed → open after `failures_max` failures in a row; open → half-open when the pause is over: ONE attempt probes it;
 half-open → closed when the probe was answered, else open again with twice the pause, up to `pause_max_ms`. Closed
 again it may run one attempt more for each that succeeds, up to its budget: a thousand waiting deliveries don't fall on
-an endpoint that has just come back (RELIABILITY F48). Until it has its whole budget again, one failure opens it.
+an endpoint that has just come back (F48). Until it has its whole budget again, one failure opens it.
 
 Only failures of the endpoint as such count (no answer, 5xx, 429): a 404 says that it is there.
 """

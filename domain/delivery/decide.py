@@ -1,8 +1,8 @@
 """What a delivery says to its endpoint, and what the endpoint's answer means. Pure.
 
 The body is the same bytes over all attempts and re-reads: it derives from the delivery record alone, and what the
-producer sent as JSON (data, actor, metadata) goes out byte-equal, never parsed and written anew (seeds/000; DESIGN).
-A 2xx status line is an acknowledgement, whatever becomes of the rest of the answer (RELIABILITY W11); anything else is
+producer sent as JSON (data, actor, metadata) goes out byte-equal, never parsed and written anew.
+A 2xx status line is an acknowledgement, whatever becomes of the rest of the answer (W11); anything else is
 a failure: another attempt is due as the endpoint's schedule says (retry_schedule.py), or it was the last.
 A 410 disables the endpoint: the delivery waits until it is reactivated, and is made then.
 """
@@ -200,7 +200,7 @@ def body_of(delivery: Delivery, event: dict[str, Any]) -> bytes:
 
 def _error_of(attempt: Attempt) -> tuple[ErrorCode | None, str] | None:
     """Code and message; None where there is nothing to say, no code where the endpoint acknowledged and part of its
-    answer could not be read. The time-out's words are the document's (seeds/000).
+    answer could not be read. The time-out's words are the document's.
     """
     name = attempt.workflow_name
     match attempt.result:

@@ -2,7 +2,7 @@
 
 `event.delivered` is told once, when the last of an event's routes has acknowledged, and names that route and its
 attempt; `event.failed` once a delivery that is given up; `event.retry_scheduled` once a failed attempt that is followed
-by another (seeds/000; DECISIONS A-055, A-056, X-16). An endpoint that answers 410 is told of by nothing: its deliveries
+by another (A-055, A-056, X-16). An endpoint that answers 410 is told of by nothing: its deliveries
 wait. Webhooks are never told of. A replay counts like the delivery that it repeats: it may complete an event.
 
 The table has one `Told` an admission of an event. It names the record by which each webhook was told, so that this very

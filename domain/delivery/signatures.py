@@ -1,10 +1,8 @@
 """Signatures on what Atlas sends, and the secrets they are made with.
 
-Events: `X-Atlas-Signature: t=<unix seconds>,v1=<hex HMAC-SHA256 of "{t}.{raw body}">`
-(seeds/000, Verify the signature).
-Spine: `X-Signature: sha256=<hex HMAC-SHA256 of the raw body>` (seeds/002); work: the same in `X-Atlas-Signature`
-(seeds/001). Every delivery also carries the three headers of Standard Webhooks, so that its libraries verify it as it
-is:
+Events: `X-Atlas-Signature: t=<unix seconds>,v1=<hex HMAC-SHA256 of "{t}.{raw body}">`.
+Spine: `X-Signature: sha256=<hex HMAC-SHA256 of the raw body>`; work: the same in `X-Atlas-Signature`. Every delivery
+also carries the three headers of Standard Webhooks, so that its libraries verify it as it is:
 `webhook-signature: v1,<base64 HMAC-SHA256 of "{webhook-id}.{webhook-timestamp}.{raw body}">`.
 While a secret is rotated there are several: `…,v1=<new>,v1=<old>`; those of Standard Webhooks have spaces between them.
 A secret that Atlas issues is derived from the master key and the entity's id and version, so that no topic holds it.

@@ -2,7 +2,7 @@
 
 Like every body it derives from the delivery record alone, so it is the same bytes over all attempts: `deliveredAt` is
 when Atlas took the event to deliver it (its append time), not when one attempt was made. `data` goes out byte-equal.
-Sources: seeds/002, Webhook Payload (S-034); seeds/001, Webhooks (W-052).
+Sources: the event spine document, Webhook Payload (S-034); the AtlasWork document, Webhooks (W-052).
 """
 
 from typing import Any, NamedTuple

@@ -2,7 +2,7 @@
 
 `parse_target` is the check at registration, `forbidden_reason` the one on each address at connect time (a name may
 change its mind in between: operations/outgoing.py). The address list is our own, since `ipaddress.is_global`
-says yes to NAT64, 6to4, IPv4-compatible and site-local addresses that lead inside (RELIABILITY W1).
+says yes to NAT64, 6to4, IPv4-compatible and site-local addresses that lead inside (W1).
 
 URLs are written in ASCII, as RFC 3986 has it: an international name in its `xn--` form, other characters
 percent-encoded. So nothing is left to normalise, and what was checked is what is dialled (W2, W3, W5).

@@ -1,6 +1,6 @@
 """Webhooks: what Atlas tells subscribed endpoints about events, in the document's shape. Pure.
 
-Source: seeds/000, Webhooks (A-056, A-061 to A-063). An endpoint is a `schemas.entities.WebhookEndpoint`; a webhook goes
+Rows of docs/requirements.md: A-056, A-061 to A-063. An endpoint is a `schemas.entities.WebhookEndpoint`; a webhook goes
 out as a `Delivery` of kind `webhook`, whose `event` is the body as it is sent and whose id is the webhook's.
 """
 

@@ -1,4 +1,4 @@
-"""One tenant under four names: a workspace (events) is the tenant (work) and the org (spine, burn). DECISIONS X-10."""
+"""One tenant under four names: a workspace (events) is the tenant (work) and the org (spine, burn): X-10."""
 
 from schemas.ids import WORKSPACE
 

@@ -1,9 +1,9 @@
 """Patterns of event types, as subscriptions have them, and which of many match a type. Pure.
 
 A pattern is a type in which any segment may be `*`, and `*` stands for one or more segments wherever it stands:
-`code.*`, `*.complete`, `code.*.complete`, `*` (DECISIONS S-016, X-43). All patterns of one tenant lie in one trie, so
+`code.*`, `*.complete`, `code.*.complete`, `*` (S-016, X-43). All patterns of one tenant lie in one trie, so
 an event costs what its own matches cost and not what the number of patterns is; the walk keeps a set of places, so no
-pattern costs more than linear time (RELIABILITY S12). The bounds below are what the worst of tenants can ask for.
+pattern costs more than linear time (S12). The bounds below are what the worst of tenants can ask for.
 """
 
 import re
@@ -23,7 +23,7 @@ NO_PATTERN = (
 
 
 def is_pattern(text: str) -> bool:
-    """Whether it is one that can match: a single segment without a star is no type (DECISIONS S-005)."""
+    """Whether it is one that can match: a single segment without a star is no type (S-005)."""
     segments = text.split(".")
     if len(text) > PATTERN_CHARACTERS_MAX or len(segments) > PATTERN_SEGMENTS_MAX:
         return False

@@ -1,6 +1,6 @@
 """The event types of the three platforms as the document lists them, with a schema where it gives a payload. Pure.
 
-Source: seeds/002, Platform Event Types (S-039 to S-042). The list is open: an org registers its own types beside them.
+Rows of docs/requirements.md: S-039 to S-042. The list is open: an org registers its own types beside them.
 """
 
 from typing import Any, NamedTuple

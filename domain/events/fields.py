@@ -1,7 +1,7 @@
 """The fields of an event: what each may hold, said once for HTTP, batches and direct Kafka records. Pure.
 
 Each check takes a value as orjson read it and tells its faults to a `Faults`, which lists the first `FAULTS_MAX` and
-counts the rest (RELIABILITY J16). Sources: seeds/000 (Send an event), DECISIONS A-031 to A-037, RELIABILITY S1, S3–S7.
+counts the rest (J16). Sources: the Atlas Events document (Send an event), A-031 to A-037, S1, S3–S7.
 """
 
 import re

@@ -203,7 +203,7 @@ def _checked(
 def _optional_object(
     name: str, check: Callable[[object, Faults], None], values: dict[str, Any], texts: Texts, faults: Faults
 ) -> bytes | None:
-    """The text of `actor` or `metadata` when it is given. A name given twice in it is a fault too (RELIABILITY J10)."""
+    """The text of `actor` or `metadata` when it is given. A name given twice in it is a fault too (J10)."""
     value = values.get(name)
     if value is None:
         return None

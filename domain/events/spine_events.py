@@ -187,7 +187,7 @@ def _metadata(value: object, text: bytes, faults: Faults) -> tuple[str | None, b
 
 
 def check_metadata(value: dict[str, Any], faults: Faults) -> None:
-    """`tags` is a list of strings, all others are strings (DECISIONS S-008); null counts as absent."""
+    """`tags` is a list of strings, all others are strings (S-008); null counts as absent."""
     if len(value) > METADATA_KEYS_MAX:
         faults.add("metadata", f"The object has {len(value)} keys; {METADATA_KEYS_MAX} are allowed.")
     for name, entry in value.items():

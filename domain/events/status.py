@@ -1,6 +1,6 @@
 """An event's status by its routes and their newest attempts. Pure: projection keeps it, the gateway shows it.
 
-Sources: seeds/000 (lifecycle); DECISIONS A-046, A-053, X-17.
+Sources: the Atlas Events document (lifecycle); A-046, A-053, X-17.
 """
 
 from collections.abc import Iterable

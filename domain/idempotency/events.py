@@ -1,7 +1,7 @@
 """What becomes of one event: new, seen before, or in conflict with what its key already stands for. Pure.
 
 A key (or, without one, the event's content) is held for 24 hours of the log's time, per workspace, environment and
-surface, across streams (seeds/000, Idempotency keys; DECISIONS, scope of a key). The entry holds the whole decision
+surface, across streams. The entry holds the whole decision
 and the record that made it: reading that record again repeats the decision and never makes a new one. It also holds
 the decision before, since one batch may span a day after an outage: read again, such a batch finds the entry that its
 end left, and its first records must still find theirs. (A batch that spans two days and gives one key away three times

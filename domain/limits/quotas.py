@@ -1,7 +1,7 @@
 """Rate classes and quotas: how often what may be asked, what a bucket is called, how a share of one is written.
 
 A quota is a leaky bucket: `burst` requests deep, draining `per_minute` evenly. So at most `burst` at once, and over any
-time that and what has drained meanwhile (DECISIONS A-079). Who has which quota, the strongest first: a `limit` entity
+time that and what has drained meanwhile (A-079). Who has which quota, the strongest first: a `limit` entity
 of the workspace (schemas/entities.py), the installation's overrides for it, those for all (`*`), the class's own.
 Buckets live in gateways (ingest_gateway/limits), shares of them come from processors/rates.
 """

@@ -9,8 +9,7 @@
 | abn | `abn_` + 20 characters of base 32 | burn, organisation key |
 
 A token is derived from the master key and its key id: a replayed request shows the same one and no topic holds it; only
-its keyed hash (HMAC-SHA-256) is stored. Sources: seeds/000, Authentication; A-010, A-012, W-011, W-015, S-057, B-003;
-DESIGN, Identity.
+its keyed hash (HMAC-SHA-256) is stored. Rows of docs/requirements.md: A-010, A-012, W-011, W-015, S-057, B-003.
 """
 
 import base64

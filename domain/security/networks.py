@@ -1,7 +1,7 @@
 """Addresses and networks as settings and keys name them. Pure.
 
 An IPv4 address written as IPv6 (`::ffff:192.0.2.1`) is that IPv4 address, so that no rule is passed by by spelling
-(RELIABILITY A4).
+(A4).
 """
 
 from collections.abc import Iterable, Sequence

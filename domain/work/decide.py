@@ -2,7 +2,7 @@
 
 An item's changes have one order, that of the workspace's commands: so a version is compared and counted without a lock,
 and a dependency is looked at for a cycle while nothing else moves. Each change makes an event on the system stream.
-Sources: seeds/001; DECISIONS W-048, W-050.
+Sources: the AtlasWork document; W-048, W-050.
 """
 
 from collections.abc import Callable

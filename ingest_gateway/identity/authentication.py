@@ -3,7 +3,7 @@
 A key's token is looked up by its keyed hash in the view of `control`; the raw token is compared with nothing. Those
 that were found good are remembered, and hold as long as the view has the very same key: a revocation counts as soon as
 the view has it. Whatever is wrong with a credential (unknown, revoked, expired, of another surface) the answer is the
-same (RELIABILITY A1, A2). Only a good one learns more: that it may not be used from this address or origin, or that its
+same (A1, A2). Only a good one learns more: that it may not be used from this address or origin, or that its
 environment is not served.
 """
 

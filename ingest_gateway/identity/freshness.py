@@ -1,4 +1,4 @@
-"""How old a gateway's view of keys may be (RELIABILITY F39).
+"""How old a gateway's view of keys may be (F39).
 
 While the broker can't be asked, a key that somebody revoked still works here. `/readyz` says so within seconds
 (ingest_gateway/health.py); beyond the bound of the settings, operations that show or change what a workspace is set up

@@ -3,7 +3,7 @@
 A token must be signed by one of our issuer's keys with that key's algorithm, for us, and name its end. Claims: `iss`,
 `aud`, `exp`, `sub` (the person) and `workspace` must be there; `environment` is live unless it says test; `nbf` and
 `iat` hold where they are given. Nothing in a token's head but `kid` is looked at: `jku`, `x5u`, `jwk` bring no key in
-(RELIABILITY A5; RFC 8725).
+(A5; RFC 8725).
 """
 
 import math

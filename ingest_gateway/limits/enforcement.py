@@ -1,6 +1,6 @@
 """Counts each request against its workspace's bucket, before its body is read, and says in every answer how it stands.
 
-Headers are those of all four documents together (DECISIONS X-07): X-RateLimit-Limit (the bucket's depth), -Remaining
+Headers are those of all four documents together (X-07): X-RateLimit-Limit (the bucket's depth), -Remaining
 (what would be accepted at once, by this gateway) and -Reset (Unix seconds at which nothing is in the bucket any more),
 the IETF draft's RateLimit-Policy and RateLimit, and Retry-After with a 429. A batch is one request.
 """
@@ -93,7 +93,7 @@ def _written(entry: Entry, remaining: str, reset: str, seconds: str) -> Mapping[
 
 
 def refusal(entry: Entry, workspace: str) -> Refused:
-    """Seconds are rounded up (DECISIONS A-081), and so are the milliseconds: then there is room."""
+    """Seconds are rounded up (A-081), and so are the milliseconds: then there is room."""
     retry_after_ms = -(-entry.bucket.retry_ns // NS_PER_MS)
     return Refused(
         FaultKind.RATE_LIMITED,

@@ -1,7 +1,7 @@
 """The port to the Kafka log: `append` gives a future that holds where the broker has stored the record.
 
 Only the package `log` knows Kafka's exceptions; its callers see LogBusy (nothing was taken, try again) and
-LogUnavailable (not confirmed; the record may still be stored, RELIABILITY F5). A caller sets its own deadline on the
+LogUnavailable (not confirmed; the record may still be stored, F5). A caller sets its own deadline on the
 future and cancels it; the report that comes later is counted, never lost (F37).
 
 A poll thread collects delivery reports and hands each round's to the event loop in one call.

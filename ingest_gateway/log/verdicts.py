@@ -2,7 +2,7 @@
 
 The partition is picked at random and assigned by hand, and read from its end as of the start, so `positioned` must be
 true before anything is asked. A verdict is found by its correlation id, 128 random bits; one that nobody waits for (too
-late, repeated after a restart, another process's) is dropped and counted (RELIABILITY F35).
+late, repeated after a restart, another process's) is dropped and counted (F35).
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Cursors: where a list goes on, encrypted, so that nobody reads one, makes one up or uses it for another list. Pure.
 
 A cursor is bound to what it was made for (workspace, environment, list, filter) and holds for 24 hours (A-085). Forged,
-cut, of another tenant or filter, too old: all are CursorInvalid (RELIABILITY S8).
+cut, of another tenant or filter, too old: all are CursorInvalid (S8).
 """
 
 import base64

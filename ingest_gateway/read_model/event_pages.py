@@ -6,7 +6,7 @@ So a cursor also knows up to which of projection's transactions its pages looked
 begins with what came since then to places already passed. Who follows all pages sees every event once; each page is in
 order.
 
-Every value is a bound parameter; what stands in the SQL comes from this file alone (RELIABILITY S9).
+Every value is a bound parameter; what stands in the SQL comes from this file alone (S9).
 """
 
 import hashlib

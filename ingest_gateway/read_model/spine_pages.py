@@ -2,7 +2,7 @@
 
 `total` is exact up to TOTAL_MAX and counts no further. Patterns of types are matched against the types that the org
 has, which an index names in a step each, so the database is asked for whole types and a wildcard never reaches it; an
-org with more types than that is searched by LIKE, escaped. Every value is a bound parameter (RELIABILITY S9).
+org with more types than that is searched by LIKE, escaped. Every value is a bound parameter (S9).
 What leads: the correlation id, else the source, else few types, else the stream's own order.
 """
 

@@ -1,6 +1,6 @@
 """What the read model holds of one event, and what follows from it: routes, their states, the event's status.
 
-Pure. Sources: seeds/000 (lifecycle); DECISIONS A-046, A-047, A-053, X-17.
+Pure. Sources: the Atlas Events document (lifecycle); A-046, A-047, A-053, X-17.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How an event is shown: the JSON of `GET /v1/events/{id}`. Pure. Sources: seeds/000; DECISIONS A-047 to A-053."""
+"""How an event is shown: the JSON of `GET /v1/events/{id}`. Pure. Rows of docs/requirements.md: A-047 to A-053."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

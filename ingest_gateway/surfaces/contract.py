@@ -109,7 +109,7 @@ def _can_be_used(operation: Operation, credentials: Mapping[str, Mapping[str, fr
 
 
 def _behind(operation: Operation, handler: Handler) -> Handler:
-    """In the order of DECISIONS: who calls, how often, whether they may; the handler then reads the body."""
+    """In this order: who calls, how often, whether they may; the handler then reads the body."""
     scopes, rate_class = operation.scopes or (), operation.rate_class
     assert rate_class is not None
     privileged = is_privileged(scopes)

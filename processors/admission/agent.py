@@ -120,7 +120,7 @@ class Admission(Agent):
 
     async def handle(self, batch: Batch) -> None:
         """Reads all, asks the table for all keys at once, then decides one record after the other. Whatever is wrong
-        with a record stays its own trouble (RELIABILITY F18). A table or an outbox that fails is nobody's own: that
+        with a record stays its own trouble (F18). A table or an outbox that fails is nobody's own: that
         raises, and the process stops with it.
         """
         work = self._runtime.begin(batch, eager=True)

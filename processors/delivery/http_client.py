@@ -1,6 +1,6 @@
 """One attempt: a signed POST to an endpoint that may answer well, badly, slowly or with hostility.
 
-The time-out is one for all of it: name, connect, TLS, head and body (RELIABILITY W8: the library's read time-outs never
+The time-out is one for all of it: name, connect, TLS, head and body (W8: the library's read time-outs never
 fire on a byte a second). Redirects are not followed, cookies not kept, no proxy taken from the environment, nothing
 decompressed (W7, W9, W13). Of the body the first KB is kept; a connection whose answer is longer than it pays to read
 is closed.

@@ -9,7 +9,7 @@ from standardwebhooks.webhooks import Webhook
 
 from tests.support.receiver import Request
 
-# seeds/000: HMAC-SHA256 over {timestamp}.{raw_body}, compared with v1; of several v1 one is enough.
+# The document of Atlas Events: HMAC-SHA256 over {timestamp}.{raw_body}, compared with v1; of several v1 one is enough.
 NODE_SCRIPT = """
 const crypto = require("node:crypto");
 const { header, body, secret } = JSON.parse(require("node:fs").readFileSync(0, "utf8"));

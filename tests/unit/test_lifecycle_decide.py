@@ -192,7 +192,7 @@ def test_a_log_that_is_read_again_tells_the_same_again_and_nothing_else(history:
 
 @pytest.mark.requirement("A-061", "A-062", "A-063")
 def test_the_words_are_the_documents() -> None:
-    """seeds/000, Webhook payload: the same members in the same order, 1428 ms from accept to acknowledgement."""
+    """The document's webhook payload: the same members in the same order, 1428 ms from accept to acknowledgement."""
     one = outcome("wf_billing_sync", 1, "delivered", stream="orders-prod", completed_ms=RECEIVED_MS + 1_428)
     (webhook,) = webhooks_of(DELIVERED, one, Place(7, AT_MS), [an_endpoint()])
     assert is_id(webhook.delivery_id, "whd_")

@@ -180,7 +180,7 @@ def test_headers_and_waits(taken: int, remaining: int, reset_after: float, retry
 
 
 def test_a_wait_of_1200_ms_is_2_seconds() -> None:
-    """The document's own example, by the safe reading (DECISIONS A-081)."""
+    """The document's own example, by the safe reading (A-081)."""
     limiter = Limiter("me", lambda *_place: Quota(1, 50))
     limiter.take(EVENTS, "ws_a", "live", 0)
     _, entry = limiter.take(EVENTS, "ws_a", "live", 0)

@@ -56,6 +56,7 @@ LEFTOVER = re.compile(
     "|".join((rf"\b{'FIX' + 'ME'}\b", rf"\b{'X' * 3}\b", rf"(#|//|<!--|\*)\s*{'TO' + 'DO'}\b|\b{'TO' + 'DO'}[:(]"))
 )
 MACHINE_PATH = re.compile(r"(?<![\w.~/$}-])/(?:" + "|".join(("home", "Users", "root", "work")) + r")/\w")
+ELSEWHERE = re.compile(rf"\b{'RELIA' + 'BILITY'}\b|\b{'DECI' + 'SIONS'} [A-Z]-\d|\b{'see' + 'ds'}/00\d")
 REGISTRIES = (
     ("pypi", "org"),
     ("files", "pythonhosted"),
@@ -128,6 +129,11 @@ def nothing_is_left_over(path: PurePosixPath, text: str) -> Breaches:
     yield from _lines_with(LEFTOVER, path, text, "work left over")
 
 
+def references_lead_somewhere(path: PurePosixPath, text: str) -> Breaches:
+    """Documents that are not in the repository are not cited: rows of docs/requirements.md and docs/decisions are."""
+    yield from _lines_with(ELSEWHERE, path, text, "a document that is not here")
+
+
 def no_path_of_one_machine(path: PurePosixPath, text: str) -> Breaches:
     yield from _lines_with(MACHINE_PATH, path, text, "a path of one machine")
 
@@ -154,6 +160,7 @@ RULES: tuple[Rule, ...] = (
     what_says_that_it_is_pure_is,
     time_and_environment_come_in_as_arguments,
     nothing_is_left_over,
+    references_lead_somewhere,
     no_path_of_one_machine,
     no_registry_is_named,
     agents_see_only_the_runtimes_interface,
@@ -196,6 +203,7 @@ def test_the_project_keeps_the_rule(rule: Rule, breaches: dict[Rule, list[str]])
         (time_and_environment_come_in_as_arguments, "ingest_gateway/app.py", "x = os.environ.get('A')"),
         (nothing_is_left_over, "cli/main.py", "pass  # " + "TO" + "DO later"),
         (nothing_is_left_over, "README.md", "FIX" + "ME"),
+        (references_lead_somewhere, "schemas/codec.py", "# see " + "RELIA" + "BILITY K4"),
         (no_path_of_one_machine, "README.md", "cd /" + "home/somebody/atlas"),
         (no_registry_is_named, "requirements.lock", "--index-url https://" + "pypi" + ".org/simple"),
         (

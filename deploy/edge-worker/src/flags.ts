@@ -1,5 +1,5 @@
 // Whose call it is, and whether that organization is suspended: two reads of KV. What can't be read or makes no sense
-// stops nothing (Law 4, B-041; RELIABILITY L1), and is told on the console.
+// stops nothing (Law 4, B-041; L1), and is reported on the console.
 
 export interface Env {
   GUARDRAIL_FLAGS: KVNamespace;

@@ -1,4 +1,4 @@
-// What the worker itself answers, in the form of the provider's own errors (B-071, B-072, DECISIONS X-51).
+// What the worker itself answers, in the form of the provider's own errors (B-071, B-072, X-51).
 
 import type { Dialect } from "./providers";
 

@@ -1,1 +1,1 @@
-"""The burn surface (seeds/003): telemetry in, guardrails, forecast."""
+"""The burn surface: telemetry in, guardrails, forecast."""

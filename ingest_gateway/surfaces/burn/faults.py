@@ -1,4 +1,4 @@
-"""The burn surface's errors: `{"error": {"code", "message", "request_id", "details"}}` (DECISIONS B-018)."""
+"""The burn surface's errors: `{"error": {"code", "message", "request_id", "details"}}` (B-018)."""
 
 from typing import Any
 

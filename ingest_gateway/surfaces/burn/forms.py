@@ -1,4 +1,4 @@
-"""A model call as `POST /api/ingest` takes it, and what stands on the log of it. Source: seeds/003, DECISIONS B-014.
+"""A model call as `POST /api/ingest` takes it, and what stands on the log of it. Source: the AtlasBurn document, B-014.
 
 Members that are not known here are passed over: clients of several versions report, and their spend must count.
 """

@@ -1,4 +1,4 @@
-"""A model call as the document spells it: its fields and their bounds. Source: seeds/003, DECISIONS B-014."""
+"""A model call as the document spells it: its fields and their bounds. Source: the AtlasBurn document, B-014."""
 
 from datetime import datetime
 from typing import Annotated

@@ -1,6 +1,6 @@
 """What the events surface answers to what it took: the 202 body, byte for byte the same for a replay. Pure.
 
-Source: seeds/000, Response 202 Accepted (A-039 to A-042).
+Source: the Atlas Events document, Response 202 Accepted (A-039 to A-042).
 """
 
 from collections.abc import Sequence

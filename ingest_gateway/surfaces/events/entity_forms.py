@@ -1,7 +1,7 @@
 """Bodies that make or change streams and workflows: from a stranger's JSON to a command's payload, all faults at once.
 
 Pure. Only the form is judged here; whether a name is taken or a workflow exists is the control agent's to decide.
-Sources: seeds/000 (Create an event stream); DECISIONS A-018 to A-026; RELIABILITY S1, W5.
+Sources: the Atlas Events document (Create an event stream); A-018 to A-026; S1, W5.
 """
 
 import re

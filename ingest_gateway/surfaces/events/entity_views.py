@@ -1,4 +1,4 @@
-"""How streams and workflows are shown. Pure. Source: seeds/000 (Create an event stream)."""
+"""How streams and workflows are shown. Pure. Source: the Atlas Events document (Create an event stream)."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime

@@ -1,6 +1,6 @@
 """Bodies that make or rotate keys: from a stranger's JSON to a command's payload, all faults at once. Pure.
 
-Whether the maker may make such a key is `principals.beyond`'s to say. Sources: A-008, A-011, A-012; RELIABILITY A8.
+Whether the maker may make such a key is `principals.beyond`'s to say. Sources: A-008, A-011, A-012; A8.
 """
 
 import re

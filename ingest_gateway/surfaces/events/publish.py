@@ -30,7 +30,7 @@ from schemas.replies import REPLY_HEADER
 from schemas.topics import SYSTEM_STREAMS
 
 EVENT_BODY_BYTES_MAX = 1_048_576  # 4 × what `data` may have: room for white space, actor and metadata
-LARGE_BYTES = 65_536  # of JSON to read: then other requests have their turn (RELIABILITY J13)
+LARGE_BYTES = 65_536  # of JSON to read: then other requests have their turn (J13)
 CATCH_UP_SECONDS = 2.0
 LEAST_WAIT_SECONDS = 0.001
 A_DELIVERY = "This is a delivery of Atlas. To make a new event of it, send it without this header."
@@ -58,7 +58,7 @@ class Accepted(NamedTuple):
 
 def refuse_a_delivery(request: web.Request) -> None:
     """Raises Refused for a delivery of ours that somebody forwards as it came: its event would be delivered, forwarded
-    and delivered again without end (RELIABILITY W6). Whoever means to make a new event of it leaves the header out.
+    and delivered again without end (W6). Whoever means to make a new event of it leaves the header out.
     """
     if DELIVERY_HEADER in request.headers:
         raise INVALID_EVENT.refused(fields=[FieldFault(DELIVERY_HEADER, A_DELIVERY)])

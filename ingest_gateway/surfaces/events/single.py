@@ -1,4 +1,4 @@
-"""`POST /v1/events`: one event, 202 when it is safe. Checks go in the order of DECISIONS: the key that calls, content
+"""`POST /v1/events`: one event, 202 when it is safe. Checks go in this order: the key that calls, content
 type, size, JSON, fields (all faults at once), stream, idempotency.
 """
 

@@ -1,6 +1,6 @@
 """Bodies about webhook endpoints, secrets and replays: from a stranger's JSON to a command's payload. Pure.
 
-All faults at once. Sources: seeds/000 (Webhooks); DECISIONS A-055, A-056, A-068.
+All faults at once. Sources: the Atlas Events document (Webhooks); A-055, A-056, A-068.
 """
 
 from domain.delivery.targets import parse_target

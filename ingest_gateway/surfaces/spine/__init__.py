@@ -1,1 +1,1 @@
-"""The event spine: publish, query and subscribe across platforms. Source: seeds/002."""
+"""The event spine: publish, query and subscribe across platforms."""

@@ -1,4 +1,4 @@
-"""The spine's errors: its codes, and the one place that writes them. Source: seeds/002, Error Codes (S-047 to S-053).
+"""The spine's errors: its codes, and the one place that writes them. Rows of docs/requirements.md: S-047 to S-053.
 
 Every error is `{"error": {"code", "message", "field"}}`; `field` is null where no field is to blame. Of several faults
 the first is told: what is missing, then the type, then the others in the body's order.
@@ -14,7 +14,7 @@ from ingest_gateway.surfaces.faults import RETRY, USUAL_CODES, answered
 CODES = USUAL_CODES | {FaultKind.ADDRESS_BLOCKED: "forbidden"}
 
 SHOWN_AS = {"subscription_not_found": "not_found"}
-"""Codes of the control agent that are called otherwise here (DECISIONS S-032)."""
+"""Codes of the control agent that are called otherwise here (S-032)."""
 
 INVALID_EVENT_TYPE = Fault(FaultKind.INVALID_FIELDS, "invalid_event_type", "The event's type is not valid.")
 MISSING_REQUIRED_FIELD = Fault(FaultKind.INVALID_FIELDS, "missing_required_field", "type, source or data is missing.")

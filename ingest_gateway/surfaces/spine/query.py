@@ -1,6 +1,6 @@
 """`GET /v1/events`: the org's log, newest first, by type (with wildcards), source, time and correlation id.
 
-Source: seeds/002, Query Events (S-015 to S-024); DECISIONS S-016, S-018, S-021. What is found stands in the read model,
+Rows of docs/requirements.md: S-015 to S-024. What is found stands in the read model,
 payloads are read from the log.
 """
 

@@ -1,6 +1,6 @@
 """`/v1/events/subscriptions`: webhooks that get the events of matching types. The caller's secret is never shown.
 
-Source: seeds/002, Subscribe to Events and Manage Subscriptions (S-026 to S-033); DECISIONS S-026 to S-029, S-045.
+Rows of docs/requirements.md: S-026 to S-033, S-045.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """The work surface's errors as RFC 9457 problems: its codes, and the one place that writes them.
 
 `type` is the code with hyphens behind the document's address, `title` the code; `errors` names each field at fault,
-other members are facts (`missingScope`, `currentVersion`, `retryAfterMs`). Source: seeds/001, Error format; X-31.
+other members are facts (`missingScope`, `currentVersion`, `retryAfterMs`). Rows of docs/requirements.md: X-31.
 """
 
 from collections.abc import Iterable

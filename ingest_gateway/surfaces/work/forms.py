@@ -1,7 +1,7 @@
 """Bodies that make or change projects and tasks: from a stranger's JSON to a command's payload, all faults at once.
 
 Pure. Only the form is judged here; what needs to know other items is the control agent's to decide.
-Sources: seeds/001; DECISIONS W-050; RELIABILITY J15, J16.
+Sources: the AtlasWork document; W-050; J15, J16.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""`If-Match: <version>`: which versions a change is meant for. Pure. Sources: W-048; RELIABILITY S10; RFC 9110, 13.1.1.
+"""`If-Match: <version>`: which versions a change is meant for. Pure. Sources: W-048; S10; RFC 9110, 13.1.1.
 
 | written | means |
 |---|---|

@@ -363,7 +363,7 @@ class TestGuard:
     async def test_every_forbidden_address_is_refused_behind_a_name_too(
         self, guarded: HttpClient, monkeypatch: pytest.MonkeyPatch, guard: str
     ) -> None:
-        """All that RELIABILITY names. Each guard alone does: with one, the other is taken away."""
+        """All ways inside. Each guard alone does: with one, the other is taken away."""
         if guard == "the resolver's":
             monkeypatch.setattr(guarded, "_new_socket", open_socket)
         else:

@@ -105,7 +105,7 @@ async def test_nobody_pays_for_what_no_workspace_asked(limited: Surface) -> None
 
 
 async def test_the_limit_comes_before_the_body_and_the_scope(limited: Surface) -> None:
-    """DECISIONS, order of checks."""
+    """Who calls is checked before how often."""
     await fill(limited)
     for answer in (
         await limited.publish(b"not json", Content_Type="text/plain"),

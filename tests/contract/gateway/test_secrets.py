@@ -1,4 +1,4 @@
-"""Secrets of callers stay out of what Atlas writes about them: logs, topics, metrics, errors (RELIABILITY A10)."""
+"""Secrets of callers stay out of what Atlas writes about them: logs, topics, metrics, errors (A10)."""
 
 import io
 from pathlib import Path

@@ -1,7 +1,7 @@
 """Code samples under Node: the document's two, as they stand, and our own, against the surface.
 
-The document's are read from where the documents lie, when they are there. Their edits are the ones that DECISIONS name
-(Samples of the documents): base URL, key and the org's id. The line numbers at the start of each line are not part of
+The document's are read from where the documents lie, when they are there. Their edits are those of the
+documents' samples: base URL, key and the org's id. The line numbers at the start of each line are not part of
 the code, and TypeScript's types are none that Node runs. (The `})` that is called stray there is none: it parses.)
 """
 

@@ -2,7 +2,7 @@
 
 The budget's owner decides (`reserve` on burn.telemetry); no gateway counts anything. After the call `settle` puts the
 real cost in the reservation's place; one whose gateway died lapses by the log's time. Where nobody decides in time
-there is no call (503): an organization that chose strict chose that (DECISIONS, strict budgets and Law 4).
+there is no call (503): an organization that chose strict chose that (B-041).
 """
 
 import asyncio

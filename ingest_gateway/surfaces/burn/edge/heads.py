@@ -1,7 +1,7 @@
 """Which headers go on: hop-by-hop ones end here (RFC 9110, 7.6.1), and so do ours and those of proxies before us.
 
 The caller's provider credential (`Authorization`, `x-api-key`, `x-goog-api-key`, `?key=`) goes on untouched and is
-neither logged nor kept (B-045, B-056, RELIABILITY L4). Answers are asked for without a content coding, as usage is read
+neither logged nor kept (B-045, B-056, L4). Answers are asked for without a content coding, as usage is read
 from them on their way.
 
 aiohttp reads header values as UTF-8 and keeps other bytes as lone surrogates, which neither its writer nor MessagePack

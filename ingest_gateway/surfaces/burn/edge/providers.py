@@ -1,6 +1,6 @@
 """Which model providers the edge proxy forwards to, and which of their paths (B-043, B-044). Pure.
 
-The table is fixed at the start: nothing in a request chooses a host (RELIABILITY L3). `ATLAS_EDGE_PROVIDERS` adds
+The table is fixed at the start: nothing in a request chooses a host (L3). `ATLAS_EDGE_PROVIDERS` adds
 OpenAI-compatible ones by name and base URL, and moves the base URL of those here.
 
 | provider | our path | goes to |

@@ -7,8 +7,8 @@
 | gemini | `{"error": {code, message, status}}` |
 
 What a guardrail blocks is 429 with `_atlasburn{blocked, reason, layer}` beside the error, `Retry-After`,
-`x-atlasburn-blocked: 1` and `x-atlasburn-reason` (DECISIONS X-51), which tells it from a provider's 429
-(RELIABILITY L6). `x-should-retry: false` keeps the SDKs from asking at once again. Pure.
+`x-atlasburn-blocked: 1` and `x-atlasburn-reason` (X-51), which tells it from a provider's 429
+(L6). `x-should-retry: false` keeps the SDKs from asking at once again. Pure.
 """
 
 import re

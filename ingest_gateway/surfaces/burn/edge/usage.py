@@ -2,7 +2,7 @@
 
 Where providers tell it, and in which convention, is in usage_conventions.py. Of several in a stream the largest counts
 stand (B-042): they grow, and some providers end with zeros. Frames may be cut anywhere, within a character too; one
-longer than `FRAME_BYTES_MAX` passes unread (RELIABILITY L5). Where no usage came, tokens are estimated from the text
+longer than `FRAME_BYTES_MAX` passes unread (L5). Where no usage came, tokens are estimated from the text
 (B-073) and the result says so. What can't be read is skipped: no answer suffers from it (B-060).
 """
 
