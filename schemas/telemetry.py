@@ -22,7 +22,6 @@ CALLS_A_RECORD_MAX = 1_000
 LATENESS_MS = 120_000
 """The watermark is this much behind a record's append time. A call that is older is late: it costs in the period it was
 made in, and the layers look at it among other late ones, by their own times."""
-DEDUPLICATED_MS = 24 * 3_600_000
 RESERVED_SECONDS_DEFAULT, RESERVED_SECONDS_MAX = 600, 3_600
 
 

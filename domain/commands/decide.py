@@ -32,12 +32,12 @@ from domain.control.values import (
     TokenHash,
     key_reused,
 )
+from domain.idempotency.commands import is_key_over, request_of
 from domain.security.api_tokens import TokenHasher, mint_token
 from domain.work import decide as work
 from domain.work import webhooks as work_webhooks
 from schemas.commands import (
     DONE,
-    IDEMPOTENCY_MS,
     REFUSED,
     CancelReplay,
     ClearLimit,
@@ -74,7 +74,6 @@ from schemas.commands import (
     UpdateStream,
     UpdateSubscription,
     Warn,
-    payload_hash,
 )
 from schemas.ids import derived_id
 from schemas.records import Audit, Verdict
@@ -82,7 +81,6 @@ from schemas.topics import ENVIRONMENTS
 from schemas.work import SURFACE as WORK
 from schemas.work_commands import (
     RESERVED,
-    RESERVED_MS,
     CompleteAnswer,
     CreateProject,
     CreateTask,
@@ -144,7 +142,7 @@ def repeated(earlier: Answer, asked: Asked) -> Effects:
     """
     if asked.version < max(earlier.version, earlier.freed):
         return Effects()
-    if earlier.asked != request_of(asked):
+    if earlier.asked != request_of(asked.command.surface, asked.payload):
         return Effects(verdicts=_verdicts(_refusal(asked, key_reused()), asked))
     if earlier.outcome != WAITING:
         return Effects(verdicts=_verdicts(earlier, asked))
@@ -206,22 +204,12 @@ def _completed(asked: Asked, decided: streams.Reported) -> Effects:
     return Effects((origin, own), own.changes, verdicts, own.audit)
 
 
-def request_of(asked: Asked) -> str:
-    """What must be the same when a key is used again: all that was asked for; on the work surface the operation and
-    what it is about, whatever the body says (W-042).
-    """
-    if asked.command.surface == WORK:
-        return f"{asked.payload.kind}/{getattr(asked.payload, 'id', '')}"
-    return payload_hash(asked.payload)
-
-
 def _answer_to_key(facts: Facts, asked: Asked) -> Answer | None:
     """What counts under the request's key: the answer of the last 24 hours, unless our own failure freed the key."""
     earlier = facts.answer_under(asked.scope) if asked.scope is not None else None
     if earlier is None or asked.version < max(earlier.version, earlier.freed):
         return earlier
-    kept_ms = RESERVED_MS if earlier.outcome == RESERVED else IDEMPOTENCY_MS
-    return None if earlier.freed or asked.append_ms >= earlier.at_ms + kept_ms else earlier
+    return None if earlier.freed or is_key_over(earlier.outcome, earlier.at_ms, asked.append_ms) else earlier
 
 
 def _decided(facts: Facts, asked: Asked, token_hash: TokenHash) -> Done:
@@ -310,7 +298,7 @@ def _answer(asked: Asked, done: Done) -> Answer:
         status=done.status,
         body=done.body,
         scope=asked.scope,
-        asked=request_of(asked),
+        asked=request_of(asked.command.surface, asked.payload),
         changes=done.changes,
         audit=_audit(asked, done.resource, DONE if done.status else "accepted"),
     )
@@ -325,7 +313,7 @@ def _refusal(asked: Asked, refused: Refused) -> Answer:
         status=refused.status,
         body=refused.body,
         scope=None if asked.command.surface == WORK else asked.scope,  # a refusal leaves the key free there (W-041)
-        asked=request_of(asked),
+        asked=request_of(asked.command.surface, asked.payload),
         audit=_audit(asked, "", refused.fault.code),
     )
 

@@ -24,7 +24,7 @@ import msgspec
 
 from domain.control.items import ItemState
 from domain.control.values import Answer, Changes, Effects, Task, TopicWork
-from schemas.commands import IDEMPOTENCY_MS
+from domain.idempotency import KEY_LIFE_MS
 from schemas.entities import (
     EventType,
     Key,
@@ -44,7 +44,7 @@ from schemas.records import Entity
 from schemas.topics import SYSTEM_STREAMS
 
 HOUR_MS = 3_600_000
-ANSWERS_KEPT_MS = IDEMPOTENCY_MS + HOUR_MS
+ANSWERS_KEPT_MS = KEY_LIFE_MS + HOUR_MS
 SWEPT = b"swept"
 _ANSWER = msgspec.msgpack.Decoder(Answer)
 _WORK = msgspec.msgpack.Decoder(TopicWork)

@@ -18,8 +18,9 @@ from typing import Protocol
 import msgspec
 
 from domain.guardrails.values import KeyWindow, Organization, SessionWindow, Spent
+from domain.idempotency import KEY_LIFE_MS
 from schemas.guardrail_policy import Guarded
-from schemas.telemetry import DEDUPLICATED_MS, Source
+from schemas.telemetry import Source
 
 ORGANIZATIONS, WINDOWS, SPEND = "guardrails", "guardrail-windows", "guardrail-spend"
 KEPT_SECONDS: dict[str, int | None] = {ORGANIZATIONS: None, WINDOWS: 26 * 3_600, SPEND: 65 * 86_400}
@@ -102,7 +103,7 @@ class GuardState:
         digest = hashlib.blake2b(f"{workspace}\0{event_id}".encode(), digest_size=12, person=space).digest()
         key = b"e" + digest
         stored = self._windows.get(key)
-        if stored is not None and now_ms - int.from_bytes(stored, "big") < DEDUPLICATED_MS:
+        if stored is not None and now_ms - int.from_bytes(stored, "big") < KEY_LIFE_MS:
             return True
         self._windows.put(key, now_ms.to_bytes(8, "big"))
         return False

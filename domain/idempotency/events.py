@@ -1,4 +1,4 @@
-"""What becomes of one event: new, seen before, or in conflict with what its key already stands for. Pure.
+"""What becomes of one event: new, seen before, or in conflict with what its key already stands for.
 
 A key (or, without one, the event's content) is held for 24 hours of the log's time, per workspace, environment and
 surface, across streams. The entry holds the whole decision
@@ -13,7 +13,8 @@ from typing import ClassVar
 
 import msgspec
 
-KEY_LIFE_MS = 24 * 3_600_000
+from domain.idempotency import KEY_LIFE_MS
+
 TABLE_KEY_BYTES = 16
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from domain.idempotency import KEY_LIFE_MS
 from domain.idempotency.events import (
-    KEY_LIFE_MS,
     Admitted,
     Conflicted,
     Decided,
