@@ -7,6 +7,8 @@ with the same content and binding are equal.
 Encrypted is one byte, the version, then 16 bytes that authenticate everything, then the content's length in bytes.
 """
 
+from functools import lru_cache
+
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
@@ -23,7 +25,7 @@ class AuthenticatedEncryption:
     """`purpose`: what is encrypted for one is never accepted for another."""
 
     def __init__(self, master_key: bytes, purpose: str) -> None:
-        self._cipher = AESSIV(derive_encryption_key(master_key, purpose))
+        self._cipher = _cipher(master_key, purpose)
         self._label = VERSION + purpose.encode()
 
     def encrypt(self, content: bytes, *bound_to: bytes) -> bytes:
@@ -38,3 +40,9 @@ class AuthenticatedEncryption:
             return self._cipher.decrypt(encrypted[len(VERSION) :], [self._label, *bound_to])
         except (InvalidTag, ValueError):
             raise NotOurs from None
+
+
+@lru_cache(maxsize=64)
+def _cipher(master_key: bytes, purpose: str) -> AESSIV:
+    """Remembered, since deriving the key takes longer than encrypting a cursor does, and each list makes one."""
+    return AESSIV(derive_encryption_key(master_key, purpose))
