@@ -18,6 +18,7 @@ read their code again before you raise faust-streaming 0.15.3 or aiokafka 0.14.0
 | faust.transport.consumer.Consumer | _add_gap | offsets without records need no bookkeeping |
 | faust.transport.consumer.Consumer | _read_offset | forgotten when partitions are given up |
 | faust.transport.consumer.Consumer | _unacked_messages | acks decide nothing |
+| faust.tables.manager.TableManager | _update_channels | what is left of its start without its pause |
 | faust.transport.drivers.aiokafka.AIOKafkaConsumerThread | _create_worker_consumer | to change its settings |
 | faust.transport.drivers.aiokafka.AIOKafkaConsumerThread | _ensure_consumer | to reach the coordinator |
 | aiokafka.AIOKafkaConsumer | _coordinator | heartbeats and commits are ours |
