@@ -20,7 +20,7 @@ from processors.runtime.table import (
     shared_cache,
     unpacked,
 )
-from tests.support.fake_runtime import MemoryLog, MemoryOutputs
+from tests.support.fake_runtime import ConfirmedLog, MemoryOutputs
 
 CACHE = shared_cache()
 TOPIC_ID = b"0123456789abcdef"
@@ -42,7 +42,7 @@ class Out(MemoryOutputs):
     """The changelog in memory. `replayed` is what recovery would make of it."""
 
     def __init__(self, spec: TableSpec, start: int, replayed: dict[bytes, bytes]) -> None:
-        super().__init__(MemoryLog())
+        super().__init__(ConfirmedLog())
         self._spec = spec
         self._next = start
         self._replayed = replayed

@@ -38,7 +38,7 @@ class Sent(NamedTuple):
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
-class MemoryLog:
+class ConfirmedLog:
     """What a broker has confirmed, in order. With `holds` set it confirms nothing until `confirm` is called."""
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ async def _others_run() -> None:
 class MemoryOutputs:
     """Implements `Outputs`."""
 
-    def __init__(self, log: MemoryLog) -> None:
+    def __init__(self, log: ConfirmedLog) -> None:
         self.changelog_end: dict[str, int] = {}
         self._log = log
         self._life = log.life
@@ -163,7 +163,7 @@ class FakeRuntime:
         self.control = MemoryControl(entities)
         self.registry: SchemaRegistry | None = None
         self.epoch = 1
-        self.log = MemoryLog()
+        self.log = ConfirmedLog()
         self.lease = Lease(SESSION_SECONDS)
         self.confirmed: dict[TP, int] = {}
         self.failures: list[BaseException] = []

@@ -10,7 +10,7 @@ from operations.settings import Settings
 from processors.runtime.agent import AgentRuntime, Control
 from processors.runtime.outputs import Outputs
 from processors.runtime.runtime import Runtime
-from tests.support.fake_runtime import FakeRuntime, MemoryControl, MemoryLog, MemoryOutputs
+from tests.support.fake_runtime import ConfirmedLog, FakeRuntime, MemoryControl, MemoryOutputs
 
 
 def members(protocol: type[Any]) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def parameters(function: Any) -> list[tuple[str, Any, Any]]:
     [
         (AgentRuntime, lambda directory: FakeRuntime(directory)),
         (Control, lambda directory: MemoryControl()),
-        (Outputs, lambda directory: MemoryOutputs(MemoryLog())),
+        (Outputs, lambda directory: MemoryOutputs(ConfirmedLog())),
     ],
     ids=["AgentRuntime", "Control", "Outputs"],
 )
