@@ -1,6 +1,6 @@
 """Avro on the wire: single-object encoding by default, the Confluent registry's format where a registry is set.
 
-`encode(record)` and `decode(cls, value)` work on the frozen records of schemas/records.py and schemas/event.py.
+`encode(record)` and `decode(cls, value)` work on the frozen records of schemas/records.py.
 A reader takes both formats. Only writer schemas that Atlas knows are read: a schema from outside could crash the
 process (K4, K5), and no schema of ours is recursive. Trailing bytes are a fault (K2).
 """

@@ -46,7 +46,7 @@ def number_of(fingerprint: str) -> int:
 class SessionWatch:
     """One session's calls in one record: each is sorted in by its time, and four layers look at it."""
 
-    __slots__ = ("_cleared", "_counted", "_now_ms", "_policy", "_said", "_sessionless", "calls", "window")
+    __slots__ = ("_cleared", "_counted", "_now_ms", "_policy", "_said", "calls", "window")
 
     def __init__(
         self,

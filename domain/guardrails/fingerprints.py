@@ -1,4 +1,4 @@
-"""A request's fingerprint: SHA-256 over its model, messages and tools, in canonical JSON (B-034, canonical_json.py).
+"""A request's fingerprint: SHA-256 over its model, messages and tools, in canonical JSON (B-034; json/canonical.py).
 
 Two requests that ask the same model the same thing have the same one, whatever their white space, order of names,
 temperature or stream option. Nothing of the text can be read from it (B-056).
@@ -23,7 +23,7 @@ _ABSENT = b"null"
 
 
 def fingerprint(body: Mapping[str, bytes | msgspec.Raw], model: str = "") -> str:
-    """Of a request's body: each member's own JSON text, which `strict_json` has accepted. `model`: where the path
+    """Of a request's body: each member's own JSON text, which json/strict.py has accepted. `model`: where the path
     names it and the body doesn't. Raises JsonFault.
     """
     digest = hashlib.sha256()

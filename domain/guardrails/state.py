@@ -113,8 +113,8 @@ class GuardState:
             self._organizations.put(workspace.encode(), _encode(organization))
         for session_key, session in self._sessions.items():
             self._windows.put(_key("l", *session_key), _encode(session))
-        for key_place, window in self._keys.items():
-            self._windows.put(_key("k", *key_place), _encode(window))
+        for window_key, window in self._keys.items():
+            self._windows.put(_key("k", *window_key), _encode(window))
         for (workspace, guarded), spent in self._spents.items():
             self._spend.put(_key(workspace, *guarded), _encode(spent))
 

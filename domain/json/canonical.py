@@ -10,7 +10,7 @@ The rules, each with a test vector in tests/unit/test_canonical_json.py:
 Not RFC 8785 (the JSON Canonicalization Scheme): it reads every number as a double. `1` and `1.0` would be one payload,
 and so would 2^53 and 2^53+1: a key that comes again with another payload would pass for a replay.
 
-`canonical` expects text that `strict_json` has accepted. It refuses what it cannot read, but bounds no depth or range.
+`canonical` expects text that strict.py has accepted. It refuses what it cannot read, but bounds no depth or range.
 Both steps are C: msgspec hands each non-integer's token to `Raw`, which is written as it is. Ids depend on these bytes,
 so a change here is a change of every event's id.
 """

@@ -169,9 +169,9 @@ def telemetry(bootstrap: str, from_ms: int, workspace: str | None = None) -> Ite
 
 def _spans(consumer: Consumer, from_ms: int) -> list[_Span]:
     topic = consumer.list_topics(Topic.BURN_TELEMETRY, timeout=ANSWER_SECONDS).topics[Topic.BURN_TELEMETRY]
-    request = [TopicPartition(Topic.BURN_TELEMETRY, partition, from_ms) for partition in sorted(topic.partitions)]
+    times = [TopicPartition(Topic.BURN_TELEMETRY, partition, from_ms) for partition in sorted(topic.partitions)]
     spans = []
-    for found in consumer.offsets_for_times(request, timeout=ANSWER_SECONDS):
+    for found in consumer.offsets_for_times(times, timeout=ANSWER_SECONDS):
         _low, end = consumer.get_watermark_offsets(found, timeout=ANSWER_SECONDS)
         start = end if found.offset in (OFFSET_END, -1) else found.offset
         if start < end:

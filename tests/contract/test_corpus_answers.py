@@ -13,7 +13,7 @@ NOT_HERE = {
     (
         "work",
         "replay_webhook_delivery",
-    ): "it reads from a broker; tests/corpus/story.py does it",
+    ): "it reads from a broker; tests/corpus/story does it",
 }
 
 

@@ -1,4 +1,4 @@
-"""Records a whole installation: `atlas up` lives through tests/corpus/story.py and is stopped; then all it left is
+"""Records a whole installation: `atlas up` lives through tests/corpus/story and is stopped; then all it left is
 taken: its directory as it is, each record of its topics, what it sent to endpoints, what it answers to reads.
 """
 

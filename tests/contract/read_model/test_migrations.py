@@ -1,4 +1,4 @@
-"""The migrations make just the tables that schemas/read_model.py names, on both databases."""
+"""The migrations make just the tables that schemas/read_model names, on both databases."""
 
 import subprocess
 import sys
