@@ -17,7 +17,8 @@ from domain.events.fields import time_ms as read_time
 from domain.security.networks import read_network
 from operations import clock
 from operations.settings import Settings, SettingsInvalid
-from schemas.commands import OVERLAP_SECONDS_DEFAULT, OVERLAP_SECONDS_MAX, CreateKey
+from schemas.commands.fields import OVERLAP_SECONDS_DEFAULT, OVERLAP_SECONDS_MAX
+from schemas.commands.keys import CreateKey
 from schemas.entities import STREAM_KINDS, Key, KeyKind
 from schemas.times import rfc3339
 

@@ -16,17 +16,18 @@ from confluent_kafka import Producer
 
 from bench.admission.filling import fill
 from bench.admission.world import World, running, wait_for, wait_until_ready
+from domain.idempotency import KEY_KEPT_SECONDS
 from domain.idempotency.events import Seen, Source
 from operations import clock
 from operations.kafka_clients import producer_config
 from operations.topic_admin import ensure_topics
-from processors.admission.agent import KEPT_SECONDS, TABLE
+from processors.admission.agent import TABLE
 from processors.runtime.table import TableSpec, packed
 from schemas.topics import TopicSpec
 from tests.support.kafka_topics import PARTITIONS
 from tests.support.worker import Worker
 
-SPEC = TableSpec(TABLE, f"admission-{TABLE}-changelog", KEPT_SECONDS)
+SPEC = TableSpec(TABLE, f"admission-{TABLE}-changelog", KEY_KEPT_SECONDS)
 GOAL_KEPT_SECONDS, GOAL_DELETED_SECONDS, GOAL_RESIDENT_MIB = 3.0, 60.0, 1_024.0
 AT_ONCE = 10_000
 EVENTS_AFTER = 40_000

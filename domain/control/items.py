@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Protocol
 
-from domain.control.values import Changes
+from domain.control.values import CommandChanges
 from schemas.records import Entity
 from schemas.work import Item, Project, Task, item_of
 
@@ -38,7 +38,7 @@ class ItemState:
         prefix = _link(task_id, "")
         return [key[len(prefix) :].decode() for key, _ in self._table.scan(prefix)]
 
-    def apply_items(self, changes: Changes) -> list[tuple[bytes, bytes | None]]:
+    def apply_items(self, changes: CommandChanges) -> list[tuple[bytes, bytes | None]]:
         """The records for `items`. A command read again never takes an item back behind a later change."""
         return [self._put_item(entity) for entity in changes.items] + [self._drop(item) for item in changes.items_gone]
 

@@ -25,6 +25,7 @@ from domain.admission.rerouting import (
 from domain.admission.subscribers import routes_of
 from domain.events.direct_records import schema_named
 from domain.events.spine_records import carried_headers
+from domain.idempotency import KEY_KEPT_SECONDS
 from domain.idempotency.events import Admitted, Conflicted, Seen, Source, decide
 from domain.security.gateway_signatures import GatewaySigner
 from operations.logs import Sparse, event
@@ -40,7 +41,6 @@ log = logging.getLogger(__name__)
 sparse = Sparse(log)
 AGENT = "admission"
 TABLE = "seen"
-KEPT_SECONDS = 26 * 3_600  # a key's 24 hours and a margin; its life is decided by the log's time, not by this
 UNKNOWN_SECONDS = 1.0
 
 _MOVED = str(Topic.ADMISSION)  # asked of every record: a member of an enumeration takes longer to find
@@ -109,7 +109,7 @@ class Admission(Agent):
         spec = AgentSpec(
             AGENT,
             [Topic.ADMISSION],
-            tables={TABLE: KEPT_SECONDS},
+            tables={TABLE: KEY_KEPT_SECONDS},
             follows=self._active_topics(),
             serial_by_partition=True,
         )

@@ -15,7 +15,8 @@ from operations import clock
 from operations.new_commands import new_command
 from operations.random_ids import short_id
 from operations.settings import ensure_master_key
-from schemas.commands import CreateWorkspace, command_key
+from schemas.commands import command_key
+from schemas.commands.workspaces import CreateWorkspace
 from schemas.ids import WORKSPACE
 from schemas.records import Audit, Telemetry
 from schemas.telemetry import Calls, ModelCall, encode_payload

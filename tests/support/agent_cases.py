@@ -23,7 +23,9 @@ from processors.projection import agent as projection
 from processors.projection.store import Store
 from processors.rates import agent as rates
 from schemas.codec import EVENT, Undecodable
-from schemas.commands import CreateWorkflow, CreateWorkspace, Payload
+from schemas.commands.payload import Payload
+from schemas.commands.workflows import CreateWorkflow
+from schemas.commands.workspaces import CreateWorkspace
 from schemas.entities import Ordering, State, Stream, StreamStatus, WebhookEndpoint, Workflow
 from schemas.ids import DELIVERY, derived_id
 from schemas.log_records import LogRecord

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from domain.guardrails.values import GuardEffects
-from schemas.commands import ReplacePolicy, Suspend, Unsuspend, Warn, decode_payload
+from schemas.commands import decode_payload
+from schemas.commands.guardrails import ReplacePolicy, Suspend, Unsuspend, Warn
 from schemas.guardrail_breaches import decode_breach
 from schemas.guardrail_policy import (
     DEFAULT_POLICY,

@@ -13,7 +13,7 @@ from ingest_gateway.services import SERVICES
 from ingest_gateway.surfaces.burn.faults import NO_VERDICT, OTHER_ORGANIZATION
 from ingest_gateway.surfaces.faults import BUSY, refused_by
 from ingest_gateway.surfaces.requests import route_of
-from schemas.commands import DONE
+from schemas.commands.answers import DONE
 from schemas.records import Verdict
 from schemas.telemetry import Form
 

@@ -11,7 +11,7 @@ import openai
 import pytest
 from multidict import CIMultiDict
 
-from schemas.commands import FaultBody
+from schemas.commands.answers import FaultBody
 from schemas.guardrail_policy import (
     BudgetMode,
     Burst,
