@@ -1,7 +1,8 @@
 """The error codes that the code can answer with, found in its source: none is listed by hand, so none is forgotten.
 
 A code is the snake-case literal in a call of `Fault(…)`, `Refused(…)` or `CommandRefused(…)`, with the status next to
-it: a number, or the `FaultKind` named there. A mapping from `FaultKind` to codes, as a surface's renderer has it, is read the same way.
+it: a number, or the `FaultKind` named there. A mapping from `FaultKind` to codes, as a surface's renderer has it, is
+read the same way.
 """
 
 import ast
