@@ -8,7 +8,7 @@ from schemas.records import Entity
 from schemas.work import Item, Project, Task, item_of
 
 
-class Table(Protocol):
+class ControlTable(Protocol):
     """One partition of a durable table (processors.runtime.table.TableView)."""
 
     def get(self, key: bytes) -> bytes | None: ...
@@ -23,7 +23,7 @@ class Table(Protocol):
 class ItemState:
     """Keys are told in state.py."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: ControlTable) -> None:
         self._table = table
 
     def project(self, workspace: str, environment: str, project_id: str) -> Project | None:

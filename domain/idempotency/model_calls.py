@@ -7,9 +7,9 @@ call, and takes nothing of that one's spend away.
 import hashlib
 
 from domain.idempotency import KEY_LIFE_MS
-from schemas.telemetry import Source
+from schemas.telemetry import CallSource
 
-_ID_SPACES = {int(Source.INGEST): b"", int(Source.EDGE): b"edge", int(Source.OTLP): b"otlp"}
+_ID_SPACES = {int(CallSource.INGEST): b"", int(CallSource.EDGE): b"edge", int(CallSource.OTLP): b"otlp"}
 
 
 def counted_key(workspace: str, event_id: str, source: int) -> bytes:

@@ -29,8 +29,8 @@ from domain.entities.control_view import ControlView
 from domain.events.rules import SURFACE, event_id, payload_hash, read_event
 from domain.guardrails.fingerprints import fingerprint
 from domain.guardrails.values import KeyWindow, Organization, SessionWindow, Spent
+from domain.idempotency.events import KeyEntry as SeenEvent
 from domain.idempotency.events import KeyScope
-from domain.idempotency.events import Seen as SeenEvent
 from domain.json.canonical import canonical
 from domain.json.canonical import payload_hash as hash_of_parts
 from domain.limits.quotas import RATE_CLASSES

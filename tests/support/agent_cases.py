@@ -32,7 +32,7 @@ from schemas.log_records import LogRecord
 from schemas.read_model import events as event_rows
 from schemas.records import DeadLetter, Decision, Delivery, Outcome, Telemetry, Usage
 from schemas.replies import REPLY_HEADER, ReplyTo
-from schemas.telemetry import Calls, encode_payload
+from schemas.telemetry import ModelCalls, encode_payload
 from schemas.topics import StreamTopic, Topic
 from schemas.work import passed_entity
 from tests.support.agent_rig import PARTITION, Sent
@@ -168,7 +168,7 @@ def telemetry(_settings: Settings) -> list[LogRecord]:
     """Calls of two organizations, each waited for; the fourth with one fingerprint suspends them."""
     made = []
     for number in range(12):
-        form = Calls(calls=[a_call(number, fingerprint="sha256:" + "b9c1" * 16)])
+        form = ModelCalls(calls=[a_call(number, fingerprint="sha256:" + "b9c1" * 16)])
         record = Telemetry(
             id=f"tel_{number}", kind=form.kind, workspace=WORKSPACES[number % 2], payload=encode_payload(form)
         )

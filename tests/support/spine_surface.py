@@ -25,7 +25,7 @@ from domain.control.state import ControlState
 from domain.control.values import CommandEffects, CommandRequest, TopicTask
 from domain.entities.control_view import ControlView
 from domain.entities.organizations import org_of
-from domain.idempotency.events import Admitted, Seen, Source, decide
+from domain.idempotency.events import Admitted, KeyEntry, Source, decide
 from domain.security.api_tokens import TokenHasher, mint_token
 from domain.security.gateway_signatures import GatewaySigner
 from ingest_gateway.http.server import serve
@@ -96,7 +96,7 @@ class SpineRules:
         stored = self._seen.get(key)
         source = Source(appended.topic, stream.topic_id, appended.partition, appended.offset)
         routes = routes_of(self._view, stream, pieces)
-        candidate = Seen(pieces.event_id, found.payload_hash, appended.timestamp_ms, routes, source)
+        candidate = KeyEntry(pieces.event_id, found.payload_hash, appended.timestamp_ms, routes, source)
         decided = decide(None if stored is None else _decode_seen(stored), candidate)
         if isinstance(decided, Admitted) and decided.is_new:
             self._seen[key] = _encode_seen(decided.entry)
