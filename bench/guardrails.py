@@ -45,7 +45,7 @@ from schemas.guardrail_policy import (
     SmartLoop,
 )
 from schemas.records import Telemetry
-from schemas.telemetry import CALLS_A_RECORD_MAX, Calls, ModelCall, decode_payload, encode_payload
+from schemas.telemetry import CALLS_A_RECORD_MAX, ModelCall, ModelCalls, decode_payload, encode_payload
 
 ROOT = Path(__file__).parents[1]
 TRACE = ROOT.parent / "shared" / "data" / "azure-llm-trace-code.csv"
@@ -81,8 +81,10 @@ class Guardrails:
         """Who tripped which layer: the key of each."""
         self._offset += 1
         state = GuardState(*self._tables)
-        record = Telemetry(id=str(self._offset), kind=Calls.kind, workspace=workspace, payload=b"")
-        effects = decide(state, GuardRequest(record, Calls(calls=list(calls)), append_ms, self._offset), self._policy)
+        record = Telemetry(id=str(self._offset), kind=ModelCalls.kind, workspace=workspace, payload=b"")
+        effects = decide(
+            state, GuardRequest(record, ModelCalls(calls=list(calls)), append_ms, self._offset), self._policy
+        )
         state.save()
         return [(trip.layer, trip.key_id or workspace) for trip in effects.trips]
 
@@ -254,8 +256,8 @@ def _gateway(body: bytes) -> bytes:
     fit, _ = read_calls(body)
     calls = [call for _, new in fit if (call := call_of(new, "key_1")) is not None]
     assert len(calls) <= CALLS_A_RECORD_MAX
-    payload = encode_payload(Calls(calls=calls))
-    return Telemetry(id="tel_1", kind=Calls.kind, workspace="ws_bench", payload=payload).encode()
+    payload = encode_payload(ModelCalls(calls=calls))
+    return Telemetry(id="tel_1", kind=ModelCalls.kind, workspace="ws_bench", payload=payload).encode()
 
 
 def memory(organizations: int, fingerprints: int) -> dict[str, float]:
@@ -269,8 +271,8 @@ def memory(organizations: int, fingerprints: int) -> dict[str, float]:
             batches: list[list[tuple[bytes, int]]] = [[] for _ in workers]
             for number in range(start, min(start + 800, organizations)):
                 calls = [_one(number, n) for n in range(fingerprints)]
-                payload = encode_payload(Calls(calls=calls))
-                record = Telemetry(id="t", kind=Calls.kind, workspace=f"ws_{number:010d}", payload=payload)
+                payload = encode_payload(ModelCalls(calls=calls))
+                record = Telemetry(id="t", kind=ModelCalls.kind, workspace=f"ws_{number:010d}", payload=payload)
                 batches[number % 8].append((record.encode(), calls[-1].ts_ms))
             for worker, batch in zip(workers, batches, strict=True):
                 worker.handle(batch)

@@ -17,7 +17,8 @@ from domain.events.fields import time_ms as read_time
 from domain.security.networks import read_network
 from operations import clock
 from operations.settings import Settings, SettingsInvalid
-from schemas.commands import OVERLAP_SECONDS_DEFAULT, OVERLAP_SECONDS_MAX, CreateKey
+from schemas.commands.fields import OVERLAP_SECONDS_DEFAULT, OVERLAP_SECONDS_MAX
+from schemas.commands.keys import CreateKey
 from schemas.entities import STREAM_KINDS, Key, KeyKind
 from schemas.times import rfc3339
 
@@ -29,11 +30,11 @@ KIND_NAMES = {
     "org": KeyKind.ORG,
 }
 SCOPE = re.compile(r"[a-z]+(:[a-z]+)?")
-Result = TypeVar("Result")
-Command = TypeVar("Command", bound=Callable[..., Any])
+_Result = TypeVar("_Result")
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-def of_workspace(command: Command) -> Command:
+def of_workspace(command: _Command) -> _Command:
     """The options that say whose keys."""
     environment = click.option("--environment", type=click.Choice(["live", "test"]), default="live", show_default=True)
     return click.option("--workspace", required=True, help="The workspace's id.")(environment(command))
@@ -140,7 +141,7 @@ def _expires_ms(text: str | None) -> int | None:
     return expires_ms
 
 
-def _asked(work: Callable[[Settings], Result]) -> Result:
+def _asked(work: Callable[[Settings], _Result]) -> _Result:
     from ingest_gateway.log.bootstrap import WorkspaceRefused
 
     try:

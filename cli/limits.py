@@ -6,7 +6,7 @@ from cli.environment import found_environment
 from cli.terminal import echo
 from domain.limits.quotas import RATE_CLASSES
 from operations.settings import Settings, SettingsInvalid
-from schemas.commands import ClearLimit, SetLimit
+from schemas.commands.limits import ClearLimit, SetLimit
 from schemas.entities import PER_MINUTE_MAX
 from schemas.topics import ENVIRONMENTS
 

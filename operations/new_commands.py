@@ -1,8 +1,8 @@
 """A new command, as gateways and processes write it."""
 
 from operations.random_ids import random_id
+from schemas.commands.payload import Payload
 from schemas.ids import COMMAND
-from schemas.payload import Payload
 from schemas.records import Command
 
 

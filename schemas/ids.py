@@ -10,7 +10,7 @@ import re
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 EVENT, STREAM, WORKSPACE, WORKFLOW, REQUEST = "evt_", "stm_", "ws_", "wf_", "req_"
 DELIVERY, WEBHOOK_DELIVERY, KEY, COMMAND, DEAD_LETTER = "dlv_", "whd_", "key_", "cmd_", "dlt_"
-WEBHOOK_ENDPOINT, REPLAY = "whe_", "rpl_"
+WEBHOOK_ENDPOINT, REPLAY, AUDIT = "whe_", "rpl_", "aud_"
 SPINE_SUBSCRIPTION, WORK_WEBHOOK = "sub_", "whk_"
 ULID_TIME_MS_MAX = 2**48 - 1
 ULID_PATTERN = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")

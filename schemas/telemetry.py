@@ -41,7 +41,7 @@ class UsageFrom(IntEnum):
     UNKNOWN = 2  # nobody said; the numbers are 0 and mean nothing
 
 
-class Source(IntEnum):
+class CallSource(IntEnum):
     INGEST = 0
     EDGE = 1
     OTLP = 2
@@ -76,24 +76,24 @@ class ModelCall(msgspec.Struct, frozen=True, array_like=True, gc=False):
     trace_id: str = ""
     price: int = Price.GIVEN
     usage: int = UsageFrom.REPORTED
-    source: int = Source.INGEST
+    source: int = CallSource.INGEST
     answered_model: str = ""
 
 
-class Form(msgspec.Struct, frozen=True, kw_only=True):
+class TelemetryForm(msgspec.Struct, frozen=True, kw_only=True):
     """Base of the payloads."""
 
     kind: ClassVar[str]
 
 
-class Calls(Form, frozen=True, kw_only=True):
+class ModelCalls(TelemetryForm, frozen=True, kw_only=True):
     """At most CALLS_A_RECORD_MAX of them."""
 
     kind: ClassVar[str] = "calls"
     calls: list[ModelCall]
 
 
-class Enforce(Form, frozen=True, kw_only=True):
+class Enforce(TelemetryForm, frozen=True, kw_only=True):
     """Suspends. `ttl_seconds` None: the policy's; 0: until somebody resumes."""
 
     kind: ClassVar[str] = "enforce"
@@ -104,7 +104,7 @@ class Enforce(Form, frozen=True, kw_only=True):
     scope_id: str = ""
 
 
-class Resume(Form, frozen=True, kw_only=True):
+class Resume(TelemetryForm, frozen=True, kw_only=True):
     """Clears the flag, also where none stands, and the windows of the layer that set it. Without a scope: all flags."""
 
     kind: ClassVar[str] = "resume"
@@ -113,12 +113,12 @@ class Resume(Form, frozen=True, kw_only=True):
     scope_id: str = ""
 
 
-class SetPolicy(Form, frozen=True, kw_only=True):
+class SetPolicy(TelemetryForm, frozen=True, kw_only=True):
     kind: ClassVar[str] = "policy"
     policy: GuardrailPolicy
 
 
-class Reserve(Form, frozen=True, kw_only=True):
+class Reserve(TelemetryForm, frozen=True, kw_only=True):
     """Sets a call's worst cost aside under every hard cap that counts it, or is refused (429 `budget_exceeded`).
 
     One that is never settled lapses by the log's time. The same id again: the same answer.
@@ -134,7 +134,7 @@ class Reserve(Form, frozen=True, kw_only=True):
     user: str = ""
 
 
-class Settle(Form, frozen=True, kw_only=True):
+class Settle(TelemetryForm, frozen=True, kw_only=True):
     """Ends a reservation and counts the call in its place, as one step; None: no call was made of it."""
 
     kind: ClassVar[str] = "settle"
@@ -142,15 +142,17 @@ class Settle(Form, frozen=True, kw_only=True):
     call: ModelCall | None = None
 
 
-class Ask(Form, frozen=True, kw_only=True):
+class Ask(TelemetryForm, frozen=True, kw_only=True):
     """Changes nothing; the verdict tells how the organization stands. `days`: how much of its spend, up to 100."""
 
     kind: ClassVar[str] = "ask"
     days: int = 1
 
 
-Payload = Calls | Enforce | Resume | SetPolicy | Reserve | Settle | Ask
-FORMS: dict[str, type[Form]] = {form.kind: form for form in (Calls, Enforce, Resume, SetPolicy, Reserve, Settle, Ask)}
+TelemetryPayload = ModelCalls | Enforce | Resume | SetPolicy | Reserve | Settle | Ask
+FORMS: dict[str, type[TelemetryForm]] = {
+    form.kind: form for form in (ModelCalls, Enforce, Resume, SetPolicy, Reserve, Settle, Ask)
+}
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,11 +206,11 @@ _encode = msgspec.msgpack.Encoder().encode
 _DECODERS = {kind: msgspec.msgpack.Decoder(form) for kind, form in FORMS.items()}
 
 
-def encode_payload(payload: Form) -> bytes:
+def encode_payload(payload: TelemetryForm) -> bytes:
     return _encode(payload)
 
 
-def decode_payload(record: Telemetry) -> Payload:
+def decode_payload(record: Telemetry) -> TelemetryPayload:
     """Raises Undecodable for an unknown kind and for a payload that is not of its form."""
     decoder = _DECODERS.get(record.kind)
     if decoder is None:

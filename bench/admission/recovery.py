@@ -16,17 +16,18 @@ from confluent_kafka import Producer
 
 from bench.admission.filling import fill
 from bench.admission.world import World, running, wait_for, wait_until_ready
-from domain.idempotency.events import Seen, Source
+from domain.idempotency import KEY_KEPT_SECONDS
+from domain.idempotency.events import KeyEntry, Source
 from operations import clock
 from operations.kafka_clients import producer_config
 from operations.topic_admin import ensure_topics
-from processors.admission.agent import KEPT_SECONDS, TABLE
+from processors.admission.agent import TABLE
 from processors.runtime.table import TableSpec, packed
 from schemas.topics import TopicSpec
 from tests.support.kafka_topics import PARTITIONS
 from tests.support.worker import Worker
 
-SPEC = TableSpec(TABLE, f"admission-{TABLE}-changelog", KEPT_SECONDS)
+SPEC = TableSpec(TABLE, f"admission-{TABLE}-changelog", KEY_KEPT_SECONDS)
 GOAL_KEPT_SECONDS, GOAL_DELETED_SECONDS, GOAL_RESIDENT_MIB = 3.0, 60.0, 1_024.0
 AT_ONCE = 10_000
 EVENTS_AFTER = 40_000
@@ -80,7 +81,7 @@ def entries(keys: int) -> Iterator[dict[bytes, bytes | None]]:
     now_ms = clock.now_ms()
     marker = b"0123456789ABCDEFGHJKMNPQRS"
     source = Source("events.ws_4F9KQ2C7Z1.live.many-keys", secrets.token_urlsafe(16), 3, 123_456)
-    entry = msgspec.msgpack.encode(Seen("evt_" + marker.decode(), b"h" * 16, now_ms, [], source))
+    entry = msgspec.msgpack.encode(KeyEntry("evt_" + marker.decode(), b"h" * 16, now_ms, [], source))
     head, tail = entry.split(marker)
     for start in range(0, keys, AT_ONCE):
         count = min(AT_ONCE, keys - start)

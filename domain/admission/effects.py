@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from domain.admission.reading import ReadEvent
-from domain.idempotency.events import Admitted, Conflicted, Decided, KeyScope, Replayed, Seen, Source
+from domain.idempotency.events import Admitted, Conflicted, KeyDecision, KeyEntry, KeyScope, Replayed, Source
 from schemas.avro_pieces import NOTHING, array, bytes_, long, string
 from schemas.codec import DECISION, DELIVERY, VERDICT
 from schemas.entities import Stream, workflow_entity_id
@@ -81,7 +81,7 @@ def place_of(topic: StreamTopic, stream: Stream, partition: int) -> Place:
     )
 
 
-def effects_of(decided: Decided, place: Place, record: LogRecord, event: ReadEvent) -> Effects:
+def effects_of(decided: KeyDecision, place: Place, record: LogRecord, event: ReadEvent) -> Effects:
     """The decision is for the partition of its source record, so that who reads both needs one partition of each."""
     outcome, entry = decided.outcome, decided.entry
     routes = place.routes_field if entry.routes is place.stream.default_routes else _routes_field(entry.routes)
@@ -125,7 +125,7 @@ def effects_of(decided: Decided, place: Place, record: LogRecord, event: ReadEve
 NO_DELIVERIES: list[Message] = []
 
 
-def _conflict_of(original: Seen) -> str:
+def _conflict_of(original: KeyEntry) -> str:
     """A gateway's caller gets the answer 409; a direct producer can only find this in a dead letter."""
     source = original.source
     return (
@@ -147,7 +147,7 @@ def refusal_of(record: LogRecord, reason: str) -> bytes:
     return decision.encode()
 
 
-def _decision_against(outcome: str, place: Place, record: LogRecord, event: ReadEvent, entry: Seen) -> bytes:
+def _decision_against(outcome: str, place: Place, record: LogRecord, event: ReadEvent, entry: KeyEntry) -> bytes:
     """A replay or a conflict: of the event its id, key and size, and the original's id; nothing that would be shown."""
     pieces = event.pieces
     key = pieces.idempotency_key
@@ -168,7 +168,7 @@ def _decision_against(outcome: str, place: Place, record: LogRecord, event: Read
     )
 
 
-def _deliveries(entry: Seen, place: Place, event: ReadEvent) -> list[Message]:
+def _deliveries(entry: KeyEntry, place: Place, event: ReadEvent) -> list[Message]:
     where = delivery_source(entry.source)
     rest = NOTHING + long(entry.received_ms) + bytes_(event.pieces.body)  # replay 0, received_ms, event
     rest += _EVENT_KIND + long(len(entry.routes))

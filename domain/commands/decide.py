@@ -1,101 +1,34 @@
-"""Decides a command: done, refused, or taken with its answer to come. Values in, values out; no I/O and no clock.
+"""Decides a command: done, refused, or accepted with its answer to come.
 
-Order of questions: was this very record decided before (then the same again); was the same request made under its
-idempotency key (then the same answer); does the workspace exist; then the kind's own rules.
+Order of questions: was this very record decided before (then the same effects again); what does its idempotency key
+mean (domain/idempotency/commands.py: a repeat gets the earlier answer); may its key have this decided; does the
+workspace exist; then the command's own rule, which the registry names (handlers.py).
 """
 
 import msgspec
 
-from domain.control import (
-    event_types,
-    guardrails,
-    keys,
-    limits,
-    reach,
-    replays,
-    reservations,
-    route_topics,
-    streams,
-    subscriptions,
-    tenants,
-    webhooks,
-)
+from domain.commands.handlers import HANDLERS
+from domain.control import reach
+from domain.control.handlers import MintingHandler, NoticeHandler, Reported, ReportHandler, RequestHandler
 from domain.control.values import (
     WAITING,
-    Answer,
-    Asked,
-    Changes,
+    CommandAnswer,
+    CommandEffects,
+    CommandRefused,
+    CommandRequest,
     Done,
-    Effects,
     Facts,
-    Refused,
     TokenHash,
     key_reused,
 )
-from domain.idempotency.commands import is_key_over, request_of
+from domain.idempotency.commands import KeyUse, request_of, scope_of, scope_of_refusal, use_of_key
 from domain.security.api_tokens import TokenHasher, mint_token
-from domain.work import decide as work
-from domain.work import webhooks as work_webhooks
-from schemas.commands import (
-    DONE,
-    REFUSED,
-    CancelReplay,
-    ClearLimit,
-    CreateKey,
-    CreateStream,
-    CreateSubscription,
-    CreateWebhookEndpoint,
-    CreateWorkflow,
-    CreateWorkspace,
-    DeleteStream,
-    DeleteSubscription,
-    DeleteWebhookEndpoint,
-    DeleteWorkflow,
-    DisableWorkflow,
-    ReactivateWorkflow,
-    RegisterEventType,
-    ReplacePolicy,
-    ReplayMoved,
-    ResumeTopics,
-    RevokeKey,
-    RotateKey,
-    RotateSecret,
-    RouteTopicExpired,
-    RouteTopicMade,
-    SetLimit,
-    StartReplay,
-    StreamAltered,
-    StreamCreated,
-    StreamExpired,
-    Suspend,
-    TouchKeys,
-    TryWebhookEndpoint,
-    Unsuspend,
-    UpdateStream,
-    UpdateSubscription,
-    Warn,
-)
-from schemas.ids import derived_id
+from schemas.commands.answers import DONE, REFUSED
+from schemas.commands.payload import Payload
+from schemas.ids import AUDIT, derived_id
 from schemas.records import Audit, Verdict
 from schemas.topics import ENVIRONMENTS
-from schemas.work import SURFACE as WORK
-from schemas.work_commands import (
-    RESERVED,
-    CompleteAnswer,
-    CreateProject,
-    CreateTask,
-    DeleteTask,
-    ReplayWebhook,
-    ReserveAnswer,
-    Reserved,
-    TryWebhook,
-    UpdateProject,
-    UpdateTask,
-)
 
-Report = StreamCreated | StreamAltered | StreamExpired | RouteTopicMade | RouteTopicExpired | ResumeTopics
-"""What the control process tells itself."""
-AUDIT = "aud_"
 REPLIES_MAX = 16  # a client that repeats a request while its stream is being created
 
 
@@ -104,224 +37,143 @@ def token_hash_by(master_key: bytes) -> TokenHash:
     return lambda key_kind, environment, key_id: hasher.hash(mint_token(master_key, key_kind, environment, key_id))
 
 
-def decide(facts: Facts, asked: Asked, token_hash: TokenHash) -> Effects:
-    known = facts.answer(asked.command.id)
+def is_request(payload: Payload) -> bool:
+    """Whether it is answered and recorded in the audit log; reports and notices of our own processes are not."""
+    return isinstance(HANDLERS[type(payload)], RequestHandler | MintingHandler)
+
+
+def decide(facts: Facts, request: CommandRequest, token_hash: TokenHash) -> CommandEffects:
+    known = facts.answer(request.command.id)
     if known is not None:
-        return again(known, asked)
-    if isinstance(asked.payload, Report):
-        return reported(facts, asked, asked.payload)
-    if isinstance(asked.payload, TouchKeys):
-        return keys.touched(facts, asked, asked.payload)
-    if isinstance(asked.payload, ReplayMoved):
-        return replays.moved(facts, asked, asked.payload)
-    if isinstance(asked.payload, CompleteAnswer):
-        return reservations.completed(facts, asked, asked.payload)
-    earlier = _answer_to_key(facts, asked)
-    if earlier is None:
-        return first(facts, asked, token_hash)
-    try:  # an earlier answer may have a secret in it, and this may be another key's request
-        reach.require(facts, asked)
-        reach.require_own(facts, asked, earlier)
-    except Refused as refused:
-        return Effects(verdicts=_verdicts(_refusal(asked, refused), asked))
-    return repeated(earlier, asked)
+        return read_again(known, request)
+    match HANDLERS[type(request.payload)]:
+        case ReportHandler() as handler:
+            return _completed(request, handler.decide(facts, request, request.payload))
+        case NoticeHandler() as handler:
+            return handler.decide(facts, request, request.payload)
+        case handler:
+            return _requested(facts, request, handler, token_hash)
 
 
-def again(known: Answer, asked: Asked) -> Effects:
-    """The record was read before: the same effects."""
-    replies = dict.fromkeys(known.replies if asked.reply is None else (*known.replies, asked.reply))
+def read_again(known: CommandAnswer, request: CommandRequest) -> CommandEffects:
+    """The record was decided before: the same effects."""
+    replies = dict.fromkeys(known.replies if request.reply is None else (*known.replies, request.reply))
     verdicts = () if known.outcome == WAITING else tuple(known.verdict(reply) for reply in replies)
-    return Effects((known,), known.changes, verdicts, known.audit)
+    return CommandEffects((known,), known.changes, verdicts, known.audit)
 
 
-def repeated(earlier: Answer, asked: Asked) -> Effects:
-    """Another record with a key seen before: the earlier answer, as soon as there is one.
+def _requested(
+    facts: Facts, request: CommandRequest, handler: RequestHandler | MintingHandler, token_hash: TokenHash
+) -> CommandEffects:
+    scope = scope_of(request.command)
+    earlier = None if scope is None else facts.answer_under(scope)
+    use = use_of_key(earlier, _asked(request), request.version, request.append_ms)
+    if earlier is None or use is KeyUse.FREE:
+        return _first(facts, request, handler, token_hash)
+    try:  # the earlier answer may contain a secret, and this may be another key's request
+        reach.require(facts, request)
+        reach.require_own(facts, request, earlier)
+    except CommandRefused as refused:
+        return CommandEffects(verdicts=_verdicts(_refusal(request, refused), request))
+    match use:
+        case KeyUse.PAST:
+            return CommandEffects()
+        case KeyUse.REUSED:
+            return CommandEffects(verdicts=_verdicts(_refusal(request, key_reused()), request))
+        case _:
+            return _repeated(earlier, request)
 
-    A later holder of the key, or freeing of it, means that this record is read again: it was answered by what the key
-    meant then.
-    """
-    if asked.version < max(earlier.version, earlier.freed):
-        return Effects()
-    if earlier.asked != request_of(asked.command.surface, asked.payload):
-        return Effects(verdicts=_verdicts(_refusal(asked, key_reused()), asked))
+
+def _repeated(earlier: CommandAnswer, request: CommandRequest) -> CommandEffects:
+    """The earlier answer, as soon as there is one."""
     if earlier.outcome != WAITING:
-        return Effects(verdicts=_verdicts(earlier, asked))
-    if asked.reply is None or asked.reply in earlier.replies:
-        return Effects()
-    replies = (*earlier.replies, asked.reply)[-REPLIES_MAX:]
-    return Effects(answers=(msgspec.structs.replace(earlier, replies=replies),))
+        return CommandEffects(verdicts=_verdicts(earlier, request))
+    if request.reply is None or request.reply in earlier.replies:
+        return CommandEffects()
+    replies = (*earlier.replies, request.reply)[-REPLIES_MAX:]
+    return CommandEffects(answers=(msgspec.structs.replace(earlier, replies=replies),))
 
 
-def first(facts: Facts, asked: Asked, token_hash: TokenHash) -> Effects:
+def _first(
+    facts: Facts, request: CommandRequest, handler: RequestHandler | MintingHandler, token_hash: TokenHash
+) -> CommandEffects:
     try:
-        if isinstance(asked.payload, ReserveAnswer):
-            return _reserved(facts, asked)
-        answer = _answer(asked, _decided(facts, asked, token_hash))
-    except Refused as refused:
-        answer = _refusal(asked, refused)
+        _may_be_decided(facts, request, handler.needs_workspace)
+        if isinstance(handler, MintingHandler):
+            done = handler.decide(facts, request, request.payload, token_hash)
+        else:
+            done = handler.decide(facts, request, request.payload)
+        answer = _answer(request, done)
+    except CommandRefused as refused:
+        answer = _refusal(request, refused)
     if answer.outcome == WAITING:
-        kept = msgspec.structs.replace(answer, replies=() if asked.reply is None else (asked.reply,))
-        return Effects((kept,), answer.changes, (), answer.audit)
-    return Effects((answer,), answer.changes, _verdicts(answer, asked), answer.audit)
+        kept = msgspec.structs.replace(answer, replies=() if request.reply is None else (request.reply,))
+        return CommandEffects((kept,), answer.changes, (), answer.audit)
+    return CommandEffects((answer,), answer.changes, _verdicts(answer, request), answer.audit)
 
 
-def _reserved(facts: Facts, asked: Asked) -> Effects:
-    _has_workspace(facts, asked)
-    reach.require(facts, asked)
-    body = msgspec.json.encode(Reserved(asked.command.id))
-    answer = msgspec.structs.replace(_answer(asked, Done(202, Changes(), "", body)), outcome=RESERVED)
-    return Effects((answer,), answer.changes, _verdicts(answer, asked), answer.audit)
+def _may_be_decided(facts: Facts, request: CommandRequest, needs_workspace: bool) -> None:
+    """Raises CommandRefused."""
+    command = request.command
+    if command.environment not in ENVIRONMENTS:
+        raise CommandRefused(400, "invalid_request", "The environment is live or test.")
+    if needs_workspace and facts.workspace(command.workspace) is None:
+        raise CommandRefused(404, "workspace_not_found", f"There is no workspace {command.workspace}.")
+    reach.require(facts, request)
 
 
-def reported(facts: Facts, asked: Asked, report: Report) -> Effects:
-    """The control process to itself; what comes too late changes nothing. May complete the answer to a request."""
-    match report:
-        case StreamCreated():
-            return _completed(asked, streams.created(facts, asked, report))
-        case StreamAltered():
-            return _completed(asked, streams.altered(facts, report))
-        case StreamExpired():
-            return _completed(asked, streams.expired(facts, asked, report))
-        case RouteTopicMade():
-            return _completed(asked, route_topics.made(facts, asked, report))
-        case RouteTopicExpired():
-            return _completed(asked, route_topics.expired(facts, asked, report))
-        case ResumeTopics():
-            return Effects()
-
-
-def _completed(asked: Asked, decided: streams.Reported) -> Effects:
+def _completed(request: CommandRequest, decided: Reported) -> CommandEffects:
+    """A report's own answer, and that of the request that waited for it."""
     if decided is None:
-        return Effects()
+        return CommandEffects()
     done, origin = decided
-    own = _answer(asked, done)
+    own = _answer(request, done)
     if origin is None:
-        return Effects((own,), own.changes, (), own.audit)
+        return CommandEffects((own,), own.changes, (), own.audit)
     own = msgspec.structs.replace(
         own, outcome=origin.outcome, status=origin.status, body=origin.body, replies=origin.replies
     )
     verdicts = tuple(origin.verdict(reply) for reply in origin.replies)
-    return Effects((origin, own), own.changes, verdicts, own.audit)
+    return CommandEffects((origin, own), own.changes, verdicts, own.audit)
 
 
-def _answer_to_key(facts: Facts, asked: Asked) -> Answer | None:
-    """What counts under the request's key: the answer of the last 24 hours, unless our own failure freed the key."""
-    earlier = facts.answer_under(asked.scope) if asked.scope is not None else None
-    if earlier is None or asked.version < max(earlier.version, earlier.freed):
-        return earlier
-    return None if earlier.freed or is_key_over(earlier.outcome, earlier.at_ms, asked.append_ms) else earlier
-
-
-def _decided(facts: Facts, asked: Asked, token_hash: TokenHash) -> Done:
-    payload = asked.payload
-    if asked.command.environment not in ENVIRONMENTS:
-        raise Refused(400, "invalid_request", "The environment is live or test.")
-    if not isinstance(payload, CreateWorkspace):
-        _has_workspace(facts, asked)
-    reach.require(facts, asked)
-    match payload:
-        case CreateWorkspace():
-            return tenants.create_workspace(facts, asked, payload, token_hash)
-        case CreateKey():
-            return keys.create(facts, asked, payload, token_hash)
-        case RotateKey():
-            return keys.rotate(facts, asked, payload, token_hash)
-        case RevokeKey():
-            return keys.revoke(facts, asked, payload)
-        case CreateStream():
-            return streams.create(facts, asked, payload)
-        case UpdateStream():
-            return streams.update(facts, asked, payload)
-        case DeleteStream():
-            return streams.delete(facts, asked, payload)
-        case CreateWorkflow():
-            return tenants.create_workflow(facts, asked, payload)
-        case DeleteWorkflow():
-            return tenants.delete_workflow(facts, asked, payload)
-        case DisableWorkflow():
-            return tenants.disable_workflow(facts, asked, payload)
-        case ReactivateWorkflow():
-            return tenants.reactivate_workflow(facts, asked, payload)
-        case RotateSecret():
-            return webhooks.rotate_secret(facts, asked, payload)
-        case CreateWebhookEndpoint():
-            return webhooks.create(facts, asked, payload)
-        case DeleteWebhookEndpoint():
-            return webhooks.delete(facts, asked, payload)
-        case TryWebhookEndpoint():
-            return webhooks.send_trial(facts, asked, payload)
-        case CreateSubscription():
-            return subscriptions.create(facts, asked, payload)
-        case UpdateSubscription():
-            return subscriptions.update(facts, asked, payload)
-        case DeleteSubscription():
-            return subscriptions.delete(facts, asked, payload)
-        case RegisterEventType():
-            return event_types.register(facts, asked, payload)
-        case StartReplay():
-            return replays.start(facts, asked, payload)
-        case CancelReplay():
-            return replays.cancel(facts, asked, payload)
-        case SetLimit():
-            return limits.set_limit(asked, payload)
-        case ClearLimit():
-            return limits.clear_limit(asked, payload)
-        case TryWebhook():
-            return work_webhooks.send_test(facts, asked, payload)
-        case ReplayWebhook():
-            return work_webhooks.replay(facts, asked, payload)
-        case CreateProject() | UpdateProject() | CreateTask() | UpdateTask() | DeleteTask():
-            return work.decide(facts, asked, payload)
-        case Suspend():
-            return guardrails.suspend(facts, asked, payload)
-        case Unsuspend():
-            return guardrails.resume(facts, asked, payload)
-        case Warn():
-            return guardrails.warn(facts, asked, payload)
-        case ReplacePolicy():
-            return guardrails.replace_policy(asked, payload)
-        case _:
-            raise Refused(400, "invalid_request", f"{asked.command.kind} is not a request.")
-
-
-def _has_workspace(facts: Facts, asked: Asked) -> None:
-    if facts.workspace(asked.command.workspace) is None:
-        raise Refused(404, "workspace_not_found", f"There is no workspace {asked.command.workspace}.")
-
-
-def _answer(asked: Asked, done: Done) -> Answer:
-    return Answer(
-        command_id=asked.command.id,
-        version=asked.version,
-        at_ms=asked.append_ms,
-        outcome=DONE if done.status else WAITING,
+def _answer(request: CommandRequest, done: Done) -> CommandAnswer:
+    return CommandAnswer(
+        command_id=request.command.id,
+        version=request.version,
+        at_ms=request.append_ms,
+        outcome=done.outcome if done.status else WAITING,
         status=done.status,
         body=done.body,
-        scope=asked.scope,
-        asked=request_of(asked.command.surface, asked.payload),
+        scope=scope_of(request.command),
+        asked=_asked(request),
         changes=done.changes,
-        audit=_audit(asked, done.resource, DONE if done.status else "accepted"),
+        audit=_audit(request, done.resource, DONE if done.status else "accepted"),
     )
 
 
-def _refusal(asked: Asked, refused: Refused) -> Answer:
-    return Answer(
-        command_id=asked.command.id,
-        version=asked.version,
-        at_ms=asked.append_ms,
+def _refusal(request: CommandRequest, refused: CommandRefused) -> CommandAnswer:
+    return CommandAnswer(
+        command_id=request.command.id,
+        version=request.version,
+        at_ms=request.append_ms,
         outcome=REFUSED,
         status=refused.status,
         body=refused.body,
-        scope=None if asked.command.surface == WORK else asked.scope,  # a refusal leaves the key free there (W-041)
-        asked=request_of(asked.command.surface, asked.payload),
-        audit=_audit(asked, "", refused.fault.code),
+        scope=scope_of_refusal(request.command),
+        asked=_asked(request),
+        audit=_audit(request, "", refused.fault.code),
     )
 
 
-def _audit(asked: Asked, resource: str, outcome: str) -> Audit:
-    command = asked.command
+def _asked(request: CommandRequest) -> str:
+    return request_of(request.command.surface, request.payload)
+
+
+def _audit(request: CommandRequest, resource: str, outcome: str) -> Audit:
+    command = request.command
     return Audit(
-        id=derived_id(AUDIT, asked.append_ms, command.id.encode()),
+        id=derived_id(AUDIT, request.append_ms, command.id.encode()),
         workspace=command.workspace,
         environment=command.environment,
         actor=command.actor,
@@ -330,10 +182,10 @@ def _audit(asked: Asked, resource: str, outcome: str) -> Audit:
         route=command.route,
         request_id=command.request_id,
         address=command.address,
-        at_ms=asked.append_ms,
+        at_ms=request.append_ms,
         outcome=outcome,
     )
 
 
-def _verdicts(answer: Answer, asked: Asked) -> tuple[tuple[int, Verdict], ...]:
-    return () if asked.reply is None else (answer.verdict(asked.reply),)
+def _verdicts(answer: CommandAnswer, request: CommandRequest) -> tuple[tuple[int, Verdict], ...]:
+    return () if request.reply is None else (answer.verdict(request.reply),)

@@ -2,10 +2,12 @@
 
 import msgspec
 
-from domain.control.values import NO_CHANGES, Asked, Changes, Done, Facts, Refused, body_of
+from domain.control.handlers import Handlers, RequestHandler
+from domain.control.values import NO_CHANGES, CommandChanges, CommandRefused, CommandRequest, Done, Facts, body_of
 from domain.events.catalog import CATALOG
 from domain.json.schemas import incompatibilities
-from schemas.commands import FieldError, RegisterEventType
+from schemas.commands.answers import FieldError
+from schemas.commands.event_types import RegisterEventType
 from schemas.entities import EventType, SchemaVersion
 
 TYPES_MAX = 500  # of a workspace and environment
@@ -13,23 +15,25 @@ VERSIONS_KEPT = 20
 NOT_COMPATIBLE = "Events that fit the present schema may not fit this one"
 
 
-def register(facts: Facts, asked: Asked, payload: RegisterEventType) -> Done:
+def register(facts: Facts, request: CommandRequest, payload: RegisterEventType) -> Done:
     """The same schema again makes no version. The platform's own schema counts as the first version of its types."""
-    command = asked.command
+    command = request.command
     known = facts.event_type(command.workspace, command.environment, payload.type)
     if known is None and facts.event_types_counted(command.workspace, command.environment) >= TYPES_MAX:
         message = f"There are {TYPES_MAX} registered types, which is as many as there may be."
-        raise Refused(409, "event_type_limit_reached", message)
-    before = known or _first(asked, payload.type)
-    after = _with_version(asked, payload, before)
+        raise CommandRefused(409, "event_type_limit_reached", message)
+    before = known or _first(request, payload.type)
+    after = _with_version(request, payload, before)
     if after == known:
         return Done(200, NO_CHANGES, f"event_type/{payload.type}", body_of(after))
-    status = 201 if after.versions[-1].registered_ms == asked.append_ms else 200
-    return Done(status, Changes(put=(after.to_entity(asked.version),)), f"event_type/{payload.type}", body_of(after))
+    status = 201 if after.versions[-1].registered_ms == request.append_ms else 200
+    return Done(
+        status, CommandChanges(put=(after.to_entity(request.version),)), f"event_type/{payload.type}", body_of(after)
+    )
 
 
-def _with_version(asked: Asked, payload: RegisterEventType, before: EventType) -> EventType:
-    """Raises Refused."""
+def _with_version(request: CommandRequest, payload: RegisterEventType, before: EventType) -> EventType:
+    """Raises CommandRefused."""
     description = before.description if payload.description is None else payload.description
     newest = before.versions[-1] if before.versions else None
     schema = msgspec.json.decode(payload.schema)
@@ -38,22 +42,22 @@ def _with_version(asked: Asked, payload: RegisterEventType, before: EventType) -
     if newest is not None:
         _is_compatible(newest, schema)
     number = 1 if newest is None else newest.version + 1
-    version = SchemaVersion(version=number, schema=payload.schema, registered_ms=asked.append_ms)
+    version = SchemaVersion(version=number, schema=payload.schema, registered_ms=request.append_ms)
     versions = [*before.versions, version][-VERSIONS_KEPT:]
     return msgspec.structs.replace(before, description=description, versions=versions)
 
 
 def _is_compatible(newest: SchemaVersion, schema: dict[str, object]) -> None:
-    """Raises Refused."""
+    """Raises CommandRefused."""
     narrower = incompatibilities(msgspec.json.decode(newest.schema), schema)
     if narrower:
         errors = tuple(FieldError("schema", message) for message in narrower)
-        raise Refused(409, "incompatible_schema", f"{NOT_COMPATIBLE}: {narrower[0]}.", errors)
+        raise CommandRefused(409, "incompatible_schema", f"{NOT_COMPATIBLE}: {narrower[0]}.", errors)
 
 
-def _first(asked: Asked, kind: str) -> EventType:
+def _first(request: CommandRequest, kind: str) -> EventType:
     """Of a type that nobody registered here: without versions, or with the platform's."""
-    command = asked.command
+    command = request.command
     known = CATALOG.get(kind)
     versions = []
     if known is not None and known.schema is not None:
@@ -62,7 +66,12 @@ def _first(asked: Asked, kind: str) -> EventType:
         id=kind,
         workspace=command.workspace,
         environment=command.environment,
-        created_ms=asked.append_ms,
+        created_ms=request.append_ms,
         description=None if known is None else known.description,
         versions=versions,
     )
+
+
+HANDLERS: Handlers = {
+    RegisterEventType: RequestHandler(register),
+}

@@ -6,20 +6,21 @@ for each by one command.
 
 from collections.abc import Iterable
 
-from domain.control.values import Asked, Changes, Done, Facts
+from domain.control.handlers import Handlers, RequestHandler
+from domain.control.values import CommandChanges, CommandRequest, Done, Facts
 from domain.events.spine_events import STREAM
 from domain.events.system_events import SystemEvent
 from domain.guardrails.notices import LIVE, resumed, suspended, warned
-from schemas.commands import ReplacePolicy, Suspend, Unsuspend, Warn
+from schemas.commands.guardrails import ReplacePolicy, Suspend, Unsuspend, Warn
 from schemas.entities import KillFlag, Policy, StreamStatus
 from schemas.guardrail_policy import Layer
 
 
-def suspend(facts: Facts, asked: Asked, payload: Suspend) -> Done:
+def suspend(facts: Facts, request: CommandRequest, payload: Suspend) -> Done:
     flag = KillFlag(
-        id=asked.command.workspace,
-        workspace=asked.command.workspace,
-        created_ms=asked.append_ms,
+        id=request.command.workspace,
+        workspace=request.command.workspace,
+        created_ms=request.append_ms,
         layer=payload.layer,
         reason=payload.reason,
         expires_ms=payload.expires_ms,
@@ -27,38 +28,46 @@ def suspend(facts: Facts, asked: Asked, payload: Suspend) -> Done:
         scope_id=payload.scope_id,
         set_by=payload.set_by,
     )
-    changes = Changes(put=(flag.to_entity(asked.version),), events=_told(facts, asked, [suspended(flag)]))
+    changes = CommandChanges(put=(flag.to_entity(request.version),), events=_told(facts, request, [suspended(flag)]))
     return Done(200, changes, f"kill_flag/{flag.entity_id}", payload.answer)
 
 
-def resume(facts: Facts, asked: Asked, payload: Unsuspend) -> Done:
-    workspace = asked.command.workspace
+def resume(facts: Facts, request: CommandRequest, payload: Unsuspend) -> Done:
+    workspace = request.command.workspace
     flags = [
         KillFlag(id=workspace, workspace=workspace, created_ms=0, layer="", reason="", scope=scope, scope_id=scope_id)
         for scope, scope_id in payload.guarded
     ]
-    events = [resumed(workspace, asked.append_ms, guarded, payload.reason) for guarded in payload.stood]
-    gone = tuple(flag.to_entity(asked.version) for flag in flags)
-    changes = Changes(gone=gone, events=_told(facts, asked, events))
+    events = [resumed(workspace, request.append_ms, guarded, payload.reason) for guarded in payload.stood]
+    gone = tuple(flag.to_entity(request.version) for flag in flags)
+    changes = CommandChanges(gone=gone, events=_told(facts, request, events))
     return Done(200, changes, f"kill_flag/{workspace}", payload.answer)
 
 
-def warn(facts: Facts, asked: Asked, payload: Warn) -> Done:
-    workspace = asked.command.workspace
-    events = [warned(workspace, asked.append_ms, warning) for warning in payload.warnings]
-    changes = Changes(events=_told(facts, asked, events))
+def warn(facts: Facts, request: CommandRequest, payload: Warn) -> Done:
+    workspace = request.command.workspace
+    events = [warned(workspace, request.append_ms, warning) for warning in payload.warnings]
+    changes = CommandChanges(events=_told(facts, request, events))
     return Done(200, changes, f"layer/{Layer.FINANCIAL_LIMITS}", payload.answer)
 
 
-def replace_policy(asked: Asked, payload: ReplacePolicy) -> Done:
-    workspace = asked.command.workspace
+def replace_policy(facts: Facts, request: CommandRequest, payload: ReplacePolicy) -> Done:
+    workspace = request.command.workspace
     policy = Policy(
-        id=workspace, workspace=workspace, created_ms=asked.append_ms, policy=payload.policy, version=payload.version
+        id=workspace, workspace=workspace, created_ms=request.append_ms, policy=payload.policy, version=payload.version
     )
-    return Done(200, Changes(put=(policy.to_entity(asked.version),)), f"policy/{workspace}", payload.answer)
+    return Done(200, CommandChanges(put=(policy.to_entity(request.version),)), f"policy/{workspace}", payload.answer)
 
 
-def _told(facts: Facts, asked: Asked, events: Iterable[SystemEvent]) -> tuple[SystemEvent, ...]:
+def _told(facts: Facts, request: CommandRequest, events: Iterable[SystemEvent]) -> tuple[SystemEvent, ...]:
     """On the organization's spine; none where it has no spine, so that nobody could be told."""
-    stream = facts.stream_named(asked.command.workspace, LIVE, STREAM)
+    stream = facts.stream_named(request.command.workspace, LIVE, STREAM)
     return tuple(events) if stream is not None and stream.status is StreamStatus.ACTIVE else ()
+
+
+HANDLERS: Handlers = {
+    Suspend: RequestHandler(suspend),
+    Unsuspend: RequestHandler(resume),
+    Warn: RequestHandler(warn),
+    ReplacePolicy: RequestHandler(replace_policy),
+}

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Protocol
 
-from domain.control.values import Changes
+from domain.control.values import CommandChanges
 from schemas.records import Entity
 from schemas.work import Item, Project, Task, item_of
 
 
-class Table(Protocol):
+class ControlTable(Protocol):
     """One partition of a durable table (processors.runtime.table.TableView)."""
 
     def get(self, key: bytes) -> bytes | None: ...
@@ -23,7 +23,7 @@ class Table(Protocol):
 class ItemState:
     """Keys are told in state.py."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: ControlTable) -> None:
         self._table = table
 
     def project(self, workspace: str, environment: str, project_id: str) -> Project | None:
@@ -38,7 +38,7 @@ class ItemState:
         prefix = _link(task_id, "")
         return [key[len(prefix) :].decode() for key, _ in self._table.scan(prefix)]
 
-    def apply_items(self, changes: Changes) -> list[tuple[bytes, bytes | None]]:
+    def apply_items(self, changes: CommandChanges) -> list[tuple[bytes, bytes | None]]:
         """The records for `items`. A command read again never takes an item back behind a later change."""
         return [self._put_item(entity) for entity in changes.items] + [self._drop(item) for item in changes.items_gone]
 

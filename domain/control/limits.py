@@ -1,36 +1,47 @@
 """The rules of limits: a workspace's own quota of a rate class, set and cleared while everything runs. Pure."""
 
-from domain.control.values import Asked, Changes, Done, Refused, body_of
+from domain.control.handlers import Handlers, RequestHandler
+from domain.control.values import CommandChanges, CommandRefused, CommandRequest, Done, Facts, body_of
 from domain.limits.quotas import RATE_CLASSES, Quota
-from schemas.commands import ClearLimit, SetLimit
+from schemas.commands.limits import ClearLimit, SetLimit
 from schemas.entities import Limit
 
 
-def set_limit(asked: Asked, payload: SetLimit) -> Done:
+def set_limit(facts: Facts, request: CommandRequest, payload: SetLimit) -> Done:
     """Sets it, or puts it in the place of the one before."""
-    limit = _limit(asked, payload.rate_class, Quota(payload.burst, payload.per_minute))
-    return Done(200, Changes(put=(limit.to_entity(asked.version),)), f"limit/{limit.entity_id}", body_of(limit))
+    limit = _limit(request, payload.rate_class, Quota(payload.burst, payload.per_minute))
+    return Done(
+        200, CommandChanges(put=(limit.to_entity(request.version),)), f"limit/{limit.entity_id}", body_of(limit)
+    )
 
 
-def clear_limit(asked: Asked, payload: ClearLimit) -> Done:
-    limit = _limit(asked, payload.rate_class, None)
-    return Done(204, Changes(gone=(limit.to_entity(asked.version),)), f"limit/{limit.entity_id}")
+def clear_limit(facts: Facts, request: CommandRequest, payload: ClearLimit) -> Done:
+    limit = _limit(request, payload.rate_class, None)
+    return Done(204, CommandChanges(gone=(limit.to_entity(request.version),)), f"limit/{limit.entity_id}")
 
 
-def _limit(asked: Asked, name: str, quota: Quota | None) -> Limit:
+def _limit(request: CommandRequest, name: str, quota: Quota | None) -> Limit:
     """With the class's own quota where none is given."""
     rate_class = RATE_CLASSES.get(name)
     if rate_class is None:
-        raise Refused(400, "invalid_request", f"There is no rate class {name}; there are {', '.join(RATE_CLASSES)}.")
-    command = asked.command
+        raise CommandRefused(
+            400, "invalid_request", f"There is no rate class {name}; there are {', '.join(RATE_CLASSES)}."
+        )
+    command = request.command
     environment = command.environment if rate_class.by_environment else ""
     burst, per_minute = quota or rate_class.quota
     return Limit(
         id=rate_class.bucket(command.workspace, command.environment),
         workspace=command.workspace,
         environment=environment,
-        created_ms=asked.append_ms,
+        created_ms=request.append_ms,
         rate_class=name,
         burst=burst,
         per_minute=per_minute,
     )
+
+
+HANDLERS: Handlers = {
+    SetLimit: RequestHandler(set_limit),
+    ClearLimit: RequestHandler(clear_limit),
+}

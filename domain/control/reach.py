@@ -9,27 +9,15 @@ from collections.abc import Iterable
 
 from msgspec import structs
 
-from domain.control.values import Answer, Asked, Facts, Refused, absent, key_reused
+from domain.control.values import CommandAnswer, CommandRefused, CommandRequest, Facts, absent, key_reused
 from domain.security.principals import Principal, beyond, principal_of
 from domain.security.reach import concerned, may_change, may_see
-from schemas.commands import (
-    CancelReplay,
-    CreateKey,
-    CreateStream,
-    CreateWebhookEndpoint,
-    CreateWorkflow,
-    DeleteStream,
-    DeleteWebhookEndpoint,
-    DeleteWorkflow,
-    FieldError,
-    ReactivateWorkflow,
-    RevokeKey,
-    RotateKey,
-    RotateSecret,
-    StartReplay,
-    TryWebhookEndpoint,
-    UpdateStream,
-)
+from schemas.commands.answers import FieldError
+from schemas.commands.keys import CreateKey, RevokeKey, RotateKey
+from schemas.commands.replays import CancelReplay, StartReplay
+from schemas.commands.streams import CreateStream, DeleteStream, UpdateStream
+from schemas.commands.webhooks import CreateWebhookEndpoint, DeleteWebhookEndpoint, RotateSecret, TryWebhookEndpoint
+from schemas.commands.workflows import CreateWorkflow, DeleteWorkflow, ReactivateWorkflow
 from schemas.entities import Key, State, Workflow
 from schemas.ids import WEBHOOK_ENDPOINT
 from schemas.topics import SYSTEM_STREAMS
@@ -42,67 +30,67 @@ BEYOND_FIELD = "More than the key that asks may do."
 NAME_STREAMS = "The key is limited to some streams: name those of them that the endpoint is told about."
 
 
-def require(facts: Facts, asked: Asked) -> None:
-    """Raises Refused: 401 for a key that holds no more, 404 for what a limited key can't see, 403 for what it may not
-    do.
+def require(facts: Facts, request: CommandRequest) -> None:
+    """Raises CommandRefused: 401 for a key that is no longer valid, 404 for an object that a limited key can't see, 403
+    for what the key may not do.
     """
-    key = asking_key(facts, asked)
+    key = asking_key(facts, request)
     if key is None:
         return
-    if not key.holds(asked.append_ms):
-        raise Refused(401, "unauthorized", "The key was revoked or has expired.")
+    if not key.holds(request.append_ms):
+        raise CommandRefused(401, "unauthorized", "The key was revoked or has expired.")
     maker = principal_of(key)
-    _within_itself(facts, asked, maker)
+    _within_itself(facts, request, maker)
     if maker.is_limited:
-        _within_its_streams(facts, asked, maker)
+        _within_its_streams(facts, request, maker)
 
 
-def require_own(facts: Facts, asked: Asked, earlier: Answer) -> None:
+def require_own(facts: Facts, request: CommandRequest, earlier: CommandAnswer) -> None:
     """A limited key gets the answers to its own requests again, and no other's: what they show was not looked at for
-    it. Raises Refused (409)."""
-    key = asking_key(facts, asked)
-    is_own = earlier.audit is not None and earlier.audit.actor == asked.command.actor
+    it. Raises CommandRefused (409)."""
+    key = asking_key(facts, request)
+    is_own = earlier.audit is not None and earlier.audit.actor == request.command.actor
     if key is not None and principal_of(key).is_limited and not is_own:
         raise key_reused()
 
 
-def asking_key(facts: Facts, asked: Asked) -> Key | None:
-    key = facts.key(asked.command.actor)
-    return key if key is not None and key.workspace == asked.command.workspace else None
+def asking_key(facts: Facts, request: CommandRequest) -> Key | None:
+    key = facts.key(request.command.actor)
+    return key if key is not None and key.workspace == request.command.workspace else None
 
 
-def workflows_exist(facts: Facts, asked: Asked, field: str, workflows: list[str]) -> None:
-    """For the key that asked: one that it can't see is answered as one that is not there. Raises Refused (400)."""
-    key = asking_key(facts, asked)
+def workflows_exist(facts: Facts, request: CommandRequest, field: str, workflows: list[str]) -> None:
+    """A workflow that the requesting key can't see counts as one that does not exist. Raises CommandRefused (400)."""
+    key = asking_key(facts, request)
     maker = None if key is None else principal_of(key)
     unknown = tuple(
         FieldError(f"{field}[{index}]", f"There is no workflow {workflow}.")
         for index, workflow in enumerate(workflows)
-        if not _is_there(facts, asked, maker, workflow)
+        if not _is_there(facts, request, maker, workflow)
     )
     if unknown:
-        raise Refused(400, "invalid_request", "The request names workflows that do not exist.", unknown)
+        raise CommandRefused(400, "invalid_request", "The request names workflows that do not exist.", unknown)
 
 
-def streams_of_maker(facts: Facts, asked: Asked) -> list[str]:
+def streams_of_maker(facts: Facts, request: CommandRequest) -> list[str]:
     """What is made by a limited key is for the key's streams."""
-    key = asking_key(facts, asked)
+    key = asking_key(facts, request)
     return [] if key is None else sorted(key.streams)
 
 
-def _is_there(facts: Facts, asked: Asked, maker: Principal | None, workflow_id: str) -> bool:
-    workflow = facts.workflow(asked.command.workspace, asked.command.environment, workflow_id)
+def _is_there(facts: Facts, request: CommandRequest, maker: Principal | None, workflow_id: str) -> bool:
+    workflow = facts.workflow(request.command.workspace, request.command.environment, workflow_id)
     if workflow is None or maker is None or not maker.is_limited:
         return workflow is not None
     return may_see(maker, workflow, _routed_by(facts, workflow))
 
 
-def _within_itself(facts: Facts, asked: Asked, maker: Principal) -> None:
+def _within_itself(facts: Facts, request: CommandRequest, maker: Principal) -> None:
     """Keys that it makes, puts in another's place or revokes. One that is not there is its own rule's to tell."""
-    match asked.payload:
+    match request.payload:
         case CreateKey() as payload:
             fields = structs.asdict(payload)
-            key = Key(id="", workspace=maker.workspace, created_ms=asked.append_ms, token_hash="", **fields)
+            key = Key(id="", workspace=maker.workspace, created_ms=request.append_ms, token_hash="", **fields)
         case RotateKey(id=key_id) | RevokeKey(id=key_id):
             found = facts.key(key_id)
             if found is None or (found.workspace, found.environment) != (maker.workspace, maker.environment):
@@ -115,32 +103,32 @@ def _within_itself(facts: Facts, asked: Asked, maker: Principal) -> None:
     fields_beyond = beyond(maker, principal_of(key))
     if fields_beyond:
         errors = tuple(FieldError(field, BEYOND_FIELD) for field in fields_beyond)
-        raise Refused(403, "forbidden", BEYOND, errors)
+        raise CommandRefused(403, "forbidden", BEYOND, errors)
 
 
-def _within_its_streams(facts: Facts, asked: Asked, maker: Principal) -> None:
-    if asked.command.surface in SYSTEM_STREAMS:  # all that its surface has concerns that stream
-        _require(maker, {asked.command.surface}, WHOLE_WORKSPACE)
+def _within_its_streams(facts: Facts, request: CommandRequest, maker: Principal) -> None:
+    if request.command.surface in SYSTEM_STREAMS:  # all that its surface has concerns that stream
+        _require(maker, {request.command.surface}, WHOLE_WORKSPACE)
         return
-    match asked.payload:
+    match request.payload:
         case CreateKey() | RotateKey() | RevokeKey() | CreateWorkflow():
             return  # those of keys are told above; a workflow gets its maker's streams
         case CreateStream(name=name):
             _require(maker, {name}, OTHER_STREAMS)
         case CreateWebhookEndpoint(streams=[]):
-            raise Refused(403, "forbidden", WHOLE_WORKSPACE, (FieldError("streams", NAME_STREAMS),))
+            raise CommandRefused(403, "forbidden", WHOLE_WORKSPACE, (FieldError("streams", NAME_STREAMS),))
         case CreateWebhookEndpoint(streams=streams):
             _require(maker, streams, OTHER_STREAMS)
         case StartReplay(stream=stream, event_id=event_id):
             if not maker.may_use_stream(stream):
                 raise absent("event_not_found" if event_id else "stream_not_found")
         case _:
-            _found_within_its_streams(facts, asked, maker)
+            _found_within_its_streams(facts, request, maker)
 
 
-def _found_within_its_streams(facts: Facts, asked: Asked, maker: Principal) -> None:
+def _found_within_its_streams(facts: Facts, request: CommandRequest, maker: Principal) -> None:
     """What the command names and is there; what is not there is its own rule's to tell."""
-    command, payload = asked.command, asked.payload
+    command, payload = request.command, request.payload
     scope = command.workspace, command.environment
     state: State | None
     match payload:
@@ -158,7 +146,7 @@ def _found_within_its_streams(facts: Facts, asked: Asked, maker: Principal) -> N
         ):
             state, code = _target(facts, scope, target_id)
         case _:
-            raise Refused(403, "forbidden", WHOLE_WORKSPACE)
+            raise CommandRefused(403, "forbidden", WHOLE_WORKSPACE)
     if state is None or state.workspace != command.workspace:
         return
     routed_by = _routed_by(facts, state) if isinstance(state, Workflow) else set()
@@ -180,4 +168,4 @@ def _routed_by(facts: Facts, workflow: Workflow) -> set[str]:
 
 def _require(maker: Principal, streams: Iterable[str], message: str) -> None:
     if not may_change(maker, frozenset(streams)):
-        raise Refused(403, "forbidden", message)
+        raise CommandRefused(403, "forbidden", message)

@@ -14,7 +14,7 @@
 | `w`, stream id, task | TopicWork that is not finished |
 | `m`, kind/id | a project or task as it stands on `items` (domain/control/items.py) |
 | `d`, task id, dependent's id | empty; the second depends on the first |
-| `a`, command id | Answer |
+| `a`, command id | CommandAnswer |
 | `i`, workspace, environment, surface, idempotency key | the id of the command answered under it |
 | `t`, hour of log time (8 bytes), command id | empty; when an answer may go |
 | `swept` | the hour up to which answers are gone |
@@ -23,7 +23,7 @@
 import msgspec
 
 from domain.control.items import ItemState
-from domain.control.values import Answer, Changes, Effects, Task, TopicWork
+from domain.control.values import CommandAnswer, CommandChanges, CommandEffects, TopicTask, TopicWork
 from domain.idempotency import KEY_LIFE_MS
 from schemas.entities import (
     EventType,
@@ -46,7 +46,7 @@ from schemas.topics import SYSTEM_STREAMS
 HOUR_MS = 3_600_000
 ANSWERS_KEPT_MS = KEY_LIFE_MS + HOUR_MS
 SWEPT = b"swept"
-_ANSWER = msgspec.msgpack.Decoder(Answer)
+_ANSWER = msgspec.msgpack.Decoder(CommandAnswer)
 _WORK = msgspec.msgpack.Decoder(TopicWork)
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -122,15 +122,15 @@ class ControlState(ItemState):
     def replays_running(self, workspace: str) -> int:
         return sum(1 for _ in self._table.scan(_key("r", workspace, "")))
 
-    def answer(self, command_id: str) -> Answer | None:
+    def answer(self, command_id: str) -> CommandAnswer | None:
         value = self._table.get(_key("a", command_id))
         return None if value is None else _ANSWER.decode(value)
 
-    def answer_under(self, scope: str) -> Answer | None:
+    def answer_under(self, scope: str) -> CommandAnswer | None:
         command_id = self._table.get(_key("i", scope))
         return None if command_id is None else self.answer(command_id.decode())
 
-    def work(self, stream_id: str, task: Task) -> TopicWork | None:
+    def work(self, stream_id: str, task: TopicTask) -> TopicWork | None:
         value = self._table.get(_key("w", stream_id, task))
         return None if value is None else _WORK.decode(value)
 
@@ -140,7 +140,7 @@ class ControlState(ItemState):
 
     # Changes
 
-    def apply(self, effects: Effects) -> list[tuple[bytes, bytes | None]]:
+    def apply(self, effects: CommandEffects) -> list[tuple[bytes, bytes | None]]:
         """Changes the table; gives the records for `control`: an entity's key and its state, None where it is gone."""
         for answer in effects.answers:
             self._keep(answer)
@@ -160,7 +160,7 @@ class ControlState(ItemState):
         self._table.put(SWEPT, until.to_bytes(8, "big"))
         return forgotten
 
-    def _keep(self, answer: Answer) -> None:
+    def _keep(self, answer: CommandAnswer) -> None:
         self._table.put(_key("a", answer.command_id), _encode(answer))
         self._table.put(_hour_key(answer.at_ms // HOUR_MS) + answer.command_id.encode(), b"")
         if answer.scope is not None:
@@ -184,7 +184,7 @@ class ControlState(ItemState):
             if self._table.get(pointer) == command_id.encode():
                 self._table.delete(pointer)
 
-    def _change(self, changes: Changes) -> list[tuple[bytes, bytes | None]]:
+    def _change(self, changes: CommandChanges) -> list[tuple[bytes, bytes | None]]:
         records = [self._put(entity) for entity in changes.put] + [self._remove(entity) for entity in changes.gone]
         for work in changes.started:
             self._table.put(_key("w", work.stream_id, work.task), _encode(work))
@@ -197,7 +197,7 @@ class ControlState(ItemState):
     def _free_topic(self, work: TopicWork) -> None:
         """Where nobody writes to it any more, and nothing is left to be done about it."""
         key = _key("o", work.workspace, work.stream_id)
-        if self._table.get(key) == b"" and self.work(work.stream_id, Task.EXPIRE) is None:
+        if self._table.get(key) == b"" and self.work(work.stream_id, TopicTask.EXPIRE) is None:
             self._table.delete(key)
 
     def _put(self, entity: Entity) -> tuple[bytes, bytes | None]:

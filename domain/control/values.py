@@ -1,7 +1,7 @@
 """What a command is to the control agent, what it looks up to decide one, and what a decision comes to. Pure values.
 
-An `Answer` keeps all that its command caused, so that reading the command's record again does the same thing again
-and decides nothing (so that deciding a record twice does the same thing).
+A `CommandAnswer` keeps all that its command caused, so a record that is read again causes the same effects and is not
+decided again.
 """
 
 from collections.abc import Callable
@@ -12,13 +12,13 @@ from typing import Protocol
 import msgspec
 
 from domain.events.system_events import SystemEvent
-from schemas.commands import FaultBody, FieldError, Payload
+from schemas.commands.answers import DONE, FaultBody, FieldError
+from schemas.commands.payload import Payload
 from schemas.entities import EventType, Key, Replay, State, Stream, Subscription, WebhookEndpoint, Workflow, Workspace
 from schemas.records import Audit, Command, Delivery, Entity, Verdict
 from schemas.replies import ReplyTo
 from schemas.topics import RouteTopic, StreamTopic
-from schemas.work import Project
-from schemas.work import Task as WorkTask
+from schemas.work import Project, Task
 
 TokenHash = Callable[[str, str, str], str]
 """Key kind, environment and key id to the hash under which the key's token is looked up."""
@@ -26,7 +26,7 @@ WAITING = "waiting"  # taken, but its answer comes later: a stream whose topic i
 
 
 @dataclass(frozen=True)
-class Asked:
+class CommandRequest:
     """A command as it stands on the log. `offset` orders all commands of a partition and is an entity's version."""
 
     command: Command
@@ -39,16 +39,8 @@ class Asked:
     def version(self) -> int:
         return self.offset + 1
 
-    @property
-    def scope(self) -> str | None:
-        """Within which an idempotency key means one request."""
-        command = self.command
-        if command.idempotency_key is None:
-            return None
-        return "\0".join((command.workspace, command.environment, command.surface, command.idempotency_key))
 
-
-class Task(StrEnum):
+class TopicTask(StrEnum):
     """What is done to a Kafka topic beside the batches."""
 
     CREATE = "create"
@@ -62,7 +54,7 @@ class TopicWork(msgspec.Struct, frozen=True, kw_only=True):
     `workflow_id`: it is the topic of this workflow, `stream_id` is then the topic's whole name, `name` its last part.
     """
 
-    task: Task
+    task: TopicTask
     stream_id: str
     workspace: str
     environment: str
@@ -80,7 +72,7 @@ class TopicWork(msgspec.Struct, frozen=True, kw_only=True):
         return kind(self.workspace, self.environment, self.name)
 
 
-class Changes(msgspec.Struct, frozen=True, kw_only=True):
+class CommandChanges(msgspec.Struct, frozen=True, kw_only=True):
     """What a command does to the table, and the webhooks and events that it has sent. `gone` holds each removed entity
     as it was, with the removal's version. `items` are those of the topic `items` (schemas/work.py).
     """
@@ -95,10 +87,10 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     finished: tuple[TopicWork, ...] = ()
 
 
-NO_CHANGES = Changes()
+NO_CHANGES = CommandChanges()
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class CommandAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What a command came to; kept for 24 hours by log time.
 
     `version` orders answers as the log does. `asked`: the payload's hash. `replies`: who gets the verdict
@@ -115,7 +107,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     asked: str = ""
     freed: int = 0
     replies: tuple[ReplyTo, ...] = ()
-    changes: Changes = NO_CHANGES
+    changes: CommandChanges = NO_CHANGES
     audit: Audit | None = None
 
     def verdict(self, reply: ReplyTo) -> tuple[int, Verdict]:
@@ -125,11 +117,11 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Effects:
+class CommandEffects:
     """All that one record causes. Answers are stored before anything else, so that no change stands without one."""
 
-    answers: tuple[Answer, ...] = ()
-    changes: Changes = NO_CHANGES
+    answers: tuple[CommandAnswer, ...] = ()
+    changes: CommandChanges = NO_CHANGES
     verdicts: tuple[tuple[int, Verdict], ...] = ()
     audit: Audit | None = None
 
@@ -139,12 +131,13 @@ class Done:
     """A decision that stands; answered at once, or later (status 0)."""
 
     status: int
-    changes: Changes
+    changes: CommandChanges
     resource: str
     body: bytes = b""
+    outcome: str = DONE
 
 
-class Refused(Exception):
+class CommandRefused(Exception):
     """A decision against it: why, for the one who asked."""
 
     def __init__(
@@ -175,14 +168,14 @@ _ABSENT = {
 }
 
 
-def absent(code: str) -> Refused:
+def absent(code: str) -> CommandRefused:
     """What was asked about is not there, or out of the asking key's reach: in the words that gateways have for it."""
-    return Refused(404, code, _ABSENT[code])
+    return CommandRefused(404, code, _ABSENT[code])
 
 
-def key_reused() -> Refused:
+def key_reused() -> CommandRefused:
     message = "The idempotency key was used for another request in the last 24 hours."
-    return Refused(409, "idempotency_key_reused", message)
+    return CommandRefused(409, "idempotency_key_reused", message)
 
 
 class Facts(Protocol):
@@ -240,17 +233,17 @@ class Facts(Protocol):
 
     def project(self, workspace: str, environment: str, project_id: str) -> Project | None: ...
 
-    def task(self, workspace: str, environment: str, task_id: str) -> WorkTask | None: ...
+    def task(self, workspace: str, environment: str, task_id: str) -> Task | None: ...
 
     def dependents(self, task_id: str) -> list[str]: ...
 
-    def answer(self, command_id: str) -> Answer | None: ...
+    def answer(self, command_id: str) -> CommandAnswer | None: ...
 
-    def answer_under(self, scope: str) -> Answer | None:
+    def answer_under(self, scope: str) -> CommandAnswer | None:
         """The newest answer given under an idempotency key's scope."""
         ...
 
-    def work(self, stream_id: str, task: Task) -> TopicWork | None: ...
+    def work(self, stream_id: str, task: TopicTask) -> TopicWork | None: ...
 
 
 def body_of(state: State) -> bytes:

@@ -1,6 +1,6 @@
 """What the control process is told when an endpoint answers 410. Pure."""
 
-from schemas.commands import DisableWorkflow
+from schemas.commands.workflows import DisableWorkflow
 from schemas.entities import Target
 from schemas.ids import COMMAND, derived_id
 from schemas.records import Command, Delivery, Outcome

@@ -25,8 +25,8 @@ from schemas.entities import (
 from schemas.guardrail_policy import DEFAULT_POLICY, Guarded, GuardrailPolicy, Scope
 from schemas.records import Entity
 
-StreamName = tuple[str, str, str]  # workspace, environment, name
-Change = Callable[[State | None, State | None], None]
+StreamKey = tuple[str, str, str]  # workspace, environment, name
+ChangeListener = Callable[[State | None, State | None], None]
 
 
 class Subscribers:
@@ -60,7 +60,7 @@ class ControlView:
         self.keys_by_hash: dict[str, Key] = {}
         self.keys: dict[str, Key] = {}
         self.streams: dict[str, Stream] = {}
-        self.streams_by_name: dict[StreamName, Stream] = {}
+        self.streams_by_name: dict[StreamKey, Stream] = {}
         self.streams_by_topic: dict[str, Stream] = {}
         self.workflows: dict[str, Workflow] = {}
         self.endpoints: dict[str, WebhookEndpoint] = {}
@@ -78,9 +78,9 @@ class ControlView:
         self._event_types: dict[tuple[str, str], dict[str, EventType]] = {}
         self._subscribers: dict[tuple[str, str, str], Subscribers] = {}
         """By workspace, environment and surface."""
-        self._listeners: list[Change] = []
+        self._listeners: list[ChangeListener] = []
 
-    def on_change(self, listener: Change) -> None:
+    def on_change(self, listener: ChangeListener) -> None:
         """`listener(before, after)` is called after each applied change, in the log's order."""
         self._listeners.append(listener)
 

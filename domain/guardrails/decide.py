@@ -43,15 +43,15 @@ from schemas.guardrail_policy import (
 from schemas.telemetry import (
     Account,
     Ask,
-    Calls,
     Enforce,
     ModelCall,
-    Payload,
+    ModelCalls,
     Reserve,
     Resume,
     SetPolicy,
     Settle,
     Standing,
+    TelemetryPayload,
 )
 
 LAYERS = tuple(Layer)
@@ -101,9 +101,9 @@ class Deciding:
         except GuardRefused as refused:
             return effects_of(self._request, GuardDecision(refused=refused))
 
-    def _decision_on(self, payload: Payload) -> GuardDecision:
+    def _decision_on(self, payload: TelemetryPayload) -> GuardDecision:
         match payload:
-            case Calls():
+            case ModelCalls():
                 return self._count(payload.calls)
             case Settle():
                 self._organization.reservations.pop(payload.id, None)

@@ -6,14 +6,14 @@ All ids derive from the record, so a record that is decided again causes the sam
 import msgspec
 
 from domain.guardrails.values import GUARDRAILS, GuardDecision, GuardEffects, GuardRequest, Trip
-from schemas.commands import DONE, REFUSED, FaultBody, Payload, ReplacePolicy, Suspend, Unsuspend, Warn
+from schemas.commands.answers import DONE, REFUSED, FaultBody
+from schemas.commands.guardrails import ReplacePolicy, Suspend, Unsuspend, Warn
+from schemas.commands.payload import Payload
 from schemas.guardrail_breaches import NOTICE, TRIP, Breach, CallSeen
 from schemas.guardrail_policy import Mode
-from schemas.ids import COMMAND, derived_id
+from schemas.ids import AUDIT, COMMAND, derived_id
 from schemas.records import Audit, Command, Verdict
 from schemas.topics import LIVE
-
-AUDIT = "aud_"
 
 
 def effects_of(request: GuardRequest, decision: GuardDecision) -> GuardEffects:

@@ -12,19 +12,17 @@ Entries of the last two tables expire by themselves. Whether an entry still coun
 by whether it is still there.
 """
 
-import hashlib
 from typing import Protocol
 
 import msgspec
 
 from domain.guardrails.values import KeyWindow, Organization, SessionWindow, Spent
-from domain.idempotency import KEY_LIFE_MS
+from domain.idempotency import KEY_KEPT_SECONDS
+from domain.idempotency.model_calls import counted_key, still_counts
 from schemas.guardrail_policy import Guarded
-from schemas.telemetry import Source
 
 ORGANIZATIONS, WINDOWS, SPEND = "guardrails", "guardrail-windows", "guardrail-spend"
-KEPT_SECONDS: dict[str, int | None] = {ORGANIZATIONS: None, WINDOWS: 26 * 3_600, SPEND: 65 * 86_400}
-_ID_SPACES = {int(Source.INGEST): b"", int(Source.EDGE): b"edge", int(Source.OTLP): b"otlp"}
+KEPT_SECONDS: dict[str, int | None] = {ORGANIZATIONS: None, WINDOWS: KEY_KEPT_SECONDS, SPEND: 65 * 86_400}
 _encode = msgspec.msgpack.Encoder().encode
 _organization = msgspec.msgpack.Decoder(Organization).decode
 _session_window = msgspec.msgpack.Decoder(SessionWindow).decode
@@ -96,14 +94,10 @@ class GuardState:
         return found
 
     def is_repeat(self, workspace: str, event_id: str, source: int, now_ms: int) -> bool:
-        """Whether this event was counted within the last 24 hours; from now on it was. Each source has ids of its own:
-        what a caller reports under the request id of a proxied call is another call and does not replace it.
-        """
-        space = _ID_SPACES.get(source, b"")
-        digest = hashlib.blake2b(f"{workspace}\0{event_id}".encode(), digest_size=12, person=space).digest()
-        key = b"e" + digest
+        """Whether this call was counted before (domain/idempotency/model_calls.py). Mutable: from now on it was."""
+        key = b"e" + counted_key(workspace, event_id, source)
         stored = self._windows.get(key)
-        if stored is not None and now_ms - int.from_bytes(stored, "big") < KEY_LIFE_MS:
+        if stored is not None and still_counts(int.from_bytes(stored, "big"), now_ms):
             return True
         self._windows.put(key, now_ms.to_bytes(8, "big"))
         return False

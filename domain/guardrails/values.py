@@ -13,7 +13,7 @@ from schemas.guardrail_breaches import BudgetWarning
 from schemas.guardrail_policy import Guarded, GuardrailPolicy, Layer, Mode
 from schemas.records import Audit, Command, Telemetry, Verdict
 from schemas.replies import ReplyTo
-from schemas.telemetry import Payload
+from schemas.telemetry import TelemetryPayload
 
 SESSION_CALLS_MAX = 32
 DAYS_KEPT = 100
@@ -123,7 +123,7 @@ class GuardRequest:
     """A record as it is on the log, and what it asks for."""
 
     record: Telemetry
-    payload: Payload
+    payload: TelemetryPayload
     append_ms: int
     offset: int
     reply: ReplyTo | None = None

@@ -27,7 +27,7 @@ class Source(msgspec.Struct, frozen=True, array_like=True, gc=False):
     offset: int
 
 
-class Seen(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class KeyEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A key's entry in the table: the answer that its original got, and what it was about. `before`: the entry that
     it replaced, 24 hours or more older, without its own.
     """
@@ -37,7 +37,7 @@ class Seen(msgspec.Struct, frozen=True, array_like=True, gc=False):
     received_ms: int
     routes: list[str]
     source: Source
-    before: "Seen | None" = None
+    before: "KeyEntry | None" = None
 
 
 class Admitted(msgspec.Struct, frozen=True, gc=False):
@@ -45,7 +45,7 @@ class Admitted(msgspec.Struct, frozen=True, gc=False):
     again.
     """
 
-    entry: Seen
+    entry: KeyEntry
     is_new: bool
     outcome: ClassVar[str] = "admitted"
 
@@ -53,21 +53,21 @@ class Admitted(msgspec.Struct, frozen=True, gc=False):
 class Replayed(msgspec.Struct, frozen=True, gc=False):
     """The same event once more: it gets its original's answer, and nothing else happens."""
 
-    entry: Seen
+    entry: KeyEntry
     outcome: ClassVar[str] = "replay"
 
 
 class Conflicted(msgspec.Struct, frozen=True, gc=False):
     """The key stands for another payload, that of `entry`."""
 
-    entry: Seen
+    entry: KeyEntry
     outcome: ClassVar[str] = "conflict"
 
 
-Decided = Admitted | Replayed | Conflicted
+KeyDecision = Admitted | Replayed | Conflicted
 
 
-def decide(seen: Seen | None, candidate: Seen) -> Decided:
+def decide(seen: KeyEntry | None, candidate: KeyEntry) -> KeyDecision:
     """`candidate`: the entry that a record, read and checked, leaves if it is let in; without one before."""
     if seen is None:
         return Admitted(candidate, True)
@@ -81,7 +81,7 @@ def decide(seen: Seen | None, candidate: Seen) -> Decided:
     return Replayed(original) if same else Conflicted(original)
 
 
-def _holder(seen: Seen, received_ms: int) -> Seen:
+def _holder(seen: KeyEntry, received_ms: int) -> KeyEntry:
     """Which of the two entries held the key when the record came: the newest, but for a record older than that."""
     before = seen.before
     if before is None or received_ms >= seen.received_ms or received_ms - before.received_ms >= KEY_LIFE_MS:

@@ -35,7 +35,7 @@ class Use:
         return sum(count for _, count in self.requests)
 
 
-class Account:
+class BucketAccount:
     """One bucket. `room` is None until it is dealt for the first time: the gateways' own even parts are it till
     then.
     """

@@ -8,7 +8,7 @@ Gateways' heartbeats, one to every partition, keep the time going.
 
 from collections.abc import Iterator
 
-from domain.limits.account import FORGET_MS, Account
+from domain.limits.account import FORGET_MS, BucketAccount
 from domain.limits.decide import must_deal
 from schemas.records import SO_FAR, Shares, Usage
 
@@ -34,8 +34,8 @@ class Ledger:
         self._gateways: list[str] = []
         """As last told."""
         self._told_early = 0
-        self._accounts: dict[str, Account] = {}
-        self._used: dict[str, Account] = {}
+        self._accounts: dict[str, BucketAccount] = {}
+        self._used: dict[str, BucketAccount] = {}
         """Since the last call of `dealt`."""
 
     @property
@@ -57,7 +57,7 @@ class Ledger:
         if usage.bucket:
             account = self._accounts.get(usage.bucket)
             if account is None:
-                account = self._accounts[usage.bucket] = Account(usage.bucket)
+                account = self._accounts[usage.bucket] = BucketAccount(usage.bucket)
             account.note(usage, self._now_ms, len(self._gateways))
             self._used[usage.bucket] = account
 
@@ -91,7 +91,7 @@ class Ledger:
             elif must_deal(account.dealt, gateways, account.pressed, self._now_ms):
                 yield account.name, account.deal(gateways, self._now_ms)
 
-    def _undealt(self, account: Account) -> Iterator[Dealt]:
+    def _undealt(self, account: BucketAccount) -> Iterator[Dealt]:
         """Even parts hold again."""
         if account.dealt is not None:
             account.dealt = None

@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from domain.control.values import Refused
-from schemas.commands import FieldError
+from domain.control.values import CommandRefused
+from schemas.commands.answers import FieldError
 from schemas.work import GRAPH_TASKS_MAX, Task
 
 
@@ -12,18 +12,18 @@ class Links(Protocol):
 
 
 def check_dependencies(links: Links, task: Task) -> None:
-    """Raises Refused (422), naming each that there is not."""
+    """Raises CommandRefused (422), naming each that there is not."""
     unknown = tuple(
         FieldError(f"dependsOn[{index}]", f"There is no task {dependency} in the project.")
         for index, dependency in enumerate(task.depends_on)
         if not _is_of_project(links, task, dependency)
     )
     if unknown:
-        raise Refused(422, "unknown_task", "The task depends on tasks that its project does not have.", unknown)
+        raise CommandRefused(422, "unknown_task", "The task depends on tasks that its project does not have.", unknown)
 
 
 def check_no_cycle(links: Links, task: Task) -> None:
-    """Raises Refused (422) with the way from the task back to itself, or where there are too many to look at."""
+    """Raises CommandRefused (422) with the way from the task back to itself, or where there are too many to look at."""
     came_from: dict[str, str] = dict.fromkeys(task.depends_on, task.id)
     waiting = list(came_from)
     while waiting:
@@ -32,7 +32,7 @@ def check_no_cycle(links: Links, task: Task) -> None:
             raise _cycle(_way(came_from, task.id))
         if len(came_from) > GRAPH_TASKS_MAX:
             message = f"More than {GRAPH_TASKS_MAX} tasks stand behind these dependencies; so many can't be checked."
-            raise Refused(422, "dependency_graph_too_large", message, (FieldError("dependsOn", message),))
+            raise CommandRefused(422, "dependency_graph_too_large", message, (FieldError("dependsOn", message),))
         found = links.task(task.workspace, task.environment, at)
         for dependency in found.depends_on if found is not None else ():
             if dependency not in came_from:
@@ -54,7 +54,9 @@ def _way(came_from: dict[str, str], task_id: str) -> list[str]:
     return [task_id, *reversed(way)]
 
 
-def _cycle(way: list[str]) -> Refused:
+def _cycle(way: list[str]) -> CommandRefused:
     shown = way if len(way) <= 8 else [*way[:4], "…", *way[-3:]]
     fault = FieldError("dependsOn", "This closes a cycle: " + " → ".join(shown))
-    return Refused(422, "cyclic_dependency", "A task can't depend on itself, directly or through others.", (fault,))
+    return CommandRefused(
+        422, "cyclic_dependency", "A task can't depend on itself, directly or through others.", (fault,)
+    )

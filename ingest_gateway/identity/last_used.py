@@ -13,7 +13,8 @@ from itertools import islice
 from ingest_gateway.log.event_log import EventLog, LogBusy, LogUnavailable
 from operations.logs import event
 from operations.new_commands import new_command
-from schemas.commands import TouchKeys, command_key
+from schemas.commands import command_key
+from schemas.commands.keys import TouchKeys
 from schemas.topics import Topic
 
 log = logging.getLogger("atlas.identity")

@@ -11,7 +11,8 @@ from ingest_gateway.log.verdicts import VerdictLate
 from operations import clock
 from operations.new_commands import new_command
 from operations.settings import Settings
-from schemas.commands import DONE, ClearLimit, SetLimit, decode_fault
+from schemas.commands.answers import DONE, decode_fault
+from schemas.commands.limits import ClearLimit, SetLimit
 from schemas.entities import Limit
 
 TIMEOUT_SECONDS = 30.0

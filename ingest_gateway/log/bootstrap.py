@@ -20,16 +20,10 @@ from ingest_gateway.log.verdicts import VerdictLate
 from operations import clock
 from operations.new_commands import new_command
 from operations.settings import Settings
-from schemas.commands import (
-    DONE,
-    CreateKey,
-    CreateWorkspace,
-    NewKey,
-    Payload,
-    WorkspaceCreated,
-    decode_fault,
-    decode_state,
-)
+from schemas.commands.answers import DONE, decode_fault, decode_state
+from schemas.commands.keys import CreateKey, NewKey
+from schemas.commands.payload import Payload
+from schemas.commands.workspaces import CreateWorkspace, WorkspaceCreated
 from schemas.entities import Key, KeyKind
 from schemas.ids import ALPHABET, WORKSPACE
 

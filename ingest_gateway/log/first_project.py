@@ -13,9 +13,9 @@ from ingest_gateway.read_model.queries import ReadModel, ReadModelUnavailable
 from operations import clock
 from operations.new_commands import new_command
 from operations.settings import Settings
-from schemas.commands import DONE, decode_fault
+from schemas.commands.answers import DONE, decode_fault
+from schemas.commands.work import CreateProject
 from schemas.work import STREAM, SURFACE
-from schemas.work_commands import CreateProject
 
 NAME = "First project"
 ENVIRONMENT = "live"

@@ -10,7 +10,9 @@ from domain.security.api_tokens import mint_token
 from ingest_gateway.log.bootstrap import WorkspaceRefused, ask, with_clients
 from ingest_gateway.log.clients import LogClients
 from operations.settings import Settings
-from schemas.commands import CreateKey, Payload, RevokeKey, RotateKey, decode_state
+from schemas.commands.answers import decode_state
+from schemas.commands.keys import CreateKey, RevokeKey, RotateKey
+from schemas.commands.payload import Payload
 from schemas.entities import Key
 
 

@@ -12,7 +12,8 @@ from ingest_gateway.log.event_log import LogUnavailable
 from operations import clock
 from operations.control_reader import ControlReader
 from operations.new_commands import new_command
-from schemas.commands import DONE, RETENTION_DAYS_MAX, CreateStream, decode_fault
+from schemas.commands.answers import DONE, decode_fault
+from schemas.commands.streams import RETENTION_DAYS_MAX, CreateStream
 from schemas.entities import Stream
 
 ACTOR = "gateway"

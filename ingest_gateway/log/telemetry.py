@@ -10,7 +10,7 @@ from operations import clock
 from operations.random_ids import random_id
 from schemas.records import Telemetry, Verdict
 from schemas.replies import REPLY_HEADER, ReplyTo
-from schemas.telemetry import Form, encode_payload, telemetry_key
+from schemas.telemetry import TelemetryForm, encode_payload, telemetry_key
 from schemas.topics import Topic
 
 TELEMETRY = "tel_"
@@ -36,7 +36,7 @@ class TelemetryClient:
         self._append_seconds = append_seconds
         self._verdict_seconds = verdict_seconds
 
-    def append(self, teller: Teller, form: Form, reply: ReplyTo | None = None) -> asyncio.Future[Appended]:
+    def append(self, teller: Teller, form: TelemetryForm, reply: ReplyTo | None = None) -> asyncio.Future[Appended]:
         """Queues one record and waits for nothing. Raises LogBusy, LogUnavailable, as does the future."""
         record = Telemetry(
             id=random_id(TELEMETRY, clock.now_ms()),
@@ -51,7 +51,7 @@ class TelemetryClient:
         headers = [] if reply is None else [(REPLY_HEADER, reply.encode())]
         return self._events.append(Topic.BURN_TELEMETRY, telemetry_key(teller.workspace), record.encode(), headers)
 
-    async def store(self, teller: Teller, forms: Sequence[Form]) -> Verdict | None:
+    async def store(self, teller: Teller, forms: Sequence[TelemetryForm]) -> Verdict | None:
         """All of them confirmed as stored, in this order, and the verdict on the last; None when it doesn't come in
         time, or too many wait. Raises LogBusy with nothing sent, LogUnavailable.
         """
@@ -71,7 +71,7 @@ class TelemetryClient:
             except VerdictLate:
                 return None
 
-    async def submit(self, teller: Teller, form: Form) -> Verdict:
+    async def submit(self, teller: Teller, form: TelemetryForm) -> Verdict:
         """The verdict, done or refused. Raises LogBusy (nothing sent), LogUnavailable, VerdictLate (may be done)."""
         with self._verdicts.expect() as expected:
             await self._stored([self.append(teller, form, expected.reply)])

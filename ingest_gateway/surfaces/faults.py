@@ -9,7 +9,7 @@ import orjson
 from aiohttp import hdrs, web
 
 from ingest_gateway.http.faults import Fault, FaultKind, FieldFault, Refused, kind_of
-from schemas.commands import decode_fault
+from schemas.commands.answers import decode_fault
 from schemas.records import Verdict
 
 RETRY_AFTER_SECONDS = "1"

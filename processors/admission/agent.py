@@ -25,7 +25,8 @@ from domain.admission.rerouting import (
 from domain.admission.subscribers import routes_of
 from domain.events.direct_records import schema_named
 from domain.events.spine_records import carried_headers
-from domain.idempotency.events import Admitted, Conflicted, Seen, Source, decide
+from domain.idempotency import KEY_KEPT_SECONDS
+from domain.idempotency.events import Admitted, Conflicted, KeyEntry, Source, decide
 from domain.security.gateway_signatures import GatewaySigner
 from operations.logs import Sparse, event
 from processors.admission import metrics
@@ -40,12 +41,11 @@ log = logging.getLogger(__name__)
 sparse = Sparse(log)
 AGENT = "admission"
 TABLE = "seen"
-KEPT_SECONDS = 26 * 3_600  # a key's 24 hours and a margin; its life is decided by the log's time, not by this
 UNKNOWN_SECONDS = 1.0
 
 _MOVED = str(Topic.ADMISSION)  # asked of every record: a member of an enumeration takes longer to find
 _encode_seen = msgspec.msgpack.Encoder().encode
-_decode_seen = msgspec.msgpack.Decoder(Seen).decode
+_decode_seen = msgspec.msgpack.Decoder(KeyEntry).decode
 
 
 class Reading(msgspec.Struct, frozen=True, gc=False):
@@ -109,7 +109,7 @@ class Admission(Agent):
         spec = AgentSpec(
             AGENT,
             [Topic.ADMISSION],
-            tables={TABLE: KEPT_SECONDS},
+            tables={TABLE: KEY_KEPT_SECONDS},
             follows=self._active_topics(),
             serial_by_partition=True,
         )
@@ -186,7 +186,7 @@ class Admission(Agent):
         try:
             pieces = found.pieces
             routes = routes_of(self._view, stream, pieces) if place.routes is None else place.routes
-            candidate = Seen(pieces.event_id, found.payload_hash, first.timestamp, routes, source)
+            candidate = KeyEntry(pieces.event_id, found.payload_hash, first.timestamp, routes, source)
             decided = decide(None if stored is None else _decode_seen(stored), candidate)
             effects = effects_of(decided, place, first, found)
         except Exception as error:

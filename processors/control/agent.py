@@ -10,9 +10,9 @@ import logging
 from confluent_kafka import KafkaError, KafkaException
 from faust.types import TP
 
-from domain.commands.decide import Report, decide, token_hash_by
+from domain.commands.decide import decide, is_request, token_hash_by
 from domain.control.state import ControlState
-from domain.control.values import Asked, Effects
+from domain.control.values import CommandEffects, CommandRequest
 from domain.delivery.webhooks import delivery_key
 from domain.events.system_events import signed_record
 from domain.security.gateway_signatures import GatewaySigner
@@ -38,7 +38,8 @@ from processors.runtime.agent import (
     Work,
 )
 from schemas.codec import Undecodable
-from schemas.commands import ReplayMoved, ResumeTopics, TouchKeys, decode_payload
+from schemas.commands import decode_payload
+from schemas.commands.streams import ResumeTopics
 from schemas.log_records import LogRecord
 from schemas.records import Command
 from schemas.replies import REPLY_HEADER, decode_reply
@@ -78,20 +79,22 @@ class ControlAgent(Agent):
             self._take_up(batch.tp.partition, state, effects)
         return published, verdicts
 
-    def _one(self, work: Work, published: Outputs, state: ControlState, record: LogRecord) -> Effects:
+    def _one(self, work: Work, published: Outputs, state: ControlState, record: LogRecord) -> CommandEffects:
         try:
-            asked = read(record)
+            request = read(record)
         except Undecodable as error:
             work.dead_letter(record, "unreadable", str(error))
-            return Effects()
+            return CommandEffects()
         try:
-            effects = decide(state, asked, self._token_hash)
+            effects = decide(state, request, self._token_hash)
             controlled = state.apply(effects)
             items = state.apply_items(effects.changes)
         except Exception as error:
-            log.exception("command.failed", extra={"facts": {"command": asked.command.id, "kind": asked.command.kind}})
+            log.exception(
+                "command.failed", extra={"facts": {"command": request.command.id, "kind": request.command.kind}}
+            )
             work.dead_letter(record, "failed", f"{type(error).__name__} while deciding")
-            return Effects()
+            return CommandEffects()
         for key, value in controlled:
             work.produce(Topic.CONTROL, value, key=key, partition=record.partition)
         if effects.audit is not None:
@@ -99,10 +102,10 @@ class ControlAgent(Agent):
         for delivery in effects.changes.deliveries:
             published.produce(Topic.DELIVERIES, delivery.encode(), key=delivery_key(delivery))
         publish_items(published, effects, items, record.partition, self._signer)
-        note(asked, effects)
+        note(request, effects)
         return effects
 
-    def _answer(self, effects: list[Effects]) -> Outputs:
+    def _answer(self, effects: list[CommandEffects]) -> Outputs:
         """The verdicts, once `control` and the audit log have the decisions: a caller that gets its verdict may read
         there at once.
         """
@@ -112,7 +115,7 @@ class ControlAgent(Agent):
                 out.produce(Topic.VERDICTS, verdict.encode(), partition=partition)
         return out
 
-    def _take_up(self, partition: int, state: ControlState, effects: list[Effects]) -> None:
+    def _take_up(self, partition: int, state: ControlState, effects: list[CommandEffects]) -> None:
         if partition not in self._resumed:
             self._resumed.add(partition)
             self._topics.take(partition, state.unfinished())
@@ -170,15 +173,19 @@ class ControlAgent(Agent):
             raise KafkaException(KafkaError(KafkaError._FAIL, str(failed))) from failed
 
 
-def read(record: LogRecord) -> Asked:
+def read(record: LogRecord) -> CommandRequest:
     """Raises Undecodable."""
     command = Command.decode(record.value)
     reply = decode_reply(record.header(REPLY_HEADER))
-    return Asked(command, decode_payload(command), record.timestamp, record.offset, reply)
+    return CommandRequest(command, decode_payload(command), record.timestamp, record.offset, reply)
 
 
 def publish_items(
-    out: Outputs, effects: Effects, items: list[tuple[bytes, bytes | None]], partition: int, signer: GatewaySigner
+    out: Outputs,
+    effects: CommandEffects,
+    items: list[tuple[bytes, bytes | None]],
+    partition: int,
+    signer: GatewaySigner,
 ) -> None:
     """The projects and tasks that changed, and the events about it on the workspace's system stream."""
     for key, value in items:
@@ -188,15 +195,15 @@ def publish_items(
         out.produce(signed.topic, signed.value, key=signed.key, headers=signed.headers)
 
 
-def note(asked: Asked, effects: Effects) -> None:
-    if isinstance(asked.payload, Report | TouchKeys | ReplayMoved) and not effects.answers:
+def note(request: CommandRequest, effects: CommandEffects) -> None:
+    if not is_request(request.payload) and not effects.answers:
         return
     if not effects.audit:
         metrics.COMMANDS_AGAIN.inc()
         return
     answer = effects.answers[-1]
-    metrics.COMMANDS.labels(asked.command.kind, answer.outcome).inc()
-    command = asked.command
+    metrics.COMMANDS.labels(request.command.kind, answer.outcome).inc()
+    command = request.command
     event(
         log,
         "command.decided",

@@ -13,19 +13,14 @@ from zlib import crc32
 
 from confluent_kafka import KafkaException
 
-from domain.control.values import Task, TopicWork
+from domain.control.values import TopicTask, TopicWork
 from operations import clock
 from operations.logs import event
 from operations.topic_admin import TopicAdmin, TopicRefused, TopicTaken
 from processors.control import metrics
-from schemas.commands import (
-    Payload,
-    RouteTopicExpired,
-    RouteTopicMade,
-    StreamAltered,
-    StreamCreated,
-    StreamExpired,
-)
+from schemas.commands.payload import Payload
+from schemas.commands.streams import StreamAltered, StreamCreated, StreamExpired
+from schemas.commands.workflows import RouteTopicExpired, RouteTopicMade
 from schemas.ids import COMMAND, derived_id
 from schemas.records import Command
 from schemas.topics import DAY_MS, StreamTopic, TopicSpec, route_topic_spec, stream_topic_spec
@@ -49,7 +44,7 @@ class TopicWorker:
         self._admin = admin
         self._report = report
         self._partitions = partitions
-        self._waiting: dict[tuple[str, Task], Taken] = {}
+        self._waiting: dict[tuple[str, TopicTask], Taken] = {}
         self._not_due: set[Taken] = set()
         self._lanes: list[asyncio.Queue[Taken]] = [asyncio.Queue() for _ in range(LANES)]
         self._tasks: list[asyncio.Task[None]] = []
@@ -146,13 +141,13 @@ class TopicWorker:
     async def _carry_out(self, work: TopicWork) -> Payload:
         topic = work.topic
         match work.task:
-            case Task.CREATE:
+            case TopicTask.CREATE:
                 spec, is_fed = spec_of(work, self._partitions), isinstance(topic, StreamTopic)
                 return finished(work, topic_id=await self._admin.create_topic(spec, is_fed=is_fed))
-            case Task.ALTER:
+            case TopicTask.ALTER:
                 if await self._admin.topic_id(topic.name) == work.topic_id:
                     await self._admin.configure(topic.name, {"retention.ms": str(work.retention_days * DAY_MS)})
-            case Task.EXPIRE:
+            case TopicTask.EXPIRE:
                 await self._admin.delete_topic(topic.name, work.topic_id)
         return finished(work)
 
@@ -166,15 +161,15 @@ def spec_of(work: TopicWork, partitions: int) -> TopicSpec:
 
 def finished(work: TopicWork, *, topic_id: str = "", failed: str | None = None, taken: str | None = None) -> Payload:
     match work.task:
-        case Task.CREATE if work.workflow_id:
+        case TopicTask.CREATE if work.workflow_id:
             return RouteTopicMade(topic=work.stream_id, topic_id=topic_id, failed=failed, taken=taken)
-        case Task.EXPIRE if work.workflow_id:
+        case TopicTask.EXPIRE if work.workflow_id:
             return RouteTopicExpired(topic=work.stream_id)
-        case Task.CREATE:
+        case TopicTask.CREATE:
             return StreamCreated(stream_id=work.stream_id, topic_id=topic_id, failed=failed, taken=taken)
-        case Task.ALTER:
+        case TopicTask.ALTER:
             return StreamAltered(stream_id=work.stream_id, update_id=work.command_id)
-        case Task.EXPIRE:
+        case TopicTask.EXPIRE:
             return StreamExpired(stream_id=work.stream_id)
 
 

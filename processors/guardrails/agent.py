@@ -21,7 +21,7 @@ from schemas.commands import command_key
 from schemas.log_records import LogRecord
 from schemas.records import Telemetry
 from schemas.replies import REPLY_HEADER, ReplyTo, decode_reply
-from schemas.telemetry import Payload, Reserve, decode_payload
+from schemas.telemetry import Reserve, TelemetryPayload, decode_payload
 from schemas.topics import Topic
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class GuardrailsAgent(Agent):
 def read(record: LogRecord) -> GuardRequest:
     """Raises Undecodable."""
     telemetry = Telemetry.decode(record.value)
-    payload: Payload = decode_payload(telemetry)
+    payload: TelemetryPayload = decode_payload(telemetry)
     return GuardRequest(telemetry, payload, record.timestamp, record.offset, decode_reply(record.header(REPLY_HEADER)))
 
 

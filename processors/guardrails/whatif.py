@@ -23,7 +23,7 @@ from schemas.codec import Undecodable
 from schemas.entities import KillFlag
 from schemas.guardrail_policy import DEFAULT_POLICY, FinancialLimits, GuardrailPolicy, Layer, Mode, Scope
 from schemas.records import Telemetry
-from schemas.telemetry import Calls, ModelCall, SetPolicy, decode_payload
+from schemas.telemetry import ModelCall, ModelCalls, SetPolicy, decode_payload
 from schemas.topics import Topic
 
 ANSWER_SECONDS = 30.0
@@ -79,12 +79,12 @@ class Trial:
         if isinstance(request.payload, SetPolicy):
             return
         if request.append_ms < self._since_ms:
-            if isinstance(request.payload, Calls):
+            if isinstance(request.payload, ModelCalls):
                 decide(self._state, request, _only_counting(policy))
             return
-        if isinstance(request.payload, Calls):
+        if isinstance(request.payload, ModelCalls):
             kept = self._unblocked(request.payload.calls, self._state.organization(workspace), request.append_ms)
-            request = replace(request, payload=Calls(calls=kept))
+            request = replace(request, payload=ModelCalls(calls=kept))
         for trip in decide(self._state, request, policy).trips:
             layer = self.result.layer(trip.layer)
             layer.trips += trip.mode is Mode.ENFORCE

@@ -26,7 +26,8 @@ from processors.lifecycle import metrics
 from processors.lifecycle.selection import PAGE_EVENTS, Selection, SelectionUnavailable
 from processors.runtime.agent import AgentRuntime
 from schemas.codec import EVENT
-from schemas.commands import ReplayMoved, command_key
+from schemas.commands import command_key
+from schemas.commands.replays import ReplayMoved
 from schemas.entities import Replay, ReplayStatus, State
 from schemas.log_records import LogRecord
 from schemas.partitioner import partition_for

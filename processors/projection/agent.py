@@ -30,7 +30,7 @@ from processors.projection.retention import AGING, START, expiring, kept_days
 from processors.projection.store import DatabaseAway, Replaced, RowsRefused, Store
 from processors.projection.transactions import Pending, Transactions
 from processors.runtime.agent import Agent, AgentRuntime, AgentSpec, Batch
-from schemas.commands import RETENTION_DAYS_MAX
+from schemas.commands.streams import RETENTION_DAYS_MAX
 from schemas.read_model import EventRow, events
 
 log = logging.getLogger(__name__)

@@ -42,7 +42,7 @@ from processors.projection.replay import ends_of, replay
 from processors.projection.retention import StreamKey, expiring, kept_days
 from processors.projection.store import Store
 from schemas.codec import Undecodable
-from schemas.commands import RETENTION_DAYS_MAX
+from schemas.commands.streams import RETENTION_DAYS_MAX
 from schemas.read_model import log_positions, metadata, read_model_state
 from schemas.topics import Topic
 

@@ -30,8 +30,8 @@ from schemas.read_model.events import (
 from schemas.read_model.keys import scope_of, term_of
 from schemas.read_model.positions import (
     LogPosition,
+    ReadModelState,
     SourcePosition,
-    State,
     log_positions,
     read_model_state,
     source_positions,
@@ -59,9 +59,9 @@ __all__ = [
     "LogPosition",
     "MetadataRow",
     "ProjectRow",
+    "ReadModelState",
     "Rules",
     "SourcePosition",
-    "State",
     "TaskRow",
     "WebhookDeliveryRow",
     "attempts",

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, Text, text
 
-from schemas.commands import RETENTION_DAYS_MAX
+from schemas.commands.streams import RETENTION_DAYS_MAX
 from schemas.read_model.tables import Rules, metadata
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import BigInteger, Column, Table, Text
 from schemas.read_model.tables import Rules, metadata
 
 
-class State(NamedTuple):
+class ReadModelState(NamedTuple):
     """The read model itself, one row. `generation` is another in each database made anew (`atlas rebuild`)."""
 
     number: int

@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
-from domain.control.values import Task, TopicWork
+from domain.control.values import TopicTask, TopicWork
 from operations import clock
 from operations.cluster_admin import ClusterAdmin
 from operations.existing_topics import unread_topics
@@ -16,15 +16,10 @@ from operations.random_ids import random_id
 from operations.topic_admin import TopicAdmin, TopicRefused, TopicTaken, ensure_topics
 from operations.topic_ends import TopicEnds
 from processors.control.topics import TopicWorker
-from schemas.commands import (
-    Payload,
-    RouteTopicExpired,
-    RouteTopicMade,
-    StreamAltered,
-    StreamCreated,
-    StreamExpired,
-    decode_payload,
-)
+from schemas.commands import decode_payload
+from schemas.commands.payload import Payload
+from schemas.commands.streams import StreamAltered, StreamCreated, StreamExpired
+from schemas.commands.workflows import RouteTopicExpired, RouteTopicMade
 from schemas.ids import STREAM
 from schemas.records import Command
 from schemas.topics import DAY_MS, RouteTopic, StreamTopic, TopicSpec, route_topic_spec, stream_topic_spec
@@ -38,7 +33,7 @@ def a_topic() -> StreamTopic:
     return StreamTopic(f"ws_{secrets.token_hex(5)}", "live", "orders-prod")
 
 
-def a_task(topic: StreamTopic, task: Task = Task.CREATE, **changes: object) -> TopicWork:
+def a_task(topic: StreamTopic, task: TopicTask = TopicTask.CREATE, **changes: object) -> TopicWork:
     fields: dict[str, object] = {
         "task": task,
         "stream_id": random_id(STREAM, 1),
@@ -274,16 +269,16 @@ async def test_the_retention_is_altered_in_the_order_of_the_updates(
     stream_id = random_id(STREAM, 1)
     for number in range(5):
         changes = {"retention_days": 10 + number, "command_id": f"cmd_{number}", "stream_id": stream_id}
-        worker.take(0, [a_task(topic, Task.ALTER, topic_id=topic_id, **changes)])
+        worker.take(0, [a_task(topic, TopicTask.ALTER, topic_id=topic_id, **changes)])
     await until(lambda: StreamAltered(stream_id=stream_id, update_id="cmd_4") in reports.payloads)
     newest = [str(14 * DAY_MS), "uncompressed"]  # the broker may show the one before for a moment
     await until(lambda: config_of(kafka, topic, "retention.ms", "compression.type") == newest)
 
 
 @pytest.mark.requirement("F10")
-@pytest.mark.parametrize("task", [Task.ALTER, Task.EXPIRE])
+@pytest.mark.parametrize("task", [TopicTask.ALTER, TopicTask.EXPIRE])
 async def test_a_topic_of_the_same_name_but_another_id_is_left_alone(
-    kafka: str, worker: TopicWorker, reports: Reports, admin: TopicAdmin, task: Task
+    kafka: str, worker: TopicWorker, reports: Reports, admin: TopicAdmin, task: TopicTask
 ) -> None:
     topic = a_topic()
     await admin.create_topic(stream_topic_spec(topic, PARTITIONS, 3))
@@ -298,7 +293,7 @@ async def test_a_topic_goes_when_it_is_due_and_not_before(
     topic = a_topic()
     topic_id = await admin.create_topic(stream_topic_spec(topic, PARTITIONS, 3))
     due_ms = clock.now_ms() + DAY_MS
-    expiry = a_task(topic, Task.EXPIRE, topic_id=topic_id, due_ms=due_ms)
+    expiry = a_task(topic, TopicTask.EXPIRE, topic_id=topic_id, due_ms=due_ms)
     worker.take(0, [expiry])
     worker.take_due()
     await asyncio.sleep(0.05)
@@ -325,7 +320,7 @@ async def test_what_another_process_owns_now_is_dropped(reports: Reports, admin:
 # Topics of routes
 
 
-def a_route_task(topic: RouteTopic, task: Task, **changes: object) -> TopicWork:
+def a_route_task(topic: RouteTopic, task: TopicTask, **changes: object) -> TopicWork:
     about = {"stream_id": topic.name, "name": topic.topic, "workflow_id": "wf_lake", "retention_days": 14}
     return a_task(StreamTopic(topic.workspace, topic.environment, ""), task, **about | changes)
 
@@ -334,13 +329,13 @@ async def test_a_routes_topic_is_made_kept_for_14_days_and_reported_by_its_name(
     kafka: str, admin: TopicAdmin, worker: TopicWorker, reports: Reports
 ) -> None:
     topic = RouteTopic(f"ws_{secrets.token_hex(5)}", "live", "orders")
-    worker.take(0, [a_route_task(topic, Task.CREATE)])
+    worker.take(0, [a_route_task(topic, TopicTask.CREATE)])
     await until(lambda: len(reports.commands) == 1)
     (made,) = reports.payloads
     assert isinstance(made, RouteTopicMade)
     assert (made.topic, made.topic_id) == (topic.name, await admin.topic_id(topic.name))
     assert config_of(kafka, topic, "retention.ms", "message.timestamp.type") == [str(14 * DAY_MS), "LogAppendTime"]
-    worker.take(0, [a_route_task(topic, Task.EXPIRE, topic_id=made.topic_id)])
+    worker.take(0, [a_route_task(topic, TopicTask.EXPIRE, topic_id=made.topic_id)])
     await until(lambda: len(reports.commands) == 2)
     assert reports.payloads[1] == RouteTopicExpired(topic=topic.name)
     assert await admin.topic_id(topic.name) is None
@@ -351,12 +346,12 @@ async def test_an_expiry_that_is_not_wanted_any_more_is_not_carried_out(
 ) -> None:
     topic = RouteTopic(f"ws_{secrets.token_hex(5)}", "live", "orders")
     topic_id = await admin.create_topic(route_topic_spec(topic, PARTITIONS))
-    expiry = a_route_task(topic, Task.EXPIRE, topic_id=topic_id, due_ms=clock.now_ms() + DAY_MS)
+    expiry = a_route_task(topic, TopicTask.EXPIRE, topic_id=topic_id, due_ms=clock.now_ms() + DAY_MS)
     worker.take(0, [expiry])
-    worker.forget([a_route_task(topic, Task.EXPIRE, topic_id="another"), expiry])
+    worker.forget([a_route_task(topic, TopicTask.EXPIRE, topic_id="another"), expiry])
     monkeypatch.setattr(clock, "now_ms", lambda: expiry.due_ms)
     worker.take_due()
-    worker.take(0, [a_route_task(topic, Task.CREATE)])  # the same lane: done after what stood there before
+    worker.take(0, [a_route_task(topic, TopicTask.CREATE)])  # the same lane: done after what stood there before
     await until(lambda: len(reports.commands) == 1)
     assert isinstance(reports.payloads[0], RouteTopicMade)
     assert await admin.topic_id(topic.name) == topic_id

@@ -13,7 +13,7 @@ import msgspec
 
 from domain.admission.rerouting import as_first_written
 from domain.commands.decide import token_hash_by
-from domain.control.values import Answer, TopicWork
+from domain.control.values import CommandAnswer, TopicWork
 from domain.delivery.delivery_ids import replay_delivery_id
 from domain.delivery.outcome_webhooks import Told as ToldOutcomes
 from domain.delivery.retry_table import Entry as WaitingEntry
@@ -29,8 +29,8 @@ from domain.entities.control_view import ControlView
 from domain.events.rules import SURFACE, event_id, payload_hash, read_event
 from domain.guardrails.fingerprints import fingerprint
 from domain.guardrails.values import KeyWindow, Organization, SessionWindow, Spent
+from domain.idempotency.events import KeyEntry as SeenEvent
 from domain.idempotency.events import KeyScope
-from domain.idempotency.events import Seen as SeenEvent
 from domain.json.canonical import canonical
 from domain.json.canonical import payload_hash as hash_of_parts
 from domain.limits.quotas import RATE_CLASSES
@@ -47,8 +47,9 @@ from operations.read_model_engine import writer_engine
 from processors.projection.store import Store
 from processors.runtime.table import TablePartition, TableSpec, shared_cache, unpacked
 from schemas import codec, records
-from schemas.commands import PAYLOADS, command_key
+from schemas.commands import command_key
 from schemas.commands import decode_payload as decode_command
+from schemas.commands.payload import PAYLOADS
 from schemas.entities import STATES, KeyKind, Limit, state_of
 from schemas.ids import derived_id, ulid
 from schemas.log_records import LogRecord, SourceRecord
@@ -192,7 +193,7 @@ TABLES: dict[str, dict[str, Any]] = {
     "control-entities": {
         "e": records.Entity,
         "m": records.Entity,
-        "a": _struct(Answer),
+        "a": _struct(CommandAnswer),
         "w": _struct(TopicWork),
         **dict.fromkeys("nksohbvrdit"),
     },

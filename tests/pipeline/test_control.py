@@ -19,17 +19,12 @@ from operations.kafka_clients import producer_config, reader_config
 from operations.new_commands import new_command
 from operations.random_ids import short_id
 from operations.topic_admin import ensure_topics
-from schemas.commands import (
-    CreateStream,
-    CreateWorkflow,
-    CreateWorkspace,
-    DeleteStream,
-    DeleteWorkflow,
-    Payload,
-    UpdateStream,
-    command_key,
-    decode_fault,
-)
+from schemas.commands import command_key
+from schemas.commands.answers import decode_fault
+from schemas.commands.payload import Payload
+from schemas.commands.streams import CreateStream, DeleteStream, UpdateStream
+from schemas.commands.workflows import CreateWorkflow, DeleteWorkflow
+from schemas.commands.workspaces import CreateWorkspace
 from schemas.entities import Stream
 from schemas.ids import WORKSPACE
 from schemas.records import Audit, Command, DeadLetter, Verdict

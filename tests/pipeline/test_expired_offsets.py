@@ -15,10 +15,11 @@ from operations import clock
 from operations.new_commands import new_command
 from operations.random_ids import short_id
 from operations.settings import ensure_master_key
-from schemas.commands import CreateWorkspace, command_key
+from schemas.commands import command_key
+from schemas.commands.workspaces import CreateWorkspace
 from schemas.ids import WORKSPACE
 from schemas.records import Audit, Telemetry
-from schemas.telemetry import Calls, ModelCall, encode_payload
+from schemas.telemetry import ModelCall, ModelCalls, encode_payload
 from schemas.topics import Topic
 from tests.support.brokers import a_broker
 from tests.support.delivery_tenant import Tenant
@@ -105,8 +106,8 @@ class Installation:
             fingerprint="sha256:1",
             key_id="key_1",
         )
-        payload = encode_payload(Calls(calls=[call]))
-        record = Telemetry(id=f"tel_{secrets.token_hex(8)}", kind=Calls.kind, workspace="ws_1", payload=payload)
+        payload = encode_payload(ModelCalls(calls=[call]))
+        record = Telemetry(id=f"tel_{secrets.token_hex(8)}", kind=ModelCalls.kind, workspace="ws_1", payload=payload)
         produce(self.broker.bootstrap, Topic.BURN_TELEMETRY, record.encode(), key=b"ws_1")
 
 

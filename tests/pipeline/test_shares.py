@@ -20,7 +20,7 @@ from ingest_gateway.log.clients import log_clients
 from operations.random_ids import short_id
 from operations.settings import Settings
 from operations.topic_admin import ensure_topics
-from schemas.commands import ClearLimit, SetLimit
+from schemas.commands.limits import ClearLimit, SetLimit
 from schemas.ids import WORKSPACE
 from schemas.topics import Topic, base_topics
 from tests.support.brokers import a_broker

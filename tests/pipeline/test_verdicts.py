@@ -13,7 +13,7 @@ from ingest_gateway.log.event_log import EventLog, LogBusy, LogUnavailable
 from ingest_gateway.log.verdicts import FORGOTTEN_AFTER_SECONDS, TooManyWaiters, VerdictLate, VerdictWaiter
 from operations.new_commands import new_command
 from operations.random_ids import short_id
-from schemas.commands import CreateStream
+from schemas.commands.streams import CreateStream
 from schemas.ids import WORKSPACE
 from schemas.records import Command, Verdict
 from schemas.replies import REPLY_HEADER, ReplyTo, decode_reply

@@ -23,14 +23,16 @@ from processors.projection import agent as projection
 from processors.projection.store import Store
 from processors.rates import agent as rates
 from schemas.codec import EVENT, Undecodable
-from schemas.commands import CreateWorkflow, CreateWorkspace, Payload
+from schemas.commands.payload import Payload
+from schemas.commands.workflows import CreateWorkflow
+from schemas.commands.workspaces import CreateWorkspace
 from schemas.entities import Ordering, State, Stream, StreamStatus, WebhookEndpoint, Workflow
 from schemas.ids import DELIVERY, derived_id
 from schemas.log_records import LogRecord
 from schemas.read_model import events as event_rows
 from schemas.records import DeadLetter, Decision, Delivery, Outcome, Telemetry, Usage
 from schemas.replies import REPLY_HEADER, ReplyTo
-from schemas.telemetry import Calls, encode_payload
+from schemas.telemetry import ModelCalls, encode_payload
 from schemas.topics import StreamTopic, Topic
 from schemas.work import passed_entity
 from tests.support.agent_rig import PARTITION, Sent
@@ -166,7 +168,7 @@ def telemetry(_settings: Settings) -> list[LogRecord]:
     """Calls of two organizations, each waited for; the fourth with one fingerprint suspends them."""
     made = []
     for number in range(12):
-        form = Calls(calls=[a_call(number, fingerprint="sha256:" + "b9c1" * 16)])
+        form = ModelCalls(calls=[a_call(number, fingerprint="sha256:" + "b9c1" * 16)])
         record = Telemetry(
             id=f"tel_{number}", kind=form.kind, workspace=WORKSPACES[number % 2], payload=encode_payload(form)
         )

@@ -7,10 +7,12 @@ import msgspec
 
 from domain.commands.decide import decide, token_hash_by
 from domain.control.state import ControlState
-from domain.control.values import Asked, Effects, Task, TokenHash, TopicWork
+from domain.control.values import CommandEffects, CommandRequest, TokenHash, TopicTask, TopicWork
 from operations.new_commands import new_command
 from processors.control.topics import finished, report_of
-from schemas.commands import CreateWorkspace, Payload, decode_payload
+from schemas.commands import decode_payload
+from schemas.commands.payload import Payload
+from schemas.commands.workspaces import CreateWorkspace
 from schemas.entities import State, Stream, Workflow, state_of
 from schemas.records import Audit, Command, Entity, Verdict
 from schemas.replies import ReplyTo
@@ -56,7 +58,7 @@ class CommandsLog:
 
     def __init__(self) -> None:
         self.now_ms = START_MS
-        self.log: list[Asked] = []
+        self.log: list[CommandRequest] = []
         self.changes_before: list[int] = []
         """Of each record: how many entries the changelog had before it was decided."""
         self.table = MemoryTable()
@@ -100,13 +102,13 @@ class CommandsLog:
         self.append(command, reply)
         return reply
 
-    def append(self, command: Command, reply: ReplyTo | None = None) -> Effects:
-        asked = Asked(command, decode_payload(command), self.now_ms, len(self.log), reply)
+    def append(self, command: Command, reply: ReplyTo | None = None) -> CommandEffects:
+        asked = CommandRequest(command, decode_payload(command), self.now_ms, len(self.log), reply)
         self.log.append(asked)
         self.changes_before.append(len(self.table.journal))
         return self.decide(asked)
 
-    def decide(self, asked: Asked) -> Effects:
+    def decide(self, asked: CommandRequest) -> CommandEffects:
         effects = decide(self.state, asked, TOKEN_HASH)
         for key, value in self.state.apply(effects):
             if value is None:
@@ -133,8 +135,8 @@ class CommandsLog:
             self.report(work, failed=failed, taken=taken)
         return len(due)
 
-    def report(self, work: TopicWork, *, failed: str | None = None, taken: str | None = None) -> Effects:
-        topic_id = TOPIC_ID if work.task is Task.CREATE and failed is None else ""
+    def report(self, work: TopicWork, *, failed: str | None = None, taken: str | None = None) -> CommandEffects:
+        topic_id = TOPIC_ID if work.task is TopicTask.CREATE and failed is None else ""
         return self.append(report_of(work, finished(work, topic_id=topic_id, failed=failed, taken=taken)))
 
     def read_again(self, offset: int, changes_kept: int | None = None) -> None:

@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from domain.commands.decide import decide, token_hash_by
 from domain.control.state import ControlState
-from domain.control.values import Asked, Task
+from domain.control.values import CommandRequest, TopicTask
 from operations.kafka_clients import reader_config
 from operations.topic_admin import ensure_topics
 from processors.control.topics import finished, report_of, spec_of
@@ -91,7 +91,7 @@ class StandInControl:
         producer.flush(TIMEOUT_SECONDS)
         consumer.close()
 
-    def _decide(self, producer: Producer, asked: Asked) -> None:
+    def _decide(self, producer: Producer, asked: CommandRequest) -> None:
         effects = decide(self._state, asked, self._token_hash)
         for key, value in self._state.apply(effects):
             producer.produce(Topic.CONTROL, value, key)
@@ -104,17 +104,19 @@ class StandInControl:
             producer.produce(Topic.AUDIT, effects.audit.encode(), effects.audit.workspace.encode())
         producer.poll(0)
         for work in effects.changes.started:
-            if work.task is Task.CREATE:
+            if work.task is TopicTask.CREATE:
                 ensure_topics(self._bootstrap, [spec_of(work, PARTITIONS)])
             if not work.due_ms:
                 report = report_of(work, finished(work, topic_id="topic-id"))
-                self._decide(producer, Asked(report, decode_payload(report), asked.append_ms, asked.offset + 1))
+                self._decide(
+                    producer, CommandRequest(report, decode_payload(report), asked.append_ms, asked.offset + 1)
+                )
 
 
-def _asked(message: Message) -> Asked:
+def _asked(message: Message) -> CommandRequest:
     command = Command.decode(message.value())
     reply = decode_reply(dict(message.headers() or []).get(REPLY_HEADER))
-    return Asked(command, decode_payload(command), message.timestamp()[1], message.offset() or 0, reply)
+    return CommandRequest(command, decode_payload(command), message.timestamp()[1], message.offset() or 0, reply)
 
 
 @contextlib.asynccontextmanager

@@ -29,7 +29,7 @@ from schemas.guardrail_policy import GuardrailPolicy, Scope
 from schemas.partitioner import partition_for
 from schemas.records import Telemetry, Verdict
 from schemas.replies import REPLY_HEADER, decode_reply
-from schemas.telemetry import Calls, ModelCall, Payload, Settle, decode_payload
+from schemas.telemetry import ModelCall, ModelCalls, Settle, TelemetryPayload, decode_payload
 from tests.support.events_surface import Away, LocalControl, LocalVerdicts
 from tests.support.provider_stub import ProviderStub, provider_stub
 
@@ -37,7 +37,7 @@ WORKSPACE = "ws_7Q2M9K4X1B"
 MASTER_KEY = bytes(range(32))
 KEY_ID = "key_edge"
 TOKEN = mint_token(MASTER_KEY, KeyKind.ORG, "live", KEY_ID)
-Decide = Callable[[Telemetry, Payload], Verdict | None]
+Decide = Callable[[Telemetry, TelemetryPayload], Verdict | None]
 """(record, payload) → what the owner answers; the correlation is put in. None: it says nothing."""
 
 
@@ -113,7 +113,7 @@ class EdgeSurface:
         found: list[ModelCall] = []
         for record in self.log.records:
             payload = decode_payload(record)
-            if isinstance(payload, Calls):
+            if isinstance(payload, ModelCalls):
                 found += payload.calls
             elif isinstance(payload, Settle) and payload.call is not None:
                 found.append(payload.call)

@@ -18,7 +18,7 @@ import aiohttp
 
 from domain.entities.control_view import ControlView
 from domain.events.rules import SURFACE
-from domain.idempotency.events import Admitted, KeyScope, Seen, Source, decide
+from domain.idempotency.events import Admitted, KeyEntry, KeyScope, Source, decide
 from domain.security.api_tokens import TokenHasher, mint_token
 from domain.security.gateway_signatures import GATEWAY_SIGNATURE, GatewaySigner
 from ingest_gateway.http.server import serve
@@ -95,7 +95,7 @@ class AdmissionRules:
     def __init__(self, view: ControlView) -> None:
         self._view = view
         self._signer = GatewaySigner(MASTER_KEY)
-        self._seen: dict[bytes, Seen] = {}
+        self._seen: dict[bytes, KeyEntry] = {}
 
     def decide(self, appended: Appended, value: bytes, headers: Mapping[str, bytes]) -> tuple[Verdict, int] | None:
         """The verdict and its partition; None for a record that nobody waits for, which is decided all the same."""
@@ -107,7 +107,7 @@ class AdmissionRules:
         key = scope.table_key(event["idempotency_key"], event["id"])
         source = Source(appended.topic, "topic-id", appended.partition, appended.offset)
         routes = self._view.streams_by_topic[appended.topic].default_routes
-        decided = decide(self._seen.get(key), Seen(event["id"], digest, appended.timestamp_ms, routes, source))
+        decided = decide(self._seen.get(key), KeyEntry(event["id"], digest, appended.timestamp_ms, routes, source))
         outcome, entry = decided.outcome, decided.entry
         if isinstance(decided, Admitted):
             self._seen[key] = entry

@@ -11,7 +11,17 @@ from domain.guardrails.values import GuardEffects, GuardRequest
 from schemas.guardrail_policy import GuardrailPolicy, nano
 from schemas.records import Telemetry
 from schemas.replies import ReplyTo
-from schemas.telemetry import Account, Ask, Budget, Calls, Form, ModelCall, SetPolicy, Standing, encode_payload
+from schemas.telemetry import (
+    Account,
+    Ask,
+    Budget,
+    ModelCall,
+    ModelCalls,
+    SetPolicy,
+    Standing,
+    TelemetryForm,
+    encode_payload,
+)
 
 NOON_MS = 1_779_105_600_000  # 2026-05-18T12:00:00Z, a Monday
 REPLY = ReplyTo(3, bytes(16))
@@ -42,7 +52,7 @@ class Guarded:
         if policy is not None:
             self.report(SetPolicy(policy=policy), at_seconds=-1_000)
 
-    def report(self, form: Form, at_seconds: float = 0.0) -> GuardEffects:
+    def report(self, form: TelemetryForm, at_seconds: float = 0.0) -> GuardEffects:
         """A record appended at so many seconds after noon."""
         self.offset += 1
         payload = encode_payload(form)
@@ -61,7 +71,7 @@ class Guarded:
         """In one record, appended when the newest was made."""
         calls = list(calls)
         newest = max(call.ts_ms for call in calls) - NOON_MS
-        return self.report(Calls(calls=calls), newest / 1_000 if at_seconds is None else at_seconds)
+        return self.report(ModelCalls(calls=calls), newest / 1_000 if at_seconds is None else at_seconds)
 
     def one_by_one(self, calls: Iterable[ModelCall]) -> list[GuardEffects]:
         return [self.calls([call]) for call in calls]

@@ -22,10 +22,10 @@ from domain.admission.subscribers import routes_of
 from domain.commands.decide import decide as decide_command
 from domain.commands.decide import token_hash_by
 from domain.control.state import ControlState
-from domain.control.values import Asked, Effects, Task
+from domain.control.values import CommandEffects, CommandRequest, TopicTask
 from domain.entities.control_view import ControlView
 from domain.entities.organizations import org_of
-from domain.idempotency.events import Admitted, Seen, Source, decide
+from domain.idempotency.events import Admitted, KeyEntry, Source, decide
 from domain.security.api_tokens import TokenHasher, mint_token
 from domain.security.gateway_signatures import GatewaySigner
 from ingest_gateway.http.server import serve
@@ -42,7 +42,8 @@ from processors.admission.agent import _decode_seen, _encode_seen
 from processors.control.topics import finished, report_of
 from processors.projection.decide import project
 from processors.projection.store import Store
-from schemas.commands import CreateWorkspace, decode_payload
+from schemas.commands import decode_payload
+from schemas.commands.workspaces import CreateWorkspace
 from schemas.entities import Key, KeyKind
 from schemas.log_records import LogRecord
 from schemas.records import Command, Delivery, Verdict
@@ -95,7 +96,7 @@ class SpineRules:
         stored = self._seen.get(key)
         source = Source(appended.topic, stream.topic_id, appended.partition, appended.offset)
         routes = routes_of(self._view, stream, pieces)
-        candidate = Seen(pieces.event_id, found.payload_hash, appended.timestamp_ms, routes, source)
+        candidate = KeyEntry(pieces.event_id, found.payload_hash, appended.timestamp_ms, routes, source)
         decided = decide(None if stored is None else _decode_seen(stored), candidate)
         if isinstance(decided, Admitted) and decided.is_new:
             self._seen[key] = _encode_seen(decided.entry)
@@ -145,15 +146,15 @@ class LocalCommands:
             raise self.refuses
         self.commands.append(command)
         effects = self._decide(command)
-        created = [work for work in effects.changes.started if work.task is Task.CREATE]
+        created = [work for work in effects.changes.started if work.task is TopicTask.CREATE]
         for work in created:
             effects = self._decide(report_of(work, finished(work, topic_id="topic-id")), reply=False)
         return effects.verdicts[-1][1]
 
-    def _decide(self, command: Command, reply: bool = True) -> Effects:
+    def _decide(self, command: Command, reply: bool = True) -> CommandEffects:
         self._offset += 1
         to = ReplyTo(0, self._offset.to_bytes(16, "big")) if reply else None
-        asked = Asked(command, decode_payload(command), 1_716_042_131_000 + self._offset, self._offset, to)
+        asked = CommandRequest(command, decode_payload(command), 1_716_042_131_000 + self._offset, self._offset, to)
         effects = decide_command(self._state, asked, self._token_hash)
         for key, value in self._state.apply(effects):
             self._control.view.apply(key, value)

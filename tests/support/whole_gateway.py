@@ -18,7 +18,7 @@ import aiohttp
 from domain.commands.decide import decide as decide_command
 from domain.commands.decide import token_hash_by
 from domain.control.state import ControlState
-from domain.control.values import Asked, Task
+from domain.control.values import CommandRequest, TopicTask
 from domain.events.system_events import signed_record
 from domain.guardrails.decide import decide as decide_telemetry
 from domain.guardrails.state import GuardState
@@ -46,7 +46,8 @@ from operations.settings import Settings
 from processors.control.topics import finished, report_of
 from processors.projection.decide import project
 from processors.projection.store import Store
-from schemas.commands import CreateWorkspace, command_key, decode_payload
+from schemas.commands import command_key, decode_payload
+from schemas.commands.workspaces import CreateWorkspace
 from schemas.entities import KeyKind
 from schemas.ids import WORKSPACE
 from schemas.records import Command, Telemetry
@@ -114,7 +115,7 @@ class WholeLog(SpineLog):
     def _decide(self, record: StoredRecord) -> None:
         command, place = Command.decode(record.value), record.appended
         reply = decode_reply(record.headers.get(REPLY_HEADER))
-        asked = Asked(command, decode_payload(command), place.timestamp_ms, place.offset, reply)
+        asked = CommandRequest(command, decode_payload(command), place.timestamp_ms, place.offset, reply)
         effects = decide_command(self._state, asked, self._token_hash)
         for key, state in self._state.apply(effects):
             self._control.view.apply(key, state)
@@ -129,7 +130,7 @@ class WholeLog(SpineLog):
             signed = signed_record(happened, self._signer)
             self.append(signed.topic, signed.key, signed.value, signed.headers)
         for work in effects.changes.started:
-            if work.task is Task.CREATE:
+            if work.task is TopicTask.CREATE:
                 self._submit(report_of(work, finished(work, topic_id="topic-id")))
 
     def _guard(self, record: StoredRecord) -> None:

@@ -1,7 +1,8 @@
 """The error codes that the code can answer with, found in its source: none is listed by hand, so none is forgotten.
 
-A code is the snake-case literal in a call of `Fault(…)` or `Refused(…)`, with the status beside it: a number, or the
-`FaultKind` named there. A mapping from `FaultKind` to codes, as a surface's renderer has it, is read the same way.
+A code is the snake-case literal in a call of `Fault(…)`, `Refused(…)` or `CommandRefused(…)`, with the status next to
+it: a number, or the `FaultKind` named there. A mapping from `FaultKind` to codes, as a surface's renderer has it, is
+read the same way.
 """
 
 import ast
@@ -14,7 +15,7 @@ from tests.traceability.catalogue import ROOT
 
 SOURCES = ("ingest_gateway", "domain")
 _CODE = re.compile(r"[a-z]+(_[a-z0-9]+)*")
-_MAKERS = frozenset({"Fault", "Refused", "GuardRefused", "FaultBody"})
+_MAKERS = frozenset({"Fault", "Refused", "CommandRefused", "GuardRefused", "FaultBody"})
 
 
 @dataclass(frozen=True)

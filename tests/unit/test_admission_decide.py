@@ -12,10 +12,10 @@ from domain.idempotency import KEY_LIFE_MS
 from domain.idempotency.events import (
     Admitted,
     Conflicted,
-    Decided,
+    KeyDecision,
+    KeyEntry,
     KeyScope,
     Replayed,
-    Seen,
     Source,
     decide,
 )
@@ -25,17 +25,17 @@ RECEIVED_MS = 1_779_114_131_482  # 2026-05-18T14:22:11.482Z
 SOURCE = Source("events.ws_1.live.orders", "topic-1", 3, 100)
 ELSEWHERE = Source("events.ws_1.live.orders", "topic-1", 3, 101)
 REMADE = Source("events.ws_1.live.orders", "topic-2", 3, 100)
-SEEN = Seen("evt_1", b"hash-1", RECEIVED_MS, ["wf_1"], SOURCE)
-SECOND = Seen("evt_2", b"hash-2", RECEIVED_MS + 30 * HOUR_MS, ["wf_2"], ELSEWHERE, SEEN)
+SEEN = KeyEntry("evt_1", b"hash-1", RECEIVED_MS, ["wf_1"], SOURCE)
+SECOND = KeyEntry("evt_2", b"hash-2", RECEIVED_MS + 30 * HOUR_MS, ["wf_2"], ELSEWHERE, SEEN)
 
 
 def candidate(
     source: Source = ELSEWHERE, payload: bytes = b"hash-1", after_ms: int = 0, routes: tuple[str, ...] = ("wf_9",)
-) -> Seen:
-    return Seen("evt_9", payload, RECEIVED_MS + after_ms, list(routes), source)
+) -> KeyEntry:
+    return KeyEntry("evt_9", payload, RECEIVED_MS + after_ms, list(routes), source)
 
 
-def new(one: Seen, before: Seen | None = None) -> Admitted:
+def new(one: KeyEntry, before: KeyEntry | None = None) -> Admitted:
     return Admitted(msgspec.structs.replace(one, before=before), is_new=True)
 
 
@@ -78,7 +78,7 @@ def new(one: Seen, before: Seen | None = None) -> Admitted:
         ),
     ],
 )
-def test_what_becomes_of_it(seen: Seen | None, one: Seen, decided: Decided) -> None:
+def test_what_becomes_of_it(seen: KeyEntry | None, one: KeyEntry, decided: KeyDecision) -> None:
     assert decide(seen, one) == decided
 
 
@@ -90,9 +90,9 @@ def test_an_entry_keeps_one_before_and_not_all() -> None:
 
 
 def test_an_entry_survives_its_encoding() -> None:
-    assert msgspec.msgpack.decode(msgspec.msgpack.encode(SECOND), type=Seen) == SECOND
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(SECOND), type=KeyEntry) == SECOND
     old = msgspec.msgpack.encode(["evt_1", b"hash-1", RECEIVED_MS, ["wf_1"], ["t", "i", 3, 100]])
-    assert msgspec.msgpack.decode(old, type=Seen).before is None, "one written before there was a `before`"
+    assert msgspec.msgpack.decode(old, type=KeyEntry).before is None, "one written before there was a `before`"
 
 
 class Arrival(NamedTuple):
@@ -121,19 +121,19 @@ def arrivals(steps: list[tuple[str, bytes, int]]) -> list[Arrival]:
     return made
 
 
-def run(table: dict[str, Seen], records: list[Arrival], first_offset: int) -> list[Decided]:
+def run(table: dict[str, KeyEntry], records: list[Arrival], first_offset: int) -> list[KeyDecision]:
     """Decides these records over the table, as one batch does."""
     decided = []
     for offset, (key, payload, at_ms) in enumerate(records, first_offset):
         source = Source("t", "i", 0, offset)
-        outcome = decide(table.get(key), Seen(f"evt_{offset}", payload, at_ms, ["wf"], source))
+        outcome = decide(table.get(key), KeyEntry(f"evt_{offset}", payload, at_ms, ["wf"], source))
         if isinstance(outcome, Admitted) and outcome.is_new:
             table[key] = outcome.entry
         decided.append(outcome)
     return decided
 
 
-def admitted(decided: list[Decided]) -> list[Seen | None]:
+def admitted(decided: list[KeyDecision]) -> list[KeyEntry | None]:
     """Of each record its entry where it was let in, without the one before, which a re-read may lack."""
     return [msgspec.structs.replace(one.entry, before=None) if isinstance(one, Admitted) else None for one in decided]
 
@@ -145,7 +145,7 @@ def test_a_batch_that_is_read_again_lets_in_the_same(records: list[Arrival], com
     committed = min(committed, len(records) - 1)
     batch = records[committed:]
     assume(batch[-1].at_ms - batch[0].at_ms < 2 * KEY_LIFE_MS)
-    table: dict[str, Seen] = {}
+    table: dict[str, KeyEntry] = {}
     run(table, records[:committed], 0)
     after = dict(table)
     first_time = run(after, batch, committed)

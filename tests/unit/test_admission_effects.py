@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from domain.admission.effects import Place, delivery_source, effects_of, place_of
 from domain.admission.reading import ReadEvent
-from domain.idempotency.events import Admitted, Conflicted, Decided, Replayed, Seen, Source
+from domain.idempotency.events import Admitted, Conflicted, KeyDecision, KeyEntry, Replayed, Source
 from schemas.avro_pieces import array, bytes_, long, read_long, string
 from schemas.codec import DECISION, DELIVERY, EVENT, VERDICT
 from schemas.entities import Stream, StreamStatus
@@ -54,9 +54,9 @@ def a_place(routes: list[str]) -> Place:
     return place_of(TOPIC, stream, 3)
 
 
-def an_entry(place: Place, offset: int, received_ms: int, event_id: str) -> Seen:
+def an_entry(place: Place, offset: int, received_ms: int, event_id: str) -> KeyEntry:
     source = Source(TOPIC.name, place.stream.topic_id, 3, offset)
-    return Seen(event_id, b"h" * 16, received_ms, place.stream.default_routes, source)
+    return KeyEntry(event_id, b"h" * 16, received_ms, place.stream.default_routes, source)
 
 
 @given(st.integers(-(2**63), 2**63 - 1))
@@ -105,7 +105,7 @@ def test_everything_is_what_the_codec_would_write(
     entry = an_entry(place, offset, received_ms if outcome == "admitted" else original_ms, EVENT_ID)
     if outcome != "admitted":
         entry = msgspec.structs.replace(entry, event_id=ORIGINAL_ID)
-    decided: Decided = {
+    decided: KeyDecision = {
         "admitted": Admitted(entry, is_new=True),
         "replay": Replayed(entry),
         "conflict": Conflicted(entry),
@@ -132,7 +132,7 @@ def test_everything_is_what_the_codec_would_write(
 
 
 def expected_decision(
-    outcome: str, place: Place, record: LogRecord, event: dict[str, object], entry: Seen, direct: bool
+    outcome: str, place: Place, record: LogRecord, event: dict[str, object], entry: KeyEntry, direct: bool
 ) -> Decision:
     shown = {name: event[name] for name in ("type", "occurred_at", "actor", "metadata")}
     return Decision(
@@ -152,7 +152,7 @@ def expected_decision(
     )
 
 
-def expected_delivery(route: str, entry: Seen, event: dict[str, object]) -> Delivery:
+def expected_delivery(route: str, entry: KeyEntry, event: dict[str, object]) -> Delivery:
     return Delivery(
         delivery_id=derived_id("dlv_", entry.received_ms, delivery_source(entry.source), route.encode(), b"0"),
         event_id=EVENT_ID,

@@ -30,7 +30,7 @@ from ingest_gateway.identity.last_used import LastUsed
 from ingest_gateway.identity.session_keys import SharedSecret
 from ingest_gateway.identity.sessions import Sessions
 from operations.control_reader import ControlReader
-from schemas.commands import TouchKeys
+from schemas.commands.keys import TouchKeys
 from schemas.entities import Key, KeyKind, State, Workspace
 
 MASTER_KEY = bytes(range(32))

@@ -9,7 +9,7 @@ from bench.admission.meter import Look, Speed, between
 from bench.admission.recovery import entries
 from bench.admission.steady import longest_gap
 from bench.admission.throughput import ratios
-from domain.idempotency.events import Seen
+from domain.idempotency.events import KeyEntry
 from processors.runtime.table import packed, unpacked
 
 
@@ -56,6 +56,6 @@ def test_the_entries_of_a_filled_changelog_are_real_ones() -> None:
     read = dict(unpacked(record[1]))
     assert read == batches[1]
     for key, value in read.items():
-        entry = msgspec.msgpack.decode(value or b"", type=Seen)
+        entry = msgspec.msgpack.decode(value or b"", type=KeyEntry)
         assert len(key) == 16
         assert entry.event_id.startswith("evt_") and len(entry.event_id) == len("evt_") + 26

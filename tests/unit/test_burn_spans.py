@@ -8,7 +8,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from ingest_gateway.surfaces.burn.otlp import Export, ExportFault, Span, spans_of_json, spans_of_protobuf
 from ingest_gateway.surfaces.burn.spans import SpanFault, call_of_span, is_model_call
-from schemas.telemetry import Price, Source
+from schemas.telemetry import CallSource, Price
 
 TRACE, SPAN = "5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174"
 ATTRIBUTES: dict[str, Any] = {
@@ -80,7 +80,7 @@ def test_a_span_is_a_call() -> None:
     assert (found.provider, found.model, found.tokens_in, found.tokens_out) == ("openai", "gpt-4o-mini", 142, 318)
     assert (found.ts_ms, found.latency_ms, found.status) == (1_779_107_696_789, 612, 200)
     assert (found.session_id, found.project, found.key_id) == ("c-1", "bot", "key_1")
-    assert (found.event_id, found.trace_id, found.source) == (f"otlp:{TRACE}:{SPAN}", TRACE, Source.OTLP)
+    assert (found.event_id, found.trace_id, found.source) == (f"otlp:{TRACE}:{SPAN}", TRACE, CallSource.OTLP)
     assert (found.cost_nano, found.price) == (212_100, Price.LISTED)
 
 

@@ -8,19 +8,12 @@ import pytest
 from domain.security.api_tokens import TokenHasher, mint_token
 from operations.new_commands import new_command
 from schemas.codec import Undecodable
-from schemas.commands import (
-    CreateKey,
-    CreateStream,
-    CreateWorkflow,
-    CreateWorkspace,
-    DeleteStream,
-    DeleteWorkflow,
-    NewKey,
-    Payload,
-    UpdateStream,
-    WorkspaceCreated,
-    decode_payload,
-)
+from schemas.commands import decode_payload
+from schemas.commands.keys import CreateKey, NewKey
+from schemas.commands.payload import Payload
+from schemas.commands.streams import CreateStream, DeleteStream, UpdateStream
+from schemas.commands.workflows import CreateWorkflow, DeleteWorkflow
+from schemas.commands.workspaces import CreateWorkspace, WorkspaceCreated
 from schemas.entities import Key, KeyKind, Workflow
 from schemas.records import Command
 from tests.support.commands_log import (

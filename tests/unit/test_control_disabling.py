@@ -3,7 +3,8 @@
 import pytest
 
 from domain.delivery.disabling import disable_command
-from schemas.commands import CreateWorkflow, DisableWorkflow, ReactivateWorkflow, decode_payload
+from schemas.commands import decode_payload
+from schemas.commands.workflows import CreateWorkflow, DisableWorkflow, ReactivateWorkflow
 from schemas.entities import Ordering, Workflow
 from schemas.records import Delivery, Outcome
 from tests.support.commands_log import CommandsLog, a_workspace, outcome

@@ -8,14 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.commands import (
-    CreateStream,
-    CreateWorkflow,
-    DeleteStream,
-    DeleteWorkflow,
-    Payload,
-    UpdateStream,
-)
+from schemas.commands.payload import Payload
+from schemas.commands.streams import CreateStream, DeleteStream, UpdateStream
+from schemas.commands.workflows import CreateWorkflow, DeleteWorkflow
 from schemas.topics import DAY_MS
 from tests.support.commands_log import CommandsLog, a_workspace, outcome
 

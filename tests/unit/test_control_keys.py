@@ -6,14 +6,8 @@ import msgspec
 import pytest
 
 from domain.security.api_tokens import TokenHasher, mint_token
-from schemas.commands import (
-    KEYS_PER_WORKSPACE_MAX,
-    OVERLAP_SECONDS_DEFAULT,
-    CreateKey,
-    RevokeKey,
-    RotateKey,
-    TouchKeys,
-)
+from schemas.commands.fields import OVERLAP_SECONDS_DEFAULT
+from schemas.commands.keys import KEYS_PER_WORKSPACE_MAX, CreateKey, RevokeKey, RotateKey, TouchKeys
 from schemas.entities import STREAM_KINDS, Key, KeyKind
 from schemas.records import Entity
 from tests.support.commands_log import MASTER_KEY, START_MS, WORKSPACE, CommandsLog, a_workspace, outcome

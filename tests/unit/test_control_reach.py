@@ -5,24 +5,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas.commands import (
-    CancelReplay,
-    ClearLimit,
-    CreateKey,
-    CreateStream,
-    CreateWebhookEndpoint,
-    CreateWorkflow,
-    DeleteStream,
-    DeleteWebhookEndpoint,
-    DeleteWorkflow,
-    ReactivateWorkflow,
-    RevokeKey,
-    RotateKey,
-    RotateSecret,
-    StartReplay,
-    TryWebhookEndpoint,
-    UpdateStream,
-)
+from schemas.commands.keys import CreateKey, RevokeKey, RotateKey
+from schemas.commands.limits import ClearLimit
+from schemas.commands.replays import CancelReplay, StartReplay
+from schemas.commands.streams import CreateStream, DeleteStream, UpdateStream
+from schemas.commands.webhooks import CreateWebhookEndpoint, DeleteWebhookEndpoint, RotateSecret, TryWebhookEndpoint
+from schemas.commands.workflows import CreateWorkflow, DeleteWorkflow, ReactivateWorkflow
 from schemas.entities import Key, KeyKind, Replay, WebhookEndpoint
 from schemas.records import Verdict
 from tests.support.commands_log import START_MS, CommandsLog, a_workspace, outcome

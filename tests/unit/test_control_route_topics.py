@@ -3,8 +3,10 @@
 import msgspec
 import pytest
 
-from domain.control.values import Task
-from schemas.commands import CreateWorkflow, DeleteWorkflow, FaultBody, RotateSecret
+from domain.control.values import TopicTask
+from schemas.commands.answers import FaultBody
+from schemas.commands.webhooks import RotateSecret
+from schemas.commands.workflows import CreateWorkflow, DeleteWorkflow
 from schemas.entities import Workflow
 from schemas.topics import DAY_MS
 from tests.support.commands_log import START_MS, TOPIC_ID, WORKSPACE, CommandsLog, a_workspace, outcome
@@ -29,7 +31,7 @@ def test_a_workflow_is_answered_once_its_topic_exists() -> None:
     reply = log.send(asked())
     assert reply.correlation not in log.verdicts
     (work,) = log.state.unfinished()
-    assert (work.topic.name, work.task) == (TOPIC, Task.CREATE)
+    assert (work.topic.name, work.task) == (TOPIC, TopicTask.CREATE)
     log.topics_done()
     (verdict,) = log.verdicts[reply.correlation]
     made = msgspec.json.decode(verdict.body, type=Workflow)
@@ -81,7 +83,7 @@ def test_after_its_workflow_a_topic_is_kept_for_its_time() -> None:
     log = with_workflow()
     assert outcome(log.ask(DeleteWorkflow(id="wf_lake"))) == 204
     (work,) = log.state.unfinished()
-    assert (work.task, work.topic_id, work.due_ms) == (Task.EXPIRE, TOPIC_ID, log.now_ms + KEPT_MS)
+    assert (work.task, work.topic_id, work.due_ms) == (TopicTask.EXPIRE, TOPIC_ID, log.now_ms + KEPT_MS)
     assert log.state.route_topics_counted(WORKSPACE) == 1
     log.now_ms += KEPT_MS - 1
     assert log.topics_done() == 0
@@ -95,7 +97,7 @@ def test_a_topic_that_is_kept_may_be_taken_over_and_then_stays() -> None:
     log.ask(DeleteWorkflow(id="wf_lake"))
     (expiry,) = log.state.unfinished()
     log.send(asked("wf_new"))
-    assert [work.task for work in log.state.unfinished()] == [Task.CREATE]
+    assert [work.task for work in log.state.unfinished()] == [TopicTask.CREATE]
     log.topics_done()
     assert [(one.id, one.topic) for one in log.workflows()] == [("wf_new", TOPIC)]
     log.now_ms += KEPT_MS
@@ -111,7 +113,7 @@ def test_one_deleted_before_its_topic_was_made_leaves_a_topic_that_ends() -> Non
     assert outcome(log.ask(DeleteWorkflow(id="wf_lake"))) == 204
     log.report(creation)
     (expiry,) = log.state.unfinished()
-    assert (expiry.task, expiry.topic_id) == (Task.EXPIRE, TOPIC_ID)
+    assert (expiry.task, expiry.topic_id) == (TopicTask.EXPIRE, TOPIC_ID)
     log.now_ms += KEPT_MS
     assert log.topics_done() == 1
     assert (log.state.unfinished(), log.state.route_topics_counted(WORKSPACE)) == ([], 0)

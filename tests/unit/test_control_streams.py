@@ -3,17 +3,10 @@
 import msgspec
 import pytest
 
-from domain.control.values import Task
-from schemas.commands import (
-    CreateStream,
-    CreateWorkflow,
-    DeleteStream,
-    DeleteWorkflow,
-    FaultBody,
-    FieldError,
-    UpdateStream,
-    decode_fault,
-)
+from domain.control.values import TopicTask
+from schemas.commands.answers import FaultBody, FieldError, decode_fault
+from schemas.commands.streams import CreateStream, DeleteStream, UpdateStream
+from schemas.commands.workflows import CreateWorkflow, DeleteWorkflow
 from schemas.entities import Stream, StreamStatus
 from schemas.topics import DAY_MS
 from tests.support.commands_log import START_MS, TOPIC_ID, WORKSPACE, CommandsLog, a_workspace, outcome
@@ -134,7 +127,7 @@ def test_a_topic_is_altered_when_the_retention_changed_and_to_the_newest_one() -
     log.ask(UpdateStream(stream="orders-prod", retention_days=7))
     log.report(older)
     (work,) = log.state.unfinished()
-    assert (work.task, work.retention_days, work.topic_id) == (Task.ALTER, 7, TOPIC_ID)
+    assert (work.task, work.retention_days, work.topic_id) == (TopicTask.ALTER, 7, TOPIC_ID)
     log.report(work)
     assert log.state.unfinished() == []
 

@@ -6,19 +6,11 @@ import pytest
 
 from domain.control.subscriptions import LIMITS
 from domain.entities.control_view import ControlView
-from schemas.commands import (
-    STREAMS_PER_WORKSPACE_MAX,
-    CreateStream,
-    CreateSubscription,
-    DeleteStream,
-    DeleteSubscription,
-    DisableWorkflow,
-    ReactivateWorkflow,
-    RotateSecret,
-    UpdateStream,
-    UpdateSubscription,
-    decode_state,
-)
+from schemas.commands.answers import decode_state
+from schemas.commands.streams import STREAMS_PER_WORKSPACE_MAX, CreateStream, DeleteStream, UpdateStream
+from schemas.commands.subscriptions import CreateSubscription, DeleteSubscription, UpdateSubscription
+from schemas.commands.webhooks import RotateSecret
+from schemas.commands.workflows import DisableWorkflow, ReactivateWorkflow
 from schemas.entities import Subscription, SubscriptionSurface
 from tests.support.commands_log import WORKSPACE, CommandsLog, a_workspace, outcome
 

@@ -4,19 +4,10 @@ import msgspec
 import pytest
 
 from domain.delivery.webhooks import ENDPOINTS_MAX, delivery_key
-from schemas.commands import (
-    CancelReplay,
-    CreateWebhookEndpoint,
-    CreateWorkflow,
-    DeleteWebhookEndpoint,
-    DisableWorkflow,
-    ReactivateWorkflow,
-    ReplayMoved,
-    RotateSecret,
-    StartReplay,
-    TryWebhookEndpoint,
-    decode_state,
-)
+from schemas.commands.answers import decode_state
+from schemas.commands.replays import CancelReplay, ReplayMoved, StartReplay
+from schemas.commands.webhooks import CreateWebhookEndpoint, DeleteWebhookEndpoint, RotateSecret, TryWebhookEndpoint
+from schemas.commands.workflows import CreateWorkflow, DisableWorkflow, ReactivateWorkflow
 from schemas.entities import Replay, ReplayStatus, State, WebhookEndpoint, Workflow, Workspace
 from schemas.records import Verdict
 from tests.support.commands_log import WORKSPACE, CommandsLog, a_workspace, outcome

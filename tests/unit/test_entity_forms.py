@@ -13,7 +13,8 @@ from ingest_gateway.surfaces.events.entity_forms import (
     read_new_workflow,
     read_stream_changes,
 )
-from schemas.commands import CreateStream, CreateWorkflow, UpdateStream
+from schemas.commands.streams import CreateStream, UpdateStream
+from schemas.commands.workflows import CreateWorkflow
 
 HOOK = "https://hooks.example.com/atlas"
 

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from domain.guardrails.values import GuardEffects
-from schemas.commands import ReplacePolicy, Suspend, Unsuspend, Warn, decode_payload
+from schemas.commands import decode_payload
+from schemas.commands.guardrails import ReplacePolicy, Suspend, Unsuspend, Warn
 from schemas.guardrail_breaches import decode_breach
 from schemas.guardrail_policy import (
     DEFAULT_POLICY,
@@ -24,7 +25,7 @@ from schemas.guardrail_policy import (
     SmartLoop,
     nano,
 )
-from schemas.telemetry import Calls, Enforce, Reserve, Resume, SetPolicy, Settle, Source
+from schemas.telemetry import CallSource, Enforce, ModelCalls, Reserve, Resume, SetPolicy, Settle
 from tests.support.guarded import NOON_MS, REPLY, Guarded, a_call, budget_of, layers_of, standing_of
 
 LOOP = "sha256:" + "b9c1" * 16
@@ -72,12 +73,12 @@ class TestALoop:
         assert effects.duplicates == 2
         assert guarded.account(6).day_nano == call.cost_nano
 
-    @pytest.mark.parametrize("first", [Source.INGEST, Source.OTLP])
-    def test_an_id_of_another_source_takes_no_spend_away(self, first: Source) -> None:
+    @pytest.mark.parametrize("first", [CallSource.INGEST, CallSource.OTLP])
+    def test_an_id_of_another_source_takes_no_spend_away(self, first: CallSource) -> None:
         """Whoever tells of a proxied call under its own request id, sooner than the edge itself, adds a call."""
         guarded = Guarded()
         claimed = a_call(0, usd=0.0, event_id="req_1", source=first)
-        made = a_call(0, usd=2.0, event_id="req_1", source=Source.EDGE)
+        made = a_call(0, usd=2.0, event_id="req_1", source=CallSource.EDGE)
         assert [guarded.calls([call]).duplicates for call in (claimed, made, made, claimed)] == [0, 0, 1, 1]
         assert guarded.account().day_nano == nano(2.0)
 
@@ -281,8 +282,10 @@ class TestMoney:
     @pytest.mark.parametrize("named", ["gpt-4o", "gpt-4o-2024-08-06"])
     def test_a_cap_on_a_model_sees_what_was_asked_and_what_answered(self, named: str) -> None:
         guarded = Guarded(capped(Cap(period=Period.DAY, scope=Scope.MODEL, id=named, hard_usd=1.0)))
-        asked_at_the_edge = a_call(0, usd=0.5, model="gpt-4o", answered_model="gpt-4o-2024-08-06", source=Source.EDGE)
-        told_by_otlp = a_call(1, usd=0.5, model="gpt-4o", answered_model="gpt-4o-2024-08-06", source=Source.OTLP)
+        asked_at_the_edge = a_call(
+            0, usd=0.5, model="gpt-4o", answered_model="gpt-4o-2024-08-06", source=CallSource.EDGE
+        )
+        told_by_otlp = a_call(1, usd=0.5, model="gpt-4o", answered_model="gpt-4o-2024-08-06", source=CallSource.OTLP)
         first, second = guarded.one_by_one([asked_at_the_edge, told_by_otlp])
         assert (layers_of(first), layers_of(second)) == ([], ["financial_limits"])
         [trip] = second.trips
@@ -398,7 +401,7 @@ class TestTheSameAgain:
                         a_call(second - chance.randrange(30), usd=0.01, fingerprint=chance.choice(ids))
                         for _ in range(chance.randrange(1, 6))
                     ]
-                    effects.append(guarded.report(Calls(calls=calls), second))
+                    effects.append(guarded.report(ModelCalls(calls=calls), second))
         again = Guarded()
         assert [again.decide(asked) for asked in guarded.log][1:] == effects
         assert any(layers_of(one) for one in effects)

@@ -3,7 +3,7 @@
 from domain.guardrails.values import GuardRequest
 from processors.guardrails.whatif import compare, rows_of, warm_up_ms
 from schemas.guardrail_policy import Burst, Cap, DumbLoop, FinancialLimits, GuardrailPolicy, Mode, Period, nano
-from schemas.telemetry import Calls, Resume
+from schemas.telemetry import ModelCalls, Resume
 from tests.support.guarded import NOON_MS, Guarded, a_call
 
 LOOP = "sha256:" + "b9c1" * 16
@@ -59,4 +59,4 @@ def test_spend_is_counted_from_the_months_beginning() -> None:
 def test_the_records_are_left_as_they_are() -> None:
     log = told([0.0, 1.0, 2.0, 3.0, 4.0])
     compare(log, {}, GuardrailPolicy(), NOON_MS)
-    assert all(isinstance(asked.payload, Calls) and len(asked.payload.calls) == 1 for asked in log)
+    assert all(isinstance(asked.payload, ModelCalls) and len(asked.payload.calls) == 1 for asked in log)

@@ -11,7 +11,8 @@ from ingest_gateway.http.faults import Refused
 from ingest_gateway.surfaces.contract import load_document
 from ingest_gateway.surfaces.events.key_forms import read_new_key, read_rotation
 from ingest_gateway.surfaces.events.key_views import key_view
-from schemas.commands import OVERLAP_SECONDS_DEFAULT, CreateKey
+from schemas.commands.fields import OVERLAP_SECONDS_DEFAULT
+from schemas.commands.keys import CreateKey
 from schemas.entities import Key, KeyKind
 from tests.support.openapi import breaches
 

@@ -10,14 +10,14 @@ from processors.projection.decoding import Decoder, in_turn
 from processors.projection.log_batches import LogBatch, RebuildFailed
 from processors.projection.packed import packed, unpacked
 from schemas.read_model import LogPosition
-from schemas.telemetry import Calls
+from schemas.telemetry import ModelCalls
 from tests.contract.read_model.test_calls import a_call, told
 from tests.contract.read_model.test_store import a_busy_hour
 from tests.support.ports import free_port
 
 
 def test_changes_come_out_as_they_went_in() -> None:
-    for records in [*a_busy_hour(seed=5), told(Calls(calls=[a_call()]))]:
+    for records in [*a_busy_hour(seed=5), told(ModelCalls(calls=[a_call()]))]:
         batch = LogBatch(7, 1, 2, len(records), project(records))
         came = unpacked(packed(batch))
         assert came[:-1] == batch[:-1]

@@ -8,7 +8,9 @@ from ingest_gateway.limits.enforcement import Quotas, headers_of, refusal
 from ingest_gateway.limits.limiter import Limiter
 from ingest_gateway.surfaces.contract import load_document
 from operations.settings import Settings, SettingsInvalid
-from schemas.commands import ClearLimit, CreateWorkspace, Payload, SetLimit
+from schemas.commands.limits import ClearLimit, SetLimit
+from schemas.commands.payload import Payload
+from schemas.commands.workspaces import CreateWorkspace
 from schemas.entities import Limit
 from tests.support.commands_log import WORKSPACE, CommandsLog, a_workspace, outcome
 

@@ -6,19 +6,12 @@ import msgspec
 import pytest
 
 from domain.control.state import ControlState
-from schemas.commands import CreateStream
+from domain.idempotency.commands import RESERVED_MS
+from schemas.commands.reservations import CompleteAnswer, ReserveAnswer
+from schemas.commands.streams import CreateStream
+from schemas.commands.work import CreateProject, CreateTask, DeleteTask, UpdateProject, UpdateTask
 from schemas.records import Verdict
 from schemas.work import STREAM, SURFACE, Task, task_view
-from schemas.work_commands import (
-    RESERVED_MS,
-    CompleteAnswer,
-    CreateProject,
-    CreateTask,
-    DeleteTask,
-    ReserveAnswer,
-    UpdateProject,
-    UpdateTask,
-)
 from tests.support.commands_log import WORKSPACE, CommandsLog, MemoryTable, a_workspace, outcome
 
 

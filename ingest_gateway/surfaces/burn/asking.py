@@ -13,9 +13,9 @@ from ingest_gateway.services import SERVICES
 from ingest_gateway.surfaces.burn.faults import NO_VERDICT, OTHER_ORGANIZATION
 from ingest_gateway.surfaces.faults import BUSY, refused_by
 from ingest_gateway.surfaces.requests import route_of
-from schemas.commands import DONE
+from schemas.commands.answers import DONE
 from schemas.records import Verdict
-from schemas.telemetry import Form
+from schemas.telemetry import TelemetryForm
 
 TELEMETRY = web.AppKey("telemetry", TelemetryClient)
 
@@ -24,7 +24,7 @@ def teller_of(request: web.Request, principal: Principal) -> Teller:
     return Teller(principal.workspace, principal.key_id, route_of(request), request[REQUEST_ID], address_of(request))
 
 
-async def ask(request: web.Request, form: Form) -> Verdict:
+async def ask(request: web.Request, form: TelemetryForm) -> Verdict:
     """What the guardrails decided; its effect is in this process's view of `control`. Raises Refused."""
     services = request.app[SERVICES]
     principal = services.authenticate(request)

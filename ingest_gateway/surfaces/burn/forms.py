@@ -10,7 +10,7 @@ from ingest_gateway.surfaces.burn.broken_text import mended
 from ingest_gateway.surfaces.burn.new_calls import VERIFICATION_MODEL, NewCall
 from ingest_gateway.surfaces.burn.published import is_published, project_of, read_published
 from schemas.guardrail_policy import NANO_PER_USD
-from schemas.telemetry import ModelCall, Price, Source, UsageFrom
+from schemas.telemetry import CallSource, ModelCall, Price, UsageFrom
 
 CALLS_MAX = 10_000  # X-56
 BODY_BYTES_MAX = 5 * 1024 * 1024
@@ -108,7 +108,7 @@ def _listed_cost(new: NewCall) -> Cost:
     return cost_of(new.model, new.tokens_in, new.tokens_out, cached, written_tokens=short, written_long_tokens=long)
 
 
-def call_of(new: NewCall, key_id: str, event_id: str = "", source: Source = Source.INGEST) -> ModelCall | None:
+def call_of(new: NewCall, key_id: str, event_id: str = "", source: CallSource = CallSource.INGEST) -> ModelCall | None:
     """None for a call of before 1970. `key_id`, `event_id`: where the caller gives none."""
     ts_ms = round(new.ts.timestamp() * 1_000)
     if ts_ms < 0:

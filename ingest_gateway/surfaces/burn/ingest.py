@@ -34,7 +34,7 @@ from ingest_gateway.surfaces.burn.new_calls import NewCall
 from ingest_gateway.surfaces.faults import BUSY
 from ingest_gateway.surfaces.requests import idempotency_key
 from operations import clock
-from schemas.telemetry import CALLS_A_RECORD_MAX, Calls, ModelCall, Standing
+from schemas.telemetry import CALLS_A_RECORD_MAX, ModelCall, ModelCalls, Standing
 
 OK, SUSPENDED = "ok", "suspended"
 _standing = msgspec.json.Decoder(Standing).decode
@@ -64,7 +64,7 @@ async def tell(request: web.Request, calls: Sequence[ModelCall]) -> str:
     if not calls:
         return _seen(services, principal.workspace, OK)
     records = [
-        Calls(calls=list(calls[start : start + CALLS_A_RECORD_MAX]))
+        ModelCalls(calls=list(calls[start : start + CALLS_A_RECORD_MAX]))
         for start in range(0, len(calls), CALLS_A_RECORD_MAX)
     ]
     try:

@@ -15,7 +15,7 @@ from ingest_gateway.surfaces.burn.same_call import each_once, event_id_of, own_e
 from ingest_gateway.surfaces.burn.span_conventions import Role, role_of
 from ingest_gateway.surfaces.burn.usage_conventions import COST_USD_MAX, Counts, dollars, read_counts, whole
 from schemas.guardrail_policy import NANO_PER_USD
-from schemas.telemetry import ModelCall, Price, Source, UsageFrom
+from schemas.telemetry import CallSource, ModelCall, Price, UsageFrom
 
 SPANS_MAX = 10_000
 TEXT_MAX = 200
@@ -92,7 +92,7 @@ def call_of_span(span: Span, key_id: str) -> ModelCall:
         trace_id=span.trace_id[:TEXT_MAX],
         price=price,
         usage=usage,
-        source=Source.OTLP,
+        source=CallSource.OTLP,
         answered_model="" if answered == model else answered,
     )
 

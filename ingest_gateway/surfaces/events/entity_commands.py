@@ -21,7 +21,8 @@ from ingest_gateway.surfaces.positions import POSITION, command_position
 from ingest_gateway.surfaces.requests import idempotency_key, route_of
 from operations import clock
 from operations.new_commands import new_command
-from schemas.commands import DONE, Payload
+from schemas.commands.answers import DONE
+from schemas.commands.payload import Payload
 from schemas.records import Verdict
 
 BODY_BYTES_MAX = 256 * 1024

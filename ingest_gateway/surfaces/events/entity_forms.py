@@ -19,14 +19,14 @@ from ingest_gateway.surfaces.forms import (
     target_fault,
     text_fault,
 )
-from schemas.commands import (
+from schemas.commands.streams import (
     RETENTION_DAYS_DEFAULT,
     RETENTION_DAYS_MAX,
     RETENTION_DAYS_MIN,
     CreateStream,
-    CreateWorkflow,
     UpdateStream,
 )
+from schemas.commands.workflows import CreateWorkflow
 from schemas.entities import Ordering
 
 DEFAULT_ROUTES_MAX = 50

@@ -21,7 +21,8 @@ from ingest_gateway.surfaces.events.key_views import key_view
 from ingest_gateway.surfaces.reach import seen, sees
 from ingest_gateway.surfaces.requests import caller, look_twice, read_control_on
 from operations import clock
-from schemas.commands import RevokeKey, decode_state
+from schemas.commands.answers import decode_state
+from schemas.commands.keys import RevokeKey
 from schemas.entities import Key
 from schemas.records import Verdict
 

@@ -20,7 +20,8 @@ from ingest_gateway.surfaces.events.webhook_views import replay_view
 from ingest_gateway.surfaces.reach import sees
 from ingest_gateway.surfaces.requests import caller, read_control_on
 from operations import clock
-from schemas.commands import CancelReplay, decode_state
+from schemas.commands.answers import decode_state
+from schemas.commands.replays import CancelReplay
 from schemas.entities import Replay
 from schemas.ids import EVENT as EVENT_PREFIX
 from schemas.ids import is_id

@@ -11,7 +11,8 @@ from ingest_gateway.surfaces.events.entity_forms import read_new_stream, read_st
 from ingest_gateway.surfaces.events.entity_views import list_view, stream_view
 from ingest_gateway.surfaces.events.faults import STREAM_NOT_FOUND
 from ingest_gateway.surfaces.requests import caller, look_twice, read_control_on
-from schemas.commands import DeleteStream, decode_state
+from schemas.commands.answers import decode_state
+from schemas.commands.streams import DeleteStream
 from schemas.entities import Stream
 from schemas.ids import STREAM, is_id
 from schemas.topics import STREAM_NAME, SYSTEM_STREAMS

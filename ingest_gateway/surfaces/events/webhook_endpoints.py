@@ -16,13 +16,9 @@ from ingest_gateway.surfaces.events.webhook_forms import read_new_endpoint, read
 from ingest_gateway.surfaces.events.webhook_views import endpoint_view
 from ingest_gateway.surfaces.reach import seen, sees
 from ingest_gateway.surfaces.requests import caller, look_twice, read_control_on
-from schemas.commands import (
-    DeleteWebhookEndpoint,
-    ReactivateWorkflow,
-    TryWebhookEndpoint,
-    WebhookTrial,
-    decode_state,
-)
+from schemas.commands.answers import decode_state
+from schemas.commands.webhooks import DeleteWebhookEndpoint, TryWebhookEndpoint, WebhookTrial
+from schemas.commands.workflows import ReactivateWorkflow
 from schemas.entities import WebhookEndpoint
 from schemas.ids import WEBHOOK_ENDPOINT, is_id
 from schemas.records import Verdict

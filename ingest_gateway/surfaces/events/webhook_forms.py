@@ -9,12 +9,9 @@ from domain.events.fields import NO_STREAM, NO_TYPE, is_stream_name, is_type
 from domain.events.status import Status
 from ingest_gateway.surfaces.events.entity_forms import NO_WORKFLOW_ID, is_workflow_id
 from ingest_gateway.surfaces.forms import DESCRIPTION_CHARACTERS_MAX, Form, target_fault, text_fault
-from schemas.commands import (
-    OVERLAP_SECONDS_MAX,
-    CreateWebhookEndpoint,
-    RotateSecret,
-    StartReplay,
-)
+from schemas.commands.fields import OVERLAP_SECONDS_MAX
+from schemas.commands.replays import StartReplay
+from schemas.commands.webhooks import CreateWebhookEndpoint, RotateSecret
 
 WORKFLOWS_MAX = 50
 STREAMS_MAX = 100

@@ -15,7 +15,8 @@ from ingest_gateway.surfaces.events.webhook_forms import read_secret_rotation
 from ingest_gateway.surfaces.events.webhook_views import secret_view
 from ingest_gateway.surfaces.reach import seen, sees
 from ingest_gateway.surfaces.requests import caller, look_twice, read_control_on
-from schemas.commands import DeleteWorkflow, ReactivateWorkflow, decode_state
+from schemas.commands.answers import decode_state
+from schemas.commands.workflows import DeleteWorkflow, ReactivateWorkflow
 from schemas.entities import Workflow
 from schemas.topics import route_topic_prefix
 

@@ -28,7 +28,8 @@ from ingest_gateway.surfaces.events.entity_views import rfc3339_seconds
 from ingest_gateway.surfaces.forms import DESCRIPTION_CHARACTERS_MAX, Form, text_fault
 from ingest_gateway.surfaces.requests import caller, read_control_on
 from ingest_gateway.surfaces.spine.faults import INVALID_EVENT_TYPE, NOT_FOUND, invalid
-from schemas.commands import RegisterEventType, decode_state
+from schemas.commands.answers import decode_state
+from schemas.commands.event_types import RegisterEventType
 from schemas.entities import EventType, SchemaVersion
 
 PATH = "/v1/event-types"

@@ -21,7 +21,8 @@ from ingest_gateway.surfaces.forms import DESCRIPTION_CHARACTERS_MAX, Form, expe
 from ingest_gateway.surfaces.requests import caller, read_control_on
 from ingest_gateway.surfaces.spine.faults import INVALID_WEBHOOK_URL
 from ingest_gateway.surfaces.spine.publishing import SYSTEM_STREAM, spine_of
-from schemas.commands import CreateSubscription, DeleteSubscription, decode_state
+from schemas.commands.answers import decode_state
+from schemas.commands.subscriptions import CreateSubscription, DeleteSubscription
 from schemas.entities import PATTERNS_MAX, PayloadFormat, Subscription, SubscriptionSurface
 from schemas.ids import SPINE_SUBSCRIPTION
 

@@ -29,7 +29,8 @@ from ingest_gateway.surfaces.work.shown import shown
 from ingest_gateway.surfaces.work.writes import WRITES
 from operations import clock
 from operations.new_commands import new_command
-from schemas.commands import DONE, REFUSED, Payload
+from schemas.commands.answers import DONE, REFUSED
+from schemas.commands.payload import Payload
 from schemas.records import Command, Verdict
 from schemas.work import SURFACE
 

@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from domain.events.fields import REQUIRED, time_ms
 from ingest_gateway.surfaces.forms import TWICE, Form, expected, text_fault
+from schemas.commands.work import CreateProject, CreateTask, UpdateProject, UpdateTask
 from schemas.ids import is_id
 from schemas.work import (
     ASSIGNEE_CHARACTERS_MAX,
@@ -24,7 +25,6 @@ from schemas.work import (
     Priority,
     TaskStatus,
 )
-from schemas.work_commands import CreateProject, CreateTask, UpdateProject, UpdateTask
 
 NO_PROJECT_ID = "A project's id is prj_ and 26 characters."
 NO_TASK_ID = "A task's id is tsk_ and 26 characters."

@@ -16,9 +16,9 @@ from ingest_gateway.surfaces.work.forms import NO_TIME, read_new_task, read_task
 from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages, asked, look_until_sure, wait_for_writes
 from ingest_gateway.surfaces.work.shown import shown
 from ingest_gateway.surfaces.work.versions import IF_MATCH, read_if_match
+from schemas.commands.work import DeleteTask
 from schemas.ids import is_id
 from schemas.work import PROJECT, TASK, Priority, TaskStatus
-from schemas.work_commands import DeleteTask
 
 PATH = "/v1/tasks"
 FILTERS = ("projectId", "status", "priority", "assigneeId", "dueAfter", "dueBefore")

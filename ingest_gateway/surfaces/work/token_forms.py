@@ -3,7 +3,8 @@
 from domain.security.principals import SCOPES_OF_KIND
 from ingest_gateway.surfaces.forms import NAME_CHARACTERS_MAX, Form, network_fault, text_fault
 from ingest_gateway.surfaces.work.forms import NO_TIME
-from schemas.commands import OVERLAP_SECONDS_MAX, CreateKey, RotateKey
+from schemas.commands.fields import OVERLAP_SECONDS_MAX
+from schemas.commands.keys import CreateKey, RotateKey
 from schemas.entities import KeyKind
 
 ALLOWED_IPS_MAX = 100

@@ -19,7 +19,8 @@ from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages
 from ingest_gateway.surfaces.work.token_forms import read_new_token, read_rotation
 from ingest_gateway.surfaces.work.token_views import token_view
 from operations import clock
-from schemas.commands import RevokeKey, decode_state
+from schemas.commands.answers import decode_state
+from schemas.commands.keys import RevokeKey
 from schemas.entities import Key, KeyKind
 from schemas.records import Verdict
 

@@ -25,8 +25,8 @@ from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages, 
 from ingest_gateway.surfaces.work.webhook_views import STATUSES, delivery_view
 from ingest_gateway.surfaces.work.webhooks import PATH, found_webhook
 from operations import clock
+from schemas.commands.work import ReplayWebhook, TryWebhook
 from schemas.ids import DELIVERY, is_id, time_of
-from schemas.work_commands import ReplayWebhook, TryWebhook
 
 DELIVERIES = PATH + "/{webhook}/deliveries"
 YOUNG_MS = 10_000

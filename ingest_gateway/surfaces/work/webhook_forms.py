@@ -6,12 +6,9 @@ from msgspec import UNSET
 
 from domain.delivery.targets import parse_target
 from ingest_gateway.surfaces.forms import DESCRIPTION_CHARACTERS_MAX, TWICE, Form, expected, target_fault, text_fault
-from schemas.commands import (
-    OVERLAP_SECONDS_MAX,
-    CreateSubscription,
-    RotateSecret,
-    UpdateSubscription,
-)
+from schemas.commands.fields import OVERLAP_SECONDS_MAX
+from schemas.commands.subscriptions import CreateSubscription, UpdateSubscription
+from schemas.commands.webhooks import RotateSecret
 from schemas.entities import SubscriptionSurface
 from schemas.work import TEST, WorkEvent
 

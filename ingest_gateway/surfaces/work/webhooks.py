@@ -18,10 +18,12 @@ from ingest_gateway.surfaces.work.faults import WEBHOOK_NOT_FOUND
 from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages
 from ingest_gateway.surfaces.work.webhook_forms import read_new_webhook, read_secret_rotation, read_webhook_changes
 from ingest_gateway.surfaces.work.webhook_views import webhook_view
-from schemas.commands import DeleteSubscription, ReactivateWorkflow, decode_state
+from schemas.commands.answers import decode_state
+from schemas.commands.subscriptions import DeleteSubscription
+from schemas.commands.work import TryWebhook
+from schemas.commands.workflows import ReactivateWorkflow
 from schemas.entities import Subscription, SubscriptionSurface
 from schemas.records import Verdict
-from schemas.work_commands import TryWebhook
 
 PATH = "/v1/webhooks"
 

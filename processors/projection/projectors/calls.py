@@ -6,7 +6,7 @@ All else on the topic (reservations, flags, policies, questions) changes nothing
 from processors.projection.changes import Changes, ProjectedRecord, key_text, plain_text
 from schemas.read_model import CallRow, model_calls
 from schemas.records import Telemetry
-from schemas.telemetry import Calls, ModelCall, Settle, Source, decode_payload
+from schemas.telemetry import CallSource, ModelCall, ModelCalls, Settle, decode_payload
 
 BIGGEST = 2**63 - 1
 EDGE, OTLP, INGEST = "edge:", "otlp:", "ingest:"
@@ -16,11 +16,11 @@ OTHERS = (EDGE, OTLP, INGEST)
 
 def apply(changes: Changes, record: ProjectedRecord) -> None:
     telemetry = Telemetry.decode(record.value)
-    if telemetry.kind not in (Calls.kind, Settle.kind):
+    if telemetry.kind not in (ModelCalls.kind, Settle.kind):
         return
     workspace, record_id = key_text(telemetry.workspace), key_text(telemetry.id)
     payload = decode_payload(telemetry)
-    calls = payload.calls if isinstance(payload, Calls) else [payload.call] if isinstance(payload, Settle) else []
+    calls = payload.calls if isinstance(payload, ModelCalls) else [payload.call] if isinstance(payload, Settle) else []
     rows = [
         _row(workspace, f"{record_id}/{index}", call, record.offset)
         for index, call in enumerate(calls)
@@ -31,9 +31,9 @@ def apply(changes: Changes, record: ProjectedRecord) -> None:
 
 def _id_of(call: ModelCall) -> str:
     """As the guardrails count it: each source has ids of its own, so no row can replace one of another source."""
-    if call.source == Source.EDGE and call.event_id:
+    if call.source == CallSource.EDGE and call.event_id:
         return f"{EDGE}{call.event_id}"
-    is_taken = call.source == Source.INGEST and call.event_id.startswith(OTHERS)
+    is_taken = call.source == CallSource.INGEST and call.event_id.startswith(OTHERS)
     return f"{INGEST}{call.event_id}" if is_taken else call.event_id
 
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from ingest_gateway.surfaces.burn.edge.heads import answer_headers
-from schemas.commands import DONE
+from schemas.commands.answers import DONE
 from schemas.guardrail_policy import BudgetMode
 from schemas.records import Verdict
 from tests.support.edge_surface import TOKEN, EdgeSurface

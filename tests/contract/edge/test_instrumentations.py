@@ -12,7 +12,7 @@ import anthropic
 import openai
 import pytest
 
-from schemas.telemetry import ModelCall, Source, UsageFrom
+from schemas.telemetry import CallSource, ModelCall, UsageFrom
 from tests.support.edge_surface import TOKEN, EdgeSurface
 from tests.support.provider_stub import TOKENS_IN, TOKENS_OUT, Behaviour, Call, answer_to
 
@@ -115,7 +115,7 @@ async def test_pythons_instrumentations_and_sdks(edge: EdgeSurface, tmp_path: Pa
 def exported(edge: EdgeSurface) -> list[ModelCall]:
     """As the guardrails count: the first of an id."""
     calls = {call.event_id: call for call in reversed(edge.calls())}
-    assert {call.source for call in calls.values()} == {Source.OTLP}
+    assert {call.source for call in calls.values()} == {CallSource.OTLP}
     return list(calls.values())
 
 

@@ -11,7 +11,7 @@ import openai
 import pytest
 from multidict import CIMultiDict
 
-from schemas.commands import FaultBody
+from schemas.commands.answers import FaultBody
 from schemas.guardrail_policy import (
     BudgetMode,
     Burst,
@@ -23,7 +23,7 @@ from schemas.guardrail_policy import (
     Period,
 )
 from schemas.records import Telemetry, Verdict
-from schemas.telemetry import Budget, Form, Payload, Reserve, Settle, decode_payload
+from schemas.telemetry import Budget, Reserve, Settle, TelemetryForm, TelemetryPayload, decode_payload
 from tests.support.edge_surface import KEY_ID, TOKEN, EdgeSurface
 from tests.support.guarded import NOON_MS, Guarded
 from tests.support.provider_stub import Behaviour
@@ -42,7 +42,7 @@ class Owner:
         self.reserved: dict[str, Reserve] = {}
         self.settled: list[Settle] = []
 
-    def decide(self, _record: Telemetry, payload: Payload) -> Verdict | None:
+    def decide(self, _record: Telemetry, payload: TelemetryPayload) -> Verdict | None:
         if isinstance(payload, Settle):
             self.settled.append(payload)
             self.reserved.pop(payload.id, None)
@@ -97,8 +97,8 @@ async def test_30_calls_at_once_on_a_dollar(edge: EdgeSurface, path: str, member
     limits = FinancialLimits(caps=[Cap(period=Period.DAY, hard_usd=1.0)])
     owner = Guarded(GuardrailPolicy(budget_mode=BudgetMode.STRICT, financial_limits=limits, **off))
 
-    def decide(_record: Telemetry, payload: Payload) -> Verdict | None:
-        effects = owner.report(cast(Form, payload), at_seconds=time.time() - NOON_MS / 1_000)
+    def decide(_record: Telemetry, payload: TelemetryPayload) -> Verdict | None:
+        effects = owner.report(cast(TelemetryForm, payload), at_seconds=time.time() - NOON_MS / 1_000)
         return None if effects.verdict is None else effects.verdict[1]
 
     edge.log.decide = decide

@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 from ingest_gateway.surfaces.burn.edge.spool import Spool
 from ingest_gateway.surfaces.burn.edge.telemetry import Caller, Entry, TelemetryOut
 from schemas.entities import Key, KeyKind
-from schemas.telemetry import Calls, ModelCall, Settle, decode_payload
+from schemas.telemetry import ModelCall, ModelCalls, Settle, decode_payload
 from tests.support.edge_surface import EdgeControl, EdgeLog
 from tests.support.events_surface import LocalVerdicts
 from tests.support.guarded import a_call
@@ -51,7 +51,7 @@ def unsendable() -> float:
 
 def told(log: EdgeLog) -> list[str]:
     payloads = [decode_payload(record) for record in log.records]
-    return sorted(call.event_id for payload in payloads if isinstance(payload, Calls) for call in payload.calls)
+    return sorted(call.event_id for payload in payloads if isinstance(payload, ModelCalls) for call in payload.calls)
 
 
 async def test_of_calls_flushed_together(log: EdgeLog, out: TelemetryOut) -> None:
@@ -78,7 +78,7 @@ async def test_in_the_spool_nothing_waits_behind_it(
 ) -> None:
     """A payload that this version can't read, of a key known by its hash, lies before a good record."""
     before = unsendable()
-    unreadable = Entry("tel_1", Calls.kind, "", "hash", b"\xc1 of some other version")
+    unreadable = Entry("tel_1", ModelCalls.kind, "", "hash", b"\xc1 of some other version")
     control.put(
         Key(
             **{"id": "key_1", "workspace": MINE.workspace, "created_ms": 0, "environment": "live"},

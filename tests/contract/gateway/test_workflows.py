@@ -9,7 +9,8 @@ from confluent_kafka.admin import AdminClient
 from domain.delivery.signatures import signing_secret
 from operations.new_commands import new_command
 from processors.projection.decide import project
-from schemas.commands import DisableWorkflow, command_key
+from schemas.commands import command_key
+from schemas.commands.workflows import DisableWorkflow
 from schemas.ids import ULID_PATTERN
 from schemas.topics import Topic, stream_topic
 from tests.contract.gateway.conftest import MASTER_KEY, Gateway, a_gateway

@@ -10,7 +10,18 @@ from processors.projection.store import Store
 from schemas.read_model import CallRow, model_calls
 from schemas.read_model.calls import CALLS_KEPT_DAYS
 from schemas.records import Telemetry
-from schemas.telemetry import Ask, Calls, Form, ModelCall, Price, Reserve, Settle, Source, UsageFrom, encode_payload
+from schemas.telemetry import (
+    Ask,
+    CallSource,
+    ModelCall,
+    ModelCalls,
+    Price,
+    Reserve,
+    Settle,
+    TelemetryForm,
+    UsageFrom,
+    encode_payload,
+)
 from schemas.topics import DAY_MS, Topic
 from tests.contract.read_model.test_store import contents
 from tests.support.log_records import RECEIVED_MS, WORKSPACE, LogRecord
@@ -31,7 +42,7 @@ def a_call(**changes: Any) -> ModelCall:
     return ModelCall(**fields | changes)
 
 
-def told(*forms: Form, first_offset: int = 0, **changes: Any) -> list[LogRecord]:
+def told(*forms: TelemetryForm, first_offset: int = 0, **changes: Any) -> list[LogRecord]:
     """As they stand on one partition of `burn.telemetry`."""
     return [
         LogRecord(
@@ -55,14 +66,14 @@ def shown(database_url: str) -> list[CallRow]:
 def test_each_call_that_was_told_of_or_settled_is_one_row_however_often_it_comes(
     store: Store, database_url: str
 ) -> None:
-    two = Calls(calls=[a_call(), a_call(event_id="mine", user="u\x001", stream=True, usage=UsageFrom.ESTIMATED)])
+    two = ModelCalls(calls=[a_call(), a_call(event_id="mine", user="u\x001", stream=True, usage=UsageFrom.ESTIMATED)])
     batch = told(
         two,
         Reserve(id="res_1", cost_nano=10),
         Settle(id="res_1", call=a_call(model="claude-sonnet", price=Price.LISTED)),
         Settle(id="res_2"),
         Ask(),
-        Calls(calls=[a_call(event_id="mine", cost_nano=1)]),
+        ModelCalls(calls=[a_call(event_id="mine", cost_nano=1)]),
     )
     changes = project(batch)
     assert changes.unreadable == []
@@ -81,9 +92,9 @@ def test_each_call_that_was_told_of_or_settled_is_one_row_however_often_it_comes
 def test_no_row_stands_in_the_place_of_another_sources(store: Store, database_url: str) -> None:
     """Told by ingest before the edge proxy itself tells of its call: both are there."""
     by_ingest = [a_call(event_id=name, cost_nano=0) for name in ("req_1", "edge:req_1", "otlp:t:s")]
-    claimed = [*by_ingest, a_call(event_id="otlp:t:s", source=Source.OTLP)]
-    made = a_call(event_id="req_1", source=Source.EDGE)
-    store.apply([project(told(Calls(calls=claimed), Settle(id="req_1", call=made)))])
+    claimed = [*by_ingest, a_call(event_id="otlp:t:s", source=CallSource.OTLP)]
+    made = a_call(event_id="req_1", source=CallSource.EDGE)
+    store.apply([project(told(ModelCalls(calls=claimed), Settle(id="req_1", call=made)))])
     rows = {row.id: row.cost_nano for row in shown(database_url)}
     assert rows["edge:req_1"] == made.cost_nano
     assert set(rows) == {"req_1", "ingest:edge:req_1", "ingest:otlp:t:s", "otlp:t:s", "edge:req_1"}
@@ -91,7 +102,7 @@ def test_no_row_stands_in_the_place_of_another_sources(store: Store, database_ur
 
 @pytest.mark.requirement("F51")
 def test_what_no_row_can_be_made_of_is_named_alone_with_all_its_calls() -> None:
-    good, odd = Calls(calls=[a_call()]), Calls(calls=[a_call(), a_call(tokens_in=2**63)])
+    good, odd = ModelCalls(calls=[a_call()]), ModelCalls(calls=[a_call(), a_call(tokens_in=2**63)])
     batch = [
         *told(good, odd),
         *told(good, first_offset=2, payload=b"\xc1"),
@@ -108,7 +119,7 @@ def test_calls_leave_by_their_age(store: Store, database_url: str) -> None:
     assert model_calls in AGING
     ages_days = (0, CALLS_KEPT_DAYS - 1, CALLS_KEPT_DAYS + 1)
     calls = [a_call(ts_ms=RECEIVED_MS - days * DAY_MS, event_id=f"{days}") for days in ages_days]
-    store.apply([project(told(Calls(calls=calls)))])
+    store.apply([project(told(ModelCalls(calls=calls)))])
     assert store.delete_aged(model_calls, RECEIVED_MS) == 1
     assert store.delete_aged(model_calls, RECEIVED_MS) == 0
     assert {row.id for row in shown(database_url)} == {"0", str(CALLS_KEPT_DAYS - 1)}

@@ -14,7 +14,8 @@ from deploy.local.spawn import wait_until
 from domain.delivery.retry_table import Waiting
 from operations import clock
 from processors.delivery.pending import lane_of
-from schemas.commands import DisableWorkflow, decode_payload
+from schemas.commands import decode_payload
+from schemas.commands.workflows import DisableWorkflow
 from schemas.records import Delivery, Outcome
 from tests.support.control_stand_in import MemoryTable
 from tests.support.delivery_tenant import GIVE_UP_SECONDS, Tenant

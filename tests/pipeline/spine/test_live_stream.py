@@ -17,7 +17,8 @@ from ingest_gateway.log.bootstrap import ask
 from ingest_gateway.log.live import _Tail
 from ingest_gateway.surfaces.spine import channels, live_stream
 from ingest_gateway.surfaces.spine.frames import Place
-from schemas.commands import CreateKey, RevokeKey, decode_state
+from schemas.commands.answers import decode_state
+from schemas.commands.keys import CreateKey, RevokeKey
 from schemas.entities import Key, KeyKind
 from tests.support.event_reader import EventReader
 from tests.support.metrics import sample

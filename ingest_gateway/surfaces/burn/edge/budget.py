@@ -17,7 +17,7 @@ from ingest_gateway.surfaces.burn.edge.endpoints import Dialect
 from ingest_gateway.surfaces.burn.edge.inspection import Inspected
 from ingest_gateway.surfaces.burn.edge.providers import Target
 from ingest_gateway.surfaces.burn.edge.worst_cost import Unpriceable, worst_cost_nano
-from schemas.commands import DONE, decode_fault
+from schemas.commands.answers import DONE, decode_fault
 from schemas.records import Verdict
 from schemas.telemetry import RESERVED_SECONDS_MAX, Reserve, Settle
 

@@ -16,7 +16,7 @@ from ingest_gateway.surfaces.burn.edge.telemetry import Caller
 from ingest_gateway.surfaces.burn.edge.usage import BodyReader, StreamReader, Usage
 from operations import clock
 from schemas.guardrail_policy import NANO_PER_USD, Guarded, Scope
-from schemas.telemetry import ModelCall, Price, Source, UsageFrom
+from schemas.telemetry import CallSource, ModelCall, Price, UsageFrom
 
 _first_byte = cache(metrics.EDGE_FIRST_BYTE_SECONDS.labels)
 _NO_USAGE = metrics.EDGE_USAGE.labels("none")
@@ -130,7 +130,7 @@ class ProxiedCall:
             retry_count=self.retries or 0,
             price=cost.price,
             usage=usage_from,
-            source=Source.EDGE,
+            source=CallSource.EDGE,
             answered_model="" if answered == model else answered,
             **self.labels,
         )

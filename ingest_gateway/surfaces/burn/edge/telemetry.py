@@ -25,7 +25,15 @@ from operations.control_reader import ControlReader
 from operations.logs import event
 from operations.random_ids import random_id
 from schemas.records import Telemetry
-from schemas.telemetry import CALLS_A_RECORD_MAX, Calls, Form, ModelCall, Settle, encode_payload, telemetry_key
+from schemas.telemetry import (
+    CALLS_A_RECORD_MAX,
+    ModelCall,
+    ModelCalls,
+    Settle,
+    TelemetryForm,
+    encode_payload,
+    telemetry_key,
+)
 from schemas.topics import Topic
 
 log = logging.getLogger("atlas.edge")
@@ -140,7 +148,7 @@ class TelemetryOut:
     def _send_calls(self, caller: Caller, calls: list[ModelCall]) -> None:
         """As one record; where that can't be written, each call by itself, so that one costs no other its record."""
         try:
-            self._send(self._entry(caller, Calls(calls=calls)))
+            self._send(self._entry(caller, ModelCalls(calls=calls)))
         except Exception as error:  # many callers' calls are sent together: none of them may stop the others
             if len(calls) == 1:
                 _unsendable(calls[0].event_id, error)
@@ -148,7 +156,7 @@ class TelemetryOut:
             for call in calls:
                 self._send_calls(caller, [call])
 
-    def _entry(self, caller: Caller, payload: Form) -> Entry:
+    def _entry(self, caller: Caller, payload: TelemetryForm) -> Entry:
         made = random_id(TELEMETRY, clock.now_ms())
         key_hash = "" if caller.workspace else caller.key_hash
         return Entry(made, payload.kind, caller.workspace, key_hash, encode_payload(payload))
@@ -281,8 +289,8 @@ class TelemetryOut:
             metrics.EDGE_TELEMETRY.labels("unattributed").inc()
             event(log, "edge.unattributed", logging.WARNING, record=entry.id)
             return None
-        calls = msgspec.msgpack.decode(entry.payload, type=Calls).calls
-        named = Calls(calls=[msgspec.structs.replace(call, key_id=key.id) for call in calls])
+        calls = msgspec.msgpack.decode(entry.payload, type=ModelCalls).calls
+        named = ModelCalls(calls=[msgspec.structs.replace(call, key_id=key.id) for call in calls])
         return Entry(entry.id, entry.kind, key.workspace, "", encode_payload(named))
 
 

@@ -17,8 +17,8 @@ from ingest_gateway.services import Services
 from ingest_gateway.surfaces.requests import idempotency_key
 from ingest_gateway.surfaces.work.commands import asked_for, settled
 from ingest_gateway.surfaces.work.faults import IN_FLIGHT
-from schemas.commands import DONE
-from schemas.work_commands import RESERVED, CompleteAnswer, ReserveAnswer, Reserved
+from schemas.commands.answers import DONE
+from schemas.commands.reservations import RESERVED, CompleteAnswer, ReserveAnswer, Reserved
 
 Make = Callable[[], Awaitable[dict[str, Any]]]
 

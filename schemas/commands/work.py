@@ -1,16 +1,15 @@
-"""What may be asked about projects and tasks; decided in processors/work. Answers are what the API answers, as they
-are: `schemas.work.item_body` of the item. Limits of length are the gateway's to tell of (schemas/commands.py).
+"""Commands about projects and tasks, and about trying the work surface's webhooks. Rules: domain/work.
 
-`if_versions`: the item must have one of these versions; None: any. Otherwise 409 `version_conflict`.
+An answer's body is what the API answers: `schemas.work.item_body` of the item. The gateway checks lengths of texts.
+`if_versions`: the item must have one of these versions (None: any), else 409 `version_conflict`.
 """
 
 from typing import ClassVar
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
+from schemas.commands.payload import Payload
 from schemas.log_records import SourceRecord
-from schemas.payload import Payload
 from schemas.work import Priority, TaskStatus
 
 
@@ -23,7 +22,7 @@ class CreateProject(Payload, frozen=True, kw_only=True):
 
 
 class UpdateProject(Payload, frozen=True, kw_only=True):
-    """What is unset stays. Answer 200. 404 `project_not_found`; 409."""
+    """An unset field keeps its value. Answer 200. 404 `project_not_found`; 409."""
 
     kind: ClassVar[str] = "project.update"
     id: str
@@ -48,7 +47,7 @@ class CreateTask(Payload, frozen=True, kw_only=True):
 
 
 class UpdateTask(Payload, frozen=True, kw_only=True):
-    """What is unset stays. Answer 200. 404 `task_not_found`; 409; 422 `unknown_task`, `cyclic_dependency`,
+    """An unset field keeps its value. Answer 200. 404 `task_not_found`; 409; 422 `unknown_task`, `cyclic_dependency`,
     `dependency_graph_too_large`.
     """
 
@@ -81,7 +80,7 @@ class TryWebhook(Payload, frozen=True, kw_only=True):
 
 
 class ReplayWebhook(Payload, frozen=True, kw_only=True):
-    """The subscription gets an event once more. `source`: the event's record. Answer 202. 404 `webhook_not_found`.
+    """The subscription gets an event again. `source`: the event's record. Answer 202. 404 `webhook_not_found`.
 
     409 `replay_limit_reached`.
     """
@@ -90,38 +89,3 @@ class ReplayWebhook(Payload, frozen=True, kw_only=True):
     id: str
     event_id: str
     source: SourceRecord
-
-
-class ReserveAnswer(Payload, frozen=True, kw_only=True):
-    """An operation whose answer takes a while begins under the command's idempotency key, for RESERVED_MS at most.
-
-    Answer: outcome RESERVED, body `Reserved`: to the first the command's own id, to a repeat the first one's, or what
-    the first one came to.
-    """
-
-    kind: ClassVar[str] = "answer.reserve"
-    id: str  # the operation: the key stands for it
-
-
-class CompleteAnswer(Payload, frozen=True, kw_only=True):
-    """What the reserved operation came to; None: it failed, and the key is free. Answer 204."""
-
-    kind: ClassVar[str] = "answer.complete"
-    reservation: str
-    body: str | None
-
-
-class Reserved(msgspec.Struct, frozen=True):
-    """`command`: the id of the command that holds the key."""
-
-    command: str
-
-
-RESERVED = "reserved"
-RESERVED_MS = 150_000
-
-WORK_PAYLOADS: tuple[type[Payload], ...] = (
-    *(CreateProject, UpdateProject, CreateTask, UpdateTask, DeleteTask),
-    *(TryWebhook, ReplayWebhook, ReserveAnswer, CompleteAnswer),
-)
-WorkPayload = CreateProject | UpdateProject | CreateTask | UpdateTask | DeleteTask

@@ -1,11 +1,11 @@
-"""Commands about subscriptions, of the spine and of the work surface, and about the spine's event types."""
+"""Commands about subscriptions, of the spine and of the work surface."""
 
 from typing import Annotated, ClassVar
 
 from msgspec import UNSET, Meta, UnsetType
 
+from schemas.commands.payload import Payload
 from schemas.entities import PATTERNS_MAX, PayloadFormat, SubscriptionSurface
-from schemas.payload import Payload
 
 Patterns = Annotated[list[str], Meta(max_length=PATTERNS_MAX)]
 
@@ -23,7 +23,7 @@ class CreateSubscription(Payload, frozen=True, kw_only=True):
 
 
 class UpdateSubscription(Payload, frozen=True, kw_only=True):
-    """What is unset stays. Answer 200: `Subscription`. 404 `subscription_not_found`."""
+    """An unset field keeps its value. Answer 200: `Subscription`. 404 `subscription_not_found`."""
 
     kind: ClassVar[str] = "subscription.update"
     id: str
@@ -33,27 +33,7 @@ class UpdateSubscription(Payload, frozen=True, kw_only=True):
 
 
 class DeleteSubscription(Payload, frozen=True, kw_only=True):
-    """Answer 204. 404 `subscription_not_found`. What waits for it is given up."""
+    """Waiting deliveries are dropped. Answer 204. 404 `subscription_not_found`."""
 
     kind: ClassVar[str] = "subscription.delete"
     id: str
-
-
-class RegisterEventType(Payload, frozen=True, kw_only=True):
-    """`schema`: JSON text of `domain.json.schemas`. Answer 201, or 200 where it is the newest already: `EventType`.
-
-    409 `incompatible_schema`, `event_type_limit_reached`.
-    """
-
-    kind: ClassVar[str] = "event_type.register"
-    type: str
-    schema: bytes
-    description: str | None = None
-
-
-SPINE_PAYLOADS: tuple[type[Payload], ...] = (
-    CreateSubscription,
-    UpdateSubscription,
-    DeleteSubscription,
-    RegisterEventType,
-)

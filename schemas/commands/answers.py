@@ -1,0 +1,30 @@
+"""The answers to commands: the outcomes of a `Verdict` and what its body holds."""
+
+from typing import Any
+
+import msgspec
+
+DONE, REFUSED = "done", "refused"
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    field: str
+    message: str
+
+
+class FaultBody(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of a refusal. `details` is empty or {"errors": [{"field", "message"}]}; `facts` are further numbers."""
+
+    code: str
+    message: str
+    details: dict[str, list[FieldError]] = {}
+    facts: dict[str, int] = {}
+
+
+def decode_fault(body: bytes) -> FaultBody:
+    return msgspec.json.decode(body, type=FaultBody)
+
+
+def decode_state(body: bytes, of: type[Any]) -> Any:
+    """The entity (schemas.entities) or WorkspaceCreated in a `done` verdict's body."""
+    return msgspec.json.decode(body, type=of)
