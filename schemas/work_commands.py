@@ -9,7 +9,7 @@ from typing import ClassVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from schemas.log_records import SourceRecord
+from schemas.log_records import AdmittedRecord
 from schemas.payload import Payload
 from schemas.work import Priority, TaskStatus
 
@@ -89,7 +89,7 @@ class ReplayWebhook(Payload, frozen=True, kw_only=True):
     kind: ClassVar[str] = "webhook.replay"
     id: str
     event_id: str
-    source: SourceRecord
+    source: AdmittedRecord
 
 
 class ReserveAnswer(Payload, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ number, so a step that is done again makes the same deliveries, which delivery k
 
 from typing import NamedTuple
 
-from domain.delivery.delivery_ids import replay_delivery_id
+from domain.delivery.delivery_ids import delivery_id
 from schemas.entities import Replay
 from schemas.log_records import SourceRecord
 from schemas.records import Delivery
@@ -27,10 +27,10 @@ class Replayable(NamedTuple):
 
 def replay_deliveries(replay: Replay, event: Replayable, body: bytes) -> list[Delivery]:
     """`body`: the event's Avro without its header, as admission hands it on."""
-    source = SourceRecord(event.topic, event.topic_id, event.partition, event.offset, event.received_ms)
+    source = SourceRecord(event.topic, event.topic_id, event.partition, event.offset)
     return [
         Delivery(
-            delivery_id=replay_delivery_id(source, workflow_id, replay.number),
+            delivery_id=delivery_id(source, event.received_ms, workflow_id, replay.number),
             event_id=event.event_id,
             workspace=replay.workspace,
             environment=replay.environment,

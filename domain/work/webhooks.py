@@ -4,7 +4,7 @@ import msgspec
 
 from domain.control.replays import begun
 from domain.control.values import Asked, Changes, Done, Facts, Refused
-from domain.delivery.delivery_ids import replay_delivery_id
+from domain.delivery.delivery_ids import delivery_id
 from domain.delivery.webhooks import DeliveryKind
 from domain.events.avro import encode_event
 from domain.events.rules import EventFields
@@ -23,9 +23,9 @@ def send_test(facts: Facts, asked: Asked, payload: TryWebhook) -> Done:
     """It goes to this webhook alone, signed and retried like any event."""
     webhook = _webhook(facts, asked, payload.id)
     identity = asked.append_ms, TEST.encode(), asked.command.id.encode(), webhook.id.encode()
-    event_id, delivery_id = derived_id(EVENT_PREFIX, *identity), derived_id(DELIVERY, *identity)
+    event_id, identifier = derived_id(EVENT_PREFIX, *identity), derived_id(DELIVERY, *identity)
     delivery = Delivery(
-        delivery_id=delivery_id,
+        delivery_id=identifier,
         event_id=event_id,
         workspace=webhook.workspace,
         environment=webhook.environment,
@@ -35,15 +35,15 @@ def send_test(facts: Facts, asked: Asked, payload: TryWebhook) -> Done:
         event=_test_event(event_id, webhook, asked.append_ms),
         kind=DeliveryKind.WEBHOOK,
     )
-    body = msgspec.json.encode({"deliveryId": delivery_id, "event": TEST})
+    body = msgspec.json.encode({"deliveryId": identifier, "event": TEST})
     return Done(202, Changes(deliveries=(delivery,)), f"webhook/{webhook.id}", body)
 
 
 def replay(facts: Facts, asked: Asked, payload: ReplayWebhook) -> Done:
     webhook = _webhook(facts, asked, payload.id)
     started, changes = begun(facts, asked, StartReplay(event_id=payload.event_id, workflows=[webhook.id]))
-    delivery_id = replay_delivery_id(payload.source, webhook.id, started.number)
-    body = msgspec.json.encode({"deliveryId": delivery_id, "eventId": payload.event_id})
+    identifier = delivery_id(payload.source, payload.source.received_ms, webhook.id, started.number)
+    body = msgspec.json.encode({"deliveryId": identifier, "eventId": payload.event_id})
     return Done(202, changes, f"webhook/{webhook.id}", body)
 
 

@@ -14,7 +14,7 @@ import msgspec
 from domain.admission.rerouting import as_first_written
 from domain.commands.decide import token_hash_by
 from domain.control.values import Answer, TopicWork
-from domain.delivery.delivery_ids import replay_delivery_id
+from domain.delivery.delivery_ids import delivery_id
 from domain.delivery.outcome_webhooks import Told as ToldOutcomes
 from domain.delivery.retry_table import Entry as WaitingEntry
 from domain.delivery.signatures import (
@@ -294,7 +294,7 @@ def id_of_delivery(
     topic: str, topic_id: str, partition: int, offset: int, received_ms: int, target: str, replay: int
 ) -> str:
     """Of an admitted event to one target; `replay` 0: not repeated."""
-    return replay_delivery_id(SourceRecord(topic, topic_id, partition, offset, received_ms), target, replay)
+    return delivery_id(SourceRecord(topic, topic_id, partition, offset), received_ms, target, replay)
 
 
 def stood_first(master_key: bytes, value: bytes, headers: Headers) -> tuple[str, int, int] | None:
