@@ -28,7 +28,7 @@ class LogRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 class SourceRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The record on the log that an event came with. `topic_id` tells it from a record of a deleted topic of that name."""
+    """The record that an event came with. `topic_id` tells it from a record of a deleted topic of the same name."""
 
     topic: str
     topic_id: str

@@ -1,7 +1,7 @@
-"""What a replay sends: the deliveries of one event once more, under the replay's number. Pure.
+"""What a replay sends: the deliveries of one event again, under the replay's number.
 
-An event keeps its id, its time and its bytes; each delivery's id follows from the admission, the route and the replay's
-number, so a step that is done again makes the same deliveries, which delivery knows already.
+The event keeps its id, its time and its bytes. Each delivery's id follows from the admission, the route and the
+replay's number, so that work which is done twice causes the same deliveries, which delivery knows already.
 """
 
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from schemas.records import Delivery
 
 
 class Replayable(NamedTuple):
-    """An admitted event as the read model has it: its own routes, and where its record stands."""
+    """An admitted event as the read model has it: its own routes, and the position of its record."""
 
     event_id: str
     stream: str

@@ -1,4 +1,4 @@
-"""Metrics of delivery. `outcome` is `delivered` or one of decide.ErrorCode."""
+"""Metrics of delivery. `outcome` is `delivered` or a value of domain.delivery.decide.ErrorCode."""
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -9,7 +9,7 @@ ATTEMPTS = Counter(
     "atlas_delivery_attempts_total", "Attempts that ended, by outcome: delivered, or the error's code.", ["outcome"]
 )
 for _outcome in ("delivered", *ErrorCode):
-    ATTEMPTS.labels(_outcome)  # there from the start, so that the first of its kind shows as an increase
+    ATTEMPTS.labels(_outcome)  # from the start, so that the first one shows as an increase
 ATTEMPT_SECONDS = Histogram(
     "atlas_delivery_attempt_seconds",
     "From the start of an attempt to its end: connection, TLS, answer.",

@@ -15,8 +15,8 @@ from domain.admission.rerouting import as_first_written
 from domain.commands.decide import token_hash_by
 from domain.control.values import Answer, TopicWork
 from domain.delivery.delivery_ids import delivery_id
-from domain.delivery.outcome_webhooks import Told as ToldOutcomes
-from domain.delivery.retry_table import Entry as WaitingEntry
+from domain.delivery.outcome_webhooks import Notified
+from domain.delivery.retry_table import RetryEntry
 from domain.delivery.signatures import (
     body_signature,
     callers_standard_key,
@@ -199,8 +199,8 @@ TABLES: dict[str, dict[str, Any]] = {
     "control-guardrails": {"entry": _struct(Organization)},
     "control-guardrail-windows": {"l": _struct(SessionWindow), "k": _struct(KeyWindow), "e": None},
     "control-guardrail-spend": {"entry": _struct(Spent)},
-    "delivery-waiting": {"d": _struct(WaitingEntry), "p": records.Delivery, **dict.fromkeys("wqfm")},
-    "lifecycle-told": {"entry": _struct(ToldOutcomes)},
+    "delivery-waiting": {"d": _struct(RetryEntry), "p": records.Delivery, **dict.fromkeys("wqfm")},
+    "lifecycle-told": {"entry": _struct(Notified)},
 }
 """By table the kinds of its entries, as their keys say them, and what reads their values; None: bytes as they are."""
 

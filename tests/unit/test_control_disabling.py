@@ -2,7 +2,7 @@
 
 import pytest
 
-from domain.delivery.disabling import disable_command
+from domain.delivery.decide import disable_command
 from schemas.commands import CreateWorkflow, DisableWorkflow, ReactivateWorkflow, decode_payload
 from schemas.entities import Ordering, Workflow
 from schemas.records import Delivery, Outcome

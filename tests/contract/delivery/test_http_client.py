@@ -9,11 +9,11 @@ import pytest
 from aiohttp.abc import ResolveResult
 from yarl import URL
 
-from domain.delivery.decide import Answered, ErrorCode, Failed, Result, TimedOut
+from domain.delivery.decide import Answered, AttemptResult, ErrorCode, Failed, TimedOut
 from domain.delivery.signatures import signing_secret, standard_key, timestamped_signature
 from operations.outgoing import open_socket
 from processors.delivery import resolver
-from processors.delivery.http_client import Endpoint, HttpClient, Post
+from processors.delivery.http_client import HttpClient, HttpEndpoint, Post
 from processors.delivery.resolver import Resolver
 from tests.support.certificates import a_certificate
 from tests.support.ports import free_port
@@ -47,8 +47,8 @@ async def hasty_client() -> AsyncIterator[HttpClient]:
     await client.close()
 
 
-async def post(client: HttpClient, url: str, attempt: int = 1) -> Result:
-    endpoint = Endpoint(URL(url, encoded=True), SECRET, standard_key(SECRET))
+async def post(client: HttpClient, url: str, attempt: int = 1) -> AttemptResult:
+    endpoint = HttpEndpoint(URL(url, encoded=True), SECRET, standard_key(SECRET))
     return await client.post(endpoint, Post("dlv_1", attempt, BODY))
 
 
@@ -367,7 +367,7 @@ class TestGuard:
         if guard == "the resolver's":
             monkeypatch.setattr(guarded, "_new_socket", open_socket)
         else:
-            monkeypatch.setattr("processors.delivery.guard.GuardedResolver.resolve", Resolver.resolve)
+            monkeypatch.setattr("processors.delivery.resolver.GuardedResolver.resolve", Resolver.resolve)
         for number, address in enumerate(REFUSED_ADDRESSES):
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
             found = [(family, socket.SOCK_STREAM, 6, "", (address, 0))]
@@ -408,7 +408,7 @@ class TestGuard:
         self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A resolver that lies to whoever asks first: the guard on sockets alone stops it."""
-        monkeypatch.setattr("processors.delivery.guard.GuardedResolver.resolve", _lying_resolve)
+        monkeypatch.setattr("processors.delivery.resolver.GuardedResolver.resolve", _lying_resolve)
         client = HttpClient(LONG_SECONDS, allow_private_targets=False)
         assert await post(client, f"http://hook.example.com:{receiver.port}/") == FORBIDDEN
         assert receiver.connections == 0

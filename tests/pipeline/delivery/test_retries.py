@@ -11,9 +11,9 @@ import pytest
 
 from deploy.local.broker import Broker
 from deploy.local.spawn import wait_until
-from domain.delivery.retry_table import Waiting
+from domain.delivery.retry_table import RetryTable
 from operations import clock
-from processors.delivery.pending import lane_of
+from processors.delivery.loaded import endpoint_id_of
 from schemas.commands import DisableWorkflow, decode_payload
 from schemas.records import Delivery, Outcome
 from tests.support.control_stand_in import MemoryTable
@@ -298,10 +298,15 @@ def _flaky(chance: random.Random) -> Behaviour:
 def _write_waiting(kafka: str, partition: int, deliveries: list[Delivery], due_ms: int) -> None:
     """As if each had failed once and were due since `due_ms`."""
     table = MemoryTable()
-    waiting = Waiting(table)
+    waiting = RetryTable(table)
     for delivery in deliveries:
-        waiting.attempted(
-            delivery.delivery_id, delivery.encode(), lane_of(delivery), settled=1, first_ms=due_ms, due_ms=due_ms
+        waiting.schedule_next(
+            delivery.delivery_id,
+            delivery.encode(),
+            endpoint_id_of(delivery),
+            attempts=1,
+            first_ms=due_ms,
+            due_ms=due_ms,
         )
     for key, value in table.scan(b""):
         produce(kafka, "delivery-waiting-changelog", value, key=key, partition=partition)

@@ -9,8 +9,8 @@ import pytest
 from domain.delivery.retry_schedule import EndpointClass
 from domain.entities.control_view import ControlView
 from operations.control_reader import ControlReader
-from processors.delivery import endpoints
-from processors.delivery.endpoints import Endpoints, RouteUnknown
+from processors.delivery import routes
+from processors.delivery.routes import Routes, RouteUnknown
 from schemas.entities import Subscription, SubscriptionSurface
 from schemas.records import Delivery
 
@@ -35,12 +35,12 @@ class Lagging:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoints, "ASK_AGAIN_SECONDS", 0.001)
-    monkeypatch.setattr(endpoints, "FIND_SECONDS_MAX", 0.2)
+    monkeypatch.setattr(routes, "ASK_AGAIN_SECONDS", 0.001)
+    monkeypatch.setattr(routes, "FIND_SECONDS_MAX", 0.2)
 
 
-def over(control: Any) -> Endpoints:
-    return Endpoints(control, b"\x07" * 32, allow_private_targets=True)
+def over(control: Any) -> Routes:
+    return Routes(control, b"\x07" * 32, allow_private_targets=True)
 
 
 @pytest.mark.requirement("F47")
