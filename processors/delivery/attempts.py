@@ -164,7 +164,7 @@ class Attempts:
             self._gates.of(delivery.endpoint_id).answered_410 = route.workflow
             command = disable_command(delivery.delivery, route.workflow, outcome)
         _observe(outcome, delivery)
-        delivery.receive(DeliveryInput.END)
+        delivery.receive(DeliveryInput.FINISH)
         self._recorder.add(AttemptEnded(delivery, outcome, first_ms, command))
         return command is not None
 
