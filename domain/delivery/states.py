@@ -62,7 +62,7 @@ class DeliveryInput(StrEnum):
     POSTPONE = "postpone"
     """Its endpoint is not sent to any more for now, or it can't be found out yet where the route leads."""
     FINISH = "finish"
-    """The attempt has ended, whatever its result."""
+    """The attempt has ended, with any result."""
     STORED = "stored"
     """The broker has confirmed its entry in the retry table."""
     STORED_BEHIND = "stored_behind"
@@ -139,7 +139,7 @@ TRANSITIONS: Mapping[DeliveryState, Mapping[DeliveryInput, DeliveryState]] = Map
         _S.DEAD_LETTERED: {},
     }
 )
-"""A second record of a known delivery changes nothing, whatever the delivery's state."""
+"""A second record of a known delivery changes nothing, in any state of the delivery."""
 
 FIRST_STATE = DeliveryState.UNREAD
 RECORDED: Mapping[RouteState, DeliveryInput] = MappingProxyType(

@@ -2,7 +2,7 @@
 
 A delivery from the log is attempted at once if its endpoint has a free slot. Otherwise it goes into the retry table,
 where it waits for a slot, for the time of its next attempt, for others of its ordering key, or for its endpoint to be
-reactivated. So a partition is read on whatever its endpoints do, and memory holds a few deliveries of each.
+reactivated. So a slow endpoint does not stop the reading, and memory holds a few deliveries of each endpoint.
 
 Offsets are committed up to the lowest delivery that the log still keeps (domain/delivery/states.py). After a process
 died, its running attempts are made again: at least once, with the same delivery id, number and body.

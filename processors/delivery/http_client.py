@@ -52,7 +52,7 @@ from processors.delivery.status_lines import OBSERVED, ObservedAttempt, Observed
 EXCERPT_BYTES = 1_024
 DRAINED_BYTES_MAX = 16_384  # an answer declared as longer is not read to its end for the connection's sake
 READ_BUFFER_BYTES = 4_096
-HEADER_BYTES_MAX = 65_536  # of a line of the head; cookies alone may have 4 KB each
+HEADER_BYTES_MAX = 65_536  # of a line of the head; each cookie may have 4 KB
 HEADERS_MAX = 1_000
 KEEP_ALIVE_SECONDS = 15
 DNS_CACHE_SECONDS = 10

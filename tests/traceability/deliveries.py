@@ -56,11 +56,11 @@ def _introduction() -> Iterator[str]:
     yield "A delivery is one event on its way to one route. This page shows its states, from the record that admission"
     yield "writes to the end. `make docs` writes it from `domain/delivery/states.py`: edit that file, not the page."
     yield ""
-    yield "A delivery is kept either by its record on the log, whose offset is not committed until then, or by its entry"
-    yield "in the retry table. What a worker has in memory is a copy. If the worker stops, dies or loses the partition"
-    yield "(`release`), the next owner of the partition continues with what is kept. It makes an attempt that was running"
-    yield "again, under the same number, so a receiver may get an attempt twice. A second record of a delivery that is"
-    yield "known already changes nothing."
+    yield "A delivery is kept by its record on the log, whose offset is not committed as long as that is so, or by its"
+    yield "entry in the retry table. What a worker has in memory is a copy. If the worker stops, dies or loses the"
+    yield "partition (`release`), the next owner of the partition continues with what is kept. An attempt that was"
+    yield "running is made again, under the same number: a receiver may get an attempt twice. A second record of a"
+    yield "delivery that is known already changes nothing."
 
 
 def _picture() -> Iterator[str]:

@@ -52,11 +52,11 @@ def test_its_pause_doubles_with_each_probe_that_fails_up_to_a_bound() -> None:
 @pytest.mark.requirement("F48")
 def test_after_a_good_probe_it_takes_one_more_for_each_that_succeeds() -> None:
     breaker = an_open_one()
-    rooms = []
+    running_maxs = []
     for _ in range(10):
         breaker.end(breaker.start(), answered=True, now_ms=100)
-        rooms.append(breaker.running_max(100))
-    assert rooms == [2, 3, 4, 5, 6, 7, 8, 8, 8, 8]
+        running_maxs.append(breaker.running_max(100))
+    assert running_maxs == [2, 3, 4, 5, 6, 7, 8, 8, 8, 8]
     assert breaker.is_fresh
 
 
@@ -92,8 +92,8 @@ def test_whatever_happens_a_circuit_that_is_not_closed_runs_one_at_most(steps: l
             running.append(breaker.start())
         if running:
             breaker.end(running.pop(0), answered=answered, now_ms=now_ms)
-        room = breaker.running_max(now_ms)
-        assert 0 <= room <= LIMITS.budget
-        assert breaker.circuit is Circuit.CLOSED or room <= 1
+        running_max = breaker.running_max(now_ms)
+        assert 0 <= running_max <= LIMITS.budget
+        assert breaker.circuit is Circuit.CLOSED or running_max <= 1
     at_last_ms = now_ms + LIMITS.pause_max_ms
     assert breaker.running_max(at_last_ms) >= 1  # never shut for good

@@ -52,7 +52,7 @@ def test_bounds_hold_order_is_kept_and_nothing_is_lost(steps: list[str], order) 
     st.randoms(use_true_random=False),
 )
 def test_endpoints_that_are_not_quick_share_a_limit(steps: list[str], order) -> None:
-    """Whatever is marked when; and nothing stays behind once there is room."""
+    """Whatever is marked when; and nothing is left once there are free slots."""
     bounds = {"not_quick_running_max": 3, "unknown_running_max": 1}
     queues: EndpointQueues[int] = EndpointQueues(5, lambda _endpoint: 2, **bounds)
     known: dict[str, bool] = {}

@@ -1,4 +1,4 @@
-"""The tracker against a naive model, and the stories that the model doesn't tell."""
+"""The tracker against a naive model, and the stories that the model does not cover."""
 
 from hypothesis import given
 from hypothesis import strategies as st

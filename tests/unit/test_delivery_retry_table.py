@@ -24,7 +24,7 @@ MINE, OTHER = "ws_1/live/wf_a", "ws_1/live/wf_ab"
 
 
 class ScannedTable(MemoryTable):
-    """With a place to start from, as the written table has it."""
+    """With a key to start from, as the committed table has it."""
 
     def scan(self, prefix: bytes, since: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         return iter([row for row in super().scan(prefix) if row[0] >= since])

@@ -18,7 +18,7 @@ MISSING = cast(Delivery, SimpleNamespace(workspace="ws_1", environment="live", w
 
 
 class Lagging:
-    """A view that never reaches an end that is asked anew. Each look gets it `seen_seconds` further."""
+    """A view that never reaches the newest end. Each look gets it `seen_seconds` further."""
 
     def __init__(self, seen_seconds: float) -> None:
         self.view = ControlView()
@@ -53,7 +53,7 @@ async def test_a_view_that_is_always_behind_gets_there_all_the_same() -> None:
 
 
 @pytest.mark.requirement("F47")
-async def test_while_it_cannot_be_told_it_is_neither_there_nor_gone() -> None:
+async def test_while_it_cannot_be_found_out_it_is_neither_there_nor_gone() -> None:
     with pytest.raises(RouteUnknown):
         await over(Lagging(seen_seconds=0.0)).find(MISSING, read_at=1.0)
 

@@ -51,7 +51,7 @@ def an_endpoint(**changes: Any) -> WebhookEndpoint:
 
 
 def notified_of(outcomes: list[Outcome]) -> list[tuple[str, str, int] | None]:
-    """What each tells (type, route, attempt), read once in this order."""
+    """The webhook that each causes (type, route, attempt), read once in this order."""
     state, webhooks = NOTHING_NOTIFIED, []
     for offset, one in enumerate(outcomes):
         state, kind = decide(state, one, OutcomePosition(offset, AT_MS))
@@ -61,7 +61,7 @@ def notified_of(outcomes: list[Outcome]) -> list[tuple[str, str, int] | None]:
 
 @pytest.mark.requirement("A-055", "A-056", "A-064", "A-067", "X-16")
 @pytest.mark.parametrize(
-    ("outcomes", "told"),
+    ("outcomes", "notified"),
     [
         ([outcome("a", 1, "delivered", routes=1)], [(DELIVERED, "a", 1)]),
         ([outcome("a", 1, "delivered"), outcome("b", 1, "delivered")], [None, (DELIVERED, "b", 1)]),
@@ -99,12 +99,12 @@ def notified_of(outcomes: list[Outcome]) -> list[tuple[str, str, int] | None]:
         "given up: not delivered",
         "each that is given up",
         "a replay completes it, once",
-        "a route beside its own completes nothing",
+        "a route that is not its own completes nothing",
         "a replay that fails",
     ],
 )
-def test_what_is_told(outcomes: list[Outcome], told: list[tuple[str, str, int] | None]) -> None:
-    assert notified_of(outcomes) == told
+def test_what_is_notified(outcomes: list[Outcome], notified: list[tuple[str, str, int] | None]) -> None:
+    assert notified_of(outcomes) == notified
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_webhooks_are_never_about_webhooks(one: Outcome, does: bool) -> None:
 class History(NamedTuple):
     outcomes: list[Outcome]
     expected: Counter[tuple[str, str]]
-    """How often each webhook is told: by type and the delivery that it names (of event.delivered: none)."""
+    """How often each webhook is sent: by type and the delivery that it names (of event.delivered: none)."""
 
 
 @st.composite
@@ -156,17 +156,17 @@ def subject(kind: WebhookType, one: Outcome) -> tuple[str, str]:
 
 @pytest.mark.requirement("A-054", "A-056", "X-16")
 @given(history=histories(), data=st.data())
-def test_each_is_told_once_in_any_order_however_often_an_outcome_stands_on_the_log(
+def test_each_is_sent_once_in_any_order_however_often_an_outcome_is_on_the_log(
     history: History, data: st.DataObject
 ) -> None:
     again = data.draw(st.lists(st.sampled_from(history.outcomes), max_size=6)) if history.outcomes else []
     log = data.draw(st.permutations([*history.outcomes, *again]))
-    state, told = NOTHING_NOTIFIED, Counter[tuple[str, str]]()
+    state, notified = NOTHING_NOTIFIED, Counter[tuple[str, str]]()
     for offset, one in enumerate(log):
         state, kind = decide(state, one, OutcomePosition(offset, AT_MS))
         if kind is not None:
-            told[subject(kind, one)] += 1
-    assert told == history.expected
+            notified[subject(kind, one)] += 1
+    assert notified == history.expected
 
 
 @pytest.mark.requirement("A-054")
@@ -209,7 +209,7 @@ def test_the_words_are_the_documents() -> None:
 
 
 @pytest.mark.requirement("A-055")
-def test_only_who_had_subscribed_to_it_is_told() -> None:
+def test_only_endpoints_that_had_subscribed_are_notified() -> None:
     endpoints = [
         an_endpoint(id="whe_all"),
         an_endpoint(id="whe_failed", events=[FAILED]),
@@ -223,7 +223,7 @@ def test_only_who_had_subscribed_to_it_is_told() -> None:
 
 
 @pytest.mark.requirement("A-055", "A3")
-def test_an_endpoint_is_told_of_its_streams_alone() -> None:
+def test_an_endpoint_is_notified_of_its_streams_only() -> None:
     endpoints = [
         an_endpoint(id="whe_all"),
         an_endpoint(id="whe_this", streams=["orders-prod"]),

@@ -56,7 +56,7 @@ Runs = Callable[[Path, Sequence[str]], list[str]]
 
 
 def sample(fence: str) -> str:
-    """`fence`: what stands behind the backticks."""
+    """`fence`: the text after the backticks."""
     (code,) = re.findall(rf"^```{fence}\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
     return str(code)
 

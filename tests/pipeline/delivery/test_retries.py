@@ -1,4 +1,4 @@
-"""The retry schedule on a real broker: every step in order, whatever is killed on the way."""
+"""The retry schedule on a real broker: every step in order, also if processes are killed on the way."""
 
 import asyncio
 import itertools
@@ -132,7 +132,7 @@ def test_retries_go_on_after_the_broker_was_killed(
 def test_after_a_week_of_downtime_all_is_made_within_the_endpoints_budget(
     start: Start, tenant: Tenant, receiver: Receiver, broker: str
 ) -> None:
-    """The waiting deliveries are written to the table's changelog as they stood there a week ago."""
+    """The waiting deliveries are written to the table's changelog as they were a week ago."""
     start().stop()  # makes the changelog
     busy = _Concurrency()
     receiver.script("/back", busy.behaviour(0.01))
