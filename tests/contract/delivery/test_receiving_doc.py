@@ -19,7 +19,6 @@ from domain.delivery.decide import Answered, Attempt, ErrorCode, outcome_of, spe
 from domain.delivery.retry_schedule import JITTER_SHARE_MAX, RETRY_SCHEDULES, EndpointClass
 from domain.delivery.signatures import callers_standard_key, signing_secret, standard_key
 from operations.settings import Settings
-from processors.delivery.agent import KEPT_MS
 from processors.delivery.http_client import (
     EXCERPT_BYTES,
     HttpClient,
@@ -28,7 +27,8 @@ from processors.delivery.http_client import (
     PreviousSecret,
     SignatureStyle,
 )
-from processors.delivery.loaded import Limits
+from processors.delivery.limits import Limits
+from processors.delivery.sender import KEPT_MS
 from schemas.records import Delivery
 from tests.support.receiver import Receiver, Request
 
