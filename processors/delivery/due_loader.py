@@ -130,12 +130,9 @@ class DueLoader:
 
     def has_backlog(self, partition: AssignedPartition, endpoint_id: str) -> bool:
         """Whether deliveries of this endpoint wait in the table though they are due. A new one goes behind them."""
-        backlog = _Backlog(partition, endpoint_id)
-        return (
-            partition in self._blocked.get(endpoint_id, ())
-            or any(backlog in starved for starved in self._starved.values())
-            or endpoint_id in partition.storing
-        )
+        if endpoint_id in partition.storing or partition in self._blocked.get(endpoint_id, ()):
+            return True
+        return any((partition, endpoint_id) in starved for starved in self._starved.values())
 
     def loaded_max(self, endpoint_id: str) -> int:
         """How many deliveries of an endpoint may be in memory, running ones included. Slow endpoints share the running

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from faust.types import TP
+from prometheus_client import REGISTRY
 
 from domain.delivery.retry_table import entry_of
 from domain.delivery.states import TRANSITIONS, DeliveryInput, DeliveryState, Keeper, next_state
@@ -62,6 +63,7 @@ class Worker:
     async def __aexit__(self, *_: object) -> None:
         await self.agent.stopping()
         assert self.runtime.failures == []
+        assert REGISTRY.get_sample_value("atlas_delivery_fetched") == 0, "what came from the table has left memory"
         self.runtime.close()
 
     def workflow(self, **changes: Any) -> Workflow:
@@ -240,6 +242,17 @@ async def released_in_a_rebalance(worker: Worker, origin: Keeper, _: pytest.Monk
     await worker.all_have(ids, RouteState.DELIVERED)
 
 
+async def released_without_a_drain(worker: Worker, origin: Keeper, _: pytest.MonkeyPatch) -> None:
+    """As when the partition's epoch has changed: what is queued finds its partition revoked when a slot is free."""
+    gate = threading.Event()
+    worker.receiver.script("/one", held(200, gate))
+    ids = await worker.arrive(8, origin)
+    await asyncio.to_thread(worker.receiver.wait_for, 4)
+    await worker.agent.revoked({MINE})
+    gate.set()
+    await until(lambda: sum(worker.outcomes(one) == [RouteState.DELIVERED] for one in ids) == 4)
+
+
 async def released_on_its_way_into_the_table(worker: Worker, _: Keeper, __: pytest.MonkeyPatch) -> None:
     worker.workflow(disabled_ms=1)
     (left,) = await worker.deliver()
@@ -273,6 +286,7 @@ STORIES: tuple[Story, ...] = (
     one_after_another_of_an_ordering_key,
     set_aside_as_it_is_unreadable,
     released_in_a_rebalance,
+    released_without_a_drain,
     released_on_its_way_into_the_table,
     released_by_a_worker_that_stops,
 )

@@ -31,6 +31,10 @@ SHORT = "events:" + ",".join(STEPS)
 DAY_MS = 86_400_000
 
 
+def spilled(process: Processor) -> float | None:
+    return process.metric("atlas_delivery_spilled_total")
+
+
 def assert_no_gap(outcomes: dict[str, list[Outcome]], last_status: str) -> None:
     """Attempts are numbered 1 to n in the log's order (one made again after a kill repeats its number)."""
     for made in outcomes.values():
@@ -163,7 +167,7 @@ def test_a_410_disables_the_endpoint_and_what_waits_is_made_after_its_reactivati
     assert decode_payload(command) == DisableWorkflow(id="wf_gone", reactivations=0)
     tenant.workflow("wf_gone", workflow.url, disabled_ms=1)
     later = tenant.deliver("wf_gone", 5, partition=4)
-    assert wait_until(lambda: first.metric("atlas_delivery_spilled_total") == 5, GIVE_UP_SECONDS)
+    assert wait_until(lambda: spilled(first) == 5, GIVE_UP_SECONDS), spilled(first)
     first.kill()
     second = start(ATLAS_RETRY_LADDER=SHORT)
     assert len(receiver.requests) == 1
