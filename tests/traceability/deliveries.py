@@ -55,6 +55,7 @@ def _introduction() -> Iterator[str]:
     yield ""
     yield "A delivery is one event on its way to one route. This page shows its states, from the record that admission"
     yield "writes to the end. `make docs` writes it from `domain/delivery/states.py`: edit that file, not the page."
+    yield "Attempts that fail are repeated on the [retry schedule](glossary.md#from-an-event-to-its-receivers)."
     yield ""
     yield "A delivery is kept by its record on the log, whose offset is not committed as long as that is so, or by its"
     yield "entry in the retry table. What a worker has in memory is a copy. If the worker stops, dies or loses the"
