@@ -53,8 +53,9 @@ format: $(READY) ## Put the code in ruff's format
 	@$(PYTHON) -m ruff check --fix $(CODE)
 	@$(PYTHON) -m ruff format $(CODE)
 
-docs: $(READY) ## Write docs/reference.md, the APIs' promises, the client's operations, what the edge worker forwards and the Grafana dashboard anew
+docs: $(READY) ## Write docs/reference.md, docs/deliveries.md, the APIs' promises, the client's operations, what the edge worker forwards and the Grafana dashboard anew
 	@$(PYTHON) -m tests.traceability.reference
+	@$(PYTHON) -m tests.traceability.deliveries
 	@$(PYTHON) -m tests.traceability.promises
 	@$(PYTHON) -m tests.traceability.client
 	@$(PYTHON) -m tests.traceability.edge_worker

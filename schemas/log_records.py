@@ -1,7 +1,6 @@
 """A record as it is on the log: what a Kafka consumer was handed, without the client's own types."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import msgspec
 
@@ -28,11 +27,16 @@ class LogRecord(msgspec.Struct, frozen=True, gc=False):
         return None
 
 
-class SourceRecord(NamedTuple):
-    """Where an admitted event stands on the log, and when it was admitted."""
+class SourceRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The record that an event came with. `topic_id` tells it from a record of a deleted topic of the same name."""
 
     topic: str
     topic_id: str
     partition: int
     offset: int
+
+
+class AdmittedRecord(SourceRecord, frozen=True, array_like=True, gc=False):
+    """The same, with the time of its admission."""
+
     received_ms: int

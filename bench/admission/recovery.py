@@ -17,12 +17,13 @@ from confluent_kafka import Producer
 from bench.admission.filling import fill
 from bench.admission.world import World, running, wait_for, wait_until_ready
 from domain.idempotency import KEY_KEPT_SECONDS
-from domain.idempotency.events import KeyEntry, Source
+from domain.idempotency.events import KeyEntry
 from operations import clock
 from operations.kafka_clients import producer_config
 from operations.topic_admin import ensure_topics
 from processors.admission.agent import TABLE
 from processors.runtime.table import TableSpec, packed
+from schemas.log_records import SourceRecord
 from schemas.topics import TopicSpec
 from tests.support.kafka_topics import PARTITIONS
 from tests.support.worker import Worker
@@ -80,7 +81,7 @@ def entries(keys: int) -> Iterator[dict[bytes, bytes | None]]:
     """Of real form and size: only ids and hashes differ."""
     now_ms = clock.now_ms()
     marker = b"0123456789ABCDEFGHJKMNPQRS"
-    source = Source("events.ws_4F9KQ2C7Z1.live.many-keys", secrets.token_urlsafe(16), 3, 123_456)
+    source = SourceRecord("events.ws_4F9KQ2C7Z1.live.many-keys", secrets.token_urlsafe(16), 3, 123_456)
     entry = msgspec.msgpack.encode(KeyEntry("evt_" + marker.decode(), b"h" * 16, now_ms, [], source))
     head, tail = entry.split(marker)
     for start in range(0, keys, AT_ONCE):

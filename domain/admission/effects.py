@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from domain.admission.reading import ReadEvent
-from domain.idempotency.events import Admitted, Conflicted, KeyDecision, KeyEntry, KeyScope, Replayed, Source
+from domain.delivery.delivery_ids import delivery_id
+from domain.idempotency.events import Admitted, Conflicted, KeyDecision, KeyEntry, KeyScope, Replayed
 from schemas.avro_pieces import NOTHING, array, bytes_, long, string
 from schemas.codec import DECISION, DELIVERY, VERDICT
 from schemas.entities import Stream, workflow_entity_id
-from schemas.ids import DELIVERY as DELIVERY_ID
-from schemas.ids import derived_id
 from schemas.log_records import LogRecord
 from schemas.records import Decision
 from schemas.replies import REPLY_HEADER, decode_reply
@@ -169,23 +168,17 @@ def _decision_against(outcome: str, place: Place, record: LogRecord, event: Read
 
 
 def _deliveries(entry: KeyEntry, place: Place, event: ReadEvent) -> list[Message]:
-    where = delivery_source(entry.source)
     rest = NOTHING + long(entry.received_ms) + bytes_(event.pieces.body)  # replay 0, received_ms, event
     rest += _EVENT_KIND + long(len(entry.routes))
     topic = place.topic
     messages = []
     for workflow_id in entry.routes:
-        delivery_id = derived_id(DELIVERY_ID, entry.received_ms, where, workflow_id.encode(), b"0")
+        identifier = delivery_id(entry.source, entry.received_ms, workflow_id)
         event_id = event.pieces.id_field
-        value = b"".join((DELIVERY.prefix, string(delivery_id), event_id, place.owner_field, string(workflow_id), rest))
+        value = b"".join((DELIVERY.prefix, string(identifier), event_id, place.owner_field, string(workflow_id), rest))
         endpoint = workflow_entity_id(topic.workspace, topic.environment, workflow_id)
         messages.append({"value": value, "key": endpoint.encode()})
     return messages
-
-
-def delivery_source(source: Source) -> bytes:
-    """What a delivery's id is derived from, with its route and replay number."""
-    return f"{source.topic}\0{source.topic_id}\0{source.partition}\0{source.offset}".encode()
 
 
 def _routes_field(routes: list[str]) -> bytes:

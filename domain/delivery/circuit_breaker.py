@@ -1,11 +1,12 @@
-"""A circuit breaker an endpoint: when it fails again and again, it is asked one at a time, and seldom. Pure.
+"""The circuit breaker of an endpoint: after many failures in a row it gets one attempt at a time, and seldom.
 
-closed → open after `failures_max` failures in a row; open → half-open when the pause is over: ONE attempt probes it;
-half-open → closed when the probe was answered, else open again with twice the pause, up to `pause_max_ms`. Closed
-again it may run one attempt more for each that succeeds, up to its budget: a thousand waiting deliveries don't fall on
-an endpoint that has just come back (F48). Until it has its whole budget again, one failure opens it.
+closed → open after `failures_max` failures in a row. open → half-open when the pause is over: ONE attempt probes the
+endpoint. half-open → closed if the probe was answered; otherwise open again, with twice the pause, up to
+`pause_max_ms`. After it has closed, each success allows one attempt more at once, up to the budget: a thousand waiting
+deliveries do not hit an endpoint that has just recovered (F48). Until it has its whole budget again, one failure opens
+the circuit.
 
-Only failures of the endpoint as such count (no answer, 5xx, 429): a 404 says that it is there.
+Only failures of the endpoint itself count (no answer, 5xx, 429): a 404 shows that it works.
 """
 
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ class BreakerLimits:
 
 
 class Breaker:
-    """`room` says how many attempts may run; `start` one, tell `end` what came of it."""
+    """Mutable. Ask `running_max` before an attempt, call `start` when it begins and `end` with its result."""
 
     __slots__ = ("_allowed", "_failures", "_limits", "_pause_ms", "_probes_at_ms", "_round", "circuit")
 
@@ -47,23 +48,23 @@ class Breaker:
 
     @property
     def is_fresh(self) -> bool:
-        """Nothing is known against the endpoint."""
+        """Whether nothing is known against the endpoint."""
         return self.circuit is Circuit.CLOSED and not self._failures and self._allowed == self._limits.budget
 
-    def room(self, now_ms: int) -> int:
-        """How many attempts may run at once. The one of a half-open circuit is counted by whoever asks."""
+    def running_max(self, now_ms: int) -> int:
+        """How many attempts may run at once. The caller counts the one attempt of a half-open circuit itself."""
         if self.circuit is Circuit.CLOSED:
             return self._allowed
         return 1 if self.circuit is Circuit.HALF_OPEN or now_ms >= self._probes_at_ms else 0
 
     def start(self) -> int:
-        """An attempt begins. What it returns goes to `end`: attempts begun before the circuit opened say nothing."""
+        """An attempt begins. Pass the returned value to `end`: attempts from before the circuit opened do not count."""
         if self.circuit is Circuit.OPEN:
             self.circuit = Circuit.HALF_OPEN
         return self._round
 
     def end(self, begun: int, *, answered: bool, now_ms: int) -> bool:
-        """An attempt has ended. True when that opened the circuit."""
+        """An attempt has ended. Returns whether that opened the circuit."""
         if begun != self._round or self.circuit is Circuit.OPEN:
             return False
         if answered:

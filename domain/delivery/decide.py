@@ -1,22 +1,19 @@
-"""What a delivery says to its endpoint, and what the endpoint's answer means. Pure.
+"""What the result of an attempt means for its delivery: delivered, another attempt and when, disabled, or given up.
 
-The body is the same bytes over all attempts and re-reads: it derives from the delivery record alone, and what the
-producer sent as JSON (data, actor, metadata) goes out byte-equal, never parsed and written anew.
-A 2xx status line is an acknowledgement, whatever becomes of the rest of the answer (W11); anything else is
-a failure: another attempt is due as the endpoint's schedule says (retry_schedule.py), or it was the last.
-A 410 disables the endpoint: the delivery waits until it is reactivated, and is made then.
+A 2xx status line is an acknowledgement, even if the rest of the answer can't be read (W11). A 410 disables the
+endpoint: the delivery waits until the endpoint is reactivated, and is attempted then. Any other result is a failure:
+another attempt is due as the endpoint's schedule says (retry_schedule.py), or this attempt was the last.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
-import orjson
-
-from domain.delivery.retry_after import asked_pause_ms
-from domain.delivery.retry_schedule import RetrySchedule
-from schemas.records import Delivery, Outcome
-from schemas.times import rfc3339
+from domain.delivery.retry_schedule import RetrySchedule, asked_pause_ms
+from domain.events.status import RouteState
+from schemas.commands.workflows import DisableWorkflow
+from schemas.entities import Target
+from schemas.ids import COMMAND, derived_id
+from schemas.records import Command, Delivery, Outcome
 
 
 class ErrorCode(StrEnum):
@@ -30,19 +27,10 @@ class ErrorCode(StrEnum):
     TARGET_FORBIDDEN = "target_forbidden"
 
 
-class Status(StrEnum):
-    """`Outcome.status`: what the attempt made of its delivery."""
-
-    DELIVERED = "delivered"
-    RETRY_SCHEDULED = "retry_scheduled"
-    EXHAUSTED = "exhausted"
-    DISABLED = "disabled"
-
-
 @dataclass(frozen=True, slots=True)
 class Answered:
     """The endpoint's status line arrived. `excerpt`: the first bytes of the body, as many as came in time. `unread`:
-    what could not be read of the rest; it completes "<workflow> answered 200, but …".
+    why the rest could not be read; it completes "<workflow> answered 200, but …".
     """
 
     http_status: int
@@ -53,47 +41,49 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class TimedOut:
-    """No head within the attempt's time."""
+    """No status line arrived within the time of the attempt."""
 
     timeout_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """No HTTP answer. `detail` completes "<workflow> …" and names no address (the console shows it)."""
+    """No HTTP answer. `detail` completes "<workflow> …" and names no address, since the console shows it."""
 
     code: ErrorCode
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """Of a route to a topic: the broker has the record."""
+class TopicWritten:
+    """The broker has the record of a route to a topic."""
 
 
-Result = Answered | Written | TimedOut | Failed
+AttemptResult = Answered | TopicWritten | TimedOut | Failed
 GONE = 410
-ORDERING_KEY = "ordering_key"
 WORKFLOW_DELETED = Failed(ErrorCode.ENDPOINT_DISABLED, "was deleted")
 DISABLED_TOO_LONG = Failed(ErrorCode.ENDPOINT_DISABLED, "was disabled for longer than deliveries are kept")
 FINAL = (WORKFLOW_DELETED, DISABLED_TOO_LONG)
+DISABLING_ACTOR = "delivery"
 _ENDPOINT_FAILURES = frozenset({ErrorCode.CONNECTION_FAILED, ErrorCode.TLS_FAILED})
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt that has ended. `workflow_name` is how errors call the route; `first_ms`: when the first began."""
+    """One attempt that has ended. `workflow_name` is the route's name in error messages; `first_ms`: when the first
+    attempt of this delivery began.
+    """
 
     number: int
     workflow_name: str
     first_ms: int
     started_ms: int
     completed_ms: int
-    result: Result
+    result: AttemptResult
 
 
 def outcome_of(delivery: Delivery, attempt: Attempt, schedule: RetrySchedule) -> Outcome:
-    """The record of one attempt, and in it what comes next: nothing, or another attempt and when."""
+    """The record of one attempt. It also says what comes next: nothing, or another attempt and when."""
     error = _error_of(attempt)
     status, next_attempt_ms = _what_next(delivery, attempt, schedule)
     answered = attempt.result if isinstance(attempt.result, Answered) else None
@@ -120,16 +110,18 @@ def outcome_of(delivery: Delivery, attempt: Attempt, schedule: RetrySchedule) ->
     )
 
 
-def is_acknowledged(result: Result) -> bool:
-    return isinstance(result, Written) or (isinstance(result, Answered) and 200 <= result.http_status <= 299)
+def is_acknowledged(result: AttemptResult) -> bool:
+    return isinstance(result, TopicWritten) or (isinstance(result, Answered) and 200 <= result.http_status <= 299)
 
 
-def speaks_against_endpoint(result: Result) -> bool:
-    """Whether its circuit breaker counts this: no answer, or one that says "not now"; a 404 says that it works."""
+def speaks_against_endpoint(result: AttemptResult) -> bool:
+    """Whether the endpoint's circuit breaker counts this as a failure: no answer, a 5xx or a 429. A 404 shows that the
+    endpoint works.
+    """
     match result:
         case Answered(http_status=status):
             return status >= 500 or status == 429
-        case Written():
+        case TopicWritten():
             return False
         case TimedOut():
             return True
@@ -137,29 +129,31 @@ def speaks_against_endpoint(result: Result) -> bool:
             return code in _ENDPOINT_FAILURES
 
 
-def ordering_key_of(event: dict[str, Any]) -> str | None:
-    """Within which an ordered workflow gets events one after the other; None: this one stands for itself.
-
-    `event`: the delivery's Avro `Event`, decoded. What the producer named comes before the idempotency key.
+def disable_command(delivery: Delivery, workflow: Target, outcome: Outcome) -> Command:
+    """The command that asks the control process to disable an endpoint which answered 410. Its id is derived from the
+    attempt, so that writing it twice asks once.
     """
-    metadata = orjson.loads(event["metadata"]) if event["metadata"] else {}
-    named = metadata.get(ORDERING_KEY)
-    if named is None:
-        key: str | None = event["idempotency_key"]
-        return None if key is None else f"key:{key}"
-    return f"named:{named}"
+    payload = DisableWorkflow(id=workflow.id, reactivations=workflow.reactivations)
+    return Command(
+        id=derived_id(COMMAND, outcome.completed_ms, f"{delivery.delivery_id}/{outcome.attempt}/410".encode()),
+        kind=payload.kind,
+        workspace=workflow.workspace,
+        environment=workflow.environment,
+        payload=payload.encode(),
+        actor=DISABLING_ACTOR,
+    )
 
 
-def _what_next(delivery: Delivery, attempt: Attempt, schedule: RetrySchedule) -> tuple[Status, int | None]:
+def _what_next(delivery: Delivery, attempt: Attempt, schedule: RetrySchedule) -> tuple[RouteState, int | None]:
     result = attempt.result
     if is_acknowledged(result):
-        return Status.DELIVERED, None
+        return RouteState.DELIVERED, None
     if result in FINAL:
-        return Status.EXHAUSTED, None
+        return RouteState.EXHAUSTED, None
     asked_ms = None
     if isinstance(result, Answered):
         if result.http_status == GONE:
-            return Status.DISABLED, None
+            return RouteState.DISABLED, None
         asked_ms = asked_pause_ms(result.http_status, result.retry_after, attempt.completed_ms)
     due_ms = schedule.due_ms(
         delivery.delivery_id,
@@ -168,43 +162,16 @@ def _what_next(delivery: Delivery, attempt: Attempt, schedule: RetrySchedule) ->
         failed_ms=attempt.completed_ms,
         asked_ms=asked_ms,
     )
-    return (Status.EXHAUSTED, None) if due_ms is None else (Status.RETRY_SCHEDULED, due_ms)
-
-
-def body_of(delivery: Delivery, event: dict[str, Any]) -> bytes:
-    """The POST's body. `event` is the delivery's Avro `Event`, decoded; data, actor and metadata are JSON as sent."""
-    return b"".join(
-        (
-            b'{"id":',
-            _text(delivery.event_id),
-            b',"object":"event","stream":',
-            _text(delivery.stream),
-            b',"type":',
-            _text(event["type"]),
-            b',"occurred_at":',
-            _text(event["occurred_at"]),
-            b',"received_at":',
-            _text(rfc3339(delivery.received_ms)),
-            b',"data":',
-            event["data"],
-            b',"actor":',
-            event["actor"] or b"null",
-            b',"metadata":',
-            event["metadata"] or b"null",
-            b',"workflow_id":',
-            _text(delivery.workflow_id),
-            b"}",
-        )
-    )
+    return (RouteState.EXHAUSTED, None) if due_ms is None else (RouteState.RETRY_SCHEDULED, due_ms)
 
 
 def _error_of(attempt: Attempt) -> tuple[ErrorCode | None, str] | None:
-    """Code and message; None where there is nothing to say, no code where the endpoint acknowledged and part of its
-    answer could not be read. The time-out's words are the document's.
+    """Code and message. None: there is nothing to report. Without a code: the endpoint acknowledged, but part of its
+    answer could not be read. The API's document prescribes the message of a time-out.
     """
     name = attempt.workflow_name
     match attempt.result:
-        case Written():
+        case TopicWritten():
             return None
         case Answered() as answered:
             return _error_of_answer(name, answered)
@@ -224,7 +191,3 @@ def _error_of_answer(name: str, answered: Answered) -> tuple[ErrorCode | None, s
     if 300 <= status <= 399:
         return ErrorCode.UPSTREAM_STATUS, f"{name} answered {status}; redirects are not followed"
     return ErrorCode.UPSTREAM_STATUS, f"{name} answered {status}{unread}"
-
-
-def _text(value: str) -> bytes:
-    return orjson.dumps(value)

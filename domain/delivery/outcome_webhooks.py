@@ -1,12 +1,13 @@
-"""Which outcomes are told as webhooks, and in which words. Pure.
+"""Which outcomes webhook endpoints are notified of, and what the webhooks say.
 
-`event.delivered` is told once, when the last of an event's routes has acknowledged, and names that route and its
-attempt; `event.failed` once a delivery that is given up; `event.retry_scheduled` once a failed attempt that is followed
-by another (A-055, A-056, X-16). An endpoint that answers 410 is told of by nothing: its deliveries
-wait. Webhooks are never told of. A replay counts like the delivery that it repeats: it may complete an event.
+`event.delivered` is sent once, when the last of an event's routes has acknowledged; it names that route and its
+attempt. `event.failed` is sent once for each delivery that is exhausted, `event.retry_scheduled` once for each failed
+attempt that is followed by another (A-055, A-056, X-16). There is no webhook about an endpoint that answered 410, since
+its deliveries wait, and none about webhooks. A replay counts like the delivery that it repeats: it may complete an
+event.
 
-The table has one `Told` an admission of an event. It names the record by which each webhook was told, so that this very
-record, read again, tells it once more with the same id and bytes, and any other record about the same thing doesn't.
+The table has one `Notified` for each admission of an event. It names the record that caused each webhook. So that
+record, read again, causes the same webhook with the same id and bytes; any other record about the same thing does not.
 """
 
 from collections.abc import Iterable
@@ -29,83 +30,87 @@ _TYPES = {
 }
 
 
-class Told(msgspec.Struct, frozen=True, array_like=True):
-    """`by`: the offset in `outcomes` of the record that told it, by what was told (`_subject`)."""
+class Notified(msgspec.Struct, frozen=True, array_like=True):
+    """What is known of one admission. `acknowledged`: the routes that have. `by`: by a webhook's `_subject`, the
+    offset in `outcomes` of the record that caused it.
+    """
 
     acknowledged: tuple[str, ...] = ()
     by: dict[str, int] = {}
 
 
-NOTHING_TOLD = Told()
+NOTHING_NOTIFIED = Notified()
 
 
-class Place(NamedTuple):
-    """Where an outcome stands: its offset, and the log's time of it."""
+class OutcomePosition(NamedTuple):
+    """The offset of an outcome's record, and its time on the log."""
 
     offset: int
     at_ms: int
 
 
-class Decided(NamedTuple):
-    """What is known from here on, and what is told now, if anything."""
+class NotificationDecision(NamedTuple):
+    """What is known from now on, and the webhook that is sent now, if any."""
 
-    told: Told
-    telling: WebhookType | None = None
+    notified: Notified
+    webhook: WebhookType | None = None
 
 
 def concerns(outcome: Outcome) -> bool:
-    """What subscriptions of other surfaces get is told there."""
+    """Outcomes of system streams concern the subscriptions of other surfaces."""
     if outcome.stream in SYSTEM_STREAMS:
         return False
     return outcome.kind != DeliveryKind.WEBHOOK and outcome.status in _TYPES
 
 
 def table_key(outcome: Outcome) -> bytes:
-    """An event that is admitted again after its key's 24 hours has another history."""
+    """An event that is admitted again, after the 24 hours of its idempotency key, has another history."""
     return f"{outcome.event_id}\0{outcome.received_ms}".encode()
 
 
 def is_whole_story(outcome: Outcome) -> bool:
-    """No other outcome can add to this one or be told because of it."""
+    """Whether no other outcome can add to this one, or cause a webhook because of it."""
     return outcome.routes == 1 and outcome.status == "delivered" and outcome.attempt == 1 and not outcome.replay
 
 
-def decide(told: Told, outcome: Outcome, place: Place) -> Decided:
-    """`outcome` is one that `concerns` this."""
-    telling = _TYPES[outcome.status]
-    if telling is WebhookType.DELIVERED:
-        told = _acknowledge(told, outcome)
-        if not outcome.routes or len(told.acknowledged) < outcome.routes:
-            return Decided(told)
-    subject = _subject(telling, outcome)
-    by = told.by.get(subject)
+def decide(notified: Notified, outcome: Outcome, position: OutcomePosition) -> NotificationDecision:
+    """`outcome` is one that `concerns` webhook endpoints."""
+    webhook = _TYPES[outcome.status]
+    if webhook is WebhookType.DELIVERED:
+        notified = _acknowledge(notified, outcome)
+        if not outcome.routes or len(notified.acknowledged) < outcome.routes:
+            return NotificationDecision(notified)
+    subject = _subject(webhook, outcome)
+    by = notified.by.get(subject)
     if by is None:
-        return Decided(msgspec.structs.replace(told, by={**told.by, subject: place.offset}), telling)
-    return Decided(told, telling if by == place.offset else None)
+        return NotificationDecision(
+            msgspec.structs.replace(notified, by={**notified.by, subject: position.offset}), webhook
+        )
+    return NotificationDecision(notified, webhook if by == position.offset else None)
 
 
 def webhooks_of(
-    telling: WebhookType, outcome: Outcome, place: Place, endpoints: Iterable[WebhookEndpoint]
+    webhook: WebhookType, outcome: Outcome, position: OutcomePosition, endpoints: Iterable[WebhookEndpoint]
 ) -> list[Delivery]:
-    """One for each endpoint that has subscribed to it and to the event's stream, and had when it happened."""
+    """One for each endpoint that subscribed to the type and to the event's stream, and existed when it happened."""
     return [
-        _webhook(telling, outcome, place, endpoint)
+        _webhook(webhook, outcome, position, endpoint)
         for endpoint in endpoints
-        if telling in endpoint.events
+        if webhook in endpoint.events
         and (not endpoint.streams or outcome.stream in endpoint.streams)
-        and endpoint.created_ms <= place.at_ms
+        and endpoint.created_ms <= position.at_ms
     ]
 
 
-def _acknowledge(told: Told, outcome: Outcome) -> Told:
-    """`routes` is 0 for a route that only a replay reached: the event does not wait for it."""
-    if not outcome.routes or outcome.workflow_id in told.acknowledged:
-        return told
-    return msgspec.structs.replace(told, acknowledged=(*told.acknowledged, outcome.workflow_id))
+def _acknowledge(notified: Notified, outcome: Outcome) -> Notified:
+    """`outcome.routes` is 0 for a route that only a replay reached: the event does not wait for it."""
+    if not outcome.routes or outcome.workflow_id in notified.acknowledged:
+        return notified
+    return msgspec.structs.replace(notified, acknowledged=(*notified.acknowledged, outcome.workflow_id))
 
 
-def _subject(telling: WebhookType, outcome: Outcome) -> str:
-    match telling:
+def _subject(webhook: WebhookType, outcome: Outcome) -> str:
+    match webhook:
         case WebhookType.DELIVERED:
             return ""
         case WebhookType.FAILED:
@@ -114,13 +119,13 @@ def _subject(telling: WebhookType, outcome: Outcome) -> str:
             return f"{outcome.delivery_id}/{outcome.attempt}"
 
 
-def _webhook(telling: WebhookType, outcome: Outcome, place: Place, endpoint: WebhookEndpoint) -> Delivery:
-    about = (telling, outcome.delivery_id, str(outcome.attempt), endpoint.id)
-    identifier = derived_id(WEBHOOK_DELIVERY, place.at_ms, *(part.encode() for part in about))
+def _webhook(webhook: WebhookType, outcome: Outcome, position: OutcomePosition, endpoint: WebhookEndpoint) -> Delivery:
+    about = (webhook, outcome.delivery_id, str(outcome.attempt), endpoint.id)
+    identifier = derived_id(WEBHOOK_DELIVERY, position.at_ms, *(part.encode() for part in about))
     body = {
         "id": identifier,
-        "type": telling,
-        "created_at": rfc3339(place.at_ms),
+        "type": webhook,
+        "created_at": rfc3339(position.at_ms),
         "data": {
             "event_id": outcome.event_id,
             "stream": outcome.stream,
@@ -135,5 +140,5 @@ def _webhook(telling: WebhookType, outcome: Outcome, place: Place, endpoint: Web
         orjson.dumps(body),
         event_id=outcome.event_id,
         stream=outcome.stream,
-        at_ms=place.at_ms,
+        at_ms=position.at_ms,
     )

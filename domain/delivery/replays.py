@@ -1,19 +1,19 @@
-"""What a replay sends: the deliveries of one event once more, under the replay's number. Pure.
+"""What a replay sends: the deliveries of one event again, under the replay's number.
 
-An event keeps its id, its time and its bytes; each delivery's id follows from the admission, the route and the replay's
-number, so a step that is done again makes the same deliveries, which delivery knows already.
+The event keeps its id, its time and its bytes. Each delivery's id follows from the admission, the route and the
+replay's number, so that work which is done twice causes the same deliveries, which delivery knows already.
 """
 
 from typing import NamedTuple
 
-from domain.delivery.delivery_ids import replay_delivery_id
+from domain.delivery.delivery_ids import delivery_id
 from schemas.entities import Replay
 from schemas.log_records import SourceRecord
 from schemas.records import Delivery
 
 
 class Replayable(NamedTuple):
-    """An admitted event as the read model has it: its own routes, and where its record stands."""
+    """An admitted event as the read model has it: its own routes, and the position of its record."""
 
     event_id: str
     stream: str
@@ -27,10 +27,10 @@ class Replayable(NamedTuple):
 
 def replay_deliveries(replay: Replay, event: Replayable, body: bytes) -> list[Delivery]:
     """`body`: the event's Avro without its header, as admission hands it on."""
-    source = SourceRecord(event.topic, event.topic_id, event.partition, event.offset, event.received_ms)
+    source = SourceRecord(event.topic, event.topic_id, event.partition, event.offset)
     return [
         Delivery(
-            delivery_id=replay_delivery_id(source, workflow_id, replay.number),
+            delivery_id=delivery_id(source, event.received_ms, workflow_id, replay.number),
             event_id=event.event_id,
             workspace=replay.workspace,
             environment=replay.environment,

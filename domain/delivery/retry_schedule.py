@@ -1,29 +1,36 @@
-"""The retry schedules: how long after a failed attempt the next one is due, and when there is none.
+"""When a failed delivery is attempted again: the retry schedules, their jitter, and `Retry-After`.
 
-Events: 8 retries after 30s 1m 5m 15m 1h 3h 6h 12h. Work: 1s 5s 25s 2m 10m 1h, the last step
-again and again until 24 hours have passed since the first attempt (W-055, X-29). The spine uses the schedule of events
-(X-08). To each step a jitter of 0 to 20 % is added, derived from delivery and attempt, so that computing it again gives
-the same time.
+Events: 8 retries after 30s 1m 5m 15m 1h 3h 6h 12h. Work: 1s 5s 25s 2m 10m 1h, with the last step repeated until 24
+hours have passed since the first attempt (W-055, X-29). The spine uses the schedule of events (X-08). A jitter of 0 to
+20 % is added to each step. It is derived from the delivery and the attempt, so that computing it again gives the same
+time. `Retry-After` of a 429 or 503 makes a step longer, never shorter, and at most as long as the schedule's longest
+step: `RetrySchedule.due_ms` decides.
 
-Written as text (`ATLAS_RETRY_LADDER`): `events:30s,1m,5m;work:1s,5s,25s..24h`, where `..24h` repeats the last step
-until that much time has passed. A class that is not named keeps its own schedule.
+As text (`ATLAS_RETRY_LADDER`): `events:30s,1m,5m;work:1s,5s,25s..24h`, where `..24h` repeats the last step until that
+much time has passed. A class that the text does not name keeps its usual schedule.
 """
 
 import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from types import MappingProxyType
 
 JITTER_SHARE_MAX = 0.2
 STEPS_MAX = 100
+RETRY_AFTER_STATUSES = frozenset({429, 503})
+ASKED_MS_MAX = 7 * 86_400_000  # far above the longest step of any schedule, which is the real limit
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h)")
+_SECONDS = re.compile(r"[0-9]+")
+_RETRY_AFTER_CHARACTERS_MAX = 64
 
 
 class ScheduleInvalid(ValueError):
-    """The text is no schedule; the message says why."""
+    """The text is not a schedule; the message says why."""
 
 
 class EndpointClass(StrEnum):
@@ -35,19 +42,19 @@ class EndpointClass(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RetrySchedule:
-    """`total_ms`: the last step repeats, and no attempt is due later than that after the first one began."""
+    """`total_ms`: the last step repeats, and no attempt is due later than this after the first attempt began."""
 
     steps_ms: tuple[int, ...]
     total_ms: int | None = None
 
     def __str__(self) -> str:
-        """As it is written."""
+        """The schedule as text."""
         steps = ",".join(map(_written, self.steps_ms))
         return steps if self.total_ms is None else f"{steps}..{_written(self.total_ms)}"
 
     @property
     def longest_ms(self) -> int:
-        """What a `Retry-After` can ask for at most."""
+        """The longest pause that a `Retry-After` can ask for."""
         return max(self.steps_ms)
 
     def step_ms(self, attempt: int) -> int | None:
@@ -59,10 +66,10 @@ class RetrySchedule:
     def due_ms(
         self, delivery_id: str, attempt: int, *, first_ms: int, failed_ms: int, asked_ms: int | None = None
     ) -> int | None:
-        """When the attempt after `attempt` is due; None where there is none.
+        """When the attempt after `attempt` is due; None if there is none.
 
-        `first_ms`: when the first attempt began; `failed_ms`: when this one ended. `asked_ms`: the pause that the
-        endpoint asked for; it makes the step longer, never shorter, and at most as long as the longest.
+        `first_ms`: when the first attempt began. `failed_ms`: when this one ended. `asked_ms`: the pause that the
+        endpoint asked for by `Retry-After` (`asked_pause_ms`).
         """
         step_ms = self.step_ms(attempt)
         if step_ms is None:
@@ -90,8 +97,21 @@ def jitter_share(delivery_id: str, attempt: int) -> float:
     return int.from_bytes(drawn, "big") / 2**64 * JITTER_SHARE_MAX
 
 
+def asked_pause_ms(http_status: int, retry_after: str | None, now_ms: int) -> int | None:
+    """The pause that the header's text asks for, as seconds or as a date. None: the status is not one for which Atlas
+    honours the header, the date is past, or the text is neither.
+    """
+    if http_status not in RETRY_AFTER_STATUSES or retry_after is None:
+        return None
+    text = retry_after.strip()
+    if len(text) > _RETRY_AFTER_CHARACTERS_MAX:
+        return ASKED_MS_MAX if _SECONDS.fullmatch(text) and text.isascii() else None
+    pause_ms = int(text) * 1_000 if _SECONDS.fullmatch(text) else _until_date_ms(text, now_ms)
+    return min(pause_ms, ASKED_MS_MAX) if pause_ms > 0 else None
+
+
 def read_schedules(text: str) -> Mapping[EndpointClass, RetrySchedule]:
-    """The schedule of every class: as the text has it, else its own. Raises ScheduleInvalid."""
+    """The schedule of every class: from the text, or its usual one. Raises ScheduleInvalid."""
     schedules = dict(RETRY_SCHEDULES)
     for part in filter(None, (part.strip() for part in text.split(";"))):
         name, colon, steps = part.partition(":")
@@ -112,8 +132,17 @@ def read_schedule(text: str) -> RetrySchedule:
     return RetrySchedule(steps_ms, _duration_ms(total) if repeats else None)
 
 
+def _until_date_ms(text: str, now_ms: int) -> int:
+    try:
+        at = parsedate_to_datetime(text)
+        at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+        return int(at.timestamp() * 1_000) - now_ms
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return 0
+
+
 def _written(milliseconds: int) -> str:
-    """In the largest unit that it is a whole number of."""
+    """In the largest unit that gives a whole number."""
     unit, size = next((unit, size) for unit, size in reversed(_UNITS_MS.items()) if milliseconds % size == 0)
     return f"{milliseconds // size}{unit}"
 
@@ -122,5 +151,5 @@ def _duration_ms(text: str) -> int:
     match = _DURATION.fullmatch(text.strip())
     milliseconds = 0 if match is None else round(float(match[1]) * _UNITS_MS[match[2]])
     if milliseconds <= 0:
-        raise ScheduleInvalid(f"{text.strip()[:40]!r} is no duration above 0 (500ms, 30s, 1.5m, 12h)")
+        raise ScheduleInvalid(f"{text.strip()[:40]!r} is not a duration above 0 (500ms, 30s, 1.5m, 12h)")
     return milliseconds

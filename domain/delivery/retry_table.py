@@ -1,34 +1,43 @@
-"""Delivery's durable table: what waits for its turn, and how far each delivery has come. Pure, over one partition.
+"""Delivery's durable table: the deliveries that wait, and how far each one has come.
 
 | key | value |
 |---|---|
-| `d`, delivery id | Entry |
-| `p`, delivery id | the delivery's record, as it stood on the log |
-| `w`, lane, NUL, due time (8 bytes), delivery id | empty; in the order in which a lane's deliveries are due |
-| `q`, lane, NUL, hash of the ordering key (16), sequence (8), delivery id | empty; what has one ordering key |
+| `d`, delivery id | RetryEntry |
+| `p`, delivery id | the delivery's record, as it was on the log |
+| `w`, endpoint id, NUL, due time (8 bytes), delivery id | empty; an endpoint's deliveries by due time |
+| `q`, endpoint id, NUL, hash of its ordering key (16), sequence (8), delivery id | empty; what has one ordering key |
 | `f`, time (8 bytes), delivery id | empty; when an ended delivery may be forgotten |
 | `m` | empty; the table was in use here, so an empty changelog can only mean loss |
 
-A lane is an endpoint's id. A disabled endpoint's deliveries stand in its lane like all others; the lane is not served.
-A record at or below an entry is dropped, so a delivery that is read again never starts a second chain of attempts; an
-ended one's entry stays for `ENDED_KEPT_MS`, by when its record's offset has long been committed.
+A disabled endpoint's deliveries are indexed like all others; nothing loads them. A delivery whose id has an entry is
+known: another record of it is dropped, so it never has two chains of attempts. The entry of an ended delivery stays for
+`ENDED_KEPT_MS`; by then its record's offset has long been committed.
 """
 
 import hashlib
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
+import orjson
+
+from domain.delivery.states import DeliveryState
 
 ENDED_KEPT_MS = 3_600_000
 SWEPT_AT_ONCE = 500
 STAMP = b"m"
+ORDERING_KEY = "ordering_key"
+_BEHIND = -1
 _TIME_BYTES = 8
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Table(Protocol):
-    """One partition of a durable table (processors.runtime.table.TableView)."""
+class _Readable(Protocol):
+    def get(self, key: bytes) -> bytes | None: ...
+
+
+class MutableTable(Protocol):
+    """One partition of a durable table within a unit of work (processors.runtime.table.TableView)."""
 
     def get(self, key: bytes) -> bytes | None: ...
 
@@ -39,103 +48,112 @@ class Table(Protocol):
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]: ...
 
 
-class Written(Protocol):
-    """What is written of it, for reading (processors.runtime.table.TablePartition)."""
+class CommittedTable(Protocol):
+    """The committed content of one partition (processors.runtime.table.TablePartition)."""
 
     def get(self, key: bytes) -> bytes | None: ...
 
     def scan(self, prefix: bytes, since: bytes = b"") -> Iterator[tuple[bytes, bytes]]: ...
 
 
-class Entry(msgspec.Struct, frozen=True, array_like=True):
-    """`settled`: the number of the last attempt that has ended (0: none was made). `first_ms`: when the first began.
-
-    `due_ms` is when the next one is due, -1 for a delivery behind another one of its `order_key`. `ended_ms` 0: waits.
+class RetryEntry(msgspec.Struct, frozen=True, array_like=True):
+    """How far one delivery has come. `attempts`: how many attempts have ended. `first_ms`: when the first one began.
+    `due_ms`: when the next one is due; -1 while another delivery with the same ordering key is ahead. `sequence`: the
+    order within the key. `ended_ms`: 0 until it has ended.
     """
 
-    lane: str
-    settled: int
+    endpoint_id: str
+    attempts: int
     first_ms: int
     due_ms: int
     sequence: int = 0
     order_key: bytes = b""
     ended_ms: int = 0
 
+    @property
+    def state(self) -> DeliveryState | None:
+        """WAITING or BEHIND_ORDERING_KEY. None: it has ended; the entry does not say how."""
+        if self.ended_ms:
+            return None
+        return DeliveryState.BEHIND_ORDERING_KEY if self.due_ms == _BEHIND else DeliveryState.WAITING
 
-_ENTRY = msgspec.msgpack.Decoder(Entry)
-BEHIND = -1
+
+_ENTRY = msgspec.msgpack.Decoder(RetryEntry)
 
 
 class Due(NamedTuple):
-    """A delivery's place in its lane."""
+    """A row of the index by due time."""
 
-    lane: str
+    endpoint_id: str
     due_ms: int
     delivery_id: str
 
     @property
     def key(self) -> bytes:
-        return lane_prefix(self.lane) + time_bytes(self.due_ms) + self.delivery_id.encode()
+        return due_prefix(self.endpoint_id) + time_bytes(self.due_ms) + self.delivery_id.encode()
 
 
-class Waiting:
-    """Changes of one partition. What returns places names those that have come into their lane."""
+class RetryTable:
+    """Changes of one partition. The methods that change a delivery return the rows that came into the index by due
+    time: those of the deliveries that are WAITING from now on.
+    """
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: MutableTable) -> None:
         self._table = table
 
-    def take_in(
-        self, delivery_id: str, value: bytes, lane: str, *, due_ms: int, sequence: int, order_key: bytes = b""
+    def store(
+        self, delivery_id: str, value: bytes, endpoint_id: str, *, due_ms: int, sequence: int, order_key: bytes = b""
     ) -> list[Due]:
-        """A delivery of which no attempt was made; one that is known already changes nothing."""
+        """Takes in a delivery before its first attempt. One that has an entry already is left as it is."""
         if self._table.get(b"d" + delivery_id.encode()) is not None:
             return []
         self._table.put(b"p" + delivery_id.encode(), value)
-        entry = Entry(lane, 0, 0, due_ms, sequence, order_key)
+        entry = RetryEntry(endpoint_id, 0, 0, due_ms, sequence, order_key)
         if order_key:
-            behind = self._head(lane, order_key) is not None
-            self._table.put(_queue_key(entry, delivery_id), b"")
+            behind = self._first_of_key(endpoint_id, order_key) is not None
+            self._table.put(_order_row(entry, delivery_id), b"")
             if behind:
-                self._put(delivery_id, msgspec.structs.replace(entry, due_ms=BEHIND))
+                self._put(delivery_id, msgspec.structs.replace(entry, due_ms=_BEHIND))
                 return []
-        return self._place(delivery_id, entry)
+        return self._index(delivery_id, entry)
 
-    def attempted(
-        self, delivery_id: str, value: bytes, lane: str, *, settled: int, first_ms: int, due_ms: int
+    def schedule_next(
+        self, delivery_id: str, value: bytes, endpoint_id: str, *, attempts: int, first_ms: int, due_ms: int
     ) -> list[Due]:
-        """An attempt has ended and another one is due; its place in the lane moves there."""
+        """Attempt number `attempts` has ended, and another one is due. An attempt that the entry already counts changes
+        nothing.
+        """
         before = self.entry(delivery_id)
         if before is None:
             self._table.put(b"p" + delivery_id.encode(), value)
-            return self._place(delivery_id, Entry(lane, settled, first_ms, due_ms))
-        if before.ended_ms or before.settled >= settled:
+            return self._index(delivery_id, RetryEntry(endpoint_id, attempts, first_ms, due_ms))
+        if before.ended_ms or before.attempts >= attempts:
             return []
-        self._table.delete(Due(before.lane, before.due_ms, delivery_id).key)
-        return self._place(
-            delivery_id, msgspec.structs.replace(before, settled=settled, first_ms=first_ms, due_ms=due_ms)
-        )
+        self._table.delete(Due(before.endpoint_id, before.due_ms, delivery_id).key)
+        after = msgspec.structs.replace(before, attempts=attempts, first_ms=first_ms, due_ms=due_ms)
+        return self._index(delivery_id, after)
 
-    def ended(self, delivery_id: str, *, settled: int, now_ms: int) -> list[Due]:
-        """No further attempt: delivered or exhausted. The next of its ordering key is due at once."""
+    def end(self, delivery_id: str, *, attempts: int, now_ms: int) -> list[Due]:
+        """The delivery was delivered or is exhausted. The next one of its ordering key is due at once."""
         before = self.entry(delivery_id)
         if before is None or before.ended_ms:
             return []
         identity = delivery_id.encode()
         self._table.delete(b"p" + identity)
-        self._table.delete(Due(before.lane, before.due_ms, delivery_id).key)
-        self._put(delivery_id, msgspec.structs.replace(before, settled=settled, ended_ms=now_ms))
+        self._table.delete(Due(before.endpoint_id, before.due_ms, delivery_id).key)
+        self._put(delivery_id, msgspec.structs.replace(before, attempts=attempts, ended_ms=now_ms))
         self._table.put(b"f" + time_bytes(now_ms) + identity, b"")
         if not before.order_key:
             return []
-        self._table.delete(_queue_key(before, delivery_id))
-        following = self._head(before.lane, before.order_key)
+        self._table.delete(_order_row(before, delivery_id))
+        following = self._first_of_key(before.endpoint_id, before.order_key)
         entry = None if following is None else self.entry(following)
         if following is None or entry is None:
             return []
-        return self._place(following, msgspec.structs.replace(entry, due_ms=now_ms))
+        return self._index(following, msgspec.structs.replace(entry, due_ms=now_ms))
 
     def sweep(self, now_ms: int) -> int:
-        """Forgets some of those that ended long ago; how many."""
+        """Forgets some of the deliveries that ended long ago; returns how many."""
         until = b"f" + time_bytes(max(0, now_ms - ENDED_KEPT_MS))
         old: list[bytes] = []
         for key, _ in self._table.scan(b"f"):
@@ -147,42 +165,37 @@ class Waiting:
             self._table.delete(b"d" + key[1 + _TIME_BYTES :])
         return len(old)
 
-    def entry(self, delivery_id: str) -> Entry | None:
+    def entry(self, delivery_id: str) -> RetryEntry | None:
         return entry_of(self._table, delivery_id)
 
-    def _head(self, lane: str, order_key: bytes) -> str | None:
-        """The first of those with this ordering key."""
-        prefix = _queue_prefix(lane, order_key)
+    def _first_of_key(self, endpoint_id: str, order_key: bytes) -> str | None:
+        prefix = _order_prefix(endpoint_id, order_key)
         for key, _ in self._table.scan(prefix):
             return key[len(prefix) + _TIME_BYTES :].decode()
         return None
 
-    def _place(self, delivery_id: str, entry: Entry) -> list[Due]:
-        due = Due(entry.lane, entry.due_ms, delivery_id)
+    def _index(self, delivery_id: str, entry: RetryEntry) -> list[Due]:
+        due = Due(entry.endpoint_id, entry.due_ms, delivery_id)
         self._put(delivery_id, entry)
         self._table.put(due.key, b"")
         return [due]
 
-    def _put(self, delivery_id: str, entry: Entry) -> None:
+    def _put(self, delivery_id: str, entry: RetryEntry) -> None:
         self._table.put(b"d" + delivery_id.encode(), _encode(entry))
 
 
-class _Readable(Protocol):
-    def get(self, key: bytes) -> bytes | None: ...
-
-
-def entry_of(table: _Readable, delivery_id: str) -> Entry | None:
+def entry_of(table: _Readable, delivery_id: str) -> RetryEntry | None:
     value = table.get(b"d" + delivery_id.encode())
     return None if value is None else _ENTRY.decode(value)
 
 
 def record_of(table: _Readable, delivery_id: str) -> bytes | None:
-    """The delivery's record as it stood on the log; None for one that has ended."""
+    """The delivery's record as it was on the log; None if the delivery has ended."""
     return table.get(b"p" + delivery_id.encode())
 
 
-def lanes_of(table: Written) -> Iterator[Due]:
-    """The first place of each lane: one look-up a lane, however many wait in it."""
+def first_due_of_each_endpoint(table: CommittedTable) -> Iterator[Due]:
+    """One look-up for each endpoint, however many deliveries wait for it."""
     since = b""
     while True:
         for key, _ in table.scan(b"w", since):
@@ -191,21 +204,34 @@ def lanes_of(table: Written) -> Iterator[Due]:
         else:
             return
         yield first
-        since = b"w" + first.lane.encode() + b"\x01"
+        since = b"w" + first.endpoint_id.encode() + b"\x01"
 
 
-def in_lane(table: Written, lane: str, since: bytes) -> Iterator[Due]:
-    """A lane's places in order, from the key `since` on."""
-    for key, _ in table.scan(lane_prefix(lane), since):
+def due_of_endpoint(table: CommittedTable, endpoint_id: str, since: bytes) -> Iterator[Due]:
+    """An endpoint's deliveries by due time, from the key `since` on."""
+    for key, _ in table.scan(due_prefix(endpoint_id), since):
         yield _due_of(key)
+
+
+def ordering_key_of(event: dict[str, Any]) -> str | None:
+    """An ordered workflow gets the events with one ordering key one after another. None: this event has no key.
+
+    `event`: the delivery's Avro `Event`, decoded. A key in the metadata comes before the idempotency key.
+    """
+    metadata = orjson.loads(event["metadata"]) if event["metadata"] else {}
+    named = metadata.get(ORDERING_KEY)
+    if named is None:
+        key: str | None = event["idempotency_key"]
+        return None if key is None else f"key:{key}"
+    return f"named:{named}"
 
 
 def order_hash(ordering_key: str) -> bytes:
     return hashlib.blake2b(ordering_key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def lane_prefix(lane: str) -> bytes:
-    return b"w" + lane.encode() + b"\0"
+def due_prefix(endpoint_id: str) -> bytes:
+    return b"w" + endpoint_id.encode() + b"\0"
 
 
 def time_bytes(time_ms: int) -> bytes:
@@ -213,13 +239,13 @@ def time_bytes(time_ms: int) -> bytes:
 
 
 def _due_of(key: bytes) -> Due:
-    lane, _, rest = key[1:].partition(b"\0")
-    return Due(lane.decode(), int.from_bytes(rest[:_TIME_BYTES], "big"), rest[_TIME_BYTES:].decode())
+    endpoint_id, _, rest = key[1:].partition(b"\0")
+    return Due(endpoint_id.decode(), int.from_bytes(rest[:_TIME_BYTES], "big"), rest[_TIME_BYTES:].decode())
 
 
-def _queue_prefix(lane: str, order_key: bytes) -> bytes:
-    return b"q" + lane.encode() + b"\0" + order_key
+def _order_prefix(endpoint_id: str, order_key: bytes) -> bytes:
+    return b"q" + endpoint_id.encode() + b"\0" + order_key
 
 
-def _queue_key(entry: Entry, delivery_id: str) -> bytes:
-    return _queue_prefix(entry.lane, entry.order_key) + time_bytes(entry.sequence) + delivery_id.encode()
+def _order_row(entry: RetryEntry, delivery_id: str) -> bytes:
+    return _order_prefix(entry.endpoint_id, entry.order_key) + time_bytes(entry.sequence) + delivery_id.encode()

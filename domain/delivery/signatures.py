@@ -1,8 +1,8 @@
-"""Signatures on what Atlas sends, and the secrets they are made with.
+"""Signatures on what Atlas sends, and the secrets that make them.
 
 Events: `X-Atlas-Signature: t=<unix seconds>,v1=<hex HMAC-SHA256 of "{t}.{raw body}">`.
 Spine: `X-Signature: sha256=<hex HMAC-SHA256 of the raw body>`; work: the same in `X-Atlas-Signature`. Every delivery
-also carries the three headers of Standard Webhooks, so that its libraries verify it as it is:
+also carries the three headers of Standard Webhooks, so that the libraries of that standard can verify it:
 `webhook-signature: v1,<base64 HMAC-SHA256 of "{webhook-id}.{webhook-timestamp}.{raw body}">`.
 While a secret is rotated there are several: `…,v1=<new>,v1=<old>`; those of Standard Webhooks have spaces between them.
 A secret that Atlas issues is derived from the master key and the entity's id and version, so that no topic holds it.
@@ -40,7 +40,7 @@ def timestamped_signature(secrets: str | Sequence[str], timestamp_seconds: int, 
 
 
 def standard_key(secret: str) -> bytes:
-    """The key of the Standard Webhooks signature: what stands in base64 after `whsec_`. Raises ValueError."""
+    """The key of the Standard Webhooks signature: the base64 after `whsec_`, decoded. Raises ValueError."""
     return base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
 
 
@@ -56,7 +56,7 @@ def body_signature(secret: str, body: bytes) -> str:
 
 
 def callers_standard_key(secret: str) -> bytes:
-    """As `standard_key`; a secret that the caller chose and that is not in that form is the key itself, as bytes."""
+    """As `standard_key`. A secret that the caller chose, and that has another form, is itself the key, as bytes."""
     if not secret.startswith(SECRET_PREFIX):
         return secret.encode()
     try:

@@ -1,4 +1,4 @@
-"""Where Atlas may send: the rules for a target's URL and for the address behind it. Pure; no name is resolved here.
+"""Where Atlas may send: the rules for a target's URL and for the address behind it. No name is resolved here.
 
 `parse_target` is the check at registration, `forbidden_reason` the one on each address at connect time (a name may
 change its mind in between: operations/outgoing.py). The address list is our own, since `ipaddress.is_global`
@@ -112,26 +112,26 @@ _NAME = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9](?:[a
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _NAME_LENGTH_MAX = 253
 
-Address = IPv4Address | IPv6Address
+_Address = IPv4Address | IPv6Address
 
 
 class TargetForbidden(Exception):
-    """Atlas does not send there; the message says why, in words for whoever registers the target."""
+    """Atlas does not send there; the message says why, to the person who registers the target."""
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class TargetUrl:
     """A URL that may be sent to. `url` is what is dialled: lower-case scheme and host, path and query as written."""
 
     url: str
     scheme: str
     host: str
     port: int
-    address: Address | None
-    """Set where the host is an address and not a name."""
+    address: _Address | None
+    """Set if the host is an address and not a name."""
 
 
-def parse_target(url: str, allow_private: bool) -> Target:
+def parse_target(url: str, allow_private: bool) -> TargetUrl:
     """Raises TargetForbidden. `allow_private` (development) takes loopback, private addresses and local names too, but
     no cloud's metadata service."""
     parts = _split(url)
@@ -144,18 +144,18 @@ def parse_target(url: str, allow_private: bool) -> Target:
     authority = host if port == DEFAULT_PORTS[scheme] else f"{host}:{port}"
     rest = parts["rest"]
     path = rest if rest.startswith("/") else "/" + rest
-    return Target(f"{scheme}://{authority}{path}", scheme, host, port, address)
+    return TargetUrl(f"{scheme}://{authority}{path}", scheme, host, port, address)
 
 
-def forbidden_reason(address: Address, *, allow_private: bool = False) -> str | None:
-    """Why Atlas does not connect to this address, or None where it does. IPv4 inside IPv6 is judged as IPv4."""
+def forbidden_reason(address: _Address, *, allow_private: bool = False) -> str | None:
+    """Why Atlas does not connect to this address, or None if it does. IPv4 inside IPv6 is judged as IPv4."""
     if is_metadata(address):
         return PRIVATE if not allow_private else METADATA
     return PRIVATE if not allow_private and _is_private(address) else None
 
 
-def is_metadata(address: Address) -> bool:
-    """However an IPv4 address is written into an IPv6 one."""
+def is_metadata(address: _Address) -> bool:
+    """Also if an IPv4 address is embedded in an IPv6 address, in any of its forms."""
     if isinstance(address, IPv4Address):
         return any(address in network for network in METADATA_IPV4)
     if any(address in network for network in METADATA_IPV6):
@@ -166,7 +166,7 @@ def is_metadata(address: Address) -> bool:
     return any(map(is_metadata, embedded))
 
 
-def _is_private(address: Address) -> bool:
+def _is_private(address: _Address) -> bool:
     embedded = _embedded_ipv4(address)
     if embedded is not None:
         return _is_private(embedded)
@@ -175,7 +175,7 @@ def _is_private(address: Address) -> bool:
     return address not in IPV6_GLOBAL or any(address in network for network in IPV6_REFUSED)
 
 
-def _embedded_ipv4(address: Address) -> IPv4Address | None:
+def _embedded_ipv4(address: _Address) -> IPv4Address | None:
     """The IPv4 address that a mapped, NAT64 or 6to4 address leads to. The compatible form (::/96) is refused whole."""
     if isinstance(address, IPv4Address):
         return None
@@ -207,11 +207,11 @@ def _port(written: str, scheme: str) -> int:
     return port
 
 
-def _host(written: str) -> tuple[str, Address | None]:
-    """The host as it is dialled, and its address where it is one. Numbers in other forms than a.b.c.d are refused."""
+def _host(written: str) -> tuple[str, _Address | None]:
+    """The host as it is dialled, and its address if it is one. Numbers in other forms than a.b.c.d are refused."""
     if written.startswith("["):
         try:
-            address: Address = IPv6Address(written[1:-1])
+            address: _Address = IPv6Address(written[1:-1])
         except ValueError as error:
             raise TargetForbidden("the host is not an IPv6 address") from error
         return f"[{address.compressed}]", address
@@ -227,7 +227,7 @@ def _host(written: str) -> tuple[str, Address | None]:
     return name, None
 
 
-def _refuse_hosts(host: str, address: Address | None, allow_private: bool) -> None:
+def _refuse_hosts(host: str, address: _Address | None, allow_private: bool) -> None:
     name = host.removesuffix(".")
     if address is not None:
         reason = forbidden_reason(address, allow_private=allow_private)

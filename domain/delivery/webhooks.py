@@ -1,7 +1,7 @@
-"""Webhooks: what Atlas tells subscribed endpoints about events, in the document's shape. Pure.
+"""Webhooks: what webhook endpoints get about events, in the shape that the API documents.
 
 Rows of docs/requirements.md: A-056, A-061 to A-063. An endpoint is a `schemas.entities.WebhookEndpoint`; a webhook goes
-out as a `Delivery` of kind `webhook`, whose `event` is the body as it is sent and whose id is the webhook's.
+out as a `Delivery` of kind `webhook`, whose `event` is the body as it is sent, and whose id is the webhook's.
 """
 
 from enum import StrEnum
@@ -14,7 +14,7 @@ from schemas.records import Delivery
 from schemas.times import rfc3339
 
 ENDPOINTS_MAX = 20
-"""Of a workspace, in both environments: each gets a delivery an outcome."""
+"""For each workspace, over both environments: every endpoint can get a delivery for each outcome."""
 
 
 class DeliveryKind(StrEnum):
@@ -23,7 +23,7 @@ class DeliveryKind(StrEnum):
 
 
 class WebhookType(StrEnum):
-    """What an endpoint can subscribe to; `webhook.test` comes when it is asked for."""
+    """What an endpoint can subscribe to. `webhook.test` is sent on request."""
 
     DELIVERED = "event.delivered"
     FAILED = "event.failed"
@@ -34,7 +34,7 @@ TEST = "webhook.test"
 
 
 def trial_webhook(endpoint: WebhookEndpoint, command_id: str, at_ms: int) -> Delivery:
-    """What `POST /v1/webhook-endpoints/{id}/test` has sent; the same command gives the same one."""
+    """What `POST /v1/webhook-endpoints/{id}/test` sends; the same command gives the same webhook."""
     identifier = derived_id(WEBHOOK_DELIVERY, at_ms, TEST.encode(), command_id.encode(), endpoint.id.encode())
     body = {
         "id": identifier,
@@ -62,5 +62,5 @@ def webhook_delivery(
 
 
 def delivery_key(delivery: Delivery) -> bytes:
-    """The record's key on `deliveries`: the endpoint, so that one worker has all of one endpoint's."""
+    """The record's key on `deliveries`: the endpoint, so that one worker gets all deliveries of an endpoint."""
     return f"{delivery.workspace}/{delivery.environment}/{delivery.workflow_id}".encode()

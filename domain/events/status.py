@@ -1,4 +1,4 @@
-"""An event's status by its routes and their newest attempts. Pure: projection keeps it, the gateway shows it.
+"""An event's status, from its routes and their newest attempts. Projection stores it, the gateway shows it.
 
 Sources: the Atlas Events document (lifecycle); A-046, A-053, X-17.
 """
@@ -8,8 +8,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 
-class Status(StrEnum):
-    """An event's, over all its routes."""
+class EventStatus(StrEnum):
+    """The status of an event over all its routes."""
 
     ACCEPTED = "accepted"
     PROCESSING = "processing"
@@ -19,6 +19,12 @@ class Status(StrEnum):
 
 
 class RouteState(StrEnum):
+    """A route's status as the API shows it: `queued`, then the status of the last recorded attempt. The API's documents
+    also name `in_progress`, which no attempt has: attempts are recorded when they have ended.
+
+    domain/delivery/states.py relates these to the states of a delivery.
+    """
+
     QUEUED = "queued"
     IN_PROGRESS = "in_progress"
     DELIVERED = "delivered"
@@ -32,7 +38,7 @@ _GIVEN_UP = frozenset({RouteState.EXHAUSTED, RouteState.DISABLED})
 
 
 class AttemptState(NamedTuple):
-    """What counts of an attempt here; the fields are those of schemas.read_model.AttemptRow."""
+    """The part of an attempt that decides the status; the fields are those of schemas.read_model.AttemptRow."""
 
     workflow_id: str
     replay: int
@@ -41,28 +47,28 @@ class AttemptState(NamedTuple):
     received_ms: int
 
 
-def status_of(routes: Iterable[str]) -> Status:
-    """The event's status by the states of its routes; the first rule that fits holds.
+def status_of(routes: Iterable[str]) -> EventStatus:
+    """The event's status from the states of its routes; the first rule that applies decides.
 
-    `failed` says that no further attempt comes by itself, so a route still under way keeps the event `processing`,
-    and a disabled one, which only its owner can bring back, counts like an exhausted one.
+    `failed` means that no further attempt comes by itself. So a route that is still under way keeps the event
+    `processing`, and a disabled route, which only its owner can reactivate, counts as an exhausted one.
     """
     states = frozenset(routes)
     if RouteState.RETRY_SCHEDULED in states:
-        return Status.RETRIED
+        return EventStatus.RETRIED
     if states == {RouteState.QUEUED}:
-        return Status.ACCEPTED
+        return EventStatus.ACCEPTED
     if states & _UNDER_WAY:
-        return Status.PROCESSING
+        return EventStatus.PROCESSING
     if states & _GIVEN_UP:
-        return Status.FAILED
-    return Status.DELIVERED
+        return EventStatus.FAILED
+    return EventStatus.DELIVERED
 
 
-def event_status(routes: Iterable[str], received_ms: int, attempts: Iterable[AttemptState]) -> Status:
-    """`routes`: the event's own; `received_ms`: of its newest admission, whose attempts alone count.
+def event_status(routes: Iterable[str], received_ms: int, attempts: Iterable[AttemptState]) -> EventStatus:
+    """`routes`: the event's own. `received_ms`: the time of its newest admission; only attempts of that one count.
 
-    A route stands where the last attempt of its last replay stands; replays may reach routes beside the event's own.
+    A route has the status of the last attempt of its last replay. Replays may reach other routes than the event's own.
     """
     newest = dict.fromkeys(routes, (-1, -1, str(RouteState.QUEUED)))
     for workflow_id, replay, attempt, status, of_ms in attempts:
@@ -73,6 +79,6 @@ def event_status(routes: Iterable[str], received_ms: int, attempts: Iterable[Att
     return status_of(state for _, _, state in newest.values())
 
 
-def status_at_first(routes: Iterable[str]) -> Status:
-    """Before any attempt: an event without routes is delivered at once (A-046)."""
-    return Status.ACCEPTED if any(True for _ in routes) else Status.DELIVERED
+def status_at_first(routes: Iterable[str]) -> EventStatus:
+    """The status before any attempt: an event without routes is delivered at once (A-046)."""
+    return EventStatus.ACCEPTED if any(True for _ in routes) else EventStatus.DELIVERED

@@ -14,17 +14,9 @@ from typing import ClassVar
 import msgspec
 
 from domain.idempotency import KEY_LIFE_MS
+from schemas.log_records import SourceRecord
 
 TABLE_KEY_BYTES = 16
-
-
-class Source(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Where the record stands that made a decision."""
-
-    topic: str
-    topic_id: str
-    partition: int
-    offset: int
 
 
 class KeyEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -36,7 +28,7 @@ class KeyEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     payload_hash: bytes
     received_ms: int
     routes: list[str]
-    source: Source
+    source: SourceRecord
     before: "KeyEntry | None" = None
 
 

@@ -5,7 +5,7 @@ import msgspec
 from domain.control.handlers import Handlers, RequestHandler
 from domain.control.replays import begun
 from domain.control.values import CommandChanges, CommandRefused, CommandRequest, Done, Facts
-from domain.delivery.delivery_ids import replay_delivery_id
+from domain.delivery.delivery_ids import delivery_id
 from domain.delivery.webhooks import DeliveryKind
 from domain.events.avro import encode_event
 from domain.events.rules import EventFields
@@ -24,9 +24,9 @@ def send_test(facts: Facts, request: CommandRequest, payload: TryWebhook) -> Don
     """It goes to this webhook alone, signed and retried like any event."""
     webhook = _webhook(facts, request, payload.id)
     identity = request.append_ms, TEST.encode(), request.command.id.encode(), webhook.id.encode()
-    event_id, delivery_id = derived_id(EVENT_PREFIX, *identity), derived_id(DELIVERY, *identity)
+    event_id, identifier = derived_id(EVENT_PREFIX, *identity), derived_id(DELIVERY, *identity)
     delivery = Delivery(
-        delivery_id=delivery_id,
+        delivery_id=identifier,
         event_id=event_id,
         workspace=webhook.workspace,
         environment=webhook.environment,
@@ -36,15 +36,15 @@ def send_test(facts: Facts, request: CommandRequest, payload: TryWebhook) -> Don
         event=_test_event(event_id, webhook, request.append_ms),
         kind=DeliveryKind.WEBHOOK,
     )
-    body = msgspec.json.encode({"deliveryId": delivery_id, "event": TEST})
+    body = msgspec.json.encode({"deliveryId": identifier, "event": TEST})
     return Done(202, CommandChanges(deliveries=(delivery,)), f"webhook/{webhook.id}", body)
 
 
 def replay(facts: Facts, request: CommandRequest, payload: ReplayWebhook) -> Done:
     webhook = _webhook(facts, request, payload.id)
     started, changes = begun(facts, request, StartReplay(event_id=payload.event_id, workflows=[webhook.id]))
-    delivery_id = replay_delivery_id(payload.source, webhook.id, started.number)
-    body = msgspec.json.encode({"deliveryId": delivery_id, "eventId": payload.event_id})
+    identifier = delivery_id(payload.source, payload.source.received_ms, webhook.id, started.number)
+    body = msgspec.json.encode({"deliveryId": identifier, "eventId": payload.event_id})
     return Done(202, changes, f"webhook/{webhook.id}", body)
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import msgspec
 
-from domain.events.status import AttemptState, RouteState, Status, event_status, status_of
+from domain.events.status import AttemptState, EventStatus, RouteState, event_status, status_of
 from schemas.read_model import AttemptRow, EventRow
 
-__all__ = ["RouteState", "Status", "StoredEvent", "status_of"]
+__all__ = ["RouteState", "StoredEvent", "status_of"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class StoredEvent:
     attempts: tuple[AttemptRow, ...]
     """Every attempt of every route and admission, in no particular order."""
 
-    def status(self) -> Status:
+    def status(self) -> EventStatus:
         """As the attempts say; the row's own `status` is the same, kept for the list."""
         attempts = (AttemptState(*(getattr(row, name) for name in AttemptState._fields)) for row in self.attempts)
         return event_status(self._own_routes(), self.event.received_ms, attempts)

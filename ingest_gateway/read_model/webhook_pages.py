@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, and_, select
 
-from schemas.log_records import SourceRecord
+from schemas.log_records import AdmittedRecord
 from schemas.read_model import events, webhook_deliveries
 
 _EVENT = and_(
@@ -44,12 +44,13 @@ def delivery(connection: Connection, scope: WebhookScope, delivery_id: str) -> R
     return connection.execute(_deliveries(scope).where(webhook_deliveries.c.delivery_id == delivery_id)).first()
 
 
-def source_in(row: Row[Any]) -> SourceRecord | None:
+def source_in(row: Row[Any]) -> AdmittedRecord | None:
     """Of the event in a delivery; None where the read model has it no longer, or not yet."""
     if row.source_topic is None:
         return None
-    place = row.source_topic, row.source_topic_id, row.source_partition, row.source_offset
-    return SourceRecord(*place, row.event_received_ms)
+    return AdmittedRecord(
+        row.source_topic, row.source_topic_id, row.source_partition, row.source_offset, row.event_received_ms
+    )
 
 
 def _deliveries(scope: WebhookScope) -> Select[Any]:

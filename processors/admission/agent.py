@@ -26,7 +26,7 @@ from domain.admission.subscribers import routes_of
 from domain.events.direct_records import schema_named
 from domain.events.spine_records import carried_headers
 from domain.idempotency import KEY_KEPT_SECONDS
-from domain.idempotency.events import Admitted, Conflicted, KeyEntry, Source, decide
+from domain.idempotency.events import Admitted, Conflicted, KeyEntry, decide
 from domain.security.gateway_signatures import GatewaySigner
 from operations.logs import Sparse, event
 from processors.admission import metrics
@@ -34,7 +34,7 @@ from processors.admission.registered import RegisteredStreams
 from processors.runtime.agent import Agent, AgentRuntime, AgentSpec, Batch, TableView, Work
 from schemas.codec import SchemaRef
 from schemas.entities import State, Stream, StreamStatus
-from schemas.log_records import LogRecord
+from schemas.log_records import LogRecord, SourceRecord
 from schemas.topics import Topic, parse_stream_topic
 
 log = logging.getLogger(__name__)
@@ -182,7 +182,7 @@ class Admission(Agent):
         first, place, found = reading.first, reading.place, reading.found
         stored = turn.table.get(reading.table_key)
         stream = place.stream
-        source = Source(first.topic, stream.topic_id, first.partition, first.offset)
+        source = SourceRecord(first.topic, stream.topic_id, first.partition, first.offset)
         try:
             pieces = found.pieces
             routes = routes_of(self._view, stream, pieces) if place.routes is None else place.routes

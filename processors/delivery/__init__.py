@@ -1,6 +1,6 @@
-"""Delivery: each admitted event to each of its routes by a signed POST, and what became of every attempt on the log.
+"""Delivery: each admitted event goes to each of its routes by a signed POST, and every attempt is recorded on the log.
 
-Read in this order: decide (what is sent, what an answer means and what comes next), tracker (what may be confirmed),
-lanes (who goes next), breaker and gates (who may go at all), waiting (the durable table), schedule and feeder (from
-there into the lanes), guard and http_client (one attempt), endpoints, settling (what is written), agent.
+Rules are in domain/delivery; docs/deliveries.md shows the states of a delivery. Read here in this order: agent (from
+the log into the queues, partitions), loaded (what is in memory), attempts and sender (one attempt, with routes,
+http_client and route_topics), recorder (outcomes and the retry table), due_loader (from the retry table into memory).
 """

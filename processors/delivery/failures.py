@@ -1,8 +1,7 @@
-"""What went wrong in an attempt, from what aiohttp and the system raise: a code and words without an address.
+"""Turns what aiohttp and the system raise during an attempt into an error code and a text without an address.
 
-Behind a status line nothing is a failure any more; then it is said what could not be read.
-
-One table, the first row that fits wins. Foreign errors stop here.
+After a status line nothing is a failure any more; the text then says what could not be read.
+One table: the first row that fits decides. Errors of libraries go no further than this file.
 """
 
 import errno
@@ -46,7 +45,7 @@ _ANY_OTHER = Failed(ErrorCode.CONNECTION_FAILED, "could not be reached")
 
 
 def failure_of(error: BaseException) -> Failed:
-    """Any error of an attempt but a time-out. The error under an aiohttp error is looked at as well."""
+    """For any error of an attempt except a time-out. The causes of an aiohttp error are looked at as well."""
     chain = [error, *_causes(error)]
     for kind, failure in _BY_ERROR:
         if any(isinstance(one, kind) for one in chain):

@@ -1,16 +1,17 @@
-"""One attempt: a signed POST to an endpoint that may answer well, badly, slowly or with hostility.
+"""One attempt: a signed POST to an endpoint that may answer well, badly, slowly or with malice.
 
-The time-out is one for all of it: name, connect, TLS, head and body (W8: the library's read time-outs never
-fire on a byte a second). Redirects are not followed, cookies not kept, no proxy taken from the environment, nothing
-decompressed (W7, W9, W13). Of the body the first KB is kept; a connection whose answer is longer than it pays to read
+One time-out covers everything: name, connect, TLS, head and body (W8: the library's read time-outs never fire on one
+byte a second). Redirects are not followed, cookies are not kept, no proxy is taken from the environment, nothing is
+decompressed (W7, W9, W13). The first KB of the body is kept. A connection whose answer is too long to be worth reading
 is closed.
 
-The status line decides. What of the answer could not be read behind it (a header beyond the bounds, a head or a body
-that breaks off or is no HTTP) is said beside it, and the connection is closed.
+The status line decides. If the rest of the answer can't be read (a header is too long, the head or the body breaks off
+or is not HTTP), the result says so, and the connection is closed.
 
-A kept connection that the server has just closed says nothing about the endpoint. When a reused one breaks before any
-answer, the POST is made once more on a fresh one, within the same attempt and its time: the server may have seen the
-first, which is what at least once means, and both carry the same delivery id. A fresh one that breaks is a failure.
+A kept connection that the server has just closed says nothing about the endpoint. If a reused connection breaks before
+any answer, the POST is sent again on a fresh one, within the same attempt and its time. The server may have seen the
+first POST; that is what "at least once" means, and both carry the same delivery id. A fresh connection that breaks is a
+failure.
 """
 
 import asyncio
@@ -33,8 +34,8 @@ from aiohttp import (
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from domain.delivery.decide import Answered, Result, TimedOut
-from domain.delivery.retry_after import HONOURED
+from domain.delivery.decide import Answered, AttemptResult, TimedOut
+from domain.delivery.retry_schedule import RETRY_AFTER_STATUSES
 from domain.delivery.signatures import (
     DELIVERY_HEADER,
     SIGNATURE_HEADER,
@@ -45,14 +46,13 @@ from domain.delivery.signatures import (
 )
 from operations.outgoing import AddressInfo, guarded_socket, open_socket
 from processors.delivery.failures import failure_of, unread_of
-from processors.delivery.guard import GuardedResolver
-from processors.delivery.resolver import Resolver
-from processors.delivery.status_lines import EXCHANGE, Exchange, ObservedConnector
+from processors.delivery.resolver import GuardedResolver, Resolver
+from processors.delivery.status_lines import OBSERVED, ObservedAttempt, ObservedConnector
 
 EXCERPT_BYTES = 1_024
 DRAINED_BYTES_MAX = 16_384  # an answer declared as longer is not read to its end for the connection's sake
 READ_BUFFER_BYTES = 4_096
-HEADER_BYTES_MAX = 65_536  # of a line of the head; cookies alone may have 4 KB each
+HEADER_BYTES_MAX = 65_536  # of a line of the head; each cookie may have 4 KB
 HEADERS_MAX = 1_000
 KEEP_ALIVE_SECONDS = 15
 DNS_CACHE_SECONDS = 10
@@ -66,16 +66,16 @@ NO_LIBRARY_TIMEOUT = ClientTimeout(total=None, connect=None, sock_connect=None, 
 
 
 @dataclass(frozen=True, slots=True)
-class Previous:
-    """The secret before the newest: what is sent until then is signed with it as well."""
+class PreviousSecret:
+    """The secret before the newest one. What is sent until `until_ms` is signed with it as well."""
 
     secret: str
     standard_key: bytes
     until_ms: int
 
 
-class Style(Enum):
-    """In which header the surface's own signature stands, and how it is made (domain/delivery/signatures.py)."""
+class SignatureStyle(Enum):
+    """The header with the surface's own signature, and how it is made (domain/delivery/signatures.py)."""
 
     EVENTS = "events"
     SPINE = "spine"
@@ -83,14 +83,14 @@ class Style(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where and with which keys: prepared once a workflow's state, not once a delivery."""
+class HttpEndpoint:
+    """A URL and the keys that sign for it; prepared once for each state of a workflow, not for each delivery."""
 
     url: URL
     secret: str
     standard_key: bytes
-    previous: Previous | None = None
-    style: Style = Style.EVENTS
+    previous: PreviousSecret | None = None
+    style: SignatureStyle = SignatureStyle.EVENTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,40 +117,40 @@ class HttpClient:
         self._kept = self._session(keep_alive=True)
         self._fresh = self._session(keep_alive=False)
 
-    async def post(self, endpoint: Endpoint, post: Post) -> Result:
-        exchange = Exchange()
-        EXCHANGE.set(exchange)
+    async def post(self, endpoint: HttpEndpoint, post: Post) -> AttemptResult:
+        observed = ObservedAttempt()
+        OBSERVED.set(observed)
         answer: ClientResponse | None = None
         excerpt, unread = bytearray(), None
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                answer = await self._answer(endpoint, post, exchange)
+                answer = await self._answer(endpoint, post, observed)
                 await _read_excerpt(answer, excerpt)
         except TimeoutError as error:
-            if answer is None and exchange.line.status is None:
+            if answer is None and observed.line.status is None:
                 return TimedOut(self._timeout_seconds)
             unread = unread_of(error)
         except (ClientError, OSError, ValueError, RuntimeError) as error:  # uvloop raises RuntimeError on some connects
-            if answer is None and exchange.line.status is None:
+            if answer is None and observed.line.status is None:
                 return failure_of(error)
             unread = unread_of(error)
         finally:
             if answer is not None:
                 answer.release()
-        return _answered(answer, exchange.line.status, bytes(excerpt), unread)
+        return _answered(answer, observed.line.status, bytes(excerpt), unread)
 
     async def close(self) -> None:
         await self._kept.close()
         await self._fresh.close()
         await self._resolver.close()
 
-    async def _answer(self, endpoint: Endpoint, post: Post, exchange: Exchange) -> ClientResponse:
-        """The answer's head. Raises what aiohttp raises."""
+    async def _answer(self, endpoint: HttpEndpoint, post: Post, observed: ObservedAttempt) -> ClientResponse:
+        """Returns when the answer's head has arrived. Raises what aiohttp raises."""
         headers = signed_headers(endpoint, post, int(time.time()))
         try:
             return await self._send(self._kept, endpoint.url, post.body, headers)
         except ClientConnectionError as error:
-            if exchange.opened or exchange.line.status is not None or isinstance(error, ClientConnectorError):
+            if observed.opened or observed.line.status is not None or isinstance(error, ClientConnectorError):
                 raise
             return await self._send(self._fresh, endpoint.url, post.body, headers)
 
@@ -159,7 +159,7 @@ class HttpClient:
 
     def _session(self, *, keep_alive: bool) -> ClientSession:
         connector = ObservedConnector(
-            limit=0,  # the lanes bound what runs
+            limit=0,  # the endpoint queues limit what runs
             force_close=not keep_alive,
             keepalive_timeout=KEEP_ALIVE_SECONDS if keep_alive else None,
             ttl_dns_cache=DNS_CACHE_SECONDS,
@@ -181,14 +181,14 @@ class HttpClient:
         )
 
     def _socket(self, info: AddressInfo) -> socket.socket:
-        exchange = EXCHANGE.get(None)
-        if exchange is not None:
-            exchange.opened += 1
+        observed = OBSERVED.get(None)
+        if observed is not None:
+            observed.opened += 1
         return self._new_socket(info)
 
 
-def signed_headers(endpoint: Endpoint, post: Post, now_seconds: int) -> dict[str, str]:
-    """All signatures are over the same bytes and the same second; the newest secret's come first."""
+def signed_headers(endpoint: HttpEndpoint, post: Post, now_seconds: int) -> dict[str, str]:
+    """All signatures cover the same bytes and the same second; those of the newest secret come first."""
     secrets, keys = [endpoint.secret], [endpoint.standard_key]
     previous = endpoint.previous
     if previous is not None and now_seconds * 1_000 < previous.until_ms:
@@ -209,30 +209,31 @@ def signed_headers(endpoint: Endpoint, post: Post, now_seconds: int) -> dict[str
     return headers
 
 
-def _surface_signature(endpoint: Endpoint, secrets: list[str], now_seconds: int, body: bytes) -> dict[str, str]:
-    """The documents of spine and work have one signature a delivery: it is the newest secret's."""
+def _surface_signature(endpoint: HttpEndpoint, secrets: list[str], now_seconds: int, body: bytes) -> dict[str, str]:
+    """Spine and work document one signature for a delivery: that of the newest secret."""
     match endpoint.style:
-        case Style.SPINE:
+        case SignatureStyle.SPINE:
             return {SPINE_SIGNATURE_HEADER: body_signature(secrets[0], body)}
-        case Style.WORK:
+        case SignatureStyle.WORK:
             return {SIGNATURE_HEADER: body_signature(secrets[0], body)}
-        case Style.EVENTS:
+        case SignatureStyle.EVENTS:
             return {SIGNATURE_HEADER: timestamped_signature(secrets, now_seconds, body)}
 
 
 def _answered(answer: ClientResponse | None, status: int | None, excerpt: bytes, unread: str | None) -> Answered:
-    """`status`: the status line's, where the rest of the head could not be read."""
+    """`status`: from the status line, if the rest of the head could not be read."""
     if answer is None:
         assert status is not None, "without a status line there is no answer"
         return Answered(status, unread=unread)
-    retry_after = answer.headers.get("Retry-After") if answer.status in HONOURED else None
+    retry_after = answer.headers.get("Retry-After") if answer.status in RETRY_AFTER_STATUSES else None
     return Answered(answer.status, excerpt, retry_after, unread)
 
 
 async def _read_excerpt(answer: ClientResponse, excerpt: bytearray) -> None:
-    """Fills `excerpt` with the body's first KB. The head has decided already, so whoever calls may stop or fail here.
+    """Fills `excerpt` with the first KB of the body. The head has decided already, so the caller may stop here.
 
-    A body declared as short is read to its end, so that the connection can be used again; else `release` closes it.
+    A body that is declared as short is read to its end, so that the connection can be used again; otherwise `release`
+    closes the connection.
     """
     length = answer.content_length
     to_read = DRAINED_BYTES_MAX if length is not None and length <= DRAINED_BYTES_MAX else EXCERPT_BYTES

@@ -1,8 +1,11 @@
-"""Names to addresses, in threads of their own: a name server that is slow holds up the names it serves and no others.
+"""Looks names up in threads of its own: a slow name server delays the names that it serves, and no others.
 
-The event loop's own look-ups share a handful of threads with whatever else waits there. Here names that were quick the
-last time have threads to themselves; all others (unknown, slow, failing) share the rest. A name is looked up once at a
-time: whoever asks for it meanwhile waits for the same answer, also after those who asked first have given up.
+The event loop's own look-ups share a few threads with other blocking calls. Here the names that were quick the last
+time have their own threads, and all others (unknown, slow, failing) share the rest. A name is looked up once at a time:
+later callers wait for the same answer, even after the first caller has given up.
+
+GuardedResolver refuses names with a forbidden address. The check on each socket (operations/outgoing.py) can't be
+bypassed; this one refuses the name as a whole, whichever of its addresses would be dialled.
 """
 
 import asyncio
@@ -15,6 +18,8 @@ from typing import Any
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from operations.outgoing import check_address
+
 THREADS_OF_QUICK, THREADS_OF_OTHERS = 16, 32
 QUICK_SECONDS = 1.0
 QUICK_NAMES_MAX = 20_000
@@ -23,7 +28,7 @@ _NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 
 
 class Resolver(AbstractResolver):
-    """`resolve` raises OSError (socket.gaierror) where a name has no address. Make it on the running loop."""
+    """`resolve` raises OSError (socket.gaierror) if a name has no address. Make it on the running loop."""
 
     def __init__(self) -> None:
         self._quick = ThreadPoolExecutor(THREADS_OF_QUICK, "names-quick")
@@ -41,7 +46,7 @@ class Resolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Look-ups that still run end by themselves."""
+        """Look-ups that still run end on their own."""
         for pool in (self._quick, self._others):
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -65,3 +70,15 @@ class Resolver(AbstractResolver):
         self._quick_names.move_to_end(host)
         if len(self._quick_names) > QUICK_NAMES_MAX:
             self._quick_names.popitem(last=False)
+
+
+class GuardedResolver(Resolver):
+    """Raises ConnectForbidden for a name that has a forbidden address."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        found = await super().resolve(host, port, family)
+        for result in found:
+            check_address(result["host"])
+        return found

@@ -1,13 +1,13 @@
 """Routes that are Kafka topics: an admitted event becomes one record, for consumers that read topics.
 
-Key: the idempotency key, else the event's id, so that events which may repeat one another stand on one partition, in
-their order (murmur2, as on the stream's own topic). Value: `data`, its bytes as the producer sent them. All else is in
-headers; `atlas-delivery` is the same on every attempt, so whoever gets a record twice can tell.
+Key: the idempotency key, or the event's id if there is none, so that events which may repeat one another are on one
+partition, in their order (murmur2, as on the stream's own topic). Value: `data`, byte by byte as the producer sent it.
+The rest is in headers; `atlas-delivery` is the same on every attempt, so that a consumer can recognize a repeat.
 
-A producer that has failed for good takes nothing more as long as it lives: it gives way to a new one.
+A producer that has failed for good takes no more records; a new one replaces it.
 
-An attempt succeeds when the broker has the record (acks=all). One that is not confirmed within the attempt's time has
-failed, as an endpoint's that does not answer; the record may be there all the same.
+An attempt succeeds when the broker has the record (acks=all). If the broker does not confirm it within the attempt's
+time, the attempt has failed, like one of an endpoint that does not answer; the record may be there nevertheless.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from domain.delivery.decide import ErrorCode, Failed, Result, TimedOut, Written
+from domain.delivery.decide import AttemptResult, ErrorCode, Failed, TimedOut, TopicWritten
 from operations.kafka_clients import error_of, producer_config
 from operations.logs import event
 from schemas.codec import EVENT
@@ -30,7 +30,7 @@ from schemas.topics import RouteTopic
 log = logging.getLogger(__name__)
 QUEUE_MESSAGES_MAX = 20_000
 TOO_LATE = frozenset({KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT})
-NO_ROOM = Failed(ErrorCode.CONNECTION_FAILED, "has more records waiting to be written than there is room for")
+QUEUE_FULL = Failed(ErrorCode.CONNECTION_FAILED, "has more records waiting to be written than there is room for")
 
 
 class TopicRecord(NamedTuple):
@@ -40,7 +40,7 @@ class TopicRecord(NamedTuple):
 
 
 def topic_record(delivery: Delivery, attempt: int) -> TopicRecord:
-    """What one attempt writes. Pure; raises what the event's Avro makes it raise."""
+    """What one attempt writes. Raises what the event's Avro makes the reader raise."""
     event = EVENT.decode_body(delivery.event)
     texts = {
         "atlas-event-id": delivery.event_id,
@@ -63,7 +63,7 @@ def topic_record(delivery: Delivery, attempt: int) -> TopicRecord:
 
 
 class TopicWriter:
-    """`write` never raises but for cancellation. Its producer starts with the first record."""
+    """`write` raises nothing except for cancellation. The producer starts with the first record."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class TopicWriter:
         self._stopping = threading.Event()
         self._pollers: list[threading.Thread] = []
 
-    async def write(self, topic: RouteTopic, record: TopicRecord) -> Result:
+    async def write(self, topic: RouteTopic, record: TopicRecord) -> AttemptResult:
         loop = asyncio.get_running_loop()
         confirmed: asyncio.Future[KafkaError | None] = loop.create_future()
 
@@ -89,7 +89,7 @@ class TopicWriter:
             try:
                 loop.call_soon_threadsafe(_resolve, confirmed, error)
             except RuntimeError:
-                return  # the loop is closed: nobody waits any more
+                return  # the loop is closed, so no caller waits any more
 
         producer = self._started()
         try:
@@ -102,24 +102,24 @@ class TopicWriter:
                 on_delivery=delivered,
             )
         except BufferError:
-            return NO_ROOM
+            return QUEUE_FULL
         except KafkaException as error:
             self._replace_if_dead(producer, error_of(error))
             return _failed(error_of(error))
         refused = await confirmed
         if refused is None:
-            return Written()
+            return TopicWritten()
         self._replace_if_dead(producer, refused)
         return TimedOut(self._timeout_seconds) if refused.code() in TOO_LATE else _failed(refused)
 
     async def close(self) -> None:
-        """What is not confirmed by now is not waited for."""
+        """Does not wait for records that are not confirmed yet."""
         self._stopping.set()
         for poller in self._pollers:
             await asyncio.to_thread(poller.join, 5)
 
     def _started(self) -> Producer:
-        """`message.timeout.ms`: a record whose attempt was given up must not be written minutes later."""
+        """With `message.timeout.ms`, a record whose attempt was given up is not written minutes later."""
         if self._producer is None:
             config = producer_config(self._bootstrap, queue_messages_max=QUEUE_MESSAGES_MAX)
             timeout_ms = max(1, int(self._timeout_seconds * 1_000))
@@ -135,7 +135,7 @@ class TopicWriter:
             self._producer = None
 
     def _poll(self, producer: Producer) -> None:
-        """Until the end, or, of one that was replaced, until all that it took was reported."""
+        """Until the process stops; for a replaced producer, until it has reported every record that it took."""
         while not self._stopping.is_set() and (self._producer is producer or len(producer)):
             producer.poll(0.1)
 

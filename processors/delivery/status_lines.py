@@ -1,8 +1,8 @@
-"""The status line of an answer, whatever becomes of the rest of it: it decides what an attempt was.
+"""The status line of an answer, which decides the result of an attempt even if the rest of the answer can't be read.
 
-aiohttp tells of an answer only when its whole head could be read: a header beyond its bounds, or one that is no HTTP,
-would make a failure of a 200, and the endpoint would get the event again. So the connection's protocol also looks at
-the bytes as they come, until the final status line is complete. Interim answers (1xx) are passed over.
+aiohttp hands out an answer only when it has read the whole head. A header that is too long, or that is not HTTP, would
+turn a 200 into a failure, and the endpoint would get the event again. So the connection's protocol also looks at the
+bytes as they come, until the final status line is complete. Interim answers (1xx) are skipped.
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import Any, cast
 from aiohttp import TCPConnector
 from aiohttp.client_proto import ResponseHandler
 
-HELD_BYTES_MAX = 65_536
+UNREAD_BYTES_MAX = 65_536
 SWITCHING_PROTOCOLS = 101  # final, though it is a 1xx
 _LINE = re.compile(rb"HTTP/1\.[0-9] ([1-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
 _BEGINNING = re.compile(rb"H(?:T(?:T(?:P(?:/(?:1(?:\.(?:[0-9](?: (?:[1-9][^\n]*)?)?)?)?)?)?)?)?)?")
@@ -21,42 +21,44 @@ _HEAD_END = re.compile(rb"\r?\n\r?\n")
 
 
 class StatusLine:
-    """Of one answer, fed with its bytes. `status`: None until the line is complete, and for what is no HTTP/1."""
+    """Of one answer, fed with its bytes. `status`: None until the line is complete, and if the answer is not HTTP/1."""
 
-    __slots__ = ("_held", "_is_settled", "status")
+    __slots__ = ("_bytes", "_is_decided", "status")
 
     def __init__(self) -> None:
         self.status: int | None = None
-        self._is_settled = False
-        self._held = b""
+        self._is_decided = False
+        self._bytes = b""
 
     def feed(self, data: bytes) -> None:
-        if self._is_settled:
+        if self._is_decided:
             return
-        self._held += data
-        while (line := _LINE.match(self._held)) is not None:
+        self._bytes += data
+        while (line := _LINE.match(self._bytes)) is not None:
             status = int(line[1])
             if status >= 200 or status == SWITCHING_PROTOCOLS:
                 self.status = status
-                self._settle()
+                self._decide()
                 return
-            head_end = _HEAD_END.search(self._held, line.end() - 2)
+            head_end = _HEAD_END.search(self._bytes, line.end() - 2)
             if head_end is None:
                 break
-            self._held = self._held[head_end.end() :]
-        if len(self._held) > HELD_BYTES_MAX or not (line or self._may_become_a_line()):
-            self._settle()
+            self._bytes = self._bytes[head_end.end() :]
+        if len(self._bytes) > UNREAD_BYTES_MAX or not (line or self._may_become_a_line()):
+            self._decide()
 
     def _may_become_a_line(self) -> bool:
-        return not self._held or _BEGINNING.fullmatch(self._held) is not None
+        return not self._bytes or _BEGINNING.fullmatch(self._bytes) is not None
 
-    def _settle(self) -> None:
-        self._is_settled = True
-        self._held = b""
+    def _decide(self) -> None:
+        self._is_decided = True
+        self._bytes = b""
 
 
-class Exchange:
-    """What one attempt has seen of its connections. `opened`: aiohttp has no other public word on reuse."""
+class ObservedAttempt:
+    """What one attempt has seen of its connections. `opened`: how many it opened; aiohttp has no other public sign that
+    a connection was reused.
+    """
 
     __slots__ = ("line", "opened")
 
@@ -65,8 +67,8 @@ class Exchange:
         self.line = StatusLine()
 
 
-EXCHANGE: ContextVar[Exchange] = ContextVar("exchange")
-"""Of the attempt that runs in this task."""
+OBSERVED: ContextVar[ObservedAttempt] = ContextVar("observed_attempt")
+"""The attempt that runs in this task."""
 
 
 class ObservedHandler(ResponseHandler):
@@ -76,9 +78,9 @@ class ObservedHandler(ResponseHandler):
 
     def set_response_params(self, **params: Any) -> None:
         """Called in the attempt's task, before its request is written."""
-        exchange = EXCHANGE.get(None)
-        if exchange is not None:
-            self._line = exchange.line = StatusLine()
+        observed = OBSERVED.get(None)
+        if observed is not None:
+            self._line = observed.line = StatusLine()
         super().set_response_params(**params)
 
     def data_received(self, data: bytes) -> None:

@@ -1,5 +1,5 @@
-"""Lifecycle: what becomes of an event over all its routes, told to webhook endpoints; and replays.
+"""Lifecycle: notifies webhook endpoints of what becomes of events, and works on replays.
 
-Read in this order: decide (which outcome is told, to whom, in which words), replaying (what a replay sends), selection
-(which events those are), worker (replays, step by step), agent.
+Rules: domain/delivery/outcome_webhooks.py and replays.py. Here: agent (outcomes in, webhooks out), selection (which
+events a replay is about), replay_worker (replays, step by step).
 """

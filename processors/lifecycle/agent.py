@@ -1,6 +1,6 @@
-"""The Faust shell of lifecycle: reads `outcomes`, keeps what was told of each event, appends webhooks to `deliveries`.
+"""The Faust shell of lifecycle: reads `outcomes`, remembers what was notified, appends webhooks to `deliveries`.
 
-The table's changes and the webhooks leave together and are confirmed before the batch is. Replays run beside it.
+The table's changes and the webhooks leave together, and are confirmed before the batch is. Replays run alongside.
 """
 
 import logging
@@ -9,9 +9,9 @@ from collections import Counter as Tally
 import msgspec
 
 from domain.delivery.outcome_webhooks import (
-    NOTHING_TOLD,
-    Place,
-    Told,
+    NOTHING_NOTIFIED,
+    Notified,
+    OutcomePosition,
     concerns,
     decide,
     is_whole_story,
@@ -20,7 +20,7 @@ from domain.delivery.outcome_webhooks import (
 )
 from domain.delivery.webhooks import delivery_key
 from processors.lifecycle import metrics
-from processors.lifecycle.worker import ReplayWorker
+from processors.lifecycle.replay_worker import ReplayWorker
 from processors.runtime.agent import Agent, AgentRuntime, AgentSpec, Batch, TableView, Work
 from schemas.codec import Undecodable
 from schemas.log_records import LogRecord
@@ -32,7 +32,7 @@ AGENT = "lifecycle"
 TABLE = "told"
 KEPT_SECONDS = 31 * 86_400  # as long as deliveries are kept, which may wait for a disabled endpoint
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Told).decode
+_decode = msgspec.msgpack.Decoder(Notified).decode
 
 
 class Lifecycle(Agent):
@@ -58,31 +58,31 @@ class Lifecycle(Agent):
                 work.dead_letter(record, "unreadable", str(error))
                 continue
             if concerns(outcome):
-                self._tell(work, table, outcome, record, tally)
+                self._notify(work, table, outcome, record, tally)
         await work.commit()
-        for telling, count in tally.items():
-            metrics.WEBHOOKS.labels(telling).inc(count)
+        for webhook, count in tally.items():
+            metrics.WEBHOOKS.labels(webhook).inc(count)
 
-    def _tell(self, work: Work, table: TableView, outcome: Outcome, record: LogRecord, tally: "Tally[str]") -> None:
+    def _notify(self, work: Work, table: TableView, outcome: Outcome, record: LogRecord, tally: "Tally[str]") -> None:
         endpoints = self._view.endpoints_of(outcome.workspace, outcome.environment)
         if not endpoints and is_whole_story(outcome):
             return
-        key, place = table_key(outcome), Place(record.offset, record.timestamp)
+        key, position = table_key(outcome), OutcomePosition(record.offset, record.timestamp)
         stored = table.get(key)
         try:
-            before = NOTHING_TOLD if stored is None else _decode(stored)
-            told, telling = decide(before, outcome, place)
-            deliveries = () if telling is None else tuple(webhooks_of(telling, outcome, place, endpoints))
+            before = NOTHING_NOTIFIED if stored is None else _decode(stored)
+            notified, webhook = decide(before, outcome, position)
+            deliveries = () if webhook is None else tuple(webhooks_of(webhook, outcome, position, endpoints))
         except Exception as error:
             log.exception("outcome.failed", extra={"facts": {"delivery": outcome.delivery_id}})
             work.dead_letter(record, "failed", f"{type(error).__name__} while deciding")
             return
-        if told is not before:
-            table.put(key, _encode(told))
+        if notified is not before:
+            table.put(key, _encode(notified))
         for delivery in deliveries:
             work.produce(Topic.DELIVERIES, delivery.encode(), key=delivery_key(delivery))
-        if telling is not None:
-            tally[telling] += len(deliveries)
+        if webhook is not None:
+            tally[webhook] += len(deliveries)
 
 
 def build(runtime: AgentRuntime) -> None:

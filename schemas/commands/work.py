@@ -9,7 +9,7 @@ from typing import ClassVar
 from msgspec import UNSET, UnsetType
 
 from schemas.commands.payload import Payload
-from schemas.log_records import SourceRecord
+from schemas.log_records import AdmittedRecord
 from schemas.work import Priority, TaskStatus
 
 
@@ -88,4 +88,4 @@ class ReplayWebhook(Payload, frozen=True, kw_only=True):
     kind: ClassVar[str] = "webhook.replay"
     id: str
     event_id: str
-    source: SourceRecord
+    source: AdmittedRecord

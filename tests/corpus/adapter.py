@@ -14,9 +14,9 @@ import msgspec
 from domain.admission.rerouting import as_first_written
 from domain.commands.decide import token_hash_by
 from domain.control.values import CommandAnswer, TopicWork
-from domain.delivery.delivery_ids import replay_delivery_id
-from domain.delivery.outcome_webhooks import Told as ToldOutcomes
-from domain.delivery.retry_table import Entry as WaitingEntry
+from domain.delivery.delivery_ids import delivery_id
+from domain.delivery.outcome_webhooks import Notified
+from domain.delivery.retry_table import RetryEntry
 from domain.delivery.signatures import (
     body_signature,
     callers_standard_key,
@@ -200,8 +200,8 @@ TABLES: dict[str, dict[str, Any]] = {
     "control-guardrails": {"entry": _struct(Organization)},
     "control-guardrail-windows": {"l": _struct(SessionWindow), "k": _struct(KeyWindow), "e": None},
     "control-guardrail-spend": {"entry": _struct(Spent)},
-    "delivery-waiting": {"d": _struct(WaitingEntry), "p": records.Delivery, **dict.fromkeys("wqfm")},
-    "lifecycle-told": {"entry": _struct(ToldOutcomes)},
+    "delivery-waiting": {"d": _struct(RetryEntry), "p": records.Delivery, **dict.fromkeys("wqfm")},
+    "lifecycle-told": {"entry": _struct(Notified)},
 }
 """By table the kinds of its entries, as their keys say them, and what reads their values; None: bytes as they are."""
 
@@ -295,7 +295,7 @@ def id_of_delivery(
     topic: str, topic_id: str, partition: int, offset: int, received_ms: int, target: str, replay: int
 ) -> str:
     """Of an admitted event to one target; `replay` 0: not repeated."""
-    return replay_delivery_id(SourceRecord(topic, topic_id, partition, offset, received_ms), target, replay)
+    return delivery_id(SourceRecord(topic, topic_id, partition, offset), received_ms, target, replay)
 
 
 def stood_first(master_key: bytes, value: bytes, headers: Headers) -> tuple[str, int, int] | None:

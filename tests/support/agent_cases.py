@@ -297,7 +297,7 @@ CASES = [
         "delivery",
         delivery.build,
         deliveries,
-        "processors.delivery.agent.read_pending",
+        "processors.delivery.agent.read_delivery",
         workflows,
         attempt_told,
         key_of_attempt,

@@ -18,7 +18,7 @@ import aiohttp
 
 from domain.entities.control_view import ControlView
 from domain.events.rules import SURFACE
-from domain.idempotency.events import Admitted, KeyEntry, KeyScope, Source, decide
+from domain.idempotency.events import Admitted, KeyEntry, KeyScope, decide
 from domain.security.api_tokens import TokenHasher, mint_token
 from domain.security.gateway_signatures import GATEWAY_SIGNATURE, GatewaySigner
 from ingest_gateway.http.server import serve
@@ -37,6 +37,7 @@ from operations.settings import Settings
 from operations.topic_ends import Partition
 from schemas.codec import EVENT
 from schemas.entities import Key, KeyKind, State, Stream, StreamStatus
+from schemas.log_records import SourceRecord
 from schemas.partitioner import partition_for
 from schemas.records import Command, Verdict
 from schemas.replies import REPLY_HEADER, decode_reply
@@ -105,7 +106,7 @@ class AdmissionRules:
         event = EVENT.decode(value)
         scope = KeyScope(place.workspace, place.environment, SURFACE)
         key = scope.table_key(event["idempotency_key"], event["id"])
-        source = Source(appended.topic, "topic-id", appended.partition, appended.offset)
+        source = SourceRecord(appended.topic, "topic-id", appended.partition, appended.offset)
         routes = self._view.streams_by_topic[appended.topic].default_routes
         decided = decide(self._seen.get(key), KeyEntry(event["id"], digest, appended.timestamp_ms, routes, source))
         outcome, entry = decided.outcome, decided.entry

@@ -25,7 +25,7 @@ from domain.control.state import ControlState
 from domain.control.values import CommandEffects, CommandRequest, TopicTask
 from domain.entities.control_view import ControlView
 from domain.entities.organizations import org_of
-from domain.idempotency.events import Admitted, KeyEntry, Source, decide
+from domain.idempotency.events import Admitted, KeyEntry, decide
 from domain.security.api_tokens import TokenHasher, mint_token
 from domain.security.gateway_signatures import GatewaySigner
 from ingest_gateway.http.server import serve
@@ -45,7 +45,7 @@ from processors.projection.store import Store
 from schemas.commands import decode_payload
 from schemas.commands.workspaces import CreateWorkspace
 from schemas.entities import Key, KeyKind
-from schemas.log_records import LogRecord
+from schemas.log_records import LogRecord, SourceRecord
 from schemas.records import Command, Delivery, Verdict
 from schemas.replies import ReplyTo
 from schemas.topics import Topic, parse_stream_topic
@@ -94,7 +94,7 @@ class SpineRules:
         pieces = found.pieces
         key = place.scope.table_key(pieces.idempotency_key, pieces.event_id)
         stored = self._seen.get(key)
-        source = Source(appended.topic, stream.topic_id, appended.partition, appended.offset)
+        source = SourceRecord(appended.topic, stream.topic_id, appended.partition, appended.offset)
         routes = routes_of(self._view, stream, pieces)
         candidate = KeyEntry(pieces.event_id, found.payload_hash, appended.timestamp_ms, routes, source)
         decided = decide(None if stored is None else _decode_seen(stored), candidate)

@@ -16,21 +16,21 @@ from domain.idempotency.events import (
     KeyEntry,
     KeyScope,
     Replayed,
-    Source,
     decide,
 )
+from schemas.log_records import SourceRecord
 
 HOUR_MS = 3_600_000
 RECEIVED_MS = 1_779_114_131_482  # 2026-05-18T14:22:11.482Z
-SOURCE = Source("events.ws_1.live.orders", "topic-1", 3, 100)
-ELSEWHERE = Source("events.ws_1.live.orders", "topic-1", 3, 101)
-REMADE = Source("events.ws_1.live.orders", "topic-2", 3, 100)
+SOURCE = SourceRecord("events.ws_1.live.orders", "topic-1", 3, 100)
+ELSEWHERE = SourceRecord("events.ws_1.live.orders", "topic-1", 3, 101)
+REMADE = SourceRecord("events.ws_1.live.orders", "topic-2", 3, 100)
 SEEN = KeyEntry("evt_1", b"hash-1", RECEIVED_MS, ["wf_1"], SOURCE)
 SECOND = KeyEntry("evt_2", b"hash-2", RECEIVED_MS + 30 * HOUR_MS, ["wf_2"], ELSEWHERE, SEEN)
 
 
 def candidate(
-    source: Source = ELSEWHERE, payload: bytes = b"hash-1", after_ms: int = 0, routes: tuple[str, ...] = ("wf_9",)
+    source: SourceRecord = ELSEWHERE, payload: bytes = b"hash-1", after_ms: int = 0, routes: tuple[str, ...] = ("wf_9",)
 ) -> KeyEntry:
     return KeyEntry("evt_9", payload, RECEIVED_MS + after_ms, list(routes), source)
 
@@ -125,7 +125,7 @@ def run(table: dict[str, KeyEntry], records: list[Arrival], first_offset: int) -
     """Decides these records over the table, as one batch does."""
     decided = []
     for offset, (key, payload, at_ms) in enumerate(records, first_offset):
-        source = Source("t", "i", 0, offset)
+        source = SourceRecord("t", "i", 0, offset)
         outcome = decide(table.get(key), KeyEntry(f"evt_{offset}", payload, at_ms, ["wf"], source))
         if isinstance(outcome, Admitted) and outcome.is_new:
             table[key] = outcome.entry

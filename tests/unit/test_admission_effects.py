@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.admission.effects import Place, delivery_source, effects_of, place_of
+from domain.admission.effects import Place, effects_of, place_of
 from domain.admission.reading import ReadEvent
-from domain.idempotency.events import Admitted, Conflicted, KeyDecision, KeyEntry, Replayed, Source
+from domain.delivery.delivery_ids import delivery_id
+from domain.idempotency.events import Admitted, Conflicted, KeyDecision, KeyEntry, Replayed
 from schemas.avro_pieces import array, bytes_, long, read_long, string
 from schemas.codec import DECISION, DELIVERY, EVENT, VERDICT
 from schemas.entities import Stream, StreamStatus
 from schemas.event_layout import pieces_of
-from schemas.ids import derived_id
-from schemas.log_records import LogRecord
+from schemas.log_records import LogRecord, SourceRecord
 from schemas.records import Decision, Delivery, Verdict
 from schemas.replies import REPLY_HEADER, ReplyTo
 from schemas.topics import StreamTopic
@@ -55,7 +55,7 @@ def a_place(routes: list[str]) -> Place:
 
 
 def an_entry(place: Place, offset: int, received_ms: int, event_id: str) -> KeyEntry:
-    source = Source(TOPIC.name, place.stream.topic_id, 3, offset)
+    source = SourceRecord(TOPIC.name, place.stream.topic_id, 3, offset)
     return KeyEntry(event_id, b"h" * 16, received_ms, place.stream.default_routes, source)
 
 
@@ -154,7 +154,7 @@ def expected_decision(
 
 def expected_delivery(route: str, entry: KeyEntry, event: dict[str, object]) -> Delivery:
     return Delivery(
-        delivery_id=derived_id("dlv_", entry.received_ms, delivery_source(entry.source), route.encode(), b"0"),
+        delivery_id=delivery_id(entry.source, entry.received_ms, route),
         event_id=EVENT_ID,
         workspace=TOPIC.workspace,
         environment="live",

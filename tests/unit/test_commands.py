@@ -50,7 +50,7 @@ from schemas.commands.workspaces import CreateWorkspace
 from schemas.entities import KeyKind, Ordering, PayloadFormat, SubscriptionSurface
 from schemas.guardrail_breaches import BudgetWarning
 from schemas.guardrail_policy import Guarded, GuardrailPolicy, Period, Scope
-from schemas.log_records import SourceRecord
+from schemas.log_records import AdmittedRecord
 from schemas.records import Command
 from schemas.work import Priority, TaskStatus
 
@@ -322,7 +322,7 @@ WIRE: list[tuple[Payload, str, str]] = [
     (DeleteTask(id="tsk_1", if_versions=[1]), "task.delete", '{"id":"tsk_1","if_versions":[1]}'),
     (TryWebhook(id="whk_1"), "webhook.test", '{"id":"whk_1"}'),
     (
-        ReplayWebhook(id="whk_1", event_id="evt_1", source=SourceRecord("events.ws_1.live.work", "t", 0, 1, 2)),
+        ReplayWebhook(id="whk_1", event_id="evt_1", source=AdmittedRecord("events.ws_1.live.work", "t", 0, 1, 2)),
         "webhook.replay",
         '{"id":"whk_1","event_id":"evt_1","source":["events.ws_1.live.work","t",0,1,2]}',
     ),

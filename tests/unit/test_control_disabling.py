@@ -2,7 +2,7 @@
 
 import pytest
 
-from domain.delivery.disabling import disable_command
+from domain.delivery.decide import disable_command
 from schemas.commands import decode_payload
 from schemas.commands.workflows import CreateWorkflow, DisableWorkflow, ReactivateWorkflow
 from schemas.entities import Ordering, Workflow

@@ -18,7 +18,7 @@ def an_open_one(now_ms: int = 0) -> Breaker:
 
 
 def fail_probe(breaker: Breaker, now_ms: int) -> None:
-    assert breaker.room(now_ms) == 1
+    assert breaker.running_max(now_ms) == 1
     assert breaker.end(breaker.start(), answered=False, now_ms=now_ms)
 
 
@@ -28,15 +28,15 @@ def test_failures_in_a_row_open_it_and_one_answer_in_between_does_not() -> None:
         for _ in range(LIMITS.failures_max - 1):
             assert not breaker.end(breaker.start(), answered=False, now_ms=0)
         breaker.end(breaker.start(), answered=True, now_ms=0)
-    assert (breaker.circuit, breaker.room(0)) == (Circuit.CLOSED, LIMITS.budget)
+    assert (breaker.circuit, breaker.running_max(0)) == (Circuit.CLOSED, LIMITS.budget)
 
 
 @pytest.mark.requirement("F48")
 def test_an_open_one_lets_nothing_through_until_its_pause_is_over_and_then_one() -> None:
     breaker = an_open_one()
-    assert [breaker.room(at_ms) for at_ms in (0, 99, 100, 10_000)] == [0, 0, 1, 1]
+    assert [breaker.running_max(at_ms) for at_ms in (0, 99, 100, 10_000)] == [0, 0, 1, 1]
     breaker.start()
-    assert (breaker.circuit, breaker.room(100)) == (Circuit.HALF_OPEN, 1)
+    assert (breaker.circuit, breaker.running_max(100)) == (Circuit.HALF_OPEN, 1)
 
 
 def test_its_pause_doubles_with_each_probe_that_fails_up_to_a_bound() -> None:
@@ -52,11 +52,11 @@ def test_its_pause_doubles_with_each_probe_that_fails_up_to_a_bound() -> None:
 @pytest.mark.requirement("F48")
 def test_after_a_good_probe_it_takes_one_more_for_each_that_succeeds() -> None:
     breaker = an_open_one()
-    rooms = []
+    running_maxs = []
     for _ in range(10):
         breaker.end(breaker.start(), answered=True, now_ms=100)
-        rooms.append(breaker.room(100))
-    assert rooms == [2, 3, 4, 5, 6, 7, 8, 8, 8, 8]
+        running_maxs.append(breaker.running_max(100))
+    assert running_maxs == [2, 3, 4, 5, 6, 7, 8, 8, 8, 8]
     assert breaker.is_fresh
 
 
@@ -88,12 +88,12 @@ def test_whatever_happens_a_circuit_that_is_not_closed_runs_one_at_most(steps: l
     breaker, now_ms, running = Breaker(LIMITS), 0, []
     for answered, later_ms in steps:
         now_ms += later_ms
-        while len(running) < breaker.room(now_ms):
+        while len(running) < breaker.running_max(now_ms):
             running.append(breaker.start())
         if running:
             breaker.end(running.pop(0), answered=answered, now_ms=now_ms)
-        room = breaker.room(now_ms)
-        assert 0 <= room <= LIMITS.budget
-        assert breaker.circuit is Circuit.CLOSED or room <= 1
+        running_max = breaker.running_max(now_ms)
+        assert 0 <= running_max <= LIMITS.budget
+        assert breaker.circuit is Circuit.CLOSED or running_max <= 1
     at_last_ms = now_ms + LIMITS.pause_max_ms
-    assert breaker.room(at_last_ms) >= 1  # never shut for good
+    assert breaker.running_max(at_last_ms) >= 1  # never shut for good

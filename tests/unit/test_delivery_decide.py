@@ -11,20 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
+from domain.delivery.bodies import body_of
 from domain.delivery.decide import (
     WORKFLOW_DELETED,
     Answered,
     Attempt,
+    AttemptResult,
     ErrorCode,
     Failed,
-    Result,
     TimedOut,
-    body_of,
     outcome_of,
 )
 from domain.delivery.retry_schedule import RetrySchedule
 from domain.delivery.signatures import signing_secret, standard_key
-from processors.delivery.http_client import Endpoint, Post, signed_headers
+from processors.delivery.http_client import HttpEndpoint, Post, signed_headers
 from schemas.codec import EVENT
 from schemas.records import Delivery, Outcome
 
@@ -53,7 +53,7 @@ def a_delivery(**changes: object) -> Delivery:
     return Delivery(**(fields | changes))
 
 
-def an_outcome(result: Result, number: int = 1) -> Outcome:
+def an_outcome(result: AttemptResult, number: int = 1) -> Outcome:
     attempt = Attempt(number, "Search indexer", RECEIVED_MS + 5, RECEIVED_MS + 5, RECEIVED_MS + 12, result)
     return outcome_of(a_delivery(), attempt, RetrySchedule((30_000, 60_000)))
 
@@ -119,7 +119,7 @@ class TestOutcome:
         ],
     )
     def test_anything_else_is_a_failure_with_its_code(
-        self, result: Result, code: str, message: str, http_status: int | None
+        self, result: AttemptResult, code: str, message: str, http_status: int | None
     ) -> None:
         outcome = an_outcome(result)
         assert (outcome.error_code, outcome.error_message) == (code, message)
@@ -176,7 +176,7 @@ class TestSignatures:
     NOW_SECONDS = 1_779_113_531
 
     def headers(self, body: bytes = BODY) -> dict[str, str]:
-        endpoint = Endpoint(URL("https://example.com"), self.SECRET, standard_key(self.SECRET))
+        endpoint = HttpEndpoint(URL("https://example.com"), self.SECRET, standard_key(self.SECRET))
         return signed_headers(endpoint, Post("dlv_01J", 3, body), self.NOW_SECONDS)
 
     @pytest.mark.requirement("A-057", "A-058")

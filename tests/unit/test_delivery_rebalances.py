@@ -8,7 +8,7 @@ from faust.types import TP
 
 from processors.delivery import agent as delivery
 from processors.delivery.agent import DeliveryAgent
-from processors.delivery.settling import TABLE
+from processors.delivery.recorder import TABLE
 from schemas.topics import Topic
 from tests.support.fake_runtime import FakeRuntime
 from tests.support.until import until
@@ -60,6 +60,6 @@ async def test_outcomes_that_no_broker_takes_during_a_rebalance_are_given_up(
         await until(lambda: bool(runtime.given_up))
 
     monkeypatch.setattr(delivery, "REVOKED_WAIT_SECONDS", 0.05)
-    monkeypatch.setattr(agent._settler, "idle", idle)
+    monkeypatch.setattr(agent._recorder, "idle", idle)
     await agent.revoked({MINE})
     assert len(runtime.given_up) == 1

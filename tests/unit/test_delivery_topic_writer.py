@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError
 
-from domain.delivery.decide import Failed, Written
+from domain.delivery.decide import Failed, TopicWritten
 from processors.delivery.route_topics import TopicRecord, TopicWriter
 from schemas.topics import RouteTopic
 
@@ -53,8 +53,8 @@ async def test_a_producer_that_failed_for_good_is_replaced_once() -> None:
     writer = TopicWriter("127.0.0.1:1", 8, 5.0, make_producer=make)
     try:
         assert isinstance(await writer.write(TOPIC, RECORD), Failed)
-        assert isinstance(await writer.write(TOPIC, RECORD), Written)
-        assert isinstance(await writer.write(TOPIC, RECORD), Written)
+        assert isinstance(await writer.write(TOPIC, RECORD), TopicWritten)
+        assert isinstance(await writer.write(TOPIC, RECORD), TopicWritten)
         assert len(made) == 2
     finally:
         await writer.close()

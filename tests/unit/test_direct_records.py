@@ -15,7 +15,7 @@ from domain.events.direct_records import SCHEMA_HEADER, avro_of, data_of_admitte
 from domain.events.spine_records import carried_headers, data_of
 from domain.security.gateway_signatures import GatewaySigner
 from operations.record_reader import StoredRecord
-from processors.lifecycle.worker import admitted_body
+from processors.lifecycle.replay_worker import admitted_body
 from schemas.codec import EVENT, SchemaRef, UnknownSchema
 from schemas.log_records import LogRecord
 from schemas.topics import StreamTopic, Topic

@@ -9,7 +9,7 @@ import pytest
 
 from operations.settings import Settings
 from schemas import topics
-from tests.traceability import reference
+from tests.traceability import deliveries, reference
 from tests.traceability.catalogue import ROOT
 from tests.traceability.faults import error_codes
 from tests.traceability.tree import PACKAGES, project_files
@@ -28,6 +28,18 @@ def page() -> str:
 
 def test_the_reference_is_what_the_code_says(page: str) -> None:
     assert page == reference.reference_page(), "run `make docs` and commit docs/reference.md"
+
+
+def test_the_life_of_a_delivery_is_what_the_code_says() -> None:
+    page = deliveries.PAGE_PATH.read_text(encoding="utf-8")
+    assert page == deliveries.page(), "run `make docs` and commit docs/deliveries.md"
+
+
+def test_where_the_life_of_a_delivery_is_in_the_code_exists() -> None:
+    for _what, where in deliveries.FOUND_IN:
+        first, *others = re.findall(r"`([^`]+)`", where)
+        assert (ROOT / first).is_file()
+        assert all((ROOT / first).with_name(other).is_file() for other in others)
 
 
 def test_every_setting_named_anywhere_stands_in_the_reference(page: str) -> None:

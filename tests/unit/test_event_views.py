@@ -6,7 +6,8 @@ from typing import Any
 import orjson
 import pytest
 
-from ingest_gateway.read_model.stored import RouteState, Status, StoredEvent, status_of
+from domain.events.status import EventStatus
+from ingest_gateway.read_model.stored import RouteState, StoredEvent, status_of
 from ingest_gateway.read_model.views import event_view
 from processors.projection.decide import project
 from schemas.read_model import AttemptRow, EventRow, attempts, events
@@ -65,7 +66,7 @@ def test_every_mix_of_route_states_has_a_status_and_none_is_final_while_an_attem
     to_come = {RouteState.QUEUED, RouteState.IN_PROGRESS, RouteState.RETRY_SCHEDULED}
     mixes = chain.from_iterable(combinations(RouteState, size) for size in range(len(RouteState) + 1))
     for mix in mixes:
-        final = status_of(mix) in (Status.DELIVERED, Status.FAILED)
+        final = status_of(mix) in (EventStatus.DELIVERED, EventStatus.FAILED)
         assert final == (not to_come & set(mix)), mix
 
 

@@ -17,7 +17,7 @@ LISTED = {
     "tests/unit/test_runtime_membership.py": (19, MEMBERSHIP),
     "tests/unit/test_runtime_tables.py": (2, "RocksDB is made to compact, which nobody else asks of it"),
     "tests/unit/test_reader_thread.py": (5, "a thread that ends by itself is made to"),
-    "tests/unit/test_delivery_endpoints.py": (5, "what a reader of `control` is told by its thread"),
+    "tests/unit/test_delivery_routes.py": (5, "what a reader of `control` is told by its thread"),
     "tests/unit/test_delivery_rebalances.py": (1, "an outcome that the broker does not confirm"),
     "tests/unit/test_direct_records.py": (5, "a codec's registry ids are one of this process; they are put back"),
     "tests/contract/test_schema_registry.py": (6, "the same"),

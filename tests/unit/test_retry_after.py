@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.delivery.retry_after import ASKED_MS_MAX, asked_pause_ms
+from domain.delivery.retry_schedule import ASKED_MS_MAX, asked_pause_ms
 
 NOW_MS = 1_779_113_531_000  # Mon, 18 May 2026 14:12:11 GMT
 

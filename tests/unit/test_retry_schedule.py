@@ -88,7 +88,7 @@ def test_what_the_endpoint_asks_for_never_shortens_a_step_nor_passes_the_longest
 def test_a_schedule_is_read_from_text(text: str, steps_ms: tuple[int, ...], total_ms: int | None) -> None:
     schedule = read_schedule(text)
     assert schedule == RetrySchedule(steps_ms, total_ms)
-    assert read_schedule(str(schedule)) == schedule, "and is told as it is written"
+    assert read_schedule(str(schedule)) == schedule, "and is shown as it is written"
 
 
 def test_a_class_that_is_not_named_keeps_its_own() -> None:

@@ -7,7 +7,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from yarl import URL
 
 from domain.delivery.signatures import signing_secret, standard_key, timestamped_signature
-from processors.delivery.http_client import Endpoint, Post, Previous, signed_headers
+from processors.delivery.http_client import HttpEndpoint, Post, PreviousSecret, signed_headers
 
 KEY = b"\x07" * 32
 OLD, NEW = (signing_secret(KEY, "ws_1/live/wf_a", version) for version in (1, 2))
@@ -16,9 +16,9 @@ NOW_SECONDS = 1_779_114_133
 POST = Post("dlv_1", 1, BODY)
 
 
-def an_endpoint(until_ms: int | None) -> Endpoint:
-    previous = None if until_ms is None else Previous(OLD, standard_key(OLD), until_ms)
-    return Endpoint(URL("https://hooks.acme.example/atlas"), NEW, standard_key(NEW), previous)
+def an_endpoint(until_ms: int | None) -> HttpEndpoint:
+    previous = None if until_ms is None else PreviousSecret(OLD, standard_key(OLD), until_ms)
+    return HttpEndpoint(URL("https://hooks.acme.example/atlas"), NEW, standard_key(NEW), previous)
 
 
 @pytest.mark.requirement("F47", "A-057", "A-058")

@@ -42,7 +42,7 @@ REFUSED = [
     ("ATLAS_EDGE_ASK_USAGE", "1", f"{ON_OFF}, not '1'"),
     ("ATLAS_EDGE_FORWARD_UNREADABLE", "true", f"{ON_OFF}, not 'true'"),
     ("ATLAS_LOG_LEVEL", "loud", "must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL, not 'LOUD'"),
-    ("ATLAS_RETRY_LADDER", "events:x", "'x' is no duration above 0"),
+    ("ATLAS_RETRY_LADDER", "events:x", "'x' is not a duration above 0"),
     ("ATLAS_RATE_OVERRIDES", "[]", 'must be JSON as {"<workspace>": {"<class>": 6000}}'),
     ("PUBLIC_API_RATE_OVERRIDES", "{", 'must be JSON as {"<workspace>": {"<class>": 6000}}'),
     ("ATLAS_ALLOWED_HOSTS", "a b", "must be names or addresses (api.example.com, [::1]:8080) with commas between"),

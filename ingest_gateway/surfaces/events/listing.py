@@ -5,7 +5,7 @@ What a page promises stands in read_model/event_pages.py; a list waits for this 
 
 from aiohttp import web
 
-from domain.events.status import Status
+from domain.events.status import EventStatus
 from domain.security.principals import EVENTS_READ, Principal
 from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query, whole_number
@@ -32,7 +32,7 @@ from operations import clock
 from schemas.ids import EVENT, is_id
 
 PARAMETERS = Names("stream", "type", "status", "from", "to", "limit", "cursor")
-NO_STATUS = f"Must be one of {', '.join(Status)}."
+NO_STATUS = f"Must be one of {', '.join(EventStatus)}."
 NO_EVENT = "There is no event with this id to go on from."
 
 
@@ -63,7 +63,7 @@ async def list_events(request: web.Request) -> web.Response:
 async def _filter(services: Services, principal: Principal, parameters: dict[str, str]) -> EventFilter:
     first, last = time_range(parameters)
     status = parameters.get("status")
-    if status is not None and status not in frozenset(Status):
+    if status is not None and status not in frozenset(EventStatus):
         raise invalid(FieldFault("status", NO_STATUS))
     return EventFilter(
         streams=await _streams(services, principal, parameters.get("stream")),

@@ -6,7 +6,7 @@ All faults at once. Sources: the Atlas Events document (Webhooks); A-055, A-056,
 from domain.delivery.targets import parse_target
 from domain.delivery.webhooks import WebhookType
 from domain.events.fields import NO_STREAM, NO_TYPE, is_stream_name, is_type
-from domain.events.status import Status
+from domain.events.status import EventStatus
 from ingest_gateway.surfaces.events.entity_forms import NO_WORKFLOW_ID, is_workflow_id
 from ingest_gateway.surfaces.forms import DESCRIPTION_CHARACTERS_MAX, Form, target_fault, text_fault
 from schemas.commands.fields import OVERLAP_SECONDS_MAX
@@ -19,7 +19,7 @@ NO_TIME = "Expected a time as RFC 3339 has it, with zone, such as 2026-05-18T00:
 NO_SPAN = "The time must lie after `from`."
 NO_OVERLAP = f"The old secret may be used for 0 to {OVERLAP_SECONDS_MAX} seconds more."
 NO_WEBHOOK_TYPE = f"The types of webhooks are {', '.join(WebhookType)}."
-NO_STATUS = f"An event's status is one of {', '.join(Status)}."
+NO_STATUS = f"An event's status is one of {', '.join(EventStatus)}."
 _ENDPOINT_FIELDS = frozenset({"url", "events", "streams", "description"})
 _REPLAY_FIELDS = frozenset({"stream", "from", "to", "status", "type", "workflows"})
 
@@ -64,7 +64,7 @@ def read_replay(body: bytes, now_ms: int) -> StartReplay:
     to_ms = now_ms if to_ms is None else to_ms
     if from_ms is not None and to_ms <= from_ms:
         form.refuse("to" if "to" in form.values else "from", NO_SPAN)
-    status = form.string("status", lambda text: None if text in frozenset(Status) else NO_STATUS, required=False)
+    status = form.string("status", lambda text: None if text in frozenset(EventStatus) else NO_STATUS, required=False)
     kind = form.string("type", lambda text: None if is_type(text) else NO_TYPE, required=False)
     workflows = _workflows(form)
     form.raise_faults()

@@ -9,11 +9,11 @@ import pytest
 from aiohttp.abc import ResolveResult
 from yarl import URL
 
-from domain.delivery.decide import Answered, ErrorCode, Failed, Result, TimedOut
+from domain.delivery.decide import Answered, AttemptResult, ErrorCode, Failed, TimedOut
 from domain.delivery.signatures import signing_secret, standard_key, timestamped_signature
 from operations.outgoing import open_socket
 from processors.delivery import resolver
-from processors.delivery.http_client import Endpoint, HttpClient, Post
+from processors.delivery.http_client import HttpClient, HttpEndpoint, Post
 from processors.delivery.resolver import Resolver
 from tests.support.certificates import a_certificate
 from tests.support.ports import free_port
@@ -23,7 +23,7 @@ from tests.unit.test_targets import REFUSED_ADDRESSES
 SECRET = signing_secret(b"m" * 32, "ws_1/live/wf_search")
 BODY = b'{"id":"evt_1","data":{"a" : 1.0}}'
 LONG_SECONDS = 60.0
-SHORT_SECONDS = 0.3  # for what must end by the time-out; whatever passes has LONG_SECONDS
+SHORT_SECONDS = 0.3  # for what must end by the time-out; what passes has LONG_SECONDS
 OK_HEAD = b"HTTP/1.1 200 OK\r\n"
 
 
@@ -47,8 +47,8 @@ async def hasty_client() -> AsyncIterator[HttpClient]:
     await client.close()
 
 
-async def post(client: HttpClient, url: str, attempt: int = 1) -> Result:
-    endpoint = Endpoint(URL(url, encoded=True), SECRET, standard_key(SECRET))
+async def post(client: HttpClient, url: str, attempt: int = 1) -> AttemptResult:
+    endpoint = HttpEndpoint(URL(url, encoded=True), SECRET, standard_key(SECRET))
     return await client.post(endpoint, Post("dlv_1", attempt, BODY))
 
 
@@ -79,7 +79,7 @@ class TestWhatIsSent:
 
 class TestAnswers:
     @pytest.mark.parametrize("status", [200, 201, 204, 400, 410, 429, 500, 503, 999])
-    async def test_the_status_and_the_body_are_told_and_the_connection_is_kept(
+    async def test_the_status_and_the_body_are_reported_and_the_connection_is_kept(
         self, client: HttpClient, receiver: Receiver, status: int
     ) -> None:
         body = b"" if status == 204 else b"because"
@@ -182,7 +182,7 @@ ODD = [
 
 
 class TestOddAnswers:
-    """The status line decides, whatever stands behind it; what could not be read is said."""
+    """The status line decides, whatever follows it; the result says what could not be read."""
 
     @pytest.mark.requirement("W10", "W11")
     @pytest.mark.parametrize(("what", "sent", "body", "unread"), ODD, ids=[what for what, *_ in ODD])
@@ -363,11 +363,11 @@ class TestGuard:
     async def test_every_forbidden_address_is_refused_behind_a_name_too(
         self, guarded: HttpClient, monkeypatch: pytest.MonkeyPatch, guard: str
     ) -> None:
-        """All ways inside. Each guard alone does: with one, the other is taken away."""
+        """All ways inside. Each of the two guards is enough: for one, the other is taken away."""
         if guard == "the resolver's":
             monkeypatch.setattr(guarded, "_new_socket", open_socket)
         else:
-            monkeypatch.setattr("processors.delivery.guard.GuardedResolver.resolve", Resolver.resolve)
+            monkeypatch.setattr("processors.delivery.resolver.GuardedResolver.resolve", Resolver.resolve)
         for number, address in enumerate(REFUSED_ADDRESSES):
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
             found = [(family, socket.SOCK_STREAM, 6, "", (address, 0))]
@@ -407,8 +407,8 @@ class TestGuard:
     async def test_the_address_that_is_dialled_is_the_one_that_is_judged(
         self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A resolver that lies to whoever asks first: the guard on sockets alone stops it."""
-        monkeypatch.setattr("processors.delivery.guard.GuardedResolver.resolve", _lying_resolve)
+        """A resolver that lies to its first caller: only the guard on sockets stops it."""
+        monkeypatch.setattr("processors.delivery.resolver.GuardedResolver.resolve", _lying_resolve)
         client = HttpClient(LONG_SECONDS, allow_private_targets=False)
         assert await post(client, f"http://hook.example.com:{receiver.port}/") == FORBIDDEN
         assert receiver.connections == 0

@@ -19,9 +19,16 @@ from domain.delivery.decide import Answered, Attempt, ErrorCode, outcome_of, spe
 from domain.delivery.retry_schedule import JITTER_SHARE_MAX, RETRY_SCHEDULES, EndpointClass
 from domain.delivery.signatures import callers_standard_key, signing_secret, standard_key
 from operations.settings import Settings
-from processors.delivery.agent import KEPT_MS
-from processors.delivery.http_client import EXCERPT_BYTES, Endpoint, HttpClient, Post, Previous, Style
-from processors.delivery.pending import Limits
+from processors.delivery.http_client import (
+    EXCERPT_BYTES,
+    HttpClient,
+    HttpEndpoint,
+    Post,
+    PreviousSecret,
+    SignatureStyle,
+)
+from processors.delivery.limits import Limits
+from processors.delivery.sender import KEPT_MS
 from schemas.records import Delivery
 from tests.support.receiver import Receiver, Request
 
@@ -49,7 +56,7 @@ Runs = Callable[[Path, Sequence[str]], list[str]]
 
 
 def sample(fence: str) -> str:
-    """`fence`: what stands behind the backticks."""
+    """`fence`: the text after the backticks."""
     (code,) = re.findall(rf"^```{fence}\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
     return str(code)
 
@@ -204,11 +211,11 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture
 async def sent(receiver: Receiver) -> Request:
     """What an endpoint gets while its secret is rotated."""
-    previous = Previous(BEFORE, standard_key(BEFORE), until_ms=4_000_000_000_000)
-    return await delivered(receiver, Endpoint(URL(receiver.url), SECRET, standard_key(SECRET), previous))
+    previous = PreviousSecret(BEFORE, standard_key(BEFORE), until_ms=4_000_000_000_000)
+    return await delivered(receiver, HttpEndpoint(URL(receiver.url), SECRET, standard_key(SECRET), previous))
 
 
-async def delivered(receiver: Receiver, endpoint: Endpoint) -> Request:
+async def delivered(receiver: Receiver, endpoint: HttpEndpoint) -> Request:
     client = HttpClient(20.0, allow_private_targets=True)
     assert await client.post(endpoint, Post("dlv_1", 1, BODY, replay=1)) == Answered(200)
     await client.close()
@@ -244,12 +251,12 @@ class TestSamples:
     ) -> None:
         cases = {}
         for style, name, secret in (
-            (Style.WORK, "x-atlas-signature", SECRET),
-            (Style.SPINE, "x-signature", PLAIN),
-            (Style.SPINE, "x-signature", SECRET),
+            (SignatureStyle.WORK, "x-atlas-signature", SECRET),
+            (SignatureStyle.SPINE, "x-signature", PLAIN),
+            (SignatureStyle.SPINE, "x-signature", SECRET),
         ):
             key = callers_standard_key(secret)
-            sent = await delivered(receiver, Endpoint(URL(receiver.url), secret, key, style=style))
+            sent = await delivered(receiver, HttpEndpoint(URL(receiver.url), secret, key, style=style))
             header = sent.headers[name]
             some = {
                 "signed": Case(sent.body, header, secret, None, True),
@@ -290,7 +297,7 @@ class TestSamples:
         self, receiver: Receiver, which: str, secret: str
     ) -> None:
         """`whsec_xxxxxxxx`: the spine document's own example of a chosen secret."""
-        endpoint = Endpoint(URL(receiver.url), secret, callers_standard_key(secret), style=Style.SPINE)
+        endpoint = HttpEndpoint(URL(receiver.url), secret, callers_standard_key(secret), style=SignatureStyle.SPINE)
         sent = await delivered(receiver, endpoint)
         names: dict[str, Any] = {}
         exec(compile(sample(f"python {which}"), str(PAGE), "exec"), names)

@@ -15,7 +15,7 @@ GIVE_UP_SECONDS = 20.0
 
 
 class NameServer:
-    """Stands where getaddrinfo does: names that begin with `slow` get no answer before `answer` is set."""
+    """Replaces getaddrinfo: names that begin with `slow` get no answer before `answer` is set."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -54,7 +54,7 @@ async def addresses(resolver: Resolver, host: str) -> list[str]:
 async def test_names_that_get_no_answer_hold_up_no_name_that_was_quick(resolver: Resolver, names: NameServer) -> None:
     assert await addresses(resolver, "hook.example.com") == ["93.184.216.34"]
     waiting = [asyncio.create_task(resolver.resolve(f"slow{n}.example.com")) for n in range(2 * THREADS_OF_OTHERS)]
-    while len(names.asked) < 1 + THREADS_OF_OTHERS:  # noqa: ASYNC110 threads tell no event
+    while len(names.asked) < 1 + THREADS_OF_OTHERS:  # noqa: ASYNC110 threads set no event
         await asyncio.sleep(0.01)
     assert await addresses(resolver, "hook.example.com") == ["93.184.216.34"]
     assert not any(task.done() for task in waiting)

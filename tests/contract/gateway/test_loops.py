@@ -5,7 +5,7 @@ from yarl import URL
 
 from domain.delivery.decide import Answered
 from domain.delivery.signatures import signing_secret, standard_key
-from processors.delivery.http_client import Endpoint, HttpClient, Post, signed_headers
+from processors.delivery.http_client import HttpClient, HttpEndpoint, Post, signed_headers
 from schemas.topics import stream_topic
 from tests.contract.gateway.conftest import MASTER_KEY, Gateway
 from tests.support.kafka_topics import read_all
@@ -18,7 +18,7 @@ EVENT = b'{"stream":"orders-prod","type":"order.made","occurred_at":"2026-05-18T
 async def test_a_delivery_to_a_gateway_is_refused_and_makes_no_event(gateway: Gateway) -> None:
     assert (await gateway.ask("POST", "/v1/event-streams", {"name": "orders-prod"})).status == 201
     client = HttpClient(5.0, allow_private_targets=True)
-    endpoint = Endpoint(URL(gateway.url + "/v1/events"), SECRET, standard_key(SECRET))
+    endpoint = HttpEndpoint(URL(gateway.url + "/v1/events"), SECRET, standard_key(SECRET))
     try:
         answered = await client.post(endpoint, Post("dlv_1", 1, EVENT))
     finally:
@@ -38,7 +38,7 @@ async def test_a_delivery_that_a_proxy_forwards_with_a_key_of_its_own_makes_no_e
     assert (await gateway.ask("POST", "/v1/event-streams", stream)).status == 201
     body = EVENT if path == "/v1/events" else b'{"events":[' + EVENT + b"]}"
     headers = signed_headers(
-        Endpoint(URL("https://hook.example/"), SECRET, standard_key(SECRET)), Post("d", 1, body), 1
+        HttpEndpoint(URL("https://hook.example/"), SECRET, standard_key(SECRET)), Post("d", 1, body), 1
     )
     refused = await gateway.ask("POST", path, body, headers=headers)
     assert (refused.status, refused.fields) == (400, ["X-Atlas-Delivery"])

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from yarl import URL
 
+from domain.delivery.bodies import content_for
 from domain.delivery.signatures import callers_standard_key
-from domain.delivery.subscribed import content_for
-from processors.delivery.http_client import Endpoint, Post, Style, signed_headers
+from processors.delivery.http_client import HttpEndpoint, Post, SignatureStyle, signed_headers
 from tests.support.outside import DOCUMENTS, outside, why_skipped
 from tests.support.spine_surface import ORG, WORKSPACE, SpineSurface
 
@@ -94,5 +94,5 @@ async def delivered(spine: SpineSurface) -> tuple[bytes, str]:
     await spine.publish(b'{"type":"code.probe","source":"tests","data":{"note":"caf\xc3\xa9"}}')
     (target,) = spine.control.view.subscriptions_of(WORKSPACE, "live", "spine")
     body = content_for(target, spine.deliveries[-1]).body
-    endpoint = Endpoint(URL(target.url), SECRET, callers_standard_key(SECRET), style=Style.SPINE)
+    endpoint = HttpEndpoint(URL(target.url), SECRET, callers_standard_key(SECRET), style=SignatureStyle.SPINE)
     return body, signed_headers(endpoint, Post("dlv_1", 1, body), 1)["X-Signature"]

@@ -102,8 +102,8 @@ def test_a_record_that_cannot_be_read_is_set_aside_alone(start: Start, tenant: T
     assert tenant.outcomes_of([*before, *after])
     letters = [DeadLetter.decode(record.value) for record in read_all(tenant.kafka, Topic.DEAD_LETTERS)]
     mine = {(letter.partition, letter.offset): letter for letter in letters if letter.topic == Topic.DELIVERIES}
-    assert [mine[place].value for place in where] == marks
-    assert {mine[place].reason for place in where} == {"unreadable"}
+    assert [mine[position].value for position in where] == marks
+    assert {mine[position].reason for position in where} == {"unreadable"}
     assert delivery_process.stop() == 0
     start()  # what was set aside is confirmed, so it is not read again
     tenant.outcomes_of(tenant.deliver("wf_one", 1, partition=2))
@@ -210,7 +210,7 @@ def test_very_many_endpoints_that_hang_leave_room_for_those_that_are_quick(
 def test_a_slow_endpoints_backlog_goes_to_the_table_and_its_partition_is_read_on(
     start: Start, tenant: Tenant, receiver: Receiver
 ) -> None:
-    """More than may stand in memory, all on one partition, before the deliveries of an endpoint that answers."""
+    """More than memory may hold, all on one partition, before the deliveries of an endpoint that answers."""
     receiver.script("/hang", hang())
     tenant.workflow("wf_hang", receiver.url + "/hang")
     tenant.workflow("wf_quick", receiver.url + "/quick")

@@ -1,4 +1,4 @@
-"""The retry schedule on a real broker: every step in order, whatever is killed on the way."""
+"""The retry schedule on a real broker: every step in order, also if processes are killed on the way."""
 
 import asyncio
 import itertools
@@ -11,9 +11,9 @@ import pytest
 
 from deploy.local.broker import Broker
 from deploy.local.spawn import wait_until
-from domain.delivery.retry_table import Waiting
+from domain.delivery.retry_table import RetryTable
 from operations import clock
-from processors.delivery.pending import lane_of
+from processors.delivery.loaded import endpoint_id_of
 from schemas.commands import decode_payload
 from schemas.commands.workflows import DisableWorkflow
 from schemas.records import Delivery, Outcome
@@ -30,6 +30,10 @@ Start = Callable[..., Processor]
 STEPS = ("100ms", "200ms", "150ms", "300ms", "100ms", "250ms", "100ms", "200ms")
 SHORT = "events:" + ",".join(STEPS)
 DAY_MS = 86_400_000
+
+
+def spilled(process: Processor) -> float | None:
+    return process.metric("atlas_delivery_spilled_total")
 
 
 def assert_no_gap(outcomes: dict[str, list[Outcome]], last_status: str) -> None:
@@ -133,7 +137,7 @@ def test_retries_go_on_after_the_broker_was_killed(
 def test_after_a_week_of_downtime_all_is_made_within_the_endpoints_budget(
     start: Start, tenant: Tenant, receiver: Receiver, broker: str
 ) -> None:
-    """The waiting deliveries are written to the table's changelog as they stood there a week ago."""
+    """The waiting deliveries are written to the table's changelog as they were a week ago."""
     start().stop()  # makes the changelog
     busy = _Concurrency()
     receiver.script("/back", busy.behaviour(0.01))
@@ -164,7 +168,7 @@ def test_a_410_disables_the_endpoint_and_what_waits_is_made_after_its_reactivati
     assert decode_payload(command) == DisableWorkflow(id="wf_gone", reactivations=0)
     tenant.workflow("wf_gone", workflow.url, disabled_ms=1)
     later = tenant.deliver("wf_gone", 5, partition=4)
-    assert wait_until(lambda: first.metric("atlas_delivery_spilled_total") == 5, GIVE_UP_SECONDS)
+    assert wait_until(lambda: spilled(first) == 5, GIVE_UP_SECONDS), spilled(first)
     first.kill()
     second = start(ATLAS_RETRY_LADDER=SHORT)
     assert len(receiver.requests) == 1
@@ -299,10 +303,15 @@ def _flaky(chance: random.Random) -> Behaviour:
 def _write_waiting(kafka: str, partition: int, deliveries: list[Delivery], due_ms: int) -> None:
     """As if each had failed once and were due since `due_ms`."""
     table = MemoryTable()
-    waiting = Waiting(table)
+    waiting = RetryTable(table)
     for delivery in deliveries:
-        waiting.attempted(
-            delivery.delivery_id, delivery.encode(), lane_of(delivery), settled=1, first_ms=due_ms, due_ms=due_ms
+        waiting.schedule_next(
+            delivery.delivery_id,
+            delivery.encode(),
+            endpoint_id_of(delivery),
+            attempts=1,
+            first_ms=due_ms,
+            due_ms=due_ms,
         )
     for key, value in table.scan(b""):
         produce(kafka, "delivery-waiting-changelog", value, key=key, partition=partition)

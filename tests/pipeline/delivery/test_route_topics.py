@@ -47,9 +47,9 @@ def test_each_event_is_one_record_with_its_bytes_key_and_headers(start: Start, t
         record = records[delivery.delivery_id]
         key = b"order-7" if delivery in keyed else delivery.event_id.encode()
         assert (record.key, record.value, record.partition) == (key, DATA, partition_for(key, PARTITIONS))
-    told = headers(records[keyed[0].delivery_id])
-    assert told.pop("atlas-received-at").endswith("Z")
-    assert told == {
+    found = headers(records[keyed[0].delivery_id])
+    assert found.pop("atlas-received-at").endswith("Z")
+    assert found == {
         "atlas-event-id": keyed[0].event_id,
         "atlas-type": "order.fulfilled",
         "atlas-stream": "orders",
@@ -92,7 +92,7 @@ def test_a_topic_that_takes_nothing_fails_on_the_schedule_and_holds_up_nobody(
 @pytest.mark.requirement("A6", "A7")
 @pytest.mark.parametrize("name", ["control", "events.{own}.live.orders", "routes.ws_other.live.orders"])
 def test_nothing_is_written_to_a_topic_of_anybody_else(start: Start, tenant: Tenant, name: str) -> None:
-    """Whatever stands on `control`."""
+    """Whatever `control` has."""
     if name.startswith("routes"):
         make(tenant, RouteTopic("ws_other", "live", "orders"))
     tenant.workflow("wf_lake", "", topic=name.format(own=tenant.workspace))

@@ -44,7 +44,7 @@ class Tenant:
         return workflow_id, self.post(201, "/v1/workflows", body)["signing_secret"]
 
     def endpoint(self, *events: str) -> dict[str, Any]:
-        body: dict[str, Any] = {"url": self.receiver.url + self.path("told")}
+        body: dict[str, Any] = {"url": self.receiver.url + self.path("notified")}
         made: dict[str, Any] = self.post(201, "/v1/webhook-endpoints", body | ({"events": events} if events else {}))
         return made
 
@@ -65,15 +65,15 @@ class Tenant:
         )
         return self.requests(what)
 
-    def told(self, event_id: str) -> list[dict[str, Any]]:
-        bodies = [json.loads(request.body) for request in self.requests("told")]
+    def notified(self, event_id: str) -> list[dict[str, Any]]:
+        bodies = [json.loads(request.body) for request in self.requests("notified")]
         return [body for body in bodies if body["data"].get("event_id") == event_id]
 
-    def wait_until_told(self, event_id: str, *types: str) -> list[dict[str, Any]]:
+    def wait_until_notified(self, event_id: str, *types: str) -> list[dict[str, Any]]:
         wanted = sorted(types)
-        arrived: Callable[[], bool] = lambda: sorted(body["type"] for body in self.told(event_id)) == wanted  # noqa: E731
-        assert wait_until(arrived, WAIT_SECONDS), self.told(event_id)
-        return self.told(event_id)
+        arrived: Callable[[], bool] = lambda: sorted(body["type"] for body in self.notified(event_id)) == wanted  # noqa: E731
+        assert wait_until(arrived, WAIT_SECONDS), self.notified(event_id)
+        return self.notified(event_id)
 
     def get(self, path: str) -> Answer:
         return self.api.call("GET", path)

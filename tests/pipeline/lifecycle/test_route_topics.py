@@ -8,7 +8,7 @@ from confluent_kafka import Consumer
 from deploy.local.spawn import wait_until
 from tests.pipeline.lifecycle.conftest import WAIT_SECONDS, Tenant
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("outcomes told")]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("outcome webhooks")]
 
 
 class Reader:

@@ -1,10 +1,10 @@
 """Works on replays: reads each event's payload from the log and appends its deliveries, at a bounded pace.
 
-What there is to do is what `control` says: a replay that runs, whose workspace's partition is this process's. How far
-it is goes to the control process page by page, so that whoever owns it next goes on from there; a page that is done
-twice makes the same deliveries. A replay that is cancelled, or moved to another process, is left after the event at
-hand. Events over all bulk replays of this process are spaced, so that live deliveries keep their time; the replay of
-one event is made at once.
+`control` says what there is to do: a replay that runs, whose workspace's partition is this process's. The progress of a
+replay goes to the control process page by page, so that the next owner continues from there; a page that is done twice
+causes the same deliveries. A replay that is cancelled, or moves to another process, stops after the current event. The
+events of all bulk replays of this process are spaced out, so that live deliveries are not delayed. The replay of a
+single event is made at once.
 """
 
 import asyncio
@@ -37,12 +37,12 @@ log = logging.getLogger(__name__)
 ACTOR = "lifecycle"
 RETRY_SECONDS = 1.0
 LOOK_SECONDS = 1.0
-AGREED_SECONDS = 0.05
+ASK_CONTROL_SECONDS = 0.05
 READ_SECONDS = 5.0
 
 
-class Step:
-    """How far one replay is, in this process."""
+class ReplayProgress:
+    """Mutable: how far this process is with one replay."""
 
     def __init__(self, replay: Replay) -> None:
         self.cursor = (replay.cursor_ms, replay.cursor_id)
@@ -78,7 +78,7 @@ class ReplayWorker:
             self._take_up(after)
 
     async def _look_again(self) -> None:
-        """For those that became ours by a rebalance, or that a restart left."""
+        """For replays that became ours by a rebalance, or that a restart interrupted."""
         while True:
             for replay in list(self._view.replays.values()):
                 self._take_up(replay)
@@ -96,7 +96,7 @@ class ReplayWorker:
             self._runtime.fail(error)
 
     def _is_ours(self, replay_id: str) -> bool:
-        """It runs, and the partition of its workspace is this process's."""
+        """Whether it runs, and this process has the partition of its workspace."""
         replay = self._view.replays.get(replay_id)
         if replay is None or replay.status is not ReplayStatus.RUNNING:
             return False
@@ -104,48 +104,48 @@ class ReplayWorker:
         return self._runtime.owned(TP(Topic.OUTCOMES, partition))
 
     async def _run(self, replay: Replay) -> None:
-        step = Step(replay)
+        progress = ReplayProgress(replay)
         while self._is_ours(replay.id):
             try:
-                page = await self._selection.page(replay, step.cursor)
+                page = await self._selection.page(replay, progress.cursor)
                 for one in page:
                     if not self._is_ours(replay.id):
                         break
-                    await self._replay(replay, one, step)
+                    await self._replay(replay, one, progress)
             except (SelectionUnavailable, RecordUnreachable) as error:
                 event(log, "replay.waits", logging.WARNING, replay=replay.id, why=str(error)[:200])
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             ended = len(page) < PAGE_EVENTS and self._is_ours(replay.id)
-            await self._tell(replay, step, ended=ended)
+            await self._report(replay, progress, ended=ended)
             if ended:
-                event(log, "replay.ended", replay=replay.id, replayed=step.replayed, skipped=step.skipped)
-                await self._agreed(replay)
+                event(log, "replay.ended", replay=replay.id, replayed=progress.replayed, skipped=progress.skipped)
+                await self._ended_on_control(replay)
 
-    async def _agreed(self, replay: Replay) -> None:
-        """Until `control` says that it has ended: before that it would be taken up again."""
-        while self._is_ours(replay.id):  # noqa: ASYNC110 control tells no event, only its view changes
-            await asyncio.sleep(AGREED_SECONDS)
+    async def _ended_on_control(self, replay: Replay) -> None:
+        """Returns when `control` has it as ended: before that it would be started again."""
+        while self._is_ours(replay.id):  # noqa: ASYNC110 control has no event to wait for, only its view changes
+            await asyncio.sleep(ASK_CONTROL_SECONDS)
 
-    async def _replay(self, replay: Replay, found: Replayable, step: Step) -> None:
+    async def _replay(self, replay: Replay, found: Replayable, progress: ReplayProgress) -> None:
         if not replay.event_id:
-            await self._turn()
+            await self._pace()
         body = await self._body(found)
         deliveries = replay_deliveries(replay, found, body) if body is not None else []
         out = self._runtime.outputs()
         for delivery in deliveries:
             out.produce(Topic.DELIVERIES, delivery.encode(), key=delivery_key(delivery))
         await out.confirmed()
-        step.cursor = (found.received_ms, found.event_id)
+        progress.cursor = (found.received_ms, found.event_id)
         if deliveries:
-            step.replayed += 1
+            progress.replayed += 1
             metrics.REPLAYED.inc()
         else:
-            step.skipped += 1
+            progress.skipped += 1
             metrics.REPLAY_SKIPPED.inc()
 
-    async def _turn(self) -> None:
-        """Returns when this event may go: one after the other over all replays here."""
+    async def _pace(self) -> None:
+        """Returns when this event may go: one after another over all replays of this process."""
         now = time.monotonic()
         self._free_at = max(self._free_at, now) + self._pause_seconds
         await asyncio.sleep(self._free_at - self._pause_seconds - now)
@@ -154,13 +154,13 @@ class ReplayWorker:
         stored = await self._records.read(found.topic, found.partition, found.offset, READ_SECONDS)
         return None if stored is None else admitted_body(found, stored, self._signer)
 
-    async def _tell(self, replay: Replay, step: Step, *, ended: bool) -> None:
+    async def _report(self, replay: Replay, progress: ReplayProgress, *, ended: bool) -> None:
         payload = ReplayMoved(
             id=replay.id,
-            cursor_ms=step.cursor[0],
-            cursor_id=step.cursor[1],
-            replayed=step.replayed,
-            skipped=step.skipped,
+            cursor_ms=progress.cursor[0],
+            cursor_id=progress.cursor[1],
+            replayed=progress.replayed,
+            skipped=progress.skipped,
             ended=ended,
         )
         command = new_command(
@@ -176,7 +176,7 @@ class ReplayWorker:
 
 
 def admitted_body(found: Replayable, stored: StoredRecord, signer: GatewaySigner) -> bytes | None:
-    """The event's Avro as admission handed it on; None where the log's record is not the one that it was."""
+    """The event's Avro as admission handed it on; None if the log has another record there now."""
     topic = parse_stream_topic(found.topic)
     if topic is None:
         return None

@@ -9,8 +9,8 @@ import pytest
 from domain.delivery.retry_schedule import EndpointClass
 from domain.entities.control_view import ControlView
 from operations.control_reader import ControlReader
-from processors.delivery import endpoints
-from processors.delivery.endpoints import Endpoints, RouteUnknown
+from processors.delivery import routes
+from processors.delivery.routes import Routes, RouteUnknown
 from schemas.entities import Subscription, SubscriptionSurface
 from schemas.records import Delivery
 
@@ -18,7 +18,7 @@ MISSING = cast(Delivery, SimpleNamespace(workspace="ws_1", environment="live", w
 
 
 class Lagging:
-    """A view that never reaches an end that is asked anew. Each look gets it `seen_seconds` further."""
+    """A view that never reaches the newest end. Each look gets it `seen_seconds` further."""
 
     def __init__(self, seen_seconds: float) -> None:
         self.view = ControlView()
@@ -35,12 +35,12 @@ class Lagging:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoints, "ASK_AGAIN_SECONDS", 0.001)
-    monkeypatch.setattr(endpoints, "FIND_SECONDS_MAX", 0.2)
+    monkeypatch.setattr(routes, "ASK_AGAIN_SECONDS", 0.001)
+    monkeypatch.setattr(routes, "FIND_SECONDS_MAX", 0.2)
 
 
-def over(control: Any) -> Endpoints:
-    return Endpoints(control, b"\x07" * 32, allow_private_targets=True)
+def over(control: Any) -> Routes:
+    return Routes(control, b"\x07" * 32, allow_private_targets=True)
 
 
 @pytest.mark.requirement("F47")
@@ -53,7 +53,7 @@ async def test_a_view_that_is_always_behind_gets_there_all_the_same() -> None:
 
 
 @pytest.mark.requirement("F47")
-async def test_while_it_cannot_be_told_it_is_neither_there_nor_gone() -> None:
+async def test_while_it_cannot_be_found_out_it_is_neither_there_nor_gone() -> None:
     with pytest.raises(RouteUnknown):
         await over(Lagging(seen_seconds=0.0)).find(MISSING, read_at=1.0)
 

@@ -11,10 +11,10 @@ import pytest
 from standardwebhooks import Webhook
 from yarl import URL
 
+from domain.delivery.bodies import content_for
 from domain.delivery.signatures import callers_standard_key
-from domain.delivery.subscribed import content_for
 from domain.events.spine_events import actor_of
-from processors.delivery.http_client import Endpoint, Post, Style, signed_headers
+from processors.delivery.http_client import HttpEndpoint, Post, SignatureStyle, signed_headers
 from schemas.codec import EVENT
 from schemas.entities import Subscription, SubscriptionSurface
 from schemas.records import Delivery
@@ -83,10 +83,12 @@ def test_the_work_surfaces_webhook_names_its_event() -> None:
 
 @pytest.mark.requirement("S-035", "X-03", "X-40", "W-053")
 @pytest.mark.parametrize(
-    ("style", "header"), [(Style.SPINE, "X-Signature"), (Style.WORK, "X-Atlas-Signature")], ids=["spine", "work"]
+    ("style", "header"),
+    [(SignatureStyle.SPINE, "X-Signature"), (SignatureStyle.WORK, "X-Atlas-Signature")],
+    ids=["spine", "work"],
 )
-def test_each_surface_signs_the_raw_body_in_its_own_header(style: Style, header: str) -> None:
-    endpoint = Endpoint(URL("https://acme.example/"), SECRET, callers_standard_key(SECRET), style=style)
+def test_each_surface_signs_the_raw_body_in_its_own_header(style: SignatureStyle, header: str) -> None:
+    endpoint = HttpEndpoint(URL("https://acme.example/"), SECRET, callers_standard_key(SECRET), style=style)
     headers = signed_headers(endpoint, Post("dlv_1", 2, b"{}", headers={"X-Atlas-Event": "a.b"}), 1_705_314_600)
     assert headers[header] == "sha256=" + hmac.new(SECRET.encode(), b"{}", hashlib.sha256).hexdigest()
     assert {"X-Signature", "X-Atlas-Signature"} & headers.keys() == {header}
@@ -109,6 +111,8 @@ def test_a_callers_secret_is_a_standard_webhooks_key_in_whichever_form(secret: s
 @pytest.mark.requirement("X-03")
 def test_the_standard_webhooks_library_verifies_what_is_signed_with_a_callers_secret() -> None:
     secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-    endpoint = Endpoint(URL("https://acme.example/"), secret, callers_standard_key(secret), style=Style.SPINE)
+    endpoint = HttpEndpoint(
+        URL("https://acme.example/"), secret, callers_standard_key(secret), style=SignatureStyle.SPINE
+    )
     headers = signed_headers(endpoint, Post("dlv_1", 1, b'{"a":1}'), int(time.time()))
     assert Webhook(secret).verify(b'{"a":1}', headers) == {"a": 1}

@@ -11,18 +11,18 @@ from tests.support.receiver import Receiver, answer
 from tests.support.verifying import NODE, verifies_by_library, verifies_in_node
 from tests.support.victims import kill
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("outcomes told")]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("outcome webhooks")]
 
 
 @pytest.mark.requirement("A-054", "A-056", "A-060", "A-061", "A-062", "A-063", "A-064")
-def test_an_event_is_told_as_delivered_once_all_routes_acknowledged(tenant: Tenant) -> None:
+def test_an_event_is_reported_as_delivered_once_all_routes_acknowledged(tenant: Tenant) -> None:
     tenant.receiver.script(tenant.path("late"), answer(503), answer(200))
     (quick, _), (late, _) = tenant.workflow("quick"), tenant.workflow("late")
     endpoint = tenant.endpoint()
     tenant.stream(quick, late)
     event_id = tenant.send()
-    told = tenant.wait_until_told(event_id, "event.retry_scheduled", "event.delivered")
-    by_type = {body["type"]: body for body in told}
+    notified = tenant.wait_until_notified(event_id, "event.retry_scheduled", "event.delivered")
+    by_type = {body["type"]: body for body in notified}
     assert {by_type[kind]["data"]["workflow_id"] for kind in by_type} == {late}
     assert by_type["event.retry_scheduled"]["data"]["attempt"] == 1
     delivered = by_type["event.delivered"]
@@ -30,23 +30,23 @@ def test_an_event_is_told_as_delivered_once_all_routes_acknowledged(tenant: Tena
     event = tenant.api.wait_for_status(event_id, "delivered")
     assert {attempt["workflow_id"] for attempt in event["attempts"]} == {quick, late}
     assert delivered["data"]["latency_ms"] >= 300
-    for request in tenant.requests("told"):
+    for request in tenant.requests("notified"):
         assert request.headers["content-type"] == "application/json"
         assert request.headers["webhook-id"] == json.loads(request.body)["id"]
         assert verifies_by_library(request, endpoint["signing_secret"])
 
 
 @pytest.mark.requirement("A-054", "A-056", "A-067")
-def test_a_route_that_is_given_up_is_told_as_failed_and_webhooks_cause_none(tenant: Tenant) -> None:
+def test_a_route_that_is_exhausted_is_reported_as_failed_and_webhooks_cause_none(tenant: Tenant) -> None:
     """The endpoint itself fails at first: it is tried again, and hears nothing about itself."""
     tenant.receiver.script(tenant.path("broken"), answer(500))
-    tenant.receiver.script(tenant.path("told"), answer(500), answer(200))
+    tenant.receiver.script(tenant.path("notified"), answer(500), answer(200))
     broken, _ = tenant.workflow("broken")
     tenant.endpoint("event.failed")
     tenant.stream(broken)
     event_id = tenant.send()
-    tenant.wait_until_told(event_id, "event.failed", "event.failed")
-    first, second = tenant.requests("told")
+    tenant.wait_until_notified(event_id, "event.failed", "event.failed")
+    first, second = tenant.requests("notified")
     assert first.body == second.body and first.headers["webhook-id"] == second.headers["webhook-id"]
     assert [request.headers["x-atlas-attempt"] for request in (first, second)] == ["1", "2"]
     assert json.loads(first.body)["data"]["attempt"] == 3
@@ -58,7 +58,7 @@ def test_a_route_that_is_given_up_is_told_as_failed_and_webhooks_cause_none(tena
 def test_an_endpoint_that_is_tried_gets_a_test(tenant: Tenant) -> None:
     endpoint = tenant.endpoint("event.failed")
     trial = tenant.post(202, f"/v1/webhook-endpoints/{endpoint['id']}/test")
-    (request,) = tenant.wait_for("told", 1)
+    (request,) = tenant.wait_for("notified", 1)
     body = json.loads(request.body)
     assert (body["id"], body["type"]) == (trial["id"], "webhook.test")
     assert verifies_by_library(request, endpoint["signing_secret"])
@@ -66,15 +66,15 @@ def test_an_endpoint_that_is_tried_gets_a_test(tenant: Tenant) -> None:
 
 @pytest.mark.requirement("A-055", "A-066")
 def test_an_endpoint_that_answered_410_is_reactivated_and_gets_what_waited(tenant: Tenant) -> None:
-    tenant.receiver.script(tenant.path("told"), answer(410), answer(200))
+    tenant.receiver.script(tenant.path("notified"), answer(410), answer(200))
     endpoint = tenant.endpoint()
     path = f"/v1/webhook-endpoints/{endpoint['id']}"
     tenant.post(202, path + "/test")
     assert wait_until(lambda: tenant.get(path).json["status"] == "disabled", WAIT_SECONDS)
     tenant.post(202, path + "/test")
-    assert len(tenant.requests("told")) == 1
+    assert len(tenant.requests("notified")) == 1
     assert tenant.post(200, path + "/reactivate")["status"] == "active"
-    bodies = [json.loads(request.body)["id"] for request in tenant.wait_for("told", 3)]
+    bodies = [json.loads(request.body)["id"] for request in tenant.wait_for("notified", 3)]
     assert len(bodies) == 3 and len(set(bodies)) == 2
 
 
@@ -95,11 +95,11 @@ def test_a_rotated_secret_overlaps_with_the_one_before(tenant: Tenant) -> None:
         assert verifies_by_library(both, secret)
     newest = tenant.post(200, path, {"overlap_seconds": 0})["signing_secret"]
     tenant.send(2)
-    _, alone = tenant.wait_for("one", 2)
-    assert verifies_in_node(alone, newest) and verifies_by_library(alone, newest)
+    _, only = tenant.wait_for("one", 2)
+    assert verifies_in_node(only, newest) and verifies_by_library(only, newest)
     for secret in (new, old):
-        assert not verifies_in_node(alone, secret)
-        assert not verifies_by_library(alone, secret)
+        assert not verifies_in_node(only, secret)
+        assert not verifies_by_library(only, secret)
     assert "signing_secret" not in tenant.get(f"/v1/workflows/{workflow}").json
 
 
@@ -125,7 +125,7 @@ def test_a_failed_event_is_fixed_replayed_and_delivered(tenant: Tenant) -> None:
     assert again.headers["x-atlas-replay"] == str(replay["number"])
     assert all("x-atlas-replay" not in request.headers for request in failed)
     assert again.headers["webhook-id"] not in {request.headers["webhook-id"] for request in failed}
-    tenant.wait_until_told(event_id, "event.failed", "event.delivered")
+    tenant.wait_until_notified(event_id, "event.failed", "event.delivered")
     every = tenant.get(f"/v1/events/{event_id}?expand=attempts").json["attempts"]
     assert [one["replay"] for one in every if one["workflow_id"] == fixed] == [0, 0, 0, replay["number"]]
     gone = lambda: tenant.get(f"/v1/replays/{replay['id']}").status == 404  # noqa: E731
@@ -179,7 +179,7 @@ def test_a_kill_of_the_process_that_tells_and_replays_leaves_nothing_out(
     assert wait_until(lambda: tenant.get(path).json["status"] == "completed", WAIT_SECONDS)
     again = [one for one in tenant.requests("one") if "x-atlas-replay" in one.headers]
     assert {json.loads(request.body)["id"] for request in again} == set(ids[:40])
-    assert wait_until(lambda: all(tenant.told(event_id) for event_id in ids), WAIT_SECONDS)
-    for event_id in ids:  # what was told and not yet confirmed is told again: the same webhook, under the same id
-        (body,) = {json.dumps(body) for body in tenant.told(event_id)}
+    assert wait_until(lambda: all(tenant.notified(event_id) for event_id in ids), WAIT_SECONDS)
+    for event_id in ids:  # what was sent and not yet confirmed is sent again: the same webhook, under the same id
+        (body,) = {json.dumps(body) for body in tenant.notified(event_id)}
         assert json.loads(body)["data"]["attempt"] == 1

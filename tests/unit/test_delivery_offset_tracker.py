@@ -1,9 +1,9 @@
-"""The tracker against a naive model, and the stories that the model doesn't tell."""
+"""The tracker against a naive model, and the stories that the model does not cover."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.delivery.tracker import PartitionTracker
+from domain.delivery.offset_tracker import OffsetTracker
 
 
 class Naive:
@@ -33,7 +33,7 @@ class Naive:
 def test_it_confirms_what_the_naive_model_confirms(start: int, gaps: list[int], order, together: int) -> None:
     """Records with gaps between their offsets, opened and finished in any interleaving, up to `together` at once."""
     offsets = [start + sum(gaps[:index]) for index in range(len(gaps))]
-    tracker, naive, running = PartitionTracker(), Naive(), []
+    tracker, naive, running = OffsetTracker(), Naive(), []
     while offsets or running:
         if offsets and (not running or (len(running) < together and order.random() < 0.5)):
             running.append(offsets.pop(0))
@@ -46,7 +46,7 @@ def test_it_confirms_what_the_naive_model_confirms(start: int, gaps: list[int], 
 
 
 def test_finishing_out_of_order_confirms_up_to_the_lowest_unfinished() -> None:
-    tracker = PartitionTracker()
+    tracker = OffsetTracker()
     for offset in (10, 11, 12, 13):
         tracker.open(offset)
     assert tracker.finish(12) is None
@@ -56,7 +56,7 @@ def test_finishing_out_of_order_confirms_up_to_the_lowest_unfinished() -> None:
 
 
 def test_offsets_may_have_gaps() -> None:
-    tracker = PartitionTracker()
+    tracker = OffsetTracker()
     for offset in (3, 7, 20):
         tracker.open(offset)
     assert tracker.finish(3) == 7
@@ -65,7 +65,7 @@ def test_offsets_may_have_gaps() -> None:
 
 
 def test_a_record_that_is_read_again_is_known_whether_it_runs_or_is_done() -> None:
-    tracker = PartitionTracker()
+    tracker = OffsetTracker()
     assert tracker.open(5) and tracker.open(6) and tracker.open(7)
     tracker.finish(5)
     tracker.finish(7)
@@ -74,7 +74,7 @@ def test_a_record_that_is_read_again_is_known_whether_it_runs_or_is_done() -> No
 
 
 def test_after_a_revocation_nothing_is_confirmed() -> None:
-    tracker = PartitionTracker()
+    tracker = OffsetTracker()
     tracker.open(1)
     tracker.open(2)
     assert tracker.finish(1) == 2

@@ -1,26 +1,26 @@
-"""When something is to be looked at next: the earliest time noted for each. Pure."""
+"""When each key is due next: the earliest time that was noted for it."""
 
 import heapq
 import itertools
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
-Key = TypeVar("Key", bound=Hashable)
+_Key = TypeVar("_Key", bound=Hashable)
 
 
-class Schedule(Generic[Key]):
-    """Of several times for one key the earliest counts; it is forgotten as it is taken."""
+class DueTimes(Generic[_Key]):
+    """Mutable. Of several times for one key the earliest counts; taking a key forgets its time."""
 
     def __init__(self) -> None:
-        self._times: dict[Key, int] = {}
-        self._heap: list[tuple[int, int, Key]] = []
+        self._times: dict[_Key, int] = {}
+        self._heap: list[tuple[int, int, _Key]] = []
         self._numbers = itertools.count()
 
     def __len__(self) -> int:
         return len(self._times)
 
-    def note(self, key: Key, at_ms: int) -> bool:
-        """True where this is now the first of all."""
+    def note(self, key: _Key, at_ms: int) -> bool:
+        """Returns whether this is now the earliest time of all."""
         known = self._times.get(key)
         if known is not None and known <= at_ms:
             return False
@@ -28,8 +28,8 @@ class Schedule(Generic[Key]):
         heapq.heappush(self._heap, (at_ms, next(self._numbers), key))
         return self._heap[0][0] == at_ms
 
-    def take(self, now_ms: int) -> list[Key]:
-        """Those whose time has come, in its order."""
+    def take(self, now_ms: int) -> list[_Key]:
+        """The keys whose time has come, in the order of their times."""
         taken = []
         while self._heap and self._heap[0][0] <= now_ms:
             at_ms, _, key = heapq.heappop(self._heap)
@@ -38,8 +38,8 @@ class Schedule(Generic[Key]):
                 taken.append(key)
         return taken
 
-    def drop(self, is_gone: Callable[[Key], bool]) -> None:
-        """Forgets all keys that are gone."""
+    def drop(self, is_gone: Callable[[_Key], bool]) -> None:
+        """Forgets the keys for which `is_gone` is true."""
         self._times = {key: at_ms for key, at_ms in self._times.items() if not is_gone(key)}
         self._heap = [row for row in self._heap if self._times.get(row[2]) == row[0]]
         heapq.heapify(self._heap)

@@ -1,8 +1,8 @@
-"""Where a delivery goes: its workflow as `control` has it now, with URL and keys, or its topic, prepared once a state.
+"""Where a delivery goes: its workflow as `control` has it now, with URL and keys, or its topic.
 
-A workflow that is missing may have been made a moment ago, so `control` is first read to the end that it had then. Only
-after that is it gone. While that can't be found out (the broker is away, the view far behind), it is neither, and the
-delivery must wait, but not where it keeps others from being made.
+A missing workflow may have been created a moment ago. So `control` is first read to the end that it has at that time;
+only then is the workflow known to be deleted. As long as that can't be found out (the broker is away, the view is far
+behind), the delivery must wait, without keeping others from being attempted.
 """
 
 import asyncio
@@ -12,10 +12,9 @@ from yarl import URL
 
 from domain.delivery.retry_schedule import EndpointClass
 from domain.delivery.signatures import callers_standard_key, signing_secret, standard_key
-from domain.delivery.targets import Target as TargetUrl
-from domain.delivery.targets import TargetForbidden, parse_target
+from domain.delivery.targets import TargetForbidden, TargetUrl, parse_target
 from domain.security.sealed_secrets import SecretBox, SecretUnreadable
-from processors.delivery.http_client import Endpoint, Previous, Style
+from processors.delivery.http_client import HttpEndpoint, PreviousSecret, SignatureStyle
 from processors.runtime.agent import Control
 from schemas.entities import Subscription, SubscriptionSurface, Target, Workflow, workflow_entity_id
 from schemas.records import Delivery
@@ -27,20 +26,22 @@ FIND_SECONDS_MAX = 2.0
 
 
 class RouteUnknown(Exception):
-    """Whether the workflow is gone can't be told yet."""
+    """It can't be found out yet whether the workflow was deleted."""
 
 
 class Route(NamedTuple):
-    """Either `endpoint` or `topic` is set, or `forbidden` says why neither may be. `kind` chooses its schedule."""
+    """Either `endpoint` or `topic` is set, or `forbidden` says why neither may be used. `kind` chooses the schedule."""
 
     workflow: Target
-    endpoint: Endpoint | None
+    endpoint: HttpEndpoint | None
     forbidden: str = ""
     kind: EndpointClass = EndpointClass.EVENTS
     topic: RouteTopic | None = None
 
 
-class Endpoints:
+class Routes:
+    """Routes are prepared once for each state of a workflow."""
+
     def __init__(self, control: Control, master_key: bytes, *, allow_private_targets: bool) -> None:
         self._control = control
         self._master_key = master_key
@@ -50,7 +51,7 @@ class Endpoints:
         self._asking = asyncio.Lock()
 
     async def find(self, delivery: Delivery, read_at: float) -> Route | None:
-        """None: the workflow is gone; it was not there at `read_at` (monotonic) or later. Raises RouteUnknown."""
+        """None: the workflow does not exist. `read_at`: when the delivery was read (monotonic). Raises RouteUnknown."""
         workflow = self._workflow(delivery)
         try:
             async with asyncio.timeout(FIND_SECONDS_MAX):
@@ -62,18 +63,18 @@ class Endpoints:
         return None if workflow is None else self._prepare(workflow)
 
     def _workflow(self, delivery: Delivery) -> Target | None:
-        """A webhook's endpoint stands where a route's workflow does."""
+        """A webhook endpoint or a subscription is found in the same way as a workflow."""
         entity_id = workflow_entity_id(delivery.workspace, delivery.environment, delivery.workflow_id)
         return self._control.view.targets.get(entity_id)
 
     async def _read_to_end(self, read_at: float) -> None:
-        """One asks for all that wait."""
+        """One caller reads for all callers that wait."""
         async with self._asking:
             if not self._control.has_seen(read_at) and not await self._control.catch_up():
                 await asyncio.sleep(ASK_AGAIN_SECONDS)
 
     def _prepare(self, workflow: Target) -> Route:
-        """A state is replaced and never changed, so the same object has the same URL and keys."""
+        """A state is replaced and never changed, so the same object means the same URL and keys."""
         known = self._prepared.get(workflow.entity_id)
         if known is not None and known.workflow is workflow:
             return known
@@ -94,23 +95,25 @@ class Endpoints:
             return Route(workflow, None, str(error))
         if isinstance(workflow, Subscription):
             return self._subscribed(workflow, target)
-        return Route(workflow, self._issued(workflow, URL(target.url, encoded=True), Style.EVENTS))
+        return Route(workflow, self._issued(workflow, URL(target.url, encoded=True), SignatureStyle.EVENTS))
 
-    def _issued(self, workflow: Target, url: URL, style: Style) -> Endpoint:
+    def _issued(self, workflow: Target, url: URL, style: SignatureStyle) -> HttpEndpoint:
         """With secrets that Atlas issued."""
         secret = self._secret(workflow, workflow.secret_version)
         previous = None
         if workflow.previous_until_ms is not None:
             before = self._secret(workflow, workflow.secret_version - 1)
-            previous = Previous(before, standard_key(before), workflow.previous_until_ms)
-        return Endpoint(url, secret, standard_key(secret), previous, style)
+            previous = PreviousSecret(before, standard_key(before), workflow.previous_until_ms)
+        return HttpEndpoint(url, secret, standard_key(secret), previous, style)
 
     def _subscribed(self, subscription: Subscription, target: TargetUrl) -> Route:
-        """As its surface has it: the signature's style, the schedule, https alone."""
+        """The surface decides the style of the signature and the schedule. Only https is allowed."""
         if target.scheme != "https" and not self._allow_private_targets:
             return Route(subscription, None, "the scheme must be https")
         is_work = subscription.surface is SubscriptionSurface.WORK
-        style, kind = (Style.WORK, EndpointClass.WORK) if is_work else (Style.SPINE, EndpointClass.EVENTS)
+        style, kind = (
+            (SignatureStyle.WORK, EndpointClass.WORK) if is_work else (SignatureStyle.SPINE, EndpointClass.EVENTS)
+        )
         url = URL(target.url, encoded=True)
         if not subscription.sealed_secret:
             return Route(subscription, self._issued(subscription, url, style), kind=kind)
@@ -120,7 +123,7 @@ class Endpoints:
             )
         except SecretUnreadable as error:
             return Route(subscription, None, str(error))
-        return Route(subscription, Endpoint(url, secret, callers_standard_key(secret), style=style), kind=kind)
+        return Route(subscription, HttpEndpoint(url, secret, callers_standard_key(secret), style=style), kind=kind)
 
     def _secret(self, workflow: Target, version: int) -> str:
         return signing_secret(self._master_key, workflow.entity_id, version)

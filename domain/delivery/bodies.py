@@ -1,8 +1,9 @@
-"""What a subscription is sent: the body and headers of its surface and of the form that it asked for. Pure.
+"""The bodies of deliveries, and the headers that belong to a body.
 
-Like every body it derives from the delivery record alone, so it is the same bytes over all attempts: `deliveredAt` is
-when Atlas took the event to deliver it (its append time), not when one attempt was made. `data` goes out byte-equal.
-Sources: the event spine document, Webhook Payload (S-034); the AtlasWork document, Webhooks (W-052).
+A body is derived from the delivery record only, so it is the same bytes over all attempts. What the producer sent as
+JSON (`data`, `actor`, `metadata`) goes out byte-equal: it is never parsed and written again. `deliveredAt` of the spine
+is the event's append time, not the time of one attempt.
+Rows of docs/requirements.md: S-034 (spine), W-052 (work).
 """
 
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from schemas.ids import SPINE_SUBSCRIPTION, WORK_WEBHOOK
 from schemas.records import Delivery
 from schemas.times import rfc3339
 
-PREFIXES = (SPINE_SUBSCRIPTION, WORK_WEBHOOK)
+SUBSCRIPTION_PREFIXES = (SPINE_SUBSCRIPTION, WORK_WEBHOOK)
 
 
 class Content(NamedTuple):
@@ -26,11 +27,39 @@ class Content(NamedTuple):
 
 
 def is_subscribed(delivery: Delivery) -> bool:
-    """Whether it goes to a subscription, whose state says what is sent."""
-    return delivery.workflow_id.startswith(PREFIXES)
+    """Whether it goes to a subscription, whose state on `control` decides the form of the body."""
+    return delivery.workflow_id.startswith(SUBSCRIPTION_PREFIXES)
+
+
+def body_of(delivery: Delivery, event: dict[str, Any]) -> bytes:
+    """The body for a workflow. `event`: the delivery's Avro `Event`, decoded; its data, actor and metadata are JSON."""
+    return b"".join(
+        (
+            b'{"id":',
+            _text(delivery.event_id),
+            b',"object":"event","stream":',
+            _text(delivery.stream),
+            b',"type":',
+            _text(event["type"]),
+            b',"occurred_at":',
+            _text(event["occurred_at"]),
+            b',"received_at":',
+            _text(rfc3339(delivery.received_ms)),
+            b',"data":',
+            event["data"],
+            b',"actor":',
+            event["actor"] or b"null",
+            b',"metadata":',
+            event["metadata"] or b"null",
+            b',"workflow_id":',
+            _text(delivery.workflow_id),
+            b"}",
+        )
+    )
 
 
 def content_for(subscription: Subscription, delivery: Delivery) -> Content:
+    """The body for a subscription, in its surface's form or the one that it chose."""
     event = EVENT.decode_body(delivery.event)
     if subscription.payload_format is PayloadFormat.CLOUDEVENTS:
         return Content(render_structured(delivery.event_id, event), {"Content-Type": STRUCTURED})

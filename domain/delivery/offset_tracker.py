@@ -1,14 +1,14 @@
-"""Which offsets of one partition are unfinished, and so how far may be confirmed. Pure.
+"""Which offsets of one partition are unfinished, and so how far the partition may be committed.
 
-Deliveries finish out of order; what may be confirmed is everything below the lowest unfinished one. Kafka's offsets may
-have gaps (transaction markers, compaction): nothing is counted, only the records that were opened.
+Deliveries finish out of order; everything below the lowest unfinished one may be committed. Kafka's offsets can have
+gaps (transaction markers, compaction), so only the records that were opened count.
 """
 
 from collections import deque
 
 
-class PartitionTracker:
-    """All of one partition since it was assigned; a new assignment gets a new tracker."""
+class OffsetTracker:
+    """Mutable: one partition since it was assigned. A new assignment gets a new tracker."""
 
     def __init__(self) -> None:
         self._open: deque[int] = deque()  # ascending; may hold finished ones behind an unfinished first
@@ -22,7 +22,7 @@ class PartitionTracker:
         return len(self._open) - len(self._finished)
 
     def open(self, offset: int) -> bool:
-        """False for a record that was opened before (a batch that is read again): it is running or done."""
+        """False for a record that was opened before, in a batch that is read again: it runs or is finished."""
         if offset < self._next:
             return False
         if self._next == 0:
@@ -32,14 +32,14 @@ class PartitionTracker:
         return True
 
     def finish(self, offset: int) -> int | None:
-        """What may now be confirmed (the next offset to read), if that moved. Nothing after `revoke`."""
+        """The next offset to commit, if that changed; None after `revoke`."""
         self._finished.add(offset)
         while self._open and self._open[0] in self._finished:
             self._finished.discard(self._open.popleft())
         return self._moved()
 
     def revoke(self) -> None:
-        """The partition belongs to somebody else: what still finishes here confirms nothing."""
+        """The partition has another owner now: what still finishes here commits nothing."""
         self._revoked = True
 
     @property

@@ -1,4 +1,4 @@
-"""Which outcomes are told: once each, whatever their order, however often they are read; and in which words."""
+"""Which outcomes cause webhooks: once each, in any order, however often they are read; and what the webhooks say."""
 
 import itertools
 from collections import Counter
@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.delivery.outcome_webhooks import (
-    NOTHING_TOLD,
-    Place,
-    Told,
+    NOTHING_NOTIFIED,
+    Notified,
+    OutcomePosition,
     concerns,
     decide,
     is_whole_story,
@@ -50,18 +50,18 @@ def an_endpoint(**changes: Any) -> WebhookEndpoint:
     return WebhookEndpoint(**fields | changes)
 
 
-def told_of(outcomes: list[Outcome]) -> list[tuple[str, str, int] | None]:
-    """What each tells (type, route, attempt), read once in this order."""
-    state, telling = NOTHING_TOLD, []
+def notified_of(outcomes: list[Outcome]) -> list[tuple[str, str, int] | None]:
+    """The webhook that each causes (type, route, attempt), read once in this order."""
+    state, webhooks = NOTHING_NOTIFIED, []
     for offset, one in enumerate(outcomes):
-        state, kind = decide(state, one, Place(offset, AT_MS))
-        telling.append(None if kind is None else (str(kind), one.workflow_id, one.attempt))
-    return telling
+        state, kind = decide(state, one, OutcomePosition(offset, AT_MS))
+        webhooks.append(None if kind is None else (str(kind), one.workflow_id, one.attempt))
+    return webhooks
 
 
 @pytest.mark.requirement("A-055", "A-056", "A-064", "A-067", "X-16")
 @pytest.mark.parametrize(
-    ("outcomes", "told"),
+    ("outcomes", "notified"),
     [
         ([outcome("a", 1, "delivered", routes=1)], [(DELIVERED, "a", 1)]),
         ([outcome("a", 1, "delivered"), outcome("b", 1, "delivered")], [None, (DELIVERED, "b", 1)]),
@@ -99,12 +99,12 @@ def told_of(outcomes: list[Outcome]) -> list[tuple[str, str, int] | None]:
         "given up: not delivered",
         "each that is given up",
         "a replay completes it, once",
-        "a route beside its own completes nothing",
+        "a route that is not its own completes nothing",
         "a replay that fails",
     ],
 )
-def test_what_is_told(outcomes: list[Outcome], told: list[tuple[str, str, int] | None]) -> None:
-    assert told_of(outcomes) == told
+def test_what_is_notified(outcomes: list[Outcome], notified: list[tuple[str, str, int] | None]) -> None:
+    assert notified_of(outcomes) == notified
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_webhooks_are_never_about_webhooks(one: Outcome, does: bool) -> None:
 class History(NamedTuple):
     outcomes: list[Outcome]
     expected: Counter[tuple[str, str]]
-    """How often each webhook is told: by type and the delivery that it names (of event.delivered: none)."""
+    """How often each webhook is sent: by type and the delivery that it names (of event.delivered: none)."""
 
 
 @st.composite
@@ -156,17 +156,17 @@ def subject(kind: WebhookType, one: Outcome) -> tuple[str, str]:
 
 @pytest.mark.requirement("A-054", "A-056", "X-16")
 @given(history=histories(), data=st.data())
-def test_each_is_told_once_in_any_order_however_often_an_outcome_stands_on_the_log(
+def test_each_is_sent_once_in_any_order_however_often_an_outcome_is_on_the_log(
     history: History, data: st.DataObject
 ) -> None:
     again = data.draw(st.lists(st.sampled_from(history.outcomes), max_size=6)) if history.outcomes else []
     log = data.draw(st.permutations([*history.outcomes, *again]))
-    state, told = NOTHING_TOLD, Counter[tuple[str, str]]()
+    state, notified = NOTHING_NOTIFIED, Counter[tuple[str, str]]()
     for offset, one in enumerate(log):
-        state, kind = decide(state, one, Place(offset, AT_MS))
+        state, kind = decide(state, one, OutcomePosition(offset, AT_MS))
         if kind is not None:
-            told[subject(kind, one)] += 1
-    assert told == history.expected
+            notified[subject(kind, one)] += 1
+    assert notified == history.expected
 
 
 @pytest.mark.requirement("A-054")
@@ -175,18 +175,18 @@ def test_a_log_that_is_read_again_tells_the_same_again_and_nothing_else(history:
     """The process died after the table was written and before the offsets were, from any record on."""
     log = data.draw(st.permutations(history.outcomes))
     since = data.draw(st.integers(0, len(log)))
-    state, first = NOTHING_TOLD, {}
+    state, first = NOTHING_NOTIFIED, {}
     for offset, one in enumerate(log):
-        state, kind = decide(state, one, Place(offset, AT_MS + offset))
+        state, kind = decide(state, one, OutcomePosition(offset, AT_MS + offset))
         if kind is not None:
-            first[offset] = webhooks_of(kind, one, Place(offset, AT_MS + offset), [an_endpoint()])
-    state = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=Told)
+            first[offset] = webhooks_of(kind, one, OutcomePosition(offset, AT_MS + offset), [an_endpoint()])
+    state = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=Notified)
     second = {}
     for offset, one in itertools.islice(enumerate(log), since, None):
-        after, kind = decide(state, one, Place(offset, AT_MS + offset))
+        after, kind = decide(state, one, OutcomePosition(offset, AT_MS + offset))
         assert after == state
         if kind is not None:
-            second[offset] = webhooks_of(kind, one, Place(offset, AT_MS + offset), [an_endpoint()])
+            second[offset] = webhooks_of(kind, one, OutcomePosition(offset, AT_MS + offset), [an_endpoint()])
     assert second == {offset: webhooks for offset, webhooks in first.items() if offset >= since}
 
 
@@ -194,7 +194,7 @@ def test_a_log_that_is_read_again_tells_the_same_again_and_nothing_else(history:
 def test_the_words_are_the_documents() -> None:
     """The document's webhook payload: the same members in the same order, 1428 ms from accept to acknowledgement."""
     one = outcome("wf_billing_sync", 1, "delivered", stream="orders-prod", completed_ms=RECEIVED_MS + 1_428)
-    (webhook,) = webhooks_of(DELIVERED, one, Place(7, AT_MS), [an_endpoint()])
+    (webhook,) = webhooks_of(DELIVERED, one, OutcomePosition(7, AT_MS), [an_endpoint()])
     assert is_id(webhook.delivery_id, "whd_")
     assert (
         webhook.event
@@ -209,21 +209,21 @@ def test_the_words_are_the_documents() -> None:
 
 
 @pytest.mark.requirement("A-055")
-def test_only_who_had_subscribed_to_it_is_told() -> None:
+def test_only_endpoints_that_had_subscribed_are_notified() -> None:
     endpoints = [
         an_endpoint(id="whe_all"),
         an_endpoint(id="whe_failed", events=[FAILED]),
         an_endpoint(id="whe_later", created_ms=AT_MS + 1),
     ]
     one = outcome("a", 1, "delivered")
-    webhooks = webhooks_of(DELIVERED, one, Place(0, AT_MS), endpoints)
+    webhooks = webhooks_of(DELIVERED, one, OutcomePosition(0, AT_MS), endpoints)
     assert [webhook.workflow_id for webhook in webhooks] == ["whe_all"]
-    both = webhooks_of(DELIVERED, one, Place(0, AT_MS), [an_endpoint(id="whe_1"), an_endpoint(id="whe_2")])
+    both = webhooks_of(DELIVERED, one, OutcomePosition(0, AT_MS), [an_endpoint(id="whe_1"), an_endpoint(id="whe_2")])
     assert len({webhook.delivery_id for webhook in both}) == 2
 
 
 @pytest.mark.requirement("A-055", "A3")
-def test_an_endpoint_is_told_of_its_streams_alone() -> None:
+def test_an_endpoint_is_notified_of_its_streams_only() -> None:
     endpoints = [
         an_endpoint(id="whe_all"),
         an_endpoint(id="whe_this", streams=["orders-prod"]),
@@ -231,7 +231,7 @@ def test_an_endpoint_is_told_of_its_streams_alone() -> None:
         an_endpoint(id="whe_other", streams=["other"]),
     ]
     one = outcome("a", 1, "delivered", stream="orders-prod")
-    webhooks = webhooks_of(DELIVERED, one, Place(0, AT_MS), endpoints)
+    webhooks = webhooks_of(DELIVERED, one, OutcomePosition(0, AT_MS), endpoints)
     assert [webhook.workflow_id for webhook in webhooks] == ["whe_all", "whe_this", "whe_both"]
 
 
