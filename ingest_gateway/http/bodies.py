@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from aiohttp import hdrs, web
 from aiohttp.http import HttpVersion11
 
-from ingest_gateway.http.faults import FaultKind, Refused
+from ingest_gateway.http.errors import FaultKind, Refused
 from ingest_gateway.http.unpacking import Unpacker, unpacker_for
 
 BODY_SECONDS = 30.0

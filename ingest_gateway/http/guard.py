@@ -13,7 +13,7 @@ from aiohttp import hdrs, web
 from prometheus_client import Counter, Histogram
 
 from ingest_gateway.http.addresses import CLIENT_ADDRESS, find_address
-from ingest_gateway.http.faults import FaultKind, Refused, Renderer, kind_of
+from ingest_gateway.http.errors import FaultKind, Refused, Renderer, kind_of
 from ingest_gateway.http.heads import HeadRules
 from ingest_gateway.http.limits import HttpLimits
 from ingest_gateway.http.request_log import log_request, log_unreadable

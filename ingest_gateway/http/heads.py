@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 from aiohttp import hdrs, web
 from aiohttp.http import HttpVersion10, HttpVersion11
 
-from ingest_gateway.http.faults import FaultKind, Refused
+from ingest_gateway.http.errors import FaultKind, Refused
 from ingest_gateway.http.limits import HttpLimits
 
 HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")

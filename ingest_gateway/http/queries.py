@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 
-from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
+from ingest_gateway.http.errors import FaultKind, FieldFault, Refused
 
 BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 WHOLE_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)

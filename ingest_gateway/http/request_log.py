@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from ingest_gateway.http.addresses import address_of
-from ingest_gateway.http.faults import Refused
+from ingest_gateway.http.errors import Refused
 from operations.logs import event
 
 log = logging.getLogger("atlas.http")

@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 from aiohttp.web_server import Server
 
 from ingest_gateway.http.connection import Connection
-from ingest_gateway.http.faults import Renderer
+from ingest_gateway.http.errors import Renderer
 from ingest_gateway.http.guard import Guard
 from ingest_gateway.http.limits import DEFAULT_LIMITS, HttpLimits
 from ingest_gateway.http.listening import accept_the_last

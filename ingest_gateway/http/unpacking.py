@@ -9,7 +9,7 @@ that pass as a zlib header. Whatever else follows the end is a fault, zeros too.
 import zlib
 from collections.abc import Iterator
 
-from ingest_gateway.http.faults import FaultKind, Refused
+from ingest_gateway.http.errors import FaultKind, Refused
 
 PIECE_BYTES_MAX = 65_536
 MEMBERS_MAX = 20_000

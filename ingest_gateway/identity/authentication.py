@@ -18,7 +18,7 @@ from aiohttp import hdrs, web
 from domain.security.api_tokens import TokenHasher
 from domain.security.principals import EVENTS_KINDS, MISSING_SCOPE, SESSION, Principal, principal_of
 from ingest_gateway.http.addresses import address_of
-from ingest_gateway.http.faults import FaultKind, Refused
+from ingest_gateway.http.errors import FaultKind, Refused
 from ingest_gateway.http.request_log import CALLER
 from ingest_gateway.identity.credentials import BEARER, Presentation
 from ingest_gateway.identity.failures import FailedAttempts

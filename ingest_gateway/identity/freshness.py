@@ -17,7 +17,7 @@ from domain.security.principals import (
     TASKS_READ,
     TASKS_WRITE,
 )
-from ingest_gateway.http.faults import FaultKind, Refused
+from ingest_gateway.http.errors import FaultKind, Refused
 
 ORDINARY_SCOPES = frozenset({EVENTS_READ, EVENTS_WRITE, PROJECTS_READ, PROJECTS_WRITE, TASKS_READ, TASKS_WRITE, AI_USE})
 MESSAGE = "The service can't be sure who may do this now. Please try again."

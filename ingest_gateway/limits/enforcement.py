@@ -18,7 +18,7 @@ from domain.entities.control_view import ControlView
 from domain.limits.quotas import ANY_WORKSPACE, RATE_CLASSES, Overrides, Quota, RateClass
 from domain.security.principals import Principal
 from ingest_gateway import metrics
-from ingest_gateway.http.faults import FaultKind, Refused
+from ingest_gateway.http.errors import FaultKind, Refused
 from ingest_gateway.http.guard import ANSWER_HEADERS
 from ingest_gateway.limits.buckets import NS_PER_SECOND
 from ingest_gateway.limits.exchange import ShareExchange

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from ingest_gateway.http.faults import Renderer
+from ingest_gateway.http.errors import Renderer
 from ingest_gateway.identity.credentials import BEARER, Presentation
 from ingest_gateway.services import Services
 from schemas.topics import ENVIRONMENTS

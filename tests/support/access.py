@@ -29,8 +29,8 @@ from ingest_gateway.log.event_log import EventLog
 from ingest_gateway.log.live import LiveLog
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.contract import load_document, operations_of
 from ingest_gateway.surfaces.documents.operations import resolved
+from ingest_gateway.surfaces.shared.contract import load_document, operations_of
 from ingest_gateway.surfaces.surface import Surface
 from operations.control_reader import ControlReader
 from operations.settings import Settings

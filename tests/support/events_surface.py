@@ -31,7 +31,7 @@ from ingest_gateway.log.verdicts import VerdictWaiter
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.events.app import make_app
-from ingest_gateway.surfaces.events.faults import render
+from ingest_gateway.surfaces.events.errors import render
 from operations.control_reader import ControlReader
 from operations.settings import Settings
 from operations.topic_ends import Partition

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ingest_gateway.http.faults import FaultKind
+from ingest_gateway.http.errors import FaultKind
 from tests.traceability.catalogue import ROOT
 
 SOURCES = ("ingest_gateway", "domain")

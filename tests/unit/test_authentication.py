@@ -22,7 +22,7 @@ from domain.security.principals import (
     STREAMS_WRITE,
 )
 from ingest_gateway.http.addresses import CLIENT_ADDRESS
-from ingest_gateway.http.faults import FaultKind, Refused
+from ingest_gateway.http.errors import FaultKind, Refused
 from ingest_gateway.identity.authentication import Authenticator, SharedCatchUp, require_scope
 from ingest_gateway.identity.credentials import bare
 from ingest_gateway.identity.failures import FailedAttempts

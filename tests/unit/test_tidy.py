@@ -24,6 +24,8 @@ OUTSIDE_WORLD = (
     *("os", "time", "random", "secrets"),
 )
 PROCESSES = ("ingest_gateway", "processors", "cli", "deploy")
+SURFACES, SURFACES_MODULE = "ingest_gateway/surfaces", "ingest_gateway.surfaces"
+PEERS = ("events", "work", "spine", "burn")
 # (files, what they must not import, why)
 FORBIDDEN_IMPORTS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("**/decide.py", ("sqlalchemy", *OUTSIDE_WORLD), "decisions are pure"),
@@ -35,6 +37,10 @@ FORBIDDEN_IMPORTS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("ingest_gateway/**", ("processors", "cli", "deploy"), "the gateway and the processors meet on the log alone"),
     ("processors/**", ("ingest_gateway", "cli", "deploy"), "the gateway and the processors meet on the log alone"),
     *((f"{package}/**", ("tests", "bench"), "what ships needs no tests") for package in tree.PACKAGES),
+    *(
+        (f"{SURFACES}/{name}/**", tuple(f"{SURFACES_MODULE}.{other}" for other in PEERS if other != name), why)
+        for name, why in (*((peer, "surfaces are peers") for peer in PEERS), ("shared", "it is below the surfaces"))
+    ),
 )
 RUNTIME_INTERFACE = ("processors.runtime.agent", "processors.runtime.metrics")
 CLOCKS = ("datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time", "time.monotonic")
@@ -196,6 +202,16 @@ def test_the_project_keeps_the_rule(rule: Rule, breaches: dict[Rule, list[str]])
         (imports_keep_to_their_layer, "ingest_gateway/log/x.py", "from processors.runtime import outbox"),
         (imports_keep_to_their_layer, "processors/control/x.py", "import ingest_gateway.log as log"),
         (imports_keep_to_their_layer, "operations/logs.py", "from tests import support"),
+        (
+            imports_keep_to_their_layer,
+            "ingest_gateway/surfaces/spine/query.py",
+            "from ingest_gateway.surfaces.events import errors",
+        ),
+        (
+            imports_keep_to_their_layer,
+            "ingest_gateway/surfaces/shared/reach.py",
+            "import ingest_gateway.surfaces.work.app",
+        ),
         (what_says_that_it_is_pure_is, "cli/x.py", '"""Views. Pure."""\nimport time'),
         (time_and_environment_come_in_as_arguments, "domain/idempotency/events.py", "x = datetime.now(UTC)"),
         (time_and_environment_come_in_as_arguments, "domain/idempotency/events.py", "x = datetime.datetime.utcnow()"),
@@ -228,6 +244,11 @@ def test_a_breach_is_found(rule: Rule, path: str, text: str) -> None:
             "import timeit_of_ours\nfrom schemas import ids",
         ),
         (imports_keep_to_their_layer, "deploy/local/up.py", "import ingest_gateway, processors"),
+        (
+            imports_keep_to_their_layer,
+            "ingest_gateway/surfaces/spine/query.py",
+            "from ingest_gateway.surfaces.shared import errors",
+        ),
         (what_says_that_it_is_pure_is, "cli/x.py", '"""Views. Pure."""\nfrom sqlalchemy import Row'),
         (time_and_environment_come_in_as_arguments, "ingest_gateway/__main__.py", "Settings.from_env(os.environ)"),
         (nothing_is_left_over, "schemas/entities.py", 'STATUS = ("' + "TO" + 'DO", "DONE")'),
@@ -256,8 +277,8 @@ def test_without_git_the_same_files_are_found() -> None:
 
 
 def _lies_in(path: PurePosixPath, files: str) -> bool:
-    folder, _, name = files.partition("/")
-    return path.name == name if folder == "**" else path.parts[0] == folder
+    folder, _, name = files.rpartition("/")
+    return path.name == name if folder == "**" else path.is_relative_to(folder)
 
 
 def _lines_with(pattern: re.Pattern[str], path: PurePosixPath, text: str, what: str) -> Breaches:

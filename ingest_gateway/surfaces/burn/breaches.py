@@ -5,17 +5,17 @@ It holds every trip that was told before it was asked: it waits until projection
 
 from aiohttp import web
 
-from ingest_gateway.http.faults import FieldFault
+from ingest_gateway.http.errors import FieldFault
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.read_model.breach_pages import BreachFilter
 from ingest_gateway.read_model.cursors import CursorInvalid, Cursors
 from ingest_gateway.services import SERVICES
-from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.burn.views import breach_view
-from ingest_gateway.surfaces.events.parameters import LIMIT_DEFAULT, LIMIT_MAX, invalid, time_range
-from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
-from ingest_gateway.surfaces.ledgers import audit_passed
+from ingest_gateway.surfaces.shared.answers import json_response
+from ingest_gateway.surfaces.shared.errors import READ_MODEL_BEHIND
+from ingest_gateway.surfaces.shared.parameters import LIMIT_DEFAULT, LIMIT_MAX, invalid, time_range
+from ingest_gateway.surfaces.shared.reads import audit_passed
 from operations import clock
 from schemas.guardrail_policy import Layer
 

@@ -12,10 +12,10 @@ from msgspec import Meta
 
 from domain.json.strict import JsonFault, decode_object
 from ingest_gateway.http.bodies import content_type, read_body
-from ingest_gateway.http.faults import FaultKind, Refused
+from ingest_gateway.http.errors import FaultKind, Refused
 from ingest_gateway.services import SERVICES
-from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.burn.ingest import SUSPENDED
+from ingest_gateway.surfaces.shared.answers import json_response
 from operations import clock
 from schemas.entities import KillFlag
 from schemas.guardrail_policy import Guarded, Scope

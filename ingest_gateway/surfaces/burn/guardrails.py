@@ -14,12 +14,12 @@ from domain.entities.organizations import org_of
 from domain.json.strict import JsonFault, decode_object
 from domain.security.principals import Principal
 from ingest_gateway.http.bodies import content_type, read_body
-from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
+from ingest_gateway.http.errors import FaultKind, FieldFault, Refused
 from ingest_gateway.services import SERVICES
-from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.burn.asking import ask, check_organization
 from ingest_gateway.surfaces.burn.views import account_view, flag_view
-from ingest_gateway.surfaces.requests import read_control_on
+from ingest_gateway.surfaces.shared.answers import json_response
+from ingest_gateway.surfaces.shared.requests import read_control_on
 from schemas.guardrail_policy import TTL_SECONDS_MAX, GuardrailPolicy, Scope
 from schemas.telemetry import Account, Ask, Enforce, Resume, SetPolicy, Standing
 

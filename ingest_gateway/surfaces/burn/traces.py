@@ -7,7 +7,7 @@ import msgspec
 from aiohttp import web
 
 from ingest_gateway.http.bodies import content_type, read_body
-from ingest_gateway.http.faults import FaultKind, Refused
+from ingest_gateway.http.errors import FaultKind, Refused
 from ingest_gateway.services import SERVICES
 from ingest_gateway.surfaces.burn.forms import BODY_BYTES_MAX
 from ingest_gateway.surfaces.burn.ingest import tell

@@ -4,10 +4,7 @@ from aiohttp import web
 
 from domain.security.principals import EVENTS_KINDS
 from ingest_gateway.services import SERVICES, Services
-from ingest_gateway.surfaces.contract import hold_to, load_document
-from ingest_gateway.surfaces.cors import add_cors
 from ingest_gateway.surfaces.documents.routes import add_documents
-from ingest_gateway.surfaces.event_reads import add_incomplete
 from ingest_gateway.surfaces.events import (
     audit,
     batch,
@@ -20,8 +17,11 @@ from ingest_gateway.surfaces.events import (
     webhook_endpoints,
     workflows,
 )
-from ingest_gateway.surfaces.events.faults import render
-from ingest_gateway.surfaces.positions import add_position
+from ingest_gateway.surfaces.events.cors import add_cors
+from ingest_gateway.surfaces.events.errors import render
+from ingest_gateway.surfaces.shared.contract import hold_to, load_document
+from ingest_gateway.surfaces.shared.positions import add_position
+from ingest_gateway.surfaces.shared.reads import add_incomplete
 from ingest_gateway.surfaces.surface import Surface
 
 ROUTES = (

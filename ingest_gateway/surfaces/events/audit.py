@@ -8,19 +8,19 @@ it did itself.
 from aiohttp import web
 
 from domain.security.principals import AUDIT_READ, Principal
-from ingest_gateway.http.faults import FieldFault
+from ingest_gateway.http.errors import FieldFault
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.read_model.audit_pages import AuditFilter, AuditReach
 from ingest_gateway.read_model.cursors import CursorInvalid, Cursors
 from ingest_gateway.read_model.views import audit_item
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.answers import json_response
-from ingest_gateway.surfaces.events.parameters import LIMIT_DEFAULT, LIMIT_MAX, invalid, time_range
-from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
-from ingest_gateway.surfaces.ledgers import audit_passed
-from ingest_gateway.surfaces.reach import seen
-from ingest_gateway.surfaces.requests import caller
+from ingest_gateway.surfaces.shared.answers import json_response
+from ingest_gateway.surfaces.shared.errors import READ_MODEL_BEHIND
+from ingest_gateway.surfaces.shared.parameters import LIMIT_DEFAULT, LIMIT_MAX, invalid, time_range
+from ingest_gateway.surfaces.shared.reach import seen
+from ingest_gateway.surfaces.shared.reads import audit_passed
+from ingest_gateway.surfaces.shared.requests import caller
 from operations import clock
 
 PARAMETERS = ("actor", "action", "from", "to", "limit", "cursor")

@@ -18,14 +18,14 @@ from domain.events.rules import EventInvalid, read_event
 from domain.json.strict import JsonFault
 from domain.security.principals import EVENTS_WRITE
 from ingest_gateway.http.bodies import content_type, read_body
-from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
+from ingest_gateway.http.errors import FaultKind, FieldFault, Refused
 from ingest_gateway.http.guard import REQUEST_ID
 from ingest_gateway.http.lines import LineTooLong, iter_lines
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.http.request_log import note
 from ingest_gateway.metrics import EVENTS_PUBLISHED
 from ingest_gateway.surfaces.events.envelope import BATCH_EVENTS_MAX, TOO_MANY, batch_items
-from ingest_gateway.surfaces.events.faults import INVALID_BATCH, error_of
+from ingest_gateway.surfaces.events.errors import INVALID_BATCH, error_of
 from ingest_gateway.surfaces.events.publish import (
     EVENT_BODY_BYTES_MAX,
     LARGE_BYTES,
@@ -34,8 +34,8 @@ from ingest_gateway.surfaces.events.publish import (
     invalid,
     refuse_a_delivery,
 )
-from ingest_gateway.surfaces.faults import BUSY
-from ingest_gateway.surfaces.requests import caller, idempotency_key
+from ingest_gateway.surfaces.shared.errors import BUSY
+from ingest_gateway.surfaces.shared.requests import caller, idempotency_key
 from operations import clock
 
 JSON, NDJSON = "application/json", "application/x-ndjson"

@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from domain.delivery.targets import parse_target
 from domain.events.fields import NO_STREAM, is_stream_name
-from ingest_gateway.surfaces.forms import (
+from ingest_gateway.surfaces.shared.forms import (
     DESCRIPTION_CHARACTERS_MAX,
     NAME_CHARACTERS_MAX,
     Form,

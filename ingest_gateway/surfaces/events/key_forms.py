@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from domain.events.fields import NO_STREAM, is_stream_name
 from domain.security.principals import SCOPES_OF_KIND, Principal
-from ingest_gateway.surfaces.forms import NAME_CHARACTERS_MAX, Form, network_fault, text_fault
+from ingest_gateway.surfaces.shared.forms import NAME_CHARACTERS_MAX, Form, network_fault, text_fault
 from schemas.commands import OVERLAP_SECONDS_MAX, CreateKey, RotateKey
 from schemas.entities import KeyKind
 

@@ -12,14 +12,14 @@ from domain.security.principals import ADMIN, Principal
 from ingest_gateway.http.bodies import read_body
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.answers import json_response
-from ingest_gateway.surfaces.events.entity_commands import BODY_BYTES_MAX, decide, json_body
 from ingest_gateway.surfaces.events.entity_views import list_view
-from ingest_gateway.surfaces.events.faults import KEY_NOT_FOUND
 from ingest_gateway.surfaces.events.key_forms import KINDS, read_new_key, read_rotation
 from ingest_gateway.surfaces.events.key_views import key_view
-from ingest_gateway.surfaces.reach import seen, sees
-from ingest_gateway.surfaces.requests import caller, look_twice, read_control_on
+from ingest_gateway.surfaces.shared.answers import json_response
+from ingest_gateway.surfaces.shared.commands import BODY_BYTES_MAX, decide, json_body
+from ingest_gateway.surfaces.shared.errors import KEY_NOT_FOUND
+from ingest_gateway.surfaces.shared.reach import seen, sees
+from ingest_gateway.surfaces.shared.requests import caller, look_twice, read_control_on
 from operations import clock
 from schemas.commands import RevokeKey, decode_state
 from schemas.entities import Key

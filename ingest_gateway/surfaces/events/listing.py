@@ -7,18 +7,17 @@ from aiohttp import web
 
 from domain.events.status import Status
 from domain.security.principals import EVENTS_READ, Principal
-from ingest_gateway.http.faults import FieldFault
+from ingest_gateway.http.errors import FieldFault
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.read_model.cursors import CursorInvalid, Cursors
 from ingest_gateway.read_model.event_pages import EventFilter, Place, decode_place
 from ingest_gateway.read_model.views import event_item
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.answers import json_response
-from ingest_gateway.surfaces.event_reads import look_until_sure, wait_for_writes
-from ingest_gateway.surfaces.events.faults import STREAM_NOT_FOUND
 from ingest_gateway.surfaces.events.lookups import is_shown, streams_shown
-from ingest_gateway.surfaces.events.parameters import (
+from ingest_gateway.surfaces.shared.answers import json_response
+from ingest_gateway.surfaces.shared.errors import READ_MODEL_BEHIND, STREAM_NOT_FOUND
+from ingest_gateway.surfaces.shared.parameters import (
     LIMIT_DEFAULT,
     LIMIT_MAX,
     Names,
@@ -26,8 +25,8 @@ from ingest_gateway.surfaces.events.parameters import (
     metadata_filters,
     time_range,
 )
-from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
-from ingest_gateway.surfaces.requests import caller, look_twice
+from ingest_gateway.surfaces.shared.reads import look_until_sure, wait_for_writes
+from ingest_gateway.surfaces.shared.requests import caller, look_twice
 from operations import clock
 from schemas.ids import EVENT, is_id
 

@@ -8,17 +8,17 @@ from aiohttp import web
 
 from domain.events.direct_records import data_of_admitted
 from domain.security.principals import EVENTS_READ, Principal
-from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
+from ingest_gateway.http.errors import FaultKind, FieldFault, Refused
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.log.event_log import LogUnavailable
 from ingest_gateway.read_model import ReadModelUnavailable, StoredEvent
 from ingest_gateway.read_model.views import event_view
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.answers import json_response
-from ingest_gateway.surfaces.event_reads import look_until_sure, wait_for_named
-from ingest_gateway.surfaces.events.faults import DUPLICATE_EVENT, EVENT_NOT_FOUND
-from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
-from ingest_gateway.surfaces.requests import caller
+from ingest_gateway.surfaces.events.errors import DUPLICATE_EVENT, EVENT_NOT_FOUND
+from ingest_gateway.surfaces.shared.answers import json_response
+from ingest_gateway.surfaces.shared.errors import READ_MODEL_BEHIND
+from ingest_gateway.surfaces.shared.reads import look_until_sure, wait_for_named
+from ingest_gateway.surfaces.shared.requests import caller
 from schemas.entities import Stream
 from schemas.ids import EVENT as EVENT_PREFIX
 from schemas.ids import is_id

@@ -16,14 +16,14 @@ from domain.events.avro import encode_event
 from domain.events.rules import SURFACE, EventFields, EventInvalid, event_id, payload_hash
 from domain.security.gateway_signatures import GATEWAY_SIGNATURE
 from domain.security.principals import Principal
-from ingest_gateway.http.faults import FieldFault, Refused
+from ingest_gateway.http.errors import FieldFault, Refused
 from ingest_gateway.log.event_log import Appended, LogBusy, LogUnavailable
 from ingest_gateway.log.verdicts import Expected, VerdictLate
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.answers import DECISION_PENDING, decision_of
 from ingest_gateway.surfaces.events.answers import Shown, accepted
-from ingest_gateway.surfaces.events.faults import DUPLICATE_EVENT, INVALID_EVENT, NOT_CONFIRMED, STREAM_NOT_FOUND
-from ingest_gateway.surfaces.faults import BUSY, refused_by
+from ingest_gateway.surfaces.events.errors import DUPLICATE_EVENT, INVALID_EVENT
+from ingest_gateway.surfaces.shared.answers import DECISION_PENDING, decision_of
+from ingest_gateway.surfaces.shared.errors import BUSY, NOT_CONFIRMED, STREAM_NOT_FOUND, refused_by
 from schemas.entities import Stream
 from schemas.records import Verdict
 from schemas.replies import REPLY_HEADER

@@ -10,15 +10,16 @@ from aiohttp import web
 from domain.security.principals import WORKFLOWS_READ, WORKFLOWS_WRITE, Principal
 from ingest_gateway.http.bodies import read_body
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.answers import json_response
-from ingest_gateway.surfaces.event_reads import wait_for_writes
-from ingest_gateway.surfaces.events.entity_commands import BODY_BYTES_MAX, decide, json_body
-from ingest_gateway.surfaces.events.faults import EVENT_NOT_FOUND, REPLAY_NOT_FOUND, STREAM_NOT_FOUND
+from ingest_gateway.surfaces.events.errors import EVENT_NOT_FOUND
 from ingest_gateway.surfaces.events.lookups import find_event
 from ingest_gateway.surfaces.events.webhook_forms import read_event_replay, read_replay
 from ingest_gateway.surfaces.events.webhook_views import replay_view
-from ingest_gateway.surfaces.reach import sees
-from ingest_gateway.surfaces.requests import caller, read_control_on
+from ingest_gateway.surfaces.shared.answers import json_response
+from ingest_gateway.surfaces.shared.commands import BODY_BYTES_MAX, decide, json_body
+from ingest_gateway.surfaces.shared.errors import REPLAY_NOT_FOUND, STREAM_NOT_FOUND
+from ingest_gateway.surfaces.shared.reach import sees
+from ingest_gateway.surfaces.shared.reads import wait_for_writes
+from ingest_gateway.surfaces.shared.requests import caller, read_control_on
 from operations import clock
 from schemas.commands import CancelReplay, decode_state
 from schemas.entities import Replay

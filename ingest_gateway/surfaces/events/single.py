@@ -10,12 +10,11 @@ from domain.events.fields import NO_KEY, key_from_header
 from domain.events.rules import EventFields, EventInvalid, read_event
 from domain.security.principals import EVENTS_WRITE
 from ingest_gateway.http.bodies import content_type, read_body
-from ingest_gateway.http.faults import FieldFault
+from ingest_gateway.http.errors import FieldFault
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.http.request_log import note
 from ingest_gateway.metrics import EVENTS_PUBLISHED
-from ingest_gateway.surfaces.answers import DECISION_HEADER
-from ingest_gateway.surfaces.events.faults import INVALID_EVENT
+from ingest_gateway.surfaces.events.errors import INVALID_EVENT
 from ingest_gateway.surfaces.events.publish import (
     EVENT_BODY_BYTES_MAX,
     LARGE_BYTES,
@@ -24,8 +23,9 @@ from ingest_gateway.surfaces.events.publish import (
     invalid,
     refuse_a_delivery,
 )
-from ingest_gateway.surfaces.positions import POSITION_HEADER, position_of
-from ingest_gateway.surfaces.requests import IDEMPOTENCY_KEY, caller
+from ingest_gateway.surfaces.shared.answers import DECISION_HEADER
+from ingest_gateway.surfaces.shared.positions import POSITION_HEADER, position_of
+from ingest_gateway.surfaces.shared.requests import IDEMPOTENCY_KEY, caller
 from operations import clock
 
 _ACCEPTED = EVENTS_PUBLISHED.labels("single", "accepted")

@@ -5,12 +5,12 @@ from aiohttp import web
 from domain.security.principals import STREAMS_READ, STREAMS_WRITE, Principal
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.answers import json_response
-from ingest_gateway.surfaces.events.entity_commands import decide, json_body
 from ingest_gateway.surfaces.events.entity_forms import read_new_stream, read_stream_changes
 from ingest_gateway.surfaces.events.entity_views import list_view, stream_view
-from ingest_gateway.surfaces.events.faults import STREAM_NOT_FOUND
-from ingest_gateway.surfaces.requests import caller, look_twice, read_control_on
+from ingest_gateway.surfaces.shared.answers import json_response
+from ingest_gateway.surfaces.shared.commands import decide, json_body
+from ingest_gateway.surfaces.shared.errors import STREAM_NOT_FOUND
+from ingest_gateway.surfaces.shared.requests import caller, look_twice, read_control_on
 from schemas.commands import DeleteStream, decode_state
 from schemas.entities import Stream
 from schemas.ids import STREAM, is_id

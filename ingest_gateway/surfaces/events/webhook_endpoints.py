@@ -8,14 +8,14 @@ from domain.security.principals import WORKFLOWS_READ, WORKFLOWS_WRITE, Principa
 from ingest_gateway.http.bodies import read_body
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.answers import json_response
-from ingest_gateway.surfaces.events.entity_commands import BODY_BYTES_MAX, decide, json_body
 from ingest_gateway.surfaces.events.entity_views import list_view
-from ingest_gateway.surfaces.events.faults import ENDPOINT_NOT_FOUND
 from ingest_gateway.surfaces.events.webhook_forms import read_new_endpoint, read_secret_rotation
 from ingest_gateway.surfaces.events.webhook_views import endpoint_view
-from ingest_gateway.surfaces.reach import seen, sees
-from ingest_gateway.surfaces.requests import caller, look_twice, read_control_on
+from ingest_gateway.surfaces.shared.answers import json_response
+from ingest_gateway.surfaces.shared.commands import BODY_BYTES_MAX, decide, json_body
+from ingest_gateway.surfaces.shared.errors import ENDPOINT_NOT_FOUND
+from ingest_gateway.surfaces.shared.reach import seen, sees
+from ingest_gateway.surfaces.shared.requests import caller, look_twice, read_control_on
 from schemas.commands import (
     DeleteWebhookEndpoint,
     ReactivateWorkflow,

@@ -8,7 +8,7 @@ from domain.delivery.webhooks import WebhookType
 from domain.events.fields import NO_STREAM, NO_TYPE, is_stream_name, is_type
 from domain.events.status import Status
 from ingest_gateway.surfaces.events.entity_forms import NO_WORKFLOW_ID, is_workflow_id
-from ingest_gateway.surfaces.forms import DESCRIPTION_CHARACTERS_MAX, Form, target_fault, text_fault
+from ingest_gateway.surfaces.shared.forms import DESCRIPTION_CHARACTERS_MAX, Form, target_fault, text_fault
 from schemas.commands import (
     OVERLAP_SECONDS_MAX,
     CreateWebhookEndpoint,

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from ingest_gateway.surfaces.events.entity_views import rfc3339_seconds
 from schemas.entities import Replay, WebhookEndpoint
-from schemas.times import rfc3339
+from schemas.times import rfc3339, rfc3339_seconds
 
 
 def endpoint_view(endpoint: WebhookEndpoint, signing_secret: str | None = None) -> dict[str, Any]:

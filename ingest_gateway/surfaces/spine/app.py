@@ -6,13 +6,13 @@ from domain.events.spine_events import STREAM
 from domain.security.principals import SPINE_KINDS
 from ingest_gateway.log.system_streams import SystemStreams
 from ingest_gateway.services import SERVICES, Services
-from ingest_gateway.surfaces.contract import hold_to, load_document
 from ingest_gateway.surfaces.documents.routes import add_documents
-from ingest_gateway.surfaces.event_reads import add_incomplete
-from ingest_gateway.surfaces.positions import add_position
+from ingest_gateway.surfaces.shared.contract import hold_to, load_document
+from ingest_gateway.surfaces.shared.positions import add_position
+from ingest_gateway.surfaces.shared.reads import add_incomplete
 from ingest_gateway.surfaces.spine import correlations, event_types, live_stream, publish, query, subscriptions
 from ingest_gateway.surfaces.spine.channels import Channels
-from ingest_gateway.surfaces.spine.faults import render
+from ingest_gateway.surfaces.spine.errors import render
 from ingest_gateway.surfaces.spine.live_stream import CHANNELS
 from ingest_gateway.surfaces.spine.publishing import SYSTEM_STREAM
 from ingest_gateway.surfaces.spine.rates import add_rate_headers

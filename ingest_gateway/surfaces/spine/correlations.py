@@ -13,11 +13,11 @@ from ingest_gateway.http.queries import read_query
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.read_model.spine_pages import CHAIN_MAX
 from ingest_gateway.read_model.stored import RouteState
-from ingest_gateway.surfaces.answers import json_response
-from ingest_gateway.surfaces.event_reads import look_until_sure, wait_for_writes
-from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
-from ingest_gateway.surfaces.requests import caller
-from ingest_gateway.surfaces.spine.faults import NOT_FOUND
+from ingest_gateway.surfaces.shared.answers import json_response
+from ingest_gateway.surfaces.shared.errors import READ_MODEL_BEHIND
+from ingest_gateway.surfaces.shared.reads import look_until_sure, wait_for_writes
+from ingest_gateway.surfaces.shared.requests import caller
+from ingest_gateway.surfaces.spine.errors import NOT_FOUND
 from ingest_gateway.surfaces.spine.query import event_view, read_payloads
 from schemas.entities import Stream
 from schemas.ids import SPINE_SUBSCRIPTION

@@ -19,17 +19,17 @@ from domain.events.spine_events import NO_TYPE, STREAM, SpineEvent, is_type
 from domain.json.schemas import SCHEMA_BYTES_MAX, schema_faults
 from domain.json.strict import members
 from domain.security.principals import ADMIN, EVENTS_READ, Principal
-from ingest_gateway.http.faults import FieldFault
+from ingest_gateway.http.errors import FieldFault
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.answers import json_response
-from ingest_gateway.surfaces.events.entity_commands import decide, json_body
-from ingest_gateway.surfaces.events.entity_views import rfc3339_seconds
-from ingest_gateway.surfaces.forms import DESCRIPTION_CHARACTERS_MAX, Form, text_fault
-from ingest_gateway.surfaces.requests import caller, read_control_on
-from ingest_gateway.surfaces.spine.faults import INVALID_EVENT_TYPE, NOT_FOUND, invalid
+from ingest_gateway.surfaces.shared.answers import json_response
+from ingest_gateway.surfaces.shared.commands import decide, json_body
+from ingest_gateway.surfaces.shared.forms import DESCRIPTION_CHARACTERS_MAX, Form, text_fault
+from ingest_gateway.surfaces.shared.requests import caller, read_control_on
+from ingest_gateway.surfaces.spine.errors import INVALID_EVENT_TYPE, NOT_FOUND, invalid
 from schemas.commands import RegisterEventType, decode_state
 from schemas.entities import EventType, SchemaVersion
+from schemas.times import rfc3339_seconds
 
 PATH = "/v1/event-types"
 STRICT = "strict"

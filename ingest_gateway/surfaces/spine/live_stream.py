@@ -21,15 +21,15 @@ from sqlalchemy import Row
 from domain.entities.patterns import NO_PATTERN
 from domain.security.principals import EVENTS_READ, SESSION, Principal
 from ingest_gateway import metrics
-from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
+from ingest_gateway.http.errors import FaultKind, FieldFault, Refused
 from ingest_gateway.http.guard import ANSWER_HEADERS, REQUEST_ID, X_REQUEST_ID
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
-from ingest_gateway.surfaces.requests import caller
+from ingest_gateway.surfaces.shared.errors import READ_MODEL_BEHIND
+from ingest_gateway.surfaces.shared.requests import caller
 from ingest_gateway.surfaces.spine.channels import Channel, Channels, Reader, live_view
-from ingest_gateway.surfaces.spine.faults import invalid
+from ingest_gateway.surfaces.spine.errors import invalid
 from ingest_gateway.surfaces.spine.frames import (
     CONTENT_TYPE,
     HEARTBEAT,

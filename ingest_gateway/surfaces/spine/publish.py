@@ -20,14 +20,14 @@ from domain.events.rules import EventInvalid
 from domain.events.spine_events import BODY_BYTES_MAX, SpineEvent, read_spine_event
 from domain.security.principals import EVENTS_WRITE
 from ingest_gateway.http.bodies import content_type, read_body
-from ingest_gateway.http.faults import Refused
+from ingest_gateway.http.errors import Refused
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.http.request_log import note
 from ingest_gateway.metrics import EVENTS_PUBLISHED
-from ingest_gateway.surfaces.answers import DECISION_HEADER, json_response
-from ingest_gateway.surfaces.positions import POSITION_HEADER, position_of
-from ingest_gateway.surfaces.requests import caller, idempotency_key
-from ingest_gateway.surfaces.spine.faults import error_of, invalid_event
+from ingest_gateway.surfaces.shared.answers import DECISION_HEADER, json_response
+from ingest_gateway.surfaces.shared.positions import POSITION_HEADER, position_of
+from ingest_gateway.surfaces.shared.requests import caller, idempotency_key
+from ingest_gateway.surfaces.spine.errors import error_of, invalid_event
 from ingest_gateway.surfaces.spine.publishing import SYSTEM_STREAM, Published, Publisher, Sent
 
 JSON = "application/json"

@@ -13,15 +13,15 @@ from aiohttp import web
 from domain.events.spine_events import STREAM, SpineEvent, digest_of, encode_spine_event, event_id_of, is_own_org
 from domain.security.gateway_signatures import GATEWAY_SIGNATURE
 from domain.security.principals import Principal
-from ingest_gateway.http.faults import FieldFault
+from ingest_gateway.http.errors import FieldFault
 from ingest_gateway.log.event_log import Appended, LogBusy, LogUnavailable
 from ingest_gateway.log.system_streams import SystemStreams
 from ingest_gateway.log.verdicts import Expected, VerdictLate
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.answers import DECISION_PENDING, decision_of
-from ingest_gateway.surfaces.faults import BUSY, refused_by
+from ingest_gateway.surfaces.shared.answers import DECISION_PENDING, decision_of
+from ingest_gateway.surfaces.shared.errors import BUSY, NOT_CONFIRMED, refused_by
+from ingest_gateway.surfaces.spine.errors import DUPLICATE_EVENT, FORBIDDEN_ORG
 from ingest_gateway.surfaces.spine.event_types import check_by_catalog
-from ingest_gateway.surfaces.spine.faults import DUPLICATE_EVENT, FORBIDDEN_ORG, NOT_CONFIRMED
 from operations import clock
 from operations.random_ids import random_id
 from schemas.entities import Stream

@@ -17,18 +17,18 @@ from domain.events.spine_events import METADATA_VALUE_CHARACTERS_MAX as CORRELAT
 from domain.events.spine_events import SOURCE_CHARACTERS_MAX, STREAM, is_own_org, is_type, source_of
 from domain.events.spine_records import data_of
 from domain.security.principals import EVENTS_READ, Principal
-from ingest_gateway.http.faults import FieldFault
+from ingest_gateway.http.errors import FieldFault
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.log.event_log import LogUnavailable
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.read_model.spine_pages import OFFSET_MAX, SpineFilter
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.answers import json_response
-from ingest_gateway.surfaces.event_reads import wait_for_writes
-from ingest_gateway.surfaces.events.parameters import time_range
-from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
-from ingest_gateway.surfaces.requests import caller
-from ingest_gateway.surfaces.spine.faults import FORBIDDEN_ORG, invalid
+from ingest_gateway.surfaces.shared.answers import json_response
+from ingest_gateway.surfaces.shared.errors import READ_MODEL_BEHIND
+from ingest_gateway.surfaces.shared.parameters import time_range
+from ingest_gateway.surfaces.shared.reads import wait_for_writes
+from ingest_gateway.surfaces.shared.requests import caller
+from ingest_gateway.surfaces.spine.errors import FORBIDDEN_ORG, invalid
 from schemas.ids import time_of
 from schemas.times import rfc3339
 

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from domain.limits.quotas import RATE_CLASSES
-from ingest_gateway.surfaces.contract import operations_of
+from ingest_gateway.surfaces.shared.contract import operations_of
 
 LIMIT, REMAINING, RESET = "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"
 READS = frozenset({"GET", "HEAD"})

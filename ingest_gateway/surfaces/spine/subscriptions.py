@@ -12,18 +12,18 @@ from domain.entities.patterns import NO_PATTERN, is_pattern
 from domain.events.fields import REQUIRED
 from domain.security.principals import EVENTS_READ, SUBSCRIPTIONS_WRITE
 from domain.security.sealed_secrets import SecretBox
-from ingest_gateway.http.faults import FieldFault
+from ingest_gateway.http.errors import FieldFault
 from ingest_gateway.http.queries import read_query
-from ingest_gateway.surfaces.answers import json_response
-from ingest_gateway.surfaces.events.entity_commands import decide, json_body
-from ingest_gateway.surfaces.events.entity_views import rfc3339_seconds
-from ingest_gateway.surfaces.forms import DESCRIPTION_CHARACTERS_MAX, Form, expected, text_fault
-from ingest_gateway.surfaces.requests import caller, read_control_on
-from ingest_gateway.surfaces.spine.faults import INVALID_WEBHOOK_URL
+from ingest_gateway.surfaces.shared.answers import json_response
+from ingest_gateway.surfaces.shared.commands import decide, json_body
+from ingest_gateway.surfaces.shared.forms import DESCRIPTION_CHARACTERS_MAX, Form, expected, text_fault
+from ingest_gateway.surfaces.shared.requests import caller, read_control_on
+from ingest_gateway.surfaces.spine.errors import INVALID_WEBHOOK_URL
 from ingest_gateway.surfaces.spine.publishing import SYSTEM_STREAM, spine_of
 from schemas.commands import CreateSubscription, DeleteSubscription, decode_state
 from schemas.entities import PATTERNS_MAX, PayloadFormat, Subscription, SubscriptionSurface
 from schemas.ids import SPINE_SUBSCRIPTION
+from schemas.times import rfc3339_seconds
 
 PATH = "/v1/events/subscriptions"
 SURFACE = SubscriptionSurface.SPINE

@@ -12,8 +12,8 @@ from sqlalchemy import Row
 from domain.security.principals import AUDIT_READ
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.read_model.audit_pages import AuditFilter
-from ingest_gateway.surfaces.ledgers import audit_passed
-from ingest_gateway.surfaces.requests import caller
+from ingest_gateway.surfaces.shared.reads import audit_passed
+from ingest_gateway.surfaces.shared.requests import caller
 from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages, asked
 from schemas.times import rfc3339
 

@@ -20,13 +20,13 @@ from ingest_gateway.log.event_log import Appended, LogBusy, LogUnavailable
 from ingest_gateway.log.system_streams import SystemStreams
 from ingest_gateway.log.verdicts import VerdictLate
 from ingest_gateway.services import SERVICES, Services
-from ingest_gateway.surfaces.events.entity_commands import LOOK_FIRST, SAFE_TO_REPEAT
-from ingest_gateway.surfaces.faults import BUSY, refused_by
-from ingest_gateway.surfaces.positions import POSITION, command_position
-from ingest_gateway.surfaces.requests import idempotency_key, route_of
-from ingest_gateway.surfaces.work.faults import NOT_CONFIRMED
-from ingest_gateway.surfaces.work.shown import shown
-from ingest_gateway.surfaces.work.writes import WRITES
+from ingest_gateway.surfaces.shared.commands import LOOK_FIRST, SAFE_TO_REPEAT
+from ingest_gateway.surfaces.shared.errors import BUSY, refused_by
+from ingest_gateway.surfaces.shared.positions import POSITION, command_position
+from ingest_gateway.surfaces.shared.requests import idempotency_key, route_of
+from ingest_gateway.surfaces.work.errors import NOT_CONFIRMED
+from ingest_gateway.surfaces.work.reads import WRITES
+from ingest_gateway.surfaces.work.versions import shown
 from operations import clock
 from operations.new_commands import new_command
 from schemas.commands import DONE, REFUSED, Payload

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from msgspec import UNSET, UnsetType
 
 from domain.events.fields import REQUIRED, time_ms
-from ingest_gateway.surfaces.forms import TWICE, Form, expected, text_fault
+from ingest_gateway.surfaces.shared.forms import TWICE, Form, expected, text_fault
 from schemas.ids import is_id
 from schemas.work import (
     ASSIGNEE_CHARACTERS_MAX,

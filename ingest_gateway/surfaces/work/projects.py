@@ -5,13 +5,12 @@ from aiohttp import web
 
 from domain.security.principals import PROJECTS_READ, PROJECTS_WRITE
 from ingest_gateway.http.queries import read_query, whole_number
-from ingest_gateway.surfaces.requests import caller
+from ingest_gateway.surfaces.shared.requests import caller
 from ingest_gateway.surfaces.work.commands import answer, item_decided, json_body
-from ingest_gateway.surfaces.work.faults import PROJECT_NOT_FOUND
+from ingest_gateway.surfaces.work.errors import PROJECT_NOT_FOUND
 from ingest_gateway.surfaces.work.forms import read_new_project, read_project_changes
 from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages, asked, look_until_sure, wait_for_writes
-from ingest_gateway.surfaces.work.shown import shown
-from ingest_gateway.surfaces.work.versions import IF_MATCH, read_if_match
+from ingest_gateway.surfaces.work.versions import IF_MATCH, read_if_match, shown
 from schemas.ids import is_id
 from schemas.work import PROJECT
 

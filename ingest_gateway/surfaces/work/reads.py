@@ -12,16 +12,14 @@ import orjson
 from aiohttp import web
 
 from domain.security.principals import Principal
-from ingest_gateway.http.faults import FieldFault
-from ingest_gateway.log.event_log import LogUnavailable
+from ingest_gateway.http.errors import FieldFault
+from ingest_gateway.log.event_log import Appended, LogUnavailable
 from ingest_gateway.read_model import Position, ReadModelUnavailable
 from ingest_gateway.read_model.cursors import CursorInvalid, Cursors
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
-from ingest_gateway.surfaces.named_positions import AFTER_HEADER, POSITIONS_MAX
-from ingest_gateway.surfaces.positions import position_from
-from ingest_gateway.surfaces.work.faults import invalid
-from ingest_gateway.surfaces.work.writes import WRITES
+from ingest_gateway.surfaces.shared.errors import READ_MODEL_BEHIND
+from ingest_gateway.surfaces.shared.positions import AFTER_HEADER, POSITIONS_MAX, position_from
+from ingest_gateway.surfaces.work.errors import invalid
 from operations import clock
 from schemas.commands import workspace_key
 from schemas.partitioner import partition_for
@@ -103,3 +101,30 @@ def _named(request: web.Request, services: Services, principal: Principal) -> li
     if len(positions) != len(texts):
         raise invalid([FieldFault(AFTER_HEADER, f"Must be up to {POSITIONS_MAX} values of Atlas-Position.")])
     return positions
+
+
+SCOPES_MAX = 10_000
+
+
+class Writes:
+    """All commands of a workspace stand on one partition, so its newest covers the others. Forgets the oldest scopes:
+    by then projection has long passed them.
+    """
+
+    def __init__(self) -> None:
+        self._newest: dict[tuple[str, str], Position] = {}
+
+    def note(self, workspace: str, environment: str, appended: Appended) -> None:
+        scope = workspace, environment
+        before = self._newest.pop(scope, None)
+        position = appended.topic, appended.partition, appended.offset
+        self._newest[scope] = position if before is None else max(before, position)
+        if len(self._newest) > SCOPES_MAX:
+            del self._newest[next(iter(self._newest))]
+
+    def newest(self, workspace: str, environment: str) -> list[Position]:
+        found = self._newest.get((workspace, environment))
+        return [] if found is None else [found]
+
+
+WRITES: web.AppKey[Writes] = web.AppKey("work_writes", Writes)

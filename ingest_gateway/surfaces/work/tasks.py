@@ -5,17 +5,16 @@ from aiohttp import web
 
 from domain.events.fields import time_ms
 from domain.security.principals import TASKS_READ, TASKS_WRITE, Principal
-from ingest_gateway.http.faults import FieldFault
+from ingest_gateway.http.errors import FieldFault
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.read_model.work_pages import TaskFilter
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.requests import caller
+from ingest_gateway.surfaces.shared.requests import caller
 from ingest_gateway.surfaces.work.commands import answer, item_decided, json_body
-from ingest_gateway.surfaces.work.faults import PROJECT_NOT_FOUND, TASK_NOT_FOUND, invalid
+from ingest_gateway.surfaces.work.errors import PROJECT_NOT_FOUND, TASK_NOT_FOUND, invalid
 from ingest_gateway.surfaces.work.forms import NO_TIME, read_new_task, read_task_changes
 from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages, asked, look_until_sure, wait_for_writes
-from ingest_gateway.surfaces.work.shown import shown
-from ingest_gateway.surfaces.work.versions import IF_MATCH, read_if_match
+from ingest_gateway.surfaces.work.versions import IF_MATCH, read_if_match, shown
 from schemas.ids import is_id
 from schemas.work import PROJECT, TASK, Priority, TaskStatus
 from schemas.work_commands import DeleteTask

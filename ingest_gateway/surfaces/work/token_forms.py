@@ -1,7 +1,7 @@
 """Bodies that mint or rotate tokens: from a stranger's JSON to a command's payload, all faults at once. Pure."""
 
 from domain.security.principals import SCOPES_OF_KIND
-from ingest_gateway.surfaces.forms import NAME_CHARACTERS_MAX, Form, network_fault, text_fault
+from ingest_gateway.surfaces.shared.forms import NAME_CHARACTERS_MAX, Form, network_fault, text_fault
 from ingest_gateway.surfaces.work.forms import NO_TIME
 from schemas.commands import OVERLAP_SECONDS_MAX, CreateKey, RotateKey
 from schemas.entities import KeyKind

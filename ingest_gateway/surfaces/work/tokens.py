@@ -11,10 +11,10 @@ from domain.security.principals import TOKENS_READ, TOKENS_WRITE, Principal
 from ingest_gateway.http.bodies import read_body
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.answers import json_response
-from ingest_gateway.surfaces.requests import caller, look_twice, read_control_on
+from ingest_gateway.surfaces.shared.answers import json_response
+from ingest_gateway.surfaces.shared.requests import caller, look_twice, read_control_on
 from ingest_gateway.surfaces.work.commands import BODY_BYTES_MAX, decided, json_body
-from ingest_gateway.surfaces.work.faults import TOKEN_NOT_FOUND
+from ingest_gateway.surfaces.work.errors import TOKEN_NOT_FOUND
 from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages
 from ingest_gateway.surfaces.work.token_forms import read_new_token, read_rotation
 from ingest_gateway.surfaces.work.token_views import token_view

@@ -14,13 +14,13 @@ from sqlalchemy import Row
 from domain.delivery.webhooks import DeliveryKind
 from domain.security.principals import WEBHOOKS_READ, WEBHOOKS_WRITE
 from ingest_gateway.http.bodies import read_body
-from ingest_gateway.http.faults import FieldFault
+from ingest_gateway.http.errors import FieldFault
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.read_model.webhook_pages import WebhookScope, source_in
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.requests import caller
+from ingest_gateway.surfaces.shared.requests import caller
 from ingest_gateway.surfaces.work.commands import BODY_BYTES_MAX, decided
-from ingest_gateway.surfaces.work.faults import DELIVERY_NOT_FOUND, DELIVERY_NOT_REPLAYABLE, invalid
+from ingest_gateway.surfaces.work.errors import DELIVERY_NOT_FOUND, DELIVERY_NOT_REPLAYABLE, invalid
 from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages, asked
 from ingest_gateway.surfaces.work.webhook_views import STATUSES, delivery_view
 from ingest_gateway.surfaces.work.webhooks import PATH, found_webhook

@@ -5,7 +5,14 @@ from typing import Any
 from msgspec import UNSET
 
 from domain.delivery.targets import parse_target
-from ingest_gateway.surfaces.forms import DESCRIPTION_CHARACTERS_MAX, TWICE, Form, expected, target_fault, text_fault
+from ingest_gateway.surfaces.shared.forms import (
+    DESCRIPTION_CHARACTERS_MAX,
+    TWICE,
+    Form,
+    expected,
+    target_fault,
+    text_fault,
+)
 from schemas.commands import (
     OVERLAP_SECONDS_MAX,
     CreateSubscription,

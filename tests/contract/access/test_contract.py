@@ -16,9 +16,9 @@ from domain.security.principals import SCOPES_OF_KIND, SESSION
 from ingest_gateway.surfaces.burn.app import BURN
 from ingest_gateway.surfaces.burn.edge.endpoints import Dialect
 from ingest_gateway.surfaces.burn.edge.providers import providers_of
-from ingest_gateway.surfaces.contract import METHODS, ContractBroken, load_document
 from ingest_gateway.surfaces.events.app import EVENTS
 from ingest_gateway.surfaces.served import ALL
+from ingest_gateway.surfaces.shared.contract import METHODS, ContractBroken, load_document
 from ingest_gateway.surfaces.surface import Surface
 from schemas.entities import KeyKind
 from tests.contract.http.wire import Wire

@@ -7,7 +7,7 @@ import orjson
 from aiohttp import web
 
 from ingest_gateway.http.bodies import BODY_SECONDS, content_type, read_body
-from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
+from ingest_gateway.http.errors import FaultKind, FieldFault, Refused
 from ingest_gateway.http.guard import REQUEST_ID
 from ingest_gateway.http.lines import LineTooLong, iter_lines
 from ingest_gateway.http.queries import read_query, whole_number

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from aiohttp import hdrs, web
 
 from ingest_gateway.http.bodies import received
-from ingest_gateway.http.faults import FaultKind, Refused
+from ingest_gateway.http.errors import FaultKind, Refused
 
 INSPECTED_BYTES_MAX = 2 * 1024 * 1024
 BODY_BYTES_MAX = 34 * 1024 * 1024

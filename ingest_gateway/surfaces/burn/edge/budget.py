@@ -8,7 +8,7 @@ there is no call (503): an organization that chose strict chose that (B-041).
 import asyncio
 import functools
 
-from ingest_gateway.http.faults import Fault, FaultKind
+from ingest_gateway.http.errors import Fault, FaultKind
 from ingest_gateway.log.event_log import LogBusy, LogUnavailable
 from ingest_gateway.log.telemetry import TelemetryClient, Teller
 from ingest_gateway.log.verdicts import VerdictLate

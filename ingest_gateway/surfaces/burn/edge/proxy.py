@@ -20,7 +20,7 @@ from domain.security.api_tokens import TokenHasher
 from ingest_gateway import metrics
 from ingest_gateway.http.addresses import address_of
 from ingest_gateway.http.connection import Connection
-from ingest_gateway.http.faults import Fault, FaultKind, Refused
+from ingest_gateway.http.errors import Fault, FaultKind, Refused
 from ingest_gateway.http.guard import REQUEST_ID
 from ingest_gateway.http.request_log import note
 from ingest_gateway.identity.authentication import require_scope
@@ -36,8 +36,8 @@ from ingest_gateway.surfaces.burn.edge.exchange import Exchange, own_answer
 from ingest_gateway.surfaces.burn.edge.inspection import Inspected, inspect, opaque
 from ingest_gateway.surfaces.burn.edge.providers import Provider, Target
 from ingest_gateway.surfaces.burn.edge.telemetry import Caller, TelemetryOut
-from ingest_gateway.surfaces.burn.faults import CODES
-from ingest_gateway.surfaces.reach import WORKSPACE, require_reach
+from ingest_gateway.surfaces.burn.errors import CODES
+from ingest_gateway.surfaces.shared.reach import WORKSPACE, require_reach
 from schemas.guardrail_policy import BudgetMode, Layer
 from schemas.telemetry import Settle
 

@@ -12,11 +12,11 @@ import orjson
 from aiohttp import web
 
 from domain.security.principals import Principal
-from ingest_gateway.http.faults import Refused
+from ingest_gateway.http.errors import Refused
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.requests import idempotency_key
+from ingest_gateway.surfaces.shared.requests import idempotency_key
 from ingest_gateway.surfaces.work.commands import asked_for, settled
-from ingest_gateway.surfaces.work.faults import IN_FLIGHT
+from ingest_gateway.surfaces.work.errors import IN_FLIGHT
 from schemas.commands import DONE
 from schemas.work_commands import RESERVED, CompleteAnswer, ReserveAnswer, Reserved
 

@@ -10,12 +10,12 @@ import msgspec
 from aiohttp import web
 
 from domain.security.principals import AI_USE, Principal
-from ingest_gateway.http.faults import FieldFault
+from ingest_gateway.http.errors import FieldFault
 from ingest_gateway.http.guard import REQUEST_ID
 from ingest_gateway.read_model.work_pages import TaskFilter
 from ingest_gateway.services import SERVICES, Services
-from ingest_gateway.surfaces.forms import Form, text_fault
-from ingest_gateway.surfaces.requests import caller
+from ingest_gateway.surfaces.shared.forms import Form, text_fault
+from ingest_gateway.surfaces.shared.requests import caller
 from ingest_gateway.surfaces.work.ai.model import Model, Said
 from ingest_gateway.surfaces.work.ai.plans import (
     PLAN,
@@ -29,7 +29,7 @@ from ingest_gateway.surfaces.work.ai.plans import (
 )
 from ingest_gateway.surfaces.work.ai.reservations import answered_once
 from ingest_gateway.surfaces.work.commands import json_body
-from ingest_gateway.surfaces.work.faults import AI_NOT_CONFIGURED, AI_UNUSABLE, UNKNOWN_PROJECT
+from ingest_gateway.surfaces.work.errors import AI_NOT_CONFIGURED, AI_UNUSABLE, UNKNOWN_PROJECT
 from ingest_gateway.surfaces.work.forms import NO_PROJECT_ID
 from ingest_gateway.surfaces.work.reads import asked, look_until_sure, wait_for_writes
 from schemas.ids import is_id

@@ -21,9 +21,9 @@ from aiohttp import hdrs, web
 from domain.entities.control_view import ControlView
 from domain.security.principals import Principal
 from domain.security.reach import may_see
-from ingest_gateway.http.faults import Fault, FaultKind, Refused
+from ingest_gateway.http.errors import Fault, FaultKind, Refused
 from ingest_gateway.services import SERVICES
-from ingest_gateway.surfaces.events.faults import (
+from ingest_gateway.surfaces.shared.errors import (
     ENDPOINT_NOT_FOUND,
     KEY_NOT_FOUND,
     REPLAY_NOT_FOUND,

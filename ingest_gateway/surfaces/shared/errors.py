@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from aiohttp import hdrs, web
 
-from ingest_gateway.http.faults import Fault, FaultKind, FieldFault, Refused, kind_of
+from ingest_gateway.http.errors import Fault, FaultKind, FieldFault, Refused, kind_of
 from schemas.commands import decode_fault
 from schemas.records import Verdict
 
@@ -47,9 +47,25 @@ BUSY = Fault(
     "Too much is under way. Nothing was stored; please send it again.",
     headers=RETRY,
 )
+NOT_CONFIRMED = Fault(
+    FaultKind.UNAVAILABLE, "unavailable", "Not confirmed as stored. Send it again with the same key.", headers=RETRY
+)
 READ_MODEL_BEHIND = Fault(
     FaultKind.UNAVAILABLE, "read_model_behind", "The answer is not up to date yet. Please ask again.", headers=RETRY
 )
+
+# What a path names (reach.py).
+STREAM_NOT_FOUND = Fault(
+    FaultKind.NOT_FOUND,
+    "stream_not_found",
+    "No such stream exists in this workspace and environment, or the key is not scoped to it.",
+)
+KEY_NOT_FOUND = Fault(FaultKind.NOT_FOUND, "key_not_found", "There is no key with this id.")
+WORKFLOW_NOT_FOUND = Fault(FaultKind.NOT_FOUND, "workflow_not_found", "There is no such workflow.")
+ENDPOINT_NOT_FOUND = Fault(
+    FaultKind.NOT_FOUND, "webhook_endpoint_not_found", "There is no webhook endpoint with this id."
+)
+REPLAY_NOT_FOUND = Fault(FaultKind.NOT_FOUND, "replay_not_found", "There is no replay with this id.")
 
 
 def answered(

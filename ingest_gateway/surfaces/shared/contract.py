@@ -16,7 +16,7 @@ from domain.limits.quotas import RATE_CLASSES, RateClass
 from ingest_gateway.identity.authentication import require_scope
 from ingest_gateway.identity.freshness import is_privileged, require_current
 from ingest_gateway.services import SERVICES
-from ingest_gateway.surfaces.reach import reach_fault, require_reach
+from ingest_gateway.surfaces.shared.reach import reach_fault, require_reach
 
 METHODS = frozenset({"get", "post", "put", "patch", "delete"})
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -28,10 +28,10 @@ class ContractBroken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation of the document. `scopes`, `rate_class` None: the document does not say (a fault).
+    """One operation of the document. `scopes`, `rate_class` None: the document does not say, which is an error.
 
-    `cors`: pages of other origins may call it (surfaces/cors.py). `schemes`: its security schemes. `reach`: what a key
-    that is limited to streams reaches by it (surfaces/reach.py), the document's word for all where it has none.
+    `cors`: pages of other origins may call it (surfaces/events/cors.py). `schemes`: its security schemes. `reach`: what
+    a key that is limited to streams reaches with it (reach.py); the document's default where the operation has none.
     """
 
     name: str

@@ -12,8 +12,11 @@ from aiohttp import web
 
 from domain.security.encrypted_tokens import EncryptedTokens
 from domain.security.principals import Principal
+from ingest_gateway.http.errors import FaultKind, FieldFault, Refused
 from ingest_gateway.log.event_log import Appended
+from ingest_gateway.read_model import Position
 from ingest_gateway.services import Services
+from ingest_gateway.surfaces.shared.requests import read_control_on
 from schemas.topics import Topic, parse_stream_topic
 
 POSITION_HEADER = "Atlas-Position"
@@ -76,3 +79,24 @@ async def add_position(request: web.Request, response: web.StreamResponse) -> No
     """Where a request's command stands, on its answer."""
     if POSITION in request:
         response.headers[POSITION_HEADER] = request[POSITION]
+
+
+AFTER_HEADER = "Atlas-After"
+POSITIONS_MAX = 20
+
+
+async def named_positions(request: web.Request, services: Services, principal: Principal) -> list[Position]:
+    """Those on streams. A command's is waited for here: what it did stands on `control` since before its answer. Raises
+    Refused: read_model_behind, invalid_request.
+    """
+    written = ",".join(request.headers.getall(AFTER_HEADER, ()))
+    texts = [text.strip() for text in written.split(",") if text.strip()]
+    positions = [position_from(services, principal, text) for text in texts[: POSITIONS_MAX + 1]]
+    mine = [position for position in positions if position is not None]
+    if len(mine) != len(texts):
+        fault = FieldFault(AFTER_HEADER, f"Must be up to {POSITIONS_MAX} values of Atlas-Position of this workspace.")
+        raise Refused(FaultKind.INVALID_FIELDS, fields=[fault])
+    on_streams = [position for position in mine if position[0] != Topic.COMMANDS]
+    if len(on_streams) < len(mine):
+        await read_control_on(services)
+    return on_streams

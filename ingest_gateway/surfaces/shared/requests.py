@@ -7,10 +7,10 @@ from aiohttp import web
 
 from domain.events.fields import NO_KEY, key_from_header
 from domain.security.principals import Principal
-from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
+from ingest_gateway.http.errors import FaultKind, FieldFault, Refused
 from ingest_gateway.identity.authentication import require_scope
 from ingest_gateway.services import SERVICES, Services
-from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
+from ingest_gateway.surfaces.shared.errors import READ_MODEL_BEHIND
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 Found = TypeVar("Found")

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from ingest_gateway.identity.authentication import PRINCIPAL
-from ingest_gateway.surfaces.contract import operations_of
+from ingest_gateway.surfaces.shared.contract import operations_of
 
 MAX_AGE_SECONDS = 7_200  # the most that browsers keep
 ALLOWED_HEADERS = "Authorization, Content-Type, Content-Encoding, Idempotency-Key"

@@ -7,7 +7,7 @@ from domain.delivery.targets import TargetForbidden, parse_target
 from domain.events.fields import REQUIRED, UNKNOWN, shown, time_ms
 from domain.json.strict import JsonFault, parse_object
 from domain.security.networks import read_network
-from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
+from ingest_gateway.http.errors import FaultKind, FieldFault, Refused
 from schemas.commands import OVERLAP_SECONDS_DEFAULT, OVERLAP_SECONDS_MAX
 
 DESCRIPTION_CHARACTERS_MAX = 1_000

@@ -10,8 +10,8 @@ from typing import Any
 from aiohttp import web
 
 from domain.security.principals import MISSING_SCOPE, TOKENS_READ, TOKENS_WRITE
-from ingest_gateway.http.faults import Fault, FaultKind, FieldFault, Refused
-from ingest_gateway.surfaces.faults import RETRY, USUAL_CODES, answered, field_errors
+from ingest_gateway.http.errors import Fault, FaultKind, FieldFault, Refused
+from ingest_gateway.surfaces.shared.errors import RETRY, USUAL_CODES, answered, field_errors
 
 PROBLEM = "application/problem+json"
 TYPES = "https://api.atlas-todo.com/errors/"

@@ -19,15 +19,15 @@ from aiohttp import web
 
 from domain.security.principals import Principal
 from ingest_gateway import metrics
-from ingest_gateway.http.faults import Refused
+from ingest_gateway.http.errors import Refused
 from ingest_gateway.log.event_log import LogUnavailable
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
-from ingest_gateway.surfaces.named_positions import named_positions
-from ingest_gateway.surfaces.requests import read_control_on
+from ingest_gateway.surfaces.shared.errors import READ_MODEL_BEHIND
+from ingest_gateway.surfaces.shared.positions import named_positions
+from ingest_gateway.surfaces.shared.requests import read_control_on
 from operations.topic_ends import Partition
 from schemas.entities import Stream
-from schemas.topics import parse_stream_topic
+from schemas.topics import Topic, parse_stream_topic
 
 INCOMPLETE_HEADER = "Atlas-Incomplete"
 LOOK_SECONDS, SHORT_SECONDS = 0.1, 0.01
@@ -177,3 +177,13 @@ async def add_incomplete(request: web.Request, response: web.StreamResponse) -> 
     """The streams of which the answer lacks what is held back, by name."""
     if INCOMPLETE in request:
         response.headers[INCOMPLETE_HEADER] = request[INCOMPLETE]
+
+
+async def audit_passed(services: Services) -> None:
+    """Waits until projection has passed all that stands on `audit` now. Refused past the bound."""
+    try:
+        ends = await services.events.ends(Topic.AUDIT)
+    except LogUnavailable:
+        raise READ_MODEL_BEHIND.refused() from None
+    if not await services.reads.wait_until_passed(ends, services.settings.read_timeout_seconds):
+        raise READ_MODEL_BEHIND.refused()

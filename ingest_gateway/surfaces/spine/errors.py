@@ -8,8 +8,8 @@ from aiohttp import web
 
 from domain.events.fields import REQUIRED
 from domain.events.rules import EventInvalid
-from ingest_gateway.http.faults import Fault, FaultKind, FieldFault, Refused
-from ingest_gateway.surfaces.faults import RETRY, USUAL_CODES, answered
+from ingest_gateway.http.errors import Fault, FaultKind, FieldFault, Refused
+from ingest_gateway.surfaces.shared.errors import USUAL_CODES, answered
 
 CODES = USUAL_CODES | {FaultKind.ADDRESS_BLOCKED: "forbidden"}
 
@@ -26,9 +26,6 @@ NOT_FOUND = Fault(FaultKind.NOT_FOUND, "not_found", "There is no such thing in t
 FORBIDDEN_ORG = Fault(FaultKind.FORBIDDEN, "forbidden", "The key is not of this organization.")
 DUPLICATE_EVENT = Fault(
     FaultKind.CONFLICT, "duplicate_event", "The idempotency key was used with another event in the last 24 hours."
-)
-NOT_CONFIRMED = Fault(
-    FaultKind.UNAVAILABLE, "unavailable", "Not confirmed as stored. Send it again with the same key.", headers=RETRY
 )
 
 

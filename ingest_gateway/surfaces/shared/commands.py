@@ -15,10 +15,9 @@ from ingest_gateway.http.guard import REQUEST_ID
 from ingest_gateway.log.event_log import Appended, LogBusy, LogUnavailable
 from ingest_gateway.log.verdicts import VerdictLate
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.events.faults import NOT_CONFIRMED
-from ingest_gateway.surfaces.faults import BUSY, refused_by
-from ingest_gateway.surfaces.positions import POSITION, command_position
-from ingest_gateway.surfaces.requests import idempotency_key, route_of
+from ingest_gateway.surfaces.shared.errors import BUSY, NOT_CONFIRMED, refused_by
+from ingest_gateway.surfaces.shared.positions import POSITION, command_position
+from ingest_gateway.surfaces.shared.requests import idempotency_key, route_of
 from operations import clock
 from operations.new_commands import new_command
 from schemas.commands import DONE, Payload

@@ -8,30 +8,16 @@ from typing import Any
 
 from aiohttp import web
 
-from ingest_gateway.http.faults import Fault, FaultKind, Refused
-from ingest_gateway.surfaces.faults import RETRY, USUAL_CODES, answered, field_errors
+from ingest_gateway.http.errors import Fault, FaultKind, Refused
+from ingest_gateway.surfaces.shared.errors import USUAL_CODES, answered, field_errors
 
 CODES = USUAL_CODES | {FaultKind.UNAUTHENTICATED: "authentication_failed"}
 
 INVALID_EVENT = Fault(FaultKind.INVALID_FIELDS, "invalid_request", "The event is not valid: see details.errors.")
 INVALID_BATCH = Fault(FaultKind.INVALID_FIELDS, "invalid_request", "The batch can't be read: see details.errors.")
-STREAM_NOT_FOUND = Fault(
-    FaultKind.NOT_FOUND,
-    "stream_not_found",
-    "No such stream exists in this workspace and environment, or the key is not scoped to it.",
-)
-KEY_NOT_FOUND = Fault(FaultKind.NOT_FOUND, "key_not_found", "There is no key with this id.")
-WORKFLOW_NOT_FOUND = Fault(FaultKind.NOT_FOUND, "workflow_not_found", "There is no such workflow.")
-ENDPOINT_NOT_FOUND = Fault(
-    FaultKind.NOT_FOUND, "webhook_endpoint_not_found", "There is no webhook endpoint with this id."
-)
-REPLAY_NOT_FOUND = Fault(FaultKind.NOT_FOUND, "replay_not_found", "There is no replay with this id.")
 EVENT_NOT_FOUND = Fault(FaultKind.NOT_FOUND, "event_not_found", "There is no event with this id.")
 DUPLICATE_EVENT = Fault(
     FaultKind.CONFLICT, "duplicate_event", "The idempotency key was used with another payload in the last 24 hours."
-)
-NOT_CONFIRMED = Fault(
-    FaultKind.UNAVAILABLE, "unavailable", "Not confirmed as stored. Send it again with the same key.", headers=RETRY
 )
 
 

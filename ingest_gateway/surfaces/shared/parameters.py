@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from domain.events.fields import time_ms
-from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
+from ingest_gateway.http.errors import FaultKind, FieldFault, Refused
 from ingest_gateway.http.queries import MESSAGE
 
 LIMIT_MAX, LIMIT_DEFAULT = 100, 25

@@ -4,8 +4,8 @@ from typing import Any
 
 from aiohttp import web
 
-from ingest_gateway.http.faults import Fault, FaultKind, Refused
-from ingest_gateway.surfaces.faults import RETRY, USUAL_CODES, answered, field_errors
+from ingest_gateway.http.errors import Fault, FaultKind, Refused
+from ingest_gateway.surfaces.shared.errors import RETRY, USUAL_CODES, answered, field_errors
 
 CODES = USUAL_CODES
 
