@@ -22,7 +22,7 @@ from domain.admission.rerouting import (
     placement_key,
     right_partition,
 )
-from domain.admission.subscribers import routes_of
+from domain.admission.subscribers import routes_of, type_of
 from domain.events.direct_records import schema_named
 from domain.events.spine_records import carried_headers
 from domain.idempotency.events import Admitted, Conflicted, Seen, Source, decide
@@ -185,7 +185,7 @@ class Admission(Agent):
         source = Source(first.topic, stream.topic_id, first.partition, first.offset)
         try:
             pieces = found.pieces
-            routes = routes_of(self._view, stream, pieces) if place.routes is None else place.routes
+            routes = routes_of(self._view, stream, type_of(pieces)) if place.routes is None else place.routes
             candidate = Seen(pieces.event_id, found.payload_hash, first.timestamp, routes, source)
             decided = decide(None if stored is None else _decode_seen(stored), candidate)
             effects = effects_of(decided, place, first, found)

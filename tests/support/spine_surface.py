@@ -18,7 +18,7 @@ import aiohttp
 
 from domain.admission.effects import effects_of, place_of
 from domain.admission.reading import read
-from domain.admission.subscribers import routes_of
+from domain.admission.subscribers import routes_of, type_of
 from domain.commands.decide import decide as decide_command
 from domain.commands.decide import token_hash_by
 from domain.control.state import ControlState
@@ -94,7 +94,7 @@ class SpineRules:
         key = place.scope.table_key(pieces.idempotency_key, pieces.event_id)
         stored = self._seen.get(key)
         source = Source(appended.topic, stream.topic_id, appended.partition, appended.offset)
-        routes = routes_of(self._view, stream, pieces)
+        routes = routes_of(self._view, stream, type_of(pieces))
         candidate = Seen(pieces.event_id, found.payload_hash, appended.timestamp_ms, routes, source)
         decided = decide(None if stored is None else _decode_seen(stored), candidate)
         if isinstance(decided, Admitted) and decided.is_new:

@@ -9,6 +9,7 @@ from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.documents.routes import add_documents
 from ingest_gateway.surfaces.shared.contract import hold_to, load_document
 from ingest_gateway.surfaces.shared.positions import add_position
+from ingest_gateway.surfaces.shared.publishing import PUBLISHER, event_publisher
 from ingest_gateway.surfaces.shared.reads import add_incomplete
 from ingest_gateway.surfaces.spine import correlations, event_types, live_stream, publish, query, subscriptions
 from ingest_gateway.surfaces.spine.channels import Channels
@@ -35,6 +36,7 @@ def make_app(services: Services) -> web.Application:
     app[SERVICES] = services
     timeout_seconds = services.settings.verdict_timeout_seconds
     app[SYSTEM_STREAM] = SystemStreams(STREAM, services.control, services.commands, timeout_seconds=timeout_seconds)
+    app[PUBLISHER] = event_publisher(services)
     _add_live_streams(app, services)
     document = load_document("spine")
     app.on_response_prepare.append(add_position)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from domain.json.strict import JsonFault
-from ingest_gateway.surfaces.events.batch import BATCH_BYTES_MAX
 from ingest_gateway.surfaces.events.envelope import BATCH_EVENTS_MAX, TOO_MANY, batch_items
+from ingest_gateway.surfaces.events.publish_batch import BATCH_BYTES_MAX
 from tests.support.events import a_body, a_body_with
 from tests.support.events_surface import Surface
 
