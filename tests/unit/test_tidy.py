@@ -5,6 +5,7 @@ Each rule is a function from a file's path and text to the breaches in it, so th
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 
@@ -257,6 +258,19 @@ def test_a_breach_is_found(rule: Rule, path: str, text: str) -> None:
 )
 def test_what_is_allowed_is_no_breach(rule: Rule, path: str, text: str) -> None:
     assert not list(rule(PurePosixPath(path), text))
+
+
+def test_a_file_name_that_surfaces_share_has_one_role() -> None:
+    """It is in the table of ingest_gateway/surfaces/__init__.py."""
+    packages = [ROOT / SURFACES / name for name in (*PEERS, "shared")]
+    names = Counter(path.name for package in packages for path in package.glob("*.py"))
+    roles = (ROOT / SURFACES / "__init__.py").read_text(encoding="utf-8")
+    patterns = [
+        name for row in re.findall(r"^\| (`.+?`) \|", roles, re.MULTILINE) for name in re.findall("`(.+?)`", row)
+    ]
+    shared = [name for name, count in names.items() if count > 1 and name != "__init__.py"]
+    assert shared
+    assert not [name for name in shared if not any(PurePosixPath(name).match(pattern) for pattern in patterns)]
 
 
 def test_the_lock_pins_every_package_by_hash_and_names_no_place() -> None:
