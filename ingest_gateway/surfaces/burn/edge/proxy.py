@@ -10,7 +10,6 @@ that has never read `control` knows no key: it forwards what presents one and ke
 import asyncio
 import functools
 from functools import cache
-from typing import cast
 
 import aiohttp
 from aiohttp import hdrs, web
@@ -19,7 +18,7 @@ from multidict import CIMultiDict
 from domain.security.api_tokens import TokenHasher
 from ingest_gateway import metrics
 from ingest_gateway.http.addresses import address_of
-from ingest_gateway.http.connection import Connection
+from ingest_gateway.http.connection import when_client_leaves
 from ingest_gateway.http.errors import Fault, FaultKind, Refused
 from ingest_gateway.http.guard import REQUEST_ID
 from ingest_gateway.http.request_log import note
@@ -166,20 +165,19 @@ class EdgeProxy:
         return None
 
     async def _pass(self, request: web.Request, call: ProxiedCall, held: Held) -> web.StreamResponse:
-        connection = cast(Connection, request.protocol)
         this = asyncio.current_task()
         assert this is not None
         metrics.EDGE_OPEN.inc()
         outcome = "left"
         try:
-            connection.watch(this.cancel)
+            when_client_leaves(request, this.cancel)
             if request.transport is None:  # it left while its body was read or its budget asked
                 raise asyncio.CancelledError
             response = await self._exchange.make(request, call, held)
             outcome = _outcome(call)
             return response
         finally:
-            connection.watch(None)
+            when_client_leaves(request, None)
             metrics.EDGE_OPEN.dec()
             self._count(call, outcome)
             if call.target.kind is not Kind.FREE:
