@@ -16,6 +16,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from schemas.codec import Undecodable
 from schemas.entities import PER_MINUTE_MAX, Key, KeyKind, Ordering, Workspace
+from schemas.errors import FieldError
 from schemas.guardrail_breaches import BudgetWarning
 from schemas.guardrail_policy import Guarded, GuardrailPolicy, Scope
 from schemas.payload import Payload as Payload
@@ -403,11 +404,6 @@ class WebhookTrial(msgspec.Struct, frozen=True, kw_only=True):
     """The body of the answer to `webhook_endpoint.test`: the id that the webhook carries."""
 
     id: str
-
-
-class FieldError(msgspec.Struct, frozen=True):
-    field: str
-    message: str
 
 
 class FaultBody(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,8 +5,9 @@ import msgspec
 from domain.control.values import NO_CHANGES, Asked, Changes, Done, Facts, Refused, body_of
 from domain.events.catalog import CATALOG
 from domain.json.schemas import incompatibilities
-from schemas.commands import FieldError, RegisterEventType
+from schemas.commands import RegisterEventType
 from schemas.entities import EventType, SchemaVersion
+from schemas.errors import FieldError
 
 TYPES_MAX = 500  # of a workspace and environment
 VERSIONS_KEPT = 20

@@ -6,8 +6,9 @@ A key never comes back and never changes what it allows; a wider or narrower one
 import msgspec
 
 from domain.control.values import Asked, Changes, Done, Effects, Facts, Refused, TokenHash, absent, body_of
-from schemas.commands import KEYS_PER_WORKSPACE_MAX, CreateKey, FieldError, NewKey, RevokeKey, RotateKey, TouchKeys
+from schemas.commands import KEYS_PER_WORKSPACE_MAX, CreateKey, NewKey, RevokeKey, RotateKey, TouchKeys
 from schemas.entities import STREAM_KINDS, Key
+from schemas.errors import FieldError
 from schemas.ids import KEY, derived_id
 
 

@@ -21,7 +21,6 @@ from schemas.commands import (
     DeleteStream,
     DeleteWebhookEndpoint,
     DeleteWorkflow,
-    FieldError,
     ReactivateWorkflow,
     RevokeKey,
     RotateKey,
@@ -31,6 +30,7 @@ from schemas.commands import (
     UpdateStream,
 )
 from schemas.entities import Key, State, Workflow
+from schemas.errors import FieldError
 from schemas.ids import WEBHOOK_ENDPOINT
 from schemas.topics import SYSTEM_STREAMS
 

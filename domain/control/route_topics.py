@@ -8,14 +8,9 @@ import msgspec
 
 from domain.control.streams import CLUSTER_REFUSES, Reported, refused_anew, why_not_created
 from domain.control.values import Asked, Changes, Done, Facts, Refused, Task, TopicWork, body_of
-from schemas.commands import (
-    DONE,
-    ROUTE_TOPICS_PER_WORKSPACE_MAX,
-    FieldError,
-    RouteTopicExpired,
-    RouteTopicMade,
-)
+from schemas.commands import DONE, ROUTE_TOPICS_PER_WORKSPACE_MAX, RouteTopicExpired, RouteTopicMade
 from schemas.entities import Workflow
+from schemas.errors import FieldError
 from schemas.topics import DAY_MS, ROUTE_TOPIC_DAYS, parse_route_topic, route_topic_prefix
 
 

@@ -12,8 +12,9 @@ from typing import Protocol
 import msgspec
 
 from domain.events.system_events import SystemEvent
-from schemas.commands import FaultBody, FieldError, Payload
+from schemas.commands import FaultBody, Payload
 from schemas.entities import EventType, Key, Replay, State, Stream, Subscription, WebhookEndpoint, Workflow, Workspace
+from schemas.errors import FieldError
 from schemas.records import Audit, Command, Delivery, Entity, Verdict
 from schemas.replies import ReplyTo
 from schemas.topics import RouteTopic, StreamTopic

@@ -23,7 +23,7 @@ from domain.events.cloudevents import (
     read_structured,
 )
 from domain.events.direct_records import SCHEMA_HEADER, avro_of, data_of_admitted, schema_named
-from domain.events.fields import NO_KEY, Faults, is_key
+from domain.events.fields import NO_KEY, FieldErrors, is_key
 from domain.events.rules import EventInvalid
 from domain.events.spine_events import SpineEvent, read_spine_event, source_of
 from schemas.codec import EVENT
@@ -101,6 +101,6 @@ def _avro(value: bytes, key: str | None) -> tuple[SpineEvent, str | None]:
 
 
 def _invalid(field: str, message: str) -> EventInvalid:
-    faults = Faults()
-    faults.add(field, message)
-    return EventInvalid(tuple(faults.listed))
+    errors = FieldErrors()
+    errors.add(field, message)
+    return EventInvalid(tuple(errors.listed))

@@ -24,7 +24,7 @@ _ABSENT = b"null"
 
 def fingerprint(body: Mapping[str, bytes | msgspec.Raw], model: str = "") -> str:
     """Of a request's body: each member's own JSON text, which `strict_json` has accepted. `model`: where the path
-    names it and the body doesn't. Raises JsonFault.
+    names it and the body doesn't. Raises JsonError.
     """
     digest = hashlib.sha256()
     for names in PARTS:

@@ -19,7 +19,7 @@ import hashlib
 
 import msgspec
 
-from domain.json.strict import JsonFault
+from domain.json.strict import JsonError
 
 _READ = msgspec.json.Decoder(float_hook=msgspec.Raw)
 _WRITE = msgspec.json.Encoder(order="sorted")
@@ -31,9 +31,9 @@ def canonical(text: bytes | msgspec.Raw) -> bytes:
     try:
         return _WRITE.encode(_READ.decode(text))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise JsonFault(f"The text is not valid JSON: {error}.") from None
+        raise JsonError(f"The text is not valid JSON: {error}.") from None
     except RecursionError:
-        raise JsonFault("The text is nested too deeply.") from None
+        raise JsonError("The text is nested too deeply.") from None
 
 
 def payload_hash(*parts: bytes | None) -> bytes:

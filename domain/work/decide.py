@@ -14,8 +14,8 @@ from msgspec import UNSET
 from domain.control.values import Asked, Changes, Done, Refused
 from domain.events.system_events import SystemEvent, about
 from domain.work.dependencies import Links, check_dependencies, check_no_cycle
-from schemas.commands import FieldError
 from schemas.entities import Stream, StreamStatus
+from schemas.errors import FieldError
 from schemas.ids import derived_id
 from schemas.work import PROJECT, STREAM, TASK, Item, Project, Task, WorkEvent, item_body
 from schemas.work_commands import (

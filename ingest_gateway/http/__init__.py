@@ -1,1 +1,1 @@
-"""HTTP as every surface needs it: framing, guards, bodies, faults. Knows no surface, no Kafka and no key."""
+"""HTTP as every surface needs it: framing, guards, bodies, errors. Knows no surface, no Kafka and no key."""

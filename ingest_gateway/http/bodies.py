@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from aiohttp import hdrs, web
 from aiohttp.http import HttpVersion11
 
-from ingest_gateway.http.errors import FaultKind, Refused
+from ingest_gateway.http.errors import ErrorKind, Refused
 from ingest_gateway.http.unpacking import Unpacker, unpacker_for
 
 BODY_SECONDS = 30.0
@@ -26,7 +26,7 @@ def content_type(request: web.BaseRequest, *allowed: str) -> str:
         return declared
     match = CONTENT_TYPE.fullmatch(declared or "")
     if match is None or match[1].lower() not in allowed:
-        raise Refused(FaultKind.UNSUPPORTED_MEDIA_TYPE, f"The content type must be {' or '.join(allowed)} in UTF-8.")
+        raise Refused(ErrorKind.UNSUPPORTED_MEDIA_TYPE, f"The content type must be {' or '.join(allowed)} in UTF-8.")
     return match[1].lower()
 
 
@@ -36,7 +36,7 @@ async def read_body(request: web.BaseRequest, limit_bytes: int, *, deadline_seco
     if hdrs.CONTENT_ENCODING not in request.headers and stream.is_eof() and stream.exception() is None:
         body = stream.read_nowait()  # it came with the head, as most do
         if len(body) > limit_bytes:
-            raise Refused(FaultKind.BODY_TOO_LARGE)
+            raise Refused(ErrorKind.BODY_TOO_LARGE)
         return body
     whole = bytearray()
     async for chunk in _unpacked(request, limit_bytes, received(request, limit_bytes, deadline_seconds)):
@@ -72,7 +72,7 @@ async def _unpacked(request: web.BaseRequest, limit_bytes: int, chunks: AsyncIte
         for piece in (chunk,) if unpacker is None else unpacker.unpack(chunk):
             room_bytes -= len(piece)
             if room_bytes < 0:
-                raise Refused(FaultKind.BODY_TOO_LARGE)
+                raise Refused(ErrorKind.BODY_TOO_LARGE)
             if piece:
                 yield piece
             if unpacker is not None:
@@ -87,7 +87,7 @@ async def _each(chunks: list[bytes]) -> AsyncIterator[bytes]:
 
 def _refuse_declared_above(limit_bytes: int, request: web.BaseRequest) -> None:
     if (request.content_length or 0) > limit_bytes:
-        raise Refused(FaultKind.BODY_TOO_LARGE)
+        raise Refused(ErrorKind.BODY_TOO_LARGE)
 
 
 async def received(request: web.BaseRequest, limit_bytes: int, deadline_seconds: float) -> AsyncIterator[bytes]:
@@ -102,15 +102,15 @@ async def received(request: web.BaseRequest, limit_bytes: int, deadline_seconds:
             async with asyncio.timeout(left_seconds):
                 chunk = await stream.readany()
         except TimeoutError:
-            raise Refused(FaultKind.REQUEST_TIMEOUT) from None
+            raise Refused(ErrorKind.REQUEST_TIMEOUT) from None
         except web.RequestPayloadError:
-            raise Refused(FaultKind.MALFORMED_REQUEST, "The body could not be read.") from None
+            raise Refused(ErrorKind.MALFORMED_REQUEST, "The body could not be read.") from None
         left_seconds -= loop.time() - waiting_since
         room_bytes -= len(chunk)
         if not chunk:
             return
         if room_bytes < 0:
-            raise Refused(FaultKind.BODY_TOO_LARGE)
+            raise Refused(ErrorKind.BODY_TOO_LARGE)
         yield chunk
 
 
@@ -123,4 +123,4 @@ async def _ask_for_the_body(request: web.BaseRequest) -> None:
 
 def _end(unpacker: Unpacker | None) -> None:
     if unpacker is not None and not unpacker.is_complete:
-        raise Refused(FaultKind.MALFORMED_REQUEST, "The compressed body is cut short.")
+        raise Refused(ErrorKind.MALFORMED_REQUEST, "The compressed body is cut short.")

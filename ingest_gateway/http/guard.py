@@ -13,7 +13,7 @@ from aiohttp import hdrs, web
 from prometheus_client import Counter, Histogram
 
 from ingest_gateway.http.addresses import CLIENT_ADDRESS, find_address
-from ingest_gateway.http.errors import FaultKind, Refused, Renderer, kind_of
+from ingest_gateway.http.errors import ErrorKind, Refused, Renderer, kind_of
 from ingest_gateway.http.heads import HeadRules
 from ingest_gateway.http.limits import HttpLimits
 from ingest_gateway.http.request_log import log_request, log_unreadable
@@ -58,8 +58,8 @@ class Guard:
             self._rules.check(request)
             head_is_good = True
             response = await self._handle(request)
-        except Refused as fault:
-            refused, response = fault, self._render(fault, request_id)
+        except Refused as error:
+            refused, response = error, self._render(error, request_id)
         except asyncio.CancelledError:
             self._finish(request, request_id, CLIENT_LEFT, None, started)
             raise
@@ -99,11 +99,11 @@ class Guard:
         elif request.transport is None:  # the client left, and that caused the error
             return web.Response(status=CLIENT_LEFT), None
         elif isinstance(error, web.RequestPayloadError):
-            refused = Refused(FaultKind.MALFORMED_REQUEST, "The body could not be read.")
+            refused = Refused(ErrorKind.MALFORMED_REQUEST, "The body could not be read.")
         else:
             facts = {"request_id": request_id, "surface": self._surface, "operation": operation_of(request)}
             logger.error("http.unexpected", exc_info=error, extra={"facts": facts})
-            refused = Refused(FaultKind.INTERNAL)
+            refused = Refused(ErrorKind.INTERNAL)
         return self._render(refused, request_id), refused
 
     def _finish(
@@ -145,7 +145,7 @@ def _must_close(request: web.Request, refused: Refused | None) -> bool:
     body = request.content
     if body.is_eof():
         return False
-    if (refused is not None and refused.kind is FaultKind.REQUEST_TIMEOUT) or body.exception() is not None:
+    if (refused is not None and refused.kind is ErrorKind.REQUEST_TIMEOUT) or body.exception() is not None:
         return True
     length = request.content_length
     return length is None or length > UNREAD_BYTES_MAX or hdrs.EXPECT in request.headers

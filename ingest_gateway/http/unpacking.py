@@ -3,13 +3,13 @@
 A gzip body is one member or several, one behind the other (RFC 1952, 2.2): tools that append to a file and proxies that
 join parts make such bodies. `deflate` is the zlib format; some clients send it without zlib's wrapper, as RFC 9110,
 8.4.1.2 notes, and are understood: the first two bytes tell which it is, since no encoder begins raw deflate with bytes
-that pass as a zlib header. Whatever else follows the end is a fault, zeros too.
+that pass as a zlib header. Whatever else follows the end is an error, zeros too.
 """
 
 import zlib
 from collections.abc import Iterator
 
-from ingest_gateway.http.errors import FaultKind, Refused
+from ingest_gateway.http.errors import ErrorKind, Refused
 
 PIECE_BYTES_MAX = 65_536
 MEMBERS_MAX = 20_000
@@ -83,7 +83,7 @@ def unpacker_for(content_encoding: str | None) -> Unpacker | None:
     if coding not in CODINGS:
         known = ", ".join(CODINGS)
         raise Refused(
-            FaultKind.UNSUPPORTED_MEDIA_TYPE,
+            ErrorKind.UNSUPPORTED_MEDIA_TYPE,
             f"The content encoding must be one of {known}.",
             headers={"Accept-Encoding": known},
         )
@@ -96,4 +96,4 @@ def _is_zlib(start: bytes) -> bool:
 
 
 def _broken(message: str) -> Refused:
-    return Refused(FaultKind.MALFORMED_REQUEST, message)
+    return Refused(ErrorKind.MALFORMED_REQUEST, message)

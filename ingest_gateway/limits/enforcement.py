@@ -18,7 +18,7 @@ from domain.entities.control_view import ControlView
 from domain.limits.quotas import ANY_WORKSPACE, RATE_CLASSES, Overrides, Quota, RateClass
 from domain.security.principals import Principal
 from ingest_gateway import metrics
-from ingest_gateway.http.errors import FaultKind, Refused
+from ingest_gateway.http.errors import ErrorKind, Refused
 from ingest_gateway.http.guard import ANSWER_HEADERS
 from ingest_gateway.limits.buckets import NS_PER_SECOND
 from ingest_gateway.limits.exchange import ShareExchange
@@ -96,7 +96,7 @@ def refusal(entry: Entry, workspace: str) -> Refused:
     """Seconds are rounded up (A-081), and so are the milliseconds: then there is room."""
     retry_after_ms = -(-entry.bucket.retry_ns // NS_PER_MS)
     return Refused(
-        FaultKind.RATE_LIMITED,
+        ErrorKind.RATE_LIMITED,
         f"Request quota exceeded for workspace {workspace}.",
         details={"retry_after_ms": retry_after_ms},
         headers={hdrs.RETRY_AFTER: str(max(1, -(-retry_after_ms // 1000)))},

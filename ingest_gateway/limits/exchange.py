@@ -161,7 +161,7 @@ def _read(message: Message) -> Dealt | None:
         if value is None:
             return partition, key.decode(), None
         shares = Shares.decode(value)
-    except (Undecodable, UnicodeDecodeError) as fault:
-        event(log, "quotas.unreadable", logging.ERROR, offset=message.offset(), reason=str(fault))
+    except (Undecodable, UnicodeDecodeError) as undecodable:
+        event(log, "quotas.unreadable", logging.ERROR, offset=message.offset(), reason=str(undecodable))
         return None
     return partition, shares.bucket, shares

@@ -54,9 +54,9 @@ class SystemStreams:
         )
         verdict = await self._commands.submit(command, timeout_seconds=self._timeout_seconds)
         if verdict.outcome != DONE:
-            fault = decode_fault(verdict.body)
-            if fault.code != "stream_exists":
-                raise LogUnavailable(f"the stream {self._name} was not made: {fault.message}")
+            error = decode_fault(verdict.body)
+            if error.code != "stream_exists":
+                raise LogUnavailable(f"the stream {self._name} was not made: {error.message}")
         while True:
             await self._control.catch_up()
             found = self.known(workspace, environment)

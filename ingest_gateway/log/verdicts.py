@@ -192,6 +192,6 @@ def _read(message: Message) -> Verdict | None:
         return None
     try:
         return Verdict.decode(message.value())
-    except Undecodable as fault:
-        event(log, "verdicts.unreadable", logging.ERROR, offset=message.offset(), reason=str(fault))
+    except Undecodable as undecodable:
+        event(log, "verdicts.unreadable", logging.ERROR, offset=message.offset(), reason=str(undecodable))
         return None

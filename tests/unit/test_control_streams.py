@@ -10,11 +10,11 @@ from schemas.commands import (
     DeleteStream,
     DeleteWorkflow,
     FaultBody,
-    FieldError,
     UpdateStream,
     decode_fault,
 )
 from schemas.entities import Stream, StreamStatus
+from schemas.errors import FieldError
 from schemas.topics import DAY_MS
 from tests.support.commands_log import START_MS, TOPIC_ID, WORKSPACE, CommandsLog, a_workspace, outcome
 

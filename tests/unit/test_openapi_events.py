@@ -12,7 +12,7 @@ from ingest_gateway.surfaces.events.app import ROUTES
 from ingest_gateway.surfaces.shared.contract import METHODS, ContractBroken, hold_to, load_document
 from tests.support.events import ABSENT, an_event
 from tests.support.openapi import breaches
-from tests.traceability.faults import error_codes
+from tests.traceability.error_codes import error_codes
 
 DOCUMENT = load_document("events")
 SCOPES = {f"{what}:{how}" for what in ("events", "streams", "workflows") for how in ("read", "write")} | {

@@ -12,7 +12,7 @@ from ingest_gateway.surfaces.shared.contract import METHODS, hold_to, load_docum
 from ingest_gateway.surfaces.spine import errors
 from ingest_gateway.surfaces.spine.app import ROUTES
 from tests.support.openapi import breaches
-from tests.traceability.faults import error_codes
+from tests.traceability.error_codes import error_codes
 
 DOCUMENT = load_document("spine")
 SCOPES = {"events:read", "events:write", "subscriptions:write", "admin"}

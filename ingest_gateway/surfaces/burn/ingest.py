@@ -14,7 +14,7 @@ from aiohttp import web
 
 from domain.security.principals import Principal
 from ingest_gateway.http.bodies import content_type, read_body
-from ingest_gateway.http.errors import FaultKind, Refused
+from ingest_gateway.http.errors import ErrorKind, Refused
 from ingest_gateway.http.guard import ANSWER_HEADERS
 from ingest_gateway.log.event_log import LogBusy, LogUnavailable
 from ingest_gateway.services import SERVICES, Services
@@ -49,9 +49,9 @@ async def ingest(request: web.Request) -> web.Response:
     try:
         fit, rejected = read_calls(body)
     except Unreadable as fault:
-        raise Refused(FaultKind.MALFORMED_REQUEST, str(fault)) from None
+        raise Refused(ErrorKind.MALFORMED_REQUEST, str(fault)) from None
     if len(fit) + len(rejected) > CALLS_MAX:
-        raise Refused(FaultKind.BODY_TOO_LARGE, f"A request holds at most {CALLS_MAX:,} events; send several.")
+        raise Refused(ErrorKind.BODY_TOO_LARGE, f"A request holds at most {CALLS_MAX:,} events; send several.")
     calls = _priced(fit, rejected, principal, key)
     status = await tell(request, calls)
     return json_response(answer(len(calls), rejected, status))

@@ -32,7 +32,7 @@ ROUTES = (
 
 
 def make_app(services: Services) -> web.Application:
-    """Served by `http.server.serve` with `faults.render`. Raises ContractBroken."""
+    """Served by `http.server.serve` with `errors.render`. Raises ContractBroken."""
     app = web.Application()
     app[SERVICES] = services
     app.on_response_prepare.append(add_position)

@@ -8,7 +8,6 @@ it did itself.
 from aiohttp import web
 
 from domain.security.principals import AUDIT_READ, Principal
-from ingest_gateway.http.errors import FieldFault
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.read_model.audit_pages import AuditFilter, AuditReach
@@ -22,6 +21,7 @@ from ingest_gateway.surfaces.shared.reach import seen
 from ingest_gateway.surfaces.shared.reads import audit_passed
 from ingest_gateway.surfaces.shared.requests import caller
 from operations import clock
+from schemas.errors import FieldError
 
 PARAMETERS = ("actor", "action", "from", "to", "limit", "cursor")
 
@@ -73,7 +73,7 @@ def _after(cursors: Cursors, bound_to: bytes, cursor: str | None) -> int:
     try:
         return int.from_bytes(cursors.decrypt(bound_to, cursor, clock.now_ms()), "big")
     except CursorInvalid as error:
-        raise invalid(FieldFault("cursor", str(error))) from None
+        raise invalid(FieldError("cursor", str(error))) from None
 
 
 ROUTES = (web.get("/v1/audit", list_audit, name="list_audit"),)

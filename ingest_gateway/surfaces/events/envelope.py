@@ -10,7 +10,7 @@ import re
 import msgspec
 
 from domain.events.fields import REQUIRED, UNKNOWN, shown
-from domain.json.strict import JsonFault
+from domain.json.strict import JsonError
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
@@ -29,34 +29,34 @@ TOO_MANY = f"A batch has at most {BATCH_EVENTS_MAX} events."
 
 
 def batch_items(body: bytes) -> list[msgspec.Raw]:
-    """Raises JsonFault: not an object with an array `events` and nothing else, or too many of them."""
+    """Raises JsonError: not an object with an array `events` and nothing else, or too many of them."""
     try:
         found = _MEMBERS.decode(body)
         for name in found:
             if name != "events":
-                raise JsonFault(UNKNOWN, shown(name))
+                raise JsonError(UNKNOWN, shown(name))
         if "events" not in found:
-            raise JsonFault(REQUIRED, "events")
+            raise JsonError(REQUIRED, "events")
         if not _stands_alone(body, found["events"]):
-            raise JsonFault("The field is given twice.", "events")
+            raise JsonError("The field is given twice.", "events")
         return _items(found["events"], may_be_too_many=body.count(b",") >= BATCH_EVENTS_MAX)
     except msgspec.ValidationError:
-        raise JsonFault("The body must be a JSON object.") from None
+        raise JsonError("The body must be a JSON object.") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise JsonFault("The body is empty." if not body.strip() else f"The body is not valid JSON: {error}.") from None
+        raise JsonError("The body is empty." if not body.strip() else f"The body is not valid JSON: {error}.") from None
     except RecursionError:
-        raise JsonFault("The body is nested too deeply.") from None
+        raise JsonError("The body is nested too deeply.") from None
 
 
 def _items(text: msgspec.Raw, may_be_too_many: bool) -> list[msgspec.Raw]:
     if bytes(memoryview(text)[:1]) != b"[":
-        raise JsonFault("Expected an array.", "events")
+        raise JsonError("Expected an array.", "events")
     if not may_be_too_many:
         return _ITEMS.decode(text)
     try:
         slots = msgspec.structs.astuple(_FIRST_ITEMS.decode(text))
     except msgspec.ValidationError:  # there is more after the last slot
-        raise JsonFault(TOO_MANY, "events") from None
+        raise JsonError(TOO_MANY, "events") from None
     return [item for item in slots if len(memoryview(item))]
 
 

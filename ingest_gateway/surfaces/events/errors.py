@@ -1,6 +1,6 @@
 """The events surface's errors: its codes, and the one place that writes them.
 
-Every error is `{"error": {"code", "message", "request_id", "details"}}`; `details.errors` names each field at fault.
+Every error is `{"error": {"code", "message", "request_id", "details"}}`; `details.errors` names each wrong field.
 The document's table has seven codes; the others stand for what it leaves open.
 """
 
@@ -8,16 +8,16 @@ from typing import Any
 
 from aiohttp import web
 
-from ingest_gateway.http.errors import Fault, FaultKind, Refused
+from ingest_gateway.http.errors import ErrorAnswer, ErrorKind, Refused
 from ingest_gateway.surfaces.shared.errors import USUAL_CODES, answered, field_errors
 
-CODES = USUAL_CODES | {FaultKind.UNAUTHENTICATED: "authentication_failed"}
+CODES = USUAL_CODES | {ErrorKind.UNAUTHENTICATED: "authentication_failed"}
 
-INVALID_EVENT = Fault(FaultKind.INVALID_FIELDS, "invalid_request", "The event is not valid: see details.errors.")
-INVALID_BATCH = Fault(FaultKind.INVALID_FIELDS, "invalid_request", "The batch can't be read: see details.errors.")
-EVENT_NOT_FOUND = Fault(FaultKind.NOT_FOUND, "event_not_found", "There is no event with this id.")
-DUPLICATE_EVENT = Fault(
-    FaultKind.CONFLICT, "duplicate_event", "The idempotency key was used with another payload in the last 24 hours."
+INVALID_EVENT = ErrorAnswer(ErrorKind.INVALID_FIELDS, "invalid_request", "The event is not valid: see details.errors.")
+INVALID_BATCH = ErrorAnswer(ErrorKind.INVALID_FIELDS, "invalid_request", "The batch can't be read: see details.errors.")
+EVENT_NOT_FOUND = ErrorAnswer(ErrorKind.NOT_FOUND, "event_not_found", "There is no event with this id.")
+DUPLICATE_EVENT = ErrorAnswer(
+    ErrorKind.CONFLICT, "duplicate_event", "The idempotency key was used with another payload in the last 24 hours."
 )
 
 

@@ -7,7 +7,6 @@ from aiohttp import web
 
 from domain.events.status import Status
 from domain.security.principals import EVENTS_READ, Principal
-from ingest_gateway.http.errors import FieldFault
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.read_model.cursors import CursorInvalid, Cursors
@@ -28,6 +27,7 @@ from ingest_gateway.surfaces.shared.parameters import (
 from ingest_gateway.surfaces.shared.reads import look_until_sure, wait_for_writes
 from ingest_gateway.surfaces.shared.requests import caller, look_twice
 from operations import clock
+from schemas.errors import FieldError
 from schemas.ids import EVENT, is_id
 
 PARAMETERS = Names("stream", "type", "status", "from", "to", "limit", "cursor")
@@ -63,7 +63,7 @@ async def _filter(services: Services, principal: Principal, parameters: dict[str
     first, last = time_range(parameters)
     status = parameters.get("status")
     if status is not None and status not in frozenset(Status):
-        raise invalid(FieldFault("status", NO_STATUS))
+        raise invalid(FieldError("status", NO_STATUS))
     return EventFilter(
         streams=await _streams(services, principal, parameters.get("stream")),
         type=parameters.get("type"),
@@ -108,7 +108,7 @@ def _opened(cursors: Cursors, bound_to: bytes, parameters: dict[str, str]) -> Pl
     try:
         return decode_place(cursors.decrypt(bound_to, cursor, clock.now_ms()))
     except CursorInvalid as error:
-        raise invalid(FieldFault("cursor", str(error))) from None
+        raise invalid(FieldError("cursor", str(error))) from None
 
 
 async def _place(
@@ -127,7 +127,7 @@ async def _place(
 
     place = await look_until_sure(services, lambda: streams_shown(services, principal), look)
     if place is None:
-        raise invalid(FieldFault("cursor", NO_EVENT))
+        raise invalid(FieldError("cursor", NO_EVENT))
     return place
 
 

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from domain.events.direct_records import data_of_admitted
 from domain.security.principals import EVENTS_READ, Principal
-from ingest_gateway.http.errors import FaultKind, FieldFault, Refused
+from ingest_gateway.http.errors import ErrorKind, Refused
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.log.event_log import LogUnavailable
 from ingest_gateway.read_model import ReadModelUnavailable, StoredEvent
@@ -20,6 +20,7 @@ from ingest_gateway.surfaces.shared.errors import READ_MODEL_BEHIND
 from ingest_gateway.surfaces.shared.reads import look_until_sure, wait_for_named
 from ingest_gateway.surfaces.shared.requests import caller
 from schemas.entities import Stream
+from schemas.errors import FieldError
 from schemas.ids import EVENT as EVENT_PREFIX
 from schemas.ids import is_id
 from schemas.topics import SYSTEM_STREAMS
@@ -105,8 +106,8 @@ def _expansions(request: web.Request) -> frozenset[str]:
     asked = read_query(request, ("expand",)).get("expand", "")
     expand = frozenset(asked.split(",")) if asked else frozenset()
     if not expand <= frozenset(EXPANSIONS):
-        fault = FieldFault("expand", f"Must be one or both of {' and '.join(EXPANSIONS)}, with a comma between.")
-        raise Refused(FaultKind.INVALID_FIELDS, fields=[fault])
+        error = FieldError("expand", f"Must be one or both of {' and '.join(EXPANSIONS)}, with a comma between.")
+        raise Refused(ErrorKind.INVALID_FIELDS, fields=[error])
     return expand
 
 

@@ -10,7 +10,6 @@ from domain.events.fields import NO_KEY, key_from_header
 from domain.events.rules import EventFields, EventInvalid, read_event
 from domain.security.principals import EVENTS_WRITE
 from ingest_gateway.http.bodies import content_type, read_body
-from ingest_gateway.http.errors import FieldFault
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.http.request_log import note
 from ingest_gateway.metrics import EVENTS_PUBLISHED
@@ -25,6 +24,7 @@ from ingest_gateway.surfaces.events.publishing import (
 from ingest_gateway.surfaces.shared.publishing import LARGE_BYTES, PUBLISHER, add_headers
 from ingest_gateway.surfaces.shared.requests import IDEMPOTENCY_KEY, caller
 from operations import clock
+from schemas.errors import FieldError
 
 _ACCEPTED = EVENTS_PUBLISHED.labels("single", "accepted")
 
@@ -48,16 +48,16 @@ async def publish_event(request: web.Request) -> web.Response:
 
 
 def _read(request: web.Request, body: bytes) -> EventFields:
-    """Raises Refused with the faults of key and body together."""
+    """Raises Refused with the errors of key and body together."""
     written = request.headers.get(IDEMPOTENCY_KEY)
     key = None if written is None else key_from_header(written)
-    key_faults = [] if written is None or key is not None else [FieldFault(IDEMPOTENCY_KEY, NO_KEY)]
+    key_errors = [] if written is None or key is not None else [FieldError(IDEMPOTENCY_KEY, NO_KEY)]
     try:
         fields = read_event(body, now_ms=clock.now_ms(), allow_key_field=False, key=key)
     except EventInvalid as error:
-        raise invalid(error, *key_faults) from None
-    if key_faults:
-        raise INVALID_EVENT.refused(fields=key_faults)
+        raise invalid(error, *key_errors) from None
+    if key_errors:
+        raise INVALID_EVENT.refused(fields=key_errors)
     return fields
 
 

@@ -15,10 +15,10 @@ import orjson
 from aiohttp import web
 
 from domain.events.rules import EventInvalid, read_event
-from domain.json.strict import JsonFault
+from domain.json.strict import JsonError
 from domain.security.principals import EVENTS_WRITE
 from ingest_gateway.http.bodies import content_type, read_body
-from ingest_gateway.http.errors import FaultKind, FieldFault, Refused
+from ingest_gateway.http.errors import ErrorKind, Refused
 from ingest_gateway.http.guard import REQUEST_ID
 from ingest_gateway.http.lines import LineTooLong, iter_lines
 from ingest_gateway.http.queries import read_query
@@ -38,6 +38,7 @@ from ingest_gateway.surfaces.shared.errors import BUSY
 from ingest_gateway.surfaces.shared.publishing import LARGE_BYTES, PUBLISHER, decision_of
 from ingest_gateway.surfaces.shared.requests import caller, idempotency_key
 from operations import clock
+from schemas.errors import FieldError
 
 JSON, NDJSON = "application/json", "application/x-ndjson"
 BATCH_BYTES_MAX = 32 * 1024 * 1024
@@ -87,7 +88,7 @@ class PublishBatch:
     def note_too_long(self) -> None:
         """One more item, which is longer than any event."""
         message = f"An event may have {EVENT_BODY_BYTES_MAX} bytes."
-        self._items.append(Refused(FaultKind.BODY_TOO_LARGE, message))
+        self._items.append(Refused(ErrorKind.BODY_TOO_LARGE, message))
 
     async def finish(self) -> None:
         """Waits for the answers to all items, then lets the items go."""
@@ -164,19 +165,19 @@ async def _take_lines(batch: PublishBatch, request: web.Request) -> None:
 def _items(body: bytes) -> list[msgspec.Raw]:
     try:
         items = batch_items(body)
-    except JsonFault as fault:
-        raise _invalid_batch(fault.message, fault.path or "body") from None
+    except JsonError as error:
+        raise _invalid_batch(error.message, error.path or "body") from None
     if not items:
         raise _invalid_batch(NONE)
     return items
 
 
 def _invalid_batch(message: str, field: str = "events") -> Refused:
-    return INVALID_BATCH.refused(fields=[FieldFault(field, message)])
+    return INVALID_BATCH.refused(fields=[FieldError(field, message)])
 
 
 def _after_some(refused: Refused, batch: PublishBatch) -> Refused:
-    """The same fault, saying what became of the lines before it, and which is the first that was not taken."""
+    """The same error, saying what became of the lines before it, and which is the first that was not taken."""
     taken = batch.accepted + batch.rejected
     counts = {"accepted": batch.accepted, "rejected": batch.rejected, "stopped_at_index": taken}
     message = f"{refused.message} {batch.accepted} events before it were accepted; nothing from index {taken} on was."

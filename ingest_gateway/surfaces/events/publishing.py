@@ -16,13 +16,14 @@ from domain.delivery.signatures import DELIVERY_HEADER
 from domain.events.avro import encode_event
 from domain.events.rules import SURFACE, EventFields, EventInvalid, event_id, payload_hash
 from domain.security.principals import Principal
-from ingest_gateway.http.errors import FieldFault, Refused
+from ingest_gateway.http.errors import Refused
 from ingest_gateway.log.publishing import Confirmed, EventPublisher, SentEvent
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.events.errors import DUPLICATE_EVENT, INVALID_EVENT
 from ingest_gateway.surfaces.shared.errors import NOT_CONFIRMED, STREAM_NOT_FOUND
 from ingest_gateway.surfaces.shared.publishing import accepted, send
 from schemas.entities import Stream
+from schemas.errors import FieldError
 from schemas.records import Verdict
 from schemas.times import rfc3339
 from schemas.topics import SYSTEM_STREAMS
@@ -138,10 +139,10 @@ def refuse_a_delivery(request: web.Request) -> None:
     and delivered again without end (W6). A client that means to make a new event of it leaves the header out.
     """
     if DELIVERY_HEADER in request.headers:
-        raise INVALID_EVENT.refused(fields=[FieldFault(DELIVERY_HEADER, A_DELIVERY)])
+        raise INVALID_EVENT.refused(fields=[FieldError(DELIVERY_HEADER, A_DELIVERY)])
 
 
-def invalid(error: EventInvalid, *others: FieldFault) -> Refused:
+def invalid(error: EventInvalid, *others: FieldError) -> Refused:
     """All errors of one event in the surface's form; `others` come first."""
-    faults = [*others, *(FieldFault(field, message) for field, message in error.faults)]
-    return INVALID_EVENT.refused(fields=faults + faults[-1:] * error.more)  # `Refused` shows 20 and counts the rest
+    errors = [*others, *error.errors]
+    return INVALID_EVENT.refused(fields=errors + errors[-1:] * error.more)  # `Refused` shows 20 and counts the rest

@@ -16,7 +16,7 @@ from domain.limits.quotas import RATE_CLASSES, RateClass
 from ingest_gateway.identity.authentication import require_scope
 from ingest_gateway.identity.freshness import is_privileged, require_current
 from ingest_gateway.services import SERVICES
-from ingest_gateway.surfaces.shared.reach import reach_fault, require_reach
+from ingest_gateway.surfaces.shared.reach import reach_error, require_reach
 
 METHODS = frozenset({"get", "post", "put", "patch", "delete"})
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -92,9 +92,9 @@ def hold_to(document: Mapping[str, Any], routes: Iterable[web.RouteDef]) -> list
             broken.append(f"{method} {path} requires scopes that no credential has")
         if operation.rate_class is None:
             broken.append(f"{method} {path} has no x-ratelimit-class that there is")
-        fault = reach_fault(operation.reach, path)
-        if fault is not None:
-            broken.append(f"{method} {path} {fault}")
+        error = reach_error(operation.reach, path)
+        if error is not None:
+            broken.append(f"{method} {path} {error}")
     if broken:
         raise ContractBroken("; ".join(sorted(broken)))
     return [

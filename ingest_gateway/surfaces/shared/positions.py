@@ -12,11 +12,12 @@ from aiohttp import web
 
 from domain.security.encrypted_tokens import EncryptedTokens
 from domain.security.principals import Principal
-from ingest_gateway.http.errors import FaultKind, FieldFault, Refused
+from ingest_gateway.http.errors import ErrorKind, Refused
 from ingest_gateway.log.event_log import Appended
 from ingest_gateway.read_model import Position
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.shared.requests import read_control_on
+from schemas.errors import FieldError
 from schemas.topics import Topic, parse_stream_topic
 
 POSITION_HEADER = "Atlas-Position"
@@ -94,8 +95,8 @@ async def named_positions(request: web.Request, services: Services, principal: P
     positions = [position_from(services, principal, text) for text in texts[: POSITIONS_MAX + 1]]
     mine = [position for position in positions if position is not None]
     if len(mine) != len(texts):
-        fault = FieldFault(AFTER_HEADER, f"Must be up to {POSITIONS_MAX} values of Atlas-Position of this workspace.")
-        raise Refused(FaultKind.INVALID_FIELDS, fields=[fault])
+        error = FieldError(AFTER_HEADER, f"Must be up to {POSITIONS_MAX} values of Atlas-Position of this workspace.")
+        raise Refused(ErrorKind.INVALID_FIELDS, fields=[error])
     on_streams = [position for position in mine if position[0] != Topic.COMMANDS]
     if len(on_streams) < len(mine):
         await read_control_on(services)

@@ -21,7 +21,7 @@ from aiohttp import hdrs, web
 from domain.entities.control_view import ControlView
 from domain.security.principals import Principal
 from domain.security.reach import may_see
-from ingest_gateway.http.errors import Fault, FaultKind, Refused
+from ingest_gateway.http.errors import ErrorAnswer, ErrorKind, Refused
 from ingest_gateway.services import SERVICES
 from ingest_gateway.surfaces.shared.errors import (
     ENDPOINT_NOT_FOUND,
@@ -40,7 +40,7 @@ Look = Callable[[ControlView, str, str, str], State | None]
 """By workspace, environment and what the path says."""
 
 
-NAMED: dict[str, tuple[Look, Fault]] = {
+NAMED: dict[str, tuple[Look, ErrorAnswer]] = {
     "stream": (ControlView.any_stream, STREAM_NOT_FOUND),  # deleting one again under a key has the first answer
     "workflow": (ControlView.workflow, WORKFLOW_NOT_FOUND),
     "endpoint": (ControlView.endpoint, ENDPOINT_NOT_FOUND),
@@ -50,7 +50,7 @@ NAMED: dict[str, tuple[Look, Fault]] = {
 """By the path's parameter: where it is found, and what is said where it is not."""
 
 
-def reach_fault(reach: str, path: str) -> str | None:
+def reach_error(reach: str, path: str) -> str | None:
     """What is wrong with an operation's `x-reach`, if anything."""
     if reach not in (PATH, ASKED, WORKSPACE, *SYSTEM_STREAMS):
         return "has no x-reach that there is"
@@ -65,7 +65,7 @@ def require_reach(request: web.Request, principal: Principal, reach: str) -> Non
         if request.method in (hdrs.METH_GET, hdrs.METH_HEAD):
             _require_named(request, principal)
     elif reach != ASKED and not (reach in SYSTEM_STREAMS and principal.may_use_stream(reach)):
-        raise Refused(FaultKind.FORBIDDEN, OTHER_STREAMS)
+        raise Refused(ErrorKind.FORBIDDEN, OTHER_STREAMS)
 
 
 def seen(view: ControlView, principal: Principal, states: Iterable[Seen]) -> list[Seen]:

@@ -7,10 +7,11 @@ from aiohttp import web
 
 from domain.events.fields import NO_KEY, key_from_header
 from domain.security.principals import Principal
-from ingest_gateway.http.errors import FaultKind, FieldFault, Refused
+from ingest_gateway.http.errors import ErrorKind, Refused
 from ingest_gateway.identity.authentication import require_scope
 from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.shared.errors import READ_MODEL_BEHIND
+from schemas.errors import FieldError
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 Found = TypeVar("Found")
@@ -54,5 +55,5 @@ def idempotency_key(request: web.Request) -> str | None:
         return None
     key = key_from_header(written)
     if key is None:
-        raise Refused(FaultKind.INVALID_FIELDS, fields=[FieldFault(IDEMPOTENCY_KEY, NO_KEY)])
+        raise Refused(ErrorKind.INVALID_FIELDS, fields=[FieldError(IDEMPOTENCY_KEY, NO_KEY)])
     return key

@@ -31,7 +31,7 @@ ROUTES = (
 
 
 def make_app(services: Services) -> web.Application:
-    """Served by `http.server.serve` with `faults.render`. Raises ContractBroken."""
+    """Served by `http.server.serve` with `errors.render`. Raises ContractBroken."""
     app = web.Application()
     app[SERVICES] = services
     timeout_seconds = services.settings.verdict_timeout_seconds

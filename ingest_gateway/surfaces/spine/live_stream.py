@@ -21,7 +21,7 @@ from sqlalchemy import Row
 from domain.entities.patterns import NO_PATTERN
 from domain.security.principals import EVENTS_READ, SESSION, Principal
 from ingest_gateway import metrics
-from ingest_gateway.http.errors import FaultKind, FieldFault, Refused
+from ingest_gateway.http.errors import ErrorKind, Refused
 from ingest_gateway.http.guard import ANSWER_HEADERS, REQUEST_ID, X_REQUEST_ID
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.read_model import ReadModelUnavailable
@@ -43,6 +43,7 @@ from ingest_gateway.surfaces.spine.frames import (
 from ingest_gateway.surfaces.spine.publishing import SYSTEM_STREAM, spine_of
 from ingest_gateway.surfaces.spine.query import is_type_filter, read_payloads
 from schemas.entities import PATTERNS_MAX
+from schemas.errors import FieldError
 from schemas.topics import Topic
 
 CHANNELS = web.AppKey("channels", Channels)
@@ -73,7 +74,7 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     topic = await _topic(request, services, principal)
     channels = request.app[CHANNELS]
     if channels.count(topic) >= READERS_MAX:
-        raise Refused(FaultKind.RATE_LIMITED, TOO_MANY, headers={hdrs.RETRY_AFTER: "5"})
+        raise Refused(ErrorKind.RATE_LIMITED, TOO_MANY, headers={hdrs.RETRY_AFTER: "5"})
     try:
         channel, begins_at = None, place
         if begins_at is None:
@@ -92,7 +93,7 @@ async def _joined(channels: Channels, topic: str, principal: Principal, reader: 
     try:
         return await channels.join(topic, principal.workspace, reader)
     except KafkaException:
-        raise Refused(FaultKind.UNAVAILABLE) from None
+        raise Refused(ErrorKind.UNAVAILABLE) from None
 
 
 class _Stream:
@@ -233,7 +234,7 @@ def _patterns(parameters: dict[str, str]) -> list[str]:
     written = parameters.get("type")
     patterns = [] if written is None else written.split(",")
     if len(patterns) > PATTERNS_MAX or not all(is_type_filter(pattern) for pattern in patterns):
-        raise invalid(FieldFault("type", NO_PATTERN))
+        raise invalid(FieldError("type", NO_PATTERN))
     return patterns
 
 
@@ -244,7 +245,7 @@ def _place(request: web.Request) -> Place | None:
     try:
         return read_place(written)
     except PlaceInvalid as error:
-        raise invalid(FieldFault(LAST_EVENT_ID, str(error))) from None
+        raise invalid(FieldError(LAST_EVENT_ID, str(error))) from None
 
 
 ROUTES = (web.get("/v1/events/stream", stream_events, name="stream_events"),)

@@ -13,7 +13,7 @@ from aiohttp import web
 from domain.admission.subscribers import routes_of
 from domain.events.spine_events import SpineEvent, digest_of, encode_spine_event, event_id_of, is_own_org
 from domain.security.principals import Principal
-from ingest_gateway.http.errors import FieldFault, Refused
+from ingest_gateway.http.errors import Refused
 from ingest_gateway.log.event_log import LogBusy, LogUnavailable
 from ingest_gateway.log.publishing import Confirmed, EventPublisher, SentEvent
 from ingest_gateway.log.system_streams import SystemStreams
@@ -26,6 +26,7 @@ from ingest_gateway.surfaces.spine.event_types import check_by_catalog
 from operations import clock
 from operations.random_ids import random_id
 from schemas.entities import Stream
+from schemas.errors import FieldError
 from schemas.ids import EVENT, time_of
 from schemas.records import Verdict
 from schemas.times import rfc3339
@@ -51,7 +52,7 @@ class SpinePublisher:
     async def publish(self, event: SpineEvent, key: str | None) -> Sent:
         """Queues the event for the broker. Raises Refused: what the spine does not take, unavailable."""
         if event.org is not None and not is_own_org(event.org, self._principal.workspace):
-            raise FORBIDDEN_ORG.refused(fields=[FieldFault("metadata.orgId", OTHER_ORG)])
+            raise FORBIDDEN_ORG.refused(fields=[FieldError("metadata.orgId", OTHER_ORG)])
         check_by_catalog(self._services, self._principal, event)
         stream = await spine_of(self._streams, self._principal)
         now_ms, digest = clock.now_ms(), digest_of(event)

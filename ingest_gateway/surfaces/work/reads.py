@@ -12,7 +12,6 @@ import orjson
 from aiohttp import web
 
 from domain.security.principals import Principal
-from ingest_gateway.http.errors import FieldFault
 from ingest_gateway.log.event_log import Appended, LogUnavailable
 from ingest_gateway.read_model import Position, ReadModelUnavailable
 from ingest_gateway.read_model.cursors import CursorInvalid, Cursors
@@ -22,6 +21,7 @@ from ingest_gateway.surfaces.shared.positions import AFTER_HEADER, POSITIONS_MAX
 from ingest_gateway.surfaces.work.errors import invalid
 from operations import clock
 from schemas.commands import workspace_key
+from schemas.errors import FieldError
 from schemas.partitioner import partition_for
 from schemas.topics import Topic
 
@@ -82,7 +82,7 @@ class Pages:
         try:
             return self._cursors.decrypt(self._bound_to, cursor, clock.now_ms()).decode()
         except CursorInvalid as error:
-            raise invalid([FieldFault("cursor", str(error))]) from None
+            raise invalid([FieldError("cursor", str(error))]) from None
 
     def answer(self, items: list[Any], following: int | str | None) -> web.Response:
         """`items`: views, or texts of JSON as orjson.Fragment."""
@@ -99,7 +99,7 @@ def _named(request: web.Request, services: Services, principal: Principal) -> li
     found = [position_from(services, principal, text) for text in texts[: POSITIONS_MAX + 1]]
     positions = [position for position in found if position is not None and position[0] == Topic.COMMANDS]
     if len(positions) != len(texts):
-        raise invalid([FieldFault(AFTER_HEADER, f"Must be up to {POSITIONS_MAX} values of Atlas-Position.")])
+        raise invalid([FieldError(AFTER_HEADER, f"Must be up to {POSITIONS_MAX} values of Atlas-Position.")])
     return positions
 
 

@@ -5,7 +5,6 @@ from aiohttp import web
 
 from domain.events.fields import time_ms
 from domain.security.principals import TASKS_READ, TASKS_WRITE, Principal
-from ingest_gateway.http.errors import FieldFault
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.read_model.work_pages import TaskFilter
 from ingest_gateway.services import Services
@@ -15,6 +14,7 @@ from ingest_gateway.surfaces.work.errors import PROJECT_NOT_FOUND, TASK_NOT_FOUN
 from ingest_gateway.surfaces.work.forms import NO_TIME, read_new_task, read_task_changes
 from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages, asked, look_until_sure, wait_for_writes
 from ingest_gateway.surfaces.work.versions import IF_MATCH, read_if_match, shown
+from schemas.errors import FieldError
 from schemas.ids import is_id
 from schemas.work import PROJECT, TASK, Priority, TaskStatus
 from schemas.work_commands import DeleteTask
@@ -70,16 +70,16 @@ async def delete_task(request: web.Request) -> web.Response:
 
 
 def read_filter(parameters: dict[str, str]) -> TaskFilter:
-    """Raises Refused with every fault."""
-    faults = []
+    """Raises Refused with every error."""
+    errors = []
     for name, kinds in (("status", TaskStatus), ("priority", Priority)):
         if parameters.get(name, kinds[next(iter(kinds.__members__))]) not in frozenset(kinds):
-            faults.append(FieldFault(name, f"Must be one of {', '.join(kinds)}."))
+            errors.append(FieldError(name, f"Must be one of {', '.join(kinds)}."))
     times = {name: parameters.get(name) for name in ("dueAfter", "dueBefore")}
     due_ms = {name: None if text is None else time_ms(text.replace(" ", "+")) for name, text in times.items()}
-    faults += [FieldFault(name, NO_TIME) for name, text in times.items() if text is not None and due_ms[name] is None]
-    if faults:
-        raise invalid(faults)
+    errors += [FieldError(name, NO_TIME) for name, text in times.items() if text is not None and due_ms[name] is None]
+    if errors:
+        raise invalid(errors)
     return TaskFilter(
         project_id=parameters.get("projectId"),
         status=parameters.get("status"),

@@ -19,8 +19,8 @@ import re
 import msgspec
 from aiohttp import hdrs, web
 
-from ingest_gateway.http.errors import FieldFault
 from ingest_gateway.surfaces.work.errors import invalid
+from schemas.errors import FieldError
 from schemas.work import VERSION_MAX
 
 IF_MATCH = "If-Match"
@@ -39,7 +39,7 @@ def read_if_match(written: str | None) -> list[int] | None:
     tags = [tag.strip() for tag in written.split(",")]
     found = [_TAG.fullmatch(tag) for tag in tags]
     if len(tags) > TAGS_MAX or not all(found):
-        raise invalid([FieldFault(IF_MATCH, NO_VERSION)])
+        raise invalid([FieldError(IF_MATCH, NO_VERSION)])
     numbers = (int(match[1] or match[2]) for match in found if match is not None)
     return [number for number in numbers if 0 < number <= VERSION_MAX] or NONE_MATCHES
 

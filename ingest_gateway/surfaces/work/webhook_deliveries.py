@@ -14,7 +14,6 @@ from sqlalchemy import Row
 from domain.delivery.webhooks import DeliveryKind
 from domain.security.principals import WEBHOOKS_READ, WEBHOOKS_WRITE
 from ingest_gateway.http.bodies import read_body
-from ingest_gateway.http.errors import FieldFault
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.read_model.webhook_pages import WebhookScope, source_in
 from ingest_gateway.services import Services
@@ -25,6 +24,7 @@ from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages, 
 from ingest_gateway.surfaces.work.webhook_views import STATUSES, delivery_view
 from ingest_gateway.surfaces.work.webhooks import PATH, found_webhook
 from operations import clock
+from schemas.errors import FieldError
 from schemas.ids import DELIVERY, is_id, time_of
 from schemas.work_commands import ReplayWebhook, TryWebhook
 
@@ -80,7 +80,7 @@ async def _delivery(services: Services, scope: WebhookScope, delivery_id: str) -
 def _statuses(shown: str | None) -> tuple[str, ...]:
     found = tuple(status for status, name in STATUSES.items() if name == shown)
     if shown is not None and not found:
-        raise invalid([FieldFault("status", f"Must be one of {', '.join(STATUSES.values())}.")])
+        raise invalid([FieldError("status", f"Must be one of {', '.join(STATUSES.values())}.")])
     return found
 
 

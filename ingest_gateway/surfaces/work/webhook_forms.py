@@ -1,4 +1,4 @@
-"""Bodies about webhooks: from a stranger's JSON to a command's payload, all faults at once. Pure. Source: W-052."""
+"""Bodies about webhooks: from a stranger's JSON to a command's payload, all errors at once. Pure. Source: W-052."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from ingest_gateway.surfaces.shared.forms import (
     TWICE,
     Form,
     expected,
-    target_fault,
-    text_fault,
+    target_error,
+    text_error,
 )
 from schemas.commands import (
     OVERLAP_SECONDS_MAX,
@@ -30,12 +30,12 @@ FIELDS = frozenset({"url", "events", "description"})
 
 
 def read_new_webhook(body: bytes, *, allow_private: bool) -> CreateSubscription:
-    """The body of POST /v1/webhooks. Raises Refused with every fault."""
+    """The body of POST /v1/webhooks. Raises Refused with every error."""
     form = Form(body, FIELDS)
-    url = form.string("url", target_fault(allow_private))
+    url = form.string("url", target_error(allow_private))
     events = _events(form)
-    description = form.string("description", text_fault(DESCRIPTION_CHARACTERS_MAX), required=False)
-    form.raise_faults()
+    description = form.string("description", text_error(DESCRIPTION_CHARACTERS_MAX), required=False)
+    form.raise_errors()
     return CreateSubscription(
         surface=SubscriptionSurface.WORK,
         url=parse_target(url or "", allow_private).url,
@@ -47,10 +47,10 @@ def read_new_webhook(body: bytes, *, allow_private: bool) -> CreateSubscription:
 def read_webhook_changes(webhook_id: str, body: bytes, *, allow_private: bool) -> UpdateSubscription:
     """The body of PATCH: what is absent stays, null takes the description away."""
     form = Form(body, FIELDS)
-    url = form.string("url", target_fault(allow_private)) if "url" in form.values else None
+    url = form.string("url", target_error(allow_private)) if "url" in form.values else None
     events = _events(form) if "events" in form.values else None
-    description = form.string("description", text_fault(DESCRIPTION_CHARACTERS_MAX), required=False)
-    form.raise_faults()
+    description = form.string("description", text_error(DESCRIPTION_CHARACTERS_MAX), required=False)
+    form.raise_errors()
     return UpdateSubscription(
         id=webhook_id,
         url=UNSET if url is None else parse_target(url, allow_private).url,
@@ -63,7 +63,7 @@ def read_secret_rotation(webhook_id: str, body: bytes) -> RotateSecret:
     """The body of POST /v1/webhooks/{webhook}/rotate-secret, which may be empty."""
     form = Form(body or b"{}", frozenset({"overlapSeconds"}))
     overlap_seconds = form.overlap_seconds("overlapSeconds", NO_OVERLAP)
-    form.raise_faults()
+    form.raise_errors()
     return RotateSecret(id=webhook_id, overlap_seconds=overlap_seconds)
 
 

@@ -19,7 +19,7 @@ from domain.security.api_tokens import TokenHasher
 from ingest_gateway import metrics
 from ingest_gateway.http.addresses import address_of
 from ingest_gateway.http.connection import when_client_leaves
-from ingest_gateway.http.errors import Fault, FaultKind, Refused
+from ingest_gateway.http.errors import ErrorAnswer, ErrorKind, Refused
 from ingest_gateway.http.guard import REQUEST_ID
 from ingest_gateway.http.request_log import note
 from ingest_gateway.identity.authentication import require_scope
@@ -44,8 +44,8 @@ WRITE_SCOPE = "burn:write"
 _calls = cache(metrics.EDGE_CALLS.labels)
 OUTCOMES = ("forwarded", "uncounted", "blocked", "over_budget", "budget_unavailable", "failed", "left")
 
-UNSENDABLE = Fault(
-    FaultKind.MALFORMED_REQUEST,
+UNSENDABLE = ErrorAnswer(
+    ErrorKind.MALFORMED_REQUEST,
     "header_not_utf8",
     "holds bytes that are not UTF-8, and can't be passed on as they are.",
 )
@@ -132,7 +132,7 @@ class EdgeProxy:
         written = request.headers.getall(self._presentation.header, ())
         credential = self._presentation.read(written[0]) if len(written) == 1 else None
         if credential is None or credential.token is None:
-            raise Refused(FaultKind.UNAUTHENTICATED, self._presentation.hint or None)
+            raise Refused(ErrorKind.UNAUTHENTICATED, self._presentation.hint or None)
         return Caller("", key_hash=self._hash(credential.token))
 
     async def _inspected(self, held: Held, target: Target, provider: Provider) -> Inspected:
@@ -200,10 +200,10 @@ def _target(provider: Provider, request: web.Request) -> Target:
     path = request.rel_url.raw_path.removeprefix(f"/{provider.name}")
     targets = provider.targets(path)
     if not targets:
-        raise Refused(FaultKind.NOT_FOUND, f"The proxy does not forward {provider.name}'s {path[:200]}.")
+        raise Refused(ErrorKind.NOT_FOUND, f"The proxy does not forward {provider.name}'s {path[:200]}.")
     target = targets.get(request.method)
     if target is None:
-        raise Refused(FaultKind.METHOD_NOT_ALLOWED, headers={hdrs.ALLOW: ", ".join(sorted(targets))})
+        raise Refused(ErrorKind.METHOD_NOT_ALLOWED, headers={hdrs.ALLOW: ", ".join(sorted(targets))})
     return target
 
 
