@@ -18,7 +18,7 @@ import orjson
 
 DEPTH_MAX = 64
 
-Decoded = TypeVar("Decoded")
+_Decoded = TypeVar("_Decoded")
 
 _CONTAINERS = frozenset((dict, list))
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -62,7 +62,7 @@ def parse_object(body: bytes) -> JsonObject:
     return JsonObject(values, members(body))
 
 
-def decode_object(body: bytes, decoder: "msgspec.json.Decoder[Decoded]") -> Decoded:
+def decode_object(body: bytes, decoder: "msgspec.json.Decoder[_Decoded]") -> _Decoded:
     """The same checks, then `decoder` (of a Struct with `msgspec.Raw` fields). The first wrong field is the error."""
     parse_object(body)
     try:

@@ -21,8 +21,8 @@ from ingest_gateway import metrics
 from ingest_gateway.http.errors import ErrorKind, Refused
 from ingest_gateway.http.guard import ANSWER_HEADERS
 from ingest_gateway.limits.buckets import NS_PER_SECOND
-from ingest_gateway.limits.exchange import ShareExchange
-from ingest_gateway.limits.limiter import Entry, Limiter
+from ingest_gateway.limits.exchange import QuotaExchange
+from ingest_gateway.limits.limiter import BucketEntry, Limiter
 from operations.settings import Settings
 from schemas.entities import Limit, State
 
@@ -69,7 +69,7 @@ class RateLimits:
             raise refusal(entry, principal.workspace)
 
 
-def headers_of(entry: Entry, unix_ns: int) -> Mapping[str, str]:
+def headers_of(entry: BucketEntry, unix_ns: int) -> Mapping[str, str]:
     """After a request was counted at `unix_ns`. Those of the request before, where they say the same."""
     remaining, empty_ns = entry.bucket.standing()
     shown = (
@@ -82,7 +82,7 @@ def headers_of(entry: Entry, unix_ns: int) -> Mapping[str, str]:
     return entry.headers
 
 
-def _written(entry: Entry, remaining: str, reset: str, seconds: str) -> Mapping[str, str]:
+def _written(entry: BucketEntry, remaining: str, reset: str, seconds: str) -> Mapping[str, str]:
     return {
         LIMIT: entry.limit_text,
         REMAINING: remaining,
@@ -92,7 +92,7 @@ def _written(entry: Entry, remaining: str, reset: str, seconds: str) -> Mapping[
     }
 
 
-def refusal(entry: Entry, workspace: str) -> Refused:
+def refusal(entry: BucketEntry, workspace: str) -> Refused:
     """Seconds are rounded up (A-081), and so are the milliseconds: then there is room."""
     retry_after_ms = -(-entry.bucket.retry_ns // NS_PER_MS)
     return Refused(
@@ -122,7 +122,7 @@ async def rate_limits(settings: Settings, view: ControlView) -> AsyncIterator[Ra
         yield None
         return
     limiter = limiter_of(view, settings.rate_overrides, token_hex(GATEWAY_NAME_BYTES))
-    exchange = ShareExchange(settings.kafka, limiter, settings.partitions)
+    exchange = QuotaExchange(settings.kafka, limiter, settings.partitions)
     exchange.start()
     try:
         yield RateLimits(limiter)

@@ -30,57 +30,57 @@ ROUND_MAX = 1_000
 QUEUE_REPORTS_MAX = 20_000
 LATE_MS = 2_000  # a report that did not get through by then says nothing that a later one doesn't
 FLUSH_SECONDS = 1.0
-ANEW_SECONDS = 1.0
+RESTART_SECONDS = 1.0
 
-Dealt = tuple[int, str, Shares | None]
+_QuotaMessage = tuple[int, str, Shares | None]
 """The partition of `quotas`, the bucket (empty: of the gateways), and its deal; None: there is none any more."""
 
 
-class ShareExchange:
+class QuotaExchange:
     """`start()` on the running loop, `await stop()` at the end. One a process; the limiter is used on the loop only."""
 
     def __init__(self, bootstrap: str, limiter: Limiter, partitions: int) -> None:
         self._bootstrap = bootstrap
         self._limiter = limiter
         self._partitions = partitions
-        self._thread = ReaderThread("quotas", self._run, self._begin_anew)
-        self._telling: asyncio.Task[None] | None = None
+        self._thread = ReaderThread("quotas", self._run, self._start_again)
+        self._reporting: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         self._producer = Producer(_reports_config(self._bootstrap))
-        self._telling = asyncio.create_task(self._tell_on())
+        self._reporting = asyncio.create_task(self._report_on())
         self._thread.start()
         metrics.RATE_BUCKETS.set_function(lambda: len(self._limiter))
         metrics.RATE_GATEWAYS.set_function(lambda: self._limiter.gateways)
 
     async def stop(self) -> None:
-        assert self._telling is not None
-        self._telling.cancel()
-        self._tell_everyone(Usage(gateway=self._limiter.gateway, leaving=True))
+        assert self._reporting is not None
+        self._reporting.cancel()
+        self._report_to_all(Usage(gateway=self._limiter.gateway, leaving=True))
         await asyncio.to_thread(self._producer.flush, FLUSH_SECONDS)
         await self._thread.stop()
         del self._producer  # it would look for its broker for ever
 
     # Telling
 
-    async def _tell_on(self) -> None:
+    async def _report_on(self) -> None:
         beat_due_ns = 0
         while True:
             now_ns = time.monotonic_ns()
             if now_ns >= beat_due_ns:
                 beat_due_ns = now_ns + round(HEARTBEAT_SECONDS * 1e9)
-                self._tell_everyone(Usage(gateway=self._limiter.gateway))
+                self._report_to_all(Usage(gateway=self._limiter.gateway))
             for usage in self._limiter.reports(now_ns):
-                self._tell(usage)
+                self._report(usage)
             self._limiter.forget_idle(now_ns)
             self._producer.poll(0)
             await asyncio.sleep(REPORT_SECONDS)
 
-    def _tell_everyone(self, usage: Usage) -> None:
+    def _report_to_all(self, usage: Usage) -> None:
         for partition in range(self._partitions):
-            self._tell(usage, partition)
+            self._report(usage, partition)
 
-    def _tell(self, usage: Usage, partition: int = -1) -> None:
+    def _report(self, usage: Usage, partition: int = -1) -> None:
         """Without a partition the bucket decides."""
         try:
             self._producer.produce(
@@ -104,11 +104,11 @@ class ShareExchange:
         finally:
             consumer.close()
 
-    def _begin_anew(self, _reason: str) -> None:
+    def _start_again(self, _reason: str) -> None:
         """All deals are read again, which changes nothing; without them what was dealt last would hold for good."""
-        asyncio.get_running_loop().call_later(ANEW_SECONDS, self._thread.start)
+        asyncio.get_running_loop().call_later(RESTART_SECONDS, self._thread.start)
 
-    def _apply(self, dealt: Iterable[Dealt]) -> None:
+    def _apply(self, dealt: Iterable[_QuotaMessage]) -> None:
         now_ns = time.monotonic_ns()
         for partition, bucket, shares in dealt:
             try:
@@ -138,9 +138,9 @@ def _count_lost(error: KafkaError | None, _message: Message) -> None:
         metrics.RATE_REPORTS_LOST.inc()
 
 
-def _one_round(consumer: Consumer) -> list[Dealt]:
+def _one_round(consumer: Consumer) -> list[_QuotaMessage]:
     """Waits for one deal and takes those that are there with it."""
-    dealt: list[Dealt] = []
+    dealt: list[_QuotaMessage] = []
     message = consumer.poll(POLL_SECONDS)
     while message is not None:
         if (one := _read(message)) is not None:
@@ -149,7 +149,7 @@ def _one_round(consumer: Consumer) -> list[Dealt]:
     return dealt
 
 
-def _read(message: Message) -> Dealt | None:
+def _read(message: Message) -> _QuotaMessage | None:
     error = message.error()
     if error is not None:
         if error.code() != KafkaError._PARTITION_EOF:

@@ -22,7 +22,7 @@ LOOKED_AT_MAX = 500
 """Of both: so many take the loop some milliseconds; what is left comes next time."""
 
 
-class Deal(NamedTuple):
+class Allocation(NamedTuple):
     share_ppm: int
     gateways: int
     room_milli: int
@@ -30,12 +30,12 @@ class Deal(NamedTuple):
     at_ns: int
 
 
-class Entry:
+class BucketEntry:
     """A bucket, and what was told of it. `headers` say what is `shown` of it: requests that fit, times until it is
     empty."""
 
     __slots__ = (
-        "accepted_told",
+        "accepted_reported",
         "bucket",
         "class_text",
         "headers",
@@ -43,9 +43,9 @@ class Entry:
         "name",
         "place",
         "policy_text",
-        "refused_told",
+        "refused_reported",
+        "reported_ns",
         "shown",
-        "told_ns",
         "used",
         "version",
     )
@@ -56,8 +56,8 @@ class Entry:
         self.bucket = bucket
         self.version = -1
         self.used = False
-        self.accepted_told = self.refused_told = 0
-        self.told_ns = now_ns
+        self.accepted_reported = self.refused_reported = 0
+        self.reported_ns = now_ns
         self.shown: tuple[int, int, int] | None = None
         self.headers: Mapping[str, str] = {}
         self.describe()
@@ -80,9 +80,9 @@ class Limiter:
     def __init__(self, gateway: str, quota_of: QuotaOf) -> None:
         self.gateway = gateway
         self._quota_of = quota_of
-        self._entries: dict[tuple[str, str, str], Entry] = {}
-        self._used: list[Entry] = []
-        self._deals: dict[str, Deal] = {}
+        self._entries: dict[tuple[str, str, str], BucketEntry] = {}
+        self._used: list[BucketEntry] = []
+        self._allocations: dict[str, Allocation] = {}
         self._fleets: dict[int, frozenset[str]] = {}
         self._gateways = 1
         self._version = 0
@@ -98,7 +98,7 @@ class Limiter:
 
     # Requests
 
-    def take(self, rate_class: RateClass, workspace: str, environment: str, now_ns: int) -> tuple[bool, Entry]:
+    def take(self, rate_class: RateClass, workspace: str, environment: str, now_ns: int) -> tuple[bool, BucketEntry]:
         """Whether one more request fits the workspace's bucket of this class, and the bucket."""
         key = (workspace, environment if rate_class.by_environment else "", rate_class.name)
         entry = self._entries.get(key)
@@ -111,17 +111,17 @@ class Limiter:
             self._used.append(entry)
         return entry.bucket.take(now_ns), entry
 
-    def _begin(self, place: tuple[str, str, RateClass], now_ns: int) -> Entry:
+    def _begin(self, place: tuple[str, str, RateClass], now_ns: int) -> BucketEntry:
         name, quota = place[2].bucket(place[0], place[1]), self._quota_of(*place)
-        deal = self._deals.get(name)
+        deal = self._allocations.get(name)
         bucket = Bucket(self._terms(name, quota), now_ns if deal is None else deal.at_ns)
         if deal is not None:
             bucket.change(bucket.terms, deal.at_ns, deal.room_milli)
-        entry = Entry(place, bucket, now_ns)
+        entry = BucketEntry(place, bucket, now_ns)
         entry.version = self._version
         return entry
 
-    def _renew(self, entry: Entry, now_ns: int) -> None:
+    def _renew(self, entry: BucketEntry, now_ns: int) -> None:
         """After quotas, or the number of gateways, changed."""
         entry.version = self._version
         terms = self._terms(entry.name, self._quota_of(*entry.place))
@@ -130,7 +130,7 @@ class Limiter:
             entry.describe()
 
     def _terms(self, name: str, quota: Quota) -> Terms:
-        deal = self._deals.get(name)
+        deal = self._allocations.get(name)
         if deal is not None:
             return Terms(quota, deal.share_ppm, deal.gateways)
         return Terms(quota, WHOLE_PPM // self._gateways, self._gateways)
@@ -140,20 +140,20 @@ class Limiter:
     def reports(self, now_ns: int) -> list[Usage]:
         """Of every bucket that was used; where there is plenty of room left, once a second will do."""
         urgent = [entry for entry in self._used if self._is_short(entry, now_ns)]
-        light = [entry for entry in self._used if now_ns - entry.told_ns >= LIGHT_REPORT_NS]
+        light = [entry for entry in self._used if now_ns - entry.reported_ns >= LIGHT_REPORT_NS]
         due = list(dict.fromkeys((*urgent, *light)))[:REPORTS_MAX]
         usages = [self._report(entry, now_ns) for entry in due]
         self._used = [entry for entry in self._used if entry.used]
         return usages
 
-    def _is_short(self, entry: Entry, now_ns: int) -> bool:
+    def _is_short(self, entry: BucketEntry, now_ns: int) -> bool:
         """What it has may not be enough soon: the others should hear of it."""
         bucket = entry.bucket
-        if bucket.refused != entry.refused_told:
+        if bucket.refused != entry.refused_reported:
             return True
         return bucket.room_milli(now_ns) * 2 * bucket.terms.gateways < bucket.terms.quota.burst * 1000
 
-    def _report(self, entry: Entry, now_ns: int) -> Usage:
+    def _report(self, entry: BucketEntry, now_ns: int) -> Usage:
         bucket, quota = entry.bucket, entry.bucket.terms.quota
         usage = Usage(
             gateway=self.gateway,
@@ -161,11 +161,11 @@ class Limiter:
             burst=quota.burst,
             per_minute=quota.per_minute,
             accepted=bucket.accepted,
-            taken=bucket.accepted - entry.accepted_told,
-            refused=bucket.refused - entry.refused_told,
+            taken=bucket.accepted - entry.accepted_reported,
+            refused=bucket.refused - entry.refused_reported,
             room_milli=bucket.room_milli(now_ns),
         )
-        entry.accepted_told, entry.refused_told, entry.told_ns = bucket.accepted, bucket.refused, now_ns
+        entry.accepted_reported, entry.refused_reported, entry.reported_ns = bucket.accepted, bucket.refused, now_ns
         entry.used = False
         return usage
 
@@ -178,8 +178,8 @@ class Limiter:
             return
         place = shares.gateways.index(self.gateway)
         room_milli, accepted = shares.room_milli[place], shares.accepted[place]
-        deal = Deal(shares.share_ppm[place], len(shares.gateways), room_milli, accepted, now_ns)
-        self._deals[shares.bucket] = deal
+        deal = Allocation(shares.share_ppm[place], len(shares.gateways), room_milli, accepted, now_ns)
+        self._allocations[shares.bucket] = deal
         entry = self._entries.get(_key_of(shares.bucket))
         if entry is not None:
             since = max(0, entry.bucket.accepted - accepted)
@@ -188,7 +188,10 @@ class Limiter:
 
     def forget(self, bucket: str) -> None:
         """Nothing is dealt of it any more: even parts hold, from the room that there is."""
-        if self._deals.pop(bucket, None) is not None and (entry := self._entries.get(_key_of(bucket))) is not None:
+        if (
+            self._allocations.pop(bucket, None) is not None
+            and (entry := self._entries.get(_key_of(bucket))) is not None
+        ):
             entry.version = -1
 
     def note_gateways(self, partition: int, gateways: list[str], *, so_far: bool = False) -> None:
@@ -212,7 +215,7 @@ class Limiter:
             self._to_look_at = list(self._entries)
         for key in self._to_look_at[-LOOKED_AT_MAX:]:
             entry = self._entries[key]
-            if not entry.used and now_ns - entry.told_ns >= FORGET_NS and entry.bucket.is_empty(now_ns):
+            if not entry.used and now_ns - entry.reported_ns >= FORGET_NS and entry.bucket.is_empty(now_ns):
                 del self._entries[key]
         del self._to_look_at[-LOOKED_AT_MAX:]
 

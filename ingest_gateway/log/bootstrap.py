@@ -49,7 +49,7 @@ FIRST_KEYS = [
 """One of each kind that a quickstart needs."""
 
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 
 class WorkspaceRefused(Exception):
@@ -81,10 +81,10 @@ def create_workspace(
     )
 
 
-def with_clients(settings: Settings, work: Callable[[LogClients], Awaitable[Result]]) -> Result:
+def with_clients(settings: Settings, work: Callable[[LogClients], Awaitable[_Result]]) -> _Result:
     """Does it over clients that are ready, on a loop of its own. Raises WorkspaceRefused where the log is away."""
 
-    async def run() -> Result:
+    async def run() -> _Result:
         async with log_clients(settings) as clients, asyncio.timeout(TIMEOUT_SECONDS):
             await ready_or_away(clients, settings.kafka)
             return await work(clients)

@@ -41,6 +41,6 @@ class CommandClient:
                     stored = await appended
             except TimeoutError as error:
                 raise LogUnavailable("the command was not confirmed as stored") from error
-            if stored.has_place:
+            if stored.has_offset:
                 on_stored(stored)
             return await expected.verdict(max(0.001, deadline - asyncio.get_running_loop().time()))

@@ -7,6 +7,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from operations.kafka_clients import code_of
 from operations.topic_ends import Partition, ReadableEnd, TopicEnds
+from schemas.log_records import RecordPosition
 
 
 class EndsUnknown(Exception):
@@ -17,7 +18,7 @@ class LogEnds:
     def __init__(self, bootstrap: str) -> None:
         self._ends = TopicEnds(bootstrap)
 
-    async def newest(self, topic: str) -> list[tuple[str, int, int]]:
+    async def newest(self, topic: str) -> list[RecordPosition]:
         """Topic, partition and offset of the newest record of each partition that has one. Raises EndsUnknown."""
         try:
             spans = await asyncio.to_thread(self._ends.spans, topic)

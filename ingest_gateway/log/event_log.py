@@ -24,12 +24,11 @@ from operations.kafka_clients import error_of, library_log, producer_config, rea
 from operations.logs import event
 from operations.record_reader import RecordReader, RecordUnreachable, StoredRecord
 from operations.topic_ends import Partition
+from schemas.log_records import RecordPosition
 from schemas.topics import Topic
 
 log = logging.getLogger(__name__)
-Headers = list[tuple[str, bytes]]
-Position = tuple[str, int, int]
-"""Topic, partition and offset of a record."""
+_Headers = list[tuple[str, bytes]]
 POLL_SECONDS = 0.2
 QUEUE_MESSAGES_MAX = 100_000
 SCOPES_REMEMBERED_MAX = 10_000
@@ -56,14 +55,14 @@ class LogUnavailable(Exception):
     """Not confirmed as stored. It may be stored all the same: sending it again with the same key is safe."""
 
 
-NOWHERE = -1
+NO_OFFSET = -1
 
 
 class Appended(NamedTuple):
     """Where the broker stored a record, and its append time (LogAppendTime).
 
-    `offset` is NOWHERE, and the time the producer's, where a broker says only that it has the record already: an answer
-    was lost with its connection, the record sent again, and too much written since.
+    `offset` is NO_OFFSET, and the time the producer's, where a broker says only that it has the record already: its
+    first answer was lost with the connection, the record was sent again, and too many others were written meanwhile.
     """
 
     topic: str
@@ -72,8 +71,8 @@ class Appended(NamedTuple):
     timestamp_ms: int
 
     @property
-    def has_place(self) -> bool:
-        return self.offset != NOWHERE
+    def has_offset(self) -> bool:
+        return self.offset != NO_OFFSET
 
 
 class _Report(NamedTuple):
@@ -115,7 +114,7 @@ class EventLog:
         self._newest: dict[str, dict[tuple[str, int], int]] = {}
         self._records = RecordReader(bootstrap)
         self._ends = LogEnds(bootstrap)
-        self._newest_of: Coalesced[str, list[Position]] = Coalesced(self._ask_newest)
+        self._newest_of: Coalesced[str, list[RecordPosition]] = Coalesced(self._ask_newest)
         self._stream_ends = StreamEnds(self._ends, self._records)
         self._stopping = threading.Event()
         self._flush_seconds = 0.0
@@ -162,7 +161,7 @@ class EventLog:
         self._thread = threading.Thread(target=self._run, name="event-log", daemon=True)
         self._thread.start()
 
-    def append(self, topic: str, key: bytes, value: bytes, headers: Headers) -> asyncio.Future[Appended]:
+    def append(self, topic: str, key: bytes, value: bytes, headers: _Headers) -> asyncio.Future[Appended]:
         """Queues one record for the broker, on the partition that murmur2 of its key names.
 
         Raises LogBusy at once when the local queue is full and LogUnavailable when nothing can be queued any more; the
@@ -194,12 +193,12 @@ class EventLog:
         """Whether that many records fit the local queue now: asked before a batch, so that none is half sent (F8)."""
         return len(self._waiting) + records <= self._queue_messages_max
 
-    def newest(self, workspace: str, environment: str) -> list[Position]:
+    def newest(self, workspace: str, environment: str) -> list[RecordPosition]:
         """The last record that this process appended to each partition of these streams, as far as remembered."""
         scope = self._newest.get(f"events.{workspace}.{environment}", {})
         return [(topic, partition, offset) for (topic, partition), offset in scope.items()]
 
-    async def read(self, position: Position, timeout_seconds: float) -> StoredRecord | None:
+    async def read(self, position: RecordPosition, timeout_seconds: float) -> StoredRecord | None:
         """One record; None where it is gone (retention, a deleted topic). Raises LogUnavailable."""
         try:
             return await self._records.read(*position, timeout_seconds)
@@ -207,15 +206,15 @@ class EventLog:
             raise LogUnavailable(str(error)) from error
 
     async def read_many(
-        self, positions: Collection[Position], timeout_seconds: float
-    ) -> dict[Position, StoredRecord | None]:
+        self, positions: Collection[RecordPosition], timeout_seconds: float
+    ) -> dict[RecordPosition, StoredRecord | None]:
         """Many records, as `read` gives each. Raises LogUnavailable."""
         try:
             return await self._records.read_many(positions, timeout_seconds)
         except RecordUnreachable as error:
             raise LogUnavailable(str(error)) from error
 
-    async def ends(self, topic: str) -> list[Position]:
+    async def ends(self, topic: str) -> list[RecordPosition]:
         """The newest record of each of the topic's partitions that has one. Raises LogUnavailable."""
         try:
             return (await self._newest_of.about([topic]))[topic]
@@ -236,7 +235,7 @@ class EventLog:
         except RecordUnreachable as error:
             raise LogUnavailable(str(error)) from error
 
-    async def _ask_newest(self, topics: list[str]) -> dict[str, list[Position]]:
+    async def _ask_newest(self, topics: list[str]) -> dict[str, list[RecordPosition]]:
         return {topic: await self._ends.newest(topic) for topic in topics}
 
     async def close(self, flush_seconds: float = 5.0) -> None:
@@ -281,7 +280,7 @@ class EventLog:
         if not self._reports:
             return
         reports, self._reports = self._reports, []
-        self._call(self._settle_all, reports)
+        self._call(self._resolve_all, reports)
 
     def _call(self, function: Callable[..., object], *arguments: object) -> None:
         assert self._loop is not None
@@ -290,21 +289,21 @@ class EventLog:
         except RuntimeError:
             log.debug("the event loop closed before the log's reports were handed over")
 
-    def _settle_all(self, reports: list[_Report]) -> None:
+    def _resolve_all(self, reports: list[_Report]) -> None:
         now_seconds = time.perf_counter()
         for report in reports:
             self._waiting.pop(report.future, None)
             metrics.PRODUCE_SECONDS.observe(now_seconds - report.started_seconds)
             if report.error is None:
                 self._moved_seconds = now_seconds
-                self._settle_stored(report)
+                self._resolve_stored(report)
             else:
-                self._settle_failed(report.future, report.error)
+                self._resolve_failed(report.future, report.error)
 
-    def _settle_stored(self, report: _Report) -> None:
+    def _resolve_stored(self, report: _Report) -> None:
         message = report.message
         stored = _stored(message)
-        if stored.has_place:
+        if stored.has_offset:
             self._remember(stored)
         if self._fatal is not None:
             _fail(report.future, self._fatal)  # stored before the fault, but nothing is promised after it
@@ -313,7 +312,7 @@ class EventLog:
         else:
             report.future.set_result(stored)
 
-    def _settle_failed(self, future: asyncio.Future[Appended], error: KafkaError) -> None:
+    def _resolve_failed(self, future: asyncio.Future[Appended], error: KafkaError) -> None:
         self._note_error(error)
         FAILURES.get(error.name(), FAILURES["other"]).inc()
         if future.done():
@@ -353,7 +352,7 @@ class EventLog:
 
 def _stored(message: Message) -> Appended:
     offset = message.offset()
-    known = NOWHERE if offset is None else offset
+    known = NO_OFFSET if offset is None else offset
     return Appended(message.topic(), message.partition(), known, message.timestamp()[1])  # type: ignore[arg-type]
 
 

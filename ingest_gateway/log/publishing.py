@@ -26,16 +26,16 @@ from schemas.replies import REPLY_HEADER
 LEAST_WAIT_SECONDS = 0.001
 IN_DOUBT = "the event was not confirmed as stored"
 
-Shown = TypeVar("Shown")
+_Shown = TypeVar("_Shown")
 
 
-class SentEvent(NamedTuple, Generic[Shown]):
+class SentEvent(NamedTuple, Generic[_Shown]):
     """An event on its way to the log. `shown`: what the surface's answer repeats of it; the event itself need not be
     kept. `expected`: its verdict, where one is awaited. `at_seconds`: when it was queued, by the loop's time.
     """
 
     event_id: str
-    shown: Shown
+    shown: _Shown
     appended: asyncio.Future[Appended]
     expected: Expected | None
     at_seconds: float
@@ -74,10 +74,10 @@ class EventPublisher:
         event_id: str,
         value: bytes,
         payload_hash: bytes,
-        shown: Shown,
+        shown: _Shown,
         *,
         expects_verdict: bool,
-    ) -> SentEvent[Shown]:
+    ) -> SentEvent[_Shown]:
         """Queues the record for the broker. Raises LogBusy, LogUnavailable: nothing was sent."""
         headers = [(GATEWAY_SIGNATURE, self._signer.sign(topic, payload_hash, value))]
         expected = None
@@ -92,7 +92,7 @@ class EventPublisher:
             raise
         return SentEvent(event_id, shown, appended, expected, _loop_seconds())
 
-    async def confirmed(self, sent: SentEvent[Shown]) -> Confirmed:
+    async def confirmed(self, sent: SentEvent[_Shown]) -> Confirmed:
         """Raises LogUnavailable: not confirmed in time; it may be stored all the same."""
         appended: Appended | None = None
         try:

@@ -24,7 +24,7 @@ from domain.security.gateway_signatures import GATEWAY_SIGNATURE, GatewaySigner
 from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.limits.enforcement import RateLimits
-from ingest_gateway.log.event_log import NOWHERE, Appended, EventLog, LogBusy, LogUnavailable
+from ingest_gateway.log.event_log import NO_OFFSET, Appended, EventLog, LogBusy, LogUnavailable
 from ingest_gateway.log.live import LiveLog
 from ingest_gateway.log.stream_ends import Range, StreamEnd
 from ingest_gateway.log.verdicts import VerdictWaiter
@@ -194,7 +194,7 @@ class MemoryLog:
             scope = self._newest.setdefault(stored.topic.rpartition(".")[0], {})
             scope[stored.topic, stored.partition] = stored.offset
         if self.confirms and not future.done():
-            future.set_result(stored if self.says_where else stored._replace(offset=NOWHERE))
+            future.set_result(stored if self.says_where else stored._replace(offset=NO_OFFSET))
         if not self._decides:
             return
         answer = self._rules.decide(record.appended, record.value, record.headers)

@@ -51,7 +51,7 @@ nav {{ padding: 8px 16px; font: 14px sans-serif; border-bottom: 1px solid #ddd }
 </body>
 </html>
 """
-Handler = Callable[[web.Request], Any]
+_Handler = Callable[[web.Request], Any]
 
 
 class Documents:
@@ -129,7 +129,7 @@ def add_documents(
 ) -> None:
     """`name`: what the downloads are called, before `.openapi.json` and so on."""
     documents = Documents(document, name, switches or {}, base)
-    handlers: dict[str, Handler] = {
+    handlers: dict[str, _Handler] = {
         "/": documents.root,
         f"{base}/openapi.json": documents.openapi,
         f"{base}/docs": documents.page,

@@ -28,7 +28,7 @@ from ingest_gateway.surfaces.events.envelope import BATCH_EVENTS_MAX, TOO_MANY, 
 from ingest_gateway.surfaces.events.errors import INVALID_BATCH, error_of
 from ingest_gateway.surfaces.events.publishing import (
     EVENT_BODY_BYTES_MAX,
-    Sent,
+    SentStreamEvent,
     StreamPublisher,
     body_of,
     invalid,
@@ -57,7 +57,7 @@ class PublishBatch:
     def __init__(self, publisher: StreamPublisher, request_id: str) -> None:
         self._publisher = publisher
         self._request_id = request_id
-        self._items: list[Sent | Refused] = []
+        self._items: list[SentStreamEvent | Refused] = []
         self._results: list[bytes] = []
         self._unyielded_bytes = 0
         self.accepted = 0
@@ -105,7 +105,7 @@ class PublishBatch:
         body = head + b",".join(self._results) + b"]}"
         return web.Response(body=body, status=200, content_type=JSON)
 
-    async def _result(self, index: int, item: Sent | Refused) -> bytes:
+    async def _result(self, index: int, item: SentStreamEvent | Refused) -> bytes:
         if isinstance(item, Refused):
             return self._refusal(index, item)
         try:

@@ -45,7 +45,7 @@ class ShownEvent(NamedTuple):
     routes: Sequence[str]
 
 
-Sent = SentEvent[ShownEvent]
+SentStreamEvent = SentEvent[ShownEvent]
 
 
 class StreamPublisher:
@@ -58,12 +58,12 @@ class StreamPublisher:
         self._streams: dict[str, Stream | None] = {}
         self._caught_up = self._is_behind = False
 
-    async def publish(self, fields: EventFields) -> Sent:
+    async def publish(self, fields: EventFields) -> SentStreamEvent:
         """Queues the event for the broker. Raises Refused: stream_not_found, unavailable."""
         stream = self._streams.get(fields.stream) or await self._find_stream(fields.stream)
         return self._send(stream, fields)
 
-    def accepted(self, sent: Sent) -> Awaitable[Confirmed]:
+    def accepted(self, sent: SentStreamEvent) -> Awaitable[Confirmed]:
         """Waits for the answer. Raises Refused: duplicate_event, unavailable."""
         return accepted(self._publisher, sent, _conflict)
 
@@ -88,7 +88,7 @@ class StreamPublisher:
         """Whether this key may write to a stream of that name; no key may write to a system stream here."""
         return name not in SYSTEM_STREAMS and self._principal.may_use_stream(name)
 
-    def _send(self, stream: Stream, fields: EventFields) -> Sent:
+    def _send(self, stream: Stream, fields: EventFields) -> SentStreamEvent:
         principal = self._principal
         digest = payload_hash(fields)
         identifier = event_id(principal.workspace, principal.environment, SURFACE, fields, digest)
@@ -105,7 +105,7 @@ class StreamPublisher:
         )
 
 
-def body_of(sent: Sent, confirmed: Confirmed) -> bytes:
+def body_of(sent: SentStreamEvent, confirmed: Confirmed) -> bytes:
     """The body of the 202, byte for byte the same for a replay: it has its original's id, time and routes."""
     shown, verdict, appended = sent.shown, confirmed.verdict, confirmed.appended
     if verdict is not None:

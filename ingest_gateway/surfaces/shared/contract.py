@@ -27,7 +27,7 @@ class ContractBroken(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
+class ContractOperation:
     """One operation of the document. `scopes`, `rate_class` None: the document does not say, which is an error.
 
     `cors`: pages of other origins may call it (surfaces/events/cors.py). `schemes`: its security schemes. `reach`: what
@@ -42,7 +42,7 @@ class Operation:
     reach: str = ""
 
 
-def operations_of(document: Mapping[str, Any]) -> dict[tuple[str, str], Operation]:
+def operations_of(document: Mapping[str, Any]) -> dict[tuple[str, str], ContractOperation]:
     """By method and path. A rate class is named in full, or without its surface, which `x-surface` then names."""
     found = {}
     surface = document.get("x-surface", "")
@@ -55,7 +55,9 @@ def operations_of(document: Mapping[str, Any]) -> dict[tuple[str, str], Operatio
             schemes = tuple(name for one in item[method].get("security", document.get("security", ())) for name in one)
             reach = item[method].get("x-reach", document.get("x-reach", ""))
             name = item[method]["operationId"]
-            found[method.upper(), path] = Operation(name, scopes and tuple(scopes), rate_class, cors, schemes, reach)
+            found[method.upper(), path] = ContractOperation(
+                name, scopes and tuple(scopes), rate_class, cors, schemes, reach
+            )
     return found
 
 
@@ -103,12 +105,12 @@ def hold_to(document: Mapping[str, Any], routes: Iterable[web.RouteDef]) -> list
     ]
 
 
-def _can_be_used(operation: Operation, credentials: Mapping[str, Mapping[str, frozenset[str]]]) -> bool:
+def _can_be_used(operation: ContractOperation, credentials: Mapping[str, Mapping[str, frozenset[str]]]) -> bool:
     kinds = [scopes for scheme in operation.schemes for scopes in credentials.get(scheme, {}).values()]
     return any(scopes.issuperset(operation.scopes or ()) for scopes in kinds)
 
 
-def _behind(operation: Operation, handler: Handler) -> Handler:
+def _behind(operation: ContractOperation, handler: Handler) -> Handler:
     """In this order: who calls, how often, whether they may; the handler then reads the body."""
     scopes, rate_class = operation.scopes or (), operation.rate_class
     assert rate_class is not None

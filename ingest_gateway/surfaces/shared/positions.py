@@ -1,6 +1,6 @@
 """`Atlas-Position`: where on the log a request's record stands. Opaque to clients; they send it as `Atlas-After`.
 
-A place on a stream's topic is its workspace's own. Workspaces share the partitions of `commands`, so a place there is
+A position on a stream's topic is its workspace's own. Workspaces share the partitions of `commands`, so a position there is
 encrypted: nobody reads from it how much others do, and it is good for its own workspace and environment alone.
 """
 
@@ -14,42 +14,41 @@ from domain.security.encrypted_tokens import EncryptedTokens
 from domain.security.principals import Principal
 from ingest_gateway.http.errors import ErrorKind, Refused
 from ingest_gateway.log.event_log import Appended
-from ingest_gateway.read_model import Position
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.shared.requests import read_control_on
 from schemas.errors import FieldError
+from schemas.log_records import RecordPosition
 from schemas.topics import Topic, parse_stream_topic
 
 POSITION_HEADER = "Atlas-Position"
 POSITION_CHARACTERS_MAX = 512
 POSITION: web.RequestKey[str] = web.RequestKey("position", str)
 COMMAND = "cmd."
-"""Before a place on `commands`; no other has a dot."""
-_PLACE = struct.Struct(">Iq")
-Place = tuple[str, int, int]
+"""Before a position on `commands`; no other has a dot."""
+_POSITION = struct.Struct(">Iq")
 
 
 def position_of(appended: Appended) -> str:
     """On a stream's topic."""
-    return _written(_PLACE.pack(appended.partition, appended.offset) + appended.topic.encode())
+    return _written(_POSITION.pack(appended.partition, appended.offset) + appended.topic.encode())
 
 
 def command_position(services: Services, principal: Principal, appended: Appended) -> str:
-    place = _PLACE.pack(appended.partition, appended.offset)
-    return COMMAND + _written(_tokens(services).encrypt(_scope(principal), place))
+    position = _POSITION.pack(appended.partition, appended.offset)
+    return COMMAND + _written(_tokens(services).encrypt(_scope(principal), position))
 
 
-def position_from(services: Services, principal: Principal, text: str) -> Place | None:
+def position_from(services: Services, principal: Principal, text: str) -> RecordPosition | None:
     """Topic, partition and offset; None for what is no position of the principal's workspace and environment."""
     if len(text) > POSITION_CHARACTERS_MAX:
         return None
     try:
         if text.startswith(COMMAND):
-            place = _tokens(services).decrypt(_scope(principal), _read(text.removeprefix(COMMAND)))
-            return None if place is None else (Topic.COMMANDS, *_PLACE.unpack(place))
-        place = _read(text)
-        partition, offset = _PLACE.unpack_from(place)
-        topic = place[_PLACE.size :].decode()
+            position = _tokens(services).decrypt(_scope(principal), _read(text.removeprefix(COMMAND)))
+            return None if position is None else (Topic.COMMANDS, *_POSITION.unpack(position))
+        position = _read(text)
+        partition, offset = _POSITION.unpack_from(position)
+        topic = position[_POSITION.size :].decode()
     except (binascii.Error, ValueError, struct.error):
         return None
     stream = parse_stream_topic(topic)
@@ -68,8 +67,8 @@ def _scope(principal: Principal) -> bytes:
     return f"{principal.workspace}/{principal.environment}".encode()
 
 
-def _written(place: bytes) -> str:
-    return base64.urlsafe_b64encode(place).rstrip(b"=").decode()
+def _written(position: bytes) -> str:
+    return base64.urlsafe_b64encode(position).rstrip(b"=").decode()
 
 
 def _read(text: str) -> bytes:
@@ -86,7 +85,7 @@ AFTER_HEADER = "Atlas-After"
 POSITIONS_MAX = 20
 
 
-async def named_positions(request: web.Request, services: Services, principal: Principal) -> list[Position]:
+async def named_positions(request: web.Request, services: Services, principal: Principal) -> list[RecordPosition]:
     """Those on streams. A command's is waited for here: what it did stands on `control` since before its answer. Raises
     Refused: read_model_behind, invalid_request.
     """

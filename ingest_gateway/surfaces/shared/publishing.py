@@ -23,7 +23,7 @@ PUBLISHER = web.AppKey("publisher", EventPublisher)
 CONFLICT = "conflict"
 ADMITTED = frozenset({"admitted", "replay"})
 
-Shown = TypeVar("Shown")
+_Shown = TypeVar("_Shown")
 
 
 def event_publisher(services: Services) -> EventPublisher:
@@ -44,10 +44,10 @@ def send(
     event_id: str,
     value: bytes,
     payload_hash: bytes,
-    shown: Shown,
+    shown: _Shown,
     *,
     expects_verdict: bool,
-) -> SentEvent[Shown]:
+) -> SentEvent[_Shown]:
     """Queues the record for the broker. Raises Refused: unavailable, with nothing stored."""
     try:
         return publisher.send(topic, key, event_id, value, payload_hash, shown, expects_verdict=expects_verdict)
@@ -58,7 +58,7 @@ def send(
 
 
 async def accepted(
-    publisher: EventPublisher, sent: SentEvent[Shown], conflict: Callable[[Verdict], Refused]
+    publisher: EventPublisher, sent: SentEvent[_Shown], conflict: Callable[[Verdict], Refused]
 ) -> Confirmed:
     """Waits until the event is accepted. Raises Refused: unavailable, what admission refused, and `conflict` of a key
     that was used with another event.
@@ -84,7 +84,7 @@ def decision_of(confirmed: Confirmed) -> str | None:
 def add_headers(response: web.Response, confirmed: Confirmed) -> web.Response:
     """`Atlas-Position`, where the broker said it, and `Atlas-Decision`, where there is something to say."""
     appended = confirmed.appended
-    if appended is not None and appended.has_place:
+    if appended is not None and appended.has_offset:
         response.headers[POSITION_HEADER] = position_of(appended)
     decision = decision_of(confirmed)
     if decision is not None:

@@ -35,7 +35,7 @@ from schemas.topics import SYSTEM_STREAMS
 
 PATH, ASKED, WORKSPACE = "path", "asked", "workspace"
 OTHER_STREAMS = "The key is limited to some streams, and this concerns others or the whole workspace."
-Seen = TypeVar("Seen", bound=State)
+_Seen = TypeVar("_Seen", bound=State)
 Look = Callable[[ControlView, str, str, str], State | None]
 """By workspace, environment and what the path says."""
 
@@ -68,7 +68,7 @@ def require_reach(request: web.Request, principal: Principal, reach: str) -> Non
         raise Refused(ErrorKind.FORBIDDEN, OTHER_STREAMS)
 
 
-def seen(view: ControlView, principal: Principal, states: Iterable[Seen]) -> list[Seen]:
+def seen(view: ControlView, principal: Principal, states: Iterable[_Seen]) -> list[_Seen]:
     """Those that it may see, by the rule of domain/security/reach.py."""
     if not principal.is_limited:
         return list(states)

@@ -35,7 +35,7 @@ PATIENCE_SECONDS = 0.5
 """With a transaction that is open, of a read that can be answered without what waits for it. Most last less."""
 HELD_BACK = "Events of {} wait for a Kafka producer's open transaction. Please ask again."
 INCOMPLETE: web.RequestKey[str] = web.RequestKey("incomplete", str)
-Found = TypeVar("Found")
+_Found = TypeVar("_Found")
 
 
 class Wait:
@@ -139,8 +139,8 @@ async def wait_for_named(request: web.Request, services: Services, principal: Pr
 
 
 async def look_until_sure(
-    services: Services, streams: Callable[[], list[Stream]], look: Callable[[], Awaitable[Found | None]]
-) -> Found | None:
+    services: Services, streams: Callable[[], list[Stream]], look: Callable[[], Awaitable[_Found | None]]
+) -> _Found | None:
     """What `look` finds, at once if it does; None once it must have found what stood on these streams when it was
     asked. The streams are asked for when all that there are now are known. Raises Refused: read_model_behind.
     """

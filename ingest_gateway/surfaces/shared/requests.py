@@ -14,7 +14,7 @@ from ingest_gateway.surfaces.shared.errors import READ_MODEL_BEHIND
 from schemas.errors import FieldError
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
-Found = TypeVar("Found")
+_Found = TypeVar("_Found")
 
 
 def caller(request: web.Request, scope: str) -> tuple[Services, Principal]:
@@ -25,7 +25,7 @@ def caller(request: web.Request, scope: str) -> tuple[Services, Principal]:
     return services, principal
 
 
-async def look_twice(services: Services, look: Callable[[], Found | None]) -> Found | None:
+async def look_twice(services: Services, look: Callable[[], _Found | None]) -> _Found | None:
     """What is in the view of `control`. What is not may have been made a moment ago: then it is read on, once. Raises
     Refused where that can't be done now.
     """

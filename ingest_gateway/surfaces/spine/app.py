@@ -19,6 +19,7 @@ from ingest_gateway.surfaces.spine.publishing import SYSTEM_STREAM
 from ingest_gateway.surfaces.spine.rates import add_rate_headers
 from ingest_gateway.surfaces.surface import Surface
 from operations.record_reader import StoredRecord
+from schemas.log_records import RecordPosition
 
 ROUTES = (
     *live_stream.ROUTES,
@@ -50,7 +51,7 @@ def make_app(services: Services) -> web.Application:
 def _add_live_streams(app: web.Application, services: Services) -> None:
     """Readers end when the process is told to stop, before it waits for requests under way."""
 
-    async def read_back(position: tuple[str, int, int]) -> StoredRecord | None:
+    async def read_back(position: RecordPosition) -> StoredRecord | None:
         timeout_seconds = services.settings.read_timeout_seconds
         return (await services.events.read_many([position], timeout_seconds))[position]
 

@@ -18,10 +18,11 @@ from domain.events.spine_events import source_of
 from domain.events.spine_records import data_of
 from ingest_gateway import metrics
 from ingest_gateway.log.live import LiveEvent, LiveLog
-from ingest_gateway.surfaces.spine.frames import Place, event_frame, with_id
+from ingest_gateway.surfaces.spine.frames import StreamCursor, event_frame, with_id
 from operations.logs import event
 from operations.record_reader import StoredRecord
 from schemas.ids import time_of
+from schemas.log_records import RecordPosition
 from schemas.times import rfc3339
 
 log = logging.getLogger(__name__)
@@ -29,10 +30,10 @@ QUEUED_FRAMES_MAX = 2_000
 QUEUED_BYTES_MAX = 8 * 1024 * 1024
 CHUNK_BYTES = 256 * 1024
 
-ReadBack = Callable[[tuple[str, int, int]], Awaitable[StoredRecord | None]]
+ReadBack = Callable[[RecordPosition], Awaitable[StoredRecord | None]]
 
 
-class Told(NamedTuple):
+class LiveFrame(NamedTuple):
     """An event as all readers of its channel get it."""
 
     kind: str
@@ -42,24 +43,24 @@ class Told(NamedTuple):
     frame: bytes
 
 
-class Reader:
+class LiveReader:
     """`after`: what it has had before the channel's events began; None: it goes with the channel. `on_drop` is called
     when it is too slow.
     """
 
     def __init__(self, patterns: list[str], on_drop: Callable[[], None]) -> None:
-        self.after: Place | None = None
+        self.after: StreamCursor | None = None
         self.dropped = False
         self._on_drop = on_drop
         self.woken = asyncio.Event()
         self._trie = PatternTrie((pattern, "") for pattern in patterns) if patterns else None
-        self._queue: deque[Told] = deque()
+        self._queue: deque[LiveFrame] = deque()
         self._queued_bytes = 0
 
     def wants(self, kind: str) -> bool:
         return self._trie is None or bool(self._trie.match(kind))
 
-    def offer(self, told: list[Told]) -> None:
+    def offer(self, told: list[LiveFrame]) -> None:
         for one in told:
             if self.wants(one.kind):
                 self._queue.append(one)
@@ -93,7 +94,7 @@ class Reader:
         metrics.LIVE_EVENTS.inc(count)
         return b"".join(frames)
 
-    def _frame(self, told: Told) -> bytes | None:
+    def _frame(self, told: LiveFrame) -> bytes | None:
         """None for what it has had. While it is ahead of the channel, ids have to say so: with the channel's own it
         would come again behind what it was told already.
         """
@@ -106,11 +107,11 @@ class Reader:
 
 
 class Channel:
-    """One stream's. `place`: behind what its readers were told."""
+    """One stream's. `cursor`: behind what its readers were told."""
 
     def __init__(self, topic: str, workspace: str, read_back: ReadBack) -> None:
-        self.readers: set[Reader] = set()
-        self.place = Place(0, [])
+        self.readers: set[LiveReader] = set()
+        self.cursor = StreamCursor(0, [])
         self._topic = topic
         self._workspace = workspace
         self._read_back = read_back
@@ -150,17 +151,17 @@ class Channel:
         finally:
             self._reading = None
 
-    def _told(self, one: LiveEvent) -> Told | None:
+    def _told(self, one: LiveEvent) -> LiveFrame | None:
         decision = one.decision
         try:
             data = b"null" if one.value is None else data_of(one.value, one.headers)
         except Exception as error:
             event(log, "live.unreadable", logging.ERROR, event_id=decision.event_id, error=repr(error))
             return None
-        self.place.pass_event(decision.received_ms, decision.partition, decision.offset)
+        self.cursor.pass_event(decision.received_ms, decision.partition, decision.offset)
         view = live_view(decision.event_id, decision.type, decision.actor, decision.metadata, self._workspace, data)
-        frame = event_frame(self.place.encode(), decision.type, view)
-        return Told(decision.type, decision.received_ms, decision.partition, decision.offset, frame)
+        frame = event_frame(self.cursor.encode(), decision.type, view)
+        return LiveFrame(decision.type, decision.received_ms, decision.partition, decision.offset, frame)
 
 
 def live_view(
@@ -191,7 +192,7 @@ class Channels:
         channel = self._channels.get(topic)
         return 0 if channel is None else len(channel.readers)
 
-    async def join(self, topic: str, workspace: str, reader: Reader) -> Channel:
+    async def join(self, topic: str, workspace: str, reader: LiveReader) -> Channel:
         """From when it returns the reader is offered what is admitted. Raises KafkaException."""
         channel = self._channels.get(topic)
         if channel is None:
@@ -203,11 +204,11 @@ class Channels:
         except BaseException:
             self.leave(topic, reader)
             raise
-        if not channel.place.offsets:
-            channel.place = Place.at(ends)
+        if not channel.cursor.offsets:
+            channel.cursor = StreamCursor.at(ends)
         return channel
 
-    def leave(self, topic: str, reader: Reader) -> None:
+    def leave(self, topic: str, reader: LiveReader) -> None:
         channel = self._channels.get(topic)
         if channel is None or reader not in channel.readers:
             return

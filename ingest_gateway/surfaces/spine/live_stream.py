@@ -28,16 +28,16 @@ from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.shared.errors import READ_MODEL_BEHIND
 from ingest_gateway.surfaces.shared.requests import caller
-from ingest_gateway.surfaces.spine.channels import Channel, Channels, Reader, live_view
+from ingest_gateway.surfaces.spine.channels import Channel, Channels, LiveReader, live_view
 from ingest_gateway.surfaces.spine.errors import invalid
 from ingest_gateway.surfaces.spine.frames import (
     CONTENT_TYPE,
     HEARTBEAT,
-    Place,
-    PlaceInvalid,
+    StreamCursor,
+    StreamCursorInvalid,
+    cursor_comment,
     event_frame,
-    place_comment,
-    read_place,
+    read_cursor,
     retry_line,
 )
 from ingest_gateway.surfaces.spine.publishing import SYSTEM_STREAM, spine_of
@@ -59,36 +59,36 @@ RETRY_AFTER_STOP_MS = 100, 2_000
 """Readers of a process that ends come again spread over this time, not all at once."""
 
 
-class Ended(Exception):
+class ReaderGone(Exception):
     """The reader has gone, was dropped, or may not read any more."""
 
 
-class Leaving(Exception):
-    """The process ends: the reader finds its place again at another one."""
+class ProcessEnds(Exception):
+    """The process ends: the reader finds its cursor again at another one."""
 
 
 async def stream_events(request: web.Request) -> web.StreamResponse:
     services, principal = caller(request, EVENTS_READ)
-    reader = Reader(_patterns(read_query(request, ("type",))), partial(_cut, request))
-    place = _place(request)
+    reader = LiveReader(_patterns(read_query(request, ("type",))), partial(_cut, request))
+    cursor = _cursor(request)
     topic = await _topic(request, services, principal)
     channels = request.app[CHANNELS]
     if channels.count(topic) >= READERS_MAX:
         raise Refused(ErrorKind.RATE_LIMITED, TOO_MANY, headers={hdrs.RETRY_AFTER: "5"})
     try:
-        channel, begins_at = None, place
+        channel, begins_at = None, cursor
         if begins_at is None:
             channel = await _joined(channels, topic, principal, reader)
-            begins_at = channel.place
+            begins_at = channel.cursor
         response = await _begun(request, begins_at)
         stream = _Stream(response, services, principal, reader, channels)
-        await stream.tell(topic, channel, place)
+        await stream.tell(topic, channel, cursor)
     finally:
         channels.leave(topic, reader)
     return response
 
 
-async def _joined(channels: Channels, topic: str, principal: Principal, reader: Reader) -> Channel:
+async def _joined(channels: Channels, topic: str, principal: Principal, reader: LiveReader) -> Channel:
     """Before the answer begins, which says from where on it tells. Raises Refused."""
     try:
         return await channels.join(topic, principal.workspace, reader)
@@ -104,7 +104,7 @@ class _Stream:
         response: web.StreamResponse,
         services: Services,
         principal: Principal,
-        reader: Reader,
+        reader: LiveReader,
         channels: Channels,
     ) -> None:
         self._response = response
@@ -113,61 +113,61 @@ class _Stream:
         self._reader = reader
         self._channels = channels
 
-    async def tell(self, topic: str, channel: Channel | None, place: Place | None) -> None:
-        """Until the reader leaves or has to. `place`: behind which it is told first what it has missed."""
+    async def tell(self, topic: str, channel: Channel | None, cursor: StreamCursor | None) -> None:
+        """Until the reader leaves or has to. `cursor`: behind which it is told first what it has missed."""
         try:
-            if place is not None:
-                await self.tell_missed(place)
+            if cursor is not None:
+                await self.send_missed(cursor)
             if channel is None:
                 channel = await self._channels.join(topic, self._principal.workspace, self._reader)
-            if place is not None:
-                await self.tell_missed(place, up_to_now=True)
-                self._reader.after = place
+            if cursor is not None:
+                await self.send_missed(cursor, up_to_now=True)
+                self._reader.after = cursor
             await self.follow(channel)
-        except Leaving:
+        except ProcessEnds:
             with contextlib.suppress(ConnectionError):
                 await self._response.write(retry_line(random.randint(*RETRY_AFTER_STOP_MS)))
-        except (Ended, ConnectionError, KafkaException, ReadModelUnavailable, Refused):
+        except (ReaderGone, ConnectionError, KafkaException, ReadModelUnavailable, Refused):
             pass  # it has begun, so there is no other way to tell: the reader comes again with its last id
 
     async def follow(self, channel: Channel) -> None:
         """Until the reader leaves or has to."""
         reader = self._reader
-        await self._write(place_comment((reader.after or channel.place).encode()))
+        await self._write(cursor_comment((reader.after or channel.cursor).encode()))
         while True:
             try:
                 async with asyncio.timeout(HEARTBEAT_SECONDS):
                     await reader.woken.wait()
             except TimeoutError:
-                await self._write(place_comment(channel.place.encode()) if reader.after is None else HEARTBEAT)
+                await self._write(cursor_comment(channel.cursor.encode()) if reader.after is None else HEARTBEAT)
             self._check()
             while chunk := reader.take():
                 await self._write(chunk)
                 self._check()
-            if reader.after is not None and channel.place.is_behind(reader.after):
+            if reader.after is not None and channel.cursor.is_behind(reader.after):
                 reader.after = None
 
-    async def tell_missed(self, place: Place, *, up_to_now: bool = False) -> None:
-        """What the read model has behind `place`, which moves on. `up_to_now`: all that is decided by now."""
+    async def send_missed(self, cursor: StreamCursor, *, up_to_now: bool = False) -> None:
+        """What the read model has behind `cursor`, which moves on. `up_to_now`: all that is decided by now."""
         if up_to_now:
             newest = await self._services.events.ends(Topic.DECISIONS)
             if not await self._services.reads.wait_until_passed(newest, HEARTBEAT_SECONDS):
                 raise READ_MODEL_BEHIND.refused()
-        async for rows in self._missed(place):
+        async for rows in self._missed(cursor):
             data = await read_payloads(self._services, rows)
-            frames = [self._frame(place, row, one) for row, one in zip(rows, data, strict=True)]
-            await self._write(b"".join(frames) + place_comment(place.encode()))
+            frames = [self._frame(cursor, row, one) for row, one in zip(rows, data, strict=True)]
+            await self._write(b"".join(frames) + cursor_comment(cursor.encode()))
             self._check()
 
-    async def _missed(self, place: Place) -> AsyncIterator[list[Row[Any]]]:
+    async def _missed(self, cursor: StreamCursor) -> AsyncIterator[list[Row[Any]]]:
         """Pages of whole milliseconds, in the order of receipt, and within one in that of their partition."""
         scope = self._principal.workspace, self._principal.environment
-        since_ms, limit = max(0, place.received_ms - SKEW_MS), MISSED_PAGE
+        since_ms, limit = max(0, cursor.received_ms - SKEW_MS), MISSED_PAGE
         while True:
             rows = await self._services.reads.spine_since(*scope, since_ms, limit)
             last_ms = rows[-1].received_ms if len(rows) == limit else None
             whole = [row for row in rows if row.received_ms != last_ms]
-            new = [row for row in whole if not place.has_passed(row.source_partition, row.source_offset)]
+            new = [row for row in whole if not cursor.has_passed(row.source_partition, row.source_offset)]
             if new:
                 yield sorted(new, key=lambda row: (row.received_ms, row.source_partition, row.source_offset))
             if last_ms is None:
@@ -175,19 +175,19 @@ class _Stream:
             limit = MISSED_PAGE if whole else 2 * limit
             since_ms = last_ms
 
-    def _frame(self, place: Place, row: Row[Any], data: bytes) -> bytes:
-        place.pass_event(row.received_ms, row.source_partition, row.source_offset)
+    def _frame(self, cursor: StreamCursor, row: Row[Any], data: bytes) -> bytes:
+        cursor.pass_event(row.received_ms, row.source_partition, row.source_offset)
         if not self._reader.wants(row.type):
             return b""
         view = live_view(row.id, row.type, row.actor, row.metadata, self._principal.workspace, data)
-        return event_frame(place.encode(), row.type, view)
+        return event_frame(cursor.encode(), row.type, view)
 
     def _check(self) -> None:
-        """Raises Ended, Leaving."""
+        """Raises ReaderGone, ProcessEnds."""
         if self._channels.closing.is_set() and not self._reader.dropped:
-            raise Leaving
+            raise ProcessEnds
         if self._reader.dropped or not self._may_read():
-            raise Ended
+            raise ReaderGone
 
     def _may_read(self) -> bool:
         principal, now_ms = self._principal, time.time() * 1_000
@@ -210,12 +210,12 @@ def _cut(request: web.Request) -> None:
         request.transport.abort()
 
 
-async def _begun(request: web.Request, place: Place) -> web.StreamResponse:
+async def _begun(request: web.Request, cursor: StreamCursor) -> web.StreamResponse:
     headers = {
         hdrs.CONTENT_TYPE: CONTENT_TYPE,
         hdrs.CACHE_CONTROL: "no-store",
         "X-Accel-Buffering": "no",
-        LAST_EVENT_ID: place.encode(),
+        LAST_EVENT_ID: cursor.encode(),
         X_REQUEST_ID: request[REQUEST_ID],
         **request.get(ANSWER_HEADERS, {}),
     }
@@ -238,13 +238,13 @@ def _patterns(parameters: dict[str, str]) -> list[str]:
     return patterns
 
 
-def _place(request: web.Request) -> Place | None:
+def _cursor(request: web.Request) -> StreamCursor | None:
     written = request.headers.get(LAST_EVENT_ID, "")
     if not written:
         return None
     try:
-        return read_place(written)
-    except PlaceInvalid as error:
+        return read_cursor(written)
+    except StreamCursorInvalid as error:
         raise invalid(FieldError(LAST_EVENT_ID, str(error))) from None
 
 

@@ -28,7 +28,7 @@ from ingest_gateway.surfaces.shared.answers import json_response
 from ingest_gateway.surfaces.shared.publishing import LARGE_BYTES, PUBLISHER, add_headers, decision_of
 from ingest_gateway.surfaces.shared.requests import caller, idempotency_key
 from ingest_gateway.surfaces.spine.errors import error_of, invalid_event
-from ingest_gateway.surfaces.spine.publishing import SYSTEM_STREAM, Sent, SpinePublisher
+from ingest_gateway.surfaces.spine.publishing import SYSTEM_STREAM, SentSpineEvent, SpinePublisher
 
 JSON = "application/json"
 BINARY_MARK = "ce-specversion"
@@ -86,7 +86,7 @@ async def _publish_batch(publisher: SpinePublisher, body: bytes) -> web.Response
     return json_response({"results": results})
 
 
-async def _started(publisher: SpinePublisher, text: bytes) -> Sent | Refused:
+async def _started(publisher: SpinePublisher, text: bytes) -> SentSpineEvent | Refused:
     try:
         event = read_structured(text)
         return await publisher.publish(event, key_of(event))
@@ -96,7 +96,7 @@ async def _started(publisher: SpinePublisher, text: bytes) -> Sent | Refused:
         return refused
 
 
-async def _result(publisher: SpinePublisher, sent: Sent | Refused) -> dict[str, object]:
+async def _result(publisher: SpinePublisher, sent: SentSpineEvent | Refused) -> dict[str, object]:
     try:
         if isinstance(sent, Refused):
             raise sent

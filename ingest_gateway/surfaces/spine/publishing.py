@@ -35,7 +35,7 @@ SYSTEM_STREAM = web.AppKey("system_stream", SystemStreams)
 NOT_READY = "The spine is being made ready for this organization. Please send it again."
 OTHER_ORG = "It must be the key's own organization; it may be left out."
 
-Sent = SentEvent[SpineEvent]
+SentSpineEvent = SentEvent[SpineEvent]
 
 
 class SpinePublisher:
@@ -49,7 +49,7 @@ class SpinePublisher:
         self._streams = streams
         self._publisher = publisher
 
-    async def publish(self, event: SpineEvent, key: str | None) -> Sent:
+    async def publish(self, event: SpineEvent, key: str | None) -> SentSpineEvent:
         """Queues the event for the broker. Raises Refused: what the spine does not take, unavailable."""
         if event.org is not None and not is_own_org(event.org, self._principal.workspace):
             raise FORBIDDEN_ORG.refused(fields=[FieldError("metadata.orgId", OTHER_ORG)])
@@ -61,11 +61,11 @@ class SpinePublisher:
         topic = stream.topic
         return send(self._publisher, topic, key or identifier, identifier, value, digest, event, expects_verdict=True)
 
-    def accepted(self, sent: Sent) -> Awaitable[Confirmed]:
+    def accepted(self, sent: SentSpineEvent) -> Awaitable[Confirmed]:
         """Waits for the answer. Raises Refused: duplicate_event, unavailable."""
         return accepted(self._publisher, sent, _conflict)
 
-    def view_of(self, sent: Sent, confirmed: Confirmed) -> dict[str, Any]:
+    def view_of(self, sent: SentSpineEvent, confirmed: Confirmed) -> dict[str, Any]:
         """The document's answer. A replay has its original's: an event's id holds the time at which Atlas took it."""
         verdict = confirmed.verdict
         event_id = sent.event_id if verdict is None else verdict.event_id
@@ -77,7 +77,7 @@ class SpinePublisher:
             "workflowsTriggered": len(self._routes_now(sent) if verdict is None else verdict.routes),
         }
 
-    def _routes_now(self, sent: Sent) -> list[str]:
+    def _routes_now(self, sent: SentSpineEvent) -> list[str]:
         """By admission's own rule, in this gateway's view."""
         stream = self._streams.known(self._principal.workspace, self._principal.environment)
         return [] if stream is None else routes_of(self._services.control.view, stream, sent.shown.type)

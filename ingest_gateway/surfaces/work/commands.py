@@ -68,7 +68,7 @@ async def asked_for(
     return command, verdict
 
 
-async def settled(request: web.Request, services: Services, principal: Principal, payload: Payload) -> None:
+async def submit_best_effort(request: web.Request, services: Services, principal: Principal, payload: Payload) -> None:
     """A command of our own on the request's behalf: where it can't be confirmed, the request has its answer anyway."""
     with contextlib.suppress(LogBusy, LogUnavailable, VerdictLate):
         await services.commands.submit(_command(request, principal, payload, None))

@@ -39,7 +39,7 @@ NOT_SENT = dict.fromkeys(("id", "createdAt", "updatedAt"), SET_BY_ATLAS) | {
     "version": "Atlas counts versions. Send the one that you have read as If-Match."
 }
 """Of who sends back a whole item that was read."""
-Choice = TypeVar("Choice", bound=StrEnum)
+_Choice = TypeVar("_Choice", bound=StrEnum)
 
 
 def read_new_project(body: bytes) -> CreateProject:
@@ -117,10 +117,10 @@ def read_task_changes(task_id: str, body: bytes, if_versions: list[int] | None) 
     )
 
 
-Value = TypeVar("Value")
+_Value = TypeVar("_Value")
 
 
-def _given(form: Form, field: str, read: Callable[[], Value]) -> Value | UnsetType:
+def _given(form: Form, field: str, read: Callable[[], _Value]) -> _Value | UnsetType:
     return read() if field in form.values else UNSET
 
 
@@ -136,7 +136,7 @@ def _due_on(form: Form) -> str | None:
     return form.string("dueOn", lambda text: None if time_ms(text) is not None else NO_TIME, required=False)
 
 
-def _choice(form: Form, field: str, kinds: type[Choice], *, required: bool = False) -> Choice | None:
+def _choice(form: Form, field: str, kinds: type[_Choice], *, required: bool = False) -> _Choice | None:
     names = frozenset(kinds)
     message = f"Must be one of {', '.join(kinds)}."
     text = form.string(field, lambda text: None if text in names else message, required=required)

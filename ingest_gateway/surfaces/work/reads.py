@@ -13,7 +13,7 @@ from aiohttp import web
 
 from domain.security.principals import Principal
 from ingest_gateway.log.event_log import Appended, LogUnavailable
-from ingest_gateway.read_model import Position, ReadModelUnavailable
+from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.read_model.cursors import CursorInvalid, Cursors
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.shared.errors import READ_MODEL_BEHIND
@@ -22,11 +22,12 @@ from ingest_gateway.surfaces.work.errors import invalid
 from operations import clock
 from schemas.commands import workspace_key
 from schemas.errors import FieldError
+from schemas.log_records import RecordPosition
 from schemas.partitioner import partition_for
 from schemas.topics import Topic
 
 LIMIT_MAX, LIMIT_DEFAULT = 100, 50
-Answer = TypeVar("Answer")
+_Answer = TypeVar("_Answer")
 
 
 async def wait_for_writes(request: web.Request, services: Services, principal: Principal) -> None:
@@ -38,7 +39,7 @@ async def wait_for_writes(request: web.Request, services: Services, principal: P
         raise READ_MODEL_BEHIND.refused()
 
 
-async def asked(question: Awaitable[Answer]) -> Answer:
+async def asked(question: Awaitable[_Answer]) -> _Answer:
     """The read model's answer. Raises Refused where it is away."""
     try:
         return await question
@@ -47,8 +48,8 @@ async def asked(question: Awaitable[Answer]) -> Answer:
 
 
 async def look_until_sure(
-    services: Services, principal: Principal, look: Callable[[], Awaitable[Answer | None]]
-) -> Answer | None:
+    services: Services, principal: Principal, look: Callable[[], Awaitable[_Answer | None]]
+) -> _Answer | None:
     """What `look` finds; None once it must have found what was commanded before it was asked. Raises Refused."""
     found = await asked(look())
     if found is not None:
@@ -93,7 +94,7 @@ class Pages:
         return web.Response(body=body, content_type="application/json")
 
 
-def _named(request: web.Request, services: Services, principal: Principal) -> list[Position]:
+def _named(request: web.Request, services: Services, principal: Principal) -> list[RecordPosition]:
     written = ",".join(request.headers.getall(AFTER_HEADER, ()))
     texts = [text.strip() for text in written.split(",") if text.strip()]
     found = [position_from(services, principal, text) for text in texts[: POSITIONS_MAX + 1]]
@@ -112,7 +113,7 @@ class Writes:
     """
 
     def __init__(self) -> None:
-        self._newest: dict[tuple[str, str], Position] = {}
+        self._newest: dict[tuple[str, str], RecordPosition] = {}
 
     def note(self, workspace: str, environment: str, appended: Appended) -> None:
         scope = workspace, environment
@@ -122,7 +123,7 @@ class Writes:
         if len(self._newest) > SCOPES_MAX:
             del self._newest[next(iter(self._newest))]
 
-    def newest(self, workspace: str, environment: str) -> list[Position]:
+    def newest(self, workspace: str, environment: str) -> list[RecordPosition]:
         found = self._newest.get((workspace, environment))
         return [] if found is None else [found]
 

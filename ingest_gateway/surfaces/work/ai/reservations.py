@@ -15,7 +15,7 @@ from domain.security.principals import Principal
 from ingest_gateway.http.errors import Refused
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.shared.requests import idempotency_key
-from ingest_gateway.surfaces.work.commands import asked_for, settled
+from ingest_gateway.surfaces.work.commands import asked_for, submit_best_effort
 from ingest_gateway.surfaces.work.errors import IN_FLIGHT
 from schemas.commands import DONE
 from schemas.work_commands import RESERVED, CompleteAnswer, ReserveAnswer, Reserved
@@ -38,9 +38,9 @@ async def answered_once(
     try:
         body = orjson.dumps(await make())
     except Refused:
-        await settled(request, services, principal, CompleteAnswer(reservation=holder, body=None))
+        await submit_best_effort(request, services, principal, CompleteAnswer(reservation=holder, body=None))
         raise
-    await settled(request, services, principal, CompleteAnswer(reservation=holder, body=body.decode()))
+    await submit_best_effort(request, services, principal, CompleteAnswer(reservation=holder, body=body.decode()))
     return _response(body)
 
 
