@@ -1,4 +1,5 @@
-"""Reading a request's body: bounded in size, in time and in what it unpacks to. Handlers read bodies by this alone.
+"""Reading a request's body: bounded in size, in time and in what it unpacks to. Handlers read bodies
+only with this.
 
 `request.read()` knows none of the bounds, and would give a compressed body as it came. Size bounds count the body as
 unpacked, and as it came too. Time bounds count only the time spent waiting for the client.
@@ -49,8 +50,8 @@ async def read_chunks(
 ) -> AsyncIterator[bytes]:
     """The body in pieces as they come; refusals as `read_body`'s, after the pieces before.
 
-    One that is compressed is read to its end and checked first, so that nothing of a broken one is given out; only what
-    came is held meanwhile, and it is unpacked twice.
+    A compressed body is read to its end and checked first, so that no piece of a broken one is given out. Only the
+    compressed bytes are held meanwhile, and they are unpacked twice.
     """
     if unpacker_for(request.headers.get(hdrs.CONTENT_ENCODING)) is None:
         async for chunk in _unpacked(request, limit_bytes, received(request, limit_bytes, deadline_seconds)):
@@ -67,16 +68,16 @@ async def read_chunks(
 async def _unpacked(request: web.BaseRequest, limit_bytes: int, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     unpacker = unpacker_for(request.headers.get(hdrs.CONTENT_ENCODING))
     _refuse_declared_above(limit_bytes, request)
-    room_bytes = limit_bytes
+    left_bytes = limit_bytes
     async for chunk in chunks:
         for piece in (chunk,) if unpacker is None else unpacker.unpack(chunk):
-            room_bytes -= len(piece)
-            if room_bytes < 0:
+            left_bytes -= len(piece)
+            if left_bytes < 0:
                 raise Refused(ErrorKind.BODY_TOO_LARGE)
             if piece:
                 yield piece
             if unpacker is not None:
-                await asyncio.sleep(0)  # a little may unpack to much: let others have their turn
+                await asyncio.sleep(0)  # a few bytes may unpack to many: let the loop serve other requests
     _end(unpacker)
 
 
@@ -91,10 +92,10 @@ def _refuse_declared_above(limit_bytes: int, request: web.BaseRequest) -> None:
 
 
 async def received(request: web.BaseRequest, limit_bytes: int, deadline_seconds: float) -> AsyncIterator[bytes]:
-    """The body as it comes, not unpacked, with one budget of waiting for all of it; refusals as `read_body`'s."""
+    """The body as it comes, not unpacked, with one deadline for all the waiting; refusals as `read_body`'s."""
     stream = request.content
     loop = asyncio.get_running_loop()
-    left_seconds, room_bytes = deadline_seconds, limit_bytes
+    left_seconds, left_bytes = deadline_seconds, limit_bytes
     await _ask_for_the_body(request)
     while True:
         waiting_since = loop.time()
@@ -106,10 +107,10 @@ async def received(request: web.BaseRequest, limit_bytes: int, deadline_seconds:
         except web.RequestPayloadError:
             raise Refused(ErrorKind.MALFORMED_REQUEST, "The body could not be read.") from None
         left_seconds -= loop.time() - waiting_since
-        room_bytes -= len(chunk)
+        left_bytes -= len(chunk)
         if not chunk:
             return
-        if room_bytes < 0:
+        if left_bytes < 0:
             raise Refused(ErrorKind.BODY_TOO_LARGE)
         yield chunk
 

@@ -49,7 +49,7 @@ _KINDS_OF_STATUSES = {kind.status: kind for kind in reversed(ErrorKind)}
 
 
 def kind_of(status: int) -> ErrorKind:
-    """The kind that stands for a status of 400 or more."""
+    """The kind for a status of 400 or more."""
     return _KINDS_OF_STATUSES.get(status, ErrorKind.INTERNAL if status >= 500 else ErrorKind.MALFORMED_REQUEST)
 
 
@@ -80,7 +80,7 @@ class Refused(Exception):
 
     @property
     def status(self) -> int:
-        """HTTP's status for the kind. A surface whose document says otherwise sends its own."""
+        """HTTP's status for the kind. A surface whose document has another one sends that."""
         return self.kind.status
 
 
@@ -105,7 +105,7 @@ class ErrorAnswer:
         details: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Refused:
-        """The exception to raise; `message` and `headers` stand in for the catalogue's where they are given."""
+        """The exception to raise; `message` and `headers` replace the catalogue's where they are given."""
         return Refused(
             self.kind,
             self.message if message is None else message,
@@ -117,7 +117,7 @@ class ErrorAnswer:
 
 
 Renderer = Callable[[Refused, str], web.Response]
-"""(error, request id) → the answer in the surface's own format. Nothing else formats errors."""
+"""(refusal, request id) → the answer in the surface's own format. Nothing else formats errors."""
 
 
 def _first(fields: Sequence[FieldError]) -> tuple[FieldError, ...]:

@@ -36,7 +36,7 @@ Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Guard:
-    """Called by the server with each request; answers it whatever happens."""
+    """Called by the server with each request; answers it in every case."""
 
     def __init__(self, handle: Handle, surface: str, render: Renderer, limits: HttpLimits) -> None:
         self._handle = handle

@@ -1,7 +1,7 @@
-"""Whether a request's head is one that we take, decided before routing. Raises `Refused`; the guard then closes.
+"""Whether a request's head is accepted, decided before routing. Raises `Refused`; the guard then closes.
 
-The parser has refused broken syntax by then, two Hosts or Content-Lengths, and Content-Length beside a transfer coding.
-What it lets through and we don't: HTTP/0.9, transfer codings other than `chunked`, hosts that are not ours or not
+The parser has refused broken syntax before, two Hosts or Content-Lengths, and Content-Length next to a transfer coding.
+What it accepts and we don't: HTTP/0.9, transfer codings other than `chunked`, hosts that are not ours or not
 well formed, targets that name another host, paths that decode to something else than they show, headers given twice or
 with bytes beyond ASCII where we read one value, expectations other than `100-continue`, bodies larger than any route
 takes.

@@ -47,7 +47,7 @@ async def serve(
 
 
 class SurfaceRunner(web.AppRunner):
-    """aiohttp's runner with our server in place of its own."""
+    """aiohttp's runner with our server instead of its own."""
 
     __slots__ = ("_limits", "_render", "_shut_down", "_surface")
 

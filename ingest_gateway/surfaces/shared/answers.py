@@ -8,9 +8,9 @@ from aiohttp import web
 
 DECISION_HEADER = "Atlas-Decision"
 DECISION_PENDING = "pending"
-"""The answer was due before admission's or the guardrails' verdict was here; what was sent is on the log."""
+"""The answer was due before the verdict of admission or the guardrails arrived; what was sent is on the log."""
 DECISION_REPLAY = "replay"
-"""The event had been sent before, and is not one more: the answer is its first one's."""
+"""The event was sent before and does not count again: the answer is the first one's."""
 
 
 def json_response(view: Any, status: int = 200) -> web.Response:

@@ -72,7 +72,7 @@ def credentials_of(document: Mapping[str, Any]) -> dict[str, dict[str, frozenset
 
 @cache
 def load_document(surface: str) -> dict[str, Any]:
-    """Read once a process; whoever asks gets the same, and leaves it as it is."""
+    """Read once in a process. All callers get the same object; none changes it."""
     text = resources.files("schemas").joinpath(f"openapi/{surface}.yaml").read_text(encoding="utf-8")
     return yaml.load(text, yaml.CSafeLoader)  # type: ignore[no-any-return]
 
@@ -80,10 +80,10 @@ def load_document(surface: str) -> dict[str, Any]:
 def hold_to(document: Mapping[str, Any], routes: Iterable[web.RouteDef]) -> list[web.RouteDef]:
     """The routes, each behind its operation's limits and scopes. Raises ContractBroken."""
     operations, credentials = operations_of(document), credentials_of(document)
-    by_place = {(route.method, route.path): route for route in routes}
-    broken = [f"{method} {path} is not in the document" for method, path in by_place.keys() - operations.keys()]
+    by_route = {(route.method, route.path): route for route in routes}
+    broken = [f"{method} {path} is not in the document" for method, path in by_route.keys() - operations.keys()]
     for (method, path), operation in operations.items():
-        route = by_place.get((method, path))
+        route = by_route.get((method, path))
         if route is None:
             broken.append(f"{method} {path} has no route")
         elif route.kwargs.get("name") != operation.name:
@@ -100,8 +100,8 @@ def hold_to(document: Mapping[str, Any], routes: Iterable[web.RouteDef]) -> list
     if broken:
         raise ContractBroken("; ".join(sorted(broken)))
     return [
-        web.RouteDef(route.method, route.path, _behind(operations[place], route.handler), route.kwargs)
-        for place, route in by_place.items()
+        web.RouteDef(route.method, route.path, _behind(operations[key], route.handler), route.kwargs)
+        for key, route in by_route.items()
     ]
 
 
@@ -111,7 +111,7 @@ def _can_be_used(operation: ContractOperation, credentials: Mapping[str, Mapping
 
 
 def _behind(operation: ContractOperation, handler: Handler) -> Handler:
-    """In this order: who calls, how often, whether they may; the handler then reads the body."""
+    """In this order: the caller, its rate limit, its scopes; then the handler reads the body."""
     scopes, rate_class = operation.scopes or (), operation.rate_class
     assert rate_class is not None
     privileged = is_privileged(scopes)

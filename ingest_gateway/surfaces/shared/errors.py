@@ -1,6 +1,6 @@
-"""What the surfaces' errors have in common: usual codes, usual errors, a refusal of an agent, the answer around it.
+"""What the surfaces' errors have in common: the usual codes and errors, an agent's refusal, the answer around it.
 
-Each surface's `errors.py` says where its document has it otherwise, and alone writes the error's own form.
+Each surface's `errors.py` has what its document does differently, and is the only place that writes its error format.
 """
 
 from typing import Any
@@ -72,7 +72,7 @@ REPLAY_NOT_FOUND = ErrorAnswer(ErrorKind.NOT_FOUND, "replay_not_found", "There i
 def answered(
     refused: Refused, body: dict[str, Any], *, content_type: str = JSON, challenge: str | None = "Bearer"
 ) -> web.Response:
-    """The answer around a surface's error object. `challenge`: how to authenticate, where the document says so."""
+    """The answer around a surface's error object. `challenge`: how to authenticate, where the document has one."""
     response = web.Response(
         body=orjson.dumps(body), status=refused.status, content_type=content_type, headers=dict(refused.headers)
     )
@@ -84,7 +84,7 @@ def answered(
 
 
 def refused_by(verdict: Verdict) -> Refused:
-    """What an agent's refusal means to the caller: its status, code, words and facts."""
+    """An agent's refusal as the caller gets it: its status, code, message and facts."""
     if not verdict.body:
         return Refused(kind_of(verdict.status or 500))
     body = decode_fault(verdict.body)

@@ -1,4 +1,4 @@
-"""Bodies of JSON read member by member, all errors told at once: what the forms of all surfaces are made of. Pure."""
+"""JSON bodies, read member by member, with all errors at once: the forms of all surfaces are built from this."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,24 +13,24 @@ from schemas.errors import FieldError
 
 DESCRIPTION_CHARACTERS_MAX = 1_000
 NAME_CHARACTERS_MAX = 200
-TWICE = "The entry stands twice."
+TWICE = "The entry is there twice."
 NO_NETWORK = "Expected an address or a network in CIDR form, such as 203.0.113.0/24, without bits beyond its prefix."
 _KINDS = {type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array"}
 
 
 class Form:
-    """One body's members. Each reading notes what is wrong with it; `raise_errors` tells them all."""
+    """Mutable: one body's members. Each method notes what is wrong; `raise_errors` raises all of it."""
 
-    def __init__(self, body: bytes, known: frozenset[str], told: Mapping[str, str] | None = None) -> None:
-        """`told`: fields that are no part of the form, and what is said where one is sent all the same. Raises Refused
-        where the body is not one JSON object.
+    def __init__(self, body: bytes, known: frozenset[str], hints: Mapping[str, str] | None = None) -> None:
+        """`hints`: messages for fields that are no part of the form and are sent all the same. Raises Refused where the
+        body is not one JSON object.
         """
         try:
             self.values: dict[str, Any] = parse_object(body).values
         except JsonError as error:
             raise _invalid([FieldError(error.path or "body", error.message)]) from None
         unknown = (name for name in self.values if name not in known)
-        self.errors = [FieldError(shown(name), (told or {}).get(name, UNKNOWN)) for name in unknown]
+        self.errors = [FieldError(shown(name), (hints or {}).get(name, UNKNOWN)) for name in unknown]
 
     def refuse(self, field: str, message: str) -> None:
         self.errors.append(FieldError(field, message))
@@ -72,19 +72,19 @@ class Form:
         return value
 
     def time_ms(self, field: str, no_time: str, *, required: bool = False) -> int | None:
-        """A time as RFC 3339 has it; `no_time` is said of anything else."""
+        """An RFC 3339 time; `no_time`: the message for anything else."""
         text = self.string(field, lambda text: no_time if time_ms(text) is None else None, required=required)
         return None if text is None else time_ms(text)
 
     def expiry_ms(self, field: str, no_time: str, now_ms: int) -> int | None:
-        """A time that is still to come, if any."""
+        """A time in the future, if any."""
         expires_ms = self.time_ms(field, no_time)
         if expires_ms is not None and expires_ms <= now_ms:
             self.refuse(field, "The time is over already.")
         return expires_ms
 
     def overlap_seconds(self, field: str, no_overlap: str) -> int:
-        """How long what is rotated out holds beside what comes in; `no_overlap` is said of a number out of bounds."""
+        """How long the rotated key or secret stays valid; `no_overlap`: the message for a number out of bounds."""
         value = self.values.get(field)
         if value is None:
             return OVERLAP_SECONDS_DEFAULT

@@ -1,4 +1,4 @@
-"""What the lists' query strings may say, and the cursor in them: strictly, all errors at once where it can be."""
+"""The query strings of lists: filters, times and limits, read strictly, with all errors at once where possible."""
 
 from collections.abc import Iterator
 
@@ -31,7 +31,7 @@ class Names:
 
 
 def time_range(parameters: dict[str, str]) -> tuple[int | None, int | None]:
-    """`from` and `to` in milliseconds. A `+` that came as a space, as clients forget to escape it, is one."""
+    """`from` and `to` in milliseconds. A space counts as a `+`, since clients forget to escape it."""
     errors = []
     found: dict[str, int | None] = {"from": None, "to": None}
     for name in found:

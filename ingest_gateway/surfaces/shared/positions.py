@@ -1,7 +1,8 @@
-"""`Atlas-Position`: where on the log a request's record stands. Opaque to clients; they send it as `Atlas-After`.
+"""`Atlas-Position`: the position of a request's record on the log. Opaque to clients; they send it as `Atlas-After`.
 
-A position on a stream's topic is its workspace's own. Workspaces share the partitions of `commands`, so a position there is
-encrypted: nobody reads from it how much others do, and it is good for its own workspace and environment alone.
+A stream's topic belongs to one workspace. Workspaces share the partitions of `commands`, so a position there is
+encrypted: a client can't see from it how much others do, and it is valid only in its own workspace and environment.
+`Atlas-After: <position>[, …]` names the positions, from answers of any gateway, that a read must have passed.
 """
 
 import base64
@@ -55,7 +56,7 @@ def position_from(services: Services, principal: Principal, text: str) -> Record
     if stream is None or (stream.workspace, stream.environment) != (principal.workspace, principal.environment):
         return None
     if not principal.may_use_stream(stream.stream):
-        return None  # else how much is on it could be found out by asking
+        return None  # else a client could find out how much is on it
     return topic, partition, offset
 
 
@@ -76,7 +77,7 @@ def _read(text: str) -> bytes:
 
 
 async def add_position(request: web.Request, response: web.StreamResponse) -> None:
-    """Where a request's command stands, on its answer."""
+    """Puts the position of a request's command on its answer."""
     if POSITION in request:
         response.headers[POSITION_HEADER] = request[POSITION]
 
@@ -86,8 +87,8 @@ POSITIONS_MAX = 20
 
 
 async def named_positions(request: web.Request, services: Services, principal: Principal) -> list[RecordPosition]:
-    """Those on streams. A command's is waited for here: what it did stands on `control` since before its answer. Raises
-    Refused: read_model_behind, invalid_request.
+    """The positions on streams. Positions of commands are awaited here: their effects were on `control` before their
+    answers. Raises Refused: read_model_behind, invalid_request.
     """
     written = ",".join(request.headers.getall(AFTER_HEADER, ()))
     texts = [text.strip() for text in written.split(",") if text.strip()]

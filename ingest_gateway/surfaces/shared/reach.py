@@ -1,15 +1,15 @@
-"""What a key that is limited to streams reaches by an operation, as the document says of each (`x-reach`):
+"""What a key that is limited to streams reaches with an operation, as the document says for each (`x-reach`):
 
 | word | meaning |
 |---|---|
 | `path` | what the path names; out of reach it is answered as if it were not there |
-| `asked` | what the operation is asked for or shows is looked at there, by the rule of domain/security/reach.py |
+| `asked` | the operation's own code checks what it is asked for or shows, by domain/security/reach.py |
 | `workspace` | the whole workspace: not for limited keys |
-| a system stream's name | that stream, which all of the surface is about |
+| a system stream's name | that stream: the whole surface is about it |
 
 An operation without one keeps its surface from starting. What is to be changed is looked at where it is decided
-(domain/control/reach.py): this view may be a moment old, and who asks for what is out of reach and who asks for
-what is not there must not be able to tell the difference by which of the two answered.
+(domain/control/reach.py): this view may be a moment old, and a caller must not be able to see from the answer whether
+what it named does not exist or is out of its reach.
 """
 
 import re
@@ -47,7 +47,7 @@ NAMED: dict[str, tuple[Look, ErrorAnswer]] = {
     "key": (ControlView.key, KEY_NOT_FOUND),
     "replay": (ControlView.replay, REPLAY_NOT_FOUND),
 }
-"""By the path's parameter: where it is found, and what is said where it is not."""
+"""By the path's parameter: how to look it up, and the error where it is not found."""
 
 
 def reach_error(reach: str, path: str) -> str | None:
@@ -60,7 +60,7 @@ def reach_error(reach: str, path: str) -> str | None:
 
 
 def require_reach(request: web.Request, principal: Principal, reach: str) -> None:
-    """Of a limited key. Raises Refused."""
+    """For a limited key. Raises Refused."""
     if reach == PATH:
         if request.method in (hdrs.METH_GET, hdrs.METH_HEAD):
             _require_named(request, principal)
@@ -69,7 +69,7 @@ def require_reach(request: web.Request, principal: Principal, reach: str) -> Non
 
 
 def seen(view: ControlView, principal: Principal, states: Iterable[_Seen]) -> list[_Seen]:
-    """Those that it may see, by the rule of domain/security/reach.py."""
+    """The states that the principal may see, by the rule of domain/security/reach.py."""
     if not principal.is_limited:
         return list(states)
     routed_by = view.routed_by(principal.workspace, principal.environment)
@@ -83,7 +83,7 @@ def sees(view: ControlView, principal: Principal, state: State) -> bool:
 
 
 def _require_named(request: web.Request, principal: Principal) -> None:
-    """What the view does not have is left to the handler: it may have been made a moment ago, or not be there."""
+    """What the view does not have is left to the handler: it may have been created a moment ago, or not exist."""
     view = request.app[SERVICES].control.view
     for name in request.match_info.keys() & NAMED.keys():
         look, absent = NAMED[name]

@@ -30,7 +30,7 @@ SURFACE = SubscriptionSurface.SPINE
 SECRET_BYTES_MIN, SECRET_BYTES_MAX = 8, 256
 NO_SECRET = f"A secret is a text of {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} bytes."
 NO_FORMAT = f"The format is {' or '.join(PayloadFormat)}."
-TWICE = "The pattern stands twice."
+TWICE = "The pattern is there twice."
 URL = "webhookUrl"
 _FIELDS = frozenset({"eventTypes", URL, "secret", "description", "format"})
 
