@@ -2,7 +2,7 @@
 
 A key's token is looked up by its keyed hash in the view of `control`; the raw token is compared with nothing. Those
 that were found good are remembered, and hold as long as the view has the very same key: a revocation counts as soon as
-the view has it. Whatever is wrong with a credential (unknown, revoked, expired, of another surface) the answer is the
+the view has it. For every bad credential (unknown, revoked, expired, of another surface) the answer is the
 same (A1, A2). Only a good one learns more: that it may not be used from this address or origin, or that its
 environment is not served.
 """
@@ -83,7 +83,7 @@ class Authenticator:
 
     def known(self, request: web.Request) -> Principal | None:
         """Who asks, where the same was found good before and still is; None: `find` has to look. In the surface's own
-        header; whoever uses another way to present himself is found each time.
+        header; a caller that presents it in another way is looked up each time.
         """
         known = self._known.get(request.headers.get(self._presentation.header, ""))
         if known is None:
@@ -242,6 +242,6 @@ class SharedCatchUp:
     async def _run(self) -> None:
         now_seconds = asyncio.get_running_loop().time()
         await asyncio.sleep(max(0.0, self._may_begin_seconds - now_seconds))
-        self._next = None  # who comes from here on may have missed what this read sees
+        self._next = None  # a request that arrives from here on needs a read that begins later
         self._may_begin_seconds = asyncio.get_running_loop().time() + self._apart_seconds
         await self._catch_up()

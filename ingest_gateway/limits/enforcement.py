@@ -1,4 +1,5 @@
-"""Counts each request against its workspace's bucket, before its body is read, and says in every answer how it stands.
+"""Counts each request against its workspace's bucket, before its body is read, and puts the bucket's state on every
+answer.
 
 Headers are those of all four documents together (X-07): X-RateLimit-Limit (the bucket's depth), -Remaining
 (what would be accepted at once, by this gateway) and -Reset (Unix seconds at which nothing is in the bucket any more),
@@ -29,7 +30,7 @@ from schemas.entities import Limit, State
 NS_PER_MS = 1_000_000
 ALMOST_A_SECOND = NS_PER_SECOND - 1
 GATEWAY_NAME_BYTES = 8
-# `istr`: the form by which headers are compared is made once, and not for each answer.
+# `istr`: the form by which headers are compared is computed once, not for each answer.
 LIMIT, REMAINING, RESET = (istr(f"X-RateLimit-{name}") for name in ("Limit", "Remaining", "Reset"))
 POLICY, STATE = istr("RateLimit-Policy"), istr("RateLimit")
 
@@ -53,7 +54,7 @@ class Quotas:
 
 
 class RateLimits:
-    """What the surfaces call. `limiter` says who may; the rest is telling."""
+    """What the surfaces call: `limiter` decides, this class answers."""
 
     def __init__(self, limiter: Limiter) -> None:
         self._limiter = limiter
@@ -70,7 +71,7 @@ class RateLimits:
 
 
 def headers_of(entry: BucketEntry, unix_ns: int) -> Mapping[str, str]:
-    """After a request was counted at `unix_ns`. Those of the request before, where they say the same."""
+    """The headers after a request was counted at `unix_ns`; the same object as before where nothing changed."""
     remaining, empty_ns = entry.bucket.standing()
     shown = (
         remaining,
@@ -93,7 +94,7 @@ def _written(entry: BucketEntry, remaining: str, reset: str, seconds: str) -> Ma
 
 
 def refusal(entry: BucketEntry, workspace: str) -> Refused:
-    """Seconds are rounded up (A-081), and so are the milliseconds: then there is room."""
+    """Seconds are rounded up (A-081), and so are the milliseconds: then the bucket takes a request."""
     retry_after_ms = -(-entry.bucket.retry_ns // NS_PER_MS)
     return Refused(
         ErrorKind.RATE_LIMITED,

@@ -1,8 +1,8 @@
-"""Tells the log what this gateway's buckets were used for (`usage`) and applies what is dealt to it (`quotas`).
+"""Reports the use of this gateway's buckets to the log (`usage`) and applies what is allocated to it (`quotas`).
 
-A heartbeat to every partition of `usage` says that this gateway lives; a last one that it leaves. Reports may get lost:
-they carry totals, the next one makes up for it, and no request ever waits for one. Nothing here is needed to serve: as
-long as processors or broker are away, what was dealt last holds, and before any deal an even part does.
+A heartbeat to every partition of `usage` says that this gateway lives; its last one says that it leaves. Reports may
+get lost: they carry totals, so the next one makes up for it, and no request ever waits for one. Nothing here is needed
+to serve: while processors or brokers are away, the last allocation holds, and before any allocation an even part.
 """
 
 import asyncio
@@ -28,12 +28,12 @@ HEARTBEAT_SECONDS = 1.0
 POLL_SECONDS = 0.2
 ROUND_MAX = 1_000
 QUEUE_REPORTS_MAX = 20_000
-LATE_MS = 2_000  # a report that did not get through by then says nothing that a later one doesn't
+LATE_MS = 2_000  # after this time a later report says all that this one does
 FLUSH_SECONDS = 1.0
 RESTART_SECONDS = 1.0
 
 _QuotaMessage = tuple[int, str, Shares | None]
-"""The partition of `quotas`, the bucket (empty: of the gateways), and its deal; None: there is none any more."""
+"""The partition of `quotas`, the bucket (empty: the list of gateways), and its allocation; None: it was withdrawn."""
 
 
 class QuotaExchange:
@@ -61,7 +61,7 @@ class QuotaExchange:
         await self._thread.stop()
         del self._producer  # it would look for its broker for ever
 
-    # Telling
+    # Reporting
 
     async def _report_on(self) -> None:
         beat_due_ns = 0
@@ -81,7 +81,7 @@ class QuotaExchange:
             self._report(usage, partition)
 
     def _report(self, usage: Usage, partition: int = -1) -> None:
-        """Without a partition the bucket decides."""
+        """Without a partition it is the bucket's."""
         try:
             self._producer.produce(
                 Topic.USAGE, usage.encode(), usage.bucket.encode(), partition, on_delivery=_count_lost
@@ -89,7 +89,7 @@ class QuotaExchange:
         except (BufferError, KafkaException):
             metrics.RATE_REPORTS_LOST.inc()
 
-    # Being told
+    # Receiving allocations
 
     def _run(self) -> None:
         consumer = Consumer(
@@ -99,18 +99,18 @@ class QuotaExchange:
         try:
             consumer.assign([TopicPartition(Topic.QUOTAS, partition, 0) for partition in partitions])
             while not self._thread.stops:
-                if dealt := _one_round(consumer):
-                    self._thread.call(self._apply, dealt)
+                if messages := _one_round(consumer):
+                    self._thread.call(self._apply, messages)
         finally:
             consumer.close()
 
     def _start_again(self, _reason: str) -> None:
-        """All deals are read again, which changes nothing; without them what was dealt last would hold for good."""
+        """All allocations are read again, which changes nothing; otherwise the last one would hold for ever."""
         asyncio.get_running_loop().call_later(RESTART_SECONDS, self._thread.start)
 
-    def _apply(self, dealt: Iterable[_QuotaMessage]) -> None:
+    def _apply(self, messages: Iterable[_QuotaMessage]) -> None:
         now_ns = time.monotonic_ns()
-        for partition, bucket, shares in dealt:
+        for partition, bucket, shares in messages:
             try:
                 if shares is None:
                     self._limiter.forget(bucket)
@@ -123,7 +123,7 @@ class QuotaExchange:
 
 
 def _reports_config(bootstrap: str) -> dict[str, object]:
-    """Reports are cheap to lose, so one that is late gives way; murmur2 is the partitioner of all that is keyed."""
+    """Reports are cheap to lose, so one that is late gives way; murmur2 partitions every keyed record."""
     return producer_config(bootstrap, linger_ms=5, queue_messages_max=QUEUE_REPORTS_MAX) | {
         "acks": 1,
         "enable.idempotence": False,
@@ -139,14 +139,14 @@ def _count_lost(error: KafkaError | None, _message: Message) -> None:
 
 
 def _one_round(consumer: Consumer) -> list[_QuotaMessage]:
-    """Waits for one deal and takes those that are there with it."""
-    dealt: list[_QuotaMessage] = []
+    """Waits for one allocation and takes those that have arrived with it."""
+    messages: list[_QuotaMessage] = []
     message = consumer.poll(POLL_SECONDS)
     while message is not None:
         if (one := _read(message)) is not None:
-            dealt.append(one)
-        message = consumer.poll(0) if len(dealt) < ROUND_MAX else None
-    return dealt
+            messages.append(one)
+        message = consumer.poll(0) if len(messages) < ROUND_MAX else None
+    return messages
 
 
 def _read(message: Message) -> _QuotaMessage | None:

@@ -25,7 +25,7 @@ class CommandClient:
     ) -> Verdict:
         """The verdict, done or refused. Raises LogBusy (nothing sent), LogUnavailable, VerdictLate (may be done).
 
-        `on_stored` is told where the command stands on the log, if the broker says so.
+        `on_stored` is called with the command's position on the log, if the broker says it.
         """
         limit_seconds = self._timeout_seconds if timeout_seconds is None else timeout_seconds
         deadline = asyncio.get_running_loop().time() + limit_seconds

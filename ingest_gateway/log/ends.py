@@ -1,4 +1,4 @@
-"""Where topics end now: so that a read can wait for all that stands on one, whoever wrote it."""
+"""Where topics end now, so that a read can wait for all records on them, whichever process wrote them."""
 
 import asyncio
 from collections.abc import Collection
@@ -29,7 +29,7 @@ class LogEnds:
         return [(topic, partition, span.end - 1) for partition, span in spans.items() if span.end > span.first]
 
     async def ends(self, partitions: Collection[Partition]) -> dict[Partition, ReadableEnd]:
-        """Of those that are there. Raises EndsUnknown."""
+        """Of the partitions that exist. Raises EndsUnknown."""
         try:
             return await asyncio.to_thread(self._ends.readable, partitions)
         except KafkaException as error:

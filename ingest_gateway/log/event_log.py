@@ -1,4 +1,4 @@
-"""The port to the Kafka log: `append` gives a future that holds where the broker has stored the record.
+"""The port to the Kafka log: `append` gives a future of the position at which the broker has stored the record.
 
 Only the package `log` knows Kafka's exceptions; its callers see LogBusy (nothing was taken, try again) and
 LogUnavailable (not confirmed; the record may still be stored, F5). A caller sets its own deadline on the
@@ -48,7 +48,7 @@ FAILURES = {label: metrics.PRODUCE_FAILURES.labels(label) for label in (*FAILURE
 
 
 class LogBusy(Exception):
-    """The local queue is full; nothing of this record was taken."""
+    """The local queue is full; the record was not sent."""
 
 
 class LogUnavailable(Exception):
@@ -94,9 +94,9 @@ class EventLog:
         on_fatal: Callable[[str], None] = lambda reason: None,
         make_producer: Callable[[dict[str, Any]], Producer] = Producer,
     ) -> None:
-        """`on_fatal` is told once, on the loop, that no append will ever succeed again: end the process (F7)."""
+        """`on_fatal` is called once, on the loop, when no append will ever succeed again: end the process (F7)."""
         self._config = producer_config(bootstrap, linger_ms=linger_ms, queue_messages_max=queue_messages_max) | {
-            "partitioner": "murmur2_random",  # the Java client's, so admission can tell where a key belongs
+            "partitioner": "murmur2_random",  # the Java client's, so admission can compute a key's partition
             "error_cb": self._note_error,
             "logger": library_log("event-log"),
         }
@@ -108,9 +108,9 @@ class EventLog:
         self._thread: threading.Thread | None = None
         self._reports: list[_Report] = []
         self._waiting: dict[asyncio.Future[Appended], float] = {}
-        """Queued or under way to the broker, in their order: since when."""
+        """Records queued or under way to the broker, in their order, and since when."""
         self._moved_seconds = time.perf_counter()
-        """When the broker confirmed a record the last time, or the first was queued since."""
+        """When the broker last confirmed a record, or the first record was queued since."""
         self._newest: dict[str, dict[tuple[str, int], int]] = {}
         self._records = RecordReader(bootstrap)
         self._ends = LogEnds(bootstrap)
@@ -133,14 +133,12 @@ class EventLog:
         return self._unreachable
 
     def oldest_waiting_seconds(self) -> float:
-        """For how long the record waits that has waited the longest for the broker to confirm it, or no broker has
-        answered.
-        """
+        """For how long the oldest unconfirmed record has waited, or no broker has answered."""
         oldest_seconds = next(iter(self._waiting.values()), None)
         return max(self._unreachable_seconds(), 0 if oldest_seconds is None else time.perf_counter() - oldest_seconds)
 
     def unconfirmed_seconds(self) -> float:
-        """For how long none was confirmed though records wait, or no broker has answered."""
+        """For how long no record was confirmed while some wait, or no broker has answered."""
         return max(self._unreachable_seconds(), time.perf_counter() - self._moved_seconds if self._waiting else 0)
 
     def why_waiting(self) -> str:
@@ -190,7 +188,7 @@ class EventLog:
         return future
 
     def has_room(self, records: int) -> bool:
-        """Whether that many records fit the local queue now: asked before a batch, so that none is half sent (F8)."""
+        """Whether that many records fit the local queue now: checked before a batch, so that none is sent by half (F8)."""
         return len(self._waiting) + records <= self._queue_messages_max
 
     def newest(self, workspace: str, environment: str) -> list[RecordPosition]:
@@ -222,14 +220,14 @@ class EventLog:
             raise LogUnavailable(str(error)) from error
 
     async def stream_ends(self, partitions: Collection[Partition]) -> dict[Partition, StreamEnd]:
-        """Of those that are there, as of this moment or later. Raises LogUnavailable."""
+        """Of the partitions that exist, as of this moment or later. Raises LogUnavailable."""
         try:
             return await self._stream_ends.now(partitions)
         except EndsUnknown as error:
             raise LogUnavailable(str(error)) from error
 
     async def with_records(self, ranges: Mapping[Partition, Range]) -> set[Partition]:
-        """Those in whose range of offsets there is a record that can be read. Raises LogUnavailable."""
+        """The partitions whose range of offsets holds a record that can be read. Raises LogUnavailable."""
         try:
             return await self._stream_ends.with_records(ranges)
         except RecordUnreachable as error:
@@ -267,7 +265,7 @@ class EventLog:
         self._hand_over()
 
     def _probe(self, producer: Producer) -> None:
-        """A gateway that is not ready gets no requests, so no report would ever tell that the broker is back."""
+        """A gateway that is not ready gets no requests, so no delivery report would ever show that the broker is back."""
         try:
             producer.list_topics(Topic.COMMANDS, timeout=1)
         except KafkaException as error:
@@ -306,7 +304,7 @@ class EventLog:
         if stored.has_offset:
             self._remember(stored)
         if self._fatal is not None:
-            _fail(report.future, self._fatal)  # stored before the fault, but nothing is promised after it
+            _fail(report.future, self._fatal)  # stored before the producer failed, but nothing is promised after that
         elif report.future.done():
             LATE_STORED.inc()
         else:
@@ -323,8 +321,8 @@ class EventLog:
     def _remember(self, stored: Appended) -> None:
         """By the topic's name without its last part, which is the workspace and environment of a stream.
 
-        Reports of a partition come in order. One that goes back is of a topic made anew (a stream that was deleted and
-        created again): the offsets of before will not come again for long.
+        Reports of a partition come in order. An offset that goes back is of a topic that was recreated (a stream that
+        was deleted and created again): it will not reach the old offsets for a long time.
         """
         scope = stored.topic.rpartition(".")[0]
         if not scope:
@@ -359,4 +357,4 @@ def _stored(message: Message) -> Appended:
 def _fail(future: asyncio.Future[Appended], reason: str) -> None:
     if not future.done():
         future.set_exception(LogUnavailable(reason))
-        future.exception()  # marks it as seen: nobody may be waiting any more
+        future.exception()  # marks it as seen: its request may have gone

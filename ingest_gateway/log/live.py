@@ -1,10 +1,10 @@
-"""The end of the log as it grows: admitted events of the streams that somebody watches, in the order of each partition.
+"""The end of the log as it grows: admitted events of watched streams, in the order of each partition.
 
-One consumer in a thread of its own reads `decisions` and the watched streams' topics, all from their ends, and puts a
-decision and its record together: only what admission let in is an event. It runs while somebody watches. What is kept
-in memory is bounded: a record that had to be let go before its decision came is read back from the log (`missing`).
-Where the thread fails, whoever watches is told that it has lost the log's end, and the next watcher begins anew.
-An event of a direct producer that was written once more, to another partition, may come after later ones of its first.
+One consumer in a thread of its own reads `decisions` and the watched streams' topics, all from their ends, and joins a
+decision with its record: only what admission admitted is an event. It runs while there are watchers. Memory is bounded:
+a record that was dropped before its decision came is read back from the log (`LiveEvent.value` is None). Where the
+thread fails, `on_lost` of every watcher is called, and the next watcher starts again at the log's end. A rerouted event
+of a direct producer may come after later ones of its first partition.
 """
 
 import asyncio
@@ -34,15 +34,15 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 0.02
 ROUND_MESSAGES = 1_000
 DELIVER_APART_SECONDS = 0.02
-"""Whoever watches is woken so often at most."""
+"""The least time between two deliveries to watchers."""
 UNHANDLED_MAX = 2
-"""Deliveries that the event loop has not come to; while there are as many, nothing more is read."""
+"""Deliveries that the event loop has not handled yet; while there are so many, nothing more is read."""
 KEPT_BYTES_MAX = 32 * 1024 * 1024
-"""Of records that wait for their decision."""
+"""Of the records that wait for their decisions."""
 LATE_SECONDS = 1.0
-"""A decision whose record has not come by then is told of without it."""
+"""After this time a decision is delivered without its record."""
 FAILING_SECONDS = 60.0
-"""So long without a failure, and live streams count as well again."""
+"""After this time without a failure live streams count as working again."""
 ADMITTED = "admitted"
 
 
@@ -57,7 +57,7 @@ class LiveEvent(NamedTuple):
 Watcher = Callable[[list[LiveEvent]], None]
 """Called on the event loop with what was admitted to the topic."""
 Lost = Callable[[str], None]
-"""Called on the event loop with a topic of which nothing more comes."""
+"""Called on the event loop with a topic that is not read any more."""
 
 
 class _Raw(NamedTuple):
@@ -71,7 +71,7 @@ class _Open(NamedTuple):
 
 
 class Joined:
-    """Records and decisions of the watched partitions, put together. Pure but for the clock that it is handed."""
+    """Mutable: joins records and decisions of the watched partitions. Time is an argument."""
 
     def __init__(self, kept_bytes_max: int = KEPT_BYTES_MAX) -> None:
         self._kept_bytes_max = kept_bytes_max
@@ -87,7 +87,7 @@ class Joined:
             self._drop(fullest, next(iter(self._raw[fullest])))
 
     def decided(self, decision: Decision, now_seconds: float) -> None:
-        """What is no event leaves nothing behind."""
+        """A record that is no event is dropped."""
         partition = decision.topic, decision.partition
         if decision.outcome == ADMITTED:
             self._open.setdefault(partition, deque()).append(_Open(decision, now_seconds))
@@ -128,7 +128,7 @@ class _Watch(NamedTuple):
 
 
 class _Failures(NamedTuple):
-    """Of the reader, one after the other: why the last one, when the first and the last (monotonic)."""
+    """Consecutive failures of the reader: the last reason, and the first and last time (monotonic)."""
 
     reason: str
     first_seconds: float
@@ -139,7 +139,7 @@ class _Failures(NamedTuple):
 
 
 class LiveLog:
-    """One a process; used from the loop's thread. `close()` at the end."""
+    """One in a process; used from the loop's thread. `close()` at the end."""
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
@@ -152,18 +152,18 @@ class LiveLog:
 
     @property
     def failed(self) -> str | None:
-        """Why its reader ended a moment ago, the last time."""
+        """Why its reader failed the last time."""
         return None if self._failures is None else self._failures.reason
 
     def failing_seconds(self) -> float:
-        """For how long it has failed again and again; 0 once a while has passed without."""
+        """For how long it has kept failing; 0 once FAILING_SECONDS have passed without a failure."""
         now, failures = time.monotonic(), self._failures
         return 0.0 if failures is None or failures.are_over(now) else now - failures.first_seconds
 
     async def watch(self, topic: str, watcher: Watcher, on_lost: Lost) -> dict[int, int]:
-        """Tells `watcher` of what is admitted from now on. The offset by partition at which the topic ended when its
-        first watcher came. Raises KafkaException. End it with `unwatch`, also when this raises; not after `on_lost`,
-        which ends it as well.
+        """Calls `watcher` with what is admitted from now on. Returns the offset by partition at which the topic ended
+        when its first watcher came. Raises KafkaException. End it with `unwatch`, also when this raises, but not after
+        `on_lost`, which ends it as well.
         """
         self._watchers.setdefault(topic, {})[watcher] = on_lost
         attached = self._attached.get(topic)
@@ -185,7 +185,7 @@ class LiveLog:
         await self._thread.stop()
 
     def _on_failed(self, reason: str) -> None:
-        """Nobody is left: whoever watches next does so from the log's end, in a thread of its own."""
+        """Ends all watching: the next watcher starts at the log's end, in a new thread."""
         now, before = time.monotonic(), self._failures
         first_seconds = now if before is None or before.are_over(now) else before.first_seconds
         self._failures = _Failures(reason, first_seconds, now)
@@ -317,4 +317,4 @@ def _resolve(future: "asyncio.Future[dict[int, int]]", ends: dict[int, int]) -> 
 def _fail(future: "asyncio.Future[dict[int, int]]", error: Exception) -> None:
     if not future.done():
         future.set_exception(error)
-        future.exception()  # whoever waited may have gone
+        future.exception()  # marks it as seen: its watcher may have gone

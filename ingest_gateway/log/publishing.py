@@ -3,7 +3,7 @@
 A surface checks an event and encodes it. `send` signs the record and queues it for the broker; `confirmed` waits, first
 for the broker, then, where the event expects one, for admission's verdict:
 
-| the broker | the verdict | what the caller may be told |
+| the broker | the verdict | the caller gets |
 |---|---|---|
 | has stored it | none is expected | accepted |
 | has stored it | is here | what admission decided |

@@ -1,12 +1,12 @@
 """Pages of events: filtered, in the order of receipt, complete while events arrive.
 
 Order: `received_ms`, then id, ascending (A-084). A page goes on behind the last event of the page before. Receipt is
-the log's time, but partitions become readable beside each other: an event can appear whose cursor was passed already.
-So a cursor also knows up to which of projection's transactions its pages looked (`events.number`), and the next page
-begins with what came since then to places already passed. Who follows all pages sees every event once; each page is in
-order.
+the log's time, but partitions become readable independently: an event can appear before the end of a page that was
+given out. So a cursor also holds the last of projection's transactions that its pages have seen (`events.number`), and
+the next page begins with events that came since then and belong to earlier pages. A client that follows all pages sees
+every event once; each page is in order.
 
-Every value is a bound parameter; what stands in the SQL comes from this file alone (S9).
+Every value is a bound parameter; the text of the SQL comes only from this file (S9).
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from schemas.read_model import NUMBER_BITS, scope_of, term_of
 START = (-1, "")
 COLUMNS = ("id", "stream", "type", "status", "received_ms", "occurred_at", "idempotency_key", "actor", "metadata")
 _ListKey = tuple[int, str]
-"""An event's cursor in the order: when it was received, its id."""
+"""An event's key in the order: when it was received, its id."""
 
 
 class EventFilter(msgspec.Struct, frozen=True, array_like=True):
@@ -34,15 +34,15 @@ class EventFilter(msgspec.Struct, frozen=True, array_like=True):
     metadata: tuple[tuple[str, str], ...] = ()
 
     def bound_to(self, workspace: str, environment: str) -> bytes:
-        """What a cursor of this list holds for."""
+        """The list that a cursor is valid for."""
         return hashlib.sha256(msgspec.json.encode(["events", workspace, environment, self])).digest()
 
 
 class EventCursor(msgspec.Struct, frozen=True, array_like=True):
-    """Where the next page begins. All up to `passed` that was readable at transaction `seen` has been shown.
+    """Where the next page begins. All events up to `passed` that were readable at transaction `seen` were shown.
 
-    `until`: the next page is still about what came later to passed places, up to that transaction; of it everything up
-    to `shown` has been shown.
+    `until`: the next page still has events of earlier pages that came up to that transaction; those up to `shown` were
+    shown.
     """
 
     passed: _ListKey
@@ -55,7 +55,7 @@ class EventCursor(msgspec.Struct, frozen=True, array_like=True):
 
 
 def decode_cursor(cursor: bytes) -> EventCursor:
-    """Of a cursor that Atlas made."""
+    """From the bytes in a cursor that Atlas gave out."""
     return msgspec.msgpack.decode(cursor, type=EventCursor)
 
 
@@ -95,7 +95,7 @@ def page(
 
 
 def _page_from(query: "_EventQuery", cursor: EventCursor, until: int, late: list[Row[Any]], limit: int) -> Page:
-    """`late` first, then what lies behind."""
+    """`late` first, then the events behind the cursor."""
     rows = query.behind(cursor.passed, until, limit + 1 - len(late))
     if len(late) + len(rows) <= limit:
         return Page(late + rows, None)
@@ -127,7 +127,7 @@ class _EventQuery:
             self._values[f"term{index}"] = term_of(workspace, environment, *pair)
 
     def behind(self, passed: _ListKey, until: int, limit: int) -> list[Row[Any]]:
-        """Those after a cursor, in order."""
+        """Events behind `passed`, in order."""
         passed = max(passed, self._earliest)
         lead = "m0" if self._metadata else "e"
         conditions = [
@@ -139,7 +139,7 @@ class _EventQuery:
         return self._rows(lead, "events AS e", conditions, limit, **values)
 
     def late(self, cursor: EventCursor, until: int, limit: int) -> list[Row[Any]]:
-        """Those that became readable after the page before, in places that it had passed."""
+        """Events that became readable after the page before, and belong before its end."""
         table = "events AS e NOT INDEXED" if self._is_sqlite else "events AS e"  # but by its key, which is `number`
         conditions = [
             "e.number >= :seen AND e.number < :until",

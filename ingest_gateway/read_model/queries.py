@@ -1,6 +1,6 @@
 """Questions to the read model, each one round trip in a worker thread over a connection that can't write.
 
-Raises ReadModelUnavailable where the database is away, locked or not made yet; nothing of SQLAlchemy leaves this file.
+Raises ReadModelUnavailable where the database is away, locked or not created yet; no SQLAlchemy error leaves this file.
 A read that must follow a write asks `passed` (or waits with `wait_until_passed`) and reads after that.
 """
 
@@ -201,7 +201,7 @@ class ReadModel:
         return all(self.reached(topic, partition, topic_ids) > offset for topic, partition, offset in positions)
 
     async def _look_again(self) -> None:
-        """Reads the positions; whoever asks meanwhile gets the next answer, as this one may be older than its write."""
+        """Reads the positions. A read that starts meanwhile gets the next answer: this one may be older than its write."""
         if self._refresh is not None:
             await asyncio.wait([self._refresh])
         if self._refresh is None or self._refresh.done():
@@ -245,6 +245,6 @@ def _stored_event(rows: Iterable[Row[Any]]) -> StoredEvent:
 
 
 def _note_failure(refresh: asyncio.Task[None]) -> None:
-    """Marks a failure as seen: whoever waited got it, and if all of them have gone nobody needs it."""
+    """Marks a failure as seen: the waiting reads got it, and if all have gone, none needs it."""
     if not refresh.cancelled():
         refresh.exception()
