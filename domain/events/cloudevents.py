@@ -1,14 +1,14 @@
-"""CloudEvents 1.0 in and out of the spine: structured, batched and binary, over HTTP and over Kafka. Pure.
+"""CloudEvents 1.0 in and out of the spine: structured, batched and binary, over HTTP and over Kafka.
 
 A CloudEvent becomes a `SpineEvent`: `type` and `source` are its own, `correlationid` is the correlation id, `orgid` the
 org; attributes that the spine has no field for are kept, and are there again when it is sent on as a CloudEvent. `data`
 of the spine is an object, so other data is wrapped: `{"value": …}` for JSON and text, `{"base64": "…"}` for bytes.
 `id` and `source` together name an event (CloudEvents 3.1.1), so they are its idempotency key where none is given: an
 attribute that is no UTF-8, or has two values, is refused rather than mended, or two events would have one name.
-The content type decides the mode: `application/cloudevents…` is structured or a batch, whatever attributes stand in
-headers beside it (HTTP binding 3.2.3). In binary mode it is the data's type, for which many producers write the
+The content type decides the mode: `application/cloudevents…` is structured or a batch, even where headers hold
+attributes too (HTTP binding 3.2.3). In binary mode it is the data's type, for which many producers write the
 attribute `datacontenttype` instead; without either, data is JSON if it can be read as such, else bytes of no type.
-Sources: CloudEvents 1.0.2, JSON format, HTTP and Kafka protocol bindings.
+By CloudEvents 1.0.2, JSON format, HTTP and Kafka protocol bindings.
 """
 
 import base64
@@ -40,7 +40,7 @@ JSON = "application/json"
 BATCH_MAX = 100
 VALUE_CHARACTERS_MAX = METADATA_VALUE_CHARACTERS_MAX
 OBJECT, VALUE, BASE64, NONE = "object", "value", "base64", "none"
-"""How `data` came: an object stands as it was sent, the others are wrapped."""
+"""How `data` came: an object is kept as it was sent, other data is wrapped."""
 
 NO_VERSION = 'Expected "1.0".'
 NO_TIME = "Expected a time as in RFC 3339, e.g. 2018-04-05T17:31:00Z."
@@ -113,7 +113,7 @@ def media_type_of(content_type: str | None) -> str:
 
 def attributes_of(headers: Iterable[tuple[str, bytes]], prefix: str) -> dict[str, str]:
     """By name, of an event in binary mode. Over HTTP (`prefix` is `ce-`) values are decoded as its binding says. Raises
-    EventInvalid, naming each attribute whose bytes are no UTF-8, or that is given twice with different values.
+    EventInvalid, naming each attribute whose bytes are not UTF-8, or that is given twice with different values.
     """
     errors = FieldErrors()
     found: dict[str, str] = {}

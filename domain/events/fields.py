@@ -176,8 +176,8 @@ def shown(name: str) -> str:
 
 def no_object(value: object) -> str:
     """The error of a value that should be a JSON object."""
-    told = _expected("an object", value)
-    return f"{told} {OBJECT_IN_A_STRING}" if holds_object(value) else told
+    expected = _expected("an object", value)
+    return f"{expected} {OBJECT_IN_A_STRING}" if holds_object(value) else expected
 
 
 def _text_error(value: object, characters_max: int) -> str | None:

@@ -1,8 +1,8 @@
-"""One event: from a stranger's bytes to checked fields, its payload's hash, its id and its Avro record. Pure.
+"""One event: from a caller's bytes to checked fields, its payload's hash, its id and its Avro record.
 
 The gateway and admission share these rules, so an event means the same over HTTP, in a batch and straight from Kafka.
-`read_event` tells all errors at once. What is kept of `data`, `actor` and `metadata` are the bytes that were sent;
-what is hashed is their canonical form (domain/json/canonical.py). An optional field that is null counts as absent.
+`read_event` reports all errors at once. `data`, `actor` and `metadata` are kept as the bytes that were sent; their
+canonical form is hashed (domain/json/canonical.py). An optional field that is null counts as absent.
 """
 
 from collections.abc import Callable, Mapping
@@ -224,5 +224,5 @@ def _parse_part(name: str, text: bytes, values: dict[str, Any], texts: dict[str,
         texts[name] = text.strip()
     except JsonError as error:
         errors.add(name, error.message)
-        if name == "data":  # told once: the rules read on as if it were empty
+        if name == "data":  # reported once: the other rules go on as if it were empty
             values[name], texts[name] = {}, b"{}"

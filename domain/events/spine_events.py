@@ -1,8 +1,8 @@
-"""An event of the spine: what its document lets it be, and how it stands in an Avro `Event`. Pure.
+"""An event of the spine: what its document allows, and how an Avro `Event` holds it.
 
-Its source is the `actor`: `{"type": "source", "id": <source>}`, with `cloudevent` beside them where it came as one
-(cloudevents.py). `metadata` is the document's but for `orgId`, which is the workspace's own (S-024).
-`occurred_at` is the time at which Atlas took it (S-013), so it is no part of what the event is compared by.
+Its source is the `actor`: `{"type": "source", "id": <source>}`, with `cloudevent` next to them where it came as one
+(cloudevents.py). `metadata` is the document's without `orgId`, which is the workspace's own (S-024).
+`occurred_at` is the time at which Atlas took it (S-013), so events are not compared by it.
 Rows of docs/requirements.md: S-005, S-008, S-014.
 """
 
@@ -28,7 +28,7 @@ from schemas.topics import SPINE_STREAM
 
 STREAM = SPINE_STREAM
 SOURCE_TERM = ".source"  # no key of metadata has a dot
-"""Under which the read model finds events by their source, beside the keys of their metadata."""
+"""The key by which the read model finds events by source, among the keys of their metadata."""
 SOURCE = "source"
 BODY_BYTES_MAX = 1_048_576
 TYPE_CHARACTERS_MAX = 128
@@ -115,7 +115,7 @@ def is_own_org(org: str, workspace: str) -> bool:
 
 
 def digest_of(event: SpineEvent) -> bytes:
-    """16 bytes by which the same event is told from another under its key."""
+    """16 bytes that differ between two events under one key."""
     return canonical_json.payload_hash(
         event.type.encode(),
         event.source.encode(),

@@ -1,4 +1,4 @@
-"""Records that Kafka producers write straight to the spine's topic: which event each is, and where its data is. Pure.
+"""Records that Kafka producers write straight to the spine's topic: which event each is, and where its data is.
 
 Three forms: a CloudEvent by the Kafka protocol binding (binary: `ce_…` headers and the data as value, which may be null
 or empty; structured: the header `content-type: application/cloudevents+json`), the document's JSON (`type`, `source`,
@@ -44,7 +44,7 @@ def carried_headers(headers: Headers) -> list[tuple[str, bytes]]:
 
 
 def is_binary(headers: Headers) -> bool:
-    """Whether it has a CloudEvent's attributes beside it: then the value is its data, which it may do without."""
+    """Whether its headers hold a CloudEvent's attributes: then the value is the data, and may be missing."""
     return any(name.lower() == VERSION and value is not None for name, value in headers)
 
 
@@ -68,7 +68,7 @@ def read_spine_record(value: bytes, headers: Headers) -> tuple[SpineEvent, str |
 
 
 def data_of(value: bytes | None, headers: Headers) -> bytes:
-    """`data` of a record that admission took, whoever wrote it."""
+    """`data` of a record that admission admitted, from a gateway or a producer."""
     value = value or b""
     if not is_binary(headers) and (EVENT.reads(value) or schema_named(value, headers) is not None):
         return data_of_admitted(value, headers)

@@ -1,8 +1,8 @@
-"""The part of JSON Schema (2020-12) that event types may use, and whether a change of one is backward compatible. Pure.
+"""The part of JSON Schema (2020-12) that event types may use, and whether a change of one is backward compatible.
 
 The keywords are a closed set: none runs a caller's regular expression, follows a reference or costs more than the data
-is long, and of each it can be said whether a change lets in what was let in before. `backward`: whatever was valid
-before is valid now, so that readers with the new schema can read old events.
+is long, and for each it is decidable whether a change still accepts what was accepted before. `backward`: all that was
+valid before is valid now, so that readers with the new schema can read old events.
 """
 
 import operator

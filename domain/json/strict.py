@@ -1,9 +1,9 @@
-"""Strict reading of JSON that strangers sent. It decides what counts as JSON here, and knows no schema.
+"""Strict reading of JSON from callers. It decides what counts as JSON here, and knows no schema.
 
-Refused, wherever it stands, also inside parts that are kept as raw text: bytes that are not strict UTF-8, a byte order
+Refused anywhere in the text, also inside parts that are kept as raw text: bytes that are not strict UTF-8, a byte order
 mark, NaN and Infinity, control characters, lone surrogates, trailing bytes, more than `DEPTH_MAX` levels of arrays and
 objects, and numbers beyond the range of an IEEE double (1e400, an integer of 5,000 digits). Integers of up to 308
-digits are read. Every refusal is a `JsonError`; RecursionError and UnicodeDecodeError never get out.
+digits are read. Every refusal is a `JsonError`; RecursionError and UnicodeDecodeError never leave it.
 
 orjson does the checking in one pass over the whole text, because `msgspec.Raw` skips over bad UTF-8, lone surrogates
 and huge numbers. msgspec then cuts out the raw parts. Members named twice are last-wins to both parsers, so `members`
@@ -75,7 +75,7 @@ def decode_object(body: bytes, decoder: "msgspec.json.Decoder[_Decoded]") -> _De
 def members(text: bytes | msgspec.Raw, path: str | None = None) -> dict[str, msgspec.Raw]:
     """Each member's own text, of an object that `parse` has accepted. A name sent twice is refused.
 
-    `path` is where the object stands, for the error. Only this level is looked at: `data` may repeat names.
+    `path` is the object's path, for the error. Only this level is checked: `data` may repeat names.
     """
     text = bytes(text)
     try:
@@ -129,7 +129,7 @@ def _refuse_repeated_names(text: bytes, path: str | None) -> None:
 
 
 def _error_of(text: bytes, error: orjson.JSONDecodeError) -> JsonError:
-    """orjson's sentence, which holds a position but nothing of the text; the common errors in our own words."""
+    """orjson's message, which holds a position but none of the text; the common errors have messages of our own."""
     if not text.strip():
         return JsonError("The body is empty.")
     reason = str(error)

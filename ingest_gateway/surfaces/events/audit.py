@@ -1,8 +1,7 @@
 """`GET /v1/audit`: who changed what in the key's workspace and environment, oldest first.
 
-The list holds every change that was answered before it was asked, by whichever gateway: it waits until projection has
-passed all that stands on `audit`. A key that is limited to streams is shown what was done to what it can see, and what
-it did itself.
+The list holds every change that any gateway had answered when the request arrived: it waits until projection has passed
+all that is on `audit`. A key that is limited to streams is shown changes of what it can see, and its own.
 """
 
 from aiohttp import web

@@ -1,7 +1,7 @@
-"""Bodies that make or change streams and workflows: from a stranger's JSON to a command's payload, all errors at once.
+"""Bodies that create or change streams and workflows: from a caller's JSON to a command's payload, all errors at once.
 
-Pure. Only the form is judged here; whether a name is taken or a workflow exists is the control agent's to decide.
-Sources: the Atlas Events document (Create an event stream); A-018 to A-026; S1, W5.
+Only the form is checked here; the control agent decides whether a name is taken or a workflow exists. Rows of
+docs/requirements.md: A-018 to A-026.
 """
 
 import re
@@ -56,7 +56,7 @@ def read_new_stream(body: bytes) -> CreateStream:
 
 
 def read_stream_changes(stream: str, body: bytes) -> UpdateStream:
-    """The body of PATCH: what is absent stays, null takes the description away and gives the others their default."""
+    """The body of PATCH: what is absent stays; null removes the description and gives the others their default."""
     form = Form(body, _STREAM_CHANGES)
     if "name" in form.values:
         form.errors = [error for error in form.errors if error.field != "name"]
@@ -74,7 +74,7 @@ def read_stream_changes(stream: str, body: bytes) -> UpdateStream:
 
 
 def read_new_workflow(body: bytes, *, allow_private: bool, topic_prefix: str) -> CreateWorkflow:
-    """The body of POST /v1/workflows. `allow_private` (development) lets http and addresses of one's own through;
+    """The body of POST /v1/workflows. `allow_private` (development) allows http and private addresses;
     `topic_prefix`: what the name of a topic must begin with.
     """
     form = Form(body, _WORKFLOW_FIELDS)

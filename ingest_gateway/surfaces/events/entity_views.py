@@ -1,4 +1,4 @@
-"""How streams and workflows are shown. Pure. Source: the Atlas Events document (Create an event stream)."""
+"""How streams and workflows are shown."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -38,5 +38,5 @@ def workflow_view(workflow: Workflow, signing_secret: str | None = None) -> dict
 
 
 def list_view(items: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """A whole list: a workspace has few enough of these for one page."""
+    """A whole list: a workspace has so few of these that they fit one page."""
     return {"object": "list", "data": list(items), "has_more": False, "next_cursor": None}

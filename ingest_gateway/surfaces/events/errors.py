@@ -1,7 +1,7 @@
 """The events surface's errors: its codes, and the one place that writes them.
 
 Every error is `{"error": {"code", "message", "request_id", "details"}}`; `details.errors` names each wrong field.
-The document's table has seven codes; the others stand for what it leaves open.
+The document's table has seven codes; the others are for what it leaves open.
 """
 
 from typing import Any

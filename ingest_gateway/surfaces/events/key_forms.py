@@ -1,6 +1,6 @@
-"""Bodies that make or rotate keys: from a stranger's JSON to a command's payload, all errors at once. Pure.
+"""Bodies that create or rotate keys: from a caller's JSON to a command's payload, all errors at once.
 
-Whether the maker may make such a key is `principals.beyond`'s to say. Sources: A-008, A-011, A-012; A8.
+`principals.beyond` decides whether the caller may create such a key. Rows of docs/requirements.md: A-008, A-011, A-012.
 """
 
 import re

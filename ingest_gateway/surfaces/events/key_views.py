@@ -1,4 +1,4 @@
-"""How keys are shown: what each may do and whether it still may; its secret in the answer that made it alone. Pure."""
+"""How keys are shown: what each may do, and whether it still may; its secret only in the answer that created it."""
 
 from typing import Any
 

@@ -1,8 +1,8 @@
-"""`/v1/keys`: make, list, show, rotate and revoke the keys of the caller's workspace and environment (scope `admin`).
+"""`/v1/keys`: create, list, show, rotate and revoke the keys of the caller's workspace and environment (scope `admin`).
 
-A secret is in the answer that made it, and in the answer to that request's repeat under its Idempotency-Key; never
-again. Whether a key may make, rotate or revoke another is the control agent's to say. Keys of other surfaces are not
-here.
+A secret is in the answer that created it, and in the answer to that request's repeat under its Idempotency-Key; never
+again. The control agent decides whether a key may create, rotate or revoke another. Keys of other surfaces are not
+listed here.
 """
 
 from aiohttp import web

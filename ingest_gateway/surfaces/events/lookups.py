@@ -1,7 +1,7 @@
 """`GET /v1/events/{event_id}`: what became of an event, from the read model. A read follows the writes before it.
 
 An id that the read model doesn't have may be on its way there: the answer waits until projection has passed all that
-stood on the key's streams when it was asked, and only then says that there is no such event.
+was on the key's streams when the request arrived, and only then says that there is no such event.
 """
 
 from aiohttp import web
@@ -86,7 +86,7 @@ async def _look(services: Services, principal: Principal, event_id: str) -> Stor
 
 
 async def _sees(services: Services, principal: Principal, event_id: str) -> bool:
-    """That there was another event is not told to a key that can't see it."""
+    """A key that can't see the other event does not learn that there is one."""
     stored = await services.reads.event(principal.workspace, principal.environment, event_id)
     return stored is not None and is_shown(principal, stored.event.stream)
 

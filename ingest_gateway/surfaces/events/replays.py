@@ -1,7 +1,7 @@
 """Replays: one event (`POST /v1/events/{event_id}/replay`) or many (`/v1/replays`), delivered once more.
 
 The control agent decides and counts; processors/lifecycle sends. A replay of one event is forgotten when it is done:
-its attempts show on the event.
+its attempts are shown on the event.
 """
 
 import msgspec

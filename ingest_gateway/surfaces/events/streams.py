@@ -1,4 +1,4 @@
-"""`/v1/event-streams`: make, list, show, change and delete streams. The control agent decides, the view answers."""
+"""`/v1/event-streams`: create, list, show, change and delete streams. The control agent decides, the view answers."""
 
 from aiohttp import web
 
@@ -53,7 +53,7 @@ async def delete_stream(request: web.Request) -> web.Response:
 
 
 def _name_or_id(request: web.Request) -> str:
-    """What has the form of neither goes no further: who knows what was pasted there."""
+    """A text with the form of neither is refused here and never logged: it may be a secret that was pasted."""
     written = request.match_info["stream"]
     if STREAM_NAME.fullmatch(written) is None and not is_id(written, STREAM):
         raise STREAM_NOT_FOUND.refused()
@@ -70,7 +70,7 @@ async def _stream(services: Services, principal: Principal, name_or_id: str) -> 
 
 
 def _is_shown(principal: Principal, stream: Stream) -> bool:
-    """The streams of other surfaces are nobody's here."""
+    """System streams are never shown here."""
     return stream.name not in SYSTEM_STREAMS and principal.may_use_stream(stream.name)
 
 

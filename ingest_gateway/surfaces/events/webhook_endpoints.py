@@ -1,4 +1,6 @@
-"""`/v1/webhook-endpoints`: who is told what became of events. A signing secret is in the answer that made it alone."""
+"""`/v1/webhook-endpoints`: the endpoints that get outcome webhooks. A signing secret is only in the answer that made
+it.
+"""
 
 from aiohttp import web
 
@@ -81,7 +83,7 @@ async def try_endpoint(request: web.Request) -> web.Response:
 
 
 def _endpoint_id(request: web.Request) -> str:
-    """What has not the form of one goes no further: who knows what was pasted there."""
+    """A text without the form of an id is refused here and never logged: it may be a secret that was pasted."""
     endpoint_id = request.match_info["endpoint"]
     if not is_id(endpoint_id, WEBHOOK_ENDPOINT):
         raise ENDPOINT_NOT_FOUND.refused()

@@ -1,6 +1,5 @@
-"""Bodies about webhook endpoints, secrets and replays: from a stranger's JSON to a command's payload. Pure.
-
-All errors at once. Sources: the Atlas Events document (Webhooks); A-055, A-056, A-068.
+"""Bodies about webhook endpoints, secrets and replays: from a caller's JSON to a command's payload, all errors at
+once. Rows of docs/requirements.md: A-055, A-056, A-068.
 """
 
 from domain.delivery.targets import parse_target

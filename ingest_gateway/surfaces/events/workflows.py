@@ -1,4 +1,4 @@
-"""`/v1/workflows`: make, list, show, reactivate and delete the targets of routes. A secret is shown once, at first."""
+"""`/v1/workflows`: create, list, show, reactivate and delete the targets of routes. A secret is shown once."""
 
 from aiohttp import web
 
@@ -81,8 +81,8 @@ async def rotate_workflow_secret(request: web.Request) -> web.Response:
 
 
 def _workflow_id(request: web.Request) -> str:
-    """The control agent takes other targets' ids as well; here they name nothing. What has not the form of one goes no
-    further: who knows what was pasted there.
+    """The control agent takes other targets' ids as well; here they name nothing. A text without the form of an id is
+    refused here and never logged: it may be a secret that was pasted.
     """
     workflow_id = request.match_info["workflow"]
     if WORKFLOW_ID.fullmatch(workflow_id) is None:

@@ -49,7 +49,7 @@ def make_app(services: Services) -> web.Application:
 
 
 def _add_live_streams(app: web.Application, services: Services) -> None:
-    """Readers end when the process is told to stop, before it waits for requests under way."""
+    """Live readers end when the process is asked to stop, before it waits for requests under way."""
 
     async def read_back(position: RecordPosition) -> StoredRecord | None:
         timeout_seconds = services.settings.read_timeout_seconds

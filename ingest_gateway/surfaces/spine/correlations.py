@@ -1,4 +1,6 @@
-"""`GET /v1/events/correlations/{id}`: the chain of events that share a correlation id, in order, and who reacted."""
+"""`GET /v1/events/correlations/{id}`: the chain of events that share a correlation id, in order, and the endpoints that
+reacted.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -73,7 +75,7 @@ def newest_that_fit(chain: Sequence[Linked]) -> Sequence[Linked]:
 
 
 def deliveries_of(row: Row[Any], attempts: Sequence[AttemptRow]) -> list[dict[str, Any]]:
-    """Of each subscription and workflow that the event goes to, how its delivery stands."""
+    """The state of the event's delivery to each of its subscriptions and workflows."""
     newest = _newest(attempts)
     targets = dict.fromkeys([*msgspec.json.decode(row.routes, type=list[str]), *newest])
     return [_delivery(target, newest.get(target)) for target in targets]

@@ -1,7 +1,7 @@
 """`/v1/event-types`: the platforms' types and the org's own, with their schemas; and the check of events by them.
 
 Rows of docs/requirements.md: S-038 to S-042. Under `ATLAS_CATALOG=strict` an event must be of a known type,
-and its data must fit the type's newest schema; else the catalog is there to be read.
+and its data must fit the type's newest schema; otherwise the catalog is only documentation.
 """
 
 from collections.abc import Iterable

@@ -1,11 +1,10 @@
-"""Server-sent events: how an event is written, and the id by which a reader goes on from it. Pure.
+"""Server-sent events: how an event is written, and the id from which a reader goes on (WHATWG HTML, 9.2).
 
-An id names a cursor on the org's log: the time of the newest event told, and for each partition the offset behind what
-was told. It says nothing that its reader may not know, so it is not sealed; it is read strictly all the same.
+An id is a cursor on the org's log: the time of the newest event sent, and for each partition the offset behind the
+events sent. Its reader may know all of it, so it is not encrypted; it is read strictly all the same.
 
-A blank line stands behind events alone, and all else is single lines. A browser passes over a blank line that ends no
-data, but httpx-sse (0.4.3) makes an empty event of it, even behind a comment.
-Source: WHATWG HTML, 9.2 Server-sent events.
+Only events end with a blank line; all else is single lines. A browser ignores a blank line that ends no data, but
+httpx-sse (0.4.3) makes an empty event of it, even behind a comment.
 """
 
 import base64
@@ -25,11 +24,11 @@ _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
 class StreamCursorInvalid(Exception):
-    """It is no id that this API gave out."""
+    """Not an id that this API gave out."""
 
 
 class StreamCursor(msgspec.Struct, array_like=True):
-    """`offsets`: by partition, of the next record that was not told. It moves forward only."""
+    """Mutable. `offsets`: by partition, of the next record that was not sent. It only moves forward."""
 
     received_ms: int
     offsets: list[int]
@@ -47,7 +46,7 @@ class StreamCursor(msgspec.Struct, array_like=True):
         return partition < len(self.offsets) and offset < self.offsets[partition]
 
     def is_behind(self, other: "StreamCursor") -> bool:
-        """All that lies before `other` lies before this one."""
+        """Whether all that lies before `other` lies before this one."""
         return all(self.has_passed(partition, offset - 1) for partition, offset in enumerate(other.offsets) if offset)
 
     def encode(self) -> str:
@@ -80,10 +79,10 @@ def with_id(frame: bytes, identifier: str) -> bytes:
 
 
 def retry_line(pause_ms: int) -> bytes:
-    """How long to wait before coming again; readers take it at once."""
+    """How long a reader waits before it reconnects; readers apply it at once."""
     return b"retry: %d\n" % pause_ms
 
 
 def cursor_comment(identifier: str) -> bytes:
-    """At rest: the id with which a reader that has had no event for long may come again, should it read comments."""
+    """In a quiet time: the id with which a reader that reads comments may reconnect."""
     return b": last-event-id %b\n" % identifier.encode()

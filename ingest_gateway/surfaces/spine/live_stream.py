@@ -1,9 +1,9 @@
 """`GET /v1/events/stream`: the org's events as they are admitted, as server-sent events, from the log.
 
-Each event's id says where on the log its reader stands, and the answer's own header `Last-Event-ID` where it begins;
-with `Last-Event-ID` the reader first gets what it has missed,
-from the read model and the log, then what comes. Every event once, in the order of each partition. A reader that reads
-more slowly than events come is cut off and goes on from its last id; nothing is kept for it meanwhile.
+Each event's id is its reader's cursor on the log, and the answer's header `Last-Event-ID` the one at which it begins. A
+reader that sends `Last-Event-ID` first gets what it has missed, from the read model and the log, then what comes. It
+gets every event once, in the order of each partition. A reader that reads more slowly than events come is cut off and
+goes on from its last id; nothing is kept for it meanwhile.
 """
 
 import asyncio
@@ -53,10 +53,10 @@ TOO_MANY = f"There are {READERS_MAX} live readers of this organization already."
 HEARTBEAT_SECONDS = 15.0
 MISSED_PAGE = 200
 SKEW_MS = 60_000
-"""By how much the clocks of brokers may differ: receipt is the clock of the partition's leader."""
+"""By how much the clocks of brokers may differ: an event's time of receipt is the clock of its partition's leader."""
 RETRY_MS = 1_000
 RETRY_AFTER_STOP_MS = 100, 2_000
-"""Readers of a process that ends come again spread over this time, not all at once."""
+"""Readers of a process that ends reconnect spread over this time, not all at once."""
 
 
 class ReaderGone(Exception):
@@ -82,14 +82,14 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
             begins_at = channel.cursor
         response = await _begun(request, begins_at)
         stream = _Stream(response, services, principal, reader, channels)
-        await stream.tell(topic, channel, cursor)
+        await stream.send(topic, channel, cursor)
     finally:
         channels.leave(topic, reader)
     return response
 
 
 async def _joined(channels: Channels, topic: str, principal: Principal, reader: LiveReader) -> Channel:
-    """Before the answer begins, which says from where on it tells. Raises Refused."""
+    """Joins before the answer begins, since its head holds the first cursor. Raises Refused."""
     try:
         return await channels.join(topic, principal.workspace, reader)
     except KafkaException:
@@ -113,8 +113,8 @@ class _Stream:
         self._reader = reader
         self._channels = channels
 
-    async def tell(self, topic: str, channel: Channel | None, cursor: StreamCursor | None) -> None:
-        """Until the reader leaves or has to. `cursor`: behind which it is told first what it has missed."""
+    async def send(self, topic: str, channel: Channel | None, cursor: StreamCursor | None) -> None:
+        """Sends until the reader leaves or has to. `cursor`: behind it, the reader first gets what it has missed."""
         try:
             if cursor is not None:
                 await self.send_missed(cursor)
@@ -128,10 +128,10 @@ class _Stream:
             with contextlib.suppress(ConnectionError):
                 await self._response.write(retry_line(random.randint(*RETRY_AFTER_STOP_MS)))
         except (ReaderGone, ConnectionError, KafkaException, ReadModelUnavailable, Refused):
-            pass  # it has begun, so there is no other way to tell: the reader comes again with its last id
+            pass  # the answer has begun, so no error can be sent: the reader returns with its last id
 
     async def follow(self, channel: Channel) -> None:
-        """Until the reader leaves or has to."""
+        """Sends what comes until the reader leaves or has to."""
         reader = self._reader
         await self._write(cursor_comment((reader.after or channel.cursor).encode()))
         while True:
@@ -148,7 +148,7 @@ class _Stream:
                 reader.after = None
 
     async def send_missed(self, cursor: StreamCursor, *, up_to_now: bool = False) -> None:
-        """What the read model has behind `cursor`, which moves on. `up_to_now`: all that is decided by now."""
+        """Sends what the read model has behind `cursor`, which moves on. `up_to_now`: all that is decided by now."""
         if up_to_now:
             newest = await self._services.events.ends(Topic.DECISIONS)
             if not await self._services.reads.wait_until_passed(newest, HEARTBEAT_SECONDS):
@@ -160,7 +160,9 @@ class _Stream:
             self._check()
 
     async def _missed(self, cursor: StreamCursor) -> AsyncIterator[list[Row[Any]]]:
-        """Pages of whole milliseconds, in the order of receipt, and within one in that of their partition."""
+        """Pages of whole milliseconds, in the order of receipt, and within one millisecond in the order of the
+        partition.
+        """
         scope = self._principal.workspace, self._principal.environment
         since_ms, limit = max(0, cursor.received_ms - SKEW_MS), MISSED_PAGE
         while True:
@@ -204,7 +206,7 @@ class _Stream:
 
 
 def _cut(request: web.Request) -> None:
-    """What the client has not taken by now would be waited for."""
+    """Aborts: closing would wait for the client to take what is buffered."""
     metrics.LIVE_DROPPED.inc()
     if request.transport is not None:
         request.transport.abort()
@@ -230,7 +232,7 @@ async def _topic(request: web.Request, services: Services, principal: Principal)
 
 
 def _patterns(parameters: dict[str, str]) -> list[str]:
-    """Types and patterns with commas between."""
+    """Types and patterns, separated by commas."""
     written = parameters.get("type")
     patterns = [] if written is None else written.split(",")
     if len(patterns) > PATTERNS_MAX or not all(is_type_filter(pattern) for pattern in patterns):

@@ -1,7 +1,7 @@
 """`GET /v1/events`: the org's log, newest first, by type (with wildcards), source, time and correlation id.
 
-Rows of docs/requirements.md: S-015 to S-024. What is found stands in the read model,
-payloads are read from the log.
+Rows of docs/requirements.md: S-015 to S-024. Events are found in the read model,
+their payloads are read from the log.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
-"""Bodies that make or change projects and tasks: from a stranger's JSON to a command's payload, all errors at once.
+"""Bodies that create or change projects and tasks: from a caller's JSON to a command's payload, all errors at once.
 
-Pure. Only the form is judged here; what needs to know other items is the control agent's to decide.
-Sources: the AtlasWork document; W-050; J15, J16.
+Only the form is checked here; the control agent decides what depends on other items. Rows of docs/requirements.md:
+W-050, J15, J16.
 """
 
 from collections.abc import Callable
@@ -38,7 +38,7 @@ SET_BY_ATLAS = "Atlas sets this field. Send only what is to change."
 NOT_SENT = dict.fromkeys(("id", "createdAt", "updatedAt"), SET_BY_ATLAS) | {
     "version": "Atlas counts versions. Send the one that you have read as If-Match."
 }
-"""Of who sends back a whole item that was read."""
+"""Hints for a client that sends back a whole item that it has read."""
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
 
@@ -91,7 +91,7 @@ def read_new_task(body: bytes) -> CreateTask:
 
 
 def read_task_changes(task_id: str, body: bytes, if_versions: list[int] | None) -> UpdateTask:
-    """The body of PATCH: what is absent stays; null takes away what need not be there, and is an error elsewhere."""
+    """The body of PATCH: what is absent stays; null removes an optional field, and is an error elsewhere."""
     form = Form(body, TASK_FIELDS, NOT_SENT)
     if "projectId" in form.values:
         form.refuse("projectId", FIXED_PROJECT)

@@ -1,4 +1,4 @@
-"""`/v1/projects`: make, list, show and change the projects of the caller's tenant."""
+"""`/v1/projects`: create, list, show and change the projects of the caller's tenant."""
 
 import orjson
 from aiohttp import web
@@ -29,7 +29,7 @@ async def list_projects(request: web.Request) -> web.Response:
     limit = whole_number(parameters, "limit", minimum=1, maximum=LIMIT_MAX, default=LIMIT_DEFAULT)
     scope = principal.workspace, principal.environment
     pages = Pages(services, ("projects", *scope))
-    after = pages.place(parameters.get("cursor"))
+    after = pages.offset(parameters.get("cursor"))
     await wait_for_writes(request, services, principal)
     page = await asked(services.reads.projects_page(*scope, after, limit))
     return pages.answer([orjson.Fragment(body) for body in page.bodies], page.following)

@@ -1,8 +1,9 @@
 """Reads follow writes: what a read waits for before it asks the read model, and pages of a list.
 
 A read waits until projection has passed the newest command that this gateway appended for the workspace and
-environment, and any that `Atlas-After: <Atlas-Position of another answer>` names. One by an id that is not found waits
-for all of the workspace's commands as of then, whichever gateway appended them. Past the bound: 503.
+environment, and any that `Atlas-After: <Atlas-Position of another answer>` names. A read by an id that is not found
+waits for all commands that the workspace had when the request arrived, whichever gateway appended them. Past the bound:
+503.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -66,17 +67,17 @@ async def look_until_sure(
 
 
 class Pages:
-    """The cursors of one list and filter; a cursor holds a place: a whole number, or a text."""
+    """The cursors of one list and filter. A cursor holds an offset: a whole number, or a text."""
 
     def __init__(self, services: Services, bound_to: Iterable[object]) -> None:
         self._cursors = Cursors(services.settings.master_key)
         self._bound_to = repr(tuple(bound_to)).encode()
 
-    def place(self, cursor: str | None) -> int:
+    def offset(self, cursor: str | None) -> int:
         """0 without a cursor. Raises Refused."""
-        return int(self.place_text(cursor) or 0)
+        return int(self.offset_text(cursor) or 0)
 
-    def place_text(self, cursor: str | None) -> str | None:
+    def offset_text(self, cursor: str | None) -> str | None:
         """Raises Refused."""
         if cursor is None:
             return None
@@ -108,8 +109,9 @@ SCOPES_MAX = 10_000
 
 
 class Writes:
-    """All commands of a workspace stand on one partition, so its newest covers the others. Forgets the oldest scopes:
-    by then projection has long passed them.
+    """Mutable: the newest command of each workspace and environment that this gateway appended, for which its reads
+    wait. All commands of a workspace are on one partition, so the newest one is enough. The oldest scopes are
+    forgotten: projection has long passed them.
     """
 
     def __init__(self) -> None:

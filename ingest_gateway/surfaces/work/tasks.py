@@ -1,4 +1,4 @@
-"""`/v1/tasks`: make, list, show, change and delete the tasks of the caller's tenant."""
+"""`/v1/tasks`: create, list, show, change and delete the tasks of the caller's tenant."""
 
 import orjson
 from aiohttp import web
@@ -36,7 +36,7 @@ async def list_tasks(request: web.Request) -> web.Response:
     chosen = read_filter(parameters)
     scope = principal.workspace, principal.environment
     pages = Pages(services, ("tasks", *scope, chosen))
-    after = pages.place(parameters.get("cursor"))
+    after = pages.offset(parameters.get("cursor"))
     await wait_for_writes(request, services, principal)
     await _require_project(services, principal, chosen.project_id)
     page = await asked(services.reads.tasks_page(*scope, chosen, after, limit))

@@ -1,4 +1,4 @@
-"""Bodies that mint or rotate tokens: from a stranger's JSON to a command's payload, all errors at once. Pure."""
+"""Bodies that mint or rotate tokens: from a caller's JSON to a command's payload, all errors at once."""
 
 from domain.security.principals import SCOPES_OF_KIND
 from ingest_gateway.surfaces.shared.forms import NAME_CHARACTERS_MAX, Form, network_error, text_error

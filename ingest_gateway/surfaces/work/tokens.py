@@ -1,7 +1,7 @@
-"""`/v1/tokens`: mint, list, show, rotate and revoke personal access tokens. For sessions alone.
+"""`/v1/tokens`: mint, list, show, rotate and revoke personal access tokens. Only for sessions.
 
 A token is in the answer that made it, and in the answer to that request's repeat under its Idempotency-Key; never
-again. Sources: W-010 to W-016; issue 7.
+again. Rows of docs/requirements.md: W-010 to W-016.
 """
 
 from aiohttp import web
@@ -39,7 +39,7 @@ async def list_tokens(request: web.Request) -> web.Response:
     limit = whole_number(parameters, "limit", minimum=1, maximum=LIMIT_MAX, default=LIMIT_DEFAULT)
     scope = principal.workspace, principal.environment
     pages = Pages(services, ("tokens", *scope))
-    start = pages.place(parameters.get("cursor"))
+    start = pages.offset(parameters.get("cursor"))
     await read_control_on(services)
     mine = [key for key in services.control.view.keys_of(*scope) if key.key_kind is KeyKind.ACCESS_TOKEN]
     following = start + limit if len(mine) > start + limit else None
@@ -53,7 +53,7 @@ async def get_token(request: web.Request) -> web.Response:
 
 
 async def rotate_token(request: web.Request) -> web.Response:
-    """A token like it in its place; the old one holds for a while more."""
+    """A new token like it; the old one stays valid for a while."""
     services, principal = caller(request, TOKENS_WRITE)
     body = await json_body(request) if request.body_exists else await read_body(request, BODY_BYTES_MAX)
     payload = read_rotation(request.match_info["token"], body)

@@ -1,7 +1,7 @@
 """`/v1/webhooks/{webhook}/deliveries`: what a webhook was sent and what came of it, and sending it once more.
 
-A delivery stands here once its first attempt has ended. A replay sends the same event again as a delivery of its own,
-whatever became of the one before; that of a test sends another test.
+A delivery is listed once its first attempt has ended. A replay sends the same event again as a delivery of its own,
+even where the one before succeeded; the replay of a test sends another test.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ async def list_deliveries(request: web.Request) -> web.Response:
     webhook = await found_webhook(request, services, principal)
     scope = WebhookScope(webhook.workspace, webhook.environment, webhook.id)
     pages = Pages(services, ("deliveries", *scope, statuses))
-    before = pages.place_text(parameters.get("cursor"))
+    before = pages.offset_text(parameters.get("cursor"))
     page = await asked(services.reads.deliveries_page(scope, statuses, before, limit))
     return pages.answer([delivery_view(row) for row in page.rows], page.following)
 

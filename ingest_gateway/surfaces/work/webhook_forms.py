@@ -1,4 +1,4 @@
-"""Bodies about webhooks: from a stranger's JSON to a command's payload, all errors at once. Pure. Source: W-052."""
+"""Bodies about webhooks: from a caller's JSON to a command's payload, all errors at once (W-052)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""`/v1/webhooks`: make, list, show, change, try and delete webhooks, and rotate their secrets.
+"""`/v1/webhooks`: create, list, show, change, try and delete webhooks, and rotate their secrets.
 
 A secret is in the answer that made it, and in the answer to that request's repeat under its Idempotency-Key; never
 again. Their deliveries: webhook_deliveries.py.
@@ -38,7 +38,7 @@ async def list_webhooks(request: web.Request) -> web.Response:
     limit = whole_number(parameters, "limit", minimum=1, maximum=LIMIT_MAX, default=LIMIT_DEFAULT)
     scope = principal.workspace, principal.environment
     pages = Pages(services, ("webhooks", *scope))
-    start = pages.place(parameters.get("cursor"))
+    start = pages.offset(parameters.get("cursor"))
     await read_control_on(services)
     mine = services.control.view.subscriptions_of(*scope, SubscriptionSurface.WORK)
     following = start + limit if len(mine) > start + limit else None

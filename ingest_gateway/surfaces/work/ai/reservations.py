@@ -1,7 +1,7 @@
 """Idempotency of `/v1/ai/*`: a key is reserved by one command before the model is asked and completed by another after.
 
-So no repeat is ever charged twice: while the first runs, a repeat gets 409 `idempotency_in_flight`; after it, the first
-answer, for 24 hours. A failed call leaves the key free; one whose gateway died does after 150 seconds.
+So no repeat is ever charged twice: while the first request runs, a repeat gets 409 `idempotency_in_flight`; after it,
+the first answer, for 24 hours. A failed call leaves the key free; a call whose gateway died does so after 150 seconds.
 """
 
 from collections.abc import Awaitable, Callable

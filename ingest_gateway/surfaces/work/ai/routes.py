@@ -1,6 +1,6 @@
-"""`POST /v1/ai/plan`: text in, proposed tasks out. `POST /v1/ai/summarize`: where a project stands.
+"""`POST /v1/ai/plan`: text in, proposed tasks out. `POST /v1/ai/summarize`: a project's state in words.
 
-Nothing is changed by either: what is proposed is made by whoever wants it.
+Neither changes anything: a client that wants the proposed tasks creates them.
 """
 
 from collections.abc import AsyncIterator
