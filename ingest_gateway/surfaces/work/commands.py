@@ -90,7 +90,8 @@ def _command(request: web.Request, principal: Principal, payload: Payload, key: 
 
 
 async def item_decided(request: web.Request, services: Services, principal: Principal, payload: Payload) -> Verdict:
-    """The same for a change that becomes an event of the workspace's system stream, which is created before the first."""
+    """The same for a change that becomes an event of the workspace's system stream, which is created before the first.
+    """
     try:
         await request.app[STREAM].ensure(principal.workspace, principal.environment)
     except LogBusy:
