@@ -188,8 +188,7 @@ class EventLog:
         return future
 
     def has_room(self, records: int) -> bool:
-        """Whether that many records fit the local queue now: checked before a batch, so that none is sent by half (F8).
-        """
+        """Whether so many records fit the local queue: checked before a batch, so that none is sent by half (F8)."""
         return len(self._waiting) + records <= self._queue_messages_max
 
     def newest(self, workspace: str, environment: str) -> list[RecordPosition]:
@@ -266,8 +265,7 @@ class EventLog:
         self._hand_over()
 
     def _probe(self, producer: Producer) -> None:
-        """A gateway that is not ready gets no requests, so no delivery report would ever show that the broker is back.
-        """
+        """A gateway that is not ready gets no requests, so no delivery report would show that the broker is back."""
         try:
             producer.list_topics(Topic.COMMANDS, timeout=1)
         except KafkaException as error:

@@ -174,8 +174,7 @@ class VerdictWaiter:
 
 
 def _one_round(consumer: Consumer) -> list[Verdict]:
-    """Waits for one verdict and takes those that have arrived with it. `consume(n)` would wait for n or its time-out.
-    """
+    """Waits for one verdict and takes those that arrived with it. `consume(n)` would wait for n or its time-out."""
     verdicts = []
     message = consumer.poll(POLL_SECONDS)
     while message is not None:

@@ -201,8 +201,7 @@ class ReadModel:
         return all(self.reached(topic, partition, topic_ids) > offset for topic, partition, offset in positions)
 
     async def _look_again(self) -> None:
-        """Reads the positions. A read that starts meanwhile gets the next answer: this one may be older than its write.
-        """
+        """Reads the positions. A read that starts meanwhile gets the next answer: this one may predate its write."""
         if self._refresh is not None:
             await asyncio.wait([self._refresh])
         if self._refresh is None or self._refresh.done():

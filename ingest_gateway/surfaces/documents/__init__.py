@@ -1,2 +1,1 @@
-"""What is generated from a surface's OpenAPI document and served next to it: itself, a Postman collection, a reference.
-"""
+"""What is generated from a surface's OpenAPI document and served with it: a Postman collection, a reference."""

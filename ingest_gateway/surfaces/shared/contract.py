@@ -19,7 +19,7 @@ from ingest_gateway.services import SERVICES
 from ingest_gateway.surfaces.shared.reach import reach_error, require_reach
 
 METHODS = frozenset({"get", "post", "put", "patch", "delete"})
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+RouteHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class ContractBroken(Exception):
@@ -110,7 +110,7 @@ def _can_be_used(operation: ContractOperation, credentials: Mapping[str, Mapping
     return any(scopes.issuperset(operation.scopes or ()) for scopes in kinds)
 
 
-def _behind(operation: ContractOperation, handler: Handler) -> Handler:
+def _behind(operation: ContractOperation, handler: RouteHandler) -> RouteHandler:
     """In this order: the caller, its rate limit, its scopes; then the handler reads the body."""
     scopes, rate_class = operation.scopes or (), operation.rate_class
     assert rate_class is not None

@@ -90,8 +90,7 @@ def _command(request: web.Request, principal: Principal, payload: Payload, key: 
 
 
 async def item_decided(request: web.Request, services: Services, principal: Principal, payload: Payload) -> Verdict:
-    """The same for a change that becomes an event of the workspace's system stream, which is created before the first.
-    """
+    """The same for a change that becomes an event of the workspace's system stream, which is created if needed."""
     try:
         await request.app[STREAM].ensure(principal.workspace, principal.environment)
     except LogBusy:
