@@ -31,7 +31,7 @@ from domain.limits.quotas import Quota
 from domain.security.api_tokens import TokenHasher, mint_token
 from domain.security.principals import Principal, principal_of
 from ingest_gateway.http.addresses import CLIENT_ADDRESS
-from ingest_gateway.http.faults import Refused
+from ingest_gateway.http.errors import Refused
 from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.identity.session_keys import SharedSecret
 from ingest_gateway.identity.sessions import Sessions

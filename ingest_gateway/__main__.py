@@ -30,7 +30,7 @@ log = logging.getLogger("atlas.gateway")
 
 
 async def run(settings: Settings) -> int:
-    """Until it is told to stop or can't go on; the exit code."""
+    """Serves until it is asked to stop or can't go on. Returns the exit code."""
     stop = Stop(settings.drain_seconds)
     on_stop_signals(stop.ask)
     readiness = Readiness()

@@ -1,9 +1,9 @@
 """Whether a gateway serves as it should: what is degraded, and when that is a reason to leave the pool.
 
-What every gateway shares fails for all of them at once, and a pool that everybody leaves serves nobody. So trouble with
-the log is told (`degraded` in `/readyz`, a metric, one line in the log when it begins and one when it is over) and is a
-reason to be unready only once it has lasted so long that it may be this gateway's own; one that serves a surface which
-goes on without the log stays even then (docs/decisions/0017).
+What all gateways share fails for all of them at once, and a pool that every gateway leaves serves no request. So
+trouble with the log is reported (`degraded` in `/readyz`, a metric, a log line when it begins and one when it ends),
+and makes the gateway unready only once it has lasted so long that it may be this gateway's own. A gateway that serves a
+surface which works without the log stays ready even then (docs/decisions/0017).
 """
 
 import asyncio
@@ -25,8 +25,8 @@ UNREADY = Bounds(begins_seconds=30.0, ends_seconds=2.5, quiet_seconds=5.0)
 
 
 class Dependency(NamedTuple):
-    """What the gateway needs. `worse_seconds`: for how long not all of it has worked; `useless_seconds`: for how long
-    none of it has. `why` says it in a sentence.
+    """What the gateway needs. `worse_seconds`: for how long it has not worked fully; `useless_seconds`: for how long it
+    has not worked at all. `why`: the reason, in a sentence.
     """
 
     name: str
@@ -77,11 +77,11 @@ def dependencies(clients: LogClients) -> list[Dependency]:
         return f"control was last known to be current {control.behind_seconds:.0f} s ago: {control.why_behind}"
 
     def never_useless() -> float:
-        """Live streams are one thing of many, and begin anew with the next reader."""
+        """Live streams are one part of many, and start again with the next reader."""
         return 0.0
 
     def why_not_live() -> str:
-        return f"live streams were cut off, and begin anew with their next readers: {live.failed}"
+        return f"live streams were cut off, and start again with their next readers: {live.failed}"
 
     return [
         Dependency("control", behind_seconds, behind_seconds, why_behind),
@@ -92,7 +92,7 @@ def dependencies(clients: LogClients) -> list[Dependency]:
 
 @asynccontextmanager
 async def watching(readiness: Readiness, clients: LogClients, *, leaves_the_pool: bool) -> AsyncIterator[None]:
-    """Keeps `readiness` told while it is entered."""
+    """Keeps `readiness` up to date while entered."""
     watches = []
     for dependency in dependencies(clients):
         watch = Watch(dependency, leaves_the_pool=leaves_the_pool)

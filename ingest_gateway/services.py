@@ -1,4 +1,4 @@
-"""What the handlers of every surface work with, made once by `__main__` and reached by `request.app[SERVICES]`."""
+"""What the handlers of every surface work with, created once and reached by `request.app[SERVICES]`."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""How a gateway process is told to end, and how it takes its leave of load balancers.
+"""How a gateway process is asked to end, and how it leaves load balancers.
 
 SIGTERM drains: `/readyz` says so at once, the listeners go on serving for `ATLAS_DRAIN_SECONDS`, in the second half of
 which every answer is its connection's last. So a balancer has the first half to notice, and no connection that it keeps
@@ -29,7 +29,7 @@ class Stop:
         self._no_drain = asyncio.Event()
 
     def ask(self, number: signal.Signals) -> None:
-        """Only SIGTERM drains: who types Ctrl-C waits for the end."""
+        """Only SIGTERM drains: a person who types Ctrl-C waits for the end."""
         if number != signal.SIGTERM:
             self._no_drain.set()
         self.asked.set()

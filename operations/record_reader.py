@@ -20,7 +20,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from operations.gone_topics import is_gone
 from operations.kafka_clients import UNKNOWN_TOPIC, library_log, reader_config
 from operations.message_headers import headers_of
-from schemas.log_records import Headers
+from schemas.log_records import Headers, RecordPosition
 
 READERS = 2
 GONE = frozenset({KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET})
@@ -30,8 +30,6 @@ FETCH_BYTES = 64 * 1024  # a larger record still comes whole; the ones after it 
 
 GAP_RECORDS_MAX = 64  # read and dropped rather than fetched separately
 ROUND_RECORDS = 500
-RecordPosition = tuple[str, int, int]
-"""Topic, partition and offset."""
 
 
 class StoredRecord(NamedTuple):

@@ -6,6 +6,8 @@ import msgspec
 
 Headers = Sequence[tuple[str, bytes | None]]
 """In the order of the record; a name may come more than once, and a header may have no value."""
+RecordPosition = tuple[str, int, int]
+"""Topic, partition and offset."""
 
 
 class LogRecord(msgspec.Struct, frozen=True, gc=False):

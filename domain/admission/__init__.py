@@ -1,1 +1,1 @@
-"""What follows from a record of a stream's topic once idempotency has decided."""
+"""Admission: from a record of a stream's topic to all that it causes. effects.py says what follows from what."""

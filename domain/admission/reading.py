@@ -1,9 +1,9 @@
-"""From a stream topic's record to a checked event, or the reason why it is none. Pure but for the codec.
+"""From a stream topic's record to a checked event, or the reason why it is none.
 
-A record with our signature was checked by a gateway, which also computed its id and hash. Any other is a direct Kafka
-producer's, in Avro or JSON: it is held to the same rules as over HTTP, its id and hash are computed here, and what it
-says of them is ignored (K10). The topic says whose it is, never the record (K9). It may have as many bytes
-as an event over HTTP, so that what is made of it (a delivery, a record written once more) fits Kafka's limits (K13).
+A record with our signature was checked by a gateway, which also computed its id and hash. Any other record was written
+by a direct Kafka producer, in Avro or JSON: the same rules hold as over HTTP, its id and hash are computed here, and
+the ones in the record are ignored (K10). The topic names the workspace, never the record (K9). A direct record may be
+as large as an event over HTTP, so that what is made of it (a delivery, a rerouted record) fits Kafka's limits (K13).
 """
 
 from collections.abc import Callable
@@ -32,8 +32,8 @@ from schemas.topics import StreamTopic, surface_of
 DIRECT_BYTES_MAX = 1_048_576
 
 
-class Unreadable(Exception):
-    """This record is no event. `reason` is one of a closed set."""
+class NotAnEvent(Exception):
+    """This record is no event. `reason` is one of the dead letters' reasons (processors/admission/metrics.py)."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -62,39 +62,39 @@ def read(
     signer: GatewaySigner,
     why_unknown: Callable[[SchemaRef], str] = without_registry,
 ) -> ReadEvent:
-    """`why_unknown`: the sentence about a registry's schema that is not ours. Raises Unreadable."""
+    """`why_unknown`: the sentence about a registry's schema that is not ours. Raises NotAnEvent."""
     value = record.value or b""
     if not value and not (topic.stream == SPINE and is_binary(record.headers)):
-        raise Unreadable("empty_value", "the record has no value")
+        raise NotAnEvent("empty_value", "the record has no value")
     signed_hash = signer.verified_hash(record.topic, record.header(GATEWAY_SIGNATURE), value)
     if signed_hash is None:
         return _direct(record, value, topic, why_unknown)
     try:
         return ReadEvent(pieces_of(value), signed_hash, False)
     except (Undecodable, IndexError, UnicodeDecodeError) as error:
-        raise Unreadable("unreadable", str(error)) from error
+        raise NotAnEvent("unreadable", str(error)) from error
 
 
 def _direct(record: LogRecord, value: bytes, topic: StreamTopic, why_unknown: Callable[[SchemaRef], str]) -> ReadEvent:
     if len(value) > DIRECT_BYTES_MAX:
-        raise Unreadable("too_large", f"the value has {len(value)} bytes; {DIRECT_BYTES_MAX} are allowed")
+        raise NotAnEvent("too_large", f"the value has {len(value)} bytes; {DIRECT_BYTES_MAX} are allowed")
     try:
         if topic.stream == SPINE:
             return _of_spine(record, value, topic)
         return _of_stream(value, record.headers, topic, record.timestamp)
     except UnknownSchema as error:
-        raise Unreadable("unreadable", why_unknown(error.ref)) from error
+        raise NotAnEvent("unreadable", why_unknown(error.ref)) from error
     except Undecodable as error:
-        raise Unreadable("unreadable", str(error)) from error
+        raise NotAnEvent("unreadable", str(error)) from error
     except EventInvalid as error:
-        raise Unreadable("invalid", str(error)) from error
+        raise NotAnEvent("invalid", str(error)) from error
 
 
 def _of_stream(value: bytes, headers: Headers, topic: StreamTopic, now_ms: int) -> ReadEvent:
     avro = avro_of(value, headers)
     fields = read_direct_event(value, now_ms=now_ms) if avro is None else _fields_of_avro(avro, now_ms)
     if fields.stream not in ("", topic.stream):
-        raise Unreadable("wrong_stream", f"the record says stream {fields.stream}, the topic says {topic.stream}")
+        raise NotAnEvent("wrong_stream", f"the record says stream {fields.stream}, the topic says {topic.stream}")
     fields = msgspec.structs.replace(fields, stream=topic.stream)
     digest = payload_hash(fields)
     identifier = event_id(topic.workspace, topic.environment, surface_of(topic.stream), fields, digest)
@@ -102,10 +102,10 @@ def _of_stream(value: bytes, headers: Headers, topic: StreamTopic, now_ms: int) 
 
 
 def _of_spine(record: LogRecord, value: bytes, topic: StreamTopic) -> ReadEvent:
-    """Without a key the record is an event of its own, named by where it stands."""
+    """Without a key the record is an event of its own, named by its position on the log."""
     event, key = read_spine_record(value, record.headers)
     if event.org is not None and not is_own_org(event.org, topic.workspace):
-        raise Unreadable("invalid", "the event names another organization")
+        raise NotAnEvent("invalid", "the event names another organization")
     digest = digest_of(event)
     named = key or f"{record.topic}/{record.partition}/{record.offset}"
     identifier = event_id_of(topic.workspace, topic.environment, named, digest, record.timestamp)

@@ -1,9 +1,9 @@
 """Direct records on the wrong partition: written once more to the topic `admission`, on the partition of their key.
 
-Kafka clients partition differently (librdkafka's default is CRC32, Sarama's FNV-1a), and a null key goes anywhere, so
-a duplicate can stand on another partition than its original. The owner of the key's partition decides it there; a
-header says where it stood first, and that position stays the event's. The header is signed, so that
-only admission can say where a record stood. Decision 0005 has the reasons.
+Kafka clients partition differently (librdkafka's default is CRC32, Sarama's FNV-1a), and a null key goes to any
+partition, so a duplicate can be on another partition than its original. The owner of the key's partition decides it
+there. A header holds the record's first position, which stays the event's. The header is signed, so that only admission
+can set it. docs/decisions/0005 has the reasons.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ _SIGNATURE_BYTES = HASH_BYTES + MAC_BYTES
 
 
 def placement_key(idempotency_key: str | None, event_id: str) -> bytes:
-    """What names an event's partition: the key that it may share with others, else its id."""
+    """The key from which an event's partition is computed: its idempotency key, else its id."""
     return (idempotency_key or event_id).encode()
 
 
@@ -38,7 +38,7 @@ def origin_header(record: LogRecord, signer: GatewaySigner) -> bytes:
 
 
 def as_first_written(record: LogRecord, signer: GatewaySigner) -> LogRecord | None:
-    """A record of the topic `admission` as it stood on its stream's topic; None when its header is not ours."""
+    """A record of the topic `admission` as it was on its stream's topic; None when its header is not ours."""
     header = record.header(ORIGIN_HEADER)
     if header is None or len(header) <= _SIGNATURE_BYTES + _POSITION.size:
         return None
@@ -58,7 +58,7 @@ def as_first_written(record: LogRecord, signer: GatewaySigner) -> LogRecord | No
 
 
 def _digest(origin: bytes, record: LogRecord) -> bytes:
-    """Over the headers too that go with the value: a CloudEvent's attributes."""
+    """Covers the headers that go with the value too: a CloudEvent's attributes."""
     digest = hashlib.blake2b(origin, digest_size=HASH_BYTES)
     for name, value in carried_headers(record.headers):
         digest.update(b"\0" + name.encode() + b"\0" + len(value).to_bytes(4, "big") + value)

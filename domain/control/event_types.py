@@ -6,9 +6,9 @@ from domain.control.handlers import Handlers, RequestHandler
 from domain.control.values import NO_CHANGES, CommandChanges, CommandRefused, CommandRequest, Done, Facts, body_of
 from domain.events.catalog import CATALOG
 from domain.json.schemas import incompatibilities
-from schemas.commands.answers import FieldError
 from schemas.commands.event_types import RegisterEventType
 from schemas.entities import EventType, SchemaVersion
+from schemas.errors import FieldError
 
 TYPES_MAX = 500  # of a workspace and environment
 VERSIONS_KEPT = 20

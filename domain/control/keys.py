@@ -17,9 +17,9 @@ from domain.control.values import (
     absent,
     body_of,
 )
-from schemas.commands.answers import FieldError
 from schemas.commands.keys import KEYS_PER_WORKSPACE_MAX, CreateKey, NewKey, RevokeKey, RotateKey, TouchKeys
 from schemas.entities import STREAM_KINDS, Key
+from schemas.errors import FieldError
 from schemas.ids import KEY, derived_id
 
 

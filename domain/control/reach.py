@@ -12,13 +12,13 @@ from msgspec import structs
 from domain.control.values import CommandAnswer, CommandRefused, CommandRequest, Facts, absent, key_reused
 from domain.security.principals import Principal, beyond, principal_of
 from domain.security.reach import concerned, may_change, may_see
-from schemas.commands.answers import FieldError
 from schemas.commands.keys import CreateKey, RevokeKey, RotateKey
 from schemas.commands.replays import CancelReplay, StartReplay
 from schemas.commands.streams import CreateStream, DeleteStream, UpdateStream
 from schemas.commands.webhooks import CreateWebhookEndpoint, DeleteWebhookEndpoint, RotateSecret, TryWebhookEndpoint
 from schemas.commands.workflows import CreateWorkflow, DeleteWorkflow, ReactivateWorkflow
 from schemas.entities import Key, State, Workflow
+from schemas.errors import FieldError
 from schemas.ids import WEBHOOK_ENDPOINT
 from schemas.topics import SYSTEM_STREAMS
 

@@ -18,9 +18,10 @@ from domain.control.values import (
     TopicWork,
     body_of,
 )
-from schemas.commands.answers import DONE, FieldError
+from schemas.commands.answers import DONE
 from schemas.commands.workflows import ROUTE_TOPICS_PER_WORKSPACE_MAX, RouteTopicExpired, RouteTopicMade
 from schemas.entities import Workflow
+from schemas.errors import FieldError
 from schemas.topics import DAY_MS, ROUTE_TOPIC_DAYS, parse_route_topic, route_topic_prefix
 
 

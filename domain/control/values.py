@@ -12,9 +12,10 @@ from typing import Protocol
 import msgspec
 
 from domain.events.system_events import SystemEvent
-from schemas.commands.answers import DONE, FaultBody, FieldError
+from schemas.commands.answers import DONE, FaultBody
 from schemas.commands.payload import Payload
 from schemas.entities import EventType, Key, Replay, State, Stream, Subscription, WebhookEndpoint, Workflow, Workspace
+from schemas.errors import FieldError
 from schemas.records import Audit, Command, Delivery, Entity, Verdict
 from schemas.replies import ReplyTo
 from schemas.topics import RouteTopic, StreamTopic

@@ -1,6 +1,6 @@
-"""The event types of the three platforms as the document lists them, with a schema where it gives a payload. Pure.
+"""The event types of the three platforms as the document lists them, with a schema where it gives a payload.
 
-Rows of docs/requirements.md: S-039 to S-042. The list is open: an org registers its own types beside them.
+Rows of docs/requirements.md: S-039 to S-042. The list is open: an org adds its own types.
 """
 
 from typing import Any, NamedTuple

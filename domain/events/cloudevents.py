@@ -1,14 +1,14 @@
-"""CloudEvents 1.0 in and out of the spine: structured, batched and binary, over HTTP and over Kafka. Pure.
+"""CloudEvents 1.0 in and out of the spine: structured, batched and binary, over HTTP and over Kafka.
 
 A CloudEvent becomes a `SpineEvent`: `type` and `source` are its own, `correlationid` is the correlation id, `orgid` the
 org; attributes that the spine has no field for are kept, and are there again when it is sent on as a CloudEvent. `data`
 of the spine is an object, so other data is wrapped: `{"value": …}` for JSON and text, `{"base64": "…"}` for bytes.
 `id` and `source` together name an event (CloudEvents 3.1.1), so they are its idempotency key where none is given: an
 attribute that is no UTF-8, or has two values, is refused rather than mended, or two events would have one name.
-The content type decides the mode: `application/cloudevents…` is structured or a batch, whatever attributes stand in
-headers beside it (HTTP binding 3.2.3). In binary mode it is the data's type, for which many producers write the
+The content type decides the mode: `application/cloudevents…` is structured or a batch, even where headers hold
+attributes too (HTTP binding 3.2.3). In binary mode it is the data's type, for which many producers write the
 attribute `datacontenttype` instead; without either, data is JSON if it can be read as such, else bytes of no type.
-Sources: CloudEvents 1.0.2, JSON format, HTTP and Kafka protocol bindings.
+By CloudEvents 1.0.2, JSON format, HTTP and Kafka protocol bindings.
 """
 
 import base64
@@ -21,7 +21,7 @@ from urllib.parse import unquote_to_bytes
 
 import orjson
 
-from domain.events.fields import REQUIRED, Faults, shown, time_ms
+from domain.events.fields import REQUIRED, FieldErrors, shown, time_ms
 from domain.events.rules import EventInvalid
 from domain.events.spine_events import (
     METADATA_VALUE_CHARACTERS_MAX,
@@ -30,7 +30,7 @@ from domain.events.spine_events import (
     check_source,
     check_type,
 )
-from domain.json.strict import JsonFault, items, parse, parse_object
+from domain.json.strict import JsonError, items, parse, parse_object
 
 STRUCTURED, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
 ANY_FORMAT = "application/cloudevents"
@@ -40,7 +40,7 @@ JSON = "application/json"
 BATCH_MAX = 100
 VALUE_CHARACTERS_MAX = METADATA_VALUE_CHARACTERS_MAX
 OBJECT, VALUE, BASE64, NONE = "object", "value", "base64", "none"
-"""How `data` came: an object stands as it was sent, the others are wrapped."""
+"""How `data` came: an object is kept as it was sent, other data is wrapped."""
 
 NO_VERSION = 'Expected "1.0".'
 NO_TIME = "Expected a time as in RFC 3339, e.g. 2018-04-05T17:31:00Z."
@@ -67,21 +67,21 @@ _IN_NO_STRING = re.compile(f"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef{_NONC
 
 
 def read_structured(body: bytes) -> SpineEvent:
-    """One event in the JSON format. Raises EventInvalid with every fault."""
+    """One event in the JSON format. Raises EventInvalid with every error."""
     try:
         values, texts = parse_object(body)
-    except JsonFault as fault:
-        raise _invalid(fault.path or "body", fault.message) from None
-    faults = Faults()
+    except JsonError as error:
+        raise _invalid(error.path or "body", error.message) from None
+    errors = FieldErrors()
     kind, data = NONE, b"{}"
     if "data" in values and values.get("data_base64") is not None:
-        faults.add("data_base64", ONE_DATA)
+        errors.add("data_base64", ONE_DATA)
     elif values.get("data_base64") is not None:
-        kind, data = _base64(values["data_base64"], faults)
+        kind, data = _base64(values["data_base64"], errors)
     elif "data" in values and values["data"] is not None:
         kind, data = _json_data(values["data"], bytes(texts["data"]))
     attributes = {name: value for name, value in values.items() if name not in ("data", "data_base64")}
-    return _event(attributes, kind, data, faults)
+    return _event(attributes, kind, data, errors)
 
 
 def read_batch(body: bytes) -> list[bytes]:
@@ -89,8 +89,8 @@ def read_batch(body: bytes) -> list[bytes]:
     try:
         parse(body)
         texts = [bytes(item) for item in items(body)]
-    except JsonFault as fault:
-        raise _invalid(fault.path or "body", fault.message) from None
+    except JsonError as error:
+        raise _invalid(error.path or "body", error.message) from None
     if not 0 < len(texts) <= BATCH_MAX:
         raise _invalid("body", f"The batch has {len(texts)} events; 1 to {BATCH_MAX} are allowed.")
     return texts
@@ -98,12 +98,12 @@ def read_batch(body: bytes) -> list[bytes]:
 
 def read_binary(attributes: Mapping[str, str], content_type: str | None, body: bytes) -> SpineEvent:
     """`attributes`: as `attributes_of` gives them; the body is the data. Raises EventInvalid."""
-    faults = Faults()
+    errors = FieldErrors()
     named: dict[str, Any] = dict(attributes)
     if content_type is not None:
         named["datacontenttype"] = content_type
-    kind, data = _binary_data(named.get("datacontenttype"), body, faults)
-    return _event(named, kind, data, faults)
+    kind, data = _binary_data(named.get("datacontenttype"), body, errors)
+    return _event(named, kind, data, errors)
 
 
 def media_type_of(content_type: str | None) -> str:
@@ -113,9 +113,9 @@ def media_type_of(content_type: str | None) -> str:
 
 def attributes_of(headers: Iterable[tuple[str, bytes]], prefix: str) -> dict[str, str]:
     """By name, of an event in binary mode. Over HTTP (`prefix` is `ce-`) values are decoded as its binding says. Raises
-    EventInvalid, naming each attribute whose bytes are no UTF-8, or that is given twice with different values.
+    EventInvalid, naming each attribute whose bytes are not UTF-8, or that is given twice with different values.
     """
-    faults = Faults()
+    errors = FieldErrors()
     found: dict[str, str] = {}
     for header, written in headers:
         name = header.lower()
@@ -125,12 +125,12 @@ def attributes_of(headers: Iterable[tuple[str, bytes]], prefix: str) -> dict[str
         try:
             value = (_http_decoded(written) if prefix == HTTP_PREFIX else written).decode()
         except UnicodeDecodeError:
-            faults.add(shown(name), NO_UTF8)
+            errors.add(shown(name), NO_UTF8)
             continue
         if found.setdefault(name, value) != value:
-            faults.add(shown(name), TWO_VALUES)
-    if faults.listed:
-        raise EventInvalid(tuple(faults.listed), faults.more)
+            errors.add(shown(name), TWO_VALUES)
+    if errors.listed:
+        raise EventInvalid(tuple(errors.listed), errors.more)
     return found
 
 
@@ -180,24 +180,24 @@ def _rendered_data(kind: str, data: bytes) -> bytes:
     return b',"data":' + data
 
 
-def _event(attributes: Mapping[str, Any], kind: str, data: bytes, faults: Faults) -> SpineEvent:
+def _event(attributes: Mapping[str, Any], kind: str, data: bytes, errors: FieldErrors) -> SpineEvent:
     for name in ("id", "source", "type", "specversion"):
         if attributes.get(name) is None:
-            faults.add(name, REQUIRED)
+            errors.add(name, REQUIRED)
     if attributes.get("specversion") not in (SPEC_VERSION, None):
-        faults.add("specversion", NO_VERSION)
-    check_type(attributes.get("type"), faults)
-    check_source(attributes.get("source"), faults)
+        errors.add("specversion", NO_VERSION)
+    check_type(attributes.get("type"), errors)
+    check_source(attributes.get("source"), errors)
     for name in ("id", *TEXT_ATTRIBUTES):
         value = attributes.get(name)
         if value is not None and not (value and _is_string(value)):
-            faults.add(name, NO_TEXT)
+            errors.add(name, NO_TEXT)
     time = attributes.get("time")
     if time is not None and (type(time) is not str or time_ms(time) is None):
-        faults.add("time", NO_TIME)
-    extensions = _extensions(attributes, faults)
-    if faults.listed:
-        raise EventInvalid(tuple(faults.listed), faults.more)
+        errors.add("time", NO_TIME)
+    extensions = _extensions(attributes, errors)
+    if errors.listed:
+        raise EventInvalid(tuple(errors.listed), errors.more)
     kept = {name: attributes[name] for name in ("id", "time", *TEXT_ATTRIBUTES) if attributes.get(name) is not None}
     kept["data"] = kind
     org, correlation_id = (extensions.pop(name, None) or None for name in ("orgid", "correlationid"))  # "" says nothing
@@ -213,7 +213,7 @@ def _event(attributes: Mapping[str, Any], kind: str, data: bytes, faults: Faults
     )
 
 
-def _extensions(attributes: Mapping[str, Any], faults: Faults) -> dict[str, Any]:
+def _extensions(attributes: Mapping[str, Any], errors: FieldErrors) -> dict[str, Any]:
     found = {}
     for name, value in attributes.items():
         if name in _OWN or value is None:
@@ -221,7 +221,7 @@ def _extensions(attributes: Mapping[str, Any], faults: Faults) -> dict[str, Any]
         good = _is_string(value) or type(value) is bool  # Dapr's `tracestate` is often empty
         good = good or (type(value) is int and -(2**31) <= value < 2**31)
         if not good or _EXTENSION.fullmatch(name) is None:
-            faults.add(shown(name), NO_EXTENSION)
+            errors.add(shown(name), NO_EXTENSION)
         found[name] = value
     return found
 
@@ -236,7 +236,7 @@ def _json_data(value: object, text: bytes) -> tuple[str, bytes]:
     return VALUE, b'{"value":' + text + b"}"
 
 
-def _binary_data(content_type: str | None, body: bytes, faults: Faults) -> tuple[str, bytes]:
+def _binary_data(content_type: str | None, body: bytes, errors: FieldErrors) -> tuple[str, bytes]:
     """By its content type; without one it is JSON where it can be read as such, else bytes."""
     if not body:
         return NONE, b"{}"
@@ -244,9 +244,9 @@ def _binary_data(content_type: str | None, body: bytes, faults: Faults) -> tuple
     if _IS_JSON.fullmatch(media) or not media:
         try:
             return _json_data(parse(body), body)
-        except JsonFault as fault:
+        except JsonError as error:
             if media:
-                faults.add("data", fault.message)
+                errors.add("data", error.message)
                 return NONE, b"{}"
     charset = _CHARSET.search(content_type or "")
     if _IS_TEXT.match(media) and (charset is None or charset[1].lower() in _UTF_8):
@@ -257,14 +257,14 @@ def _binary_data(content_type: str | None, body: bytes, faults: Faults) -> tuple
     return BASE64, orjson.dumps({"base64": base64.b64encode(body).decode()})
 
 
-def _base64(value: object, faults: Faults) -> tuple[str, bytes]:
+def _base64(value: object, errors: FieldErrors) -> tuple[str, bytes]:
     try:
         if type(value) is str:
             base64.b64decode(value, validate=True)
             return BASE64, orjson.dumps({"base64": value})
     except (binascii.Error, ValueError):
         pass
-    faults.add("data_base64", NO_BASE64)
+    errors.add("data_base64", NO_BASE64)
     return NONE, b"{}"
 
 
@@ -278,6 +278,6 @@ def _http_decoded(value: bytes) -> bytes:
 
 
 def _invalid(field: str, message: str) -> EventInvalid:
-    faults = Faults()
-    faults.add(field, message)
-    return EventInvalid(tuple(faults.listed))
+    errors = FieldErrors()
+    errors.add(field, message)
+    return EventInvalid(tuple(errors.listed))

@@ -1,6 +1,6 @@
-"""What a Kafka producer's record holds: JSON, or an Avro `Event` with one of three things to say so. Pure.
+"""What a Kafka producer's record holds: JSON, or an Avro `Event` that is marked in one of three ways.
 
-Those are the mark of single-object encoding before the value, a schema registry's id before it (Confluent's older
+They are the mark of single-object encoding before the value, a schema registry's id before it (Confluent's older
 form), or the id or GUID in a header, with nothing before the value. A record whose first field is empty then begins
 with a zero, as the older form does, so the header is looked at first, as Confluent's deserializers do.
 """
@@ -27,14 +27,14 @@ class SchemaNamed(NamedTuple):
 
 
 def schema_named(value: bytes, headers: Headers) -> SchemaNamed | None:
-    """None where the value speaks for itself: JSON (whose serializer for JSON Schema may set the header too: no record
-    of ours begins with a brace) and single-object encoding.
+    """None where the value shows its form: JSON (whose serializer for JSON Schema may set the header too; no record of
+    ours begins with a brace) and single-object encoding.
     """
     first = value[:1]
     if value[:2] == SINGLE_OBJECT_MARK or first == b"{" or value.lstrip(_WHITE_SPACE)[:1] == b"{":
         return None
-    for name, told in headers:
-        if name == SCHEMA_HEADER and (ref := _ref_in(told)) is not None:
+    for name, mark in headers:
+        if name == SCHEMA_HEADER and (ref := _ref_in(mark)) is not None:
             return SchemaNamed(ref, 0)
     if first == REGISTRY_MARK and len(value) >= _ID.size:
         return SchemaNamed(_ID.unpack_from(value)[1], _ID.size)
@@ -52,10 +52,10 @@ def avro_of(value: bytes, headers: Headers) -> bytes | None:
 
 
 def data_of_admitted(value: bytes, headers: Headers) -> bytes:
-    """`data` of a record that admission took, in any of the forms. Whose schema it was written with is admission's
-    to check: who reads it afterwards need not know the registry's id.
+    """`data` of a record that admission admitted, in any of the forms. Admission has checked the record's schema, so a
+    later reader need not know the registry's id.
 
-    Raises Undecodable, or what JSON that admission did not take makes its parser raise.
+    Raises Undecodable, or the JSON parser's error for a record that admission did not admit.
     """
     named = schema_named(value, headers)
     if named is not None:
@@ -65,12 +65,12 @@ def data_of_admitted(value: bytes, headers: Headers) -> bytes:
     return bytes(members(value)["data"])
 
 
-def _ref_in(told: bytes | None) -> SchemaRef | None:
+def _ref_in(mark: bytes | None) -> SchemaRef | None:
     """A zero and an id of 4 bytes, or a one and a GUID of 16; Protobuf's serializer adds numbers, which are left."""
-    if told is None:
+    if mark is None:
         return None
-    if told[:1] == _GUID_MARK and len(told) >= _GUID_BYTES:
-        return UUID(bytes=told[1:_GUID_BYTES])
-    if told[:1] == REGISTRY_MARK and len(told) >= _ID.size:
-        return int(_ID.unpack_from(told)[1])
+    if mark[:1] == _GUID_MARK and len(mark) >= _GUID_BYTES:
+        return UUID(bytes=mark[1:_GUID_BYTES])
+    if mark[:1] == REGISTRY_MARK and len(mark) >= _ID.size:
+        return int(_ID.unpack_from(mark)[1])
     return None

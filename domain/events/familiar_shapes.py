@@ -1,5 +1,5 @@
-"""What producers' tools often send in place of an event, told by its name: one sentence that says what to change, where
-a list of unknown fields would help nobody. Asked only about what was refused. Pure.
+"""What producers' tools often send instead of an event: for each, one sentence that says what to change, since a list
+of unknown fields would not help. Used only for what was refused.
 """
 
 import orjson

@@ -1,18 +1,19 @@
-"""The fields of an event: what each may hold, said once for HTTP, batches and direct Kafka records. Pure.
+"""The fields of an event: what each may hold, defined once for HTTP, batches and direct Kafka records.
 
-Each check takes a value as orjson read it and tells its faults to a `Faults`, which lists the first `FAULTS_MAX` and
-counts the rest (J16). Sources: the Atlas Events document (Send an event), A-031 to A-037, S1, S3–S7.
+Each check takes a value as orjson read it and adds its errors to a `FieldErrors`, which lists the first `ERRORS_MAX`
+and counts the rest (J16). Rows of docs/requirements.md: A-031 to A-037.
 """
 
 import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from domain.events.familiar_shapes import OBJECT_IN_A_STRING, holds_object
+from schemas.errors import FieldError
 from schemas.topics import STREAM_NAME
 
-FAULTS_MAX = 20
+ERRORS_MAX = 20
 TYPE_CHARACTERS_MAX = 128
 KEY_CHARACTERS_MAX = 255
 DATA_BYTES_MAX = 262_144
@@ -45,23 +46,16 @@ NO_METADATA_KEY = (
 )
 
 
-class FieldFault(NamedTuple):
-    """`field`: the path in the event (`actor.id`), or `body` where no field can be named."""
-
-    field: str
-    message: str
-
-
-class Faults:
-    """Collects the faults of one event: the first ones in full, the rest as a number (`more`)."""
+class FieldErrors:
+    """Mutable: the errors of one event, the first ones in full, the rest as a number (`more`)."""
 
     def __init__(self) -> None:
-        self.listed: list[FieldFault] = []
+        self.listed: list[FieldError] = []
         self.more = 0
 
     def add(self, field: str, message: str) -> None:
-        if len(self.listed) < FAULTS_MAX:
-            self.listed.append(FieldFault(field, message))
+        if len(self.listed) < ERRORS_MAX:
+            self.listed.append(FieldError(field, message))
         else:
             self.more += 1
 
@@ -108,85 +102,85 @@ def counted_bytes(text: bytes) -> int:
     return len(text) - (len(between) - len(between.translate(None, _WHITE_SPACE)))
 
 
-def check_time(value: object, now_ms: int, faults: Faults) -> int:
-    """`occurred_at` as milliseconds; -1 after a fault."""
+def check_time(value: object, now_ms: int, errors: FieldErrors) -> int:
+    """`occurred_at` as milliseconds; -1 after an error."""
     if type(value) is not str:
-        faults.add("occurred_at", _expected("a string", value))
+        errors.add("occurred_at", _expected("a string", value))
         return -1
     occurred_ms = time_ms(value)
     if occurred_ms is None:
-        faults.add("occurred_at", NO_TIME)
+        errors.add("occurred_at", NO_TIME)
     elif occurred_ms < 0:
-        faults.add("occurred_at", "The time must not be before 1970.")
+        errors.add("occurred_at", "The time must not be before 1970.")
     elif occurred_ms > now_ms + AHEAD_MS_MAX:
-        faults.add("occurred_at", "The time must be at most 24 hours ahead of the clock.")
+        errors.add("occurred_at", "The time must be at most 24 hours ahead of the clock.")
     else:
         return occurred_ms
     return -1
 
 
-def check_data(value: object, text: bytes, faults: Faults) -> None:
+def check_data(value: object, text: bytes, errors: FieldErrors) -> None:
     if type(value) is not dict:
-        faults.add("data", no_object(value))
+        errors.add("data", no_object(value))
     elif len(text) > DATA_BYTES_MAX and (size_bytes := counted_bytes(text)) > DATA_BYTES_MAX:
-        faults.add("data", f"The object has {size_bytes} bytes without white space; {DATA_BYTES_MAX} are allowed.")
+        errors.add("data", f"The object has {size_bytes} bytes without white space; {DATA_BYTES_MAX} are allowed.")
 
 
-def check_actor(value: object, faults: Faults) -> None:
+def check_actor(value: object, errors: FieldErrors) -> None:
     if type(value) is not dict:
-        faults.add("actor", no_object(value))
+        errors.add("actor", no_object(value))
         return
     for name in ACTOR_REQUIRED:
         if value.get(name) is None:
-            faults.add(f"actor.{name}", REQUIRED)
+            errors.add(f"actor.{name}", REQUIRED)
     for name, text in value.items():
         if name not in ACTOR_FIELDS:
-            faults.add(f"actor.{shown(name)}", UNKNOWN)
-        elif text is not None and (fault := _text_fault(text, ACTOR_VALUE_CHARACTERS_MAX)) is not None:
-            faults.add(f"actor.{name}", fault)
+            errors.add(f"actor.{shown(name)}", UNKNOWN)
+        elif text is not None and (error := _text_error(text, ACTOR_VALUE_CHARACTERS_MAX)) is not None:
+            errors.add(f"actor.{name}", error)
         elif text == "" and name in ACTOR_REQUIRED:
-            faults.add(f"actor.{name}", "The text must not be empty.")
+            errors.add(f"actor.{name}", "The text must not be empty.")
 
 
-def check_metadata(value: object, faults: Faults) -> None:
+def check_metadata(value: object, errors: FieldErrors) -> None:
     if type(value) is not dict:
-        faults.add("metadata", no_object(value))
+        errors.add("metadata", no_object(value))
         return
     if len(value) > METADATA_KEYS_MAX:
-        faults.add("metadata", f"The object has {len(value)} keys; {METADATA_KEYS_MAX} are allowed.")
+        errors.add("metadata", f"The object has {len(value)} keys; {METADATA_KEYS_MAX} are allowed.")
     for key, entry in value.items():
         if not 0 < len(key) <= METADATA_KEY_CHARACTERS_MAX or "." in key or not key.isprintable() or key == "__proto__":
-            faults.add(f"metadata.{shown(key)}", NO_METADATA_KEY)
+            errors.add(f"metadata.{shown(key)}", NO_METADATA_KEY)
         if type(entry) is str:
-            if (fault := _text_fault(entry, METADATA_VALUE_CHARACTERS_MAX)) is not None:
-                faults.add(f"metadata.{shown(key)}", fault)
+            if (error := _text_error(entry, METADATA_VALUE_CHARACTERS_MAX)) is not None:
+                errors.add(f"metadata.{shown(key)}", error)
         elif type(entry) not in _METADATA_TYPES:
-            faults.add(f"metadata.{shown(key)}", _expected("a string, a number or a boolean", entry))
+            errors.add(f"metadata.{shown(key)}", _expected("a string, a number or a boolean", entry))
 
 
 _METADATA_TYPES = frozenset((str, int, float, bool))
 
 
-def check_text(field: str, value: object, fits: Any, message: str, faults: Faults) -> None:
+def check_text(field: str, value: object, fits: Any, message: str, errors: FieldErrors) -> None:
     """A string field with a form of its own: `fits(text)` says whether it has it."""
     if type(value) is not str:
-        faults.add(field, _expected("a string", value))
+        errors.add(field, _expected("a string", value))
     elif not fits(value):
-        faults.add(field, message)
+        errors.add(field, message)
 
 
 def shown(name: str) -> str:
-    """A stranger's name in a fault's path: short, and without what could break a line or a reader."""
+    """A stranger's name in an error's path: short, and without what could break a line or a reader."""
     return name[:64].encode("unicode_escape").decode("ascii")
 
 
 def no_object(value: object) -> str:
-    """The fault of a value that should be a JSON object."""
-    told = _expected("an object", value)
-    return f"{told} {OBJECT_IN_A_STRING}" if holds_object(value) else told
+    """The error of a value that should be a JSON object."""
+    expected = _expected("an object", value)
+    return f"{expected} {OBJECT_IN_A_STRING}" if holds_object(value) else expected
 
 
-def _text_fault(value: object, characters_max: int) -> str | None:
+def _text_error(value: object, characters_max: int) -> str | None:
     if type(value) is not str:
         return _expected("a string", value)
     if len(value) > characters_max:

@@ -1,8 +1,8 @@
-"""One event: from a stranger's bytes to checked fields, its payload's hash, its id and its Avro record. Pure.
+"""One event: from a caller's bytes to checked fields, its payload's hash, its id and its Avro record.
 
 The gateway and admission share these rules, so an event means the same over HTTP, in a batch and straight from Kafka.
-`read_event` tells all faults at once. What is kept of `data`, `actor` and `metadata` are the bytes that were sent;
-what is hashed is their canonical form (domain/json/canonical.py). An optional field that is null counts as absent.
+`read_event` reports all errors at once. `data`, `actor` and `metadata` are kept as the bytes that were sent; their
+canonical form is hashed (domain/json/canonical.py). An optional field that is null counts as absent.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,8 +18,7 @@ from domain.events.fields import (
     REQUIRED,
     STREAM_OF_TOPIC,
     UNKNOWN,
-    Faults,
-    FieldFault,
+    FieldErrors,
     check_actor,
     check_data,
     check_metadata,
@@ -32,9 +31,10 @@ from domain.events.fields import (
 )
 from domain.json import canonical as canonical_json
 from domain.json.canonical import canonical
-from domain.json.strict import JsonFault, members, parse, parse_object
+from domain.json.strict import JsonError, members, parse, parse_object
 from domain.security.gateway_signatures import HASH_BYTES
 from schemas import ids
+from schemas.errors import FieldError
 
 SURFACE = "events"
 
@@ -59,19 +59,19 @@ class EventFields(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class EventInvalid(Exception):
-    """Not an event. `faults`: at most 20, in the order found; `more`: how many beyond them."""
+    """Not an event. `errors`: at most 20, in the order found; `more`: how many beyond them."""
 
-    def __init__(self, faults: tuple[FieldFault, ...], more: int = 0) -> None:
+    def __init__(self, errors: tuple[FieldError, ...], more: int = 0) -> None:
         tail = f"; and {more} more" if more else ""
-        super().__init__("; ".join(f"{field}: {message}" for field, message in faults) + tail)
-        self.faults = faults
+        super().__init__("; ".join(f"{error.field}: {error.message}" for error in errors) + tail)
+        self.errors = errors
         self.more = more
 
 
 def read_event(
     body: bytes, *, now_ms: int, allow_key_field: bool, stream_required: bool = True, key: str | None = None
 ) -> EventFields:
-    """One event in JSON. Raises EventInvalid with every fault.
+    """One event in JSON. Raises EventInvalid with every error.
 
     `key`: the checked key of the request's header; `allow_key_field`: the body may hold `idempotency_key` (batches).
     """
@@ -102,11 +102,11 @@ def check_fields(
         values["stream"] = stream
     if idempotency_key is not None:
         values["idempotency_key"] = idempotency_key
-    faults = Faults()
+    errors = FieldErrors()
     for name, text in (("data", data), ("actor", actor), ("metadata", metadata)):
         if text is not None:
-            _parse_part(name, text, values, texts, faults)
-    return _checked(values, texts, now_ms=now_ms, stream_required=False, key=None, faults=faults)
+            _parse_part(name, text, values, texts, errors)
+    return _checked(values, texts, now_ms=now_ms, stream_required=False, key=None, errors=errors)
 
 
 def payload_hash(fields: EventFields) -> bytes:
@@ -146,18 +146,18 @@ def to_record(fields: EventFields, event_id: str) -> dict[str, Any]:
 def _read(body: bytes, known: frozenset[str], *, now_ms: int, stream_required: bool, key: str | None) -> EventFields:
     try:
         values, texts = parse_object(body)
-    except JsonFault as fault:
-        message = of_text(body) or fault.message
-        raise EventInvalid((FieldFault(fault.path or "body", message),)) from None
-    faults = Faults()
+    except JsonError as error:
+        message = of_text(body) or error.message
+        raise EventInvalid((FieldError(error.path or "body", message),)) from None
+    errors = FieldErrors()
     if not values.keys() <= known:
         shape = of_object(set(values))
         if shape is not None:
-            raise EventInvalid((FieldFault("body", shape),))
+            raise EventInvalid((FieldError("body", shape),))
         for name in values:
             if name not in known:
-                faults.add(shown(name), UNKNOWN)
-    return _checked(values, texts, now_ms=now_ms, stream_required=stream_required, key=key, faults=faults)
+                errors.add(shown(name), UNKNOWN)
+    return _checked(values, texts, now_ms=now_ms, stream_required=stream_required, key=key, errors=errors)
 
 
 def _checked(
@@ -167,27 +167,27 @@ def _checked(
     now_ms: int,
     stream_required: bool,
     key: str | None,
-    faults: Faults,
+    errors: FieldErrors,
 ) -> EventFields:
     """The rules, field by field in the document's order."""
     stream, kind, data = values.get("stream"), values.get("type"), values.get("data")
     if stream == "" and not stream_required:
-        faults.add("stream", STREAM_OF_TOPIC)
+        errors.add("stream", STREAM_OF_TOPIC)
     elif stream is not None:
-        check_text("stream", stream, is_stream_name, NO_STREAM, faults)
+        check_text("stream", stream, is_stream_name, NO_STREAM, errors)
     elif stream_required:
-        faults.add("stream", REQUIRED)
-    check_text("type", kind, is_type, NO_TYPE, faults)
-    occurred_ms = check_time(values.get("occurred_at"), now_ms, faults)
+        errors.add("stream", REQUIRED)
+    check_text("type", kind, is_type, NO_TYPE, errors)
+    occurred_ms = check_time(values.get("occurred_at"), now_ms, errors)
     data_text = bytes(texts["data"]) if "data" in texts else b""
-    check_data(data, data_text, faults)
-    actor = _optional_object("actor", check_actor, values, texts, faults)
-    metadata = _optional_object("metadata", check_metadata, values, texts, faults)
+    check_data(data, data_text, errors)
+    actor = _optional_object("actor", check_actor, values, texts, errors)
+    metadata = _optional_object("metadata", check_metadata, values, texts, errors)
     in_body = values.get("idempotency_key")
     if in_body is not None:
-        check_text("idempotency_key", in_body, is_key, NO_KEY, faults)
-    if faults.listed:
-        raise EventInvalid(tuple(faults.listed), faults.more)
+        check_text("idempotency_key", in_body, is_key, NO_KEY, errors)
+    if errors.listed:
+        raise EventInvalid(tuple(errors.listed), errors.more)
     return EventFields(
         stream=stream or "",
         type=values["type"],
@@ -201,28 +201,28 @@ def _checked(
 
 
 def _optional_object(
-    name: str, check: Callable[[object, Faults], None], values: dict[str, Any], texts: Texts, faults: Faults
+    name: str, check: Callable[[object, FieldErrors], None], values: dict[str, Any], texts: Texts, errors: FieldErrors
 ) -> bytes | None:
-    """The text of `actor` or `metadata` when it is given. A name given twice in it is a fault too (J10)."""
+    """The text of `actor` or `metadata` when it is given. A name given twice in it is an error too (J10)."""
     value = values.get(name)
     if value is None:
         return None
-    check(value, faults)
+    check(value, errors)
     text = bytes(texts[name])
     if type(value) is dict and text.count(b":") != len(value):  # each member brings a colon, so mostly they are equal
         try:
             members(text, name)
-        except JsonFault as fault:
-            faults.add(fault.path or name, fault.message)
+        except JsonError as error:
+            errors.add(error.path or name, error.message)
     return text
 
 
-def _parse_part(name: str, text: bytes, values: dict[str, Any], texts: dict[str, bytes], faults: Faults) -> None:
+def _parse_part(name: str, text: bytes, values: dict[str, Any], texts: dict[str, bytes], errors: FieldErrors) -> None:
     """One JSON text of an Avro record, read as strictly as a body."""
     try:
         values[name] = parse(text)
         texts[name] = text.strip()
-    except JsonFault as fault:
-        faults.add(name, fault.message)
-        if name == "data":  # told once: the rules read on as if it were empty
+    except JsonError as error:
+        errors.add(name, error.message)
+        if name == "data":  # reported once: the other rules go on as if it were empty
             values[name], texts[name] = {}, b"{}"

@@ -1,8 +1,8 @@
-"""An event of the spine: what its document lets it be, and how it stands in an Avro `Event`. Pure.
+"""An event of the spine: what its document allows, and how an Avro `Event` holds it.
 
-Its source is the `actor`: `{"type": "source", "id": <source>}`, with `cloudevent` beside them where it came as one
-(cloudevents.py). `metadata` is the document's but for `orgId`, which is the workspace's own (S-024).
-`occurred_at` is the time at which Atlas took it (S-013), so it is no part of what the event is compared by.
+Its source is the `actor`: `{"type": "source", "id": <source>}`, with `cloudevent` next to them where it came as one
+(cloudevents.py). `metadata` is the document's without `orgId`, which is the workspace's own (S-024).
+`occurred_at` is the time at which Atlas took it (S-013), so events are not compared by it.
 Rows of docs/requirements.md: S-005, S-008, S-014.
 """
 
@@ -16,11 +16,11 @@ from domain.entities.organizations import org_of
 from domain.entities.patterns import TYPE_SEGMENTS_MAX
 from domain.events.avro import encode_event
 from domain.events.familiar_shapes import of_object, of_text
-from domain.events.fields import REQUIRED, UNKNOWN, Faults, no_object, shown
+from domain.events.fields import REQUIRED, UNKNOWN, FieldErrors, no_object, shown
 from domain.events.rules import EventFields, EventInvalid
 from domain.json import canonical as canonical_json
 from domain.json.canonical import canonical
-from domain.json.strict import JsonFault, members, parse_object
+from domain.json.strict import JsonError, members, parse_object
 from domain.security.gateway_signatures import HASH_BYTES
 from schemas import ids
 from schemas.times import rfc3339
@@ -28,7 +28,7 @@ from schemas.topics import SPINE_STREAM
 
 STREAM = SPINE_STREAM
 SOURCE_TERM = ".source"  # no key of metadata has a dot
-"""Under which the read model finds events by their source, beside the keys of their metadata."""
+"""The key by which the read model finds events by source, among the keys of their metadata."""
 SOURCE = "source"
 BODY_BYTES_MAX = 1_048_576
 TYPE_CHARACTERS_MAX = 128
@@ -61,30 +61,30 @@ class SpineEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 def read_spine_event(body: bytes) -> SpineEvent:
-    """The body of POST /v1/events. Raises EventInvalid with every fault."""
+    """The body of POST /v1/events. Raises EventInvalid with every error."""
     try:
         values, texts = parse_object(body)
-    except JsonFault as fault:
-        faults = Faults()
-        faults.add(fault.path or "body", of_text(body) or fault.message)
-        raise EventInvalid(tuple(faults.listed)) from None
-    faults = Faults()
+    except JsonError as error:
+        errors = FieldErrors()
+        errors.add(error.path or "body", of_text(body) or error.message)
+        raise EventInvalid(tuple(errors.listed)) from None
+    errors = FieldErrors()
     shape = None if values.keys() <= _FIELDS else of_object(set(values))
     if shape is not None:
-        faults.add("body", shape)
-        raise EventInvalid(tuple(faults.listed))
+        errors.add("body", shape)
+        raise EventInvalid(tuple(errors.listed))
     for name in ("type", SOURCE, "data"):
         if values.get(name) is None:
-            faults.add(name, REQUIRED)
+            errors.add(name, REQUIRED)
     for name in values.keys() - _FIELDS:
-        faults.add(shown(name), UNKNOWN)
-    check_type(values.get("type"), faults)
-    check_source(values.get(SOURCE), faults)
+        errors.add(shown(name), UNKNOWN)
+    check_type(values.get("type"), errors)
+    check_source(values.get(SOURCE), errors)
     if type(values.get("data")) not in (dict, type(None)):
-        faults.add("data", no_object(values["data"]))
-    org, metadata = _metadata(values.get("metadata"), bytes(texts.get("metadata", b"")), faults)
-    if faults.listed:
-        raise EventInvalid(tuple(faults.listed), faults.more)
+        errors.add("data", no_object(values["data"]))
+    org, metadata = _metadata(values.get("metadata"), bytes(texts.get("metadata", b"")), errors)
+    if errors.listed:
+        raise EventInvalid(tuple(errors.listed), errors.more)
     return SpineEvent(type=values["type"], source=values[SOURCE], data=bytes(texts["data"]), metadata=metadata, org=org)
 
 
@@ -94,14 +94,14 @@ def is_type(text: str) -> bool:
     )
 
 
-def check_type(value: object, faults: Faults) -> None:
+def check_type(value: object, errors: FieldErrors) -> None:
     if value is not None and not (type(value) is str and is_type(value)):
-        faults.add("type", NO_TYPE)
+        errors.add("type", NO_TYPE)
 
 
-def check_source(value: object, faults: Faults) -> None:
+def check_source(value: object, errors: FieldErrors) -> None:
     if value is not None and not is_text(value, SOURCE_CHARACTERS_MAX):
-        faults.add(SOURCE, NO_SOURCE)
+        errors.add(SOURCE, NO_SOURCE)
 
 
 def is_text(value: object, characters_max: int) -> bool:
@@ -115,7 +115,7 @@ def is_own_org(org: str, workspace: str) -> bool:
 
 
 def digest_of(event: SpineEvent) -> bytes:
-    """16 bytes by which the same event is told from another under its key."""
+    """16 bytes that differ between two events under one key."""
     return canonical_json.payload_hash(
         event.type.encode(),
         event.source.encode(),
@@ -169,36 +169,36 @@ def source_of(text: bytes | str | None) -> str:
     return source if isinstance(source, str) else ""
 
 
-def _metadata(value: object, text: bytes, faults: Faults) -> tuple[str | None, bytes | None]:
+def _metadata(value: object, text: bytes, errors: FieldErrors) -> tuple[str | None, bytes | None]:
     """The org that it names, and the rest as text."""
     if value is None:
         return None, None
     if type(value) is not dict:
-        faults.add("metadata", no_object(value))
+        errors.add("metadata", no_object(value))
         return None, None
     try:
         members(text, "metadata")
-    except JsonFault as fault:
-        faults.add(fault.path or "metadata", fault.message)
-    check_metadata(value, faults)
+    except JsonError as error:
+        errors.add(error.path or "metadata", error.message)
+    check_metadata(value, errors)
     org = value.get(ORG)
     rest = {name: entry for name, entry in value.items() if name != ORG and entry is not None}
-    return org, orjson.dumps(rest) if rest and not faults.listed else None
+    return org, orjson.dumps(rest) if rest and not errors.listed else None
 
 
-def check_metadata(value: dict[str, Any], faults: Faults) -> None:
+def check_metadata(value: dict[str, Any], errors: FieldErrors) -> None:
     """`tags` is a list of strings, all others are strings (S-008); null counts as absent."""
     if len(value) > METADATA_KEYS_MAX:
-        faults.add("metadata", f"The object has {len(value)} keys; {METADATA_KEYS_MAX} are allowed.")
+        errors.add("metadata", f"The object has {len(value)} keys; {METADATA_KEYS_MAX} are allowed.")
     for name, entry in value.items():
         field = f"metadata.{shown(name)}"
         if not is_text(name, METADATA_KEY_CHARACTERS_MAX) or "." in name or name == "__proto__":
-            faults.add(field, NO_KEY)
+            errors.add(field, NO_KEY)
         elif name == TAGS:
             if entry is not None and not _are_tags(entry):
-                faults.add(field, NO_TAGS)
+                errors.add(field, NO_TAGS)
         elif entry is not None and not _is_value(entry):
-            faults.add(field, NO_VALUE)
+            errors.add(field, NO_VALUE)
 
 
 def _is_value(entry: object) -> bool:

@@ -1,4 +1,4 @@
-"""Records that Kafka producers write straight to the spine's topic: which event each is, and where its data is. Pure.
+"""Records that Kafka producers write straight to the spine's topic: which event each is, and where its data is.
 
 Three forms: a CloudEvent by the Kafka protocol binding (binary: `ce_…` headers and the data as value, which may be null
 or empty; structured: the header `content-type: application/cloudevents+json`), the document's JSON (`type`, `source`,
@@ -23,7 +23,7 @@ from domain.events.cloudevents import (
     read_structured,
 )
 from domain.events.direct_records import SCHEMA_HEADER, avro_of, data_of_admitted, schema_named
-from domain.events.fields import NO_KEY, Faults, is_key
+from domain.events.fields import NO_KEY, FieldErrors, is_key
 from domain.events.rules import EventInvalid
 from domain.events.spine_events import SpineEvent, read_spine_event, source_of
 from schemas.codec import EVENT
@@ -44,7 +44,7 @@ def carried_headers(headers: Headers) -> list[tuple[str, bytes]]:
 
 
 def is_binary(headers: Headers) -> bool:
-    """Whether it has a CloudEvent's attributes beside it: then the value is its data, which it may do without."""
+    """Whether its headers hold a CloudEvent's attributes: then the value is the data, and may be missing."""
     return any(name.lower() == VERSION and value is not None for name, value in headers)
 
 
@@ -68,7 +68,7 @@ def read_spine_record(value: bytes, headers: Headers) -> tuple[SpineEvent, str |
 
 
 def data_of(value: bytes | None, headers: Headers) -> bytes:
-    """`data` of a record that admission took, whoever wrote it."""
+    """`data` of a record that admission admitted, from a gateway or a producer."""
     value = value or b""
     if not is_binary(headers) and (EVENT.reads(value) or schema_named(value, headers) is not None):
         return data_of_admitted(value, headers)
@@ -101,6 +101,6 @@ def _avro(value: bytes, key: str | None) -> tuple[SpineEvent, str | None]:
 
 
 def _invalid(field: str, message: str) -> EventInvalid:
-    faults = Faults()
-    faults.add(field, message)
-    return EventInvalid(tuple(faults.listed))
+    errors = FieldErrors()
+    errors.add(field, message)
+    return EventInvalid(tuple(errors.listed))

@@ -1,6 +1,7 @@
-"""Events that Atlas itself writes on a workspace's system streams, signed as a gateway's are. Pure.
+"""Events that Atlas itself writes on a workspace's system streams, signed as a gateway's are.
 
-The id follows from the content, so a command that is read again writes the same event again, and admission knows it.
+The id follows from the content, so a command that is read again writes the same event again, and admission takes it for
+a repeat.
 """
 
 from typing import NamedTuple

@@ -23,8 +23,8 @@ _ABSENT = b"null"
 
 
 def fingerprint(body: Mapping[str, bytes | msgspec.Raw], model: str = "") -> str:
-    """Of a request's body: each member's own JSON text, which json/strict.py has accepted. `model`: where the path
-    names it and the body doesn't. Raises JsonFault.
+    """Of a request's body: each member's own JSON text, which `strict_json` has accepted. `model`: where the path
+    names it and the body doesn't. Raises JsonError.
     """
     digest = hashlib.sha256()
     for names in PARTS:

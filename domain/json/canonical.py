@@ -3,14 +3,14 @@
 The rules, each with a test vector in tests/unit/test_canonical_json.py:
 - white space between tokens does not matter, nor does the order of names (written in code point order);
 - strings count by their characters: `"\\u0041"` is `"A"`, `"\\/"` is `"/"`. Nothing is normalised beyond that;
-- integers count by their value, whatever their size: 2^64 and 2^64+1 differ, `-0` is `0`;
+- integers count by their value, at any size: 2^64 and 2^64+1 differ, `-0` is `0`;
 - other numbers count as written: `1`, `1.0`, `1.00`, `1e0` and `1E0` are five payloads, `-0.0` and `0.0` two;
 - a name given twice in one object has its last value, as every common parser reads it.
 
 Not RFC 8785 (the JSON Canonicalization Scheme): it reads every number as a double. `1` and `1.0` would be one payload,
 and so would 2^53 and 2^53+1: a key that comes again with another payload would pass for a replay.
 
-`canonical` expects text that strict.py has accepted. It refuses what it cannot read, but bounds no depth or range.
+`canonical` expects text that `strict.py` has accepted. It refuses what it cannot read, but bounds no depth or range.
 Both steps are C: msgspec hands each non-integer's token to `Raw`, which is written as it is. Ids depend on these bytes,
 so a change here is a change of every event's id.
 """
@@ -19,7 +19,7 @@ import hashlib
 
 import msgspec
 
-from domain.json.strict import JsonFault
+from domain.json.strict import JsonError
 
 _READ = msgspec.json.Decoder(float_hook=msgspec.Raw)
 _WRITE = msgspec.json.Encoder(order="sorted")
@@ -31,9 +31,9 @@ def canonical(text: bytes | msgspec.Raw) -> bytes:
     try:
         return _WRITE.encode(_READ.decode(text))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise JsonFault(f"The text is not valid JSON: {error}.") from None
+        raise JsonError(f"The text is not valid JSON: {error}.") from None
     except RecursionError:
-        raise JsonFault("The text is nested too deeply.") from None
+        raise JsonError("The text is nested too deeply.") from None
 
 
 def payload_hash(*parts: bytes | None) -> bytes:

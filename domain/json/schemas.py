@@ -1,8 +1,8 @@
-"""The part of JSON Schema (2020-12) that event types may use, and whether a change of one is backward compatible. Pure.
+"""The part of JSON Schema (2020-12) that event types may use, and whether a change of one is backward compatible.
 
 The keywords are a closed set: none runs a caller's regular expression, follows a reference or costs more than the data
-is long, and of each it can be said whether a change lets in what was let in before. `backward`: whatever was valid
-before is valid now, so that readers with the new schema can read old events.
+is long, and for each it is decidable whether a change still accepts what was accepted before. `backward`: all that was
+valid before is valid now, so that readers with the new schema can read old events.
 """
 
 import operator
@@ -22,12 +22,12 @@ KEYWORDS = WORDS | {
 _COUNTS = frozenset({"minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"})
 
 
-def schema_faults(schema: object) -> list[tuple[str, str]]:
+def schema_errors(schema: object) -> list[tuple[str, str]]:
     """Path and message of what is wrong with a schema; it must be of an object at the top."""
-    faults = list(_faults(schema, "", 1))
-    if not faults and isinstance(schema, dict) and schema.get("type") != "object":
-        faults.append(("type", 'The schema of an event\'s data has the type "object".'))
-    return faults
+    errors = list(_errors(schema, "", 1))
+    if not errors and isinstance(schema, dict) and schema.get("type") != "object":
+        errors.append(("type", 'The schema of an event\'s data has the type "object".'))
+    return errors
 
 
 def incompatibilities(old: dict[str, Any], new: dict[str, Any], path: str = "") -> list[str]:
@@ -35,7 +35,7 @@ def incompatibilities(old: dict[str, Any], new: dict[str, Any], path: str = "") 
     return list(_narrower(old, new, path or "data"))
 
 
-def _faults(schema: object, path: str, depth: int) -> Iterator[tuple[str, str]]:
+def _errors(schema: object, path: str, depth: int) -> Iterator[tuple[str, str]]:
     if not isinstance(schema, dict):
         yield path, "Expected a schema, which is an object."
         return
@@ -47,10 +47,10 @@ def _faults(schema: object, path: str, depth: int) -> Iterator[tuple[str, str]]:
         if keyword not in KEYWORDS:
             yield where, "The keyword is not among those that can be used here."
         elif keyword not in WORDS:
-            yield from _keyword_faults(keyword, value, where, depth)
+            yield from _keyword_errors(keyword, value, where, depth)
 
 
-def _keyword_faults(keyword: str, value: Any, where: str, depth: int) -> Iterator[tuple[str, str]]:
+def _keyword_errors(keyword: str, value: Any, where: str, depth: int) -> Iterator[tuple[str, str]]:
     match keyword:
         case "type":
             names = value if isinstance(value, list) else [value]
@@ -61,7 +61,7 @@ def _keyword_faults(keyword: str, value: Any, where: str, depth: int) -> Iterato
                 yield where, "Expected an object of schemas."
                 return
             for name, inner in value.items():
-                yield from _faults(inner, f"{where}.{name}", depth + 1)
+                yield from _errors(inner, f"{where}.{name}", depth + 1)
         case "required":
             if not isinstance(value, list) or not _texts(value):
                 yield where, "Expected an array of names."
@@ -69,13 +69,13 @@ def _keyword_faults(keyword: str, value: Any, where: str, depth: int) -> Iterato
             if not isinstance(value, bool):
                 yield where, "Expected true or false."
         case "items":
-            yield from _faults(value, where, depth + 1)
+            yield from _errors(value, where, depth + 1)
         case "anyOf":
             if not isinstance(value, list) or not value:
                 yield where, "Expected an array of schemas."
                 return
             for index, inner in enumerate(value):
-                yield from _faults(inner, f"{where}[{index}]", depth + 1)
+                yield from _errors(inner, f"{where}[{index}]", depth + 1)
         case "enum":
             if not isinstance(value, list) or not value:
                 yield where, "Expected an array of values."

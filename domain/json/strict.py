@@ -1,9 +1,9 @@
-"""Strict reading of JSON that strangers sent. It decides what counts as JSON here, and knows no schema.
+"""Strict reading of JSON from callers. It decides what counts as JSON here, and knows no schema.
 
-Refused, wherever it stands, also inside parts that are kept as raw text: bytes that are not strict UTF-8, a byte order
+Refused anywhere in the text, also inside parts that are kept as raw text: bytes that are not strict UTF-8, a byte order
 mark, NaN and Infinity, control characters, lone surrogates, trailing bytes, more than `DEPTH_MAX` levels of arrays and
 objects, and numbers beyond the range of an IEEE double (1e400, an integer of 5,000 digits). Integers of up to 308
-digits are read. Every refusal is a `JsonFault`; RecursionError and UnicodeDecodeError never get out.
+digits are read. Every refusal is a `JsonError`; RecursionError and UnicodeDecodeError never leave it.
 
 orjson does the checking in one pass over the whole text, because `msgspec.Raw` skips over bad UTF-8, lone surrogates
 and huge numbers. msgspec then cuts out the raw parts. Members named twice are last-wins to both parsers, so `members`
@@ -18,7 +18,7 @@ import orjson
 
 DEPTH_MAX = 64
 
-Decoded = TypeVar("Decoded")
+_Decoded = TypeVar("_Decoded")
 
 _CONTAINERS = frozenset((dict, list))
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -26,7 +26,7 @@ _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 _NOT_AN_OBJECT = "The body must be a JSON object."
 
 
-class JsonFault(ValueError):
+class JsonError(ValueError):
     """The text is not JSON as we take it. `path` names the member (`actor.id`, `events[2]`) where one is to blame."""
 
     def __init__(self, message: str, path: str | None = None) -> None:
@@ -47,10 +47,10 @@ def parse(text: bytes) -> Any:
     try:
         document = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise _fault_of(text, error) from None
+        raise _error_of(text, error) from None
     opened = text.count(b"[") + text.count(b"{")  # depth cannot exceed it, and most documents end here
     if opened > DEPTH_MAX and _is_too_deep(document):
-        raise JsonFault(f"The body is nested more than {DEPTH_MAX} levels deep.")
+        raise JsonError(f"The body is nested more than {DEPTH_MAX} levels deep.")
     return document
 
 
@@ -58,30 +58,30 @@ def parse_object(body: bytes) -> JsonObject:
     """A body that must be one object, with no member named twice at its top level."""
     values = parse(body)
     if type(values) is not dict:
-        raise JsonFault(_NOT_AN_OBJECT)
+        raise JsonError(_NOT_AN_OBJECT)
     return JsonObject(values, members(body))
 
 
-def decode_object(body: bytes, decoder: "msgspec.json.Decoder[Decoded]") -> Decoded:
-    """The same checks, then `decoder` (of a Struct with `msgspec.Raw` fields). The first wrong field is the fault."""
+def decode_object(body: bytes, decoder: "msgspec.json.Decoder[_Decoded]") -> _Decoded:
+    """The same checks, then `decoder` (of a Struct with `msgspec.Raw` fields). The first wrong field is the error."""
     parse_object(body)
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$")
-        raise JsonFault(message, path.rstrip("`").lstrip(".") or None) from None
+        raise JsonError(message, path.rstrip("`").lstrip(".") or None) from None
 
 
 def members(text: bytes | msgspec.Raw, path: str | None = None) -> dict[str, msgspec.Raw]:
     """Each member's own text, of an object that `parse` has accepted. A name sent twice is refused.
 
-    `path` is where the object stands, for the fault. Only this level is looked at: `data` may repeat names.
+    `path` is the object's path, for the error. Only this level is checked: `data` may repeat names.
     """
     text = bytes(text)
     try:
         found = _MEMBERS.decode(text)
     except msgspec.DecodeError:
-        raise JsonFault(_NOT_AN_OBJECT if path is None else "Expected an object.", path) from None
+        raise JsonError(_NOT_AN_OBJECT if path is None else "Expected an object.", path) from None
     colons = text.count(b":") - b"".join(found.values()).count(b":")
     if colons != len(found):  # a repeated name, or a colon in a name
         _refuse_repeated_names(text, path)
@@ -93,7 +93,7 @@ def items(text: bytes | msgspec.Raw, path: str | None = None) -> list[msgspec.Ra
     try:
         return _ITEMS.decode(text)
     except msgspec.DecodeError:
-        raise JsonFault("Expected an array.", path) from None
+        raise JsonError("Expected an array.", path) from None
 
 
 def _is_too_deep(document: Any) -> bool:
@@ -124,19 +124,19 @@ def _refuse_repeated_names(text: bytes, path: str | None) -> None:
     seen: set[str] = set()
     for name, _ in pairs:
         if name in seen:
-            raise JsonFault("The field is given twice.", name if path is None else f"{path}.{name}")
+            raise JsonError("The field is given twice.", name if path is None else f"{path}.{name}")
         seen.add(name)
 
 
-def _fault_of(text: bytes, error: orjson.JSONDecodeError) -> JsonFault:
-    """orjson's sentence, which holds a position but nothing of the text; the common faults in our own words."""
+def _error_of(text: bytes, error: orjson.JSONDecodeError) -> JsonError:
+    """orjson's message, which holds a position but none of the text; the common errors have messages of our own."""
     if not text.strip():
-        return JsonFault("The body is empty.")
+        return JsonError("The body is empty.")
     reason = str(error)
     if reason.startswith("depth limit"):
-        return JsonFault(f"The body is nested more than {DEPTH_MAX} levels deep.")
+        return JsonError(f"The body is nested more than {DEPTH_MAX} levels deep.")
     if reason.startswith("number is infinity"):
-        return JsonFault("A number is out of range: it must fit a 64-bit floating-point number.")
+        return JsonError("A number is out of range: it must fit a 64-bit floating-point number.")
     if "not valid UTF-8" in reason:
-        return JsonFault("The body is not valid UTF-8.")
-    return JsonFault(f"The body is not valid JSON: {reason}.")
+        return JsonError("The body is not valid UTF-8.")
+    return JsonError(f"The body is not valid JSON: {reason}.")

@@ -15,9 +15,9 @@ from domain.control.handlers import Handlers, RequestHandler
 from domain.control.values import CommandChanges, CommandRefused, CommandRequest, Done
 from domain.events.system_events import SystemEvent, about
 from domain.work.dependencies import Links, check_dependencies, check_no_cycle
-from schemas.commands.answers import FieldError
 from schemas.commands.work import CreateProject, CreateTask, DeleteTask, UpdateProject, UpdateTask
 from schemas.entities import Stream, StreamStatus
+from schemas.errors import FieldError
 from schemas.ids import derived_id
 from schemas.work import PROJECT, STREAM, TASK, Item, Project, Task, WorkEvent, item_body
 

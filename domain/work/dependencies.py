@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from domain.control.values import CommandRefused
-from schemas.commands.answers import FieldError
+from schemas.errors import FieldError
 from schemas.work import GRAPH_TASKS_MAX, Task
 
 

@@ -1,1 +1,3 @@
-"""HTTP as every surface needs it: framing, guards, bodies, faults. Knows no surface, no Kafka and no key."""
+"""HTTP as every surface needs it: framing, guards, bodies, errors. It imports no surface and knows neither Kafka nor
+keys.
+"""

@@ -1,6 +1,6 @@
 """The address that a request is taken to come from: the connection's, or what trusted proxies say (`HttpLimits`).
 
-The guard sets it before anything else; whatever judges, limits or notes an address asks here.
+The guard sets it before anything else. All code that checks, limits or logs an address uses `address_of`.
 """
 
 from aiohttp import web
@@ -20,6 +20,6 @@ def find_address(request: web.BaseRequest, trusted: tuple[Network, ...]) -> str:
 
 
 def address_of(request: web.BaseRequest) -> str:
-    """What the guard found; empty where there was none."""
+    """The address that the guard found; empty where there is none."""
     address: str = request.get(CLIENT_ADDRESS, "")
     return address

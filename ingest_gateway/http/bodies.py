@@ -1,4 +1,5 @@
-"""Reading a request's body: bounded in size, in time and in what it unpacks to. Handlers read bodies by this alone.
+"""Reading a request's body: bounded in size, in time and in what it unpacks to. Handlers read bodies
+only with this.
 
 `request.read()` knows none of the bounds, and would give a compressed body as it came. Size bounds count the body as
 unpacked, and as it came too. Time bounds count only the time spent waiting for the client.
@@ -11,7 +12,7 @@ from collections.abc import AsyncIterator
 from aiohttp import hdrs, web
 from aiohttp.http import HttpVersion11
 
-from ingest_gateway.http.faults import FaultKind, Refused
+from ingest_gateway.http.errors import ErrorKind, Refused
 from ingest_gateway.http.unpacking import Unpacker, unpacker_for
 
 BODY_SECONDS = 30.0
@@ -26,7 +27,7 @@ def content_type(request: web.BaseRequest, *allowed: str) -> str:
         return declared
     match = CONTENT_TYPE.fullmatch(declared or "")
     if match is None or match[1].lower() not in allowed:
-        raise Refused(FaultKind.UNSUPPORTED_MEDIA_TYPE, f"The content type must be {' or '.join(allowed)} in UTF-8.")
+        raise Refused(ErrorKind.UNSUPPORTED_MEDIA_TYPE, f"The content type must be {' or '.join(allowed)} in UTF-8.")
     return match[1].lower()
 
 
@@ -36,7 +37,7 @@ async def read_body(request: web.BaseRequest, limit_bytes: int, *, deadline_seco
     if hdrs.CONTENT_ENCODING not in request.headers and stream.is_eof() and stream.exception() is None:
         body = stream.read_nowait()  # it came with the head, as most do
         if len(body) > limit_bytes:
-            raise Refused(FaultKind.BODY_TOO_LARGE)
+            raise Refused(ErrorKind.BODY_TOO_LARGE)
         return body
     whole = bytearray()
     async for chunk in _unpacked(request, limit_bytes, received(request, limit_bytes, deadline_seconds)):
@@ -49,8 +50,8 @@ async def read_chunks(
 ) -> AsyncIterator[bytes]:
     """The body in pieces as they come; refusals as `read_body`'s, after the pieces before.
 
-    One that is compressed is read to its end and checked first, so that nothing of a broken one is given out; only what
-    came is held meanwhile, and it is unpacked twice.
+    A compressed body is read to its end and checked first, so that no piece of a broken one is given out. Only the
+    compressed bytes are held meanwhile, and they are unpacked twice.
     """
     if unpacker_for(request.headers.get(hdrs.CONTENT_ENCODING)) is None:
         async for chunk in _unpacked(request, limit_bytes, received(request, limit_bytes, deadline_seconds)):
@@ -67,16 +68,16 @@ async def read_chunks(
 async def _unpacked(request: web.BaseRequest, limit_bytes: int, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     unpacker = unpacker_for(request.headers.get(hdrs.CONTENT_ENCODING))
     _refuse_declared_above(limit_bytes, request)
-    room_bytes = limit_bytes
+    left_bytes = limit_bytes
     async for chunk in chunks:
         for piece in (chunk,) if unpacker is None else unpacker.unpack(chunk):
-            room_bytes -= len(piece)
-            if room_bytes < 0:
-                raise Refused(FaultKind.BODY_TOO_LARGE)
+            left_bytes -= len(piece)
+            if left_bytes < 0:
+                raise Refused(ErrorKind.BODY_TOO_LARGE)
             if piece:
                 yield piece
             if unpacker is not None:
-                await asyncio.sleep(0)  # a little may unpack to much: let others have their turn
+                await asyncio.sleep(0)  # a few bytes may unpack to many: let the loop serve other requests
     _end(unpacker)
 
 
@@ -87,14 +88,14 @@ async def _each(chunks: list[bytes]) -> AsyncIterator[bytes]:
 
 def _refuse_declared_above(limit_bytes: int, request: web.BaseRequest) -> None:
     if (request.content_length or 0) > limit_bytes:
-        raise Refused(FaultKind.BODY_TOO_LARGE)
+        raise Refused(ErrorKind.BODY_TOO_LARGE)
 
 
 async def received(request: web.BaseRequest, limit_bytes: int, deadline_seconds: float) -> AsyncIterator[bytes]:
-    """The body as it comes, not unpacked, with one budget of waiting for all of it; refusals as `read_body`'s."""
+    """The body as it comes, not unpacked, with one deadline for all the waiting; refusals as `read_body`'s."""
     stream = request.content
     loop = asyncio.get_running_loop()
-    left_seconds, room_bytes = deadline_seconds, limit_bytes
+    left_seconds, left_bytes = deadline_seconds, limit_bytes
     await _ask_for_the_body(request)
     while True:
         waiting_since = loop.time()
@@ -102,15 +103,15 @@ async def received(request: web.BaseRequest, limit_bytes: int, deadline_seconds:
             async with asyncio.timeout(left_seconds):
                 chunk = await stream.readany()
         except TimeoutError:
-            raise Refused(FaultKind.REQUEST_TIMEOUT) from None
+            raise Refused(ErrorKind.REQUEST_TIMEOUT) from None
         except web.RequestPayloadError:
-            raise Refused(FaultKind.MALFORMED_REQUEST, "The body could not be read.") from None
+            raise Refused(ErrorKind.MALFORMED_REQUEST, "The body could not be read.") from None
         left_seconds -= loop.time() - waiting_since
-        room_bytes -= len(chunk)
+        left_bytes -= len(chunk)
         if not chunk:
             return
-        if room_bytes < 0:
-            raise Refused(FaultKind.BODY_TOO_LARGE)
+        if left_bytes < 0:
+            raise Refused(ErrorKind.BODY_TOO_LARGE)
         yield chunk
 
 
@@ -123,4 +124,4 @@ async def _ask_for_the_body(request: web.BaseRequest) -> None:
 
 def _end(unpacker: Unpacker | None) -> None:
     if unpacker is not None and not unpacker.is_complete:
-        raise Refused(FaultKind.MALFORMED_REQUEST, "The compressed body is cut short.")
+        raise Refused(ErrorKind.MALFORMED_REQUEST, "The compressed body is cut short.")

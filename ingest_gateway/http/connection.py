@@ -1,12 +1,12 @@
 """One client connection: aiohttp's protocol with our deadlines (operations/http_deadlines.py), and with the limits and
 answers that it does not have.
 
-- A head that is not complete in time gets 408; a connection that says nothing is closed without a word.
-- Chunk extensions and trailers are bounded: they reach nobody, so without a bound they can be sent for ever.
+- A head that is not complete in time gets 408; a connection that sends nothing is closed without an answer.
+- Chunk extensions and trailers are bounded: no handler ever sees them, so without a bound they could be sent for ever.
 - What the parser cannot read is answered in the surface's own format, once, and counted; nothing of it is quoted or
   logged with a traceback. A body that breaks off this way fails the handler that reads it, which otherwise would wait.
 
-Bodies have their deadline in `bodies`. This reaches into `RequestHandler` (aiohttp's `web_protocol.py`), as
+`bodies` sets the deadline of a body. This class reaches into `RequestHandler` (aiohttp's `web_protocol.py`), as
 tests/contract/http would notice after an upgrade.
 """
 
@@ -14,20 +14,20 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 from aiohttp import http_exceptions, streams, web
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_protocol import RequestPayloadError, _ErrInfo
+from aiohttp.web_server import Server
 
+from ingest_gateway.http.guard import Guard
+from ingest_gateway.http.limits import HttpLimits
 from operations.http_deadlines import TimedConnection
-
-if TYPE_CHECKING:
-    from ingest_gateway.http.server import GuardedServer
 
 logger = logging.getLogger("atlas.http")
 
-HEAD_COMES_SECONDS = 1.0  # after which a connection without a whole head counts as idle when the process stops
+HEAD_COMES_SECONDS = 1.0  # a connection without a whole head for longer counts as idle when the process stops
 HEAD_TIMEOUT, CHUNK_OVERHEAD = "head_timeout", "chunk_overhead"
 _REASONS = (
     (http_exceptions.BadHttpMethod, "method"),
@@ -38,11 +38,11 @@ _REASONS = (
     (http_exceptions.TransferEncodingError, "framing"),
     (http_exceptions.BadHttpMessage, "message"),
 )
-_BODY_BYTE_COST_MAX = 9  # one byte in a chunk of its own costs six: size, two line ends, itself; and some ease
+_BODY_BYTE_COST_MAX = 9  # one byte in a chunk of its own costs six: size, two line ends, itself; the rest is margin
 
 
-class Unreadable(Exception):
-    """Ours, beside the parser's own: `reason` is a label of the metric."""
+class LimitExceeded(Exception):
+    """What we refuse and the parser does not. `reason`: a label of the metric."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -54,17 +54,19 @@ class Connection(TimedConnection):
         "_body",
         "_deaf",
         "_gone",
+        "_guard",
+        "_limits",
         "_message_bytes",
         "_on_lost",
-        "_server",
         "_watching_chunks",
     )
 
     _messages: deque[Any]
 
-    def __init__(self, server: "GuardedServer", **settings: Any) -> None:
-        super().__init__(server, server.limits.deadlines, **settings)
-        self._server = server
+    def __init__(self, server: Server, guard: Guard, limits: HttpLimits, **settings: Any) -> None:
+        super().__init__(server, limits.deadlines, **settings)
+        self._guard = guard
+        self._limits = limits
         self._deaf = False  # nothing more is taken in
         self._gone: asyncio.Future[None] | None = None  # awaited by a last answer: the client has hung up
         self._body: streams.StreamReader = streams.EMPTY_PAYLOAD  # of the newest message, complete or coming
@@ -90,7 +92,7 @@ class Connection(TimedConnection):
         message, body = self._messages[-1]
         if isinstance(message, _ErrInfo):
             self._deaf = True
-            if not self._body.is_eof():  # the error is in this body: who reads it must not wait for the rest
+            if not self._body.is_eof():  # the error is in this body: its reader must not wait for the rest
                 self._body.set_exception(RequestPayloadError("The body's framing is broken."))
             return
         self._body = body
@@ -115,20 +117,20 @@ class Connection(TimedConnection):
         self._message_bytes += received_bytes
 
     def _check_chunk_overhead(self) -> None:
-        if self._reading_paused:  # bytes wait before the parser, so the two counts don't belong together
+        if self._reading_paused:  # bytes wait before the parser, so the two counts can't be compared
             return
-        allowed = self._server.limits.chunk_overhead_bytes_max + _BODY_BYTE_COST_MAX * self._body.total_bytes
+        allowed = self._limits.chunk_overhead_bytes_max + _BODY_BYTE_COST_MAX * self._body.total_bytes
         if self._message_bytes > allowed:
             if self._body.is_eof() and self._messages and self._messages[-1][1] is self._body:
                 self._messages.pop()
             self._refuse(400, CHUNK_OVERHEAD)
 
     def _refuse(self, status: int, reason: str) -> None:
-        """Takes nothing more in, and answers in the place of what cannot be completed."""
+        """Takes nothing more in, and answers instead of what cannot be completed."""
         self._deaf = True
-        error = Unreadable(reason)
+        error = LimitExceeded(reason)
         if not self._body.is_eof():
-            self._server.count_unreadable(reason)
+            self._guard.count_unreadable(reason)
             self._body.set_exception(RequestPayloadError(reason), error)
             return
         self._messages.append((_ErrInfo(status=status, exc=error, message=reason), streams.EMPTY_PAYLOAD))
@@ -136,7 +138,7 @@ class Connection(TimedConnection):
             self._waiter.set_result(None)
 
     def is_idle(self, now: float) -> bool:
-        """Nothing is asked or under way. One that has just been made is about to ask."""
+        """No request is coming or under way. A connection that was just opened counts as busy for a moment."""
         waits = self._waiter is not None and not self._waiter.done() and not self._messages
         return waits and (self._head_since is None or now - self._head_since > HEAD_COMES_SECONDS)
 
@@ -171,10 +173,8 @@ class Connection(TimedConnection):
         if on_lost is not None:
             on_lost()
 
-    def watch(self, on_lost: Callable[[], object] | None) -> None:
-        """Calls `on_lost` once when the client is gone; None takes that back. For a request whose work is of no use
-        to anybody else, as a proxied one's: others are finished without their client."""
-        self._on_lost = on_lost
+    def when_lost(self, call: Callable[[], object] | None) -> None:
+        self._on_lost = call
 
     def _hang_up(self) -> None:
         if self._gone is not None and not self._gone.done():
@@ -187,27 +187,34 @@ class Connection(TimedConnection):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answers what never became a request. The message, which quotes the offending bytes, is kept to ourselves."""
+        """Answers what never became a request. The message quotes the offending bytes, so it is not sent."""
         reason = reason_of(exc)
         if status >= 500:
             logger.error("the guard failed", exc_info=exc)
         else:
-            self._server.count_unreadable(reason)
+            self._guard.count_unreadable(reason)
         if request.writer.output_size > 0:
             raise ConnectionError("an answer has begun already")
-        response = self._server.answer_unreadable(status, reason, request.remote or "")
+        response = self._guard.answer_unreadable(status, reason, request.remote or "")
         response.force_close()
         return response
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
-        """Clients that break their connection or their body while nobody reads it are no error of ours."""
+        """A client that breaks its connection, or its body while no handler reads it, is no error of ours."""
         if not isinstance(kw.get("exc_info"), ConnectionError | RequestPayloadError):
             super().log_exception(*args, **kw)
 
 
+def when_client_leaves(request: web.BaseRequest, call: Callable[[], object] | None) -> None:
+    """Calls `call` once when the request's client is gone; None takes that back. It is for a request whose result is of
+    no use without its client, such as a proxied one; other requests are finished without their client.
+    """
+    cast(Connection, request.protocol).when_lost(call)
+
+
 def reason_of(error: BaseException | None) -> str:
     """The metric's label for what the parser, or this module, found wrong."""
-    if isinstance(error, Unreadable):
+    if isinstance(error, LimitExceeded):
         return error.reason
     return next((reason for kind, reason in _REASONS if isinstance(error, kind)), "other")
 

@@ -1,7 +1,7 @@
-"""What stands around every request of a surface: its id, the head's rules, faults into answers, metrics, its log line.
+"""What surrounds every request of a surface: its id, the head's rules, errors into answers, metrics, its log line.
 
 It is one function around aiohttp's routing rather than a stack of middlewares, so that 404 and 405, unreadable bodies
-and errors in routing come by here too, and a request pays for one layer.
+and errors in routing pass through it too, and a request pays for one layer.
 """
 
 import asyncio
@@ -13,30 +13,30 @@ from aiohttp import hdrs, web
 from prometheus_client import Counter, Histogram
 
 from ingest_gateway.http.addresses import CLIENT_ADDRESS, find_address
-from ingest_gateway.http.faults import FaultKind, Refused, Renderer, kind_of
+from ingest_gateway.http.errors import ErrorKind, Refused, Renderer, kind_of
 from ingest_gateway.http.heads import HeadRules
 from ingest_gateway.http.limits import HttpLimits
 from ingest_gateway.http.request_log import log_request, log_unreadable
-from ingest_gateway.metrics import HTTP_REQUEST_SECONDS, HTTP_REQUESTS
+from ingest_gateway.metrics import HTTP_REQUEST_SECONDS, HTTP_REQUESTS, HTTP_UNREADABLE
 from operations.random_ids import request_id as new_request_id
 
 logger = logging.getLogger("atlas.http")
 
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 ANSWER_HEADERS: web.RequestKey[Mapping[str, str]] = web.RequestKey("answer_headers", Mapping)
-"""Headers that the answer gets whatever becomes of the request, set by what looks at it before its handler."""
+"""Headers that every answer to the request gets, set before its handler runs."""
 X_REQUEST_ID = "X-Request-Id"
 SERVER_NAME = "atlas"
-CLIENT_LEFT = 499  # nobody sees it; the number that nginx made customary
+CLIENT_LEFT = 499  # for metrics and logs only; the number that nginx made customary
 OTHER = "other"
-UNREAD_BYTES_MAX = 65_536  # of a body that nobody read: up to here it is cheaper to read it than to reconnect
+UNREAD_BYTES_MAX = 65_536  # of a body that no handler read: up to here reading is cheaper than reconnecting
 KEPT_HEADERS = (hdrs.ALLOW, hdrs.RETRY_AFTER, hdrs.LOCATION)
 
 Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Guard:
-    """Called by the server with each request; answers it whatever happens."""
+    """Called by the server with each request; answers it in every case."""
 
     def __init__(self, handle: Handle, surface: str, render: Renderer, limits: HttpLimits) -> None:
         self._handle = handle
@@ -58,8 +58,8 @@ class Guard:
             self._rules.check(request)
             head_is_good = True
             response = await self._handle(request)
-        except Refused as fault:
-            refused, response = fault, self._render(fault, request_id)
+        except Refused as error:
+            refused, response = error, self._render(error, request_id)
         except asyncio.CancelledError:
             self._finish(request, request_id, CLIENT_LEFT, None, started)
             raise
@@ -76,8 +76,11 @@ class Guard:
         self._finish(request, request_id, response.status, refused, started)
         return response
 
+    def count_unreadable(self, reason: str) -> None:
+        HTTP_UNREADABLE.labels(self._surface, reason).inc()
+
     def answer_unreadable(self, status: int, reason: str, peer: str) -> web.Response:
-        """The answer to what the parser refused for `reason`; there is no request to it, only who is connected."""
+        """The answer to what the parser refused for `reason`; there is no request, only the client's address."""
         request_id = new_request_id()
         response = self._render(Refused(kind_of(status)), request_id)
         response.headers[X_REQUEST_ID] = request_id
@@ -93,14 +96,14 @@ class Guard:
                 return web.Response(status=error.status, headers=error.headers, body=error.body), None
             headers: dict[str, str] = {name: error.headers[name] for name in KEPT_HEADERS if name in error.headers}
             refused = Refused(kind_of(error.status), headers=headers)
-        elif request.transport is None:  # the client left: whatever broke, broke for that
+        elif request.transport is None:  # the client left, and that caused the error
             return web.Response(status=CLIENT_LEFT), None
         elif isinstance(error, web.RequestPayloadError):
-            refused = Refused(FaultKind.MALFORMED_REQUEST, "The body could not be read.")
+            refused = Refused(ErrorKind.MALFORMED_REQUEST, "The body could not be read.")
         else:
             facts = {"request_id": request_id, "surface": self._surface, "operation": operation_of(request)}
             logger.error("http.unexpected", exc_info=error, extra={"facts": facts})
-            refused = Refused(FaultKind.INTERNAL)
+            refused = Refused(ErrorKind.INTERNAL)
         return self._render(refused, request_id), refused
 
     def _finish(
@@ -142,7 +145,7 @@ def _must_close(request: web.Request, refused: Refused | None) -> bool:
     body = request.content
     if body.is_eof():
         return False
-    if (refused is not None and refused.kind is FaultKind.REQUEST_TIMEOUT) or body.exception() is not None:
+    if (refused is not None and refused.kind is ErrorKind.REQUEST_TIMEOUT) or body.exception() is not None:
         return True
     length = request.content_length
     return length is None or length > UNREAD_BYTES_MAX or hdrs.EXPECT in request.headers

@@ -1,4 +1,4 @@
-"""What a listener grants its clients. One frozen value a listener; the defaults are those of production."""
+"""What a listener grants its clients. One frozen value for each listener; the defaults are those of production."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class HttpLimits:
     body_bytes_max: int = 34 * 1024 * 1024  # the largest Content-Length that any route may take
     line_bytes_max: int = 8190  # request line, and each header
     headers_max: int = 128
-    chunk_overhead_bytes_max: int = 4096  # chunk sizes, extensions and trailers, beyond 8 bytes a byte of body
+    chunk_overhead_bytes_max: int = 4096  # chunk sizes, extensions and trailers, beyond 8 bytes for each byte of body
     allowed_hosts: frozenset[str] | None = None  # lower case, with or without port; None: any well-formed host
     read_once: tuple[str, ...] = READ_ONCE
     trusted_proxies: tuple[Network, ...] = ()  # whose X-Forwarded-For counts

@@ -1,8 +1,8 @@
-"""Bodies of lines (NDJSON), read without holding the body: one line at a time, whatever the chunks they come in.
+"""Bodies of lines (NDJSON), read without holding the body: one line at a time, in chunks of any size.
 
-Lines end with LF or CRLF; the last one needs no end. Blank lines are passed over, many at once: 32 MiB of nothing but
-line ends must not cost thirty million steps. A line beyond the cap is told by a `LineTooLong` in its place, none of it
-is kept, and the lines after it are read as ever.
+Lines end with LF or CRLF; the last one needs no end. Blank lines are skipped, many at once: 32 MiB of nothing but line
+ends must not cost thirty million steps. A line that is too long gives a `LineTooLong`; nothing of it is kept, and the
+lines after it are read as usual.
 """
 
 import re
@@ -14,12 +14,12 @@ from aiohttp import web
 from ingest_gateway.http.bodies import BODY_SECONDS, read_chunks
 
 BLANK_LINES = re.compile(rb"(?<=\n)(?:[ \t\r]*+\n)+")
-"""Lines of nothing behind a line's end. Linear: a try begins behind an LF alone, and never goes back."""
+"""Blank lines behind a line's end. Linear: a match can begin only behind an LF, and never goes back."""
 
 
 @dataclass(frozen=True, slots=True)
 class LineTooLong:
-    """Stands where the line stood."""
+    """Given out instead of the line."""
 
 
 class LineSplitter:
@@ -65,8 +65,8 @@ class LineSplitter:
 async def iter_lines(
     request: web.BaseRequest, *, limit_bytes: int, line_bytes_max: int, deadline_seconds: float = BODY_SECONDS
 ) -> AsyncIterator[bytes | LineTooLong]:
-    """The body's lines as they come. `Refused` as in `bodies.read_body`, after the lines before it were given out:
-    what the caller did with those stands."""
+    """The body's lines as they come. `Refused` as in `bodies.read_body`, after the lines before it were given out: what
+    the caller did with those is not taken back."""
     splitter = LineSplitter(line_bytes_max)
     async for chunk in read_chunks(request, limit_bytes, deadline_seconds=deadline_seconds):
         for line in splitter.feed(chunk):

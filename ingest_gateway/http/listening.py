@@ -68,7 +68,7 @@ def _drop_new_handshakes(listening: socket.socket) -> None:
 
 
 def _waiting(listening: socket.socket) -> int:
-    """How many connections wait to be accepted; 0 where it can't be told."""
+    """How many connections wait to be accepted; 0 where the system does not say."""
     if sys.platform != "linux":
         return 0
     try:

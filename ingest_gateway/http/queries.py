@@ -9,7 +9,8 @@ from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 
-from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
+from ingest_gateway.http.errors import ErrorKind, Refused
+from schemas.errors import FieldError
 
 BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 WHOLE_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
@@ -24,22 +25,22 @@ def read_query(request: web.BaseRequest, names: Collection[str]) -> dict[str, st
         return {}
     pairs = [pair for pair in text.partition("#")[0].split("&") if pair]
     if len(pairs) > PARAMETERS_MAX:
-        raise Refused(FaultKind.INVALID_FIELDS, MESSAGE)
+        raise Refused(ErrorKind.INVALID_FIELDS, MESSAGE)
     found: dict[str, str] = {}
-    faults: list[FieldFault] = []
+    errors: list[FieldError] = []
     for pair in pairs:
         raw_name, _, raw_value = pair.partition("=")
         name, value = _decoded(raw_name), _decoded(raw_value)
         if name is None or name not in names:
-            faults.append(FieldFault("" if name is None else name[:64], "There is no such parameter."))
+            errors.append(FieldError("" if name is None else name[:64], "There is no such parameter."))
         elif value is None:
-            faults.append(FieldFault(name, "The value is not valid UTF-8 text."))
+            errors.append(FieldError(name, "The value is not valid UTF-8 text."))
         elif name in found:
-            faults.append(FieldFault(name, "The parameter is given twice."))
+            errors.append(FieldError(name, "The parameter is given twice."))
         else:
             found[name] = value
-    if faults:
-        raise Refused(FaultKind.INVALID_FIELDS, MESSAGE, fields=faults)
+    if errors:
+        raise Refused(ErrorKind.INVALID_FIELDS, MESSAGE, fields=errors)
     return found
 
 
@@ -49,8 +50,8 @@ def whole_number(parameters: dict[str, str], name: str, *, minimum: int, maximum
     if text is None:
         return default
     if WHOLE_NUMBER.fullmatch(text) is None or not minimum <= int(text) <= maximum:
-        fault = FieldFault(name, f"Must be a whole number from {minimum} to {maximum}.")
-        raise Refused(FaultKind.INVALID_FIELDS, MESSAGE, fields=[fault])
+        error = FieldError(name, f"Must be a whole number from {minimum} to {maximum}.")
+        raise Refused(ErrorKind.INVALID_FIELDS, MESSAGE, fields=[error])
     return int(text)
 
 

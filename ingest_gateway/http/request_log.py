@@ -1,6 +1,6 @@
-"""One wide line a request on the log, with the request id that its answer carries.
+"""One log line for each request, with the request id that its answer carries.
 
-A line says who asked for which operation, what came of it and how long it took, and what the handler noted (`note`).
+A line has the caller, the operation, the outcome, the duration and what the handler noted (`note`).
 It holds nothing of the body, of the query or of a header but the user agent, since those may hold a secret.
 """
 
@@ -11,14 +11,14 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from ingest_gateway.http.addresses import address_of
-from ingest_gateway.http.faults import Refused
+from ingest_gateway.http.errors import Refused
 from operations.logs import event
 
 log = logging.getLogger("atlas.http")
 USER_AGENT_SHOWN_MAX = 200
 
 CALLER: web.RequestKey[Mapping[str, str]] = web.RequestKey("caller", Mapping)
-"""What the line says of who asks, once that is known."""
+"""What the line has about the caller, once it is known."""
 _NOTES: web.RequestKey[dict[str, Any]] = web.RequestKey("notes", dict)
 
 
@@ -62,6 +62,6 @@ def log_request(
 
 
 def log_unreadable(request_id: str, surface: str, status: int, reason: str, peer: str) -> None:
-    """What came in was not HTTP as we take it; there is no request to tell of. `peer` may be a proxy of ours."""
+    """For bytes that were no acceptable HTTP; there is no request. `peer` may be a proxy of ours."""
     known: dict[str, Any] = {"request_id": request_id, "surface": surface, "status": status}
     event(log, "request.unreadable", reason=reason, peer=peer, **known)

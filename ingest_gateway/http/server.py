@@ -1,7 +1,7 @@
 """Starts one surface's listener: its aiohttp application behind the guard, on connections with deadlines and limits.
 
-How it ends, so that nobody is cut off: `end_connections` (each answer from then on is its connection's last), then
-`cleanup`: no new connections, who is connected is answered, what has nothing to say is closed.
+How it ends, so that no client is cut off: `end_connections` (each answer from then on is its connection's last), then
+`cleanup`: no new connections, requests under way are answered, idle connections are closed.
 """
 
 import asyncio
@@ -11,15 +11,14 @@ from aiohttp import hdrs, web
 from aiohttp.web_server import Server
 
 from ingest_gateway.http.connection import Connection
-from ingest_gateway.http.faults import Renderer
+from ingest_gateway.http.errors import Renderer
 from ingest_gateway.http.guard import Guard
 from ingest_gateway.http.limits import DEFAULT_LIMITS, HttpLimits
 from ingest_gateway.http.listening import accept_the_last
-from ingest_gateway.metrics import HTTP_UNREADABLE
 from operations.http_deadlines import TimedServer
 
 LOOK_SECONDS = 0.02
-CUT_OFF_SECONDS = 0.3  # for a handler that is cancelled, its client's time being over
+CUT_OFF_SECONDS = 0.3  # for a handler that is cancelled, once its client's time is over
 
 
 async def serve(
@@ -35,7 +34,7 @@ async def serve(
     """Listens until the runner's `cleanup()`, which lets requests under way finish for `limits.shutdown_seconds`.
 
     `surface` is the metrics' label; `render` makes every error answer; routes are named after their operations. Port 0
-    takes a free one: `runner.port` tells it. Raises OSError when the address can't be had.
+    takes a free one, see `runner.port`. Raises OSError where the address is in use.
     """
     runner = SurfaceRunner(app, surface, render, limits)
     await runner.setup()
@@ -48,7 +47,7 @@ async def serve(
 
 
 class SurfaceRunner(web.AppRunner):
-    """aiohttp's runner with our server in place of its own."""
+    """aiohttp's runner with our server instead of its own."""
 
     __slots__ = ("_limits", "_render", "_shut_down", "_surface")
 
@@ -78,14 +77,14 @@ class SurfaceRunner(web.AppRunner):
             cast(GuardedServer, self._server).ending = True
 
     async def cleanup(self) -> None:
-        """Stops listening, lets who is connected finish for `limits.shutdown_seconds`, and cuts off who has not."""
+        """Stops listening, lets requests finish for `limits.shutdown_seconds`, and cuts off those that have not."""
         self.end_connections()
-        servers = [cast(Any, site)._server for site in self.sites]  # None where the address could not be had
+        servers = [cast(Any, site)._server for site in self.sites]  # None where the address was in use
         await accept_the_last([socket for server in servers if server is not None for socket in server.sockets])
         for site in self.sites:
             await site.stop()
         if self._server is not None:
-            await self.shutdown()  # what an application has of its own that never ends by itself, ends
+            await self.shutdown()  # ends what an application runs that never ends by itself
             await cast(GuardedServer, self._server).finish(self._limits.shutdown_seconds)
         await super().cleanup()
 
@@ -100,7 +99,7 @@ class SurfaceRunner(web.AppRunner):
         self._app.on_response_prepare.append(self._end_with_this_answer)
         stock = await super()._make_server()
         guard = Guard(cast(Any, stock.request_handler), self._surface, self._render, self._limits)
-        return GuardedServer(stock, guard, self._surface, self._limits)
+        return GuardedServer(stock, guard, self._limits)
 
     async def _end_with_this_answer(self, _request: web.BaseRequest, response: web.StreamResponse) -> None:
         if cast(GuardedServer, self._server).ending:
@@ -111,31 +110,24 @@ class SurfaceRunner(web.AppRunner):
 class GuardedServer(TimedServer):
     """Makes our connections."""
 
-    def __init__(self, stock: Server, guard: Guard, surface: str, limits: HttpLimits) -> None:
+    def __init__(self, stock: Server, guard: Guard, limits: HttpLimits) -> None:
         super().__init__(stock, guard, limits.deadlines)
-        self.limits = limits
         self.ending = False
         """No connection outlives its next answer."""
         self._guard = guard
-        self._surface = surface
+        self._limits = limits
 
     def __call__(self) -> Connection:
-        return Connection(self, loop=self._loop, **self._kwargs)
+        return Connection(self, self._guard, self._limits, loop=self._loop, **self._kwargs)
 
     async def finish(self, seconds: float) -> None:
-        """Until every connection has had the answer that it waits for, or the time is over."""
+        """Returns when every connection has had the answer that it waits for, or the time is over."""
         deadline = self._loop.time() + seconds
         while self.connections and (now := self._loop.time()) < deadline:
             for connection in cast(list[Connection], self.connections):
                 if connection.is_idle(now):
                     connection.force_close()
             await asyncio.sleep(LOOK_SECONDS)
-
-    def answer_unreadable(self, status: int, reason: str, peer: str) -> web.Response:
-        return self._guard.answer_unreadable(status, reason, peer)
-
-    def count_unreadable(self, reason: str) -> None:
-        HTTP_UNREADABLE.labels(self._surface, reason).inc()
 
 
 async def _leave_to_the_reader(request: web.Request) -> None:

@@ -1,15 +1,15 @@
-"""Compressed bodies: gzip and deflate, unpacked in pieces of bounded size. Does no I/O.
+"""Compressed bodies: gzip and deflate, unpacked in pieces of bounded size.
 
 A gzip body is one member or several, one behind the other (RFC 1952, 2.2): tools that append to a file and proxies that
 join parts make such bodies. `deflate` is the zlib format; some clients send it without zlib's wrapper, as RFC 9110,
-8.4.1.2 notes, and are understood: the first two bytes tell which it is, since no encoder begins raw deflate with bytes
-that pass as a zlib header. Whatever else follows the end is a fault, zeros too.
+8.4.1.2 notes, and are understood: the first two bytes show which it is, since no encoder begins raw deflate with bytes
+that pass as a zlib header. Any other bytes after the end are an error, zeros too.
 """
 
 import zlib
 from collections.abc import Iterator
 
-from ingest_gateway.http.faults import FaultKind, Refused
+from ingest_gateway.http.errors import ErrorKind, Refused
 
 PIECE_BYTES_MAX = 65_536
 MEMBERS_MAX = 20_000
@@ -35,8 +35,8 @@ class Unpacker:
         return self._stream is not None and self._stream.eof
 
     def unpack(self, chunk: bytes) -> Iterator[bytes]:
-        """What the chunk unpacks to, a piece at a time; each is made only when it is asked for. A piece may be empty:
-        then a member ended, and others may have their turn.
+        """What the chunk unpacks to, a piece at a time; each is made only when it is asked for. A piece is empty where
+        a member ended, so that the loop can serve other requests.
         """
         if self._stream is None:
             self._start += chunk
@@ -83,7 +83,7 @@ def unpacker_for(content_encoding: str | None) -> Unpacker | None:
     if coding not in CODINGS:
         known = ", ".join(CODINGS)
         raise Refused(
-            FaultKind.UNSUPPORTED_MEDIA_TYPE,
+            ErrorKind.UNSUPPORTED_MEDIA_TYPE,
             f"The content encoding must be one of {known}.",
             headers={"Accept-Encoding": known},
         )
@@ -96,4 +96,4 @@ def _is_zlib(start: bytes) -> bool:
 
 
 def _broken(message: str) -> Refused:
-    return Refused(FaultKind.MALFORMED_REQUEST, message)
+    return Refused(ErrorKind.MALFORMED_REQUEST, message)

@@ -2,7 +2,7 @@
 
 A key's token is looked up by its keyed hash in the view of `control`; the raw token is compared with nothing. Those
 that were found good are remembered, and hold as long as the view has the very same key: a revocation counts as soon as
-the view has it. Whatever is wrong with a credential (unknown, revoked, expired, of another surface) the answer is the
+the view has it. For every bad credential (unknown, revoked, expired, of another surface) the answer is the
 same (A1, A2). Only a good one learns more: that it may not be used from this address or origin, or that its
 environment is not served.
 """
@@ -18,7 +18,7 @@ from aiohttp import hdrs, web
 from domain.security.api_tokens import TokenHasher
 from domain.security.principals import EVENTS_KINDS, MISSING_SCOPE, SESSION, Principal, principal_of
 from ingest_gateway.http.addresses import address_of
-from ingest_gateway.http.faults import FaultKind, Refused
+from ingest_gateway.http.errors import ErrorKind, Refused
 from ingest_gateway.http.request_log import CALLER
 from ingest_gateway.identity.credentials import BEARER, Presentation
 from ingest_gateway.identity.failures import FailedAttempts
@@ -83,7 +83,7 @@ class Authenticator:
 
     def known(self, request: web.Request) -> Principal | None:
         """Who asks, where the same was found good before and still is; None: `find` has to look. In the surface's own
-        header; whoever uses another way to present himself is found each time.
+        header; a caller that presents it in another way is looked up each time.
         """
         known = self._known.get(request.headers.get(self._presentation.header, ""))
         if known is None:
@@ -99,7 +99,7 @@ class Authenticator:
     async def find(self, request: web.Request) -> Principal:
         """Reads `control` first, where it has to. Raises Refused; UNAVAILABLE while no key was ever read."""
         if not self._control.ready:
-            raise Refused(FaultKind.UNAVAILABLE, NOT_READY)
+            raise Refused(ErrorKind.UNAVAILABLE, NOT_READY)
         await self.await_news_of(request)
         return self(request)
 
@@ -184,11 +184,11 @@ class Authenticator:
         wait_seconds = self._failures.count(address_of(request), time.monotonic()) if anything else 0.0
         if not wait_seconds:
             _REFUSED.inc()
-            return Refused(FaultKind.UNAUTHENTICATED, self._presentation.hint or None)
+            return Refused(ErrorKind.UNAUTHENTICATED, self._presentation.hint or None)
         _LIMITED.inc()
         retry_after_ms = int(wait_seconds * 1_000) + 1
         return Refused(
-            FaultKind.RATE_LIMITED,
+            ErrorKind.RATE_LIMITED,
             "Too many failed attempts from this address.",
             details={"retry_after_ms": retry_after_ms},
             headers={hdrs.RETRY_AFTER: str(-(-retry_after_ms // 1_000))},
@@ -205,21 +205,21 @@ class Authenticator:
         """Raises Refused where a good credential is used from elsewhere than it may be, or for what is not there."""
         if principal.networks and not principal.may_come_from(address_of(request)):
             _BLOCKED.inc()
-            raise Refused(FaultKind.ADDRESS_BLOCKED)
+            raise Refused(ErrorKind.ADDRESS_BLOCKED)
         if principal.origins:
             origin = request.headers.get(hdrs.ORIGIN)
             if origin is not None and origin not in principal.origins:
                 _BLOCKED.inc()
-                raise Refused(FaultKind.FORBIDDEN, OTHER_ORIGIN)
+                raise Refused(ErrorKind.FORBIDDEN, OTHER_ORIGIN)
         if principal.environment not in self._environments:
             _BLOCKED.inc()
-            raise Refused(FaultKind.FORBIDDEN, OTHER_ENVIRONMENT.format(principal.environment))
+            raise Refused(ErrorKind.FORBIDDEN, OTHER_ENVIRONMENT.format(principal.environment))
 
 
 def require_scope(principal: Principal, scope: str) -> None:
     """Raises Refused (FORBIDDEN), which names the scope."""
     if not principal.may(scope):
-        raise Refused(FaultKind.FORBIDDEN, details={MISSING_SCOPE: scope})
+        raise Refused(ErrorKind.FORBIDDEN, details={MISSING_SCOPE: scope})
 
 
 class SharedCatchUp:
@@ -242,6 +242,6 @@ class SharedCatchUp:
     async def _run(self) -> None:
         now_seconds = asyncio.get_running_loop().time()
         await asyncio.sleep(max(0.0, self._may_begin_seconds - now_seconds))
-        self._next = None  # who comes from here on may have missed what this read sees
+        self._next = None  # a request that arrives from here on needs a read that begins later
         self._may_begin_seconds = asyncio.get_running_loop().time() + self._apart_seconds
         await self._catch_up()

@@ -1,7 +1,8 @@
 """Failed attempts to authenticate, counted for each address; past the limit an address gets 429 for them (A9).
 
 Tokens have 100 random bits and more, so what a limit saves is work and log lines. A good credential is therefore never
-held back, whoever else shares its address. The table is bounded: the address that failed longest ago is forgotten.
+held back, even where failing callers share its address. The table is bounded: the address that failed longest ago is
+forgotten.
 """
 
 from collections import OrderedDict
@@ -28,7 +29,7 @@ class FailedAttempts:
         return self._wait(site_of(address), now_seconds)
 
     def count(self, address: str, now_seconds: float) -> float:
-        """One more failed attempt. Counts it and gives 0 if there was room, else the time until there is."""
+        """One more failed attempt. Counts it and returns 0 where one more is allowed, else the time until it is."""
         site = site_of(address)
         wait_seconds = self._wait(site, now_seconds)
         if wait_seconds == 0:

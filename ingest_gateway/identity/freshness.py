@@ -17,7 +17,7 @@ from domain.security.principals import (
     TASKS_READ,
     TASKS_WRITE,
 )
-from ingest_gateway.http.faults import FaultKind, Refused
+from ingest_gateway.http.errors import ErrorKind, Refused
 
 ORDINARY_SCOPES = frozenset({EVENTS_READ, EVENTS_WRITE, PROJECTS_READ, PROJECTS_WRITE, TASKS_READ, TASKS_WRITE, AI_USE})
 MESSAGE = "The service can't be sure who may do this now. Please try again."
@@ -35,4 +35,4 @@ def is_privileged(scopes: Collection[str]) -> bool:
 def require_current(view: View, behind_seconds_max: float) -> None:
     """Raises Refused (UNAVAILABLE)."""
     if view.behind_seconds > behind_seconds_max:
-        raise Refused(FaultKind.UNAVAILABLE, MESSAGE)
+        raise Refused(ErrorKind.UNAVAILABLE, MESSAGE)

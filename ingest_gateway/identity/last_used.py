@@ -1,4 +1,4 @@
-"""When keys were last used: noted for each request in memory, told to the control process about once a minute.
+"""When keys were last used: noted for each request in memory, reported to the control process about once a minute.
 
 So `last_used_at` is about a minute behind, costs a request nothing, and a gateway that dies loses its last minute of
 it. One record a workspace and minute, however many requests there were.
@@ -43,8 +43,8 @@ class LastUsed:
             while some := dict(islice(items, KEYS_A_RECORD_MAX)):
                 yield workspace, TouchKeys(used_ms=some)
 
-    async def tell(self, events: EventLog) -> None:
-        """What can't be told now is not told later: the next minute has newer times."""
+    async def report(self, events: EventLog) -> None:
+        """What can't be reported now is not reported later: the next minute has newer times."""
         for workspace, payload in self.take():
             now_ms = self._now_ns() // NS_PER_MS
             command = new_command(payload, workspace=workspace, environment="live", actor=ACTOR, now_ms=now_ms)
@@ -54,8 +54,8 @@ class LastUsed:
                 event(log, "keys.use_not_told", logging.WARNING, reason=type(error).__name__)
                 return
 
-    async def keep_telling(self, events: EventLog) -> None:
+    async def keep_reporting(self, events: EventLog) -> None:
         """Until it is cancelled."""
         while True:
             await asyncio.sleep(TELL_SECONDS)
-            await self.tell(events)
+            await self.report(events)

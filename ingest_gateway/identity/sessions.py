@@ -53,7 +53,7 @@ class Sessions:
                 await self._keys.await_news_of(head.get("kid"))
 
     def principal(self, token: str) -> Principal | None:
-        """None for a token that is not good, whatever is wrong with it. Whether the workspace exists is not asked."""
+        """None for every token that is not good. Whether the workspace exists is not checked."""
         known = self._verified.get(token)
         if known is None:
             known = self._verify(token)

@@ -13,17 +13,17 @@ from operations.settings import Settings
 
 @contextlib.asynccontextmanager
 async def keys_in_use(settings: Settings, clients: LogClients) -> AsyncIterator[LastUsed]:
-    """While inside, the control process is told when keys were used."""
+    """While inside, the control process gets the times at which keys were used."""
     used = LastUsed()
-    telling = asyncio.create_task(used.keep_telling(clients.events))
+    reporting = asyncio.create_task(used.keep_reporting(clients.events))
     try:
         yield used
     finally:
-        telling.cancel()
-        await asyncio.wait([telling])
+        reporting.cancel()
+        await asyncio.wait([reporting])
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(settings.append_timeout_seconds):
-                await used.tell(clients.events)
+                await used.report(clients.events)
 
 
 def sessions_of(settings: Settings) -> Sessions | None:

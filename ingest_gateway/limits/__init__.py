@@ -1,1 +1,1 @@
-"""How often a workspace may ask: leaky buckets, what requests are told of them, shares of them among gateways."""
+"""How many requests a workspace may send: leaky buckets, their headers, their allocation among gateways."""

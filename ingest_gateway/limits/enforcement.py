@@ -1,4 +1,5 @@
-"""Counts each request against its workspace's bucket, before its body is read, and says in every answer how it stands.
+"""Counts each request against its workspace's bucket, before its body is read, and puts the bucket's state on every
+answer.
 
 Headers are those of all four documents together (X-07): X-RateLimit-Limit (the bucket's depth), -Remaining
 (what would be accepted at once, by this gateway) and -Reset (Unix seconds at which nothing is in the bucket any more),
@@ -18,18 +19,18 @@ from domain.entities.control_view import ControlView
 from domain.limits.quotas import ANY_WORKSPACE, RATE_CLASSES, Overrides, Quota, RateClass
 from domain.security.principals import Principal
 from ingest_gateway import metrics
-from ingest_gateway.http.faults import FaultKind, Refused
+from ingest_gateway.http.errors import ErrorKind, Refused
 from ingest_gateway.http.guard import ANSWER_HEADERS
 from ingest_gateway.limits.buckets import NS_PER_SECOND
-from ingest_gateway.limits.exchange import ShareExchange
-from ingest_gateway.limits.limiter import Entry, Limiter
+from ingest_gateway.limits.exchange import QuotaExchange
+from ingest_gateway.limits.limiter import BucketEntry, Limiter
 from operations.settings import Settings
 from schemas.entities import Limit, State
 
 NS_PER_MS = 1_000_000
 ALMOST_A_SECOND = NS_PER_SECOND - 1
 GATEWAY_NAME_BYTES = 8
-# `istr`: the form by which headers are compared is made once, and not for each answer.
+# `istr`: the form by which headers are compared is computed once, not for each answer.
 LIMIT, REMAINING, RESET = (istr(f"X-RateLimit-{name}") for name in ("Limit", "Remaining", "Reset"))
 POLICY, STATE = istr("RateLimit-Policy"), istr("RateLimit")
 
@@ -53,7 +54,7 @@ class Quotas:
 
 
 class RateLimits:
-    """What the surfaces call. `limiter` says who may; the rest is telling."""
+    """What the surfaces call: `limiter` decides, this class answers."""
 
     def __init__(self, limiter: Limiter) -> None:
         self._limiter = limiter
@@ -69,8 +70,8 @@ class RateLimits:
             raise refusal(entry, principal.workspace)
 
 
-def headers_of(entry: Entry, unix_ns: int) -> Mapping[str, str]:
-    """After a request was counted at `unix_ns`. Those of the request before, where they say the same."""
+def headers_of(entry: BucketEntry, unix_ns: int) -> Mapping[str, str]:
+    """The headers after a request was counted at `unix_ns`; the same object as before where nothing changed."""
     remaining, empty_ns = entry.bucket.standing()
     shown = (
         remaining,
@@ -82,7 +83,7 @@ def headers_of(entry: Entry, unix_ns: int) -> Mapping[str, str]:
     return entry.headers
 
 
-def _written(entry: Entry, remaining: str, reset: str, seconds: str) -> Mapping[str, str]:
+def _written(entry: BucketEntry, remaining: str, reset: str, seconds: str) -> Mapping[str, str]:
     return {
         LIMIT: entry.limit_text,
         REMAINING: remaining,
@@ -92,11 +93,11 @@ def _written(entry: Entry, remaining: str, reset: str, seconds: str) -> Mapping[
     }
 
 
-def refusal(entry: Entry, workspace: str) -> Refused:
-    """Seconds are rounded up (A-081), and so are the milliseconds: then there is room."""
+def refusal(entry: BucketEntry, workspace: str) -> Refused:
+    """Seconds are rounded up (A-081), and so are the milliseconds: then the bucket takes a request."""
     retry_after_ms = -(-entry.bucket.retry_ns // NS_PER_MS)
     return Refused(
-        FaultKind.RATE_LIMITED,
+        ErrorKind.RATE_LIMITED,
         f"Request quota exceeded for workspace {workspace}.",
         details={"retry_after_ms": retry_after_ms},
         headers={hdrs.RETRY_AFTER: str(max(1, -(-retry_after_ms // 1000)))},
@@ -122,7 +123,7 @@ async def rate_limits(settings: Settings, view: ControlView) -> AsyncIterator[Ra
         yield None
         return
     limiter = limiter_of(view, settings.rate_overrides, token_hex(GATEWAY_NAME_BYTES))
-    exchange = ShareExchange(settings.kafka, limiter, settings.partitions)
+    exchange = QuotaExchange(settings.kafka, limiter, settings.partitions)
     exchange.start()
     try:
         yield RateLimits(limiter)

@@ -1,8 +1,8 @@
-"""Tells the log what this gateway's buckets were used for (`usage`) and applies what is dealt to it (`quotas`).
+"""Reports the use of this gateway's buckets to the log (`usage`) and applies what is allocated to it (`quotas`).
 
-A heartbeat to every partition of `usage` says that this gateway lives; a last one that it leaves. Reports may get lost:
-they carry totals, the next one makes up for it, and no request ever waits for one. Nothing here is needed to serve: as
-long as processors or broker are away, what was dealt last holds, and before any deal an even part does.
+A heartbeat to every partition of `usage` says that this gateway lives; its last one says that it leaves. Reports may
+get lost: they carry totals, so the next one makes up for it, and no request ever waits for one. Nothing here is needed
+to serve: while processors or brokers are away, the last allocation holds, and before any allocation an even part.
 """
 
 import asyncio
@@ -28,60 +28,60 @@ HEARTBEAT_SECONDS = 1.0
 POLL_SECONDS = 0.2
 ROUND_MAX = 1_000
 QUEUE_REPORTS_MAX = 20_000
-LATE_MS = 2_000  # a report that did not get through by then says nothing that a later one doesn't
+LATE_MS = 2_000  # after this time a later report says all that this one does
 FLUSH_SECONDS = 1.0
-ANEW_SECONDS = 1.0
+RESTART_SECONDS = 1.0
 
-Dealt = tuple[int, str, Shares | None]
-"""The partition of `quotas`, the bucket (empty: of the gateways), and its deal; None: there is none any more."""
+_QuotaMessage = tuple[int, str, Shares | None]
+"""The partition of `quotas`, the bucket (empty: the list of gateways), and its allocation; None: it was withdrawn."""
 
 
-class ShareExchange:
+class QuotaExchange:
     """`start()` on the running loop, `await stop()` at the end. One a process; the limiter is used on the loop only."""
 
     def __init__(self, bootstrap: str, limiter: Limiter, partitions: int) -> None:
         self._bootstrap = bootstrap
         self._limiter = limiter
         self._partitions = partitions
-        self._thread = ReaderThread("quotas", self._run, self._begin_anew)
-        self._telling: asyncio.Task[None] | None = None
+        self._thread = ReaderThread("quotas", self._run, self._start_again)
+        self._reporting: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         self._producer = Producer(_reports_config(self._bootstrap))
-        self._telling = asyncio.create_task(self._tell_on())
+        self._reporting = asyncio.create_task(self._report_on())
         self._thread.start()
         metrics.RATE_BUCKETS.set_function(lambda: len(self._limiter))
         metrics.RATE_GATEWAYS.set_function(lambda: self._limiter.gateways)
 
     async def stop(self) -> None:
-        assert self._telling is not None
-        self._telling.cancel()
-        self._tell_everyone(Usage(gateway=self._limiter.gateway, leaving=True))
+        assert self._reporting is not None
+        self._reporting.cancel()
+        self._report_to_all(Usage(gateway=self._limiter.gateway, leaving=True))
         await asyncio.to_thread(self._producer.flush, FLUSH_SECONDS)
         await self._thread.stop()
         del self._producer  # it would look for its broker for ever
 
-    # Telling
+    # Reporting
 
-    async def _tell_on(self) -> None:
+    async def _report_on(self) -> None:
         beat_due_ns = 0
         while True:
             now_ns = time.monotonic_ns()
             if now_ns >= beat_due_ns:
                 beat_due_ns = now_ns + round(HEARTBEAT_SECONDS * 1e9)
-                self._tell_everyone(Usage(gateway=self._limiter.gateway))
+                self._report_to_all(Usage(gateway=self._limiter.gateway))
             for usage in self._limiter.reports(now_ns):
-                self._tell(usage)
+                self._report(usage)
             self._limiter.forget_idle(now_ns)
             self._producer.poll(0)
             await asyncio.sleep(REPORT_SECONDS)
 
-    def _tell_everyone(self, usage: Usage) -> None:
+    def _report_to_all(self, usage: Usage) -> None:
         for partition in range(self._partitions):
-            self._tell(usage, partition)
+            self._report(usage, partition)
 
-    def _tell(self, usage: Usage, partition: int = -1) -> None:
-        """Without a partition the bucket decides."""
+    def _report(self, usage: Usage, partition: int = -1) -> None:
+        """Without a partition it is the bucket's."""
         try:
             self._producer.produce(
                 Topic.USAGE, usage.encode(), usage.bucket.encode(), partition, on_delivery=_count_lost
@@ -89,7 +89,7 @@ class ShareExchange:
         except (BufferError, KafkaException):
             metrics.RATE_REPORTS_LOST.inc()
 
-    # Being told
+    # Receiving allocations
 
     def _run(self) -> None:
         consumer = Consumer(
@@ -99,18 +99,18 @@ class ShareExchange:
         try:
             consumer.assign([TopicPartition(Topic.QUOTAS, partition, 0) for partition in partitions])
             while not self._thread.stops:
-                if dealt := _one_round(consumer):
-                    self._thread.call(self._apply, dealt)
+                if messages := _one_round(consumer):
+                    self._thread.call(self._apply, messages)
         finally:
             consumer.close()
 
-    def _begin_anew(self, _reason: str) -> None:
-        """All deals are read again, which changes nothing; without them what was dealt last would hold for good."""
-        asyncio.get_running_loop().call_later(ANEW_SECONDS, self._thread.start)
+    def _start_again(self, _reason: str) -> None:
+        """All allocations are read again, which changes nothing; otherwise the last one would hold for ever."""
+        asyncio.get_running_loop().call_later(RESTART_SECONDS, self._thread.start)
 
-    def _apply(self, dealt: Iterable[Dealt]) -> None:
+    def _apply(self, messages: Iterable[_QuotaMessage]) -> None:
         now_ns = time.monotonic_ns()
-        for partition, bucket, shares in dealt:
+        for partition, bucket, shares in messages:
             try:
                 if shares is None:
                     self._limiter.forget(bucket)
@@ -123,7 +123,7 @@ class ShareExchange:
 
 
 def _reports_config(bootstrap: str) -> dict[str, object]:
-    """Reports are cheap to lose, so one that is late gives way; murmur2 is the partitioner of all that is keyed."""
+    """Reports are cheap to lose, so one that is late gives way; murmur2 partitions every keyed record."""
     return producer_config(bootstrap, linger_ms=5, queue_messages_max=QUEUE_REPORTS_MAX) | {
         "acks": 1,
         "enable.idempotence": False,
@@ -138,18 +138,18 @@ def _count_lost(error: KafkaError | None, _message: Message) -> None:
         metrics.RATE_REPORTS_LOST.inc()
 
 
-def _one_round(consumer: Consumer) -> list[Dealt]:
-    """Waits for one deal and takes those that are there with it."""
-    dealt: list[Dealt] = []
+def _one_round(consumer: Consumer) -> list[_QuotaMessage]:
+    """Waits for one allocation and takes those that have arrived with it."""
+    messages: list[_QuotaMessage] = []
     message = consumer.poll(POLL_SECONDS)
     while message is not None:
         if (one := _read(message)) is not None:
-            dealt.append(one)
-        message = consumer.poll(0) if len(dealt) < ROUND_MAX else None
-    return dealt
+            messages.append(one)
+        message = consumer.poll(0) if len(messages) < ROUND_MAX else None
+    return messages
 
 
-def _read(message: Message) -> Dealt | None:
+def _read(message: Message) -> _QuotaMessage | None:
     error = message.error()
     if error is not None:
         if error.code() != KafkaError._PARTITION_EOF:
@@ -161,7 +161,7 @@ def _read(message: Message) -> Dealt | None:
         if value is None:
             return partition, key.decode(), None
         shares = Shares.decode(value)
-    except (Undecodable, UnicodeDecodeError) as fault:
-        event(log, "quotas.unreadable", logging.ERROR, offset=message.offset(), reason=str(fault))
+    except (Undecodable, UnicodeDecodeError) as undecodable:
+        event(log, "quotas.unreadable", logging.ERROR, offset=message.offset(), reason=str(undecodable))
         return None
     return partition, shares.bucket, shares

@@ -1,4 +1,4 @@
-"""A workspace's own quotas, for who holds the installation: `atlas limits set`, `clear`, `show`.
+"""A workspace's own quotas, for the operator of the installation: `atlas limits set`, `clear`, `show`.
 
 A change goes through the log as a command like any other; every gateway has it as soon as it reads `control` on.
 """
@@ -20,7 +20,7 @@ ACTOR = "master-key"
 
 
 class TierRefused(Exception):
-    """The quota can't be changed, or nobody answered; the message says why."""
+    """The quota can't be changed, or there was no answer; the message says why."""
 
 
 async def change_limit(clients: LogClients, workspace: str, environment: str, payload: SetLimit | ClearLimit) -> None:

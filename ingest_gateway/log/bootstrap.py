@@ -1,7 +1,7 @@
-"""Workspaces and their first keys, for who holds the master key: `atlas up` and `atlas workspace create`.
+"""Workspaces and their first keys, for the holder of the master key: `atlas up` and `atlas workspace create`.
 
 Both go through the log like every other command. A token is never stored; it is derived from the master key and its
-key's id, so whoever holds the master key can show it again.
+key's id, so the holder of the master key can show it again.
 """
 
 import asyncio
@@ -43,21 +43,21 @@ FIRST_KEYS = [
 """One of each kind that a quickstart needs."""
 
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 
 class WorkspaceRefused(Exception):
-    """What was asked for a workspace can't be done; the message says why."""
+    """The request for a workspace can't be carried out; the message says why."""
 
 
 def development_workspace_id(master_key: bytes) -> str:
-    """One an installation, the same at every start."""
+    """One for each installation, the same at every start."""
     digest = hmac.digest(derive_key(master_key, "development-workspace"), b"", "sha256")
     return WORKSPACE + "".join(ALPHABET[byte % len(ALPHABET)] for byte in digest[:10])
 
 
 def ensure_development_workspace(settings: Settings) -> dict[str, str]:
-    """Ids and tokens of the development workspace, which is made where it is missing.
+    """Ids and tokens of the development workspace, which is created where it is missing.
 
     `{"workspace_id", "live_key", …}`: a token for each of FIRST_KEYS. Raises WorkspaceRefused.
     """
@@ -68,17 +68,17 @@ def ensure_development_workspace(settings: Settings) -> dict[str, str]:
 def create_workspace(
     settings: Settings, workspace_id: str, name: str, idempotency_key: str | None = None
 ) -> dict[str, str]:
-    """The same of any workspace; one that exists is answered with the keys it has. Runs a loop of its own."""
+    """The same for any workspace; one that exists is answered with its keys. Runs a loop of its own."""
     return with_clients(
         settings,
         lambda clients: ask_for_workspace(clients, settings.master_key, workspace_id, name, idempotency_key),
     )
 
 
-def with_clients(settings: Settings, work: Callable[[LogClients], Awaitable[Result]]) -> Result:
-    """Does it over clients that are ready, on a loop of its own. Raises WorkspaceRefused where the log is away."""
+def with_clients(settings: Settings, work: Callable[[LogClients], Awaitable[_Result]]) -> _Result:
+    """Runs `work` with clients that are ready, on a loop of its own. Raises WorkspaceRefused where the log is away."""
 
-    async def run() -> Result:
+    async def run() -> _Result:
         async with log_clients(settings) as clients, asyncio.timeout(TIMEOUT_SECONDS):
             await ready_or_away(clients, settings.kafka)
             return await work(clients)
@@ -101,7 +101,7 @@ async def ask_for_workspace(
 
 
 async def _ensure_keys(clients: LogClients, workspace_id: str, name: str, idempotency_key: str | None) -> list[Key]:
-    """The first keys, made with the workspace; to one that exists those are added that it has not."""
+    """The first keys, created with the workspace; a workspace that exists gets those that it lacks."""
     if workspace_id not in clients.control.view.workspaces:
         whole = CreateWorkspace(name=name, keys=FIRST_KEYS)
         created: WorkspaceCreated = decode_state(
@@ -129,7 +129,7 @@ def _keys_by_name(view: ControlView, workspace_id: str) -> dict[str, Key]:
 async def ask(
     clients: LogClients, workspace_id: str, payload: Payload, idempotency_key: str, environment: str = "live"
 ) -> bytes:
-    """The answer's body. Asks again until there is one: under its key the command is decided once. Raises
+    """The answer's body. Sends the command until there is one: under its key the command is decided once. Raises
     WorkspaceRefused."""
     command = new_command(
         payload,

@@ -1,4 +1,4 @@
-"""What a gateway process talks to the log with, all started and stopped together."""
+"""The clients by which a gateway process uses the log, all started and stopped together."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -31,12 +31,12 @@ class LogClients:
     live: LiveLog
 
     async def ready(self) -> None:
-        """Until `control` was read to its end and verdicts can be awaited; a broker that is not there is waited for."""
+        """Returns when `control` was read to its end and verdicts can be awaited; waits for a broker that is away."""
         await self.control.caught_up()
         await self.verdicts.positioned()
 
     def missing(self) -> str | None:
-        """What stands between this process and serving, for the readiness check; None when nothing does."""
+        """Why this process can't serve yet, for the readiness check; None when it can."""
         if (failed := self.control.failed or self.verdicts.failed) is not None:
             return failed
         if not self.control.ready:
@@ -55,13 +55,13 @@ async def log_clients(
     """
     registry = await use_registry(settings)
     if registry is not None:
-        await registry.close()  # the gateway meets no ids but those it was given
+        await registry.close()  # the gateway reads no ids but those that are set
     events = EventLog(settings.kafka, on_fatal=on_fatal)
     verdicts = VerdictWaiter(settings.kafka, max_waiters=settings.max_waiters, on_fatal=on_fatal)
     patience_seconds = settings.append_timeout_seconds + settings.verdict_timeout_seconds  # stored, then decided
     commands = CommandClient(events, verdicts, timeout_seconds=patience_seconds)
     control = ControlReader(settings.kafka, ControlView(), on_lost=on_fatal)
-    live = LiveLog(settings.kafka)  # reads once somebody watches
+    live = LiveLog(settings.kafka)  # reads only while there are watchers
     events.start()
     verdicts.start()
     control.start()
@@ -72,7 +72,7 @@ async def log_clients(
 
 
 async def ready_or_away(clients: LogClients, kafka: str) -> None:
-    """For commands of people: returns when the clients are ready, however long `control` is. Raises KafkaAway where no
+    """For the command line: returns when the clients are ready, however long `control` is. Raises KafkaAway where no
     broker answers soon."""
     ready = asyncio.create_task(clients.ready())
     try:

@@ -25,7 +25,7 @@ class CommandClient:
     ) -> Verdict:
         """The verdict, done or refused. Raises LogBusy (nothing sent), LogUnavailable, VerdictLate (may be done).
 
-        `on_stored` is told where the command stands on the log, if the broker says so.
+        `on_stored` is called with the command's position on the log, if the broker says it.
         """
         limit_seconds = self._timeout_seconds if timeout_seconds is None else timeout_seconds
         deadline = asyncio.get_running_loop().time() + limit_seconds
@@ -41,6 +41,6 @@ class CommandClient:
                     stored = await appended
             except TimeoutError as error:
                 raise LogUnavailable("the command was not confirmed as stored") from error
-            if stored.has_place:
+            if stored.has_offset:
                 on_stored(stored)
             return await expected.verdict(max(0.001, deadline - asyncio.get_running_loop().time()))

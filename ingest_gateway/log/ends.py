@@ -1,4 +1,4 @@
-"""Where topics end now: so that a read can wait for all that stands on one, whoever wrote it."""
+"""Where topics end now, so that a read can wait for all records on them, whichever process wrote them."""
 
 import asyncio
 from collections.abc import Collection
@@ -7,6 +7,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from operations.kafka_clients import code_of
 from operations.topic_ends import Partition, ReadableEnd, TopicEnds
+from schemas.log_records import RecordPosition
 
 
 class EndsUnknown(Exception):
@@ -17,7 +18,7 @@ class LogEnds:
     def __init__(self, bootstrap: str) -> None:
         self._ends = TopicEnds(bootstrap)
 
-    async def newest(self, topic: str) -> list[tuple[str, int, int]]:
+    async def newest(self, topic: str) -> list[RecordPosition]:
         """Topic, partition and offset of the newest record of each partition that has one. Raises EndsUnknown."""
         try:
             spans = await asyncio.to_thread(self._ends.spans, topic)
@@ -28,7 +29,7 @@ class LogEnds:
         return [(topic, partition, span.end - 1) for partition, span in spans.items() if span.end > span.first]
 
     async def ends(self, partitions: Collection[Partition]) -> dict[Partition, ReadableEnd]:
-        """Of those that are there. Raises EndsUnknown."""
+        """Of the partitions that exist. Raises EndsUnknown."""
         try:
             return await asyncio.to_thread(self._ends.readable, partitions)
         except KafkaException as error:

@@ -1,4 +1,4 @@
-"""The port to the Kafka log: `append` gives a future that holds where the broker has stored the record.
+"""The port to the Kafka log: `append` gives a future of the position at which the broker has stored the record.
 
 Only the package `log` knows Kafka's exceptions; its callers see LogBusy (nothing was taken, try again) and
 LogUnavailable (not confirmed; the record may still be stored, F5). A caller sets its own deadline on the
@@ -24,12 +24,11 @@ from operations.kafka_clients import error_of, library_log, producer_config, rea
 from operations.logs import event
 from operations.record_reader import RecordReader, RecordUnreachable, StoredRecord
 from operations.topic_ends import Partition
+from schemas.log_records import RecordPosition
 from schemas.topics import Topic
 
 log = logging.getLogger(__name__)
-Headers = list[tuple[str, bytes]]
-Position = tuple[str, int, int]
-"""Topic, partition and offset of a record."""
+_Headers = list[tuple[str, bytes]]
 POLL_SECONDS = 0.2
 QUEUE_MESSAGES_MAX = 100_000
 SCOPES_REMEMBERED_MAX = 10_000
@@ -49,21 +48,21 @@ FAILURES = {label: metrics.PRODUCE_FAILURES.labels(label) for label in (*FAILURE
 
 
 class LogBusy(Exception):
-    """The local queue is full; nothing of this record was taken."""
+    """The local queue is full; the record was not sent."""
 
 
 class LogUnavailable(Exception):
     """Not confirmed as stored. It may be stored all the same: sending it again with the same key is safe."""
 
 
-NOWHERE = -1
+NO_OFFSET = -1
 
 
 class Appended(NamedTuple):
     """Where the broker stored a record, and its append time (LogAppendTime).
 
-    `offset` is NOWHERE, and the time the producer's, where a broker says only that it has the record already: an answer
-    was lost with its connection, the record sent again, and too much written since.
+    `offset` is NO_OFFSET, and the time the producer's, where a broker says only that it has the record already: its
+    first answer was lost with the connection, the record was sent again, and too many others were written meanwhile.
     """
 
     topic: str
@@ -72,8 +71,8 @@ class Appended(NamedTuple):
     timestamp_ms: int
 
     @property
-    def has_place(self) -> bool:
-        return self.offset != NOWHERE
+    def has_offset(self) -> bool:
+        return self.offset != NO_OFFSET
 
 
 class _Report(NamedTuple):
@@ -95,9 +94,9 @@ class EventLog:
         on_fatal: Callable[[str], None] = lambda reason: None,
         make_producer: Callable[[dict[str, Any]], Producer] = Producer,
     ) -> None:
-        """`on_fatal` is told once, on the loop, that no append will ever succeed again: end the process (F7)."""
+        """`on_fatal` is called once, on the loop, when no append will ever succeed again: end the process (F7)."""
         self._config = producer_config(bootstrap, linger_ms=linger_ms, queue_messages_max=queue_messages_max) | {
-            "partitioner": "murmur2_random",  # the Java client's, so admission can tell where a key belongs
+            "partitioner": "murmur2_random",  # the Java client's, so admission can compute a key's partition
             "error_cb": self._note_error,
             "logger": library_log("event-log"),
         }
@@ -109,13 +108,13 @@ class EventLog:
         self._thread: threading.Thread | None = None
         self._reports: list[_Report] = []
         self._waiting: dict[asyncio.Future[Appended], float] = {}
-        """Queued or under way to the broker, in their order: since when."""
+        """Records queued or under way to the broker, in their order, and since when."""
         self._moved_seconds = time.perf_counter()
-        """When the broker confirmed a record the last time, or the first was queued since."""
+        """When the broker last confirmed a record, or the first record was queued since."""
         self._newest: dict[str, dict[tuple[str, int], int]] = {}
         self._records = RecordReader(bootstrap)
         self._ends = LogEnds(bootstrap)
-        self._newest_of: Coalesced[str, list[Position]] = Coalesced(self._ask_newest)
+        self._newest_of: Coalesced[str, list[RecordPosition]] = Coalesced(self._ask_newest)
         self._stream_ends = StreamEnds(self._ends, self._records)
         self._stopping = threading.Event()
         self._flush_seconds = 0.0
@@ -134,14 +133,12 @@ class EventLog:
         return self._unreachable
 
     def oldest_waiting_seconds(self) -> float:
-        """For how long the record waits that has waited the longest for the broker to confirm it, or no broker has
-        answered.
-        """
+        """For how long the oldest unconfirmed record has waited, or no broker has answered."""
         oldest_seconds = next(iter(self._waiting.values()), None)
         return max(self._unreachable_seconds(), 0 if oldest_seconds is None else time.perf_counter() - oldest_seconds)
 
     def unconfirmed_seconds(self) -> float:
-        """For how long none was confirmed though records wait, or no broker has answered."""
+        """For how long no record was confirmed while some wait, or no broker has answered."""
         return max(self._unreachable_seconds(), time.perf_counter() - self._moved_seconds if self._waiting else 0)
 
     def why_waiting(self) -> str:
@@ -162,7 +159,7 @@ class EventLog:
         self._thread = threading.Thread(target=self._run, name="event-log", daemon=True)
         self._thread.start()
 
-    def append(self, topic: str, key: bytes, value: bytes, headers: Headers) -> asyncio.Future[Appended]:
+    def append(self, topic: str, key: bytes, value: bytes, headers: _Headers) -> asyncio.Future[Appended]:
         """Queues one record for the broker, on the partition that murmur2 of its key names.
 
         Raises LogBusy at once when the local queue is full and LogUnavailable when nothing can be queued any more; the
@@ -191,15 +188,15 @@ class EventLog:
         return future
 
     def has_room(self, records: int) -> bool:
-        """Whether that many records fit the local queue now: asked before a batch, so that none is half sent (F8)."""
+        """Whether so many records fit the local queue: checked before a batch, so that none is sent by half (F8)."""
         return len(self._waiting) + records <= self._queue_messages_max
 
-    def newest(self, workspace: str, environment: str) -> list[Position]:
+    def newest(self, workspace: str, environment: str) -> list[RecordPosition]:
         """The last record that this process appended to each partition of these streams, as far as remembered."""
         scope = self._newest.get(f"events.{workspace}.{environment}", {})
         return [(topic, partition, offset) for (topic, partition), offset in scope.items()]
 
-    async def read(self, position: Position, timeout_seconds: float) -> StoredRecord | None:
+    async def read(self, position: RecordPosition, timeout_seconds: float) -> StoredRecord | None:
         """One record; None where it is gone (retention, a deleted topic). Raises LogUnavailable."""
         try:
             return await self._records.read(*position, timeout_seconds)
@@ -207,15 +204,15 @@ class EventLog:
             raise LogUnavailable(str(error)) from error
 
     async def read_many(
-        self, positions: Collection[Position], timeout_seconds: float
-    ) -> dict[Position, StoredRecord | None]:
+        self, positions: Collection[RecordPosition], timeout_seconds: float
+    ) -> dict[RecordPosition, StoredRecord | None]:
         """Many records, as `read` gives each. Raises LogUnavailable."""
         try:
             return await self._records.read_many(positions, timeout_seconds)
         except RecordUnreachable as error:
             raise LogUnavailable(str(error)) from error
 
-    async def ends(self, topic: str) -> list[Position]:
+    async def ends(self, topic: str) -> list[RecordPosition]:
         """The newest record of each of the topic's partitions that has one. Raises LogUnavailable."""
         try:
             return (await self._newest_of.about([topic]))[topic]
@@ -223,20 +220,20 @@ class EventLog:
             raise LogUnavailable(str(error)) from error
 
     async def stream_ends(self, partitions: Collection[Partition]) -> dict[Partition, StreamEnd]:
-        """Of those that are there, as of this moment or later. Raises LogUnavailable."""
+        """Of the partitions that exist, as of this moment or later. Raises LogUnavailable."""
         try:
             return await self._stream_ends.now(partitions)
         except EndsUnknown as error:
             raise LogUnavailable(str(error)) from error
 
     async def with_records(self, ranges: Mapping[Partition, Range]) -> set[Partition]:
-        """Those in whose range of offsets there is a record that can be read. Raises LogUnavailable."""
+        """The partitions whose range of offsets holds a record that can be read. Raises LogUnavailable."""
         try:
             return await self._stream_ends.with_records(ranges)
         except RecordUnreachable as error:
             raise LogUnavailable(str(error)) from error
 
-    async def _ask_newest(self, topics: list[str]) -> dict[str, list[Position]]:
+    async def _ask_newest(self, topics: list[str]) -> dict[str, list[RecordPosition]]:
         return {topic: await self._ends.newest(topic) for topic in topics}
 
     async def close(self, flush_seconds: float = 5.0) -> None:
@@ -268,7 +265,7 @@ class EventLog:
         self._hand_over()
 
     def _probe(self, producer: Producer) -> None:
-        """A gateway that is not ready gets no requests, so no report would ever tell that the broker is back."""
+        """A gateway that is not ready gets no requests, so no delivery report would show that the broker is back."""
         try:
             producer.list_topics(Topic.COMMANDS, timeout=1)
         except KafkaException as error:
@@ -281,7 +278,7 @@ class EventLog:
         if not self._reports:
             return
         reports, self._reports = self._reports, []
-        self._call(self._settle_all, reports)
+        self._call(self._resolve_all, reports)
 
     def _call(self, function: Callable[..., object], *arguments: object) -> None:
         assert self._loop is not None
@@ -290,30 +287,30 @@ class EventLog:
         except RuntimeError:
             log.debug("the event loop closed before the log's reports were handed over")
 
-    def _settle_all(self, reports: list[_Report]) -> None:
+    def _resolve_all(self, reports: list[_Report]) -> None:
         now_seconds = time.perf_counter()
         for report in reports:
             self._waiting.pop(report.future, None)
             metrics.PRODUCE_SECONDS.observe(now_seconds - report.started_seconds)
             if report.error is None:
                 self._moved_seconds = now_seconds
-                self._settle_stored(report)
+                self._resolve_stored(report)
             else:
-                self._settle_failed(report.future, report.error)
+                self._resolve_failed(report.future, report.error)
 
-    def _settle_stored(self, report: _Report) -> None:
+    def _resolve_stored(self, report: _Report) -> None:
         message = report.message
         stored = _stored(message)
-        if stored.has_place:
+        if stored.has_offset:
             self._remember(stored)
         if self._fatal is not None:
-            _fail(report.future, self._fatal)  # stored before the fault, but nothing is promised after it
+            _fail(report.future, self._fatal)  # stored before the producer failed, but nothing is promised after that
         elif report.future.done():
             LATE_STORED.inc()
         else:
             report.future.set_result(stored)
 
-    def _settle_failed(self, future: asyncio.Future[Appended], error: KafkaError) -> None:
+    def _resolve_failed(self, future: asyncio.Future[Appended], error: KafkaError) -> None:
         self._note_error(error)
         FAILURES.get(error.name(), FAILURES["other"]).inc()
         if future.done():
@@ -324,8 +321,8 @@ class EventLog:
     def _remember(self, stored: Appended) -> None:
         """By the topic's name without its last part, which is the workspace and environment of a stream.
 
-        Reports of a partition come in order. One that goes back is of a topic made anew (a stream that was deleted and
-        created again): the offsets of before will not come again for long.
+        Reports of a partition come in order. An offset that goes back is of a topic that was recreated (a stream that
+        was deleted and created again): it will not reach the old offsets for a long time.
         """
         scope = stored.topic.rpartition(".")[0]
         if not scope:
@@ -353,11 +350,11 @@ class EventLog:
 
 def _stored(message: Message) -> Appended:
     offset = message.offset()
-    known = NOWHERE if offset is None else offset
+    known = NO_OFFSET if offset is None else offset
     return Appended(message.topic(), message.partition(), known, message.timestamp()[1])  # type: ignore[arg-type]
 
 
 def _fail(future: asyncio.Future[Appended], reason: str) -> None:
     if not future.done():
         future.set_exception(LogUnavailable(reason))
-        future.exception()  # marks it as seen: nobody may be waiting any more
+        future.exception()  # marks it as seen: its request may have gone

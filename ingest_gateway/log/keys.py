@@ -1,4 +1,4 @@
-"""Keys of a workspace, for who holds the master key: `atlas keys …`. By commands on the log, as the API does it.
+"""Keys of a workspace, for the holder of the master key: `atlas keys …`. By commands on the log, as the API does it.
 
 Raises WorkspaceRefused for what can't be done. Every function runs a loop of its own.
 """

@@ -1,10 +1,10 @@
-"""The end of the log as it grows: admitted events of the streams that somebody watches, in the order of each partition.
+"""The end of the log as it grows: admitted events of watched streams, in the order of each partition.
 
-One consumer in a thread of its own reads `decisions` and the watched streams' topics, all from their ends, and puts a
-decision and its record together: only what admission let in is an event. It runs while somebody watches. What is kept
-in memory is bounded: a record that had to be let go before its decision came is read back from the log (`missing`).
-Where the thread fails, whoever watches is told that it has lost the log's end, and the next watcher begins anew.
-An event of a direct producer that was written once more, to another partition, may come after later ones of its first.
+One consumer in a thread of its own reads `decisions` and the watched streams' topics, all from their ends, and joins a
+decision with its record: only what admission admitted is an event. It runs while there are watchers. Memory is bounded:
+a record that was dropped before its decision came is read back from the log (`LiveEvent.value` is None). Where the
+thread fails, `on_lost` of every watcher is called, and the next watcher starts again at the log's end. A rerouted event
+of a direct producer may come after later ones of its first partition.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from operations.kafka_clients import reader_config
 from operations.logs import event
 from operations.message_headers import headers_of
 from operations.reader_thread import ReaderThread
+from operations.topic_ends import Partition
 from schemas.avro_pieces import read_long
 from schemas.codec import DECISION, Undecodable
 from schemas.log_records import Headers
@@ -33,18 +34,16 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 0.02
 ROUND_MESSAGES = 1_000
 DELIVER_APART_SECONDS = 0.02
-"""Whoever watches is woken so often at most."""
+"""The least time between two deliveries to watchers."""
 UNHANDLED_MAX = 2
-"""Deliveries that the event loop has not come to; while there are as many, nothing more is read."""
+"""Deliveries that the event loop has not handled yet; while there are so many, nothing more is read."""
 KEPT_BYTES_MAX = 32 * 1024 * 1024
-"""Of records that wait for their decision."""
+"""Of the records that wait for their decisions."""
 LATE_SECONDS = 1.0
-"""A decision whose record has not come by then is told of without it."""
+"""After this time a decision is delivered without its record."""
 FAILING_SECONDS = 60.0
-"""So long without a failure, and live streams count as well again."""
+"""After this time without a failure live streams count as working again."""
 ADMITTED = "admitted"
-Place = tuple[str, int]
-"""Topic and partition."""
 
 
 class LiveEvent(NamedTuple):
@@ -58,7 +57,7 @@ class LiveEvent(NamedTuple):
 Watcher = Callable[[list[LiveEvent]], None]
 """Called on the event loop with what was admitted to the topic."""
 Lost = Callable[[str], None]
-"""Called on the event loop with a topic of which nothing more comes."""
+"""Called on the event loop with a topic that is not read any more."""
 
 
 class _Raw(NamedTuple):
@@ -72,53 +71,53 @@ class _Open(NamedTuple):
 
 
 class Joined:
-    """Records and decisions of the watched partitions, put together. Pure but for the clock that it is handed."""
+    """Mutable: joins records and decisions of the watched partitions. Time is an argument."""
 
     def __init__(self, kept_bytes_max: int = KEPT_BYTES_MAX) -> None:
         self._kept_bytes_max = kept_bytes_max
         self._kept_bytes = 0
-        self._raw: dict[Place, dict[int, _Raw]] = {}
-        self._open: dict[Place, deque[_Open]] = {}
+        self._raw: dict[Partition, dict[int, _Raw]] = {}
+        self._open: dict[Partition, deque[_Open]] = {}
 
-    def record(self, place: Place, offset: int, value: bytes, headers: Headers) -> None:
-        self._raw.setdefault(place, {})[offset] = _Raw(value, headers)
+    def record(self, partition: Partition, offset: int, value: bytes, headers: Headers) -> None:
+        self._raw.setdefault(partition, {})[offset] = _Raw(value, headers)
         self._kept_bytes += len(value)
         while self._kept_bytes > self._kept_bytes_max:
             fullest = max(self._raw, key=lambda one: len(self._raw[one]))
             self._drop(fullest, next(iter(self._raw[fullest])))
 
     def decided(self, decision: Decision, now_seconds: float) -> None:
-        """What is no event leaves nothing behind."""
-        place = decision.topic, decision.partition
+        """A record that is no event is dropped."""
+        partition = decision.topic, decision.partition
         if decision.outcome == ADMITTED:
-            self._open.setdefault(place, deque()).append(_Open(decision, now_seconds))
+            self._open.setdefault(partition, deque()).append(_Open(decision, now_seconds))
         else:
-            self._drop(place, decision.offset)
+            self._drop(partition, decision.offset)
 
     def take(self, now_seconds: float) -> list[LiveEvent]:
         """All that is complete, or late, in order."""
         events = []
-        for place, waiting in self._open.items():
-            raw = self._raw.get(place, {})
+        for partition, waiting in self._open.items():
+            raw = self._raw.get(partition, {})
             while waiting:
                 decision, at_seconds = waiting[0]
                 found = raw.get(decision.offset)
                 if found is None and now_seconds - at_seconds < LATE_SECONDS:
                     break
                 waiting.popleft()
-                self._drop(place, decision.offset)
+                self._drop(partition, decision.offset)
                 events.append(LiveEvent(decision, *(found or (None, ()))))
         return events
 
     def forget(self, topic: str) -> None:
-        for place in [place for place in (*self._raw, *self._open) if place[0] == topic]:
-            for offset in list(self._raw.get(place, ())):
-                self._drop(place, offset)
-            self._raw.pop(place, None)
-            self._open.pop(place, None)
+        for partition in [partition for partition in (*self._raw, *self._open) if partition[0] == topic]:
+            for offset in list(self._raw.get(partition, ())):
+                self._drop(partition, offset)
+            self._raw.pop(partition, None)
+            self._open.pop(partition, None)
 
-    def _drop(self, place: Place, offset: int) -> None:
-        found = self._raw.get(place, {}).pop(offset, None)
+    def _drop(self, partition: Partition, offset: int) -> None:
+        found = self._raw.get(partition, {}).pop(offset, None)
         if found is not None:
             self._kept_bytes -= len(found.value)
 
@@ -129,7 +128,7 @@ class _Watch(NamedTuple):
 
 
 class _Failures(NamedTuple):
-    """Of the reader, one after the other: why the last one, when the first and the last (monotonic)."""
+    """Consecutive failures of the reader: the last reason, and the first and last time (monotonic)."""
 
     reason: str
     first_seconds: float
@@ -140,31 +139,31 @@ class _Failures(NamedTuple):
 
 
 class LiveLog:
-    """One a process; used from the loop's thread. `close()` at the end."""
+    """One in a process; used from the loop's thread. `close()` at the end."""
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
         self._watchers: dict[str, dict[Watcher, Lost]] = {}
         self._attached: dict[str, asyncio.Future[dict[int, int]]] = {}
-        self._wishes: queue.SimpleQueue[_Watch | str] = queue.SimpleQueue()
-        self._room = threading.Semaphore(UNHANDLED_MAX)
+        self._requests: queue.SimpleQueue[_Watch | str] = queue.SimpleQueue()
+        self._free_slots = threading.Semaphore(UNHANDLED_MAX)
         self._thread = ReaderThread("live", self._run, self._on_failed)
         self._failures: _Failures | None = None
 
     @property
     def failed(self) -> str | None:
-        """Why its reader ended a moment ago, the last time."""
+        """Why its reader failed the last time."""
         return None if self._failures is None else self._failures.reason
 
     def failing_seconds(self) -> float:
-        """For how long it has failed again and again; 0 once a while has passed without."""
+        """For how long it has kept failing; 0 once FAILING_SECONDS have passed without a failure."""
         now, failures = time.monotonic(), self._failures
         return 0.0 if failures is None or failures.are_over(now) else now - failures.first_seconds
 
     async def watch(self, topic: str, watcher: Watcher, on_lost: Lost) -> dict[int, int]:
-        """Tells `watcher` of what is admitted from now on. The offset by partition at which the topic ended when its
-        first watcher came. Raises KafkaException. End it with `unwatch`, also when this raises; not after `on_lost`,
-        which ends it as well.
+        """Calls `watcher` with what is admitted from now on. Returns the offset by partition at which the topic ended
+        when its first watcher came. Raises KafkaException. End it with `unwatch`, also when this raises, but not after
+        `on_lost`, which ends it as well.
         """
         self._watchers.setdefault(topic, {})[watcher] = on_lost
         attached = self._attached.get(topic)
@@ -172,7 +171,7 @@ class LiveLog:
             if not self._thread.runs:
                 self._thread.start()
             attached = self._attached[topic] = asyncio.get_running_loop().create_future()
-            self._wishes.put(_Watch(topic, attached))
+            self._requests.put(_Watch(topic, attached))
         return await asyncio.shield(attached)
 
     def unwatch(self, topic: str, watcher: Watcher) -> None:
@@ -180,19 +179,19 @@ class LiveLog:
         watchers.pop(watcher, None)
         if not watchers and self._watchers.pop(topic, None) is not None:
             self._attached.pop(topic, None)
-            self._wishes.put(topic)
+            self._requests.put(topic)
 
     async def close(self) -> None:
         await self._thread.stop()
 
     def _on_failed(self, reason: str) -> None:
-        """Nobody is left: whoever watches next does so from the log's end, in a thread of its own."""
+        """Ends all watching: the next watcher starts at the log's end, in a new thread."""
         now, before = time.monotonic(), self._failures
         first_seconds = now if before is None or before.are_over(now) else before.first_seconds
         self._failures = _Failures(reason, first_seconds, now)
         lost, self._watchers = self._watchers, {}
         waiting, self._attached = self._attached, {}
-        self._wishes = queue.SimpleQueue()
+        self._requests = queue.SimpleQueue()
         for attached in waiting.values():
             _fail(attached, KafkaException(KafkaError(KafkaError._FAIL, reason)))
         for topic, watchers in lost.items():
@@ -206,41 +205,41 @@ class LiveLog:
         for topic, found in by_topic.items():
             for watcher in tuple(self._watchers.get(topic, ())):
                 watcher(found)
-        self._room.release()
+        self._free_slots.release()
 
     # In the thread
 
     def _run(self) -> None:
         config = reader_config(self._bootstrap, f"live-{uuid.uuid4().hex}")
         consumer = Consumer(config | {"fetch.wait.max.ms": 50, "queued.max.messages.kbytes": 16_384})
-        tail, wishes = _Tail(consumer), self._wishes
+        tail, requests = _Tail(consumer), self._requests
         events: list[LiveEvent] = []
         next_seconds = 0.0
         try:
             while not self._thread.stops:
-                self._take(wishes, tail)
+                self._take(requests, tail)
                 if not tail.topics:
                     self._thread.wait(POLL_SECONDS)
                     continue
                 events += tail.read()
-                if events and time.monotonic() >= next_seconds and self._room.acquire(timeout=POLL_SECONDS):
+                if events and time.monotonic() >= next_seconds and self._free_slots.acquire(timeout=POLL_SECONDS):
                     self._thread.call(self._deliver, events)
                     events, next_seconds = [], time.monotonic() + DELIVER_APART_SECONDS
         finally:
             consumer.close()
 
-    def _take(self, wishes: "queue.SimpleQueue[_Watch | str]", tail: "_Tail") -> None:
-        while not wishes.empty():
-            wish = wishes.get()
-            if isinstance(wish, str):
-                tail.leave(wish)
+    def _take(self, requests: "queue.SimpleQueue[_Watch | str]", tail: "_Tail") -> None:
+        while not requests.empty():
+            request = requests.get()
+            if isinstance(request, str):
+                tail.leave(request)
                 continue
             try:
-                ends = tail.follow(wish.topic)
+                ends = tail.follow(request.topic)
             except KafkaException as error:
-                self._thread.call(_fail, wish.attached, error)
+                self._thread.call(_fail, request.attached, error)
             else:
-                self._thread.call(_resolve, wish.attached, ends)
+                self._thread.call(_resolve, request.attached, ends)
 
 
 class _Tail:
@@ -263,7 +262,7 @@ class _Tail:
             return
         self._joined.forget(topic)
         if self.topics:
-            mine = [place for place in self._consumer.assignment() if place.topic == topic]
+            mine = [partition for partition in self._consumer.assignment() if partition.topic == topic]
             self._consumer.incremental_unassign(mine)
         else:
             self._consumer.unassign()
@@ -280,8 +279,8 @@ class _Tail:
         if message.error() is not None or topic is None:
             return
         if topic != Topic.DECISIONS:
-            place = topic, message.partition() or 0
-            self._joined.record(place, message.offset() or 0, value, headers_of(message))
+            partition = topic, message.partition() or 0
+            self._joined.record(partition, message.offset() or 0, value, headers_of(message))
             return
         try:
             if topic_decided(value) in self.topics:
@@ -318,4 +317,4 @@ def _resolve(future: "asyncio.Future[dict[int, int]]", ends: dict[int, int]) -> 
 def _fail(future: "asyncio.Future[dict[int, int]]", error: Exception) -> None:
     if not future.done():
         future.set_exception(error)
-        future.exception()  # whoever waited may have gone
+        future.exception()  # marks it as seen: its watcher may have gone

@@ -21,7 +21,7 @@ Range = tuple[int, int]
 
 
 class StreamEnd(NamedTuple):
-    """Of a partition. Up to `stable` it can be read, at `high` it ends; what stands between waits for a transaction
+    """Of a partition. Up to `stable` it can be read, at `high` it ends; what lies between waits for a transaction
     that is still open. `held_seconds`: for how long that is known to wait.
     """
 
@@ -31,7 +31,7 @@ class StreamEnd(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """What stands from `begin` on: the first record's offset, or none before `end`."""
+    """What follows `begin`: the first record's offset, or none before `end`."""
 
     begin: int
     end: int
@@ -61,7 +61,7 @@ class StreamEnds:
         return await self._now.about(partitions)
 
     async def with_records(self, ranges: Mapping[Partition, Range]) -> set[Partition]:
-        """Those in whose range there is a record that can be read. Raises RecordUnreachable."""
+        """The partitions whose range holds a record that can be read. Raises RecordUnreachable."""
         found, unknown = set(), []
         for partition, asked in ranges.items():
             seen = self._seen.get(partition)

@@ -1,7 +1,7 @@
-"""The system streams: each surface's own stream of a workspace and environment, made when it is first needed.
+"""The system streams: each surface's own stream of a workspace and environment, created when it is first needed.
 
-They don't count towards the workspace's streams, and no other surface writes to, shows or changes them. Made by a
-command like any other; the view of `control` is the memory of which ones there are.
+They don't count towards the workspace's streams, and no other surface writes to, shows or changes them. A command
+creates them like any other stream; the view of `control` has those that exist.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ class SystemStreams:
         return self._control.view.stream(workspace, environment, self._name)
 
     async def ensure(self, workspace: str, environment: str) -> Stream:
-        """The stream, its topic ready to be written to. Raises LogBusy, LogUnavailable, VerdictLate: ask again."""
+        """The stream, whose topic can be written to. Raises LogBusy, LogUnavailable, VerdictLate: try again."""
         found = self.known(workspace, environment)
         if found is not None:
             return found
@@ -43,7 +43,7 @@ class SystemStreams:
             return self.known(workspace, environment) or await self._made(workspace, environment)
 
     async def _made(self, workspace: str, environment: str) -> Stream:
-        """Where another gateway is making it, its end is waited for."""
+        """Where another gateway is creating the stream, waits until it is there."""
         deadline = asyncio.get_running_loop().time() + self._timeout_seconds
         command = new_command(
             CreateStream(name=self._name, retention_days=RETENTION_DAYS_MAX),
@@ -55,9 +55,9 @@ class SystemStreams:
         )
         verdict = await self._commands.submit(command, timeout_seconds=self._timeout_seconds)
         if verdict.outcome != DONE:
-            fault = decode_fault(verdict.body)
-            if fault.code != "stream_exists":
-                raise LogUnavailable(f"the stream {self._name} was not made: {fault.message}")
+            error = decode_fault(verdict.body)
+            if error.code != "stream_exists":
+                raise LogUnavailable(f"the stream {self._name} was not created: {error.message}")
         while True:
             await self._control.catch_up()
             found = self.known(workspace, environment)

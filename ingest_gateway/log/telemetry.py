@@ -1,4 +1,4 @@
-"""Tells the guardrails: appends to `burn.telemetry`, and brings their verdict to who waits (schemas/telemetry.py)."""
+"""Reports to the guardrails: appends to `burn.telemetry`, and awaits their verdict (schemas/telemetry.py)."""
 
 import asyncio
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
-"""Waits for verdicts: what an agent decided comes back on one partition of `verdicts` that this process alone named.
+"""Waits for verdicts: an agent's decision comes back on the partition of `verdicts` that the request named.
 
 The partition is picked at random and assigned by hand, and read from its end as of the start, so `positioned` must be
-true before anything is asked. A verdict is found by its correlation id, 128 random bits; one that nobody waits for (too
-late, repeated after a restart, another process's) is dropped and counted (F35).
+true before a verdict is expected. A verdict is found by its correlation id, 128 random bits; a verdict that no request
+waits for (too late, repeated after a restart, another process's) is dropped and counted (F35).
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class TooManyWaiters(LogBusy):
 
 
 class VerdictLate(Exception):
-    """No verdict within the time given. What was asked may still be decided and done."""
+    """No verdict within the time given. The request may still be decided and carried out."""
 
 
 class Expected:
@@ -89,7 +89,7 @@ class VerdictWaiter:
         partition: int | None = None,
         on_fatal: Callable[[str], None] = lambda reason: None,
     ) -> None:
-        """`on_fatal` is told once, on the loop, that no verdict will ever be read again: end the process."""
+        """`on_fatal` is called once, on the loop, when no verdict will ever be read again: end the process."""
         self.partition = secrets.randbelow(VERDICT_PARTITIONS) if partition is None else partition
         self.max_waiters = max_waiters
         self._bootstrap = bootstrap
@@ -116,7 +116,7 @@ class VerdictWaiter:
         await self._positioned.wait()
 
     def expect(self) -> Expected:
-        """A new correlation id and who waits for it. Raises TooManyWaiters."""
+        """A verdict to await, with a new correlation id. Raises TooManyWaiters."""
         if len(self._waiting) >= self.max_waiters and not self._drop_forgotten():
             raise TooManyWaiters(f"{len(self._waiting)} requests wait for a verdict already")
         assert self._loop is not None
@@ -131,7 +131,7 @@ class VerdictWaiter:
         await self._thread.stop()
 
     def _drop_forgotten(self) -> bool:
-        """Makes room by dropping those whose owner neither waits nor forgot; they stand in the order they came."""
+        """Drops the oldest one whose owner neither waits nor forgot it. The table is in the order of arrival."""
         oldest = next(iter(self._waiting.values()), None)
         if oldest is None or time.perf_counter() - oldest.started_seconds < FORGOTTEN_AFTER_SECONDS:
             return False
@@ -174,7 +174,7 @@ class VerdictWaiter:
 
 
 def _one_round(consumer: Consumer) -> list[Verdict]:
-    """Waits for one verdict and takes those that are there with it. `consume(n)` would wait for n or its time-out."""
+    """Waits for one verdict and takes those that arrived with it. `consume(n)` would wait for n or its time-out."""
     verdicts = []
     message = consumer.poll(POLL_SECONDS)
     while message is not None:
@@ -192,6 +192,6 @@ def _read(message: Message) -> Verdict | None:
         return None
     try:
         return Verdict.decode(message.value())
-    except Undecodable as fault:
-        event(log, "verdicts.unreadable", logging.ERROR, offset=message.offset(), reason=str(fault))
+    except Undecodable as undecodable:
+        event(log, "verdicts.unreadable", logging.ERROR, offset=message.offset(), reason=str(undecodable))
         return None

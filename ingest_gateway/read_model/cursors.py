@@ -1,4 +1,4 @@
-"""Cursors: where a list goes on, encrypted, so that nobody reads one, makes one up or uses it for another list. Pure.
+"""Cursors: where a list goes on, encrypted, so that a client can't read one, invent one or use it for another list.
 
 A cursor is bound to what it was made for (workspace, environment, list, filter) and holds for 24 hours (A-085). Forged,
 cut, of another tenant or filter, too old: all are CursorInvalid (S8).
@@ -24,19 +24,19 @@ class Cursors:
     def __init__(self, master_key: bytes) -> None:
         self._tokens = EncryptedTokens(master_key, "cursor")
 
-    def encrypt(self, bound_to: bytes, place: bytes, now_ms: int) -> str:
-        """`place`: where to go on from."""
-        token = self._tokens.encrypt(bound_to, _ISSUED.pack(now_ms) + place)
+    def encrypt(self, bound_to: bytes, position: bytes, now_ms: int) -> str:
+        """`position`: where the list goes on."""
+        token = self._tokens.encrypt(bound_to, _ISSUED.pack(now_ms) + position)
         return PREFIX + base64.urlsafe_b64encode(token).rstrip(b"=").decode()
 
     def decrypt(self, bound_to: bytes, cursor: str, now_ms: int) -> bytes:
-        """The place. Raises CursorInvalid."""
+        """The position. Raises CursorInvalid."""
         content = self._tokens.decrypt(bound_to, _decoded(cursor))
         if content is None or len(content) < _ISSUED.size:
             raise CursorInvalid("The cursor is not one of this list and filter.")
         (issued_ms,) = _ISSUED.unpack_from(content)
         if now_ms - issued_ms >= LIFE_MS:
-            raise CursorInvalid("The cursor is older than 24 hours. Begin anew, from a time or an event's id.")
+            raise CursorInvalid("The cursor is older than 24 hours. Start again, from a time or an event's id.")
         return content[_ISSUED.size :]
 
 

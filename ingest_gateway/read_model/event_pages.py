@@ -1,12 +1,12 @@
 """Pages of events: filtered, in the order of receipt, complete while events arrive.
 
 Order: `received_ms`, then id, ascending (A-084). A page goes on behind the last event of the page before. Receipt is
-the log's time, but partitions become readable beside each other: an event can appear whose place was passed already.
-So a cursor also knows up to which of projection's transactions its pages looked (`events.number`), and the next page
-begins with what came since then to places already passed. Who follows all pages sees every event once; each page is in
-order.
+the log's time, but partitions become readable independently: an event can appear before the end of a page that was
+given out. So a cursor also holds the last of projection's transactions that its pages have seen (`events.number`), and
+the next page begins with events that came since then and belong to earlier pages. A client that follows all pages sees
+every event once; each page is in order.
 
-Every value is a bound parameter; what stands in the SQL comes from this file alone (S9).
+Every value is a bound parameter; the text of the SQL comes only from this file (S9).
 """
 
 import hashlib
@@ -19,8 +19,8 @@ from schemas.read_model import NUMBER_BITS, scope_of, term_of
 
 START = (-1, "")
 COLUMNS = ("id", "stream", "type", "status", "received_ms", "occurred_at", "idempotency_key", "actor", "metadata")
-Key = tuple[int, str]
-"""An event's place in the order: when it was received, its id."""
+_ListKey = tuple[int, str]
+"""An event's key in the order: when it was received, its id."""
 
 
 class EventFilter(msgspec.Struct, frozen=True, array_like=True):
@@ -34,71 +34,76 @@ class EventFilter(msgspec.Struct, frozen=True, array_like=True):
     metadata: tuple[tuple[str, str], ...] = ()
 
     def bound_to(self, workspace: str, environment: str) -> bytes:
-        """What a cursor of this list holds for."""
+        """The list that a cursor is valid for."""
         return hashlib.sha256(msgspec.json.encode(["events", workspace, environment, self])).digest()
 
 
-class Place(msgspec.Struct, frozen=True, array_like=True):
-    """Where the next page begins. All up to `passed` that was readable at transaction `seen` has been shown.
+class EventCursor(msgspec.Struct, frozen=True, array_like=True):
+    """Where the next page begins. All events up to `passed` that were readable at transaction `seen` were shown.
 
-    `until`: the next page is still about what came later to passed places, up to that transaction; of it everything up
-    to `shown` has been shown.
+    `until`: the next page still has events of earlier pages that came up to that transaction; those up to `shown` were
+    shown.
     """
 
-    passed: Key
+    passed: _ListKey
     seen: int
     until: int | None = None
-    shown: Key = START
+    shown: _ListKey = START
 
     def encode(self) -> bytes:
         return msgspec.msgpack.encode(self)
 
 
-def decode_place(place: bytes) -> Place:
-    """Of a cursor that Atlas made."""
-    return msgspec.msgpack.decode(place, type=Place)
+def decode_cursor(cursor: bytes) -> EventCursor:
+    """From the bytes in a cursor that Atlas gave out."""
+    return msgspec.msgpack.decode(cursor, type=EventCursor)
 
 
 class Page(NamedTuple):
     """`next` is None at the end. Rows have COLUMNS."""
 
     rows: list[Row[Any]]
-    next: Place | None
+    next: EventCursor | None
 
 
-def place_behind(connection: Connection, workspace: str, environment: str, event_id: str) -> Place | None:
+def cursor_behind(connection: Connection, workspace: str, environment: str, event_id: str) -> EventCursor | None:
     """Behind an event that is named by its id (A-086); None where there is none."""
     parameters = {"workspace": workspace, "environment": environment, "id": event_id}
     found = connection.execute(_BY_ID, parameters).first()
-    return None if found is None else Place((found.received_ms, event_id), _transactions(connection))
+    return None if found is None else EventCursor((found.received_ms, event_id), _transactions(connection))
 
 
 def page(
-    connection: Connection, workspace: str, environment: str, chosen: EventFilter, place: Place | None, limit: int
+    connection: Connection,
+    workspace: str,
+    environment: str,
+    chosen: EventFilter,
+    cursor: EventCursor | None,
+    limit: int,
 ) -> Page:
     """One page. Of one moment also where statements are: rows of later transactions are left to the next page."""
     present = _transactions(connection)
-    query = _Query(connection, workspace, environment, chosen)
-    if place is None:
-        return _page_from(query, Place(START, present), present, [], limit)
-    until = present if place.until is None else place.until
-    late = query.late(place, until, limit + 1) if until > place.seen else []
+    query = _EventQuery(connection, workspace, environment, chosen)
+    if cursor is None:
+        return _page_from(query, EventCursor(START, present), present, [], limit)
+    until = present if cursor.until is None else cursor.until
+    late = query.late(cursor, until, limit + 1) if until > cursor.seen else []
     if len(late) > limit:
         shown = late[:limit]
-        return Page(shown, Place(place.passed, place.seen, until, _key(shown[-1])))
-    return _page_from(query, place, until, late, limit)
+        return Page(shown, EventCursor(cursor.passed, cursor.seen, until, _key(shown[-1])))
+    return _page_from(query, cursor, until, late, limit)
 
 
-def _page_from(query: "_Query", place: Place, until: int, late: list[Row[Any]], limit: int) -> Page:
-    """`late` first, then what lies behind."""
-    rows = query.behind(place.passed, until, limit + 1 - len(late))
+def _page_from(query: "_EventQuery", cursor: EventCursor, until: int, late: list[Row[Any]], limit: int) -> Page:
+    """`late` first, then the events behind the cursor."""
+    rows = query.behind(cursor.passed, until, limit + 1 - len(late))
     if len(late) + len(rows) <= limit:
         return Page(late + rows, None)
     rows = rows[: limit - len(late)]
-    return Page(late + rows, Place(_key(rows[-1]) if rows else place.passed, until))
+    return Page(late + rows, EventCursor(_key(rows[-1]) if rows else cursor.passed, until))
 
 
-def _key(row: Row[Any]) -> Key:
+def _key(row: Row[Any]) -> _ListKey:
     return row.received_ms, row.id
 
 
@@ -106,7 +111,7 @@ def _transactions(connection: Connection) -> int:
     return int(connection.execute(_TRANSACTIONS).scalar_one())
 
 
-class _Query:
+class _EventQuery:
     """Statements for one filter. The first metadata key leads where there is one, else an index of events."""
 
     def __init__(self, connection: Connection, workspace: str, environment: str, chosen: EventFilter) -> None:
@@ -117,12 +122,12 @@ class _Query:
         self._conditions = ["e.scope = :scope", "e.workspace = :workspace", "e.environment = :environment"]
         self._add(chosen)
         self._metadata = chosen.metadata
-        self._earliest: Key = START if chosen.from_ms is None else (chosen.from_ms, "")
+        self._earliest: _ListKey = START if chosen.from_ms is None else (chosen.from_ms, "")
         for index, pair in enumerate(chosen.metadata):
             self._values[f"term{index}"] = term_of(workspace, environment, *pair)
 
-    def behind(self, passed: Key, until: int, limit: int) -> list[Row[Any]]:
-        """Those after a place, in order."""
+    def behind(self, passed: _ListKey, until: int, limit: int) -> list[Row[Any]]:
+        """Events behind `passed`, in order."""
         passed = max(passed, self._earliest)
         lead = "m0" if self._metadata else "e"
         conditions = [
@@ -133,17 +138,17 @@ class _Query:
         values = {"passed_ms": passed[0], "passed_id": passed[1], "until": _first_of(until + 1)}
         return self._rows(lead, "events AS e", conditions, limit, **values)
 
-    def late(self, place: Place, until: int, limit: int) -> list[Row[Any]]:
-        """Those that became readable after the page before, in places that it had passed."""
+    def late(self, cursor: EventCursor, until: int, limit: int) -> list[Row[Any]]:
+        """Events that became readable after the page before, and belong before its end."""
         table = "events AS e NOT INDEXED" if self._is_sqlite else "events AS e"  # but by its key, which is `number`
         conditions = [
             "e.number >= :seen AND e.number < :until",
             "(e.received_ms, e.id) <= (:passed_ms, :passed_id)",
             "(e.received_ms, e.id) > (:shown_ms, :shown_id)",
         ]
-        seen, until = _first_of(place.seen + 1), _first_of(until + 1)
-        values = {"seen": seen, "until": until, "passed_ms": place.passed[0], "passed_id": place.passed[1]}
-        return self._rows("e", table, conditions, limit, **values, shown_ms=place.shown[0], shown_id=place.shown[1])
+        seen, until = _first_of(cursor.seen + 1), _first_of(until + 1)
+        values = {"seen": seen, "until": until, "passed_ms": cursor.passed[0], "passed_id": cursor.passed[1]}
+        return self._rows("e", table, conditions, limit, **values, shown_ms=cursor.shown[0], shown_id=cursor.shown[1])
 
     def _add(self, chosen: EventFilter) -> None:
         if chosen.streams is not None:

@@ -1,6 +1,6 @@
 """Questions to the read model, each one round trip in a worker thread over a connection that can't write.
 
-Raises ReadModelUnavailable where the database is away, locked or not made yet; nothing of SQLAlchemy leaves this file.
+Raises ReadModelUnavailable where the database is away, locked or not created yet; no SQLAlchemy error leaves this file.
 A read that must follow a write asks `passed` (or waits with `wait_until_passed`) and reads after that.
 """
 
@@ -16,12 +16,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ingest_gateway.read_model.audit_pages import AuditFilter, AuditPage, AuditReach, audit_page
 from ingest_gateway.read_model.breach_pages import BreachFilter, BreachPage, breach_page
-from ingest_gateway.read_model.event_pages import EventFilter, Page, Place, page, place_behind
+from ingest_gateway.read_model.event_pages import EventCursor, EventFilter, Page, cursor_behind, page
 from ingest_gateway.read_model.spine_pages import SpineFilter, SpinePage, spine_chain, spine_page, spine_since
 from ingest_gateway.read_model.stored import StoredEvent
 from ingest_gateway.read_model.webhook_pages import DeliveryPage, WebhookScope, deliveries_page, delivery
 from ingest_gateway.read_model.work_pages import TaskFilter, WorkPage, item_body, projects_page, tasks_page
 from operations.read_model_engine import ReadModelReader
+from schemas.log_records import RecordPosition
 from schemas.read_model import (
     AttemptRow,
     EventRow,
@@ -37,11 +38,9 @@ from schemas.read_model import (
 POLL_SECONDS = 0.005
 THREADS = 4
 IDS_A_QUESTION = 500
-Position = tuple[str, int, int]
-"""Topic, partition and offset of a record: on a stream's topic, or on one of projection's own."""
 
 NO_IDS: Mapping[str, str] = MappingProxyType({})
-Answer = TypeVar("Answer")
+_Answer = TypeVar("_Answer")
 
 
 class ReadModelUnavailable(Exception):
@@ -97,12 +96,12 @@ class ReadModel:
         return await self._ask(lambda connection: connection.execute(_ORIGINAL, scope).scalar())
 
     async def events_page(
-        self, workspace: str, environment: str, chosen: EventFilter, place: Place | None, limit: int
+        self, workspace: str, environment: str, chosen: EventFilter, cursor: EventCursor | None, limit: int
     ) -> Page:
-        return await self._ask(lambda connection: page(connection, workspace, environment, chosen, place, limit))
+        return await self._ask(lambda connection: page(connection, workspace, environment, chosen, cursor, limit))
 
-    async def place_behind(self, workspace: str, environment: str, event_id: str) -> Place | None:
-        return await self._ask(lambda connection: place_behind(connection, workspace, environment, event_id))
+    async def cursor_behind(self, workspace: str, environment: str, event_id: str) -> EventCursor | None:
+        return await self._ask(lambda connection: cursor_behind(connection, workspace, environment, event_id))
 
     async def spine_page(
         self, workspace: str, environment: str, chosen: SpineFilter, offset: int, limit: int
@@ -163,7 +162,7 @@ class ReadModel:
     async def delivery(self, scope: WebhookScope, delivery_id: str) -> Row[Any] | None:
         return await self._ask(lambda connection: delivery(connection, scope, delivery_id))
 
-    async def passed(self, positions: Iterable[Position], topic_ids: Mapping[str, str] = NO_IDS) -> bool:
+    async def passed(self, positions: Iterable[RecordPosition], topic_ids: Mapping[str, str] = NO_IDS) -> bool:
         """Whether what became of each of these records shows in the read model. `topic_ids`: by topic, where it
         matters; what is known of a topic of the same name that there was before does not count.
         """
@@ -178,7 +177,7 @@ class ReadModel:
         return next_offset if topic_ids.get(topic, topic_id) == topic_id else 0
 
     async def wait_until_passed(
-        self, positions: Iterable[Position], timeout_seconds: float, topic_ids: Mapping[str, str] = NO_IDS
+        self, positions: Iterable[RecordPosition], timeout_seconds: float, topic_ids: Mapping[str, str] = NO_IDS
     ) -> bool:
         """`passed`, asked until it is so; False once `timeout_seconds` are over, be it that the database is away.
 
@@ -198,11 +197,11 @@ class ReadModel:
         await asyncio.to_thread(self._pool.shutdown)
         self._reader.close()
 
-    def _known(self, positions: list[Position], topic_ids: Mapping[str, str]) -> bool:
+    def _known(self, positions: list[RecordPosition], topic_ids: Mapping[str, str]) -> bool:
         return all(self.reached(topic, partition, topic_ids) > offset for topic, partition, offset in positions)
 
     async def _look_again(self) -> None:
-        """Reads the positions; whoever asks meanwhile gets the next answer, as this one may be older than its write."""
+        """Reads the positions. A read that starts meanwhile gets the next answer: this one may predate its write."""
         if self._refresh is not None:
             await asyncio.wait([self._refresh])
         if self._refresh is None or self._refresh.done():
@@ -214,10 +213,10 @@ class ReadModel:
         rows = await self._ask(lambda connection: connection.execute(_POSITIONS).fetchall())
         self._passed = {(topic, partition): (next_offset, topic_id) for topic, partition, next_offset, topic_id in rows}
 
-    async def _ask(self, question: Callable[[Connection], Answer]) -> Answer:
+    async def _ask(self, question: Callable[[Connection], _Answer]) -> _Answer:
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._answer, question)
 
-    def _answer(self, question: Callable[[Connection], Answer]) -> Answer:
+    def _answer(self, question: Callable[[Connection], _Answer]) -> _Answer:
         try:
             with self._reader.connect() as connection:
                 return question(connection)
@@ -246,6 +245,6 @@ def _stored_event(rows: Iterable[Row[Any]]) -> StoredEvent:
 
 
 def _note_failure(refresh: asyncio.Task[None]) -> None:
-    """Marks a failure as seen: whoever waited got it, and if all of them have gone nobody needs it."""
+    """Marks a failure as seen: the waiting reads got it, and if all have gone, none needs it."""
     if not refresh.cancelled():
         refresh.exception()

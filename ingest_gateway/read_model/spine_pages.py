@@ -50,7 +50,7 @@ class SpinePage(NamedTuple):
 def spine_page(
     connection: Connection, workspace: str, environment: str, chosen: SpineFilter, offset: int, limit: int
 ) -> SpinePage:
-    query = _Query(connection, workspace, environment, chosen)
+    query = _SpineQuery(connection, workspace, environment, chosen)
     if not query.can_match:
         return SpinePage([], 0)
     return SpinePage(query.rows(offset, limit), query.total())
@@ -58,7 +58,7 @@ def spine_page(
 
 def spine_chain(connection: Connection, workspace: str, environment: str, correlation_id: str) -> list[Row[Any]]:
     """The newest CHAIN_MAX events with this correlation id, oldest first."""
-    query = _Query(connection, workspace, environment, SpineFilter(correlation_id=correlation_id))
+    query = _SpineQuery(connection, workspace, environment, SpineFilter(correlation_id=correlation_id))
     return query.rows(0, CHAIN_MAX)[::-1]
 
 
@@ -70,7 +70,7 @@ def spine_since(
     return list(connection.execute(_SINCE, own | {"stream": STREAM, "received_ms": received_ms, "limit": limit}).all())
 
 
-class _Query:
+class _SpineQuery:
     def __init__(self, connection: Connection, workspace: str, environment: str, chosen: SpineFilter) -> None:
         self._connection = connection
         own = {"scope": scope_of(workspace, environment), "workspace": workspace, "environment": environment}

@@ -1,6 +1,6 @@
 """What the read model holds of one event, and what follows from it: routes, their states, the event's status.
 
-Pure. Sources: the Atlas Events document (lifecycle); A-046, A-047, A-053, X-17.
+Rows of docs/requirements.md: A-046, A-047, A-053, X-17.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class StoredEvent:
         return event_status(self._own_routes(), self.event.received_ms, attempts)
 
     def routes(self) -> list[str]:
-        """The event's own routes in their order, then those that a replay reached beside them, by first attempt."""
+        """The event's own routes in their order, then those that only a replay reached, by first attempt."""
         others = sorted(self._of_newest_admission(), key=lambda row: (row.started_ms, row.workflow_id))
         return list(dict.fromkeys([*self._own_routes(), *(row.workflow_id for row in others)]))
 
@@ -36,10 +36,10 @@ class StoredEvent:
 
     def history(self) -> list[AttemptRow]:
         """Every attempt, route by route, oldest first within one."""
-        place = {route: index for index, route in enumerate(self.routes())}
+        position = {route: index for index, route in enumerate(self.routes())}
 
         def order(row: AttemptRow) -> tuple[int, str, int, int, int]:
-            known = place.get(row.workflow_id, len(place))
+            known = position.get(row.workflow_id, len(position))
             return known, row.workflow_id, row.received_ms, row.replay, row.attempt
 
         return sorted(self.attempts, key=order)

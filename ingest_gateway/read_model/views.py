@@ -1,4 +1,4 @@
-"""How an event is shown: the JSON of `GET /v1/events/{id}`. Pure. Rows of docs/requirements.md: A-047 to A-053."""
+"""How an event is shown: the JSON of `GET /v1/events/{id}`. Rows of docs/requirements.md: A-047 to A-053."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -21,7 +21,7 @@ def event_view(
     data: bytes | None = None,
     disabled: Mapping[str, str] = NONE_DISABLED,
 ) -> dict[str, Any]:
-    """The document's shape, for orjson. `data`: the payload's JSON as it stands on the log, where it was asked for.
+    """The document's shape, for orjson. `data`: the payload's JSON as it is on the log, where it was asked for.
     `disabled`: routes whose workflow is disabled now, with its name; what waits behind one is shown as `disabled`.
 
     `attempts` holds the newest state of each route; with `every_attempt` each attempt that was made, oldest first
@@ -86,7 +86,7 @@ def _is_parked(view: dict[str, Any], disabled: Mapping[str, str]) -> bool:
 
 
 def _parked(view: dict[str, Any], name: str) -> dict[str, Any]:
-    """Its coming attempt waits for the workflow's reactivation, whatever time was set for it."""
+    """Its next attempt waits for the workflow's reactivation, even past the time that was set for it."""
     error = {"code": "endpoint_disabled", "message": f"{name} is disabled; what waits is sent when it is reactivated"}
     parked = {**view, "status": RouteState.DISABLED, "last_error": error}
     parked.pop("next_attempt_at", None)
@@ -102,7 +102,7 @@ def _queued(route: str) -> dict[str, Any]:
 
 
 def _attempt(row: AttemptRow) -> dict[str, Any]:
-    """Beside `retry_scheduled` stands the number of the coming attempt (X-13), else that of the one made."""
+    """For `retry_scheduled` the number of the next attempt (X-13), else that of the last one."""
     view: dict[str, Any] = {"workflow_id": row.workflow_id, "status": row.status, "attempt": row.attempt}
     if row.status == RouteState.RETRY_SCHEDULED:
         view["attempt"] += 1

@@ -1,4 +1,4 @@
-"""Deliveries to the work surface's webhooks, newest first, and where the events in them stand on the log."""
+"""Deliveries to the work surface's webhooks, newest first, and the positions of their events on the log."""
 
 from typing import Any, NamedTuple
 
@@ -48,9 +48,8 @@ def source_in(row: Row[Any]) -> AdmittedRecord | None:
     """Of the event in a delivery; None where the read model has it no longer, or not yet."""
     if row.source_topic is None:
         return None
-    return AdmittedRecord(
-        row.source_topic, row.source_topic_id, row.source_partition, row.source_offset, row.event_received_ms
-    )
+    source = row.source_topic, row.source_topic_id, row.source_partition, row.source_offset
+    return AdmittedRecord(*source, row.event_received_ms)
 
 
 def _deliveries(scope: WebhookScope) -> Select[Any]:

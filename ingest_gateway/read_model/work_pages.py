@@ -11,7 +11,7 @@ from schemas.read_model import projects, tasks
 
 
 class WorkPage(NamedTuple):
-    """`bodies`: JSON texts. `following`: the place to go on behind; None at the end."""
+    """`bodies`: JSON texts. `following`: the offset behind which the next page begins; None at the end."""
 
     bodies: list[str]
     following: int | None

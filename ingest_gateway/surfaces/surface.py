@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from ingest_gateway.http.faults import Renderer
+from ingest_gateway.http.errors import Renderer
 from ingest_gateway.identity.credentials import BEARER, Presentation
 from ingest_gateway.services import Services
 from schemas.topics import ENVIRONMENTS
@@ -14,10 +14,10 @@ from schemas.topics import ENVIRONMENTS
 
 @dataclass(frozen=True)
 class Surface:
-    """`make_app`: its routes, held to schemas/openapi/<name>.yaml; clients and tasks of its own stand in the
+    """`make_app`: its routes, held to schemas/openapi/<name>.yaml; its own clients and tasks are in the
     application's `cleanup_ctx`. `render`: its error format. `kinds`: the credentials that it takes (KeyKind, SESSION),
     `presentation`: in which header, `environments`: of which environments. `fails_open`: it listens before `control`
-    was read, and decides itself what it answers until then.
+    was read, and decides itself what it answers before.
     """
 
     name: str

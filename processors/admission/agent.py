@@ -1,8 +1,8 @@
-"""The Faust shell of admission: reads stream topics in batches, decides each record, and lets everything out in one go.
+"""Admission's agent: reads stream topics in batches, decides each record, and sends all effects of a batch together.
 
-A batch gives: a decision a record on `decisions`, a verdict to each request that waits, a delivery a route of an
-admitted event, and the table entry of each new key. What can't be read is set aside alone. New streams are followed
-as soon as `control` says so.
+What follows from a record is in domain/admission/effects.py. A record that can't be read is set aside alone. A direct
+record on the wrong partition is written once more (domain/admission/rerouting.py). New streams are followed as soon as
+`control` has them.
 """
 
 import asyncio
@@ -13,8 +13,9 @@ from collections import defaultdict
 
 import msgspec
 
-from domain.admission.effects import Message, Place, effects_of, place_of, refusal_of
-from domain.admission.reading import ReadEvent, Unreadable, read, without_registry
+from domain.admission.effects import Message, effects_of
+from domain.admission.encoding import REFUSED, StreamPartition, refusal_of, stream_partition
+from domain.admission.reading import NotAnEvent, ReadEvent, read, without_registry
 from domain.admission.rerouting import (
     ORIGIN_HEADER,
     as_first_written,
@@ -22,7 +23,7 @@ from domain.admission.rerouting import (
     placement_key,
     right_partition,
 )
-from domain.admission.subscribers import routes_of
+from domain.admission.subscribers import routes_of, type_of
 from domain.events.direct_records import schema_named
 from domain.events.spine_records import carried_headers
 from domain.idempotency import KEY_KEPT_SECONDS
@@ -43,30 +44,30 @@ AGENT = "admission"
 TABLE = "seen"
 UNKNOWN_SECONDS = 1.0
 
-_MOVED = str(Topic.ADMISSION)  # asked of every record: a member of an enumeration takes longer to find
+_MOVED = str(Topic.ADMISSION)  # compared with every record: looking up an enumeration's member takes longer
 _encode_seen = msgspec.msgpack.Encoder().encode
 _decode_seen = msgspec.msgpack.Decoder(KeyEntry).decode
 
 
-class Reading(msgspec.Struct, frozen=True, gc=False):
-    """A record that is an event. `first`: as it stood on its stream's topic."""
+class EventRecord(msgspec.Struct, frozen=True, gc=False):
+    """A record that is an event. `first`: the record as it was first written, to its stream's topic."""
 
     first: LogRecord
-    place: Place
-    found: ReadEvent
+    partition: StreamPartition
+    event: ReadEvent
     table_key: bytes
     is_misplaced: bool
 
 
-class Unread(msgspec.Struct, frozen=True, gc=False):
-    """A record that is no event, as far as it was understood where it first stood, and why."""
+class OtherRecord(msgspec.Struct, frozen=True, gc=False):
+    """A record that is no event, and why. `first`: as it was first written, as far as that could be read."""
 
     first: LogRecord
-    why: Unreadable
+    why: NotAnEvent
 
 
-class Turn:
-    """One turn's work, gathered by topic and partition: what leaves together costs less."""
+class BatchEffects:
+    """Mutable: what one batch causes, gathered by topic and partition, since sending it together costs less."""
 
     def __init__(self, work: Work, table: TableView) -> None:
         self.work = work
@@ -78,9 +79,9 @@ class Turn:
         self.conflicts: list[tuple[LogRecord, str]] = []
 
     async def commit(self) -> None:
-        """Entries of new keys first. Were they to leave together with what is told of them, a crash could keep the one
-        and lose the other; and records of two streams, or one that was moved here, may then be decided in another
-        order: the same key would be admitted again, for the other record.
+        """Stores the entries of new keys first. If they left together with the decisions, a crash could keep a decision
+        and lose its entry. Records of two streams, or a rerouted one, may then be read in another order, and the same
+        key would be admitted again, for another record.
         """
         if self.has_new:
             await self.work.save()
@@ -100,7 +101,7 @@ class Admission(Agent):
         self._view = runtime.control.view
         self._signer = GatewaySigner(runtime.settings.master_key)
         self._partitions = runtime.settings.partitions
-        self._places: dict[tuple[str, int], Place] = {}
+        self._stream_partitions: dict[tuple[str, int], StreamPartition] = {}
         self._unknown_until: dict[str, float] = {}
         self._registered = None if runtime.registry is None else RegisteredStreams(runtime.registry)
         self._why_unknown = without_registry if self._registered is None else self._registered.ids.why_unknown
@@ -119,113 +120,112 @@ class Admission(Agent):
             self._announce(topic)
 
     async def handle(self, batch: Batch) -> None:
-        """Reads all, asks the table for all keys at once, then decides one record after the other. Whatever is wrong
-        with a record stays its own trouble (F18). A table or an outbox that fails is nobody's own: that
-        raises, and the process stops with it.
+        """Reads all records, fetches the entries of all keys at once, then decides one record after the other. A record
+        that can't be decided is set aside alone (F18). Where a table or an outbox fails, no record is to blame: the
+        error is raised, and the process ends.
         """
         work = self._runtime.begin(batch, eager=True)
-        turn = Turn(work, work.table(TABLE))
-        readings: list[Reading | Unread] = []
+        effects = BatchEffects(work, work.table(TABLE))
+        read_records: list[EventRecord | OtherRecord] = []
         for record in batch.records:
-            reading = self._read(record)
-            readings.append(await self._read_of_stranger(record) if reading is None else reading)
-        turn.table.prefetch([one.table_key for one in readings if isinstance(one, Reading)])
-        outcomes = [self._decide_or_set_aside(turn, *one) for one in zip(batch.records, readings, strict=True)]
-        await turn.commit()
+            found = self._read(record)
+            read_records.append(await self._read_after_lookup(record) if found is None else found)
+        effects.table.prefetch([one.table_key for one in read_records if isinstance(one, EventRecord)])
+        outcomes = [self._decide_or_set_aside(effects, *one) for one in zip(batch.records, read_records, strict=True)]
+        await effects.commit()
         for outcome, count in Tally(outcomes).items():
             metrics.DECISIONS.labels(outcome).inc(count)
 
-    def _read(self, record: LogRecord) -> Reading | Unread | None:
-        """None where something must be asked for first: the stream, or a registry for its schema."""
+    def _read(self, record: LogRecord) -> EventRecord | OtherRecord | None:
+        """None where something must be looked up first: the stream, or the record's schema in a registry."""
         first = record
         try:
             if record.topic == _MOVED:
                 first = self._first_written(record)
-            place = self._places.get((first.topic, first.partition))
-            if place is None or self._unlearnt_schema(first) is not None:
+            partition = self._stream_partitions.get((first.topic, first.partition))
+            if partition is None or self._unlearnt_schema(first) is not None:
                 return None
-            return self._read_at(place, record, first)
-        except Unreadable as error:
-            return Unread(first, error)
+            return self._read_event(partition, record, first)
+        except NotAnEvent as error:
+            return OtherRecord(first, error)
         except Exception as error:
-            return _poisoned(first, error)
+            return _unforeseen(first, error)
 
-    async def _read_of_stranger(self, record: LogRecord) -> Reading | Unread:
-        """After asking for what there was to ask for."""
+    async def _read_after_lookup(self, record: LogRecord) -> EventRecord | OtherRecord:
         first = record
         try:
             first = self._first_written(record) if record.topic == _MOVED else record
             unlearnt = self._unlearnt_schema(first)
             if unlearnt is not None and self._registered is not None:
                 await self._registered.ids.learn(unlearnt)
-            place = self._places.get((first.topic, first.partition)) or await self._find(first)
-            return self._read_at(place, record, first)
-        except Unreadable as error:
-            return Unread(first, error)
+            known = self._stream_partitions.get((first.topic, first.partition))
+            return self._read_event(known or await self._find(first), record, first)
+        except NotAnEvent as error:
+            return OtherRecord(first, error)
         except Exception as error:
-            return _poisoned(first, error)
+            return _unforeseen(first, error)
 
     def _unlearnt_schema(self, first: LogRecord) -> SchemaRef | None:
-        """What a registry would have to be asked about before the record is read."""
+        """The schema that must be looked up in a registry before the record can be read."""
         if self._registered is None or first.value is None:
             return None
         named = schema_named(first.value, first.headers)
         return named.ref if named is not None and self._registered.ids.is_new(named.ref) else None
 
-    def _decide_or_set_aside(self, turn: Turn, record: LogRecord, reading: Reading | Unread) -> str:
+    def _decide_or_set_aside(self, batch: BatchEffects, record: LogRecord, found: EventRecord | OtherRecord) -> str:
         """Returns the outcome's name."""
-        if isinstance(reading, Unread):
-            return self._set_aside(turn, reading)
-        if reading.is_misplaced:
-            self._reroute(turn, record, reading.found)
+        if isinstance(found, OtherRecord):
+            return self._set_aside(batch, found)
+        if found.is_misplaced:
+            self._reroute(batch, record, found.event)
             return "rerouted"
-        first, place, found = reading.first, reading.place, reading.found
-        stored = turn.table.get(reading.table_key)
-        stream = place.stream
+        first, partition, read_event = found.first, found.partition, found.event
+        stored = batch.table.get(found.table_key)
+        stream = partition.stream
         source = SourceRecord(first.topic, stream.topic_id, first.partition, first.offset)
         try:
-            pieces = found.pieces
-            routes = routes_of(self._view, stream, pieces) if place.routes is None else place.routes
-            candidate = KeyEntry(pieces.event_id, found.payload_hash, first.timestamp, routes, source)
+            pieces = read_event.pieces
+            routes = routes_of(self._view, stream, type_of(pieces)) if partition.routes is None else partition.routes
+            candidate = KeyEntry(pieces.event_id, read_event.payload_hash, first.timestamp, routes, source)
             decided = decide(None if stored is None else _decode_seen(stored), candidate)
-            effects = effects_of(decided, place, first, found)
+            effects = effects_of(decided, partition, first, read_event)
         except Exception as error:
-            return self._set_aside(turn, _poisoned(first, error))
+            return self._set_aside(batch, _unforeseen(first, error))
         if type(decided) is Admitted and decided.is_new:
-            turn.table.put(reading.table_key, _encode_seen(decided.entry))
-            turn.has_new = True
-        turn.decisions[first.partition].append(effects.decision)
+            batch.table.put(found.table_key, _encode_seen(decided.entry))
+            batch.has_new = True
+        batch.decisions[first.partition].append(effects.decision)
         if effects.verdict is not None:
-            partition, value = effects.verdict
-            turn.verdicts[partition].append(value)
+            reply_partition, value = effects.verdict
+            batch.verdicts[reply_partition].append(value)
         if effects.deliveries:
-            turn.deliveries += effects.deliveries
+            batch.deliveries += effects.deliveries
         if effects.conflict is not None:
-            turn.conflicts.append((first, effects.conflict))
+            batch.conflicts.append((first, effects.conflict))
         return decided.outcome
 
-    def _read_at(self, place: Place, record: LogRecord, first: LogRecord) -> Reading:
-        """Raises Unreadable."""
-        found = read(first, place.topic, self._signer, self._why_unknown)
+    def _read_event(self, partition: StreamPartition, record: LogRecord, first: LogRecord) -> EventRecord:
+        """Raises NotAnEvent."""
+        found = read(first, partition.topic, self._signer, self._why_unknown)
         pieces = found.pieces
-        key = place.scope.table_key(pieces.idempotency_key, pieces.event_id)
+        key = partition.scope.table_key(pieces.idempotency_key, pieces.event_id)
         is_misplaced = found.direct and first is record and self._is_misplaced(first, found)
-        return Reading(first, place, found, key, is_misplaced)
+        return EventRecord(first, partition, found, key, is_misplaced)
 
     def _first_written(self, record: LogRecord) -> LogRecord:
         first = as_first_written(record, self._signer)
         if first is None:
-            raise Unreadable("unreadable", f"a record of {record.topic} whose {ORIGIN_HEADER} is not ours")
+            raise NotAnEvent("unreadable", f"a record of {record.topic} whose {ORIGIN_HEADER} is not ours")
         return first
 
-    async def _find(self, record: LogRecord) -> Place:
+    async def _find(self, record: LogRecord) -> StreamPartition:
         topic = parse_stream_topic(record.topic)
         if topic is None:
-            raise Unreadable("unknown_stream", f"{record.topic} is no stream's topic")
+            raise NotAnEvent("unknown_stream", f"{record.topic} is no stream's topic")
         stream = self._view.streams_by_topic.get(record.topic) or await self._looked_up(record.topic)
-        place = place_of(topic, stream, record.partition)
-        self._places[record.topic, record.partition] = place
-        return place
+        partition = stream_partition(topic, stream, record.partition)
+        self._stream_partitions[record.topic, record.partition] = partition
+        return partition
 
     async def _looked_up(self, topic: str) -> Stream:
         """The stream, with `control` read to its present end first; at most once a second for a topic without one."""
@@ -237,7 +237,7 @@ class Admission(Agent):
         stream = self._view.streams_by_topic.get(topic)
         if stream is None:
             self._unknown_until[topic] = now_seconds + UNKNOWN_SECONDS
-            raise Unreadable("unknown_stream", f"no stream has the topic {topic}")
+            raise NotAnEvent("unknown_stream", f"no stream has the topic {topic}")
         self._unknown_until.pop(topic, None)
         return stream
 
@@ -245,26 +245,26 @@ class Admission(Agent):
         pieces = found.pieces
         return record.partition != right_partition(pieces.idempotency_key, pieces.event_id, self._partitions)
 
-    def _reroute(self, turn: Turn, record: LogRecord, found: ReadEvent) -> None:
+    def _reroute(self, batch: BatchEffects, record: LogRecord, found: ReadEvent) -> None:
         """The same bytes; the key is the one that the right partition comes from, whatever the producer wrote."""
         key = placement_key(found.pieces.idempotency_key, found.pieces.event_id)
         header = (ORIGIN_HEADER, origin_header(record, self._signer))
         value = record.value or b""  # of a CloudEvent without data
-        turn.work.produce(Topic.ADMISSION, value, key=key, headers=[header, *carried_headers(record.headers)])
+        batch.work.produce(Topic.ADMISSION, value, key=key, headers=[header, *carried_headers(record.headers)])
 
-    def _set_aside(self, turn: Turn, unread: Unread) -> str:
-        first = unread.first
-        turn.work.dead_letter(first, unread.why.reason, str(unread.why))
-        turn.decisions[first.partition].append(refusal_of(first, unread.why.reason))
-        return "refused"
+    def _set_aside(self, batch: BatchEffects, other: OtherRecord) -> str:
+        first = other.first
+        batch.work.dead_letter(first, other.why.reason, str(other.why))
+        batch.decisions[first.partition].append(refusal_of(first, other.why.reason))
+        return REFUSED
 
     def _active_topics(self) -> list[str]:
         return [s.topic for s in self._view.streams.values() if s.status is not StreamStatus.CREATING and s.topic]
 
     def _stream_changed(self, before: State | None, after: State | None) -> None:
-        """A deleted stream's topic is read on until it is gone: what was accepted before is still owed a decision."""
+        """A deleted stream's topic is read until it is gone, since events accepted before still need a decision."""
         if isinstance(before or after, Stream):
-            self._places.clear()
+            self._stream_partitions.clear()
         if isinstance(after, Stream) and after.status is StreamStatus.ACTIVE and after.topic:
             event(log, "stream.followed", topic=after.topic)
             self._runtime.follow(AGENT, [after.topic])
@@ -281,6 +281,7 @@ def build(runtime: AgentRuntime) -> None:
     Admission(runtime).declare()
 
 
-def _poisoned(record: LogRecord, error: Exception) -> Unread:
+def _unforeseen(record: LogRecord, error: Exception) -> OtherRecord:
+    """Set aside alone, so that it does not stop the records behind it."""
     sparse.event("admission.poisoned", "poisoned", logging.ERROR, error=error, topic=record.topic, offset=record.offset)
-    return Unread(record, Unreadable("poisoned", type(error).__name__))
+    return OtherRecord(record, NotAnEvent("poisoned", type(error).__name__))

@@ -1,6 +1,7 @@
 """Streams in a schema registry: `<topic>-value` has our schema, so that a direct producer's serializer finds it there.
 
-Registering is a service to producers and to tools; nothing waits for it. Ids of strangers are learnt by SchemaIds.
+Registering is a service to producers and tools; nothing waits for it. `SchemaIds` looks up the ids that other writers'
+records name.
 """
 
 import asyncio

@@ -13,7 +13,7 @@ import time
 
 from faust.types import TP
 
-from domain.admission.reading import Unreadable, read
+from domain.admission.reading import NotAnEvent, read
 from domain.delivery.replays import Replayable, replay_deliveries
 from domain.delivery.webhooks import delivery_key
 from domain.events.direct_records import schema_named
@@ -188,6 +188,6 @@ def admitted_body(found: Replayable, stored: StoredRecord, signer: GatewaySigner
     )
     try:
         pieces = read(record, topic, signer).pieces
-    except Unreadable:
+    except NotAnEvent:
         return None
     return pieces.body if pieces.event_id == found.event_id else None

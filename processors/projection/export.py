@@ -21,7 +21,7 @@ from domain.events.direct_records import data_of_admitted
 from domain.events.rules import EventInvalid
 from domain.events.spine_events import STREAM as SPINE
 from domain.events.spine_records import data_of
-from domain.json.strict import JsonFault
+from domain.json.strict import JsonError
 from operations.kafka_clients import reader_config, reason_of
 from operations.message_headers import headers_of
 from schemas.codec import DECISION, Undecodable
@@ -156,7 +156,7 @@ def _payload(message: Message, topic: StreamTopic) -> str:
     read = data_of if topic.stream == SPINE else data_of_admitted
     try:
         return read(message.value() or b"", headers_of(message)).decode()
-    except (Undecodable, EventInvalid, JsonFault, KeyError, msgspec.MsgspecError) as error:
+    except (Undecodable, EventInvalid, JsonError, KeyError, msgspec.MsgspecError) as error:
         raise ExportFailed(f"an admitted record can't be read: {error}") from error
 
 

@@ -4,12 +4,9 @@ from typing import Any
 
 import msgspec
 
+from schemas.errors import FieldError
+
 DONE, REFUSED = "done", "refused"
-
-
-class FieldError(msgspec.Struct, frozen=True):
-    field: str
-    message: str
 
 
 class FaultBody(msgspec.Struct, frozen=True, kw_only=True):

@@ -41,7 +41,7 @@ from domain.security.sealed_secrets import SecretBox
 from ingest_gateway.log.event_log import Appended
 from ingest_gateway.surfaces.burn.edge.spool import Spool
 from ingest_gateway.surfaces.burn.edge.telemetry import Entry as SpoolEntry
-from ingest_gateway.surfaces.positions import position_of
+from ingest_gateway.surfaces.shared.positions import position_of
 from operations.new_commands import new_command
 from operations.read_model_engine import writer_engine
 from processors.projection.store import Store

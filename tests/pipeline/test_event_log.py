@@ -222,7 +222,7 @@ async def test_a_reader_of_delivery_reports_that_fails_says_so_instead_of_being_
 async def test_a_record_that_the_broker_has_already_is_stored_though_nobody_knows_where() -> None:
     async with a_log("127.0.0.1:1", make_producer=ProducerOfRepeats) as log:
         appended = await log.append(STREAM_TOPIC, b"k", b"v", [])
-        assert (appended.has_place, appended.topic, appended.timestamp_ms) == (False, STREAM_TOPIC, 7)
+        assert (appended.has_offset, appended.topic, appended.timestamp_ms) == (False, STREAM_TOPIC, 7)
         assert log.newest("ws_1", "live") == []
 
 

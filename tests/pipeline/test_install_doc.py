@@ -17,7 +17,7 @@ SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 UNIT = re.compile(r"^```ini\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 WHAT_RUNS = """
 import ingest_gateway.__main__, processors.__main__, cli.main, psycopg
-from ingest_gateway.surfaces.contract import load_document
+from ingest_gateway.surfaces.shared.contract import load_document
 from operations.read_model_engine import writer_engine
 from operations.settings import SURFACES
 from processors.projection.migrate import migrate

@@ -12,7 +12,7 @@ from deploy.local.broker import Broker
 from domain.limits.quotas import EVENTS, WHOLE_PPM
 from ingest_gateway.limits.buckets import NS_PER_SECOND
 from ingest_gateway.limits.enforcement import limiter_of
-from ingest_gateway.limits.exchange import ShareExchange
+from ingest_gateway.limits.exchange import QuotaExchange
 from ingest_gateway.limits.limiter import Limiter
 from ingest_gateway.limits.tiers import TierRefused, change_limit, limits_of
 from ingest_gateway.log.bootstrap import ask_for_workspace
@@ -54,7 +54,7 @@ class Client:
 @asynccontextmanager
 async def a_client(bootstrap: str, name: str, workspace: str) -> AsyncIterator[Client]:
     limiter = Limiter(name, lambda *_place: EVENTS.quota)
-    exchange = ShareExchange(bootstrap, limiter, PARTITIONS)
+    exchange = QuotaExchange(bootstrap, limiter, PARTITIONS)
     exchange.start()
     try:
         yield Client(name, limiter, workspace)
@@ -128,7 +128,7 @@ async def test_a_gateway_that_leaves_or_dies_leaves_its_share(broker: Broker, co
             await until_known([stays, leaves])
         await until_known([stays])
         silent = Limiter("dies", lambda *_place: EVENTS.quota)
-        exchange = ShareExchange(broker.bootstrap, silent, PARTITIONS)
+        exchange = QuotaExchange(broker.bootstrap, silent, PARTITIONS)
         exchange.start()
         await until_known([stays, Client("dies", silent, workspace)])
         assert exchange._telling is not None

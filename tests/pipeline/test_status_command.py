@@ -12,11 +12,11 @@ from tests.support.kafka_topics import a_stream_topic, produce
 from tests.support.ports import free_port
 from tests.support.worker import Worker
 
-NOWHERE = {"ATLAS_MASTER_KEY": None, "ATLAS_STATUS_TARGETS": None}
+NO_OFFSET = {"ATLAS_MASTER_KEY": None, "ATLAS_STATUS_TARGETS": None}
 
 
 def status(kafka: str, home: Path, *arguments: str) -> Result:
-    env = {**NOWHERE, "ATLAS_HOME": str(home / "nothing"), "ATLAS_KAFKA": kafka}
+    env = {**NO_OFFSET, "ATLAS_HOME": str(home / "nothing"), "ATLAS_KAFKA": kafka}
     return CliRunner().invoke(atlas, ["status", *arguments], env=env)
 
 

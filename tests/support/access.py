@@ -29,8 +29,8 @@ from ingest_gateway.log.event_log import EventLog
 from ingest_gateway.log.live import LiveLog
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.contract import load_document, operations_of
 from ingest_gateway.surfaces.documents.operations import resolved
+from ingest_gateway.surfaces.shared.contract import load_document, operations_of
 from ingest_gateway.surfaces.surface import Surface
 from operations.control_reader import ControlReader
 from operations.settings import Settings
@@ -43,7 +43,7 @@ MASTER_KEY = bytes(range(32))
 HASHER = TokenHasher(MASTER_KEY)
 ISSUER, AUDIENCE, SESSION_SECRET = "https://id.example.com", "atlas", b"0123456789abcdef" * 4
 PROVIDERS = ("openai", "anthropic", "gemini", "openrouter", "groq")
-NOWHERE = json.dumps(dict.fromkeys(PROVIDERS, "http://127.0.0.1:1/v1"))
+NO_OFFSET = json.dumps(dict.fromkeys(PROVIDERS, "http://127.0.0.1:1/v1"))
 IDS = {
     "stream": "orders-prod",
     "workflow": "wf_billing",
@@ -196,7 +196,7 @@ def services_of(surface: Surface, home: Path) -> Services:
     control, verdicts = LocalControl(), LocalVerdicts("", max_waiters=100)
     log = MemoryLog(control, verdicts)
     log.refuses = UNAVAILABLE
-    env = {"ATLAS_HOME": str(home), "ATLAS_MASTER_KEY": MASTER_KEY.hex(), "ATLAS_EDGE_PROVIDERS": NOWHERE}
+    env = {"ATLAS_HOME": str(home), "ATLAS_MASTER_KEY": MASTER_KEY.hex(), "ATLAS_EDGE_PROVIDERS": NO_OFFSET}
     reader = cast(ControlReader, control)
     sessions = Sessions(SharedSecret(SESSION_SECRET), issuer=ISSUER, audience=AUDIENCE)
     authenticate = Authenticator(reader, HASHER, sessions=sessions, failures=FailedAttempts(), **surface.takes)

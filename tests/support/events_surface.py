@@ -24,14 +24,14 @@ from domain.security.gateway_signatures import GATEWAY_SIGNATURE, GatewaySigner
 from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.limits.enforcement import RateLimits
-from ingest_gateway.log.event_log import NOWHERE, Appended, EventLog, LogBusy, LogUnavailable
+from ingest_gateway.log.event_log import NO_OFFSET, Appended, EventLog, LogBusy, LogUnavailable
 from ingest_gateway.log.live import LiveLog
 from ingest_gateway.log.stream_ends import Range, StreamEnd
 from ingest_gateway.log.verdicts import VerdictWaiter
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.events.app import make_app
-from ingest_gateway.surfaces.events.faults import render
+from ingest_gateway.surfaces.events.errors import render
 from operations.control_reader import ControlReader
 from operations.settings import Settings
 from operations.topic_ends import Partition
@@ -195,7 +195,7 @@ class MemoryLog:
             scope = self._newest.setdefault(stored.topic.rpartition(".")[0], {})
             scope[stored.topic, stored.partition] = stored.offset
         if self.confirms and not future.done():
-            future.set_result(stored if self.says_where else stored._replace(offset=NOWHERE))
+            future.set_result(stored if self.says_where else stored._replace(offset=NO_OFFSET))
         if not self._decides:
             return
         answer = self._rules.decide(record.appended, record.value, record.headers)

@@ -16,9 +16,10 @@ from typing import Any, cast
 
 import aiohttp
 
-from domain.admission.effects import effects_of, place_of
+from domain.admission.effects import effects_of
+from domain.admission.encoding import stream_partition
 from domain.admission.reading import read
-from domain.admission.subscribers import routes_of
+from domain.admission.subscribers import routes_of, type_of
 from domain.commands.decide import decide as decide_command
 from domain.commands.decide import token_hash_by
 from domain.control.state import ControlState
@@ -89,18 +90,18 @@ class SpineRules:
             list(headers.items()),
         )
         stream = self._view.streams_by_topic[appended.topic]
-        place = place_of(topic, stream, appended.partition)
+        partition = stream_partition(topic, stream, appended.partition)
         found = read(record, topic, self._signer)
         pieces = found.pieces
-        key = place.scope.table_key(pieces.idempotency_key, pieces.event_id)
+        key = partition.scope.table_key(pieces.idempotency_key, pieces.event_id)
         stored = self._seen.get(key)
         source = SourceRecord(appended.topic, stream.topic_id, appended.partition, appended.offset)
-        routes = routes_of(self._view, stream, pieces)
+        routes = routes_of(self._view, stream, type_of(pieces))
         candidate = KeyEntry(pieces.event_id, found.payload_hash, appended.timestamp_ms, routes, source)
         decided = decide(None if stored is None else _decode_seen(stored), candidate)
         if isinstance(decided, Admitted) and decided.is_new:
             self._seen[key] = _encode_seen(decided.entry)
-        effects = effects_of(decided, place, record, found)
+        effects = effects_of(decided, partition, record, found)
         self.deliveries += [Delivery.decode(message["value"]) for message in effects.deliveries or ()]
         self._project(appended.partition, effects.decision)
         if effects.verdict is None:

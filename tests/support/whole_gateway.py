@@ -59,7 +59,7 @@ from tests.support.access import (
     HASHER,
     ISSUER,
     MASTER_KEY,
-    NOWHERE,
+    NO_OFFSET,
     SESSION_SECRET,
     Contract,
     a_key,
@@ -227,7 +227,7 @@ async def whole_gateway(
         stack.push_async_callback(reads.close)
         log = WholeLog(control, verdicts, store)
         events = cast(EventLog, log)
-        env = {"ATLAS_HOME": str(home), "ATLAS_MASTER_KEY": MASTER_KEY.hex(), "ATLAS_EDGE_PROVIDERS": NOWHERE}
+        env = {"ATLAS_HOME": str(home), "ATLAS_MASTER_KEY": MASTER_KEY.hex(), "ATLAS_EDGE_PROVIDERS": NO_OFFSET}
         settings = Settings.from_env(env | environment)
         services = Services(
             settings=settings,

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ingest_gateway.surfaces.contract import load_document
 from ingest_gateway.surfaces.documents.operations import Operation, operations_of
+from ingest_gateway.surfaces.shared.contract import load_document
 from tests.traceability.catalogue import ROOT
 
 SURFACE = "work"

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ingest_gateway.surfaces.contract import load_document
 from ingest_gateway.surfaces.documents.operations import Operation, operations_of, resolved
+from ingest_gateway.surfaces.shared.contract import load_document
 
 WRITTEN = Path(__file__).with_name("promises.txt")
 SURFACES = ("events", "work", "spine", "burn")

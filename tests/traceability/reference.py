@@ -19,7 +19,7 @@ from domain.events.catalog import CATALOG
 from ingest_gateway.read_model.spine_pages import TOTAL_MAX
 from operations.settings import Settings
 from schemas import topics
-from tests.traceability import faults, meanings
+from tests.traceability import error_codes, meanings
 from tests.traceability.catalogue import ROOT
 from tests.traceability.tree import PACKAGES
 
@@ -127,7 +127,7 @@ def errors_section() -> Iterator[str]:
     yield ""
     yield "`error.code` of an answer that isn't 2xx; on AtlasWork the problem's `title`. Codes stay, texts may change."
     yield from _heading("code", "HTTP", "when, or the message")
-    found = faults.error_codes()
+    found = error_codes.error_codes()
     silent = [code for code, ways in found.items() if not any(way.message for way in ways)]
     _agree("error codes", {*meanings.ERRORS, *silent} & found.keys(), meanings.ERRORS)
     for code, ways in sorted(found.items(), key=lambda entry: (entry[1][0].status, entry[0])):

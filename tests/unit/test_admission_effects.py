@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.admission.effects import Place, effects_of, place_of
+from domain.admission.effects import effects_of
+from domain.admission.encoding import StreamPartition, stream_partition
 from domain.admission.reading import ReadEvent
 from domain.delivery.delivery_ids import delivery_id
 from domain.idempotency.events import Admitted, Conflicted, KeyDecision, KeyEntry, Replayed
@@ -39,7 +40,7 @@ events = st.fixed_dictionaries(
 )
 
 
-def a_place(routes: list[str]) -> Place:
+def a_partition(routes: list[str]) -> StreamPartition:
     stream = Stream(
         id="stm_01",
         workspace=TOPIC.workspace,
@@ -51,12 +52,12 @@ def a_place(routes: list[str]) -> Place:
         topic=TOPIC.name,
         topic_id="b1XVUHkwQuO0UWZgeUpQ2g",
     )
-    return place_of(TOPIC, stream, 3)
+    return stream_partition(TOPIC, stream, 3)
 
 
-def an_entry(place: Place, offset: int, received_ms: int, event_id: str) -> KeyEntry:
-    source = SourceRecord(TOPIC.name, place.stream.topic_id, 3, offset)
-    return KeyEntry(event_id, b"h" * 16, received_ms, place.stream.default_routes, source)
+def an_entry(partition: StreamPartition, offset: int, received_ms: int, event_id: str) -> KeyEntry:
+    source = SourceRecord(TOPIC.name, partition.stream.topic_id, 3, offset)
+    return KeyEntry(event_id, b"h" * 16, received_ms, partition.stream.default_routes, source)
 
 
 @given(st.integers(-(2**63), 2**63 - 1))
@@ -98,11 +99,11 @@ def test_pieces_of_an_event_are_its_fields(event: dict[str, object]) -> None:
 def test_everything_is_what_the_codec_would_write(
     event: dict[str, object], routes: list[str], offset: int, times: tuple[int, int], outcome: str, direct: bool
 ) -> None:
-    place, (received_ms, original_ms) = a_place(routes), times
+    partition, (received_ms, original_ms) = a_partition(routes), times
     correlation = b"c" * 16
     reply = ReplyTo(9, correlation).encode()
     record = LogRecord(TOPIC.name, 3, offset, received_ms, b"key", b"value", ((REPLY_HEADER, reply),))
-    entry = an_entry(place, offset, received_ms if outcome == "admitted" else original_ms, EVENT_ID)
+    entry = an_entry(partition, offset, received_ms if outcome == "admitted" else original_ms, EVENT_ID)
     if outcome != "admitted":
         entry = msgspec.structs.replace(entry, event_id=ORIGINAL_ID)
     decided: KeyDecision = {
@@ -110,9 +111,9 @@ def test_everything_is_what_the_codec_would_write(
         "replay": Replayed(entry),
         "conflict": Conflicted(entry),
     }[outcome]
-    effects = effects_of(decided, place, record, ReadEvent(pieces_of(EVENT.encode(event)), b"h" * 16, direct))
+    effects = effects_of(decided, partition, record, ReadEvent(pieces_of(EVENT.encode(event)), b"h" * 16, direct))
     assert decided.outcome == outcome
-    assert effects.decision == expected_decision(outcome, place, record, event, entry, direct).encode()
+    assert effects.decision == expected_decision(outcome, partition, record, event, entry, direct).encode()
     if direct:
         assert effects.verdict is None
     else:
@@ -132,13 +133,13 @@ def test_everything_is_what_the_codec_would_write(
 
 
 def expected_decision(
-    outcome: str, place: Place, record: LogRecord, event: dict[str, object], entry: KeyEntry, direct: bool
+    outcome: str, partition: StreamPartition, record: LogRecord, event: dict[str, object], entry: KeyEntry, direct: bool
 ) -> Decision:
     shown = {name: event[name] for name in ("type", "occurred_at", "actor", "metadata")}
     return Decision(
         outcome=outcome,
         topic=TOPIC.name,
-        topic_id=place.stream.topic_id,
+        topic_id=partition.stream.topic_id,
         partition=3,
         offset=record.offset,
         received_ms=record.timestamp,
@@ -167,7 +168,7 @@ def expected_delivery(route: str, entry: KeyEntry, event: dict[str, object]) -> 
 
 
 def test_the_records_have_the_fields_that_are_put_together() -> None:
-    """Fails when an .avsc changes without effects.py."""
+    """Fails when an .avsc changes without encoding.py and effects.py."""
     fields = {codec.schema.name: [f["name"] for f in codec.schema.parsed["fields"]] for codec in (VERDICT, DELIVERY)}
     assert fields == {
         "Verdict": ["correlation", "outcome", "event_id", "received_ms", "routes", "status", "body"],

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.admission.reading import DIRECT_BYTES_MAX, ReadEvent, Unreadable, read
+from domain.admission.reading import DIRECT_BYTES_MAX, NotAnEvent, ReadEvent, read
 from domain.admission.rerouting import (
     ORIGIN_HEADER,
     as_first_written,
@@ -131,7 +131,7 @@ def test_id_and_time_of_receipt_of_a_stranger_are_ignored() -> None:
     ],
 )
 def test_what_is_no_event_says_why(value: bytes | None, reason: str) -> None:
-    with pytest.raises(Unreadable) as unreadable:
+    with pytest.raises(NotAnEvent) as unreadable:
         read(a_record(value), TOPIC, SIGNER)
     assert unreadable.value.reason == reason
     assert str(unreadable.value)
@@ -155,7 +155,7 @@ def test_damaged_avro_is_an_event_or_has_a_reason(data: st.DataObject) -> None:
 def event_or_reason(value: bytes) -> None:
     try:
         found = read(a_record(value), TOPIC, SIGNER)
-    except Unreadable:
+    except NotAnEvent:
         return
     assert isinstance(found, ReadEvent)
 

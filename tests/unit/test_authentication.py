@@ -22,7 +22,7 @@ from domain.security.principals import (
     STREAMS_WRITE,
 )
 from ingest_gateway.http.addresses import CLIENT_ADDRESS
-from ingest_gateway.http.faults import FaultKind, Refused
+from ingest_gateway.http.errors import ErrorKind, Refused
 from ingest_gateway.identity.authentication import Authenticator, SharedCatchUp, require_scope
 from ingest_gateway.identity.credentials import bare
 from ingest_gateway.identity.failures import FailedAttempts
@@ -136,7 +136,7 @@ def test_whatever_is_wrong_the_answer_is_the_same(authenticate: Authenticator, a
     with pytest.raises(Refused) as refused:
         authenticate(a_request(*authorizations))
     fault = refused.value
-    assert (fault.kind, fault.message, fault.fields) == (FaultKind.UNAUTHENTICATED, fault.kind.message, ())
+    assert (fault.kind, fault.message, fault.fields) == (ErrorKind.UNAUTHENTICATED, fault.kind.message, ())
 
 
 @pytest.mark.requirement("A-013", "A2")
@@ -159,7 +159,7 @@ def test_a_publishable_key_may_only_send_and_only_to_its_streams(authenticate: A
     for scope in (EVENTS_READ, STREAMS_WRITE):
         with pytest.raises(Refused) as refused:
             require_scope(principal, scope)
-        assert refused.value.kind is FaultKind.FORBIDDEN
+        assert refused.value.kind is ErrorKind.FORBIDDEN
     assert principal.may_use_stream("web") and not principal.may_use_stream("orders-prod")
     nowhere = authenticate(a_request(f"Bearer {mint_token(MASTER_KEY, 'pk', 'live', 'key_3')}"))
     assert not nowhere.may_use_stream("web")
@@ -245,7 +245,7 @@ def test_a_surface_takes_its_own_kinds_alone(control: Control, kind: KeyKind) ->
         else:
             with pytest.raises(Refused) as refused:
                 surface(a_request(request))
-            assert refused.value.kind is FaultKind.UNAUTHENTICATED
+            assert refused.value.kind is ErrorKind.UNAUTHENTICATED
 
 
 @pytest.mark.requirement("B-003")
@@ -287,7 +287,7 @@ def test_until_when_a_key_holds(control: Control, changes: dict[str, object], ho
     else:
         with pytest.raises(Refused) as refused:
             surface(a_request(f"Bearer {TOKEN}"))
-        assert refused.value.kind is FaultKind.UNAUTHENTICATED
+        assert refused.value.kind is ErrorKind.UNAUTHENTICATED
 
 
 @pytest.mark.requirement("A4", "W-016")
@@ -297,13 +297,13 @@ def test_until_when_a_key_holds(control: Control, changes: dict[str, object], ho
     [
         ("203.0.113.9", None),
         ("::ffff:203.0.113.9", None),
-        ("203.0.114.9", FaultKind.ADDRESS_BLOCKED),
-        ("2001:db8::1", FaultKind.ADDRESS_BLOCKED),
-        ("", FaultKind.ADDRESS_BLOCKED),
+        ("203.0.114.9", ErrorKind.ADDRESS_BLOCKED),
+        ("2001:db8::1", ErrorKind.ADDRESS_BLOCKED),
+        ("", ErrorKind.ADDRESS_BLOCKED),
     ],
 )
 def test_a_token_is_used_from_its_networks_alone(
-    control: Control, kind: KeyKind, address: str, kind_of_fault: FaultKind | None
+    control: Control, kind: KeyKind, address: str, kind_of_fault: ErrorKind | None
 ) -> None:
     control.put(a_key("key_n", kind, allowed_ips=["203.0.113.0/24"]))
     surface = Authenticator(cast(ControlReader, control), HASHER, kinds=frozenset({kind.value}))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.json.canonical import canonical, payload_hash
-from domain.json.strict import JsonFault
+from domain.json.strict import JsonError
 
 SAME = [
     ("J9", "white space", b'{"a":[1,2]}', b' {\t"a" :\r\n[ 1 , 2 ] } '),
@@ -75,7 +75,7 @@ def test_the_form_is_fixed_because_ids_depend_on_it(text: bytes, written: bytes)
 
 @pytest.mark.parametrize("text", [b"", b"{", b'"\xff"', rb'"\ud800"', b"[" * 100_000, b"nul", b"1 2"])
 def test_what_cannot_be_read_is_a_fault(text: bytes) -> None:
-    with pytest.raises(JsonFault):
+    with pytest.raises(JsonError):
         canonical(text)
 
 

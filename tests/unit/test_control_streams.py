@@ -4,10 +4,11 @@ import msgspec
 import pytest
 
 from domain.control.values import TopicTask
-from schemas.commands.answers import FaultBody, FieldError, decode_fault
+from schemas.commands.answers import FaultBody, decode_fault
 from schemas.commands.streams import CreateStream, DeleteStream, UpdateStream
 from schemas.commands.workflows import CreateWorkflow, DeleteWorkflow
 from schemas.entities import Stream, StreamStatus
+from schemas.errors import FieldError
 from schemas.topics import DAY_MS
 from tests.support.commands_log import START_MS, TOPIC_ID, WORKSPACE, CommandsLog, a_workspace, outcome
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from domain.admission.reading import Unreadable, read
+from domain.admission.reading import NotAnEvent, read
 from domain.admission.rerouting import ORIGIN_HEADER, as_first_written, origin_header
 from domain.delivery.replays import Replayable
 from domain.events.direct_records import SCHEMA_HEADER, avro_of, data_of_admitted, schema_named
@@ -126,7 +126,7 @@ def test_without_a_registry_that_is_the_reason(form: str) -> None:
     ref = GUID if "GUID" in form else ID
     with pytest.raises(UnknownSchema):
         avro_of(head + BODY, headers)
-    with pytest.raises(Unreadable) as unreadable:
+    with pytest.raises(NotAnEvent) as unreadable:
         read(LogRecord(topic.name, 3, 7, NOW_MS, None, head + BODY, headers), topic, SIGNER)
     assert unreadable.value.reason == "unreadable"
     assert f"schema {ref} of a schema registry" in str(unreadable.value)
@@ -136,5 +136,5 @@ def test_without_a_registry_that_is_the_reason(form: str) -> None:
 def test_with_one_the_reason_is_what_the_registry_said() -> None:
     topic = StreamTopic("ws_4F9KQ2C7Z1", "live", "orders-prod")
     record = LogRecord(topic.name, 3, 7, NOW_MS, None, b"\x0a\x02ab", [guid_header(0)])
-    with pytest.raises(Unreadable, match=f"{GUID} is Protobuf"):
+    with pytest.raises(NotAnEvent, match=f"{GUID} is Protobuf"):
         read(record, topic, SIGNER, lambda ref: f"{ref} is Protobuf")

@@ -11,7 +11,7 @@ from operations.settings import Settings
 from schemas import topics
 from tests.traceability import deliveries, reference
 from tests.traceability.catalogue import ROOT
-from tests.traceability.faults import error_codes
+from tests.traceability.error_codes import error_codes
 from tests.traceability.tree import PACKAGES, project_files
 
 METRIC_KINDS = frozenset({"Counter", "Gauge", "Histogram", "Summary", "Info"})

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from ingest_gateway.surfaces.contract import load_document
 from ingest_gateway.surfaces.documents.operations import operations_of
 from ingest_gateway.surfaces.documents.postman import CLEAN_UP, collection, environment
+from ingest_gateway.surfaces.shared.contract import load_document
 
 SURFACES = [
     path.name.removesuffix(".yaml")

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from msgspec import UNSET
 
-from ingest_gateway.http.faults import Refused
+from ingest_gateway.http.errors import Refused
 from ingest_gateway.surfaces.events.entity_forms import (
     DEFAULT_ROUTES_MAX,
     read_new_stream,

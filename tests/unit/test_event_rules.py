@@ -29,7 +29,7 @@ def fault_fields(body: bytes, *, batch: bool = False) -> list[str]:
     try:
         read(body, batch=batch)
     except EventInvalid as invalid:
-        return [fault.field for fault in invalid.faults]
+        return [error.field for error in invalid.errors]
     return []
 
 
@@ -229,7 +229,7 @@ def test_all_faults_are_told_at_once_in_the_documents_order() -> None:
 def test_twenty_faults_are_listed_and_the_rest_counted() -> None:
     with pytest.raises(EventInvalid, match="; and 4980 more") as raised:
         read(a_body(**{f"field{n}": n for n in range(5_000)}))
-    assert len(raised.value.faults) == 20
+    assert len(raised.value.errors) == 20
     assert raised.value.more == 4_980
 
 
@@ -263,9 +263,9 @@ NOT_JSON: list[tuple[bytes, str]] = [
 def test_what_is_not_json(body: bytes, message: str) -> None:
     with pytest.raises(EventInvalid) as raised:
         read(body)
-    (fault,) = raised.value.faults
-    assert fault.field == "body"
-    assert fault.message.startswith(message)
+    (error,) = raised.value.errors
+    assert error.field == "body"
+    assert error.message.startswith(message)
 
 
 @pytest.mark.requirement("S6", "A-034")
@@ -325,7 +325,7 @@ def test_the_future_ends_24_hours_ahead_of_the_clock() -> None:
         try:
             read_event(a_body(), now_ms=now_ms, allow_key_field=False)
         except EventInvalid as invalid:
-            return len(invalid.faults)
+            return len(invalid.errors)
         return 0
 
     assert faults_at(OCCURRED_MS - 24 * HOUR_MS) == 0
@@ -426,4 +426,4 @@ def test_the_fields_of_an_avro_record_pass_the_same_rules() -> None:
 def test_faults_in_an_avro_record(changes: dict[str, Any], paths: list[str]) -> None:
     with pytest.raises(EventInvalid) as raised:
         check_fields(**avro_fields(**changes))
-    assert sorted(fault.field for fault in raised.value.faults) == sorted(paths)
+    assert sorted(error.field for error in raised.value.errors) == sorted(paths)

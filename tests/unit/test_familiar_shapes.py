@@ -47,7 +47,7 @@ def avro_file() -> bytes:
 def faults_of(read: Any, body: bytes) -> list[tuple[str, str]]:
     with pytest.raises(EventInvalid) as invalid:
         read(body)
-    return [tuple(fault) for fault in invalid.value.faults]
+    return [(error.field, error.message) for error in invalid.value.errors]
 
 
 READERS = {

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from domain.events.catalog import CATALOG
-from domain.json.schemas import incompatibilities, schema_faults
+from domain.json.schemas import incompatibilities, schema_errors
 
 
 def an_object(**more: Any) -> dict[str, Any]:
@@ -37,14 +37,14 @@ def an_object(**more: Any) -> dict[str, Any]:
     ],
 )
 def test_what_is_no_schema_here(schema: Any, path: str) -> None:
-    assert [fault[0] for fault in schema_faults(schema)] == [path]
+    assert [fault[0] for fault in schema_errors(schema)] == [path]
 
 
 @pytest.mark.requirement("S-039", "S-040", "S-041")
 def test_the_platforms_own_schemas_are_some() -> None:
     assert len(CATALOG) == 8 + 8 + 7
     for known in CATALOG.values():
-        assert known.schema is None or schema_faults(known.schema) == []
+        assert known.schema is None or schema_errors(known.schema) == []
         if known.schema is not None:
             Draft202012Validator.check_schema(known.schema)
 
@@ -53,7 +53,7 @@ def test_a_schema_of_any_depth_is_judged() -> None:
     deep: dict[str, Any] = {"type": "string"}
     for _ in range(20):
         deep = {"type": "object", "properties": {"a": deep}}
-    assert any("levels" in message for _, message in schema_faults(deep))
+    assert any("levels" in message for _, message in schema_errors(deep))
 
 
 # A change of an_object(), and whether what fitted before fits now.

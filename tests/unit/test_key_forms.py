@@ -7,10 +7,10 @@ import orjson
 import pytest
 
 from domain.security.principals import ADMIN, EVENTS_READ, EVENTS_WRITE, Principal, beyond, principal_of
-from ingest_gateway.http.faults import Refused
-from ingest_gateway.surfaces.contract import load_document
+from ingest_gateway.http.errors import Refused
 from ingest_gateway.surfaces.events.key_forms import read_new_key, read_rotation
 from ingest_gateway.surfaces.events.key_views import key_view
+from ingest_gateway.surfaces.shared.contract import load_document
 from schemas.commands.fields import OVERLAP_SECONDS_DEFAULT
 from schemas.commands.keys import CreateKey
 from schemas.entities import Key, KeyKind

@@ -1,4 +1,4 @@
-"""Live streams without a broker: records joined with decisions, bounded queues, ids that name a place on the log."""
+"""Live streams without a broker: records joined with decisions, bounded queues, ids that name a cursor on the log."""
 
 import time
 
@@ -8,8 +8,8 @@ import pytest
 from ingest_gateway.log import live as live_log
 from ingest_gateway.log.live import LATE_SECONDS, Joined, LiveEvent, LiveLog, _Tail, topic_decided
 from ingest_gateway.surfaces.spine import channels
-from ingest_gateway.surfaces.spine.channels import Channel, Reader
-from ingest_gateway.surfaces.spine.frames import Place, PlaceInvalid, event_frame, read_place
+from ingest_gateway.surfaces.spine.channels import Channel, LiveReader
+from ingest_gateway.surfaces.spine.frames import StreamCursor, StreamCursorInvalid, event_frame, read_cursor
 from operations.record_reader import StoredRecord
 from schemas.codec import EVENT
 from schemas.records import Decision
@@ -80,7 +80,7 @@ async def test_what_has_to_be_read_back_keeps_its_place() -> None:
         read.append(position[2])
         return StoredRecord(VALUE)
 
-    channel, reader = Channel(TOPIC, "ws_a", read_back), Reader([], lambda: None)
+    channel, reader = Channel(TOPIC, "ws_a", read_back), LiveReader([], lambda: None)
     channel.readers.add(reader)
     channel.admitted([LiveEvent(decision(0), VALUE, ()), LiveEvent(decision(1), None, ())])
     channel.admitted([LiveEvent(decision(2), VALUE, ())])
@@ -88,8 +88,8 @@ async def test_what_has_to_be_read_back_keeps_its_place() -> None:
     await channel._reading
     told = reader.take().decode().split("\n\n")[:-1]
     assert read == [1] and len(told) == 3
-    places = [read_place(one.splitlines()[0].removeprefix("id: ")) for one in told]
-    assert [place.offsets for place in places] == [[1], [2], [3]]
+    places = [read_cursor(one.splitlines()[0].removeprefix("id: ")) for one in told]
+    assert [cursor.offsets for cursor in places] == [[1], [2], [3]]
 
 
 async def test_a_full_queue_drops_its_reader_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,8 +99,8 @@ async def test_a_full_queue_drops_its_reader_and_no_other(monkeypatch: pytest.Mo
         raise AssertionError(position)
 
     cut: list[str] = []
-    slow, quick = Reader([], lambda: cut.append("slow")), Reader([], lambda: cut.append("quick"))
-    picky = Reader(["lead.*"], lambda: cut.append("picky"))
+    slow, quick = LiveReader([], lambda: cut.append("slow")), LiveReader([], lambda: cut.append("quick"))
+    picky = LiveReader(["lead.*"], lambda: cut.append("picky"))
     channel = Channel(TOPIC, "ws_a", read_back)
     channel.readers |= {slow, quick, picky}
     for offset in range(20):
@@ -111,33 +111,37 @@ async def test_a_full_queue_drops_its_reader_and_no_other(monkeypatch: pytest.Mo
 
 
 def test_a_reader_that_went_on_gets_nothing_twice() -> None:
-    reader = Reader([], lambda: None)
-    reader.after = Place(1, [3, 0])
+    reader = LiveReader([], lambda: None)
+    reader.after = StreamCursor(1, [3, 0])
     places = ((0, 2), (0, 3), (1, 0))
-    reader.offer([channels.Told("a.b", 7, *place, event_frame("behind", "a.b", {"at": place})) for place in places])
+    reader.offer(
+        [channels.LiveFrame("a.b", 7, *cursor, event_frame("behind", "a.b", {"at": cursor})) for cursor in places]
+    )
     events = EventReader().feed(reader.take().decode())
     assert [orjson.loads(one.data)["at"] for one in events] == [[0, 3], [1, 0]]
-    assert [read_place(one.id) for one in events] == [Place(7, [4, 0]), Place(7, [4, 1])], "no id takes it back"
+    assert [read_cursor(one.id) for one in events] == [StreamCursor(7, [4, 0]), StreamCursor(7, [4, 1])], (
+        "no id takes it back"
+    )
 
 
 def test_an_id_names_a_place_and_moves_forward_only() -> None:
-    place = Place.at({0: 5, 2: 7}, 10)
-    assert place.offsets == [5, 0, 7]
-    place.pass_event(12, 2, 9)
-    place.pass_event(11, 2, 3)
-    place.pass_event(11, 4, 0)
-    assert (place.received_ms, place.offsets) == (12, [5, 0, 10, 0, 1])
-    assert read_place(place.encode()) == place
-    assert place.is_behind(Place(0, [5, 0, 8])) and not place.is_behind(Place(0, [6]))
+    cursor = StreamCursor.at({0: 5, 2: 7}, 10)
+    assert cursor.offsets == [5, 0, 7]
+    cursor.pass_event(12, 2, 9)
+    cursor.pass_event(11, 2, 3)
+    cursor.pass_event(11, 4, 0)
+    assert (cursor.received_ms, cursor.offsets) == (12, [5, 0, 10, 0, 1])
+    assert read_cursor(cursor.encode()) == cursor
+    assert cursor.is_behind(StreamCursor(0, [5, 0, 8])) and not cursor.is_behind(StreamCursor(0, [6]))
 
 
-NO_IDS = ("", "nonsense!", "AAAA", Place(-1, []).encode(), Place(1, [-1]).encode(), "x" * 5_000)
+NO_IDS = ("", "nonsense!", "AAAA", StreamCursor(-1, []).encode(), StreamCursor(1, [-1]).encode(), "x" * 5_000)
 
 
 @pytest.mark.parametrize("text", NO_IDS)
 def test_what_is_no_id(text: str) -> None:
-    with pytest.raises(PlaceInvalid):
-        read_place(text)
+    with pytest.raises(StreamCursorInvalid):
+        read_cursor(text)
 
 
 def test_line_ends_in_the_data_are_lines_of_the_frame() -> None:

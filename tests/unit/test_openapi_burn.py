@@ -8,9 +8,9 @@ import jsonschema
 import msgspec
 import pytest
 
-from ingest_gateway.surfaces.burn import faults
+from ingest_gateway.surfaces.burn import errors
 from ingest_gateway.surfaces.burn.app import ROUTES
-from ingest_gateway.surfaces.contract import METHODS, hold_to, load_document
+from ingest_gateway.surfaces.shared.contract import METHODS, hold_to, load_document
 from schemas.guardrail_policy import DEFAULT_POLICY, GuardrailPolicy, Layer
 
 DOCUMENT = load_document("burn")
@@ -57,7 +57,7 @@ def test_an_example_fits_its_schema(where: str, media: dict[str, Any]) -> None:
 
 
 def test_every_error_code_in_the_document_is_one_that_is_answered() -> None:
-    known = {*faults.CODES.values(), "read_model_behind", "budget_exceeded"}
+    known = {*errors.CODES.values(), "read_model_behind", "budget_exceeded"}
     shown = {media["example"]["error"]["code"] for _, media in contents() if "error" in media["example"]}
     assert shown <= known
 

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from ingest_gateway.surfaces.contract import METHODS, ContractBroken, hold_to, load_document
 from ingest_gateway.surfaces.documents.operations import resolved
-from ingest_gateway.surfaces.events import faults
+from ingest_gateway.surfaces.events import errors
 from ingest_gateway.surfaces.events.app import ROUTES
+from ingest_gateway.surfaces.shared.contract import METHODS, ContractBroken, hold_to, load_document
 from tests.support.events import ABSENT, an_event
 from tests.support.openapi import breaches
-from tests.traceability.faults import error_codes
+from tests.traceability.error_codes import error_codes
 
 DOCUMENT = load_document("events")
 SCOPES = {f"{what}:{how}" for what in ("events", "streams", "workflows") for how in ("read", "write")} | {
@@ -60,7 +60,7 @@ def test_an_example_fits_its_schema(where: str, media: dict[str, Any]) -> None:
 
 
 def test_every_error_code_in_the_document_is_one_that_is_answered() -> None:
-    known = set(error_codes()) | set(faults.CODES.values())
+    known = set(error_codes()) | set(errors.CODES.values())
     shown = {
         media["example"]["error"]["code"]
         for _, media in contents()

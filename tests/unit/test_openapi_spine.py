@@ -7,12 +7,12 @@ import pytest
 
 from domain.entities.patterns import is_pattern
 from domain.events.spine_events import is_type
-from ingest_gateway.surfaces.contract import METHODS, hold_to, load_document
 from ingest_gateway.surfaces.documents.operations import resolved
-from ingest_gateway.surfaces.spine import faults
+from ingest_gateway.surfaces.shared.contract import METHODS, hold_to, load_document
+from ingest_gateway.surfaces.spine import errors
 from ingest_gateway.surfaces.spine.app import ROUTES
 from tests.support.openapi import breaches
-from tests.traceability.faults import error_codes
+from tests.traceability.error_codes import error_codes
 
 DOCUMENT = load_document("spine")
 SCOPES = {"events:read", "events:write", "subscriptions:write", "admin"}
@@ -57,7 +57,7 @@ def test_the_routes_are_the_documents_operations() -> None:
 
 
 def test_every_error_code_in_the_document_is_one_that_is_answered() -> None:
-    known = set(error_codes()) | set(faults.CODES.values())
+    known = set(error_codes()) | set(errors.CODES.values())
     shown = {
         media["example"]["error"]["code"]
         for _, media in contents()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ingest_gateway.surfaces.contract import load_document
+from ingest_gateway.surfaces.shared.contract import load_document
 from tests.traceability.promises import SURFACES, broken, kept, promises_of
 
 BREAK_HINT = "raise the document's info.version, say it in CHANGELOG.md, and run `make docs`"

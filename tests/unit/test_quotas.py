@@ -6,7 +6,7 @@ from domain.entities.control_view import ControlView
 from domain.limits.quotas import EVENTS, RATE_CLASSES, OverridesInvalid, Quota, read_overrides
 from ingest_gateway.limits.enforcement import Quotas, headers_of, refusal
 from ingest_gateway.limits.limiter import Limiter
-from ingest_gateway.surfaces.contract import load_document
+from ingest_gateway.surfaces.shared.contract import load_document
 from operations.settings import Settings, SettingsInvalid
 from schemas.commands.limits import ClearLimit, SetLimit
 from schemas.commands.payload import Payload

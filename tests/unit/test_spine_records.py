@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from domain.admission.reading import ReadEvent, Unreadable, read
+from domain.admission.reading import NotAnEvent, ReadEvent, read
 from domain.admission.rerouting import ORIGIN_HEADER, as_first_written, origin_header
 from domain.events.cloudevents import render_structured
 from domain.events.spine_records import carried_headers, data_of
@@ -95,7 +95,7 @@ def test_a_cloudevent_is_named_by_id_and_source_and_others_by_their_key_or_place
     ],
 )
 def test_what_is_no_event_is_set_aside_with_its_reason(value: bytes, headers: Any, reason: str) -> None:
-    with pytest.raises(Unreadable) as raised:
+    with pytest.raises(NotAnEvent) as raised:
         read(record(value, headers), TOPIC, SIGNER)
     assert raised.value.reason == reason
 
@@ -137,7 +137,7 @@ def test_a_cloudevents_data_of_any_type_or_none_is_taken_and_sent_on_as_it_came(
 @pytest.mark.parametrize("case", BAD, ids=[case.what for case in BAD])
 def test_an_attribute_that_has_no_one_value_is_set_aside_and_named(case: Bad) -> None:
     headers = [(f"ce_{name}", value) for name, value in headers_of(case.headers)]
-    with pytest.raises(Unreadable, match=f"^{case.field}: ") as raised:
+    with pytest.raises(NotAnEvent, match=f"^{case.field}: ") as raised:
         read(record(b"{}", headers), TOPIC, SIGNER)
     assert raised.value.reason == "invalid"
 

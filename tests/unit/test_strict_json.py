@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.json.strict import DEPTH_MAX, JsonFault, decode_object, items, members, parse, parse_object
+from domain.json.strict import DEPTH_MAX, JsonError, decode_object, items, members, parse, parse_object
 
 DEEP = "nested more than 64 levels"
 UTF8 = "not valid UTF-8"
@@ -107,14 +107,14 @@ TAKEN_VALUES = [
 @pytest.mark.requirement("J1", "J2", "J6", "J12")
 @pytest.mark.parametrize(("row", "body", "message"), REFUSED_DOCUMENTS)
 def test_a_body_that_is_no_json_object_is_refused(row: str, body: bytes, message: str) -> None:
-    with pytest.raises(JsonFault, match=message):
+    with pytest.raises(JsonError, match=message):
         parse_object(body)
 
 
 @pytest.mark.requirement("J3", "J4", "J5", "J6", "J7", "J12")
 @pytest.mark.parametrize(("row", "value", "message"), REFUSED_VALUES)
 def test_a_bad_value_is_refused_also_inside_data(row: str, value: bytes, message: str) -> None:
-    with pytest.raises(JsonFault, match=message):
+    with pytest.raises(JsonError, match=message):
         parse_object(within(value))
 
 
@@ -131,7 +131,7 @@ def test_the_depth_is_exact(depth: int, beside: bytes) -> None:
     inner = nested(depth - 1) if depth > 1 else b"1"
     if depth > 1 or not beside:
         parse(b"[" + inner + beside + b"]")
-    with pytest.raises(JsonFault, match=DEEP):
+    with pytest.raises(JsonError, match=DEEP):
         parse(b"[" + nested(DEPTH_MAX) + beside + b"]")
 
 
@@ -160,10 +160,10 @@ UNREPEATED = [
 @pytest.mark.requirement("J10")
 @pytest.mark.parametrize(("body", "name"), REPEATED)
 def test_a_name_given_twice_in_the_envelope_is_refused(body: bytes, name: str) -> None:
-    with pytest.raises(JsonFault, match="twice") as caught:
+    with pytest.raises(JsonError, match="twice") as caught:
         parse_object(body)
     assert caught.value.path == name
-    with pytest.raises(JsonFault) as caught:
+    with pytest.raises(JsonError) as caught:
         members(msgspec.json.decode(b'{"actor":' + body + b"}", type=dict[str, msgspec.Raw])["actor"], "actor")
     assert caught.value.path == f"actor.{name}"
 
@@ -190,7 +190,7 @@ def test_repetition_is_found_exactly_when_it_is_there(
     if len({name for name, _ in pairs}) == len(pairs):
         assert members(body).keys() == dict(pairs).keys()
     else:
-        with pytest.raises(JsonFault, match="twice"):
+        with pytest.raises(JsonError, match="twice"):
             members(body)
 
 
@@ -199,7 +199,7 @@ def test_repetition_is_found_exactly_when_it_is_there(
 def test_no_bytes_bring_anything_but_a_fault(body: bytes) -> None:
     try:
         values = parse_object(body).values
-    except JsonFault:
+    except JsonError:
         return
     assert values == json.loads(body)
 
@@ -225,7 +225,7 @@ ENVELOPE = msgspec.json.Decoder(Envelope)
     ],
 )
 def test_a_struct_is_decoded_strictly(body: bytes, path: str | None, message: str) -> None:
-    with pytest.raises(JsonFault, match=message) as caught:
+    with pytest.raises(JsonError, match=message) as caught:
         decode_object(body, ENVELOPE)
     assert caught.value.path == path
 
@@ -241,13 +241,13 @@ def test_items_are_cut_out_as_sent() -> None:
 
 @pytest.mark.parametrize("read", [members, items])
 def test_another_kind_of_value_is_a_fault_with_its_path(read: object) -> None:
-    with pytest.raises(JsonFault, match="Expected an") as caught:
+    with pytest.raises(JsonError, match="Expected an") as caught:
         read(b'"text"', "events[3]")  # type: ignore[operator]
     assert caught.value.path == "events[3]"
 
 
 @pytest.mark.parametrize("body", [b'{"token":"s3cr3t-value",}', b'{"token":"s3cr3t-value\xff"}', b"s3cr3t-value"])
 def test_a_fault_never_quotes_the_text(body: bytes) -> None:
-    with pytest.raises(JsonFault) as caught:
+    with pytest.raises(JsonError) as caught:
         parse_object(body)
     assert "s3cr3t" not in caught.value.message

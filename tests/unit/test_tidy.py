@@ -5,6 +5,7 @@ Each rule is a function from a file's path and text to the breaches in it, so th
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 
@@ -24,6 +25,8 @@ OUTSIDE_WORLD = (
     *("os", "time", "random", "secrets"),
 )
 PROCESSES = ("ingest_gateway", "processors", "cli", "deploy")
+SURFACES, SURFACES_MODULE = "ingest_gateway/surfaces", "ingest_gateway.surfaces"
+PEERS = ("events", "work", "spine", "burn")
 # (files, what they must not import, why)
 FORBIDDEN_IMPORTS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("**/decide.py", ("sqlalchemy", *OUTSIDE_WORLD), "decisions are pure"),
@@ -35,6 +38,10 @@ FORBIDDEN_IMPORTS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("ingest_gateway/**", ("processors", "cli", "deploy"), "the gateway and the processors meet on the log alone"),
     ("processors/**", ("ingest_gateway", "cli", "deploy"), "the gateway and the processors meet on the log alone"),
     *((f"{package}/**", ("tests", "bench"), "what ships needs no tests") for package in tree.PACKAGES),
+    *(
+        (f"{SURFACES}/{name}/**", tuple(f"{SURFACES_MODULE}.{other}" for other in PEERS if other != name), why)
+        for name, why in (*((peer, "surfaces are peers") for peer in PEERS), ("shared", "it is below the surfaces"))
+    ),
 )
 RUNTIME_INTERFACE = ("processors.runtime.agent", "processors.runtime.metrics")
 CLOCKS = ("datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time", "time.monotonic")
@@ -196,6 +203,16 @@ def test_the_project_keeps_the_rule(rule: Rule, breaches: dict[Rule, list[str]])
         (imports_keep_to_their_layer, "ingest_gateway/log/x.py", "from processors.runtime import outbox"),
         (imports_keep_to_their_layer, "processors/control/x.py", "import ingest_gateway.log as log"),
         (imports_keep_to_their_layer, "operations/logs.py", "from tests import support"),
+        (
+            imports_keep_to_their_layer,
+            "ingest_gateway/surfaces/spine/query.py",
+            "from ingest_gateway.surfaces.events import errors",
+        ),
+        (
+            imports_keep_to_their_layer,
+            "ingest_gateway/surfaces/shared/reach.py",
+            "import ingest_gateway.surfaces.work.app",
+        ),
         (what_says_that_it_is_pure_is, "cli/x.py", '"""Views. Pure."""\nimport time'),
         (time_and_environment_come_in_as_arguments, "domain/idempotency/events.py", "x = datetime.now(UTC)"),
         (time_and_environment_come_in_as_arguments, "domain/idempotency/events.py", "x = datetime.datetime.utcnow()"),
@@ -228,6 +245,11 @@ def test_a_breach_is_found(rule: Rule, path: str, text: str) -> None:
             "import timeit_of_ours\nfrom schemas import ids",
         ),
         (imports_keep_to_their_layer, "deploy/local/up.py", "import ingest_gateway, processors"),
+        (
+            imports_keep_to_their_layer,
+            "ingest_gateway/surfaces/spine/query.py",
+            "from ingest_gateway.surfaces.shared import errors",
+        ),
         (what_says_that_it_is_pure_is, "cli/x.py", '"""Views. Pure."""\nfrom sqlalchemy import Row'),
         (time_and_environment_come_in_as_arguments, "ingest_gateway/__main__.py", "Settings.from_env(os.environ)"),
         (nothing_is_left_over, "schemas/entities.py", 'STATUS = ("' + "TO" + 'DO", "DONE")'),
@@ -236,6 +258,17 @@ def test_a_breach_is_found(rule: Rule, path: str, text: str) -> None:
 )
 def test_what_is_allowed_is_no_breach(rule: Rule, path: str, text: str) -> None:
     assert not list(rule(PurePosixPath(path), text))
+
+
+def test_a_file_name_that_surfaces_share_has_one_role() -> None:
+    """It is in the table of ingest_gateway/surfaces/__init__.py."""
+    packages = [ROOT / SURFACES / name for name in (*PEERS, "shared")]
+    names = Counter(path.name for package in packages for path in package.glob("*.py"))
+    roles = (ROOT / SURFACES / "__init__.py").read_text(encoding="utf-8")
+    patterns = re.findall(r"`(\S+\.py)`", roles)
+    shared = [name for name, count in names.items() if count > 1 and name != "__init__.py"]
+    assert shared
+    assert not [name for name in shared if not any(PurePosixPath(name).match(pattern) for pattern in patterns)]
 
 
 def test_the_lock_pins_every_package_by_hash_and_names_no_place() -> None:
@@ -256,8 +289,8 @@ def test_without_git_the_same_files_are_found() -> None:
 
 
 def _lies_in(path: PurePosixPath, files: str) -> bool:
-    folder, _, name = files.partition("/")
-    return path.name == name if folder == "**" else path.parts[0] == folder
+    folder, _, name = files.rpartition("/")
+    return path.name == name if folder == "**" else path.is_relative_to(folder)
 
 
 def _lines_with(pattern: re.Pattern[str], path: PurePosixPath, text: str, what: str) -> Breaches:

@@ -9,10 +9,10 @@ from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.burn import breaches, forecast, gate, guardrails, traces
 from ingest_gateway.surfaces.burn.asking import TELEMETRY
 from ingest_gateway.surfaces.burn.edge.app import add_edge, is_edge
-from ingest_gateway.surfaces.burn.faults import render
+from ingest_gateway.surfaces.burn.errors import render
 from ingest_gateway.surfaces.burn.ingest import ingest
-from ingest_gateway.surfaces.contract import hold_to, load_document
 from ingest_gateway.surfaces.documents.routes import add_documents
+from ingest_gateway.surfaces.shared.contract import hold_to, load_document
 from ingest_gateway.surfaces.surface import Surface
 from schemas.topics import LIVE
 

@@ -10,9 +10,9 @@ from ingest_gateway.log.event_log import LogBusy, LogUnavailable
 from ingest_gateway.log.telemetry import TelemetryClient, Teller
 from ingest_gateway.log.verdicts import VerdictLate
 from ingest_gateway.services import SERVICES
-from ingest_gateway.surfaces.burn.faults import NO_VERDICT, OTHER_ORGANIZATION
-from ingest_gateway.surfaces.faults import BUSY, refused_by
-from ingest_gateway.surfaces.requests import route_of
+from ingest_gateway.surfaces.burn.errors import NO_VERDICT, OTHER_ORGANIZATION
+from ingest_gateway.surfaces.shared.errors import BUSY, refused_by
+from ingest_gateway.surfaces.shared.requests import route_of
 from schemas.commands.answers import DONE
 from schemas.records import Verdict
 from schemas.telemetry import TelemetryForm

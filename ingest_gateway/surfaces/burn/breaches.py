@@ -5,18 +5,18 @@ It holds every trip that was told before it was asked: it waits until projection
 
 from aiohttp import web
 
-from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.read_model.breach_pages import BreachFilter
 from ingest_gateway.read_model.cursors import CursorInvalid, Cursors
 from ingest_gateway.services import SERVICES
-from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.burn.views import breach_view
-from ingest_gateway.surfaces.events.parameters import LIMIT_DEFAULT, LIMIT_MAX, invalid, time_range
-from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
-from ingest_gateway.surfaces.ledgers import audit_passed
+from ingest_gateway.surfaces.shared.answers import json_response
+from ingest_gateway.surfaces.shared.errors import READ_MODEL_BEHIND
+from ingest_gateway.surfaces.shared.parameters import LIMIT_DEFAULT, LIMIT_MAX, invalid, time_range
+from ingest_gateway.surfaces.shared.reads import audit_passed
 from operations import clock
+from schemas.errors import FieldError
 from schemas.guardrail_policy import Layer
 
 PARAMETERS = ("layer", "from", "to", "limit", "cursor")
@@ -30,7 +30,7 @@ async def list_breaches(request: web.Request) -> web.Response:
     limit = whole_number(parameters, "limit", minimum=1, maximum=LIMIT_MAX, default=LIMIT_DEFAULT)
     layer = parameters.get("layer")
     if layer is not None and layer not in tuple(Layer):
-        raise invalid(FieldFault("layer", f"Must be one of {LAYERS}."))
+        raise invalid(FieldError("layer", f"Must be one of {LAYERS}."))
     chosen = BreachFilter(layer, *time_range(parameters))
     cursors, bound_to = Cursors(services.settings.master_key), chosen.bound_to(workspace)
     before = _before(cursors, bound_to, parameters.get("cursor"))
@@ -57,7 +57,7 @@ def _before(cursors: Cursors, bound_to: bytes, cursor: str | None) -> str | None
     try:
         return cursors.decrypt(bound_to, cursor, clock.now_ms()).decode()
     except CursorInvalid as error:
-        raise invalid(FieldFault("cursor", str(error))) from None
+        raise invalid(FieldError("cursor", str(error))) from None
 
 
 ROUTES = (web.get("/api/guardrails/breaches", list_breaches, name="list_breaches"),)

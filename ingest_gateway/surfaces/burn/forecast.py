@@ -9,9 +9,9 @@ from aiohttp import web
 
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.services import SERVICES
-from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.burn.asking import ask
 from ingest_gateway.surfaces.burn.views import usd
+from ingest_gateway.surfaces.shared.answers import json_response
 from schemas.telemetry import Account, Ask
 from schemas.times import rfc3339
 

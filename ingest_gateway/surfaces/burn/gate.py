@@ -10,12 +10,12 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from domain.json.strict import JsonFault, decode_object
+from domain.json.strict import JsonError, decode_object
 from ingest_gateway.http.bodies import content_type, read_body
-from ingest_gateway.http.faults import FaultKind, Refused
+from ingest_gateway.http.errors import ErrorKind, Refused
 from ingest_gateway.services import SERVICES
-from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.burn.ingest import SUSPENDED
+from ingest_gateway.surfaces.shared.answers import json_response
 from operations import clock
 from schemas.entities import KillFlag
 from schemas.guardrail_policy import Guarded, Scope
@@ -41,8 +41,8 @@ async def gate(request: web.Request) -> web.Response:
     content_type(request, "application/json")
     try:
         asked = decode_object(await read_body(request, BODY_BYTES_MAX), _asked)
-    except JsonFault as fault:
-        raise Refused(FaultKind.INVALID_FIELDS, fault.message) from None
+    except JsonError as fault:
+        raise Refused(ErrorKind.INVALID_FIELDS, fault.message) from None
     project = asked.projectId or asked.featureId  # as `ingest` takes them
     parts = [Guarded(Scope.KEY, principal.key_id)] + ([Guarded(Scope.PROJECT, project)] if project else [])
     flag = services.control.view.suspension(principal.workspace, clock.now_ms(), parts)

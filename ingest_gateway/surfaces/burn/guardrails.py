@@ -11,15 +11,16 @@ from aiohttp import web
 from msgspec import Meta
 
 from domain.entities.organizations import org_of
-from domain.json.strict import JsonFault, decode_object
+from domain.json.strict import JsonError, decode_object
 from domain.security.principals import Principal
 from ingest_gateway.http.bodies import content_type, read_body
-from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
+from ingest_gateway.http.errors import ErrorKind, Refused
 from ingest_gateway.services import SERVICES
-from ingest_gateway.surfaces.answers import json_response
 from ingest_gateway.surfaces.burn.asking import ask, check_organization
 from ingest_gateway.surfaces.burn.views import account_view, flag_view
-from ingest_gateway.surfaces.requests import read_control_on
+from ingest_gateway.surfaces.shared.answers import json_response
+from ingest_gateway.surfaces.shared.requests import read_control_on
+from schemas.errors import FieldError
 from schemas.guardrail_policy import TTL_SECONDS_MAX, GuardrailPolicy, Scope
 from schemas.telemetry import Account, Ask, Enforce, Resume, SetPolicy, Standing
 
@@ -121,9 +122,9 @@ async def _body(request: web.Request, decoder: "msgspec.json.Decoder[Decoded]") 
     body = await read_body(request, BODY_BYTES_MAX)
     try:
         return decode_object(body, decoder)
-    except JsonFault as fault:
-        field, kind = fault.path or missing_in(fault.message), FaultKind.INVALID_FIELDS
-        raise Refused(kind, fault.message, fields=[FieldFault(field, fault.message)] if field else ()) from None
+    except JsonError as fault:
+        field, kind = fault.path or missing_in(fault.message), ErrorKind.INVALID_FIELDS
+        raise Refused(kind, fault.message, fields=[FieldError(field, fault.message)] if field else ()) from None
 
 
 def missing_in(message: str) -> str:
@@ -134,7 +135,7 @@ def missing_in(message: str) -> str:
 def _check_scope(scope: Scope, scope_id: str) -> None:
     if (scope is Scope.ORG) == bool(scope_id):
         message = "Must be given with a scope other than org, and with no other."
-        raise Refused(FaultKind.INVALID_FIELDS, message, fields=[FieldFault("scope_id", message)])
+        raise Refused(ErrorKind.INVALID_FIELDS, message, fields=[FieldError("scope_id", message)])
 
 
 def _check_policy(policy: GuardrailPolicy) -> None:
@@ -142,13 +143,13 @@ def _check_policy(policy: GuardrailPolicy) -> None:
     for index, cap in enumerate(policy.financial_limits.caps):
         place = f"financial_limits.caps[{index}]"
         if cap.soft_usd is None and cap.hard_usd is None:
-            faults.append(FieldFault(place, "Must have soft_usd, hard_usd or both."))
+            faults.append(FieldError(place, "Must have soft_usd, hard_usd or both."))
         if cap.scope is Scope.ORG and cap.id != "*":
-            faults.append(FieldFault(f"{place}.id", "Must not be given for the organization's own cap."))
+            faults.append(FieldError(f"{place}.id", "Must not be given for the organization's own cap."))
         if not cap.id:
-            faults.append(FieldFault(f"{place}.id", "Must not be empty."))
+            faults.append(FieldError(f"{place}.id", "Must not be empty."))
     if faults:
-        raise Refused(FaultKind.INVALID_FIELDS, fields=faults)
+        raise Refused(ErrorKind.INVALID_FIELDS, fields=faults)
 
 
 ROUTES = (

@@ -14,13 +14,12 @@ from aiohttp import web
 
 from domain.security.principals import Principal
 from ingest_gateway.http.bodies import content_type, read_body
-from ingest_gateway.http.faults import FaultKind, Refused
+from ingest_gateway.http.errors import ErrorKind, Refused
 from ingest_gateway.http.guard import ANSWER_HEADERS
 from ingest_gateway.log.event_log import LogBusy, LogUnavailable
 from ingest_gateway.services import SERVICES, Services
-from ingest_gateway.surfaces.answers import DECISION_HEADER, DECISION_PENDING, json_response
 from ingest_gateway.surfaces.burn.asking import TELEMETRY, teller_of
-from ingest_gateway.surfaces.burn.faults import NOT_CONFIRMED
+from ingest_gateway.surfaces.burn.errors import NOT_CONFIRMED
 from ingest_gateway.surfaces.burn.forms import (
     BEFORE_1970,
     BODY_BYTES_MAX,
@@ -31,8 +30,9 @@ from ingest_gateway.surfaces.burn.forms import (
     read_calls,
 )
 from ingest_gateway.surfaces.burn.new_calls import NewCall
-from ingest_gateway.surfaces.faults import BUSY
-from ingest_gateway.surfaces.requests import idempotency_key
+from ingest_gateway.surfaces.shared.answers import DECISION_HEADER, DECISION_PENDING, json_response
+from ingest_gateway.surfaces.shared.errors import BUSY
+from ingest_gateway.surfaces.shared.requests import idempotency_key
 from operations import clock
 from schemas.telemetry import CALLS_A_RECORD_MAX, ModelCall, ModelCalls, Standing
 
@@ -49,9 +49,9 @@ async def ingest(request: web.Request) -> web.Response:
     try:
         fit, rejected = read_calls(body)
     except Unreadable as fault:
-        raise Refused(FaultKind.MALFORMED_REQUEST, str(fault)) from None
+        raise Refused(ErrorKind.MALFORMED_REQUEST, str(fault)) from None
     if len(fit) + len(rejected) > CALLS_MAX:
-        raise Refused(FaultKind.BODY_TOO_LARGE, f"A request holds at most {CALLS_MAX:,} events; send several.")
+        raise Refused(ErrorKind.BODY_TOO_LARGE, f"A request holds at most {CALLS_MAX:,} events; send several.")
     calls = _priced(fit, rejected, principal, key)
     status = await tell(request, calls)
     return json_response(answer(len(calls), rejected, status))

@@ -7,7 +7,7 @@ import msgspec
 from aiohttp import web
 
 from ingest_gateway.http.bodies import content_type, read_body
-from ingest_gateway.http.faults import FaultKind, Refused
+from ingest_gateway.http.errors import ErrorKind, Refused
 from ingest_gateway.services import SERVICES
 from ingest_gateway.surfaces.burn.forms import BODY_BYTES_MAX
 from ingest_gateway.surfaces.burn.ingest import tell
@@ -25,9 +25,9 @@ async def export_traces(request: web.Request) -> web.Response:
     try:
         export = spans_of_json(body) if encoding == JSON else spans_of_protobuf(body)
     except ExportFault as fault:
-        raise Refused(FaultKind.MALFORMED_REQUEST, str(fault)) from None
+        raise Refused(ErrorKind.MALFORMED_REQUEST, str(fault)) from None
     if len(export.spans) > SPANS_MAX:
-        raise Refused(FaultKind.BODY_TOO_LARGE, f"A request holds at most {SPANS_MAX:,} spans; send several.")
+        raise Refused(ErrorKind.BODY_TOO_LARGE, f"A request holds at most {SPANS_MAX:,} spans; send several.")
     calls, faults = calls_of(export.spans, principal.key_id)
     status = await tell(request, calls)
     return _answer(encoding, status, [*export.faults, *faults])

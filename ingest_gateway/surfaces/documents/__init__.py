@@ -1,1 +1,1 @@
-"""What is made of a surface's OpenAPI document and served beside it: itself, a Postman collection, a reference."""
+"""What is generated from a surface's OpenAPI document and served with it: a Postman collection, a reference."""

@@ -1,14 +1,14 @@
-"""Serves a surface's documents, to whoever asks: there is nothing secret in them.
+"""Serves a surface's documents without a key: they hold no secrets.
 
 | address | what |
 |---|---|
-| `/` | where the others are: browsers are led to `/v1/docs`, everybody else gets the addresses as JSON |
-| `/v1/openapi.json` | the OpenAPI document, its server the address that was asked |
+| `/` | the other addresses: browsers are redirected to `/v1/docs`, other clients get them as JSON |
+| `/v1/openapi.json` | the OpenAPI document, its server is the address of the request |
 | `/v1/docs` | the reference: Redoc, from this package |
 | `/v1/<name>.openapi.json` | the same document, as a download |
 | `/v1/<name>.postman_collection.json`, `/v1/<name>.postman_environment.json` | for Postman and newman, as downloads |
 
-All are made of the one document that the routes are held to, so none is ever stale.
+All are generated from the document that the routes are held to, so none is ever stale.
 """
 
 import gzip
@@ -51,7 +51,7 @@ nav {{ padding: 8px 16px; font: 14px sans-serif; border-bottom: 1px solid #ddd }
 </body>
 </html>
 """
-Handler = Callable[[web.Request], Any]
+_Handler = Callable[[web.Request], Any]
 
 
 class Documents:
@@ -69,7 +69,7 @@ class Documents:
         self._bundle = folder.joinpath(f"{BUNDLE}.gz").read_bytes()
 
     async def root(self, request: web.Request) -> web.Response:
-        """Where a person or a program begins who knows the port alone."""
+        """The start for a person or a program that knows only the port."""
         if "text/html" in request.headers.get(hdrs.ACCEPT, ""):
             headers = {hdrs.LOCATION: f"{self._base}/docs", hdrs.VARY: "Accept"}
             return web.Response(status=302, headers=headers)
@@ -129,7 +129,7 @@ def add_documents(
 ) -> None:
     """`name`: what the downloads are called, before `.openapi.json` and so on."""
     documents = Documents(document, name, switches or {}, base)
-    handlers: dict[str, Handler] = {
+    handlers: dict[str, _Handler] = {
         "/": documents.root,
         f"{base}/openapi.json": documents.openapi,
         f"{base}/docs": documents.page,
@@ -143,7 +143,7 @@ def add_documents(
 
 
 def answer(request: web.Request, body: bytes, content_type: str) -> web.Response:
-    """Asked again, a client that has it is told so (304)."""
+    """304 for a client that has it already."""
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     headers: dict[str, str] = {
         hdrs.ETAG: tag,

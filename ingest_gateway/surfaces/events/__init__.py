@@ -1,1 +1,1 @@
-"""The Atlas Events API: streams, workflows, events. Routes are in app.py, errors in faults.py."""
+"""The Atlas Events API: streams, workflows, events. Its routes are listed in app.py."""

@@ -1,27 +1,26 @@
 """`GET /v1/audit`: who changed what in the key's workspace and environment, oldest first.
 
-The list holds every change that was answered before it was asked, by whichever gateway: it waits until projection has
-passed all that stands on `audit`. A key that is limited to streams is shown what was done to what it can see, and what
-it did itself.
+The list holds every change that any gateway had answered when the request arrived: it waits until projection has passed
+all that is on `audit`. A key that is limited to streams is shown changes of what it can see, and its own.
 """
 
 from aiohttp import web
 
 from domain.security.principals import AUDIT_READ, Principal
-from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.read_model.audit_pages import AuditFilter, AuditReach
 from ingest_gateway.read_model.cursors import CursorInvalid, Cursors
 from ingest_gateway.read_model.views import audit_item
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.answers import json_response
-from ingest_gateway.surfaces.events.parameters import LIMIT_DEFAULT, LIMIT_MAX, invalid, time_range
-from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
-from ingest_gateway.surfaces.ledgers import audit_passed
-from ingest_gateway.surfaces.reach import seen
-from ingest_gateway.surfaces.requests import caller
+from ingest_gateway.surfaces.shared.answers import json_response
+from ingest_gateway.surfaces.shared.errors import READ_MODEL_BEHIND
+from ingest_gateway.surfaces.shared.parameters import LIMIT_DEFAULT, LIMIT_MAX, invalid, time_range
+from ingest_gateway.surfaces.shared.reach import seen
+from ingest_gateway.surfaces.shared.reads import audit_passed
+from ingest_gateway.surfaces.shared.requests import caller
 from operations import clock
+from schemas.errors import FieldError
 
 PARAMETERS = ("actor", "action", "from", "to", "limit", "cursor")
 
@@ -73,7 +72,7 @@ def _after(cursors: Cursors, bound_to: bytes, cursor: str | None) -> int:
     try:
         return int.from_bytes(cursors.decrypt(bound_to, cursor, clock.now_ms()), "big")
     except CursorInvalid as error:
-        raise invalid(FieldFault("cursor", str(error))) from None
+        raise invalid(FieldError("cursor", str(error))) from None
 
 
 ROUTES = (web.get("/v1/audit", list_audit, name="list_audit"),)

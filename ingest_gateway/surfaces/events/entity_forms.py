@@ -1,7 +1,7 @@
-"""Bodies that make or change streams and workflows: from a stranger's JSON to a command's payload, all faults at once.
+"""Bodies that create or change streams and workflows: from a caller's JSON to a command's payload, all errors at once.
 
-Pure. Only the form is judged here; whether a name is taken or a workflow exists is the control agent's to decide.
-Sources: the Atlas Events document (Create an event stream); A-018 to A-026; S1, W5.
+Only the form is checked here; the control agent decides whether a name is taken or a workflow exists. Rows of
+docs/requirements.md: A-018 to A-026.
 """
 
 import re
@@ -11,13 +11,13 @@ from msgspec import UNSET
 
 from domain.delivery.targets import parse_target
 from domain.events.fields import NO_STREAM, is_stream_name
-from ingest_gateway.surfaces.forms import (
+from ingest_gateway.surfaces.shared.forms import (
     DESCRIPTION_CHARACTERS_MAX,
     NAME_CHARACTERS_MAX,
     Form,
     expected,
-    target_fault,
-    text_fault,
+    target_error,
+    text_error,
 )
 from schemas.commands.streams import (
     RETENTION_DAYS_DEFAULT,
@@ -40,13 +40,13 @@ _WORKFLOW_KINDS = ("http", "kafka")
 
 
 def read_new_stream(body: bytes) -> CreateStream:
-    """The body of POST /v1/event-streams. Raises Refused with every fault."""
+    """The body of POST /v1/event-streams. Raises Refused with every error."""
     form = Form(body, _STREAM_FIELDS)
     name = form.string("name", lambda text: None if is_stream_name(text) else NO_STREAM)
-    description = form.string("description", text_fault(DESCRIPTION_CHARACTERS_MAX), required=False)
+    description = form.string("description", text_error(DESCRIPTION_CHARACTERS_MAX), required=False)
     retention_days = _retention_days(form)
     default_routes = _default_routes(form)
-    form.raise_faults()
+    form.raise_errors()
     return CreateStream(
         name=name or "",
         description=description,
@@ -56,15 +56,15 @@ def read_new_stream(body: bytes) -> CreateStream:
 
 
 def read_stream_changes(stream: str, body: bytes) -> UpdateStream:
-    """The body of PATCH: what is absent stays, null takes the description away and gives the others their default."""
+    """The body of PATCH: what is absent stays; null removes the description and gives the others their default."""
     form = Form(body, _STREAM_CHANGES)
     if "name" in form.values:
-        form.faults = [fault for fault in form.faults if fault.field != "name"]
+        form.errors = [error for error in form.errors if error.field != "name"]
         form.refuse("name", "A stream's name can't be changed.")
-    description = form.string("description", text_fault(DESCRIPTION_CHARACTERS_MAX), required=False)
+    description = form.string("description", text_error(DESCRIPTION_CHARACTERS_MAX), required=False)
     retention_days = _retention_days(form)
     default_routes = _default_routes(form)
-    form.raise_faults()
+    form.raise_errors()
     return UpdateStream(
         stream=stream,
         description=description if "description" in form.values else UNSET,
@@ -74,22 +74,22 @@ def read_stream_changes(stream: str, body: bytes) -> UpdateStream:
 
 
 def read_new_workflow(body: bytes, *, allow_private: bool, topic_prefix: str) -> CreateWorkflow:
-    """The body of POST /v1/workflows. `allow_private` (development) lets http and addresses of one's own through;
+    """The body of POST /v1/workflows. `allow_private` (development) allows http and private addresses;
     `topic_prefix`: what the name of a topic must begin with.
     """
     form = Form(body, _WORKFLOW_FIELDS)
-    kind = form.string("kind", _kind_fault, required=False) or "http"
+    kind = form.string("kind", _kind_error, required=False) or "http"
     workflow_id = form.string("id", lambda text: None if is_workflow_id(text) else NO_WORKFLOW_ID, required=False)
-    name = form.string("name", text_fault(NAME_CHARACTERS_MAX, least=1))
+    name = form.string("name", text_error(NAME_CHARACTERS_MAX, least=1))
     url = topic = None
     if kind == "kafka":
-        topic = form.string("topic", _topic_fault(topic_prefix))
+        topic = form.string("topic", _topic_error(topic_prefix))
         _not_of_kind(form, "url", kind)
     else:
-        url = form.string("url", target_fault(allow_private))
+        url = form.string("url", target_error(allow_private))
         _not_of_kind(form, "topic", kind)
-    ordering = form.string("ordering", _ordering_fault, required=False)
-    form.raise_faults()
+    ordering = form.string("ordering", _ordering_error, required=False)
+    form.raise_errors()
     return CreateWorkflow(
         id=workflow_id,
         name=name or "",
@@ -139,21 +139,21 @@ def _default_routes(form: Form) -> list[str]:
     return value
 
 
-def _ordering_fault(text: str) -> str | None:
+def _ordering_error(text: str) -> str | None:
     return None if text in list(Ordering) else f"Must be {' or '.join(Ordering)}."
 
 
-def _kind_fault(text: str) -> str | None:
+def _kind_error(text: str) -> str | None:
     return None if text in _WORKFLOW_KINDS else f"Must be {' or '.join(_WORKFLOW_KINDS)}."
 
 
-def _topic_fault(prefix: str) -> Callable[[str], str | None]:
-    def fault_of(text: str) -> str | None:
+def _topic_error(prefix: str) -> Callable[[str], str | None]:
+    def error_in(text: str) -> str | None:
         if text.startswith(prefix) and is_stream_name(text.removeprefix(prefix)):
             return None
         return f"The topic's name must be {prefix} and 3 to 64 characters of a-z, 0-9 and the hyphen."
 
-    return fault_of
+    return error_in
 
 
 def is_workflow_id(text: str) -> bool:

@@ -1,10 +1,10 @@
-"""How streams and workflows are shown. Pure. Source: the Atlas Events document (Create an event stream)."""
+"""How streams and workflows are shown."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 from schemas.entities import Stream, Workflow
+from schemas.times import rfc3339_seconds
 
 
 def stream_view(stream: Stream) -> dict[str, Any]:
@@ -38,10 +38,5 @@ def workflow_view(workflow: Workflow, signing_secret: str | None = None) -> dict
 
 
 def list_view(items: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """A whole list: a workspace has few enough of these for one page."""
+    """A whole list: a workspace has so few of these that they fit one page."""
     return {"object": "list", "data": list(items), "has_more": False, "next_cursor": None}
-
-
-def rfc3339_seconds(time_ms: int) -> str:
-    """UTC in seconds: `2026-05-18T14:21:00Z`."""
-    return f"{datetime.fromtimestamp(time_ms // 1_000, UTC):%Y-%m-%dT%H:%M:%SZ}"

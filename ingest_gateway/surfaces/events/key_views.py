@@ -1,12 +1,12 @@
-"""How keys are shown: what each may do and whether it still may; its secret in the answer that made it alone. Pure."""
+"""How keys are shown: what each may do, and whether it still may; its secret only in the answer that created it."""
 
 from typing import Any
 
 from domain.security.api_tokens import token_prefix
 from domain.security.principals import principal_of
-from ingest_gateway.surfaces.events.entity_views import rfc3339_seconds
 from ingest_gateway.surfaces.events.key_forms import KINDS
 from schemas.entities import Key
+from schemas.times import rfc3339_seconds
 
 _KIND_NAMES = {kind: name for name, kind in KINDS.items()}
 

@@ -1,8 +1,8 @@
-"""`/v1/keys`: make, list, show, rotate and revoke the keys of the caller's workspace and environment (scope `admin`).
+"""`/v1/keys`: create, list, show, rotate and revoke the keys of the caller's workspace and environment (scope `admin`).
 
-A secret is in the answer that made it, and in the answer to that request's repeat under its Idempotency-Key; never
-again. Whether a key may make, rotate or revoke another is the control agent's to say. Keys of other surfaces are not
-here.
+A secret is in the answer that created it, and in the answer to that request's repeat under its Idempotency-Key; never
+again. The control agent decides whether a key may create, rotate or revoke another. Keys of other surfaces are not
+listed here.
 """
 
 from aiohttp import web
@@ -12,14 +12,14 @@ from domain.security.principals import ADMIN, Principal
 from ingest_gateway.http.bodies import read_body
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.answers import json_response
-from ingest_gateway.surfaces.events.entity_commands import BODY_BYTES_MAX, decide, json_body
 from ingest_gateway.surfaces.events.entity_views import list_view
-from ingest_gateway.surfaces.events.faults import KEY_NOT_FOUND
 from ingest_gateway.surfaces.events.key_forms import KINDS, read_new_key, read_rotation
 from ingest_gateway.surfaces.events.key_views import key_view
-from ingest_gateway.surfaces.reach import seen, sees
-from ingest_gateway.surfaces.requests import caller, look_twice, read_control_on
+from ingest_gateway.surfaces.shared.answers import json_response
+from ingest_gateway.surfaces.shared.commands import BODY_BYTES_MAX, decide, json_body
+from ingest_gateway.surfaces.shared.errors import KEY_NOT_FOUND
+from ingest_gateway.surfaces.shared.reach import seen, sees
+from ingest_gateway.surfaces.shared.requests import caller, look_twice, read_control_on
 from operations import clock
 from schemas.commands.answers import decode_state
 from schemas.commands.keys import RevokeKey

@@ -1,24 +1,22 @@
 """`GET /v1/events`: events of the key's workspace and environment, filtered, by pages, complete while others arrive.
 
-What a page promises stands in read_model/event_pages.py; a list waits for this gateway's writes (event_reads.py).
+What a page promises is in read_model/event_pages.py; what a list waits for is in shared/reads.py.
 """
 
 from aiohttp import web
 
 from domain.events.status import EventStatus
 from domain.security.principals import EVENTS_READ, Principal
-from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.read_model.cursors import CursorInvalid, Cursors
-from ingest_gateway.read_model.event_pages import EventFilter, Place, decode_place
+from ingest_gateway.read_model.event_pages import EventCursor, EventFilter, decode_cursor
 from ingest_gateway.read_model.views import event_item
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.answers import json_response
-from ingest_gateway.surfaces.event_reads import look_until_sure, wait_for_writes
-from ingest_gateway.surfaces.events.faults import STREAM_NOT_FOUND
 from ingest_gateway.surfaces.events.lookups import is_shown, streams_shown
-from ingest_gateway.surfaces.events.parameters import (
+from ingest_gateway.surfaces.shared.answers import json_response
+from ingest_gateway.surfaces.shared.errors import READ_MODEL_BEHIND, STREAM_NOT_FOUND
+from ingest_gateway.surfaces.shared.parameters import (
     LIMIT_DEFAULT,
     LIMIT_MAX,
     Names,
@@ -26,9 +24,10 @@ from ingest_gateway.surfaces.events.parameters import (
     metadata_filters,
     time_range,
 )
-from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
-from ingest_gateway.surfaces.requests import caller, look_twice
+from ingest_gateway.surfaces.shared.reads import look_until_sure, wait_for_writes
+from ingest_gateway.surfaces.shared.requests import caller, look_twice
 from operations import clock
+from schemas.errors import FieldError
 from schemas.ids import EVENT, is_id
 
 PARAMETERS = Names("stream", "type", "status", "from", "to", "limit", "cursor")
@@ -43,12 +42,12 @@ async def list_events(request: web.Request) -> web.Response:
     chosen = await _filter(services, principal, parameters)
     scope = principal.workspace, principal.environment
     cursors, bound_to = Cursors(services.settings.master_key), chosen.bound_to(*scope)
-    in_cursor = _opened(cursors, bound_to, parameters)
+    given = _given_cursor(cursors, bound_to, parameters)
     names = chosen.streams
     await wait_for_writes(request, services, principal, lambda name: names is None or name in names)
     try:
-        place = await _place(services, principal, in_cursor, parameters)
-        page = await services.reads.events_page(*scope, chosen, place, limit)
+        begins_at = given or await _cursor_behind(services, principal, parameters)
+        page = await services.reads.events_page(*scope, chosen, begins_at, limit)
     except ReadModelUnavailable:
         raise READ_MODEL_BEHIND.refused() from None
     view = {
@@ -64,7 +63,7 @@ async def _filter(services: Services, principal: Principal, parameters: dict[str
     first, last = time_range(parameters)
     status = parameters.get("status")
     if status is not None and status not in frozenset(EventStatus):
-        raise invalid(FieldFault("status", NO_STATUS))
+        raise invalid(FieldError("status", NO_STATUS))
     return EventFilter(
         streams=await _streams(services, principal, parameters.get("stream")),
         type=parameters.get("type"),
@@ -76,7 +75,7 @@ async def _filter(services: Services, principal: Principal, parameters: dict[str
 
 
 async def _streams(services: Services, principal: Principal, asked: str | None) -> tuple[str, ...] | None:
-    """By name or id; those that the key may use, where none is asked for. Raises Refused: stream_not_found."""
+    """The stream by name or id; without one, those that the key may use. Raises Refused: stream_not_found."""
     if asked is None:
         return tuple(sorted(principal.streams)) or None
     scope = principal.workspace, principal.environment
@@ -93,7 +92,7 @@ async def _streams(services: Services, principal: Principal, asked: str | None) 
 
 
 async def _has_events(services: Services, scope: tuple[str, str], name: str) -> bool:
-    """Of a stream that is forgotten: its events are kept for longer."""
+    """Whether a stream that was deleted still has events: they are kept for longer than the stream."""
     try:
         page = await services.reads.events_page(*scope, EventFilter(streams=(name,)), None, 1)
     except ReadModelUnavailable:
@@ -101,35 +100,33 @@ async def _has_events(services: Services, scope: tuple[str, str], name: str) -> 
     return bool(page.rows)
 
 
-def _opened(cursors: Cursors, bound_to: bytes, parameters: dict[str, str]) -> Place | None:
-    """The place in an encrypted cursor; None without one, and for an event's id."""
-    cursor = parameters.get("cursor")
-    if cursor is None or is_id(cursor, EVENT):
+def _given_cursor(cursors: Cursors, bound_to: bytes, parameters: dict[str, str]) -> EventCursor | None:
+    """The cursor that an earlier page gave out; None without one, and for an event's id."""
+    text = parameters.get("cursor")
+    if text is None or is_id(text, EVENT):
         return None
     try:
-        return decode_place(cursors.decrypt(bound_to, cursor, clock.now_ms()))
+        return decode_cursor(cursors.decrypt(bound_to, text, clock.now_ms()))
     except CursorInvalid as error:
-        raise invalid(FieldFault("cursor", str(error))) from None
+        raise invalid(FieldError("cursor", str(error))) from None
 
 
-async def _place(
-    services: Services, principal: Principal, in_cursor: Place | None, parameters: dict[str, str]
-) -> Place | None:
-    """Where the page begins; behind an event, where the cursor is its id (A-086)."""
-    cursor = parameters.get("cursor")
-    if in_cursor is not None or cursor is None:
-        return in_cursor
+async def _cursor_behind(services: Services, principal: Principal, parameters: dict[str, str]) -> EventCursor | None:
+    """Behind the event whose id is given as the cursor (A-086); None where none is given."""
+    event_id = parameters.get("cursor")
+    if event_id is None:
+        return None
     scope = principal.workspace, principal.environment
 
-    async def look() -> Place | None:
-        stored = await services.reads.event(*scope, cursor)
+    async def look() -> EventCursor | None:
+        stored = await services.reads.event(*scope, event_id)
         is_mine = stored is not None and is_shown(principal, stored.event.stream)
-        return await services.reads.place_behind(*scope, cursor) if is_mine else None
+        return await services.reads.cursor_behind(*scope, event_id) if is_mine else None
 
-    place = await look_until_sure(services, lambda: streams_shown(services, principal), look)
-    if place is None:
-        raise invalid(FieldFault("cursor", NO_EVENT))
-    return place
+    cursor = await look_until_sure(services, lambda: streams_shown(services, principal), look)
+    if cursor is None:
+        raise invalid(FieldError("cursor", NO_EVENT))
+    return cursor
 
 
 ROUTES = (web.get("/v1/events", list_events, name="list_events"),)

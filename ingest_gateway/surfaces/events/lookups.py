@@ -1,25 +1,26 @@
 """`GET /v1/events/{event_id}`: what became of an event, from the read model. A read follows the writes before it.
 
 An id that the read model doesn't have may be on its way there: the answer waits until projection has passed all that
-stood on the key's streams when it was asked, and only then says that there is no such event.
+was on the key's streams when the request arrived, and only then says that there is no such event.
 """
 
 from aiohttp import web
 
 from domain.events.direct_records import data_of_admitted
 from domain.security.principals import EVENTS_READ, Principal
-from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
+from ingest_gateway.http.errors import ErrorKind, Refused
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.log.event_log import LogUnavailable
 from ingest_gateway.read_model import ReadModelUnavailable, StoredEvent
 from ingest_gateway.read_model.views import event_view
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.answers import json_response
-from ingest_gateway.surfaces.event_reads import look_until_sure, wait_for_named
-from ingest_gateway.surfaces.events.faults import DUPLICATE_EVENT, EVENT_NOT_FOUND
-from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
-from ingest_gateway.surfaces.requests import caller
+from ingest_gateway.surfaces.events.errors import DUPLICATE_EVENT, EVENT_NOT_FOUND
+from ingest_gateway.surfaces.shared.answers import json_response
+from ingest_gateway.surfaces.shared.errors import READ_MODEL_BEHIND
+from ingest_gateway.surfaces.shared.reads import look_until_sure, wait_for_named
+from ingest_gateway.surfaces.shared.requests import caller
 from schemas.entities import Stream
+from schemas.errors import FieldError
 from schemas.ids import EVENT as EVENT_PREFIX
 from schemas.ids import is_id
 from schemas.topics import SYSTEM_STREAMS
@@ -85,7 +86,7 @@ async def _look(services: Services, principal: Principal, event_id: str) -> Stor
 
 
 async def _sees(services: Services, principal: Principal, event_id: str) -> bool:
-    """That there was another event is not told to a key that can't see it."""
+    """A key that can't see the other event does not learn that there is one."""
     stored = await services.reads.event(principal.workspace, principal.environment, event_id)
     return stored is not None and is_shown(principal, stored.event.stream)
 
@@ -105,8 +106,8 @@ def _expansions(request: web.Request) -> frozenset[str]:
     asked = read_query(request, ("expand",)).get("expand", "")
     expand = frozenset(asked.split(",")) if asked else frozenset()
     if not expand <= frozenset(EXPANSIONS):
-        fault = FieldFault("expand", f"Must be one or both of {' and '.join(EXPANSIONS)}, with a comma between.")
-        raise Refused(FaultKind.INVALID_FIELDS, fields=[fault])
+        error = FieldError("expand", f"Must be one or both of {' and '.join(EXPANSIONS)}, with a comma between.")
+        raise Refused(ErrorKind.INVALID_FIELDS, fields=[error])
     return expand
 
 

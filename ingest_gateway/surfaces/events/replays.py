@@ -1,7 +1,7 @@
 """Replays: one event (`POST /v1/events/{event_id}/replay`) or many (`/v1/replays`), delivered once more.
 
 The control agent decides and counts; processors/lifecycle sends. A replay of one event is forgotten when it is done:
-its attempts show on the event.
+its attempts are shown on the event.
 """
 
 import msgspec
@@ -10,15 +10,16 @@ from aiohttp import web
 from domain.security.principals import WORKFLOWS_READ, WORKFLOWS_WRITE, Principal
 from ingest_gateway.http.bodies import read_body
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.answers import json_response
-from ingest_gateway.surfaces.event_reads import wait_for_writes
-from ingest_gateway.surfaces.events.entity_commands import BODY_BYTES_MAX, decide, json_body
-from ingest_gateway.surfaces.events.faults import EVENT_NOT_FOUND, REPLAY_NOT_FOUND, STREAM_NOT_FOUND
+from ingest_gateway.surfaces.events.errors import EVENT_NOT_FOUND
 from ingest_gateway.surfaces.events.lookups import find_event
 from ingest_gateway.surfaces.events.webhook_forms import read_event_replay, read_replay
 from ingest_gateway.surfaces.events.webhook_views import replay_view
-from ingest_gateway.surfaces.reach import sees
-from ingest_gateway.surfaces.requests import caller, read_control_on
+from ingest_gateway.surfaces.shared.answers import json_response
+from ingest_gateway.surfaces.shared.commands import BODY_BYTES_MAX, decide, json_body
+from ingest_gateway.surfaces.shared.errors import REPLAY_NOT_FOUND, STREAM_NOT_FOUND
+from ingest_gateway.surfaces.shared.reach import sees
+from ingest_gateway.surfaces.shared.reads import wait_for_writes
+from ingest_gateway.surfaces.shared.requests import caller, read_control_on
 from operations import clock
 from schemas.commands.answers import decode_state
 from schemas.commands.replays import CancelReplay

@@ -1,16 +1,16 @@
-"""`/v1/event-streams`: make, list, show, change and delete streams. The control agent decides, the view answers."""
+"""`/v1/event-streams`: create, list, show, change and delete streams. The control agent decides, the view answers."""
 
 from aiohttp import web
 
 from domain.security.principals import STREAMS_READ, STREAMS_WRITE, Principal
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.answers import json_response
-from ingest_gateway.surfaces.events.entity_commands import decide, json_body
 from ingest_gateway.surfaces.events.entity_forms import read_new_stream, read_stream_changes
 from ingest_gateway.surfaces.events.entity_views import list_view, stream_view
-from ingest_gateway.surfaces.events.faults import STREAM_NOT_FOUND
-from ingest_gateway.surfaces.requests import caller, look_twice, read_control_on
+from ingest_gateway.surfaces.shared.answers import json_response
+from ingest_gateway.surfaces.shared.commands import decide, json_body
+from ingest_gateway.surfaces.shared.errors import STREAM_NOT_FOUND
+from ingest_gateway.surfaces.shared.requests import caller, look_twice, read_control_on
 from schemas.commands.answers import decode_state
 from schemas.commands.streams import DeleteStream
 from schemas.entities import Stream
@@ -54,7 +54,7 @@ async def delete_stream(request: web.Request) -> web.Response:
 
 
 def _name_or_id(request: web.Request) -> str:
-    """What has the form of neither goes no further: who knows what was pasted there."""
+    """A text with the form of neither is refused here and never logged: it may be a secret that was pasted."""
     written = request.match_info["stream"]
     if STREAM_NAME.fullmatch(written) is None and not is_id(written, STREAM):
         raise STREAM_NOT_FOUND.refused()
@@ -71,7 +71,7 @@ async def _stream(services: Services, principal: Principal, name_or_id: str) -> 
 
 
 def _is_shown(principal: Principal, stream: Stream) -> bool:
-    """The streams of other surfaces are nobody's here."""
+    """System streams are never shown here."""
     return stream.name not in SYSTEM_STREAMS and principal.may_use_stream(stream.name)
 
 

@@ -1,4 +1,6 @@
-"""`/v1/webhook-endpoints`: who is told what became of events. A signing secret is in the answer that made it alone."""
+"""`/v1/webhook-endpoints`: the endpoints that get outcome webhooks. A signing secret is only in the answer that made
+it.
+"""
 
 from aiohttp import web
 
@@ -8,14 +10,14 @@ from domain.security.principals import WORKFLOWS_READ, WORKFLOWS_WRITE, Principa
 from ingest_gateway.http.bodies import read_body
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.answers import json_response
-from ingest_gateway.surfaces.events.entity_commands import BODY_BYTES_MAX, decide, json_body
 from ingest_gateway.surfaces.events.entity_views import list_view
-from ingest_gateway.surfaces.events.faults import ENDPOINT_NOT_FOUND
 from ingest_gateway.surfaces.events.webhook_forms import read_new_endpoint, read_secret_rotation
 from ingest_gateway.surfaces.events.webhook_views import endpoint_view
-from ingest_gateway.surfaces.reach import seen, sees
-from ingest_gateway.surfaces.requests import caller, look_twice, read_control_on
+from ingest_gateway.surfaces.shared.answers import json_response
+from ingest_gateway.surfaces.shared.commands import BODY_BYTES_MAX, decide, json_body
+from ingest_gateway.surfaces.shared.errors import ENDPOINT_NOT_FOUND
+from ingest_gateway.surfaces.shared.reach import seen, sees
+from ingest_gateway.surfaces.shared.requests import caller, look_twice, read_control_on
 from schemas.commands.answers import decode_state
 from schemas.commands.webhooks import DeleteWebhookEndpoint, TryWebhookEndpoint, WebhookTrial
 from schemas.commands.workflows import ReactivateWorkflow
@@ -77,7 +79,7 @@ async def try_endpoint(request: web.Request) -> web.Response:
 
 
 def _endpoint_id(request: web.Request) -> str:
-    """What has not the form of one goes no further: who knows what was pasted there."""
+    """A text without the form of an id is refused here and never logged: it may be a secret that was pasted."""
     endpoint_id = request.match_info["endpoint"]
     if not is_id(endpoint_id, WEBHOOK_ENDPOINT):
         raise ENDPOINT_NOT_FOUND.refused()

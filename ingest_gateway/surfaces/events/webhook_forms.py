@@ -1,6 +1,5 @@
-"""Bodies about webhook endpoints, secrets and replays: from a stranger's JSON to a command's payload. Pure.
-
-All faults at once. Sources: the Atlas Events document (Webhooks); A-055, A-056, A-068.
+"""Bodies about webhook endpoints, secrets and replays: from a caller's JSON to a command's payload, all errors at
+once. Rows of docs/requirements.md: A-055, A-056, A-068.
 """
 
 from domain.delivery.targets import parse_target
@@ -8,7 +7,7 @@ from domain.delivery.webhooks import WebhookType
 from domain.events.fields import NO_STREAM, NO_TYPE, is_stream_name, is_type
 from domain.events.status import EventStatus
 from ingest_gateway.surfaces.events.entity_forms import NO_WORKFLOW_ID, is_workflow_id
-from ingest_gateway.surfaces.forms import DESCRIPTION_CHARACTERS_MAX, Form, target_fault, text_fault
+from ingest_gateway.surfaces.shared.forms import DESCRIPTION_CHARACTERS_MAX, Form, target_error, text_error
 from schemas.commands.fields import OVERLAP_SECONDS_MAX
 from schemas.commands.replays import StartReplay
 from schemas.commands.webhooks import CreateWebhookEndpoint, RotateSecret
@@ -25,14 +24,14 @@ _REPLAY_FIELDS = frozenset({"stream", "from", "to", "status", "type", "workflows
 
 
 def read_new_endpoint(body: bytes, *, allow_private: bool) -> CreateWebhookEndpoint:
-    """The body of POST /v1/webhook-endpoints. `events`, `streams` left out: all. Raises Refused with every fault."""
+    """The body of POST /v1/webhook-endpoints. `events`, `streams` left out: all. Raises Refused with every error."""
     form = Form(body, _ENDPOINT_FIELDS)
-    url = form.string("url", target_fault(allow_private))
+    url = form.string("url", target_error(allow_private))
     known = frozenset(WebhookType)
     events = form.texts("events", WORKFLOWS_MAX, lambda text: None if text in known else NO_WEBHOOK_TYPE)
     streams = form.texts("streams", STREAMS_MAX, lambda text: None if is_stream_name(text) else NO_STREAM)
-    description = form.string("description", text_fault(DESCRIPTION_CHARACTERS_MAX), required=False)
-    form.raise_faults()
+    description = form.string("description", text_error(DESCRIPTION_CHARACTERS_MAX), required=False)
+    form.raise_errors()
     target = parse_target(url or "", allow_private)
     return CreateWebhookEndpoint(
         url=target.url, events=events or list(WebhookType), streams=streams, description=description
@@ -43,7 +42,7 @@ def read_secret_rotation(target_id: str, body: bytes) -> RotateSecret:
     """The body of POST …/rotate-secret, which may be empty."""
     form = Form(body or b"{}", frozenset({"overlap_seconds"}))
     overlap_seconds = form.overlap_seconds("overlap_seconds", NO_OVERLAP)
-    form.raise_faults()
+    form.raise_errors()
     return RotateSecret(id=target_id, overlap_seconds=overlap_seconds)
 
 
@@ -51,7 +50,7 @@ def read_event_replay(event_id: str, body: bytes) -> StartReplay:
     """The body of POST /v1/events/{event_id}/replay, which may be empty: then to all routes of the event."""
     form = Form(body or b"{}", frozenset({"workflows"}))
     workflows = _workflows(form)
-    form.raise_faults()
+    form.raise_errors()
     return StartReplay(event_id=event_id, workflows=workflows)
 
 
@@ -67,7 +66,7 @@ def read_replay(body: bytes, now_ms: int) -> StartReplay:
     status = form.string("status", lambda text: None if text in frozenset(EventStatus) else NO_STATUS, required=False)
     kind = form.string("type", lambda text: None if is_type(text) else NO_TYPE, required=False)
     workflows = _workflows(form)
-    form.raise_faults()
+    form.raise_errors()
     return StartReplay(
         stream=stream or "",
         from_ms=from_ms or 0,

@@ -1,10 +1,9 @@
-"""How webhook endpoints and replays are shown. Pure."""
+"""How webhook endpoints and replays are shown."""
 
 from typing import Any
 
-from ingest_gateway.surfaces.events.entity_views import rfc3339_seconds
 from schemas.entities import Replay, WebhookEndpoint
-from schemas.times import rfc3339
+from schemas.times import rfc3339, rfc3339_seconds
 
 
 def endpoint_view(endpoint: WebhookEndpoint, signing_secret: str | None = None) -> dict[str, Any]:
@@ -25,7 +24,7 @@ def endpoint_view(endpoint: WebhookEndpoint, signing_secret: str | None = None) 
 
 
 def secret_view(previous_until_ms: int | None, signing_secret: str) -> dict[str, Any]:
-    """A new secret; the one before, where there is one, is used beside it until then."""
+    """A new secret; the one before, where there is one, signs too until then."""
     view: dict[str, Any] = {"signing_secret": signing_secret}
     return view if previous_until_ms is None else view | {"previous_secret_until": rfc3339(previous_until_ms)}
 

@@ -1,4 +1,4 @@
-"""`/v1/workflows`: make, list, show, reactivate and delete the targets of routes. A secret is shown once, at first."""
+"""`/v1/workflows`: create, list, show, reactivate and delete the targets of routes. A secret is shown once."""
 
 from aiohttp import web
 
@@ -6,15 +6,15 @@ from domain.delivery.signatures import signing_secret
 from domain.security.principals import WORKFLOWS_READ, WORKFLOWS_WRITE
 from ingest_gateway.http.bodies import read_body
 from ingest_gateway.http.queries import read_query
-from ingest_gateway.surfaces.answers import json_response
-from ingest_gateway.surfaces.events.entity_commands import BODY_BYTES_MAX, decide, json_body
 from ingest_gateway.surfaces.events.entity_forms import WORKFLOW_ID, read_new_workflow
 from ingest_gateway.surfaces.events.entity_views import list_view, workflow_view
-from ingest_gateway.surfaces.events.faults import WORKFLOW_NOT_FOUND
 from ingest_gateway.surfaces.events.webhook_forms import read_secret_rotation
 from ingest_gateway.surfaces.events.webhook_views import secret_view
-from ingest_gateway.surfaces.reach import seen, sees
-from ingest_gateway.surfaces.requests import caller, look_twice, read_control_on
+from ingest_gateway.surfaces.shared.answers import json_response
+from ingest_gateway.surfaces.shared.commands import BODY_BYTES_MAX, decide, json_body
+from ingest_gateway.surfaces.shared.errors import WORKFLOW_NOT_FOUND
+from ingest_gateway.surfaces.shared.reach import seen, sees
+from ingest_gateway.surfaces.shared.requests import caller, look_twice, read_control_on
 from schemas.commands.answers import decode_state
 from schemas.commands.workflows import DeleteWorkflow, ReactivateWorkflow
 from schemas.entities import Workflow
@@ -82,8 +82,8 @@ async def rotate_workflow_secret(request: web.Request) -> web.Response:
 
 
 def _workflow_id(request: web.Request) -> str:
-    """The control agent takes other targets' ids as well; here they name nothing. What has not the form of one goes no
-    further: who knows what was pasted there.
+    """The control agent takes other targets' ids as well; here they name nothing. A text without the form of an id is
+    refused here and never logged: it may be a secret that was pasted.
     """
     workflow_id = request.match_info["workflow"]
     if WORKFLOW_ID.fullmatch(workflow_id) is None:

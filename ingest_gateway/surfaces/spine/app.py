@@ -6,18 +6,20 @@ from domain.events.spine_events import STREAM
 from domain.security.principals import SPINE_KINDS
 from ingest_gateway.log.system_streams import SystemStreams
 from ingest_gateway.services import SERVICES, Services
-from ingest_gateway.surfaces.contract import hold_to, load_document
 from ingest_gateway.surfaces.documents.routes import add_documents
-from ingest_gateway.surfaces.event_reads import add_incomplete
-from ingest_gateway.surfaces.positions import add_position
+from ingest_gateway.surfaces.shared.contract import hold_to, load_document
+from ingest_gateway.surfaces.shared.positions import add_position
+from ingest_gateway.surfaces.shared.publishing import PUBLISHER, event_publisher
+from ingest_gateway.surfaces.shared.reads import add_incomplete
 from ingest_gateway.surfaces.spine import correlations, event_types, live_stream, publish, query, subscriptions
 from ingest_gateway.surfaces.spine.channels import Channels
-from ingest_gateway.surfaces.spine.faults import render
+from ingest_gateway.surfaces.spine.errors import render
 from ingest_gateway.surfaces.spine.live_stream import CHANNELS
 from ingest_gateway.surfaces.spine.publishing import SYSTEM_STREAM
 from ingest_gateway.surfaces.spine.rates import add_rate_headers
 from ingest_gateway.surfaces.surface import Surface
 from operations.record_reader import StoredRecord
+from schemas.log_records import RecordPosition
 
 ROUTES = (
     *live_stream.ROUTES,
@@ -30,11 +32,12 @@ ROUTES = (
 
 
 def make_app(services: Services) -> web.Application:
-    """Served by `http.server.serve` with `faults.render`. Raises ContractBroken."""
+    """Served by `http.server.serve` with `errors.render`. Raises ContractBroken."""
     app = web.Application()
     app[SERVICES] = services
     timeout_seconds = services.settings.verdict_timeout_seconds
     app[SYSTEM_STREAM] = SystemStreams(STREAM, services.control, services.commands, timeout_seconds=timeout_seconds)
+    app[PUBLISHER] = event_publisher(services)
     _add_live_streams(app, services)
     document = load_document("spine")
     app.on_response_prepare.append(add_position)
@@ -46,9 +49,9 @@ def make_app(services: Services) -> web.Application:
 
 
 def _add_live_streams(app: web.Application, services: Services) -> None:
-    """Readers end when the process is told to stop, before it waits for requests under way."""
+    """Live readers end when the process is asked to stop, before it waits for requests under way."""
 
-    async def read_back(position: tuple[str, int, int]) -> StoredRecord | None:
+    async def read_back(position: RecordPosition) -> StoredRecord | None:
         timeout_seconds = services.settings.read_timeout_seconds
         return (await services.events.read_many([position], timeout_seconds))[position]
 

@@ -1,7 +1,7 @@
-"""Live readers of the spine's streams: one channel an org and environment, whose frames all of its readers share.
+"""Live readers of the spine's streams: one channel for each org and environment, whose frames its readers share.
 
-A reader's queue holds references to shared frames and is bounded; a reader that lets it fill is dropped, and goes on
-from the last id that it got. So what a slow one costs is its queue, and nobody waits for it.
+A reader's queue holds references to shared frames and is bounded; a reader whose queue fills is dropped, and goes on
+from the last id that it got. So a slow reader costs its queue, and no other reader waits for it.
 """
 
 import asyncio
@@ -18,10 +18,11 @@ from domain.events.spine_events import source_of
 from domain.events.spine_records import data_of
 from ingest_gateway import metrics
 from ingest_gateway.log.live import LiveEvent, LiveLog
-from ingest_gateway.surfaces.spine.frames import Place, event_frame, with_id
+from ingest_gateway.surfaces.spine.frames import StreamCursor, event_frame, with_id
 from operations.logs import event
 from operations.record_reader import StoredRecord
 from schemas.ids import time_of
+from schemas.log_records import RecordPosition
 from schemas.times import rfc3339
 
 log = logging.getLogger(__name__)
@@ -29,11 +30,11 @@ QUEUED_FRAMES_MAX = 2_000
 QUEUED_BYTES_MAX = 8 * 1024 * 1024
 CHUNK_BYTES = 256 * 1024
 
-ReadBack = Callable[[tuple[str, int, int]], Awaitable[StoredRecord | None]]
+ReadBack = Callable[[RecordPosition], Awaitable[StoredRecord | None]]
 
 
-class Told(NamedTuple):
-    """An event as all readers of its channel get it."""
+class LiveFrame(NamedTuple):
+    """An event as all readers of its channel get it, and its position."""
 
     kind: str
     received_ms: int
@@ -42,25 +43,25 @@ class Told(NamedTuple):
     frame: bytes
 
 
-class Reader:
-    """`after`: what it has had before the channel's events began; None: it goes with the channel. `on_drop` is called
-    when it is too slow.
+class LiveReader:
+    """Mutable. `after`: what the reader got before the channel's events began; None: it is level with the channel.
+    `on_drop` is called when it is too slow.
     """
 
     def __init__(self, patterns: list[str], on_drop: Callable[[], None]) -> None:
-        self.after: Place | None = None
+        self.after: StreamCursor | None = None
         self.dropped = False
         self._on_drop = on_drop
         self.woken = asyncio.Event()
         self._trie = PatternTrie((pattern, "") for pattern in patterns) if patterns else None
-        self._queue: deque[Told] = deque()
+        self._queue: deque[LiveFrame] = deque()
         self._queued_bytes = 0
 
     def wants(self, kind: str) -> bool:
         return self._trie is None or bool(self._trie.match(kind))
 
-    def offer(self, told: list[Told]) -> None:
-        for one in told:
+    def offer(self, frames: list[LiveFrame]) -> None:
+        for one in frames:
             if self.wants(one.kind):
                 self._queue.append(one)
                 self._queued_bytes += len(one.frame)
@@ -70,7 +71,7 @@ class Reader:
             self.woken.set()
 
     def drop(self) -> None:
-        """It reads no more from here, and its connection is cut."""
+        """The reader gets no more frames, and its connection is cut."""
         self._queue.clear()
         self._queued_bytes = 0
         self.dropped = True
@@ -81,9 +82,9 @@ class Reader:
         """The next frames in one piece; empty where there are none."""
         frames, size_bytes, count = [], 0, 0
         while self._queue and size_bytes < CHUNK_BYTES:
-            told = self._queue.popleft()
-            self._queued_bytes -= len(told.frame)
-            frame = self._frame(told)
+            queued = self._queue.popleft()
+            self._queued_bytes -= len(queued.frame)
+            frame = self._frame(queued)
             if frame is not None:
                 frames.append(frame)
                 size_bytes += len(frame)
@@ -93,24 +94,24 @@ class Reader:
         metrics.LIVE_EVENTS.inc(count)
         return b"".join(frames)
 
-    def _frame(self, told: Told) -> bytes | None:
-        """None for what it has had. While it is ahead of the channel, ids have to say so: with the channel's own it
-        would come again behind what it was told already.
+    def _frame(self, queued: LiveFrame) -> bytes | None:
+        """None for what the reader has had. While it is ahead of the channel, its ids are its own: with the channel's
+        it would return behind events that it has had.
         """
         if self.after is None:
-            return told.frame
-        if self.after.has_passed(told.partition, told.offset):
+            return queued.frame
+        if self.after.has_passed(queued.partition, queued.offset):
             return None
-        self.after.pass_event(told.received_ms, told.partition, told.offset)
-        return with_id(told.frame, self.after.encode())
+        self.after.pass_event(queued.received_ms, queued.partition, queued.offset)
+        return with_id(queued.frame, self.after.encode())
 
 
 class Channel:
-    """One stream's. `place`: behind what its readers were told."""
+    """The channel of one stream. `cursor`: behind the events that its readers were offered."""
 
     def __init__(self, topic: str, workspace: str, read_back: ReadBack) -> None:
-        self.readers: set[Reader] = set()
-        self.place = Place(0, [])
+        self.readers: set[LiveReader] = set()
+        self.cursor = StreamCursor(0, [])
         self._topic = topic
         self._workspace = workspace
         self._read_back = read_back
@@ -118,19 +119,19 @@ class Channel:
         self._reading: asyncio.Task[None] | None = None
 
     def admitted(self, events: list[LiveEvent]) -> None:
-        """The live log's watcher. What has to be read back holds up what comes after it, so that the order stays."""
+        """The live log's watcher. A record that has to be read back delays those behind it, so that the order stays."""
         if self._reading is None and all(one.value is not None for one in events):
-            self._tell(events)
+            self._offer(events)
             return
         self._waiting.extend(events)
         if self._reading is None:
             self._reading = asyncio.get_running_loop().create_task(self._read_waiting())
 
-    def _tell(self, events: list[LiveEvent]) -> None:
-        told = [one for one in map(self._told, events) if one is not None]
+    def _offer(self, events: list[LiveEvent]) -> None:
+        frames = [one for one in map(self._frame_of, events) if one is not None]
         for reader in self.readers:
             if not reader.dropped:
-                reader.offer(told)
+                reader.offer(frames)
 
     async def _read_waiting(self) -> None:
         try:
@@ -141,8 +142,8 @@ class Channel:
                     found = await self._read_back((decision.topic, decision.partition, decision.offset))
                     if found is not None:
                         one = LiveEvent(decision, found.value or b"", found.headers)  # null: a CloudEvent without data
-                self._tell([one])
-        except Exception as error:  # the log is away: who reads goes on from its id when it is back
+                self._offer([one])
+        except Exception as error:  # the log is away: readers go on from their ids when it is back
             event(log, "live.lost", logging.WARNING, topic=self._topic, error=str(error))
             self._waiting.clear()
             for reader in self.readers:
@@ -150,17 +151,17 @@ class Channel:
         finally:
             self._reading = None
 
-    def _told(self, one: LiveEvent) -> Told | None:
+    def _frame_of(self, one: LiveEvent) -> LiveFrame | None:
         decision = one.decision
         try:
             data = b"null" if one.value is None else data_of(one.value, one.headers)
         except Exception as error:
             event(log, "live.unreadable", logging.ERROR, event_id=decision.event_id, error=repr(error))
             return None
-        self.place.pass_event(decision.received_ms, decision.partition, decision.offset)
+        self.cursor.pass_event(decision.received_ms, decision.partition, decision.offset)
         view = live_view(decision.event_id, decision.type, decision.actor, decision.metadata, self._workspace, data)
-        frame = event_frame(self.place.encode(), decision.type, view)
-        return Told(decision.type, decision.received_ms, decision.partition, decision.offset, frame)
+        frame = event_frame(self.cursor.encode(), decision.type, view)
+        return LiveFrame(decision.type, decision.received_ms, decision.partition, decision.offset, frame)
 
 
 def live_view(
@@ -179,7 +180,7 @@ def live_view(
 
 
 class Channels:
-    """Those of a gateway process. `closing` is set when it stops."""
+    """The channels of a gateway process. `closing` is set when it stops."""
 
     def __init__(self, live: LiveLog, read_back: ReadBack) -> None:
         self.closing = asyncio.Event()
@@ -191,8 +192,8 @@ class Channels:
         channel = self._channels.get(topic)
         return 0 if channel is None else len(channel.readers)
 
-    async def join(self, topic: str, workspace: str, reader: Reader) -> Channel:
-        """From when it returns the reader is offered what is admitted. Raises KafkaException."""
+    async def join(self, topic: str, workspace: str, reader: LiveReader) -> Channel:
+        """Once it returns, the reader is offered what is admitted. Raises KafkaException."""
         channel = self._channels.get(topic)
         if channel is None:
             channel = self._channels[topic] = Channel(topic, workspace, self._read_back)
@@ -203,11 +204,11 @@ class Channels:
         except BaseException:
             self.leave(topic, reader)
             raise
-        if not channel.place.offsets:
-            channel.place = Place.at(ends)
+        if not channel.cursor.offsets:
+            channel.cursor = StreamCursor.at(ends)
         return channel
 
-    def leave(self, topic: str, reader: Reader) -> None:
+    def leave(self, topic: str, reader: LiveReader) -> None:
         channel = self._channels.get(topic)
         if channel is None or reader not in channel.readers:
             return
@@ -218,7 +219,7 @@ class Channels:
             self._live.unwatch(topic, channel.admitted)
 
     def _lose(self, topic: str) -> None:
-        """Nothing more comes of it: readers are cut off, and come again with their last ids."""
+        """The topic is not read any more: its readers are cut off, and return with their last ids."""
         channel = self._channels.get(topic)
         for reader in () if channel is None else tuple(channel.readers):
             reader.drop()

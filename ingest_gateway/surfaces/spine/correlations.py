@@ -1,4 +1,6 @@
-"""`GET /v1/events/correlations/{id}`: the chain of events that share a correlation id, in order, and who reacted."""
+"""`GET /v1/events/correlations/{id}`: the chain of events that share a correlation id, in order, and the endpoints that
+reacted.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -13,11 +15,11 @@ from ingest_gateway.http.queries import read_query
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.read_model.spine_pages import CHAIN_MAX
 from ingest_gateway.read_model.stored import RouteState
-from ingest_gateway.surfaces.answers import json_response
-from ingest_gateway.surfaces.event_reads import look_until_sure, wait_for_writes
-from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
-from ingest_gateway.surfaces.requests import caller
-from ingest_gateway.surfaces.spine.faults import NOT_FOUND
+from ingest_gateway.surfaces.shared.answers import json_response
+from ingest_gateway.surfaces.shared.errors import READ_MODEL_BEHIND
+from ingest_gateway.surfaces.shared.reads import look_until_sure, wait_for_writes
+from ingest_gateway.surfaces.shared.requests import caller
+from ingest_gateway.surfaces.spine.errors import NOT_FOUND
 from ingest_gateway.surfaces.spine.query import event_view, read_payloads
 from schemas.entities import Stream
 from schemas.ids import SPINE_SUBSCRIPTION
@@ -73,7 +75,7 @@ def newest_that_fit(chain: Sequence[Linked]) -> Sequence[Linked]:
 
 
 def deliveries_of(row: Row[Any], attempts: Sequence[AttemptRow]) -> list[dict[str, Any]]:
-    """Of each subscription and workflow that the event goes to, how its delivery stands."""
+    """The state of the event's delivery to each of its subscriptions and workflows."""
     newest = _newest(attempts)
     targets = dict.fromkeys([*msgspec.json.decode(row.routes, type=list[str]), *newest])
     return [_delivery(target, newest.get(target)) for target in targets]

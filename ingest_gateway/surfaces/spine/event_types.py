@@ -1,7 +1,7 @@
 """`/v1/event-types`: the platforms' types and the org's own, with their schemas; and the check of events by them.
 
 Rows of docs/requirements.md: S-038 to S-042. Under `ATLAS_CATALOG=strict` an event must be of a known type,
-and its data must fit the type's newest schema; else the catalog is there to be read.
+and its data must fit the type's newest schema; otherwise the catalog is only documentation.
 """
 
 from collections.abc import Iterable
@@ -16,21 +16,21 @@ from jsonschema import Draft202012Validator
 from domain.events.catalog import CATALOG, CatalogType
 from domain.events.fields import REQUIRED
 from domain.events.spine_events import NO_TYPE, STREAM, SpineEvent, is_type
-from domain.json.schemas import SCHEMA_BYTES_MAX, schema_faults
+from domain.json.schemas import SCHEMA_BYTES_MAX, schema_errors
 from domain.json.strict import members
 from domain.security.principals import ADMIN, EVENTS_READ, Principal
-from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.answers import json_response
-from ingest_gateway.surfaces.events.entity_commands import decide, json_body
-from ingest_gateway.surfaces.events.entity_views import rfc3339_seconds
-from ingest_gateway.surfaces.forms import DESCRIPTION_CHARACTERS_MAX, Form, text_fault
-from ingest_gateway.surfaces.requests import caller, read_control_on
-from ingest_gateway.surfaces.spine.faults import INVALID_EVENT_TYPE, NOT_FOUND, invalid
+from ingest_gateway.surfaces.shared.answers import json_response
+from ingest_gateway.surfaces.shared.commands import decide, json_body
+from ingest_gateway.surfaces.shared.forms import DESCRIPTION_CHARACTERS_MAX, Form, text_error
+from ingest_gateway.surfaces.shared.requests import caller, read_control_on
+from ingest_gateway.surfaces.spine.errors import INVALID_EVENT_TYPE, NOT_FOUND, invalid
 from schemas.commands.answers import decode_state
 from schemas.commands.event_types import RegisterEventType
 from schemas.entities import EventType, SchemaVersion
+from schemas.errors import FieldError
+from schemas.times import rfc3339_seconds
 
 PATH = "/v1/event-types"
 STRICT = "strict"
@@ -74,9 +74,9 @@ async def register_event_type(request: web.Request) -> web.Response:
 def read_registration(kind: str, body: bytes) -> RegisterEventType:
     """Raises Refused: invalid_event_type, invalid_request."""
     if not is_type(kind):
-        raise INVALID_EVENT_TYPE.refused(NO_TYPE, fields=[FieldFault("type", NO_TYPE)])
+        raise INVALID_EVENT_TYPE.refused(NO_TYPE, fields=[FieldError("type", NO_TYPE)])
     form = Form(body, _FIELDS)
-    description = form.string("description", text_fault(DESCRIPTION_CHARACTERS_MAX), required=False)
+    description = form.string("description", text_error(DESCRIPTION_CHARACTERS_MAX), required=False)
     schema = form.values.get("schema")
     text = b"" if schema is None else bytes(members(body)["schema"])
     if schema is None:
@@ -84,9 +84,9 @@ def read_registration(kind: str, body: bytes) -> RegisterEventType:
     elif len(text) > SCHEMA_BYTES_MAX:
         form.refuse("schema", f"The schema has {len(text)} bytes; {SCHEMA_BYTES_MAX} are allowed.")
     else:
-        for path, message in schema_faults(schema):
+        for path, message in schema_errors(schema):
             form.refuse(f"schema.{path}" if path else "schema", message)
-    form.raise_faults()
+    form.raise_errors()
     return RegisterEventType(type=kind, schema=orjson.dumps(schema), description=description)
 
 
@@ -97,20 +97,20 @@ def check_by_catalog(services: Services, principal: Principal, event: SpineEvent
     known = CATALOG.get(event.type)
     mine = services.control.view.event_types_of(principal.workspace, principal.environment).get(event.type)
     if known is None and mine is None:
-        raise INVALID_EVENT_TYPE.refused(UNKNOWN_TYPE, fields=[FieldFault("type", UNKNOWN_TYPE)])
+        raise INVALID_EVENT_TYPE.refused(UNKNOWN_TYPE, fields=[FieldError("type", UNKNOWN_TYPE)])
     versions = versions_of(known, mine)
     if versions:
-        fault = first_breach(versions[-1].schema, event.data)
-        if fault is not None:
-            raise invalid(fault)
+        error = first_breach(versions[-1].schema, event.data)
+        if error is not None:
+            raise invalid(error)
 
 
-def first_breach(schema: bytes, data: bytes) -> FieldFault | None:
+def first_breach(schema: bytes, data: bytes) -> FieldError | None:
     error = next(_validator(schema).iter_errors(orjson.loads(data)), None)
     if error is None:
         return None
     path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path)
-    return FieldFault(f"data{path}"[:200], error.message[:500])
+    return FieldError(f"data{path}"[:200], error.message[:500])
 
 
 @lru_cache(maxsize=1_000)

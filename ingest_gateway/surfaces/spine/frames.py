@@ -1,11 +1,10 @@
-"""Server-sent events: how an event is written, and the id by which a reader goes on from it. Pure.
+"""Server-sent events: how an event is written, and the id from which a reader goes on (WHATWG HTML, 9.2).
 
-An id names a place on the org's log: the time of the newest event told, and for each partition the offset behind what
-was told. It says nothing that its reader may not know, so it is not sealed; it is read strictly all the same.
+An id is a cursor on the org's log: the time of the newest event sent, and for each partition the offset behind the
+events sent. Its reader may know all of it, so it is not encrypted; it is read strictly all the same.
 
-A blank line stands behind events alone, and all else is single lines. A browser passes over a blank line that ends no
-data, but httpx-sse (0.4.3) makes an empty event of it, even behind a comment.
-Source: WHATWG HTML, 9.2 Server-sent events.
+Only events end with a blank line; all else is single lines. A browser ignores a blank line that ends no data, but
+httpx-sse (0.4.3) makes an empty event of it, even behind a comment.
 """
 
 import base64
@@ -24,18 +23,18 @@ PARTITIONS_MAX = 1_024
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
-class PlaceInvalid(Exception):
-    """It is no id that this API gave out."""
+class StreamCursorInvalid(Exception):
+    """Not an id that this API gave out."""
 
 
-class Place(msgspec.Struct, array_like=True):
-    """`offsets`: by partition, of the next record that was not told. It moves forward only."""
+class StreamCursor(msgspec.Struct, array_like=True):
+    """Mutable. `offsets`: by partition, of the next record that was not sent. It only moves forward."""
 
     received_ms: int
     offsets: list[int]
 
     @classmethod
-    def at(cls, ends: Mapping[int, int], received_ms: int = 0) -> "Place":
+    def at(cls, ends: Mapping[int, int], received_ms: int = 0) -> "StreamCursor":
         return cls(received_ms, [ends.get(partition, 0) for partition in range(max(ends, default=-1) + 1)])
 
     def pass_event(self, received_ms: int, partition: int, offset: int) -> None:
@@ -46,26 +45,26 @@ class Place(msgspec.Struct, array_like=True):
     def has_passed(self, partition: int, offset: int) -> bool:
         return partition < len(self.offsets) and offset < self.offsets[partition]
 
-    def is_behind(self, other: "Place") -> bool:
-        """All that lies before `other` lies before this one."""
+    def is_behind(self, other: "StreamCursor") -> bool:
+        """Whether all that lies before `other` lies before this one."""
         return all(self.has_passed(partition, offset - 1) for partition, offset in enumerate(other.offsets) if offset)
 
     def encode(self) -> str:
         return base64.urlsafe_b64encode(msgspec.msgpack.encode(self)).rstrip(b"=").decode()
 
 
-def read_place(text: str) -> Place:
-    """Raises PlaceInvalid."""
+def read_cursor(text: str) -> StreamCursor:
+    """Raises StreamCursorInvalid."""
     try:
         if len(text) > ID_CHARACTERS_MAX:
             raise ValueError
         decoded = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        place = msgspec.msgpack.decode(decoded, type=Place)
+        cursor = msgspec.msgpack.decode(decoded, type=StreamCursor)
     except (binascii.Error, ValueError, msgspec.MsgspecError):
-        raise PlaceInvalid("It is not an id that this API gave out.") from None
-    if place.received_ms < 0 or len(place.offsets) > PARTITIONS_MAX or any(offset < 0 for offset in place.offsets):
-        raise PlaceInvalid("It is not an id that this API gave out.")
-    return place
+        raise StreamCursorInvalid("It is not an id that this API gave out.") from None
+    if cursor.received_ms < 0 or len(cursor.offsets) > PARTITIONS_MAX or any(offset < 0 for offset in cursor.offsets):
+        raise StreamCursorInvalid("It is not an id that this API gave out.")
+    return cursor
 
 
 def event_frame(identifier: str, kind: str, view: dict[str, Any]) -> bytes:
@@ -80,10 +79,10 @@ def with_id(frame: bytes, identifier: str) -> bytes:
 
 
 def retry_line(pause_ms: int) -> bytes:
-    """How long to wait before coming again; readers take it at once."""
+    """How long a reader waits before it reconnects; readers apply it at once."""
     return b"retry: %d\n" % pause_ms
 
 
-def place_comment(identifier: str) -> bytes:
-    """At rest: the id with which a reader that has had no event for long may come again, should it read comments."""
+def cursor_comment(identifier: str) -> bytes:
+    """In a quiet time: the id with which a reader that reads comments may reconnect."""
     return b": last-event-id %b\n" % identifier.encode()

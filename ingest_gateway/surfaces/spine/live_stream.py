@@ -1,9 +1,9 @@
 """`GET /v1/events/stream`: the org's events as they are admitted, as server-sent events, from the log.
 
-Each event's id says where on the log its reader stands, and the answer's own header `Last-Event-ID` where it begins;
-with `Last-Event-ID` the reader first gets what it has missed,
-from the read model and the log, then what comes. Every event once, in the order of each partition. A reader that reads
-more slowly than events come is cut off and goes on from its last id; nothing is kept for it meanwhile.
+Each event's id is its reader's cursor on the log, and the answer's header `Last-Event-ID` the one at which it begins. A
+reader that sends `Last-Event-ID` first gets what it has missed, from the read model and the log, then what comes. It
+gets every event once, in the order of each partition. A reader that reads more slowly than events come is cut off and
+goes on from its last id; nothing is kept for it meanwhile.
 """
 
 import asyncio
@@ -21,28 +21,29 @@ from sqlalchemy import Row
 from domain.entities.patterns import NO_PATTERN
 from domain.security.principals import EVENTS_READ, SESSION, Principal
 from ingest_gateway import metrics
-from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
+from ingest_gateway.http.errors import ErrorKind, Refused
 from ingest_gateway.http.guard import ANSWER_HEADERS, REQUEST_ID, X_REQUEST_ID
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
-from ingest_gateway.surfaces.requests import caller
-from ingest_gateway.surfaces.spine.channels import Channel, Channels, Reader, live_view
-from ingest_gateway.surfaces.spine.faults import invalid
+from ingest_gateway.surfaces.shared.errors import READ_MODEL_BEHIND
+from ingest_gateway.surfaces.shared.requests import caller
+from ingest_gateway.surfaces.spine.channels import Channel, Channels, LiveReader, live_view
+from ingest_gateway.surfaces.spine.errors import invalid
 from ingest_gateway.surfaces.spine.frames import (
     CONTENT_TYPE,
     HEARTBEAT,
-    Place,
-    PlaceInvalid,
+    StreamCursor,
+    StreamCursorInvalid,
+    cursor_comment,
     event_frame,
-    place_comment,
-    read_place,
+    read_cursor,
     retry_line,
 )
 from ingest_gateway.surfaces.spine.publishing import SYSTEM_STREAM, spine_of
 from ingest_gateway.surfaces.spine.query import is_type_filter, read_payloads
 from schemas.entities import PATTERNS_MAX
+from schemas.errors import FieldError
 from schemas.topics import Topic
 
 CHANNELS = web.AppKey("channels", Channels)
@@ -52,47 +53,47 @@ TOO_MANY = f"There are {READERS_MAX} live readers of this organization already."
 HEARTBEAT_SECONDS = 15.0
 MISSED_PAGE = 200
 SKEW_MS = 60_000
-"""By how much the clocks of brokers may differ: receipt is the clock of the partition's leader."""
+"""By how much the clocks of brokers may differ: an event's time of receipt is the clock of its partition's leader."""
 RETRY_MS = 1_000
 RETRY_AFTER_STOP_MS = 100, 2_000
-"""Readers of a process that ends come again spread over this time, not all at once."""
+"""Readers of a process that ends reconnect spread over this time, not all at once."""
 
 
-class Ended(Exception):
+class ReaderGone(Exception):
     """The reader has gone, was dropped, or may not read any more."""
 
 
-class Leaving(Exception):
-    """The process ends: the reader finds its place again at another one."""
+class ProcessEnds(Exception):
+    """The process ends: the reader finds its cursor again at another one."""
 
 
 async def stream_events(request: web.Request) -> web.StreamResponse:
     services, principal = caller(request, EVENTS_READ)
-    reader = Reader(_patterns(read_query(request, ("type",))), partial(_cut, request))
-    place = _place(request)
+    reader = LiveReader(_patterns(read_query(request, ("type",))), partial(_cut, request))
+    cursor = _cursor(request)
     topic = await _topic(request, services, principal)
     channels = request.app[CHANNELS]
     if channels.count(topic) >= READERS_MAX:
-        raise Refused(FaultKind.RATE_LIMITED, TOO_MANY, headers={hdrs.RETRY_AFTER: "5"})
+        raise Refused(ErrorKind.RATE_LIMITED, TOO_MANY, headers={hdrs.RETRY_AFTER: "5"})
     try:
-        channel, begins_at = None, place
+        channel, begins_at = None, cursor
         if begins_at is None:
             channel = await _joined(channels, topic, principal, reader)
-            begins_at = channel.place
+            begins_at = channel.cursor
         response = await _begun(request, begins_at)
         stream = _Stream(response, services, principal, reader, channels)
-        await stream.tell(topic, channel, place)
+        await stream.send(topic, channel, cursor)
     finally:
         channels.leave(topic, reader)
     return response
 
 
-async def _joined(channels: Channels, topic: str, principal: Principal, reader: Reader) -> Channel:
-    """Before the answer begins, which says from where on it tells. Raises Refused."""
+async def _joined(channels: Channels, topic: str, principal: Principal, reader: LiveReader) -> Channel:
+    """Joins before the answer begins, since its head holds the first cursor. Raises Refused."""
     try:
         return await channels.join(topic, principal.workspace, reader)
     except KafkaException:
-        raise Refused(FaultKind.UNAVAILABLE) from None
+        raise Refused(ErrorKind.UNAVAILABLE) from None
 
 
 class _Stream:
@@ -103,7 +104,7 @@ class _Stream:
         response: web.StreamResponse,
         services: Services,
         principal: Principal,
-        reader: Reader,
+        reader: LiveReader,
         channels: Channels,
     ) -> None:
         self._response = response
@@ -112,61 +113,63 @@ class _Stream:
         self._reader = reader
         self._channels = channels
 
-    async def tell(self, topic: str, channel: Channel | None, place: Place | None) -> None:
-        """Until the reader leaves or has to. `place`: behind which it is told first what it has missed."""
+    async def send(self, topic: str, channel: Channel | None, cursor: StreamCursor | None) -> None:
+        """Sends until the reader leaves or has to. `cursor`: behind it, the reader first gets what it has missed."""
         try:
-            if place is not None:
-                await self.tell_missed(place)
+            if cursor is not None:
+                await self.send_missed(cursor)
             if channel is None:
                 channel = await self._channels.join(topic, self._principal.workspace, self._reader)
-            if place is not None:
-                await self.tell_missed(place, up_to_now=True)
-                self._reader.after = place
+            if cursor is not None:
+                await self.send_missed(cursor, up_to_now=True)
+                self._reader.after = cursor
             await self.follow(channel)
-        except Leaving:
+        except ProcessEnds:
             with contextlib.suppress(ConnectionError):
                 await self._response.write(retry_line(random.randint(*RETRY_AFTER_STOP_MS)))
-        except (Ended, ConnectionError, KafkaException, ReadModelUnavailable, Refused):
-            pass  # it has begun, so there is no other way to tell: the reader comes again with its last id
+        except (ReaderGone, ConnectionError, KafkaException, ReadModelUnavailable, Refused):
+            pass  # the answer has begun, so no error can be sent: the reader returns with its last id
 
     async def follow(self, channel: Channel) -> None:
-        """Until the reader leaves or has to."""
+        """Sends what comes until the reader leaves or has to."""
         reader = self._reader
-        await self._write(place_comment((reader.after or channel.place).encode()))
+        await self._write(cursor_comment((reader.after or channel.cursor).encode()))
         while True:
             try:
                 async with asyncio.timeout(HEARTBEAT_SECONDS):
                     await reader.woken.wait()
             except TimeoutError:
-                await self._write(place_comment(channel.place.encode()) if reader.after is None else HEARTBEAT)
+                await self._write(cursor_comment(channel.cursor.encode()) if reader.after is None else HEARTBEAT)
             self._check()
             while chunk := reader.take():
                 await self._write(chunk)
                 self._check()
-            if reader.after is not None and channel.place.is_behind(reader.after):
+            if reader.after is not None and channel.cursor.is_behind(reader.after):
                 reader.after = None
 
-    async def tell_missed(self, place: Place, *, up_to_now: bool = False) -> None:
-        """What the read model has behind `place`, which moves on. `up_to_now`: all that is decided by now."""
+    async def send_missed(self, cursor: StreamCursor, *, up_to_now: bool = False) -> None:
+        """Sends what the read model has behind `cursor`, which moves on. `up_to_now`: all that is decided by now."""
         if up_to_now:
             newest = await self._services.events.ends(Topic.DECISIONS)
             if not await self._services.reads.wait_until_passed(newest, HEARTBEAT_SECONDS):
                 raise READ_MODEL_BEHIND.refused()
-        async for rows in self._missed(place):
+        async for rows in self._missed(cursor):
             data = await read_payloads(self._services, rows)
-            frames = [self._frame(place, row, one) for row, one in zip(rows, data, strict=True)]
-            await self._write(b"".join(frames) + place_comment(place.encode()))
+            frames = [self._frame(cursor, row, one) for row, one in zip(rows, data, strict=True)]
+            await self._write(b"".join(frames) + cursor_comment(cursor.encode()))
             self._check()
 
-    async def _missed(self, place: Place) -> AsyncIterator[list[Row[Any]]]:
-        """Pages of whole milliseconds, in the order of receipt, and within one in that of their partition."""
+    async def _missed(self, cursor: StreamCursor) -> AsyncIterator[list[Row[Any]]]:
+        """Pages of whole milliseconds, in the order of receipt, and within one millisecond in the order of the
+        partition.
+        """
         scope = self._principal.workspace, self._principal.environment
-        since_ms, limit = max(0, place.received_ms - SKEW_MS), MISSED_PAGE
+        since_ms, limit = max(0, cursor.received_ms - SKEW_MS), MISSED_PAGE
         while True:
             rows = await self._services.reads.spine_since(*scope, since_ms, limit)
             last_ms = rows[-1].received_ms if len(rows) == limit else None
             whole = [row for row in rows if row.received_ms != last_ms]
-            new = [row for row in whole if not place.has_passed(row.source_partition, row.source_offset)]
+            new = [row for row in whole if not cursor.has_passed(row.source_partition, row.source_offset)]
             if new:
                 yield sorted(new, key=lambda row: (row.received_ms, row.source_partition, row.source_offset))
             if last_ms is None:
@@ -174,19 +177,19 @@ class _Stream:
             limit = MISSED_PAGE if whole else 2 * limit
             since_ms = last_ms
 
-    def _frame(self, place: Place, row: Row[Any], data: bytes) -> bytes:
-        place.pass_event(row.received_ms, row.source_partition, row.source_offset)
+    def _frame(self, cursor: StreamCursor, row: Row[Any], data: bytes) -> bytes:
+        cursor.pass_event(row.received_ms, row.source_partition, row.source_offset)
         if not self._reader.wants(row.type):
             return b""
         view = live_view(row.id, row.type, row.actor, row.metadata, self._principal.workspace, data)
-        return event_frame(place.encode(), row.type, view)
+        return event_frame(cursor.encode(), row.type, view)
 
     def _check(self) -> None:
-        """Raises Ended, Leaving."""
+        """Raises ReaderGone, ProcessEnds."""
         if self._channels.closing.is_set() and not self._reader.dropped:
-            raise Leaving
+            raise ProcessEnds
         if self._reader.dropped or not self._may_read():
-            raise Ended
+            raise ReaderGone
 
     def _may_read(self) -> bool:
         principal, now_ms = self._principal, time.time() * 1_000
@@ -203,18 +206,18 @@ class _Stream:
 
 
 def _cut(request: web.Request) -> None:
-    """What the client has not taken by now would be waited for."""
+    """Aborts: closing would wait for the client to take what is buffered."""
     metrics.LIVE_DROPPED.inc()
     if request.transport is not None:
         request.transport.abort()
 
 
-async def _begun(request: web.Request, place: Place) -> web.StreamResponse:
+async def _begun(request: web.Request, cursor: StreamCursor) -> web.StreamResponse:
     headers = {
         hdrs.CONTENT_TYPE: CONTENT_TYPE,
         hdrs.CACHE_CONTROL: "no-store",
         "X-Accel-Buffering": "no",
-        LAST_EVENT_ID: place.encode(),
+        LAST_EVENT_ID: cursor.encode(),
         X_REQUEST_ID: request[REQUEST_ID],
         **request.get(ANSWER_HEADERS, {}),
     }
@@ -229,22 +232,22 @@ async def _topic(request: web.Request, services: Services, principal: Principal)
 
 
 def _patterns(parameters: dict[str, str]) -> list[str]:
-    """Types and patterns with commas between."""
+    """Types and patterns, separated by commas."""
     written = parameters.get("type")
     patterns = [] if written is None else written.split(",")
     if len(patterns) > PATTERNS_MAX or not all(is_type_filter(pattern) for pattern in patterns):
-        raise invalid(FieldFault("type", NO_PATTERN))
+        raise invalid(FieldError("type", NO_PATTERN))
     return patterns
 
 
-def _place(request: web.Request) -> Place | None:
+def _cursor(request: web.Request) -> StreamCursor | None:
     written = request.headers.get(LAST_EVENT_ID, "")
     if not written:
         return None
     try:
-        return read_place(written)
-    except PlaceInvalid as error:
-        raise invalid(FieldFault(LAST_EVENT_ID, str(error))) from None
+        return read_cursor(written)
+    except StreamCursorInvalid as error:
+        raise invalid(FieldError(LAST_EVENT_ID, str(error))) from None
 
 
 ROUTES = (web.get("/v1/events/stream", stream_events, name="stream_events"),)

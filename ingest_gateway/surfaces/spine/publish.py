@@ -20,19 +20,18 @@ from domain.events.rules import EventInvalid
 from domain.events.spine_events import BODY_BYTES_MAX, SpineEvent, read_spine_event
 from domain.security.principals import EVENTS_WRITE
 from ingest_gateway.http.bodies import content_type, read_body
-from ingest_gateway.http.faults import Refused
+from ingest_gateway.http.errors import Refused
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.http.request_log import note
 from ingest_gateway.metrics import EVENTS_PUBLISHED
-from ingest_gateway.surfaces.answers import DECISION_HEADER, json_response
-from ingest_gateway.surfaces.positions import POSITION_HEADER, position_of
-from ingest_gateway.surfaces.requests import caller, idempotency_key
-from ingest_gateway.surfaces.spine.faults import error_of, invalid_event
-from ingest_gateway.surfaces.spine.publishing import SYSTEM_STREAM, Published, Publisher, Sent
+from ingest_gateway.surfaces.shared.answers import json_response
+from ingest_gateway.surfaces.shared.publishing import LARGE_BYTES, PUBLISHER, add_headers, decision_of
+from ingest_gateway.surfaces.shared.requests import caller, idempotency_key
+from ingest_gateway.surfaces.spine.errors import error_of, invalid_event
+from ingest_gateway.surfaces.spine.publishing import SYSTEM_STREAM, SentSpineEvent, SpinePublisher
 
 JSON = "application/json"
 BINARY_MARK = "ce-specversion"
-LARGE_BYTES = 65_536
 _ACCEPTED = EVENTS_PUBLISHED.labels("spine", "accepted")
 
 
@@ -40,7 +39,7 @@ async def publish_event(request: web.Request) -> web.Response:
     services, principal = caller(request, EVENTS_WRITE)
     read_query(request, ())
     key = idempotency_key(request)
-    publisher = Publisher(services, principal, request.app[SYSTEM_STREAM])
+    publisher = SpinePublisher(services, principal, request.app[SYSTEM_STREAM], request.app[PUBLISHER])
     media = _media(request)
     body = await read_body(request, BODY_BYTES_MAX)
     if len(body) > LARGE_BYTES:
@@ -50,9 +49,9 @@ async def publish_event(request: web.Request) -> web.Response:
     event = _read(request, media, body)
     sent = await publisher.publish(event, key or key_of(event))
     note(request, event_id=sent.event_id)
-    published = await publisher.settle(sent)
+    confirmed = await publisher.accepted(sent)
     _ACCEPTED.inc()
-    return _response(published)
+    return add_headers(json_response(publisher.view_of(sent, confirmed), 201), confirmed)
 
 
 def _media(request: web.Request) -> str:
@@ -75,16 +74,7 @@ def _read(request: web.Request, media: str, body: bytes) -> SpineEvent:
         raise invalid_event(error) from None
 
 
-def _response(published: Published) -> web.Response:
-    response = json_response(published.view, 201)
-    if published.appended is not None and published.appended.has_place:
-        response.headers[POSITION_HEADER] = position_of(published.appended)
-    if published.decision is not None:
-        response.headers[DECISION_HEADER] = published.decision
-    return response
-
-
-async def _publish_batch(publisher: Publisher, body: bytes) -> web.Response:
+async def _publish_batch(publisher: SpinePublisher, body: bytes) -> web.Response:
     """200 when it can be read; each event has a status and an error of its own. Each is keyed by its id and source."""
     try:
         texts = read_batch(body)
@@ -96,7 +86,7 @@ async def _publish_batch(publisher: Publisher, body: bytes) -> web.Response:
     return json_response({"results": results})
 
 
-async def _started(publisher: Publisher, text: bytes) -> Sent | Refused:
+async def _started(publisher: SpinePublisher, text: bytes) -> SentSpineEvent | Refused:
     try:
         event = read_structured(text)
         return await publisher.publish(event, key_of(event))
@@ -106,13 +96,14 @@ async def _started(publisher: Publisher, text: bytes) -> Sent | Refused:
         return refused
 
 
-async def _result(publisher: Publisher, sent: Sent | Refused) -> dict[str, object]:
+async def _result(publisher: SpinePublisher, sent: SentSpineEvent | Refused) -> dict[str, object]:
     try:
         if isinstance(sent, Refused):
             raise sent
-        published = await publisher.settle(sent)
-        decision = {} if published.decision is None else {"decision": published.decision}
-        return {"status": 201, **decision, "event": published.view}
+        confirmed = await publisher.accepted(sent)
+        named = decision_of(confirmed)
+        decision = {} if named is None else {"decision": named}
+        return {"status": 201, **decision, "event": publisher.view_of(sent, confirmed)}
     except Refused as refused:
         return {"status": refused.status, "error": error_of(refused)}
 

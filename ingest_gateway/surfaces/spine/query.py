@@ -1,7 +1,7 @@
 """`GET /v1/events`: the org's log, newest first, by type (with wildcards), source, time and correlation id.
 
-Rows of docs/requirements.md: S-015 to S-024. What is found stands in the read model,
-payloads are read from the log.
+Rows of docs/requirements.md: S-015 to S-024. Events are found in the read model,
+their payloads are read from the log.
 """
 
 from collections.abc import Sequence
@@ -17,18 +17,18 @@ from domain.events.spine_events import METADATA_VALUE_CHARACTERS_MAX as CORRELAT
 from domain.events.spine_events import SOURCE_CHARACTERS_MAX, STREAM, is_own_org, is_type, source_of
 from domain.events.spine_records import data_of
 from domain.security.principals import EVENTS_READ, Principal
-from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.log.event_log import LogUnavailable
 from ingest_gateway.read_model import ReadModelUnavailable
 from ingest_gateway.read_model.spine_pages import OFFSET_MAX, SpineFilter
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.answers import json_response
-from ingest_gateway.surfaces.event_reads import wait_for_writes
-from ingest_gateway.surfaces.events.parameters import time_range
-from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
-from ingest_gateway.surfaces.requests import caller
-from ingest_gateway.surfaces.spine.faults import FORBIDDEN_ORG, invalid
+from ingest_gateway.surfaces.shared.answers import json_response
+from ingest_gateway.surfaces.shared.errors import READ_MODEL_BEHIND
+from ingest_gateway.surfaces.shared.parameters import time_range
+from ingest_gateway.surfaces.shared.reads import wait_for_writes
+from ingest_gateway.surfaces.shared.requests import caller
+from ingest_gateway.surfaces.spine.errors import FORBIDDEN_ORG, invalid
+from schemas.errors import FieldError
 from schemas.ids import time_of
 from schemas.times import rfc3339
 
@@ -57,7 +57,7 @@ async def query_events(request: web.Request) -> web.Response:
 def require_own_org(principal: Principal, org: str | None, field: str) -> None:
     """Raises Refused (forbidden)."""
     if org is not None and not is_own_org(org, principal.workspace):
-        raise FORBIDDEN_ORG.refused(fields=[FieldFault(field, "It must be the key's own organization.")])
+        raise FORBIDDEN_ORG.refused(fields=[FieldError(field, "It must be the key's own organization.")])
 
 
 async def read_payloads(services: Services, rows: Sequence[Row[Any]]) -> list[bytes]:
@@ -92,15 +92,15 @@ def is_type_filter(text: str) -> bool:
 def _filter(parameters: dict[str, str]) -> SpineFilter:
     first, last = time_range(parameters)
     kind = parameters.get("type")
-    faults = []
+    errors = []
     if kind is not None and not is_type_filter(kind):
-        faults.append(FieldFault("type", NO_PATTERN))
+        errors.append(FieldError("type", NO_PATTERN))
     texts = (("source", SOURCE_CHARACTERS_MAX), ("correlationId", CORRELATION_CHARACTERS_MAX))
     for name, characters_max in texts:
         if name in parameters and not 0 < len(parameters[name]) <= characters_max:
-            faults.append(FieldFault(name, f"Must have 1 to {characters_max} characters."))
-    if faults:
-        raise invalid(*faults)
+            errors.append(FieldError(name, f"Must have 1 to {characters_max} characters."))
+    if errors:
+        raise invalid(*errors)
     return SpineFilter(
         patterns=() if kind is None else (kind,),
         source=parameters.get("source"),

@@ -1,7 +1,8 @@
-"""The document's three rate headers on every answer (S-046), also where no bucket was asked: those of a bucket at rest.
+"""The document's three rate headers on every answer (S-046), also where no bucket was used: then those of an idle
+bucket.
 
-An answer to a good key has its org's own bucket (limits/enforcement.py). One to a bad key, or at an address where there
-is nothing, has what a key would find there: so a client reads the same headers whatever happens.
+An answer to a good key has its org's own bucket (limits/enforcement.py). One to a bad key, or at an unknown address,
+has an idle bucket's values, so that a client always finds the same headers.
 """
 
 import time
@@ -11,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from domain.limits.quotas import RATE_CLASSES
-from ingest_gateway.surfaces.contract import operations_of
+from ingest_gateway.surfaces.shared.contract import operations_of
 
 LIMIT, REMAINING, RESET = "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"
 READS = frozenset({"GET", "HEAD"})

@@ -12,26 +12,26 @@ from domain.entities.patterns import NO_PATTERN, is_pattern
 from domain.events.fields import REQUIRED
 from domain.security.principals import EVENTS_READ, SUBSCRIPTIONS_WRITE
 from domain.security.sealed_secrets import SecretBox
-from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query
-from ingest_gateway.surfaces.answers import json_response
-from ingest_gateway.surfaces.events.entity_commands import decide, json_body
-from ingest_gateway.surfaces.events.entity_views import rfc3339_seconds
-from ingest_gateway.surfaces.forms import DESCRIPTION_CHARACTERS_MAX, Form, expected, text_fault
-from ingest_gateway.surfaces.requests import caller, read_control_on
-from ingest_gateway.surfaces.spine.faults import INVALID_WEBHOOK_URL
+from ingest_gateway.surfaces.shared.answers import json_response
+from ingest_gateway.surfaces.shared.commands import decide, json_body
+from ingest_gateway.surfaces.shared.forms import DESCRIPTION_CHARACTERS_MAX, Form, expected, text_error
+from ingest_gateway.surfaces.shared.requests import caller, read_control_on
+from ingest_gateway.surfaces.spine.errors import INVALID_WEBHOOK_URL
 from ingest_gateway.surfaces.spine.publishing import SYSTEM_STREAM, spine_of
 from schemas.commands.answers import decode_state
 from schemas.commands.subscriptions import CreateSubscription, DeleteSubscription
 from schemas.entities import PATTERNS_MAX, PayloadFormat, Subscription, SubscriptionSurface
+from schemas.errors import FieldError
 from schemas.ids import SPINE_SUBSCRIPTION
+from schemas.times import rfc3339_seconds
 
 PATH = "/v1/events/subscriptions"
 SURFACE = SubscriptionSurface.SPINE
 SECRET_BYTES_MIN, SECRET_BYTES_MAX = 8, 256
 NO_SECRET = f"A secret is a text of {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} bytes."
 NO_FORMAT = f"The format is {' or '.join(PayloadFormat)}."
-TWICE = "The pattern stands twice."
+TWICE = "The pattern is there twice."
 URL = "webhookUrl"
 _FIELDS = frozenset({"eventTypes", URL, "secret", "description", "format"})
 
@@ -73,11 +73,11 @@ def read_subscription(body: bytes, *, allow_private: bool) -> tuple[dict[str, An
     patterns = _patterns(form)
     url = form.string(URL, lambda text: None)
     secret = form.string("secret", lambda text: None if _is_secret(text) else NO_SECRET)
-    description = form.string("description", text_fault(DESCRIPTION_CHARACTERS_MAX), required=False)
+    description = form.string("description", text_error(DESCRIPTION_CHARACTERS_MAX), required=False)
     payload_format = form.string(
         "format", lambda t: None if t in frozenset(PayloadFormat) else NO_FORMAT, required=False
     )
-    form.raise_faults()
+    form.raise_errors()
     fields = {
         "url": _target(url or "", allow_private),
         "patterns": patterns,
@@ -105,10 +105,10 @@ def _target(url: str, allow_private: bool) -> str:
         target = parse_target(url, allow_private)
     except TargetForbidden as error:
         message = f"The webhook URL can't be used: {error}."
-        raise INVALID_WEBHOOK_URL.refused(message, fields=[FieldFault(URL, str(error))]) from None
+        raise INVALID_WEBHOOK_URL.refused(message, fields=[FieldError(URL, str(error))]) from None
     if target.scheme != "https" and not allow_private:
         message = "The webhook URL must be https."
-        raise INVALID_WEBHOOK_URL.refused(message, fields=[FieldFault(URL, message)])
+        raise INVALID_WEBHOOK_URL.refused(message, fields=[FieldError(URL, message)])
     return target.url
 
 
@@ -128,13 +128,13 @@ def _patterns(form: Form) -> list[str]:
         form.refuse("eventTypes", f"The array has {len(value)} patterns; {PATTERNS_MAX} are allowed.")
         return []
     for index, pattern in enumerate(value):
-        fault = expected("a text", pattern) if type(pattern) is not str else None
-        if fault is None and not is_pattern(pattern):
-            fault = NO_PATTERN
-        if fault is None and pattern in value[:index]:
-            fault = TWICE
-        if fault is not None:
-            form.refuse(f"eventTypes[{index}]", fault)
+        error = expected("a text", pattern) if type(pattern) is not str else None
+        if error is None and not is_pattern(pattern):
+            error = NO_PATTERN
+        if error is None and pattern in value[:index]:
+            error = TWICE
+        if error is not None:
+            form.refuse(f"eventTypes[{index}]", error)
     return value
 
 

@@ -1,1 +1,1 @@
-"""The AtlasWork API: projects, tasks, webhooks, tokens. Routes are in app.py, errors in faults.py."""
+"""The AtlasWork API: projects, tasks, webhooks, tokens. Its routes are listed in app.py."""

@@ -1,7 +1,7 @@
 """`GET /v1/activity`: who changed what in the caller's tenant, by which token and route, oldest first (W-018).
 
-The list holds every change that was answered before it was asked, by whichever gateway: it waits until projection has
-passed all that stands on `audit`.
+The list holds every change that any gateway had answered when the request arrived: it waits until projection has passed
+all that is on `audit`.
 """
 
 from typing import Any
@@ -12,8 +12,8 @@ from sqlalchemy import Row
 from domain.security.principals import AUDIT_READ
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.read_model.audit_pages import AuditFilter
-from ingest_gateway.surfaces.ledgers import audit_passed
-from ingest_gateway.surfaces.requests import caller
+from ingest_gateway.surfaces.shared.reads import audit_passed
+from ingest_gateway.surfaces.shared.requests import caller
 from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages, asked
 from schemas.times import rfc3339
 
@@ -25,7 +25,7 @@ async def list_activity(request: web.Request) -> web.Response:
     chosen = AuditFilter(parameters.get("actor"), parameters.get("action"), None, None)
     scope = principal.workspace, principal.environment
     pages = Pages(services, ("activity", *scope, chosen))
-    after = pages.place(parameters.get("cursor")) - 1  # places begin at 0, offsets too
+    after = pages.offset(parameters.get("cursor")) - 1  # cursors and offsets begin at 0
     await audit_passed(services)
     page = await asked(services.reads.audit_page(*scope, chosen, after, limit))
     following = None if page.next_offset is None else page.next_offset + 1

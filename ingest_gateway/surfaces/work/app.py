@@ -5,15 +5,15 @@ from aiohttp import web
 from domain.security.principals import WORK_KINDS
 from ingest_gateway.log.system_streams import SystemStreams
 from ingest_gateway.services import SERVICES, Services
-from ingest_gateway.surfaces.contract import hold_to, load_document
 from ingest_gateway.surfaces.documents.routes import add_documents
-from ingest_gateway.surfaces.positions import add_position
+from ingest_gateway.surfaces.shared.contract import hold_to, load_document
+from ingest_gateway.surfaces.shared.positions import add_position
 from ingest_gateway.surfaces.surface import Surface
 from ingest_gateway.surfaces.work import activity, projects, tasks, tokens, webhook_deliveries, webhooks
 from ingest_gateway.surfaces.work.ai import routes as ai
 from ingest_gateway.surfaces.work.commands import STREAM
-from ingest_gateway.surfaces.work.faults import render
-from ingest_gateway.surfaces.work.writes import WRITES, Writes
+from ingest_gateway.surfaces.work.errors import render
+from ingest_gateway.surfaces.work.reads import WRITES, Writes
 from schemas.work import STREAM as STREAM_NAME
 
 ROUTES = (
@@ -23,7 +23,7 @@ ROUTES = (
 
 
 def make_app(services: Services) -> web.Application:
-    """Served by `http.server.serve` with `faults.render`. Raises ContractBroken."""
+    """Served by `http.server.serve` with `errors.render`. Raises ContractBroken."""
     app = web.Application()
     app[SERVICES] = services
     app[WRITES] = Writes()

@@ -1,8 +1,8 @@
 """From a request to a decided command, and to its answer.
 
-The control agent decides; what it refuses is answered with its own code. Without a verdict in time the answer is 503:
-with an Idempotency-Key a repeat finds what was decided, without one it may have been done. A key stands for one
-operation and what it is about, whatever the body says (W-042): a repeat within 24 hours gets the first answer, its
+The control agent decides; the answer to a refusal has the agent's code. Without a verdict in time the answer is 503:
+with an Idempotency-Key a repeat finds what was decided, without one it may have been done. A key names one
+operation and its subject, with any body (W-042): a repeat within 24 hours gets the first answer, its
 bytes and its id; a refusal leaves the key free.
 """
 
@@ -20,13 +20,13 @@ from ingest_gateway.log.event_log import Appended, LogBusy, LogUnavailable
 from ingest_gateway.log.system_streams import SystemStreams
 from ingest_gateway.log.verdicts import VerdictLate
 from ingest_gateway.services import SERVICES, Services
-from ingest_gateway.surfaces.events.entity_commands import LOOK_FIRST, SAFE_TO_REPEAT
-from ingest_gateway.surfaces.faults import BUSY, refused_by
-from ingest_gateway.surfaces.positions import POSITION, command_position
-from ingest_gateway.surfaces.requests import idempotency_key, route_of
-from ingest_gateway.surfaces.work.faults import NOT_CONFIRMED
-from ingest_gateway.surfaces.work.shown import shown
-from ingest_gateway.surfaces.work.writes import WRITES
+from ingest_gateway.surfaces.shared.commands import LOOK_FIRST, SAFE_TO_REPEAT
+from ingest_gateway.surfaces.shared.errors import BUSY, refused_by
+from ingest_gateway.surfaces.shared.positions import POSITION, command_position
+from ingest_gateway.surfaces.shared.requests import idempotency_key, route_of
+from ingest_gateway.surfaces.work.errors import NOT_CONFIRMED
+from ingest_gateway.surfaces.work.reads import WRITES
+from ingest_gateway.surfaces.work.versions import shown
 from operations import clock
 from operations.new_commands import new_command
 from schemas.commands.answers import DONE, REFUSED
@@ -69,8 +69,8 @@ async def asked_for(
     return command, verdict
 
 
-async def settled(request: web.Request, services: Services, principal: Principal, payload: Payload) -> None:
-    """A command of our own on the request's behalf: where it can't be confirmed, the request has its answer anyway."""
+async def submit_best_effort(request: web.Request, services: Services, principal: Principal, payload: Payload) -> None:
+    """A command of our own on the request's behalf, whose answer does not depend on it: a failure is ignored."""
     with contextlib.suppress(LogBusy, LogUnavailable, VerdictLate):
         await services.commands.submit(_command(request, principal, payload, None))
 
@@ -91,7 +91,7 @@ def _command(request: web.Request, principal: Principal, payload: Payload, key: 
 
 
 async def item_decided(request: web.Request, services: Services, principal: Principal, payload: Payload) -> Verdict:
-    """The same for what becomes an event of the workspace's system stream, which is made before the first."""
+    """The same for a change that becomes an event of the workspace's system stream, which is created if needed."""
     try:
         await request.app[STREAM].ensure(principal.workspace, principal.environment)
     except LogBusy:

@@ -1,17 +1,16 @@
-"""`/v1/projects`: make, list, show and change the projects of the caller's tenant."""
+"""`/v1/projects`: create, list, show and change the projects of the caller's tenant."""
 
 import orjson
 from aiohttp import web
 
 from domain.security.principals import PROJECTS_READ, PROJECTS_WRITE
 from ingest_gateway.http.queries import read_query, whole_number
-from ingest_gateway.surfaces.requests import caller
+from ingest_gateway.surfaces.shared.requests import caller
 from ingest_gateway.surfaces.work.commands import answer, item_decided, json_body
-from ingest_gateway.surfaces.work.faults import PROJECT_NOT_FOUND
+from ingest_gateway.surfaces.work.errors import PROJECT_NOT_FOUND
 from ingest_gateway.surfaces.work.forms import read_new_project, read_project_changes
 from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages, asked, look_until_sure, wait_for_writes
-from ingest_gateway.surfaces.work.shown import shown
-from ingest_gateway.surfaces.work.versions import IF_MATCH, read_if_match
+from ingest_gateway.surfaces.work.versions import IF_MATCH, read_if_match, shown
 from schemas.ids import is_id
 from schemas.work import PROJECT
 
@@ -30,7 +29,7 @@ async def list_projects(request: web.Request) -> web.Response:
     limit = whole_number(parameters, "limit", minimum=1, maximum=LIMIT_MAX, default=LIMIT_DEFAULT)
     scope = principal.workspace, principal.environment
     pages = Pages(services, ("projects", *scope))
-    after = pages.place(parameters.get("cursor"))
+    after = pages.offset(parameters.get("cursor"))
     await wait_for_writes(request, services, principal)
     page = await asked(services.reads.projects_page(*scope, after, limit))
     return pages.answer([orjson.Fragment(body) for body in page.bodies], page.following)

@@ -1,22 +1,21 @@
-"""`/v1/tasks`: make, list, show, change and delete the tasks of the caller's tenant."""
+"""`/v1/tasks`: create, list, show, change and delete the tasks of the caller's tenant."""
 
 import orjson
 from aiohttp import web
 
 from domain.events.fields import time_ms
 from domain.security.principals import TASKS_READ, TASKS_WRITE, Principal
-from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.read_model.work_pages import TaskFilter
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.requests import caller
+from ingest_gateway.surfaces.shared.requests import caller
 from ingest_gateway.surfaces.work.commands import answer, item_decided, json_body
-from ingest_gateway.surfaces.work.faults import PROJECT_NOT_FOUND, TASK_NOT_FOUND, invalid
+from ingest_gateway.surfaces.work.errors import PROJECT_NOT_FOUND, TASK_NOT_FOUND, invalid
 from ingest_gateway.surfaces.work.forms import NO_TIME, read_new_task, read_task_changes
 from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages, asked, look_until_sure, wait_for_writes
-from ingest_gateway.surfaces.work.shown import shown
-from ingest_gateway.surfaces.work.versions import IF_MATCH, read_if_match
+from ingest_gateway.surfaces.work.versions import IF_MATCH, read_if_match, shown
 from schemas.commands.work import DeleteTask
+from schemas.errors import FieldError
 from schemas.ids import is_id
 from schemas.work import PROJECT, TASK, Priority, TaskStatus
 
@@ -37,7 +36,7 @@ async def list_tasks(request: web.Request) -> web.Response:
     chosen = read_filter(parameters)
     scope = principal.workspace, principal.environment
     pages = Pages(services, ("tasks", *scope, chosen))
-    after = pages.place(parameters.get("cursor"))
+    after = pages.offset(parameters.get("cursor"))
     await wait_for_writes(request, services, principal)
     await _require_project(services, principal, chosen.project_id)
     page = await asked(services.reads.tasks_page(*scope, chosen, after, limit))
@@ -71,16 +70,16 @@ async def delete_task(request: web.Request) -> web.Response:
 
 
 def read_filter(parameters: dict[str, str]) -> TaskFilter:
-    """Raises Refused with every fault."""
-    faults = []
+    """Raises Refused with every error."""
+    errors = []
     for name, kinds in (("status", TaskStatus), ("priority", Priority)):
         if parameters.get(name, kinds[next(iter(kinds.__members__))]) not in frozenset(kinds):
-            faults.append(FieldFault(name, f"Must be one of {', '.join(kinds)}."))
+            errors.append(FieldError(name, f"Must be one of {', '.join(kinds)}."))
     times = {name: parameters.get(name) for name in ("dueAfter", "dueBefore")}
     due_ms = {name: None if text is None else time_ms(text.replace(" ", "+")) for name, text in times.items()}
-    faults += [FieldFault(name, NO_TIME) for name, text in times.items() if text is not None and due_ms[name] is None]
-    if faults:
-        raise invalid(faults)
+    errors += [FieldError(name, NO_TIME) for name, text in times.items() if text is not None and due_ms[name] is None]
+    if errors:
+        raise invalid(errors)
     return TaskFilter(
         project_id=parameters.get("projectId"),
         status=parameters.get("status"),

@@ -1,4 +1,4 @@
-"""How tokens are shown: what each may do and whether it still may; its text in the answer that made it alone. Pure."""
+"""How tokens are shown: what each may do and whether it still may; its text only in the answer that made it."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
-"""`/v1/tokens`: mint, list, show, rotate and revoke personal access tokens. For sessions alone.
+"""`/v1/tokens`: mint, list, show, rotate and revoke personal access tokens. Only for sessions.
 
 A token is in the answer that made it, and in the answer to that request's repeat under its Idempotency-Key; never
-again. Sources: W-010 to W-016; issue 7.
+again. Rows of docs/requirements.md: W-010 to W-016.
 """
 
 from aiohttp import web
@@ -11,10 +11,10 @@ from domain.security.principals import TOKENS_READ, TOKENS_WRITE, Principal
 from ingest_gateway.http.bodies import read_body
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.answers import json_response
-from ingest_gateway.surfaces.requests import caller, look_twice, read_control_on
+from ingest_gateway.surfaces.shared.answers import json_response
+from ingest_gateway.surfaces.shared.requests import caller, look_twice, read_control_on
 from ingest_gateway.surfaces.work.commands import BODY_BYTES_MAX, decided, json_body
-from ingest_gateway.surfaces.work.faults import TOKEN_NOT_FOUND
+from ingest_gateway.surfaces.work.errors import TOKEN_NOT_FOUND
 from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages
 from ingest_gateway.surfaces.work.token_forms import read_new_token, read_rotation
 from ingest_gateway.surfaces.work.token_views import token_view
@@ -40,7 +40,7 @@ async def list_tokens(request: web.Request) -> web.Response:
     limit = whole_number(parameters, "limit", minimum=1, maximum=LIMIT_MAX, default=LIMIT_DEFAULT)
     scope = principal.workspace, principal.environment
     pages = Pages(services, ("tokens", *scope))
-    start = pages.place(parameters.get("cursor"))
+    start = pages.offset(parameters.get("cursor"))
     await read_control_on(services)
     mine = [key for key in services.control.view.keys_of(*scope) if key.key_kind is KeyKind.ACCESS_TOKEN]
     following = start + limit if len(mine) > start + limit else None
@@ -54,7 +54,7 @@ async def get_token(request: web.Request) -> web.Response:
 
 
 async def rotate_token(request: web.Request) -> web.Response:
-    """A token like it in its place; the old one holds for a while more."""
+    """A new token like it; the old one stays valid for a while."""
     services, principal = caller(request, TOKENS_WRITE)
     body = await json_body(request) if request.body_exists else await read_body(request, BODY_BYTES_MAX)
     payload = read_rotation(request.match_info["token"], body)

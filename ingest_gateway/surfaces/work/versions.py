@@ -1,4 +1,4 @@
-"""`If-Match: <version>`: which versions a change is meant for. Pure. Sources: W-048; S10; RFC 9110, 13.1.1.
+"""An item's version: `ETag` on its answer, `If-Match: <version>` on a change of it (W-048; RFC 9110, 13.1.1).
 
 | written | means |
 |---|---|
@@ -9,15 +9,18 @@
 | a number above 2^53 - 1 | no version gets there: 409 |
 | all else | 400 |
 
-RFC 9110 lets If-Match compare strongly, since a weak tag may stand for two states of a thing. Ours never does: it is
-the count of the thing's changes, and compressing an answer makes no other version of the task. So whoever sends back
-what a proxy showed means that version, and loses no update by it; refused, the caller would read and try without end.
+RFC 9110 makes If-Match compare strongly, since a weak tag may name two states of an item. Ours never does: it counts
+the item's changes, and compressing an answer makes no other version. So a client that sends back the tag that a proxy
+showed means that version, and loses no update; if it were refused, it would read and try again without end.
 """
 
 import re
 
-from ingest_gateway.http.faults import FieldFault
-from ingest_gateway.surfaces.work.faults import invalid
+import msgspec
+from aiohttp import hdrs, web
+
+from ingest_gateway.surfaces.work.errors import invalid
+from schemas.errors import FieldError
 from schemas.work import VERSION_MAX
 
 IF_MATCH = "If-Match"
@@ -36,6 +39,19 @@ def read_if_match(written: str | None) -> list[int] | None:
     tags = [tag.strip() for tag in written.split(",")]
     found = [_TAG.fullmatch(tag) for tag in tags]
     if len(tags) > TAGS_MAX or not all(found):
-        raise invalid([FieldFault(IF_MATCH, NO_VERSION)])
+        raise invalid([FieldError(IF_MATCH, NO_VERSION)])
     numbers = (int(match[1] or match[2]) for match in found if match is not None)
     return [number for number in numbers if 0 < number <= VERSION_MAX] or NONE_MATCHES
+
+
+class _Versioned(msgspec.Struct):
+    version: int
+
+
+_VERSION = msgspec.json.Decoder(_Versioned)
+
+
+def shown(body: str | bytes, status: int = 200) -> web.Response:
+    headers = {hdrs.ETAG: f'"{_VERSION.decode(body).version}"'}
+    content = body.encode() if isinstance(body, str) else body
+    return web.Response(body=content, status=status, content_type="application/json", headers=headers)

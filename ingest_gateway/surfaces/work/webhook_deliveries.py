@@ -1,7 +1,7 @@
 """`/v1/webhooks/{webhook}/deliveries`: what a webhook was sent and what came of it, and sending it once more.
 
-A delivery stands here once its first attempt has ended. A replay sends the same event again as a delivery of its own,
-whatever became of the one before; that of a test sends another test.
+A delivery is listed once its first attempt has ended. A replay sends the same event again as a delivery of its own,
+even where the one before succeeded; the replay of a test sends another test.
 """
 
 import asyncio
@@ -14,18 +14,18 @@ from sqlalchemy import Row
 from domain.delivery.webhooks import DeliveryKind
 from domain.security.principals import WEBHOOKS_READ, WEBHOOKS_WRITE
 from ingest_gateway.http.bodies import read_body
-from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.read_model.webhook_pages import WebhookScope, source_in
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.requests import caller
+from ingest_gateway.surfaces.shared.requests import caller
 from ingest_gateway.surfaces.work.commands import BODY_BYTES_MAX, decided
-from ingest_gateway.surfaces.work.faults import DELIVERY_NOT_FOUND, DELIVERY_NOT_REPLAYABLE, invalid
+from ingest_gateway.surfaces.work.errors import DELIVERY_NOT_FOUND, DELIVERY_NOT_REPLAYABLE, invalid
 from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages, asked
 from ingest_gateway.surfaces.work.webhook_views import STATUSES, delivery_view
 from ingest_gateway.surfaces.work.webhooks import PATH, found_webhook
 from operations import clock
 from schemas.commands.work import ReplayWebhook, TryWebhook
+from schemas.errors import FieldError
 from schemas.ids import DELIVERY, is_id, time_of
 
 DELIVERIES = PATH + "/{webhook}/deliveries"
@@ -41,7 +41,7 @@ async def list_deliveries(request: web.Request) -> web.Response:
     webhook = await found_webhook(request, services, principal)
     scope = WebhookScope(webhook.workspace, webhook.environment, webhook.id)
     pages = Pages(services, ("deliveries", *scope, statuses))
-    before = pages.place_text(parameters.get("cursor"))
+    before = pages.offset_text(parameters.get("cursor"))
     page = await asked(services.reads.deliveries_page(scope, statuses, before, limit))
     return pages.answer([delivery_view(row) for row in page.rows], page.following)
 
@@ -80,7 +80,7 @@ async def _delivery(services: Services, scope: WebhookScope, delivery_id: str) -
 def _statuses(shown: str | None) -> tuple[str, ...]:
     found = tuple(status for status, name in STATUSES.items() if name == shown)
     if shown is not None and not found:
-        raise invalid([FieldFault("status", f"Must be one of {', '.join(STATUSES.values())}.")])
+        raise invalid([FieldError("status", f"Must be one of {', '.join(STATUSES.values())}.")])
     return found
 
 

@@ -1,11 +1,18 @@
-"""Bodies about webhooks: from a stranger's JSON to a command's payload, all faults at once. Pure. Source: W-052."""
+"""Bodies about webhooks: from a caller's JSON to a command's payload, all errors at once (W-052)."""
 
 from typing import Any
 
 from msgspec import UNSET
 
 from domain.delivery.targets import parse_target
-from ingest_gateway.surfaces.forms import DESCRIPTION_CHARACTERS_MAX, TWICE, Form, expected, target_fault, text_fault
+from ingest_gateway.surfaces.shared.forms import (
+    DESCRIPTION_CHARACTERS_MAX,
+    TWICE,
+    Form,
+    expected,
+    target_error,
+    text_error,
+)
 from schemas.commands.fields import OVERLAP_SECONDS_MAX
 from schemas.commands.subscriptions import CreateSubscription, UpdateSubscription
 from schemas.commands.webhooks import RotateSecret
@@ -20,12 +27,12 @@ FIELDS = frozenset({"url", "events", "description"})
 
 
 def read_new_webhook(body: bytes, *, allow_private: bool) -> CreateSubscription:
-    """The body of POST /v1/webhooks. Raises Refused with every fault."""
+    """The body of POST /v1/webhooks. Raises Refused with every error."""
     form = Form(body, FIELDS)
-    url = form.string("url", target_fault(allow_private))
+    url = form.string("url", target_error(allow_private))
     events = _events(form)
-    description = form.string("description", text_fault(DESCRIPTION_CHARACTERS_MAX), required=False)
-    form.raise_faults()
+    description = form.string("description", text_error(DESCRIPTION_CHARACTERS_MAX), required=False)
+    form.raise_errors()
     return CreateSubscription(
         surface=SubscriptionSurface.WORK,
         url=parse_target(url or "", allow_private).url,
@@ -37,10 +44,10 @@ def read_new_webhook(body: bytes, *, allow_private: bool) -> CreateSubscription:
 def read_webhook_changes(webhook_id: str, body: bytes, *, allow_private: bool) -> UpdateSubscription:
     """The body of PATCH: what is absent stays, null takes the description away."""
     form = Form(body, FIELDS)
-    url = form.string("url", target_fault(allow_private)) if "url" in form.values else None
+    url = form.string("url", target_error(allow_private)) if "url" in form.values else None
     events = _events(form) if "events" in form.values else None
-    description = form.string("description", text_fault(DESCRIPTION_CHARACTERS_MAX), required=False)
-    form.raise_faults()
+    description = form.string("description", text_error(DESCRIPTION_CHARACTERS_MAX), required=False)
+    form.raise_errors()
     return UpdateSubscription(
         id=webhook_id,
         url=UNSET if url is None else parse_target(url, allow_private).url,
@@ -53,7 +60,7 @@ def read_secret_rotation(webhook_id: str, body: bytes) -> RotateSecret:
     """The body of POST /v1/webhooks/{webhook}/rotate-secret, which may be empty."""
     form = Form(body or b"{}", frozenset({"overlapSeconds"}))
     overlap_seconds = form.overlap_seconds("overlapSeconds", NO_OVERLAP)
-    form.raise_faults()
+    form.raise_errors()
     return RotateSecret(id=webhook_id, overlap_seconds=overlap_seconds)
 
 

@@ -1,4 +1,4 @@
-"""How webhooks and their deliveries are shown. Pure."""
+"""How webhooks and their deliveries are shown."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""`/v1/webhooks`: make, list, show, change, try and delete webhooks, and rotate their secrets.
+"""`/v1/webhooks`: create, list, show, change, try and delete webhooks, and rotate their secrets.
 
 A secret is in the answer that made it, and in the answer to that request's repeat under its Idempotency-Key; never
 again. Their deliveries: webhook_deliveries.py.
@@ -11,10 +11,10 @@ from domain.security.principals import WEBHOOKS_READ, WEBHOOKS_WRITE, Principal
 from ingest_gateway.http.bodies import read_body
 from ingest_gateway.http.queries import read_query, whole_number
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.answers import json_response
-from ingest_gateway.surfaces.requests import caller, look_twice, read_control_on
+from ingest_gateway.surfaces.shared.answers import json_response
+from ingest_gateway.surfaces.shared.requests import caller, look_twice, read_control_on
 from ingest_gateway.surfaces.work.commands import BODY_BYTES_MAX, decided, json_body
-from ingest_gateway.surfaces.work.faults import WEBHOOK_NOT_FOUND
+from ingest_gateway.surfaces.work.errors import WEBHOOK_NOT_FOUND
 from ingest_gateway.surfaces.work.reads import LIMIT_DEFAULT, LIMIT_MAX, Pages
 from ingest_gateway.surfaces.work.webhook_forms import read_new_webhook, read_secret_rotation, read_webhook_changes
 from ingest_gateway.surfaces.work.webhook_views import webhook_view
@@ -40,7 +40,7 @@ async def list_webhooks(request: web.Request) -> web.Response:
     limit = whole_number(parameters, "limit", minimum=1, maximum=LIMIT_MAX, default=LIMIT_DEFAULT)
     scope = principal.workspace, principal.environment
     pages = Pages(services, ("webhooks", *scope))
-    start = pages.place(parameters.get("cursor"))
+    start = pages.offset(parameters.get("cursor"))
     await read_control_on(services)
     mine = services.control.view.subscriptions_of(*scope, SubscriptionSurface.WORK)
     following = start + limit if len(mine) > start + limit else None

@@ -14,9 +14,9 @@ import pytest
 
 from ingest_gateway.log.event_log import Appended
 from ingest_gateway.surfaces.events.app import EVENTS
-from ingest_gateway.surfaces.positions import position_of
-from ingest_gateway.surfaces.reach import ASKED, PATH
 from ingest_gateway.surfaces.served import ALL
+from ingest_gateway.surfaces.shared.positions import position_of
+from ingest_gateway.surfaces.shared.reach import ASKED, PATH
 from ingest_gateway.surfaces.surface import Surface
 from schemas.entities import KeyKind
 from tests.contract.access.test_matrix import CODES, FORBIDDEN

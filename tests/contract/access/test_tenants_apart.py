@@ -15,7 +15,7 @@ from prometheus_client import generate_latest
 
 from domain.entities.organizations import org_of
 from ingest_gateway.log.event_log import Appended
-from ingest_gateway.surfaces.positions import position_of
+from ingest_gateway.surfaces.shared.positions import position_of
 from operations import clock
 from schemas.times import rfc3339
 from schemas.topics import Topic

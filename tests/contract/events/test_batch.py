@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from domain.json.strict import JsonFault
-from ingest_gateway.surfaces.events.batch import BATCH_BYTES_MAX
+from domain.json.strict import JsonError
 from ingest_gateway.surfaces.events.envelope import BATCH_EVENTS_MAX, TOO_MANY, batch_items
+from ingest_gateway.surfaces.events.publish_batch import BATCH_BYTES_MAX
 from tests.support.events import a_body, a_body_with
 from tests.support.events_surface import Surface
 
@@ -129,7 +129,7 @@ def test_millions_of_items_are_given_up_at_the_first_too_many() -> None:
     body = b'{"events":[%b{}]}' % (b"[]," * 3_000_000)
     tracemalloc.start()
     try:
-        with pytest.raises(JsonFault, match=TOO_MANY):
+        with pytest.raises(JsonError, match=TOO_MANY):
             batch_items(body)
         peak_bytes = tracemalloc.get_traced_memory()[1]
     finally:

@@ -9,7 +9,7 @@ import pytest
 
 from domain.security.gateway_signatures import GATEWAY_SIGNATURE, GatewaySigner
 from ingest_gateway.log.event_log import LogBusy
-from ingest_gateway.surfaces.events import publish, single
+from ingest_gateway.surfaces.events import publish, publishing
 from schemas.codec import EVENT
 from schemas.ids import is_id
 from schemas.replies import REPLY_HEADER, decode_reply
@@ -293,8 +293,8 @@ async def test_others_have_their_turn_while_a_large_event_is_worked_on(
             seen.append("another")
             await asyncio.sleep(0)
 
-    noted(single, "read_event")
-    noted(publish, "payload_hash")
+    noted(publish, "read_event")
+    noted(publishing, "payload_hash")
     other = asyncio.create_task(another())
     try:
         assert (await surface.publish(a_body(data={"a": [[]] * 80_000}))).status == 202

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ingest_gateway.surfaces.contract import load_document
+from ingest_gateway.surfaces.shared.contract import load_document
 from schemas.ids import is_id
 from tests.support.events import a_body
 from tests.support.events_surface import Surface

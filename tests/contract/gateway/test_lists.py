@@ -9,8 +9,8 @@ import pytest
 
 from ingest_gateway.log.event_log import Appended
 from ingest_gateway.read_model.cursors import LIFE_MS, CursorInvalid, Cursors
-from ingest_gateway.surfaces.contract import load_document
-from ingest_gateway.surfaces.positions import position_of
+from ingest_gateway.surfaces.shared.contract import load_document
+from ingest_gateway.surfaces.shared.positions import position_of
 from processors.projection.decide import project
 from schemas.topics import Topic, stream_topic
 from tests.contract.gateway.conftest import Answer, Gateway

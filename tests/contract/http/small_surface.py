@@ -7,10 +7,11 @@ import orjson
 from aiohttp import web
 
 from ingest_gateway.http.bodies import BODY_SECONDS, content_type, read_body
-from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
+from ingest_gateway.http.errors import ErrorKind, Refused
 from ingest_gateway.http.guard import REQUEST_ID
 from ingest_gateway.http.lines import LineTooLong, iter_lines
 from ingest_gateway.http.queries import read_query, whole_number
+from schemas.errors import FieldError
 
 SURFACE = "small"
 BODY_BYTES_MAX = 10_000
@@ -75,14 +76,14 @@ def small_app(handled: Handled, body_seconds: float = BODY_SECONDS) -> web.Appli
         return answer("waited")
 
     async def unread(request: web.Request) -> web.Response:
-        raise Refused(FaultKind.UNAUTHENTICATED)
+        raise Refused(ErrorKind.UNAUTHENTICATED)
 
     async def boom(request: web.Request) -> web.Response:
         raise RuntimeError("a secret of ours")
 
     async def faulty(request: web.Request) -> web.Response:
-        fields = [FieldFault(f"f{number}", "is wrong") for number in range(5_000)]
-        raise Refused(FaultKind.INVALID_FIELDS, fields=fields, details={"hint": 7}, headers={"Retry-After": "3"})
+        fields = [FieldError(f"f{number}", "is wrong") for number in range(5_000)]
+        raise Refused(ErrorKind.INVALID_FIELDS, fields=fields, details={"hint": 7}, headers={"Retry-After": "3"})
 
     async def redirect(request: web.Request) -> web.Response:
         raise web.HTTPFound("/things/1")

@@ -10,7 +10,7 @@ import pytest
 
 from ingest_gateway.read_model import ReadModel
 from ingest_gateway.read_model.audit_pages import AuditFilter
-from ingest_gateway.read_model.event_pages import EventFilter, Place, decode_place
+from ingest_gateway.read_model.event_pages import EventCursor, EventFilter, decode_cursor
 from processors.projection.decide import project
 from processors.projection.store import Store
 from schemas.topics import stream_topic
@@ -42,12 +42,12 @@ async def every_page(
     chosen: EventFilter = EVERYTHING,
     limit: int = 7,
     between: Callable[[], None] = lambda: None,
-    place: Place | None = None,
+    cursor: EventCursor | None = None,
 ) -> list[list[str]]:
-    """The ids, page by page; `between` happens after each page. A place travels as a cursor does."""
+    """The ids, page by page; `between` happens after each page. A cursor travels as a cursor does."""
     pages: list[list[str]] = []
     while True:
-        page = await reads.events_page(WORKSPACE, "live", chosen, place, limit)
+        page = await reads.events_page(WORKSPACE, "live", chosen, cursor, limit)
         assert [(row.received_ms, row.id) for row in page.rows] == sorted(
             (row.received_ms, row.id) for row in page.rows
         )
@@ -55,7 +55,7 @@ async def every_page(
         if page.next is None:
             return pages
         assert len(page.rows) == limit
-        place = decode_place(page.next.encode())
+        cursor = decode_cursor(page.next.encode())
         between()
 
 
@@ -132,10 +132,10 @@ async def test_a_filter_gives_what_fits_in_order(
 @pytest.mark.requirement("A-086")
 async def test_a_page_goes_on_behind_an_event_that_is_named(store: Store, reads: ReadModel) -> None:
     store.apply([project(decided(*ROWS))])
-    place = await reads.place_behind(WORKSPACE, "live", event_id(4))
-    assert flat(await every_page(reads, place=place)) == ids(5, 6)
-    assert await reads.place_behind(WORKSPACE, "live", event_id(7)) is None
-    assert await reads.place_behind(WORKSPACE, "test", event_id(4)) is None
+    cursor = await reads.cursor_behind(WORKSPACE, "live", event_id(4))
+    assert flat(await every_page(reads, cursor=cursor)) == ids(5, 6)
+    assert await reads.cursor_behind(WORKSPACE, "live", event_id(7)) is None
+    assert await reads.cursor_behind(WORKSPACE, "test", event_id(4)) is None
 
 
 @pytest.mark.requirement("A-085")
@@ -144,7 +144,7 @@ async def test_a_page_goes_on_behind_an_event_that_is_named(store: Store, reads:
 async def test_who_follows_the_cursors_sees_every_event_once_wherever_others_arrive(
     store: Store, reads: ReadModel, seed: int, chosen: dict[str, Any]
 ) -> None:
-    """Between pages events come in at any place, before the cursor too, some more at once than a page holds."""
+    """Between pages events come in at any cursor, before the cursor too, some more at once than a page holds."""
     chance = random.Random(seed)
     shown: list[str] = []
     written: list[str] = []

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ingest_gateway.surfaces.contract import load_document
 from ingest_gateway.surfaces.documents.operations import operations_of
 from ingest_gateway.surfaces.documents.postman import SWITCH
+from ingest_gateway.surfaces.shared.contract import load_document
 from ingest_gateway.surfaces.surface import Surface
 from tests.support.four_surfaces import ALL, DOWNLOADS, KEYS
 from tests.support.openai_server import openai_server

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from ingest_gateway.surfaces.contract import load_document
 from ingest_gateway.surfaces.documents.operations import resolved
+from ingest_gateway.surfaces.shared.contract import load_document
 from ingest_gateway.surfaces.surface import Surface
 from tests.support.four_surfaces import ALL, DOWNLOADS
 from tests.support.openapi import breaches

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from ingest_gateway.surfaces.contract import load_document
 from ingest_gateway.surfaces.documents.operations import operations_of
+from ingest_gateway.surfaces.shared.contract import load_document
 from tests.support.work_installation import WorkSurface
 
 

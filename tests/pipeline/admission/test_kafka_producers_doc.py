@@ -104,7 +104,7 @@ def run(language: str, code: str, directory: Path, variables: dict[str, str]) ->
 def test_the_page_tells_every_reason_there_is() -> None:
     text = PAGE.read_text(encoding="utf-8")
     sources = Path(agent.__file__).read_text() + Path(reading.__file__).read_text()
-    reasons = set(re.findall(r'Unreadable\(\s*"([a-z_]+)"', sources)) | {"conflict"}
+    reasons = set(re.findall(r'NotAnEvent\(\s*"([a-z_]+)"', sources)) | {"conflict"}
     assert reasons >= {
         "empty_value",
         "unreadable",

@@ -16,7 +16,7 @@ from ingest_gateway.log import live as module
 from ingest_gateway.log.bootstrap import ask
 from ingest_gateway.log.live import _Tail
 from ingest_gateway.surfaces.spine import channels, live_stream
-from ingest_gateway.surfaces.spine.frames import Place
+from ingest_gateway.surfaces.spine.frames import StreamCursor
 from schemas.commands.answers import decode_state
 from schemas.commands.keys import CreateKey, RevokeKey
 from schemas.entities import Key, KeyKind
@@ -190,7 +190,9 @@ async def test_a_stream_ends_when_its_key_is_revoked(spine: Spine) -> None:
             await stream.events(100)
 
 
-@pytest.mark.parametrize("last_id", ["nonsense", "AAAA", Place(-1, []).encode(), Place(1, [-1]).encode(), "x" * 5_000])
+@pytest.mark.parametrize(
+    "last_id", ["nonsense", "AAAA", StreamCursor(-1, []).encode(), StreamCursor(1, [-1]).encode(), "x" * 5_000]
+)
 async def test_an_id_that_was_not_given_out_is_refused(spine: Spine, last_id: str) -> None:
     answer = await spine.ask("GET", "/v1/events/stream", Last_Event_ID=last_id)
     assert (answer.status, answer.json["error"]["field"]) == (400, "Last-Event-ID")

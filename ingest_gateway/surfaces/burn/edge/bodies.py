@@ -10,7 +10,7 @@ from typing import NamedTuple
 from aiohttp import hdrs, web
 
 from ingest_gateway.http.bodies import received
-from ingest_gateway.http.faults import FaultKind, Refused
+from ingest_gateway.http.errors import ErrorKind, Refused
 
 INSPECTED_BYTES_MAX = 2 * 1024 * 1024
 BODY_BYTES_MAX = 34 * 1024 * 1024
@@ -36,7 +36,7 @@ async def hold(request: web.BaseRequest, *, whole: bool = False) -> Held:
     if stream.is_eof() and stream.exception() is None and hdrs.EXPECT not in request.headers:
         return Held(stream.read_nowait(), coded)  # it came with the head, as most do
     if (request.content_length or 0) > BODY_BYTES_MAX:
-        raise Refused(FaultKind.BODY_TOO_LARGE)
+        raise Refused(ErrorKind.BODY_TOO_LARGE)
     chunks = received(request, BODY_BYTES_MAX, BODY_SECONDS)
     held = bytearray()
     async for chunk in chunks:

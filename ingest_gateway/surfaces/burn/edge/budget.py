@@ -8,7 +8,7 @@ there is no call (503): an organization that chose strict chose that (B-041).
 import asyncio
 import functools
 
-from ingest_gateway.http.faults import Fault, FaultKind
+from ingest_gateway.http.errors import ErrorAnswer, ErrorKind
 from ingest_gateway.log.event_log import LogBusy, LogUnavailable
 from ingest_gateway.log.telemetry import TelemetryClient, Teller
 from ingest_gateway.log.verdicts import VerdictLate
@@ -21,31 +21,31 @@ from schemas.commands.answers import DONE, decode_fault
 from schemas.records import Verdict
 from schemas.telemetry import RESERVED_SECONDS_MAX, Reserve, Settle
 
-BUDGET_UNAVAILABLE = Fault(
-    FaultKind.UNAVAILABLE,
+BUDGET_UNAVAILABLE = ErrorAnswer(
+    ErrorKind.UNAVAILABLE,
     "budget_unavailable",
     "The organization's budget is strict and could not be asked; the call was not sent. Please send it again.",
     headers={"Retry-After": "1"},
 )
 
-UNREADABLE = Fault(
-    FaultKind.FORBIDDEN,
+UNREADABLE = ErrorAnswer(
+    ErrorKind.FORBIDDEN,
     "cost_unreadable",
     "The proxy can't read what this endpoint costs, so it does not forward it; ATLAS_EDGE_FORWARD_UNREADABLE=on does.",
 )
-UNREADABLE_UNDER_STRICT = Fault(
-    FaultKind.FORBIDDEN,
+UNREADABLE_UNDER_STRICT = ErrorAnswer(
+    ErrorKind.FORBIDDEN,
     "cost_unreadable",
     "The organization's budget is strict, and the proxy can't read what this endpoint costs: call the provider itself, "
     "or set budget_mode to open.",
 )
-CODED_UNDER_STRICT = Fault(
-    FaultKind.UNSUPPORTED_MEDIA_TYPE,
+CODED_UNDER_STRICT = ErrorAnswer(
+    ErrorKind.UNSUPPORTED_MEDIA_TYPE,
     "cost_unreadable",
     "The organization's budget is strict, so the proxy must read the body: send it without Content-Encoding.",
 )
-UNPRICEABLE = Fault(
-    FaultKind.MALFORMED_REQUEST,
+UNPRICEABLE = ErrorAnswer(
+    ErrorKind.MALFORMED_REQUEST,
     "cost_unreadable",
     "The organization's budget is strict, so a call that can't be priced is not sent.",
 )

@@ -8,7 +8,7 @@ from http import HTTPStatus
 import aiohttp
 from aiohttp import hdrs, web
 
-from ingest_gateway.http.faults import Refused
+from ingest_gateway.http.errors import Refused
 from ingest_gateway.http.guard import SERVER_NAME
 from ingest_gateway.surfaces.burn.edge import heads, shapes
 from ingest_gateway.surfaces.burn.edge.bodies import Held, in_pieces

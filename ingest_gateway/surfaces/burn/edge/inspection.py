@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from domain.guardrails.fingerprints import PREFIX, fingerprint
-from domain.json.strict import JsonFault
+from domain.json.strict import JsonError
 from ingest_gateway.surfaces.burn.broken_text import mended
 from ingest_gateway.surfaces.burn.edge.endpoints import Dialect
 from ingest_gateway.surfaces.burn.edge.providers import Target
@@ -122,7 +122,7 @@ def _fingerprint(asked: _Asked, model: str, body: bytes) -> str:
         members["model"] = msgspec.json.encode(asked.model)
     try:
         return fingerprint(members, model)
-    except JsonFault:
+    except JsonError:
         return _digest_of(body)
 
 

@@ -10,7 +10,6 @@ that has never read `control` knows no key: it forwards what presents one and ke
 import asyncio
 import functools
 from functools import cache
-from typing import cast
 
 import aiohttp
 from aiohttp import hdrs, web
@@ -19,8 +18,8 @@ from multidict import CIMultiDict
 from domain.security.api_tokens import TokenHasher
 from ingest_gateway import metrics
 from ingest_gateway.http.addresses import address_of
-from ingest_gateway.http.connection import Connection
-from ingest_gateway.http.faults import Fault, FaultKind, Refused
+from ingest_gateway.http.connection import when_client_leaves
+from ingest_gateway.http.errors import ErrorAnswer, ErrorKind, Refused
 from ingest_gateway.http.guard import REQUEST_ID
 from ingest_gateway.http.request_log import note
 from ingest_gateway.identity.authentication import require_scope
@@ -36,8 +35,8 @@ from ingest_gateway.surfaces.burn.edge.exchange import Exchange, own_answer
 from ingest_gateway.surfaces.burn.edge.inspection import Inspected, inspect, opaque
 from ingest_gateway.surfaces.burn.edge.providers import Provider, Target
 from ingest_gateway.surfaces.burn.edge.telemetry import Caller, TelemetryOut
-from ingest_gateway.surfaces.burn.faults import CODES
-from ingest_gateway.surfaces.reach import WORKSPACE, require_reach
+from ingest_gateway.surfaces.burn.errors import CODES
+from ingest_gateway.surfaces.shared.reach import WORKSPACE, require_reach
 from schemas.guardrail_policy import BudgetMode, Layer
 from schemas.telemetry import Settle
 
@@ -45,8 +44,8 @@ WRITE_SCOPE = "burn:write"
 _calls = cache(metrics.EDGE_CALLS.labels)
 OUTCOMES = ("forwarded", "uncounted", "blocked", "over_budget", "budget_unavailable", "failed", "left")
 
-UNSENDABLE = Fault(
-    FaultKind.MALFORMED_REQUEST,
+UNSENDABLE = ErrorAnswer(
+    ErrorKind.MALFORMED_REQUEST,
     "header_not_utf8",
     "holds bytes that are not UTF-8, and can't be passed on as they are.",
 )
@@ -133,7 +132,7 @@ class EdgeProxy:
         written = request.headers.getall(self._presentation.header, ())
         credential = self._presentation.read(written[0]) if len(written) == 1 else None
         if credential is None or credential.token is None:
-            raise Refused(FaultKind.UNAUTHENTICATED, self._presentation.hint or None)
+            raise Refused(ErrorKind.UNAUTHENTICATED, self._presentation.hint or None)
         return Caller("", key_hash=self._hash(credential.token))
 
     async def _inspected(self, held: Held, target: Target, provider: Provider) -> Inspected:
@@ -166,20 +165,19 @@ class EdgeProxy:
         return None
 
     async def _pass(self, request: web.Request, call: ProxiedCall, held: Held) -> web.StreamResponse:
-        connection = cast(Connection, request.protocol)
         this = asyncio.current_task()
         assert this is not None
         metrics.EDGE_OPEN.inc()
         outcome = "left"
         try:
-            connection.watch(this.cancel)
+            when_client_leaves(request, this.cancel)
             if request.transport is None:  # it left while its body was read or its budget asked
                 raise asyncio.CancelledError
             response = await self._exchange.make(request, call, held)
             outcome = _outcome(call)
             return response
         finally:
-            connection.watch(None)
+            when_client_leaves(request, None)
             metrics.EDGE_OPEN.dec()
             self._count(call, outcome)
             if call.target.kind is not Kind.FREE:
@@ -202,10 +200,10 @@ def _target(provider: Provider, request: web.Request) -> Target:
     path = request.rel_url.raw_path.removeprefix(f"/{provider.name}")
     targets = provider.targets(path)
     if not targets:
-        raise Refused(FaultKind.NOT_FOUND, f"The proxy does not forward {provider.name}'s {path[:200]}.")
+        raise Refused(ErrorKind.NOT_FOUND, f"The proxy does not forward {provider.name}'s {path[:200]}.")
     target = targets.get(request.method)
     if target is None:
-        raise Refused(FaultKind.METHOD_NOT_ALLOWED, headers={hdrs.ALLOW: ", ".join(sorted(targets))})
+        raise Refused(ErrorKind.METHOD_NOT_ALLOWED, headers={hdrs.ALLOW: ", ".join(sorted(targets))})
     return target
 
 

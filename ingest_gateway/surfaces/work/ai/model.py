@@ -14,9 +14,9 @@ from aiohttp import hdrs
 
 from domain.security.api_tokens import mint_token
 from domain.security.principals import Principal
-from ingest_gateway.http.faults import Refused
+from ingest_gateway.http.errors import Refused
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.work.faults import AI_BLOCKED, AI_NOT_CONFIGURED, AI_UNAVAILABLE
+from ingest_gateway.surfaces.work.errors import AI_BLOCKED, AI_NOT_CONFIGURED, AI_UNAVAILABLE
 from operations import clock
 from operations.logs import event
 from operations.outgoing import open_socket

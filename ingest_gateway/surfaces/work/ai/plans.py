@@ -1,8 +1,8 @@
-"""What the model is asked, and what is taken from its answers. Pure.
+"""The requests to the model, and what is taken from its answers.
 
-A caller's text and the texts of tasks are data: they stand in the user's message as JSON, and whatever they say, all
-that comes of an answer is a proposal or a summary. Of a proposed task what does not fit the API's limits is cut or left
-out, so that each can be sent to POST /v1/tasks as it is.
+A caller's text and the texts of tasks are data: they are in the user's message as JSON, and an answer can only become a
+proposal or a summary. Where a proposed task does not fit the API's limits it is cut, so that each can be sent to
+POST /v1/tasks as it is.
 """
 
 import json
@@ -62,14 +62,14 @@ def read_plan(answer: str) -> list[dict[str, Any]]:
 
 def summary_request(project: dict[str, Any], tasks: list[dict[str, Any]]) -> str:
     """What a summary is made of, in the API's own words."""
-    told = [
+    shown = [
         {
             **{name: task[name] for name in ("id", "title", "status", "priority", "dueOn", "dependsOn")},
             "description": (task["description"] or "")[:SUMMARISED_DESCRIPTION_CHARACTERS],
         }
         for task in tasks
     ]
-    return json.dumps({"project": {"name": project["name"], "tasks": told}}, ensure_ascii=False)
+    return json.dumps({"project": {"name": project["name"], "tasks": shown}}, ensure_ascii=False)
 
 
 def read_summary(answer: str) -> str:

@@ -1,7 +1,7 @@
 """Idempotency of `/v1/ai/*`: a key is reserved by one command before the model is asked and completed by another after.
 
-So no repeat is ever charged twice: while the first runs, a repeat gets 409 `idempotency_in_flight`; after it, the first
-answer, for 24 hours. A failed call leaves the key free; one whose gateway died does after 150 seconds.
+So no repeat is ever charged twice: while the first request runs, a repeat gets 409 `idempotency_in_flight`; after it,
+the first answer, for 24 hours. A failed call leaves the key free; a call whose gateway died does so after 150 seconds.
 """
 
 from collections.abc import Awaitable, Callable
@@ -12,11 +12,11 @@ import orjson
 from aiohttp import web
 
 from domain.security.principals import Principal
-from ingest_gateway.http.faults import Refused
+from ingest_gateway.http.errors import Refused
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.requests import idempotency_key
-from ingest_gateway.surfaces.work.commands import asked_for, settled
-from ingest_gateway.surfaces.work.faults import IN_FLIGHT
+from ingest_gateway.surfaces.shared.requests import idempotency_key
+from ingest_gateway.surfaces.work.commands import asked_for, submit_best_effort
+from ingest_gateway.surfaces.work.errors import IN_FLIGHT
 from schemas.commands.answers import DONE
 from schemas.commands.reservations import RESERVED, CompleteAnswer, ReserveAnswer, Reserved
 
@@ -38,9 +38,9 @@ async def answered_once(
     try:
         body = orjson.dumps(await make())
     except Refused:
-        await settled(request, services, principal, CompleteAnswer(reservation=holder, body=None))
+        await submit_best_effort(request, services, principal, CompleteAnswer(reservation=holder, body=None))
         raise
-    await settled(request, services, principal, CompleteAnswer(reservation=holder, body=body.decode()))
+    await submit_best_effort(request, services, principal, CompleteAnswer(reservation=holder, body=body.decode()))
     return _response(body)
 
 

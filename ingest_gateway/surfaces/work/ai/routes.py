@@ -1,6 +1,6 @@
-"""`POST /v1/ai/plan`: text in, proposed tasks out. `POST /v1/ai/summarize`: where a project stands.
+"""`POST /v1/ai/plan`: text in, proposed tasks out. `POST /v1/ai/summarize`: a project's state in words.
 
-Nothing is changed by either: what is proposed is made by whoever wants it.
+Neither changes anything: a client that wants the proposed tasks creates them.
 """
 
 from collections.abc import AsyncIterator
@@ -10,12 +10,11 @@ import msgspec
 from aiohttp import web
 
 from domain.security.principals import AI_USE, Principal
-from ingest_gateway.http.faults import FieldFault
 from ingest_gateway.http.guard import REQUEST_ID
 from ingest_gateway.read_model.work_pages import TaskFilter
 from ingest_gateway.services import SERVICES, Services
-from ingest_gateway.surfaces.forms import Form, text_fault
-from ingest_gateway.surfaces.requests import caller
+from ingest_gateway.surfaces.shared.forms import Form, text_error
+from ingest_gateway.surfaces.shared.requests import caller
 from ingest_gateway.surfaces.work.ai.model import Model, Said
 from ingest_gateway.surfaces.work.ai.plans import (
     PLAN,
@@ -29,9 +28,10 @@ from ingest_gateway.surfaces.work.ai.plans import (
 )
 from ingest_gateway.surfaces.work.ai.reservations import answered_once
 from ingest_gateway.surfaces.work.commands import json_body
-from ingest_gateway.surfaces.work.faults import AI_NOT_CONFIGURED, AI_UNUSABLE, UNKNOWN_PROJECT
+from ingest_gateway.surfaces.work.errors import AI_NOT_CONFIGURED, AI_UNUSABLE, UNKNOWN_PROJECT
 from ingest_gateway.surfaces.work.forms import NO_PROJECT_ID
 from ingest_gateway.surfaces.work.reads import asked, look_until_sure, wait_for_writes
+from schemas.errors import FieldError
 from schemas.ids import is_id
 from schemas.work import PROJECT
 
@@ -42,8 +42,8 @@ MODEL: web.AppKey[Model] = web.AppKey("work_model", Model)
 async def plan(request: web.Request) -> web.Response:
     services, principal = _caller(request)
     form = Form(await json_body(request), frozenset({"text"}))
-    text = form.string("text", text_fault(TEXT_CHARACTERS_MAX, least=1)) or ""
-    form.raise_faults()
+    text = form.string("text", text_error(TEXT_CHARACTERS_MAX, least=1)) or ""
+    form.raise_errors()
 
     async def make() -> dict[str, Any]:
         said = await _said(request, principal, PLAN, plan_request(text), as_json=True)
@@ -59,7 +59,7 @@ async def summarize(request: web.Request) -> web.Response:
     services, principal = _caller(request)
     form = Form(await json_body(request), frozenset({"projectId"}))
     project_id = form.string("projectId", lambda text: None if is_id(text, PROJECT) else NO_PROJECT_ID) or ""
-    form.raise_faults()
+    form.raise_errors()
 
     async def make() -> dict[str, Any]:
         project, tasks = await _project(request, services, principal, project_id)
@@ -101,7 +101,7 @@ async def _project(
     body = await look_until_sure(services, principal, lambda: services.reads.project(*scope, project_id))
     if body is None:
         message = f"There is no project {project_id}."
-        raise UNKNOWN_PROJECT.refused(fields=[FieldFault("projectId", message)])
+        raise UNKNOWN_PROJECT.refused(fields=[FieldError("projectId", message)])
     chosen = TaskFilter(project_id=project_id)
     page = await asked(services.reads.tasks_page(*scope, chosen, 0, SUMMARISED_TASKS_MAX))
     return msgspec.json.decode(body), [msgspec.json.decode(task) for task in page.bodies]

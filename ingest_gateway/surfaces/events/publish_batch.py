@@ -1,11 +1,11 @@
 """`POST /v1/events/batch`: up to 10,000 events or 32 MiB in one request, as `{"events": […]}` or as NDJSON lines.
 
-Each item takes the single event's way, with its key in `idempotency_key`, and has a result of its own, in order; a bad
-item spoils no other. The answer is 200 as soon as the batch can be read. A JSON batch is refused as a whole before any
-of it is sent: too many items, none, or no room. NDJSON is sent as it comes, so a fault of the whole request (too many
-lines, too large, cut short) is told after the lines before it were taken, and says how many and where it stopped. A
-compressed one is checked to its end before its first line is taken. Sending such a batch again is safe: the same event
-is the same id.
+Each item is published like a single event, with its key in `idempotency_key`, and has a result of its own, in order; a
+bad item spoils no other. The answer is 200 as soon as the batch can be read. A JSON batch is refused as a whole before
+any of it is sent: too many items, none, or no capacity for them. NDJSON is sent as it comes, so an error of the whole
+request (too many lines, too large, cut short) is answered after the lines before it were taken; the answer says how
+many, and where it stopped. A compressed body is checked to its end before its first line is taken. Sending such a batch
+again is safe: the same event has the same id.
 """
 
 import asyncio
@@ -15,33 +15,35 @@ import orjson
 from aiohttp import web
 
 from domain.events.rules import EventInvalid, read_event
-from domain.json.strict import JsonFault
+from domain.json.strict import JsonError
 from domain.security.principals import EVENTS_WRITE
 from ingest_gateway.http.bodies import content_type, read_body
-from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
+from ingest_gateway.http.errors import ErrorKind, Refused
 from ingest_gateway.http.guard import REQUEST_ID
 from ingest_gateway.http.lines import LineTooLong, iter_lines
 from ingest_gateway.http.queries import read_query
 from ingest_gateway.http.request_log import note
 from ingest_gateway.metrics import EVENTS_PUBLISHED
 from ingest_gateway.surfaces.events.envelope import BATCH_EVENTS_MAX, TOO_MANY, batch_items
-from ingest_gateway.surfaces.events.faults import INVALID_BATCH, error_of
-from ingest_gateway.surfaces.events.publish import (
+from ingest_gateway.surfaces.events.errors import INVALID_BATCH, error_of
+from ingest_gateway.surfaces.events.publishing import (
     EVENT_BODY_BYTES_MAX,
-    LARGE_BYTES,
-    Publisher,
-    Sent,
+    SentStreamEvent,
+    StreamPublisher,
+    body_of,
     invalid,
     refuse_a_delivery,
 )
-from ingest_gateway.surfaces.faults import BUSY
-from ingest_gateway.surfaces.requests import caller, idempotency_key
+from ingest_gateway.surfaces.shared.errors import BUSY
+from ingest_gateway.surfaces.shared.publishing import LARGE_BYTES, PUBLISHER, decision_of
+from ingest_gateway.surfaces.shared.requests import caller, idempotency_key
 from operations import clock
+from schemas.errors import FieldError
 
 JSON, NDJSON = "application/json", "application/x-ndjson"
 BATCH_BYTES_MAX = 32 * 1024 * 1024
-TURN_ITEMS = 256  # settled before other requests have their turn
-ITEM_COST_BYTES = 500  # what an item costs beside its bytes
+YIELD_AFTER_ITEMS = 256  # answered before the loop serves other requests
+ITEM_COST_BYTES = 500  # what an item costs besides its bytes
 
 NONE = "A batch has at least one event."
 
@@ -49,15 +51,15 @@ _ACCEPTED = EVENTS_PUBLISHED.labels("batch", "accepted")
 _REJECTED = EVENTS_PUBLISHED.labels("batch", "rejected")
 
 
-class Batch:
+class PublishBatch:
     """The items of one request: each is either on its way or refused already."""
 
-    def __init__(self, publisher: Publisher, request_id: str) -> None:
+    def __init__(self, publisher: StreamPublisher, request_id: str) -> None:
         self._publisher = publisher
         self._request_id = request_id
-        self._items: list[Sent | Refused] = []
+        self._items: list[SentStreamEvent | Refused] = []
         self._results: list[bytes] = []
-        self._turn_bytes = 0
+        self._unyielded_bytes = 0
         self.accepted = 0
 
     def __len__(self) -> int:
@@ -78,21 +80,21 @@ class Batch:
             self._items.append(invalid(error))
         except Refused as refused:
             self._items.append(refused)
-        self._turn_bytes += ITEM_COST_BYTES + len(text)
-        if self._turn_bytes > LARGE_BYTES:
-            self._turn_bytes = 0
+        self._unyielded_bytes += ITEM_COST_BYTES + len(text)
+        if self._unyielded_bytes > LARGE_BYTES:
+            self._unyielded_bytes = 0
             await asyncio.sleep(0)
 
     def note_too_long(self) -> None:
         """One more item, which is longer than any event."""
         message = f"An event may have {EVENT_BODY_BYTES_MAX} bytes."
-        self._items.append(Refused(FaultKind.BODY_TOO_LARGE, message))
+        self._items.append(Refused(ErrorKind.BODY_TOO_LARGE, message))
 
-    async def settle(self) -> None:
+    async def finish(self) -> None:
         """Waits for the answers to all items, then lets the items go."""
         for index, item in enumerate(self._items):
             self._results.append(await self._result(index, item))
-            if index % TURN_ITEMS == 0:
+            if index % YIELD_AFTER_ITEMS == 0:
                 await asyncio.sleep(0)
         self._items.clear()
         _ACCEPTED.inc(self.accepted)
@@ -103,16 +105,17 @@ class Batch:
         body = head + b",".join(self._results) + b"]}"
         return web.Response(body=body, status=200, content_type=JSON)
 
-    async def _result(self, index: int, item: Sent | Refused) -> bytes:
+    async def _result(self, index: int, item: SentStreamEvent | Refused) -> bytes:
         if isinstance(item, Refused):
             return self._refusal(index, item)
         try:
-            answer = await self._publisher.settle(item)
+            confirmed = await self._publisher.accepted(item)
         except Refused as refused:
             return self._refusal(index, refused)
         self.accepted += 1
-        decision = b"" if answer.decision is None else b',"decision":"%b"' % answer.decision.encode()
-        return b'{"index":%d,"status":202%b,"event":%b}' % (index, decision, answer.body)
+        named = decision_of(confirmed)
+        decision = b"" if named is None else b',"decision":"%b"' % named.encode()
+        return b'{"index":%d,"status":202%b,"event":%b}' % (index, decision, body_of(item, confirmed))
 
     def _refusal(self, index: int, refused: Refused) -> bytes:
         error = error_of(refused, self._request_id)
@@ -125,7 +128,7 @@ async def publish_batch(request: web.Request) -> web.Response:
     read_query(request, ())
     kind = content_type(request, JSON, NDJSON)
     idempotency_key(request)  # may be given, as on every write; the events' own identity makes a repeat safe
-    batch = Batch(Publisher(services, principal), request[REQUEST_ID])
+    batch = PublishBatch(StreamPublisher(services, principal, request.app[PUBLISHER]), request[REQUEST_ID])
     if kind == JSON:
         items = _items(await read_body(request, BATCH_BYTES_MAX))
         if not services.events.has_room(len(items)):
@@ -135,14 +138,14 @@ async def publish_batch(request: web.Request) -> web.Response:
                 batch.note_too_long()
             else:
                 await batch.take(bytes(item))
-        await batch.settle()
+        await batch.finish()
     else:
         await _take_lines(batch, request)
     note(request, accepted=batch.accepted, rejected=batch.rejected)
     return batch.answer()
 
 
-async def _take_lines(batch: Batch, request: web.Request) -> None:
+async def _take_lines(batch: PublishBatch, request: web.Request) -> None:
     try:
         async for line in iter_lines(request, limit_bytes=BATCH_BYTES_MAX, line_bytes_max=EVENT_BODY_BYTES_MAX):
             if len(batch) == BATCH_EVENTS_MAX:
@@ -154,27 +157,27 @@ async def _take_lines(batch: Batch, request: web.Request) -> None:
         if not len(batch):
             raise _invalid_batch(NONE)
     except Refused as refused:
-        await batch.settle()
+        await batch.finish()
         raise _after_some(refused, batch) from None
-    await batch.settle()
+    await batch.finish()
 
 
 def _items(body: bytes) -> list[msgspec.Raw]:
     try:
         items = batch_items(body)
-    except JsonFault as fault:
-        raise _invalid_batch(fault.message, fault.path or "body") from None
+    except JsonError as error:
+        raise _invalid_batch(error.message, error.path or "body") from None
     if not items:
         raise _invalid_batch(NONE)
     return items
 
 
 def _invalid_batch(message: str, field: str = "events") -> Refused:
-    return INVALID_BATCH.refused(fields=[FieldFault(field, message)])
+    return INVALID_BATCH.refused(fields=[FieldError(field, message)])
 
 
-def _after_some(refused: Refused, batch: Batch) -> Refused:
-    """The same fault, saying what became of the lines before it, and which is the first that was not taken."""
+def _after_some(refused: Refused, batch: PublishBatch) -> Refused:
+    """The same error, saying what became of the lines before it, and which is the first that was not taken."""
     taken = batch.accepted + batch.rejected
     counts = {"accepted": batch.accepted, "rejected": batch.rejected, "stopped_at_index": taken}
     message = f"{refused.message} {batch.accepted} events before it were accepted; nothing from index {taken} on was."

@@ -1,57 +1,58 @@
-"""Bodies of JSON read member by member, all faults told at once: what the forms of all surfaces are made of. Pure."""
+"""JSON bodies, read member by member, with all errors at once: the forms of all surfaces are built from this."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from domain.delivery.targets import TargetForbidden, parse_target
 from domain.events.fields import REQUIRED, UNKNOWN, shown, time_ms
-from domain.json.strict import JsonFault, parse_object
+from domain.json.strict import JsonError, parse_object
 from domain.security.networks import read_network
-from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
+from ingest_gateway.http.errors import ErrorKind, Refused
 from schemas.commands.fields import OVERLAP_SECONDS_DEFAULT, OVERLAP_SECONDS_MAX
+from schemas.errors import FieldError
 
 DESCRIPTION_CHARACTERS_MAX = 1_000
 NAME_CHARACTERS_MAX = 200
-TWICE = "The entry stands twice."
+TWICE = "The entry is there twice."
 NO_NETWORK = "Expected an address or a network in CIDR form, such as 203.0.113.0/24, without bits beyond its prefix."
 _KINDS = {type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array"}
 
 
 class Form:
-    """One body's members. Each reading notes what is wrong with it; `raise_faults` tells them all."""
+    """Mutable: one body's members. Each method notes what is wrong; `raise_errors` raises all of it."""
 
-    def __init__(self, body: bytes, known: frozenset[str], told: Mapping[str, str] | None = None) -> None:
-        """`told`: fields that are no part of the form, and what is said where one is sent all the same. Raises Refused
-        where the body is not one JSON object.
+    def __init__(self, body: bytes, known: frozenset[str], hints: Mapping[str, str] | None = None) -> None:
+        """`hints`: messages for fields that are no part of the form and are sent all the same. Raises Refused where the
+        body is not one JSON object.
         """
         try:
             self.values: dict[str, Any] = parse_object(body).values
-        except JsonFault as fault:
-            raise _invalid([FieldFault(fault.path or "body", fault.message)]) from None
+        except JsonError as error:
+            raise _invalid([FieldError(error.path or "body", error.message)]) from None
         unknown = (name for name in self.values if name not in known)
-        self.faults = [FieldFault(shown(name), (told or {}).get(name, UNKNOWN)) for name in unknown]
+        self.errors = [FieldError(shown(name), (hints or {}).get(name, UNKNOWN)) for name in unknown]
 
     def refuse(self, field: str, message: str) -> None:
-        self.faults.append(FieldFault(field, message))
+        self.errors.append(FieldError(field, message))
 
-    def raise_faults(self) -> None:
-        if self.faults:
-            raise _invalid(self.faults)
+    def raise_errors(self) -> None:
+        if self.errors:
+            raise _invalid(self.errors)
 
-    def string(self, field: str, fault_of: Callable[[str], str | None], *, required: bool = True) -> str | None:
+    def string(self, field: str, error_in: Callable[[str], str | None], *, required: bool = True) -> str | None:
         """A string that `fault_of` has nothing to say against; None for null and for what is absent."""
         value = self.values.get(field)
         if value is None:
             if required:
                 self.refuse(field, REQUIRED)
             return None
-        fault = fault_of(value) if type(value) is str else expected("a string", value)
-        if fault is None:
+        error = error_in(value) if type(value) is str else expected("a string", value)
+        if error is None:
             return value  # type: ignore[no-any-return]
-        self.refuse(field, fault)
+        self.refuse(field, error)
         return None
 
-    def texts(self, field: str, most: int, fault_of: Callable[[str], str | None]) -> list[str]:
+    def texts(self, field: str, most: int, error_in: Callable[[str], str | None]) -> list[str]:
         """Different texts that `fault_of` has nothing to say against; empty for null and for what is absent."""
         value = self.values.get(field)
         if value is None:
@@ -63,27 +64,27 @@ class Form:
             self.refuse(field, f"The array has {len(value)} entries; {most} are allowed.")
             return []
         for index, entry in enumerate(value):
-            fault = fault_of(entry) if type(entry) is str else expected("a text", entry)
-            if fault is None and entry in value[:index]:
-                fault = TWICE
-            if fault is not None:
-                self.refuse(f"{field}[{index}]", fault)
+            error = error_in(entry) if type(entry) is str else expected("a text", entry)
+            if error is None and entry in value[:index]:
+                error = TWICE
+            if error is not None:
+                self.refuse(f"{field}[{index}]", error)
         return value
 
     def time_ms(self, field: str, no_time: str, *, required: bool = False) -> int | None:
-        """A time as RFC 3339 has it; `no_time` is said of anything else."""
+        """An RFC 3339 time; `no_time`: the message for anything else."""
         text = self.string(field, lambda text: no_time if time_ms(text) is None else None, required=required)
         return None if text is None else time_ms(text)
 
     def expiry_ms(self, field: str, no_time: str, now_ms: int) -> int | None:
-        """A time that is still to come, if any."""
+        """A time in the future, if any."""
         expires_ms = self.time_ms(field, no_time)
         if expires_ms is not None and expires_ms <= now_ms:
             self.refuse(field, "The time is over already.")
         return expires_ms
 
     def overlap_seconds(self, field: str, no_overlap: str) -> int:
-        """How long what is rotated out holds beside what comes in; `no_overlap` is said of a number out of bounds."""
+        """How long the rotated key or secret stays valid; `no_overlap`: the message for a number out of bounds."""
         value = self.values.get(field)
         if value is None:
             return OVERLAP_SECONDS_DEFAULT
@@ -94,29 +95,29 @@ class Form:
         return value
 
 
-def text_fault(characters_max: int, *, least: int = 0) -> Callable[[str], str | None]:
-    def fault_of(text: str) -> str | None:
+def text_error(characters_max: int, *, least: int = 0) -> Callable[[str], str | None]:
+    def error_in(text: str) -> str | None:
         if len(text) > characters_max:
             return f"The text has {len(text)} characters; {characters_max} are allowed."
         if len(text.strip()) < least:
             return "The text must not be empty."
         return "The text must not contain the character U+0000." if "\x00" in text else None
 
-    return fault_of
+    return error_in
 
 
-def target_fault(allow_private: bool) -> Callable[[str], str | None]:
-    def fault_of(text: str) -> str | None:
+def target_error(allow_private: bool) -> Callable[[str], str | None]:
+    def error_in(text: str) -> str | None:
         try:
             target = parse_target(text, allow_private)
         except TargetForbidden as forbidden:
             return f"Not a URL that events can be sent to: {forbidden}."
         return None if target.scheme == "https" or allow_private else "The scheme must be https."
 
-    return fault_of
+    return error_in
 
 
-def network_fault(text: str) -> str | None:
+def network_error(text: str) -> str | None:
     try:
         read_network(text)
     except ValueError:
@@ -128,5 +129,5 @@ def expected(what: str, value: object) -> str:
     return f"Expected {what}, not {_KINDS.get(type(value), 'an object')}."
 
 
-def _invalid(faults: list[FieldFault]) -> Refused:
-    return Refused(FaultKind.INVALID_FIELDS, fields=faults)
+def _invalid(errors: list[FieldError]) -> Refused:
+    return Refused(ErrorKind.INVALID_FIELDS, fields=errors)

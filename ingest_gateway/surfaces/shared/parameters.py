@@ -1,10 +1,11 @@
-"""What the lists' query strings may say, and the cursor in them: strictly, all faults at once where it can be."""
+"""The query strings of lists: filters, times and limits, read strictly, with all errors at once where possible."""
 
 from collections.abc import Iterator
 
 from domain.events.fields import time_ms
-from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
+from ingest_gateway.http.errors import ErrorKind, Refused
 from ingest_gateway.http.queries import MESSAGE
+from schemas.errors import FieldError
 
 LIMIT_MAX, LIMIT_DEFAULT = 100, 25
 METADATA = "metadata."
@@ -30,20 +31,20 @@ class Names:
 
 
 def time_range(parameters: dict[str, str]) -> tuple[int | None, int | None]:
-    """`from` and `to` in milliseconds. A `+` that came as a space, as clients forget to escape it, is one."""
-    faults = []
+    """`from` and `to` in milliseconds. A space counts as a `+`, since clients forget to escape it."""
+    errors = []
     found: dict[str, int | None] = {"from": None, "to": None}
     for name in found:
         written = parameters.get(name)
         if written is not None:
             found[name] = time_ms(written.replace(" ", "+"))
             if found[name] is None:
-                faults.append(FieldFault(name, NO_TIME))
+                errors.append(FieldError(name, NO_TIME))
     first, last = found["from"], found["to"]
     if first is not None and last is not None and first > last:
-        faults.append(FieldFault("from", UPSIDE_DOWN))
-    if faults:
-        raise invalid(*faults)
+        errors.append(FieldError("from", UPSIDE_DOWN))
+    if errors:
+        raise invalid(*errors)
     return first, last
 
 
@@ -52,9 +53,9 @@ def metadata_filters(parameters: dict[str, str]) -> tuple[tuple[str, str], ...]:
     named = ((name, value) for name, value in parameters.items() if name.startswith(METADATA))
     found = sorted((name.removeprefix(METADATA), value) for name, value in named)
     if len(found) > METADATA_FILTERS_MAX:
-        raise invalid(FieldFault(METADATA + found[-1][0], f"At most {METADATA_FILTERS_MAX} keys can be asked for."))
+        raise invalid(FieldError(METADATA + found[-1][0], f"At most {METADATA_FILTERS_MAX} keys can be asked for."))
     return tuple(found)
 
 
-def invalid(*faults: FieldFault) -> Refused:
-    return Refused(FaultKind.INVALID_FIELDS, MESSAGE, fields=faults)
+def invalid(*errors: FieldError) -> Refused:
+    return Refused(ErrorKind.INVALID_FIELDS, MESSAGE, fields=errors)

@@ -1,7 +1,7 @@
-"""Faults as data. Everything raises `Refused`; the surface's renderer alone turns it into an answer.
+"""Errors as data. All code raises `Refused`; only the surface's renderer turns it into an answer.
 
-`FaultKind` is what went wrong, the same for all surfaces. A surface gives its own codes (and statuses, where its
-document has others) to the kinds it documents, in its renderer or with `Fault`s of its own.
+`ErrorKind` is what went wrong, the same for all surfaces. A surface gives its own codes (and statuses, where its
+document has others) to the kinds that it documents, in its renderer or with `ErrorAnswer`s of its own.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,10 +10,12 @@ from enum import Enum
 
 from aiohttp import web
 
-FIELD_FAULTS_SHOWN_MAX = 20
+from schemas.errors import FieldError
+
+FIELD_ERRORS_SHOWN_MAX = 20
 
 
-class FaultKind(Enum):
+class ErrorKind(Enum):
     """Each kind with the status that HTTP has for it and a sentence for the caller."""
 
     MALFORMED_REQUEST = (400, "The request could not be understood.")
@@ -43,20 +45,12 @@ class FaultKind(Enum):
         self.message = message
 
 
-_KINDS_OF_STATUSES = {kind.status: kind for kind in reversed(FaultKind)}
+_KINDS_OF_STATUSES = {kind.status: kind for kind in reversed(ErrorKind)}
 
 
-def kind_of(status: int) -> FaultKind:
-    """The kind that stands for a status of 400 or more."""
-    return _KINDS_OF_STATUSES.get(status, FaultKind.INTERNAL if status >= 500 else FaultKind.MALFORMED_REQUEST)
-
-
-@dataclass(frozen=True, slots=True)
-class FieldFault:
-    """What is wrong with one field; `field` is its path (`actor.id`, `events[2].type`)."""
-
-    field: str
-    message: str
+def kind_of(status: int) -> ErrorKind:
+    """The kind for a status of 400 or more."""
+    return _KINDS_OF_STATUSES.get(status, ErrorKind.INTERNAL if status >= 500 else ErrorKind.MALFORMED_REQUEST)
 
 
 class Refused(Exception):
@@ -68,11 +62,11 @@ class Refused(Exception):
 
     def __init__(
         self,
-        kind: FaultKind,
+        kind: ErrorKind,
         message: str | None = None,
         *,
         code: str | None = None,
-        fields: Sequence[FieldFault] = (),
+        fields: Sequence[FieldError] = (),
         details: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
@@ -86,15 +80,15 @@ class Refused(Exception):
 
     @property
     def status(self) -> int:
-        """HTTP's status for the kind. A surface whose document says otherwise sends its own."""
+        """HTTP's status for the kind. A surface whose document has another one sends that."""
         return self.kind.status
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """One row of a surface's own catalogue, as in `Fault(FaultKind.NOT_FOUND, "stream_not_found", "There is no …")`."""
+class ErrorAnswer:
+    """One row of a surface's own catalogue. A handler raises what `refused()` makes of it."""
 
-    kind: FaultKind
+    kind: ErrorKind
     code: str
     message: str
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -107,11 +101,11 @@ class Fault:
         self,
         message: str | None = None,
         *,
-        fields: Sequence[FieldFault] = (),
+        fields: Sequence[FieldError] = (),
         details: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Refused:
-        """The exception to raise; `message` and `headers` stand in for the catalogue's where they are given."""
+        """The exception to raise; `message` and `headers` replace the catalogue's where they are given."""
         return Refused(
             self.kind,
             self.message if message is None else message,
@@ -123,11 +117,11 @@ class Fault:
 
 
 Renderer = Callable[[Refused, str], web.Response]
-"""(fault, request id) → the answer in the surface's own format. Nothing else formats errors."""
+"""(refusal, request id) → the answer in the surface's own format. Nothing else formats errors."""
 
 
-def _first(fields: Sequence[FieldFault]) -> tuple[FieldFault, ...]:
-    if len(fields) <= FIELD_FAULTS_SHOWN_MAX:
+def _first(fields: Sequence[FieldError]) -> tuple[FieldError, ...]:
+    if len(fields) <= FIELD_ERRORS_SHOWN_MAX:
         return tuple(fields)
-    more = len(fields) - FIELD_FAULTS_SHOWN_MAX
-    return (*fields[:FIELD_FAULTS_SHOWN_MAX], FieldFault("", f"and {more} more"))
+    more = len(fields) - FIELD_ERRORS_SHOWN_MAX
+    return (*fields[:FIELD_ERRORS_SHOWN_MAX], FieldError("", f"and {more} more"))

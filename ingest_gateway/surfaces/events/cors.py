@@ -1,8 +1,8 @@
 """Cross-origin requests from browsers, for the operations that the document marks `x-cors: true` (A-012).
 
 A preflight carries no key, so it is answered for every origin; whether a page may use a key is decided when the key
-comes. Then the answer, errors included, can be read by the page if the key is a publishable one that its origin may
-use. Secret keys get no such headers: they have no business in a browser. No cookies are involved.
+comes. Then the page can read the answer, errors included, if the key is a publishable one that its origin may use.
+Secret keys get no such headers: they don't belong in a browser. No cookies are involved.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from ingest_gateway.identity.authentication import PRINCIPAL
-from ingest_gateway.surfaces.contract import operations_of
+from ingest_gateway.surfaces.shared.contract import operations_of
 
 MAX_AGE_SECONDS = 7_200  # the most that browsers keep
 ALLOWED_HEADERS = "Authorization, Content-Type, Content-Encoding, Idempotency-Key"
@@ -24,7 +24,7 @@ EXPOSED_HEADERS = ", ".join(
 
 
 def add_cors(app: web.Application, document: Mapping[str, Any]) -> None:
-    """Preflights beside the operations that are open to pages, and the headers on their answers."""
+    """Preflights for the operations that are open to pages, and the headers on their answers."""
     open_names = set()
     for (method, path), operation in operations_of(document).items():
         if operation.cors:

@@ -1,4 +1,4 @@
-"""What every surface asks of a request in the same way: who asks, its key, its route."""
+"""What every surface reads from a request in the same way: its caller, its idempotency key, its route."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -7,26 +7,27 @@ from aiohttp import web
 
 from domain.events.fields import NO_KEY, key_from_header
 from domain.security.principals import Principal
-from ingest_gateway.http.faults import FaultKind, FieldFault, Refused
+from ingest_gateway.http.errors import ErrorKind, Refused
 from ingest_gateway.identity.authentication import require_scope
 from ingest_gateway.services import SERVICES, Services
-from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
+from ingest_gateway.surfaces.shared.errors import READ_MODEL_BEHIND
+from schemas.errors import FieldError
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
-Found = TypeVar("Found")
+_Found = TypeVar("_Found")
 
 
 def caller(request: web.Request, scope: str) -> tuple[Services, Principal]:
-    """Who asks; Refused where the credential is bad or does not allow this."""
+    """The caller; Refused where the credential is bad or does not allow this."""
     services = request.app[SERVICES]
     principal = services.authenticate(request)
     require_scope(principal, scope)
     return services, principal
 
 
-async def look_twice(services: Services, look: Callable[[], Found | None]) -> Found | None:
-    """What is in the view of `control`. What is not may have been made a moment ago: then it is read on, once. Raises
-    Refused where that can't be done now.
+async def look_twice(services: Services, look: Callable[[], _Found | None]) -> _Found | None:
+    """What `look` finds in the view of `control`. What it does not find may have been created a moment ago, so
+    `control` is read to its end once. Raises Refused where that is not possible now.
     """
     found = look()
     if found is None:
@@ -36,7 +37,9 @@ async def look_twice(services: Services, look: Callable[[], Found | None]) -> Fo
 
 
 async def read_control_on(services: Services) -> None:
-    """To its present end, so that the view holds what any gateway has answered. Raises Refused (read_model_behind)."""
+    """Reads `control` to its present end, so that the view holds all that any gateway has answered. Raises Refused:
+    read_model_behind.
+    """
     if not await services.control.catch_up(services.settings.read_timeout_seconds):
         raise READ_MODEL_BEHIND.refused()
 
@@ -48,11 +51,11 @@ def route_of(request: web.Request) -> str:
 
 
 def idempotency_key(request: web.Request) -> str | None:
-    """The header's key, bare or in quotes. Given twice it does not come this far."""
+    """The header's key, bare or in quotes. The guard has refused a header that is given twice."""
     written = request.headers.get(IDEMPOTENCY_KEY)
     if written is None:
         return None
     key = key_from_header(written)
     if key is None:
-        raise Refused(FaultKind.INVALID_FIELDS, fields=[FieldFault(IDEMPOTENCY_KEY, NO_KEY)])
+        raise Refused(ErrorKind.INVALID_FIELDS, fields=[FieldError(IDEMPOTENCY_KEY, NO_KEY)])
     return key

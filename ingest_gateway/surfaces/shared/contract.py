@@ -16,10 +16,10 @@ from domain.limits.quotas import RATE_CLASSES, RateClass
 from ingest_gateway.identity.authentication import require_scope
 from ingest_gateway.identity.freshness import is_privileged, require_current
 from ingest_gateway.services import SERVICES
-from ingest_gateway.surfaces.reach import reach_fault, require_reach
+from ingest_gateway.surfaces.shared.reach import reach_error, require_reach
 
 METHODS = frozenset({"get", "post", "put", "patch", "delete"})
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+RouteHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class ContractBroken(Exception):
@@ -27,11 +27,11 @@ class ContractBroken(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
-    """One operation of the document. `scopes`, `rate_class` None: the document does not say (a fault).
+class ContractOperation:
+    """One operation of the document. `scopes`, `rate_class` None: the document does not say, which is an error.
 
-    `cors`: pages of other origins may call it (surfaces/cors.py). `schemes`: its security schemes. `reach`: what a key
-    that is limited to streams reaches by it (surfaces/reach.py), the document's word for all where it has none.
+    `cors`: pages of other origins may call it (surfaces/events/cors.py). `schemes`: its security schemes. `reach`: what
+    a key that is limited to streams reaches with it (reach.py); the document's default where the operation has none.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Operation:
     reach: str = ""
 
 
-def operations_of(document: Mapping[str, Any]) -> dict[tuple[str, str], Operation]:
+def operations_of(document: Mapping[str, Any]) -> dict[tuple[str, str], ContractOperation]:
     """By method and path. A rate class is named in full, or without its surface, which `x-surface` then names."""
     found = {}
     surface = document.get("x-surface", "")
@@ -55,7 +55,9 @@ def operations_of(document: Mapping[str, Any]) -> dict[tuple[str, str], Operatio
             schemes = tuple(name for one in item[method].get("security", document.get("security", ())) for name in one)
             reach = item[method].get("x-reach", document.get("x-reach", ""))
             name = item[method]["operationId"]
-            found[method.upper(), path] = Operation(name, scopes and tuple(scopes), rate_class, cors, schemes, reach)
+            found[method.upper(), path] = ContractOperation(
+                name, scopes and tuple(scopes), rate_class, cors, schemes, reach
+            )
     return found
 
 
@@ -70,7 +72,7 @@ def credentials_of(document: Mapping[str, Any]) -> dict[str, dict[str, frozenset
 
 @cache
 def load_document(surface: str) -> dict[str, Any]:
-    """Read once a process; whoever asks gets the same, and leaves it as it is."""
+    """Read once in a process. All callers get the same object; none changes it."""
     text = resources.files("schemas").joinpath(f"openapi/{surface}.yaml").read_text(encoding="utf-8")
     return yaml.load(text, yaml.CSafeLoader)  # type: ignore[no-any-return]
 
@@ -78,10 +80,10 @@ def load_document(surface: str) -> dict[str, Any]:
 def hold_to(document: Mapping[str, Any], routes: Iterable[web.RouteDef]) -> list[web.RouteDef]:
     """The routes, each behind its operation's limits and scopes. Raises ContractBroken."""
     operations, credentials = operations_of(document), credentials_of(document)
-    by_place = {(route.method, route.path): route for route in routes}
-    broken = [f"{method} {path} is not in the document" for method, path in by_place.keys() - operations.keys()]
+    by_route = {(route.method, route.path): route for route in routes}
+    broken = [f"{method} {path} is not in the document" for method, path in by_route.keys() - operations.keys()]
     for (method, path), operation in operations.items():
-        route = by_place.get((method, path))
+        route = by_route.get((method, path))
         if route is None:
             broken.append(f"{method} {path} has no route")
         elif route.kwargs.get("name") != operation.name:
@@ -92,24 +94,24 @@ def hold_to(document: Mapping[str, Any], routes: Iterable[web.RouteDef]) -> list
             broken.append(f"{method} {path} requires scopes that no credential has")
         if operation.rate_class is None:
             broken.append(f"{method} {path} has no x-ratelimit-class that there is")
-        fault = reach_fault(operation.reach, path)
-        if fault is not None:
-            broken.append(f"{method} {path} {fault}")
+        error = reach_error(operation.reach, path)
+        if error is not None:
+            broken.append(f"{method} {path} {error}")
     if broken:
         raise ContractBroken("; ".join(sorted(broken)))
     return [
-        web.RouteDef(route.method, route.path, _behind(operations[place], route.handler), route.kwargs)
-        for place, route in by_place.items()
+        web.RouteDef(route.method, route.path, _behind(operations[key], route.handler), route.kwargs)
+        for key, route in by_route.items()
     ]
 
 
-def _can_be_used(operation: Operation, credentials: Mapping[str, Mapping[str, frozenset[str]]]) -> bool:
+def _can_be_used(operation: ContractOperation, credentials: Mapping[str, Mapping[str, frozenset[str]]]) -> bool:
     kinds = [scopes for scheme in operation.schemes for scopes in credentials.get(scheme, {}).values()]
     return any(scopes.issuperset(operation.scopes or ()) for scopes in kinds)
 
 
-def _behind(operation: Operation, handler: Handler) -> Handler:
-    """In this order: who calls, how often, whether they may; the handler then reads the body."""
+def _behind(operation: ContractOperation, handler: RouteHandler) -> RouteHandler:
+    """In this order: the caller, its rate limit, its scopes; then the handler reads the body."""
     scopes, rate_class = operation.scopes or (), operation.rate_class
     assert rate_class is not None
     privileged = is_privileged(scopes)

@@ -6,18 +6,11 @@ import msgspec
 import orjson
 from aiohttp import web
 
-from schemas.records import Verdict
-
 DECISION_HEADER = "Atlas-Decision"
 DECISION_PENDING = "pending"
-"""The answer was due before admission's or the guardrails' verdict was here; what was sent is on the log."""
+"""The answer was due before the verdict of admission or the guardrails arrived; what was sent is on the log."""
 DECISION_REPLAY = "replay"
-"""The event had been sent before, and is not one more: the answer is its first one's."""
-
-
-def decision_of(verdict: Verdict) -> str | None:
-    """What the answer to an accepted event says of its decision, where there is something to say."""
-    return DECISION_REPLAY if verdict.outcome == DECISION_REPLAY else None
+"""The event was sent before and does not count again: the answer is the first one's."""
 
 
 def json_response(view: Any, status: int = 200) -> web.Response:

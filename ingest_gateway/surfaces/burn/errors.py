@@ -4,20 +4,22 @@ from typing import Any
 
 from aiohttp import web
 
-from ingest_gateway.http.faults import Fault, FaultKind, Refused
-from ingest_gateway.surfaces.faults import RETRY, USUAL_CODES, answered, field_errors
+from ingest_gateway.http.errors import ErrorAnswer, ErrorKind, Refused
+from ingest_gateway.surfaces.shared.errors import RETRY, USUAL_CODES, answered, field_errors
 
 CODES = USUAL_CODES
 
-OTHER_ORGANIZATION = Fault(FaultKind.FORBIDDEN, "forbidden", "The key belongs to another organization than org_id.")
-NOT_CONFIRMED = Fault(
-    FaultKind.UNAVAILABLE,
+OTHER_ORGANIZATION = ErrorAnswer(
+    ErrorKind.FORBIDDEN, "forbidden", "The key belongs to another organization than org_id."
+)
+NOT_CONFIRMED = ErrorAnswer(
+    ErrorKind.UNAVAILABLE,
     "unavailable",
     "Not confirmed as stored. Send it again; with an event_id each, or an Idempotency-Key, nothing counts twice.",
     headers=RETRY,
 )
-NO_VERDICT = Fault(
-    FaultKind.UNAVAILABLE,
+NO_VERDICT = ErrorAnswer(
+    ErrorKind.UNAVAILABLE,
     "unavailable",
     "The guardrails did not answer in time; what was asked may still be done. Asking again does no harm.",
     headers=RETRY,

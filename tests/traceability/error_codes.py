@@ -1,8 +1,8 @@
 """The error codes that the code can answer with, found in its source: none is listed by hand, so none is forgotten.
 
-A code is the snake-case literal in a call of `Fault(…)`, `Refused(…)` or `CommandRefused(…)`, with the status next to
-it: a number, or the `FaultKind` named there. A mapping from `FaultKind` to codes, as a surface's renderer has it, is
-read the same way.
+A code is the snake-case literal in a call of `ErrorAnswer(…)`, `Refused(…)` or `CommandRefused(…)`, with the status
+next to it: a number, or the `ErrorKind` named there. A mapping from `ErrorKind` to codes, as a surface's renderer has
+it, is read the same way.
 """
 
 import ast
@@ -10,12 +10,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ingest_gateway.http.faults import FaultKind
+from ingest_gateway.http.errors import ErrorKind
 from tests.traceability.catalogue import ROOT
 
 SOURCES = ("ingest_gateway", "domain")
 _CODE = re.compile(r"[a-z]+(_[a-z0-9]+)*")
-_MAKERS = frozenset({"Fault", "Refused", "CommandRefused", "GuardRefused", "FaultBody"})
+_MAKERS = frozenset({"ErrorAnswer", "Refused", "CommandRefused", "GuardRefused", "FaultBody"})
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def _text(part: ast.expr) -> str | None:
     return None
 
 
-def _kind_of(part: ast.expr) -> FaultKind | None:
-    if isinstance(part, ast.Attribute) and ast.unparse(part.value).rsplit(".", 1)[-1] == "FaultKind":
-        return FaultKind[part.attr]
+def _kind_of(part: ast.expr) -> ErrorKind | None:
+    if isinstance(part, ast.Attribute) and ast.unparse(part.value).rsplit(".", 1)[-1] == "ErrorKind":
+        return ErrorKind[part.attr]
     return None

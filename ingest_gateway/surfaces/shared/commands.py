@@ -1,6 +1,6 @@
-"""From a request to a decided command: who asks, the body, the key, the verdict. Shared by streams and workflows.
+"""From a request to a decided command: its caller, body and idempotency key, and the verdict.
 
-The control agent decides; what it refuses is answered with its own code. Without a verdict in time the answer is 503:
+The control agent decides; the answer to a refusal has the agent's code. Without a verdict in time the answer is 503:
 with an Idempotency-Key a repeat finds what was decided, without one the command may have been done.
 """
 
@@ -15,10 +15,9 @@ from ingest_gateway.http.guard import REQUEST_ID
 from ingest_gateway.log.event_log import Appended, LogBusy, LogUnavailable
 from ingest_gateway.log.verdicts import VerdictLate
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.events.faults import NOT_CONFIRMED
-from ingest_gateway.surfaces.faults import BUSY, refused_by
-from ingest_gateway.surfaces.positions import POSITION, command_position
-from ingest_gateway.surfaces.requests import idempotency_key, route_of
+from ingest_gateway.surfaces.shared.errors import BUSY, NOT_CONFIRMED, refused_by
+from ingest_gateway.surfaces.shared.positions import POSITION, command_position
+from ingest_gateway.surfaces.shared.requests import idempotency_key, route_of
 from operations import clock
 from operations.new_commands import new_command
 from schemas.commands.answers import DONE
@@ -40,7 +39,7 @@ async def decide(
     request: web.Request, services: Services, principal: Principal, payload: Payload, *, surface: str = "events"
 ) -> Verdict:
     """The verdict on a command that was carried out; its effect is in this process's view of `control`. `surface`:
-    within which the request's idempotency key means it."""
+    the scope of the request's idempotency key."""
     key = idempotency_key(request)
     command = new_command(
         payload,

@@ -1,13 +1,12 @@
-"""Reads of events follow the log: for which streams a read waits, how long, and what it says where it can't wait.
+"""Reads follow writes: for which streams a read of events waits, how long, and what it answers where it can't wait.
 
-A list waits until projection has passed what this gateway appended to the streams that it is about, and what
-`Atlas-After` names of them. A read by an id that is not found waits for all that stood on the streams that may hold it
-when it was asked, whichever gateway appended it; only then is there no such event.
+A list waits until projection has passed what this gateway appended to the list's streams, and what `Atlas-After` names
+on them. A read by an id that is not found waits for all records that were on the streams that may hold it when the
+request arrived, whichever gateway appended them; only then is the answer that there is no such event.
 
-A Kafka producer's transaction that stays open holds back all that comes after its first record on a partition, for as
-long as it is open. A list is answered without what is held back, and names the streams in `Atlas-Incomplete`; of an id
-that may be among it nobody can say that it is not there. Whatever else takes longer than the bound is 503
-`read_model_behind`.
+While a Kafka producer's transaction is open, all records behind its first one on a partition are held back. A list is
+answered without them, and names their streams in `Atlas-Incomplete`. An id that may be among them is answered 503
+`read_model_behind`, as is every read that would take longer than the bound.
 """
 
 import asyncio
@@ -19,27 +18,29 @@ from aiohttp import web
 
 from domain.security.principals import Principal
 from ingest_gateway import metrics
-from ingest_gateway.http.faults import Refused
+from ingest_gateway.http.errors import Refused
 from ingest_gateway.log.event_log import LogUnavailable
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.faults import READ_MODEL_BEHIND
-from ingest_gateway.surfaces.named_positions import named_positions
-from ingest_gateway.surfaces.requests import read_control_on
+from ingest_gateway.surfaces.shared.errors import READ_MODEL_BEHIND
+from ingest_gateway.surfaces.shared.positions import named_positions
+from ingest_gateway.surfaces.shared.requests import read_control_on
 from operations.topic_ends import Partition
 from schemas.entities import Stream
-from schemas.topics import parse_stream_topic
+from schemas.topics import Topic, parse_stream_topic
 
 INCOMPLETE_HEADER = "Atlas-Incomplete"
 LOOK_SECONDS, SHORT_SECONDS = 0.1, 0.01
 PATIENCE_SECONDS = 0.5
-"""With a transaction that is open, of a read that can be answered without what waits for it. Most last less."""
+"""How long a list waits for an open transaction before it is answered without it. Most transactions are shorter."""
 HELD_BACK = "Events of {} wait for a Kafka producer's open transaction. Please ask again."
 INCOMPLETE: web.RequestKey[str] = web.RequestKey("incomplete", str)
-Found = TypeVar("Found")
+_Found = TypeVar("_Found")
 
 
 class Wait:
-    """Of one read, for what stands before an offset of each partition. `held`: partitions that it need not wait for."""
+    """Mutable: one read's wait, until projection has passed an offset of each partition. `held`: partitions whose
+    records an open transaction holds back.
+    """
 
     def __init__(
         self, services: Services, streams: Iterable[Stream], targets: Mapping[Partition, int], patience_seconds: float
@@ -58,7 +59,7 @@ class Wait:
             pass
 
     async def is_over(self) -> bool:
-        """Waits a little, and says whether that was all there is to wait for. Raises Refused past the bound."""
+        """Waits a little, and returns whether the wait is over. Raises Refused past the bound."""
         left_seconds = self._deadline - self._loop.time()
         if await self._passed(self._targets, min(LOOK_SECONDS, max(0.0, left_seconds))):
             self.held = set()
@@ -73,7 +74,9 @@ class Wait:
         return False
 
     async def _is_all_that_can_be_read(self) -> bool:
-        """Of partitions that are there; one that the broker knows nothing of is not read. Raises LogUnavailable."""
+        """Whether projection has read all that can be read. Partitions that the broker does not know are not read.
+        Raises LogUnavailable.
+        """
         ends = await self._services.events.stream_ends(self._targets)
         readable = {tp: min(target, ends[tp].stable) for tp, target in self._targets.items() if tp in ends}
         self.held = {tp for tp, end in readable.items() if end < self._targets[tp]}
@@ -85,7 +88,7 @@ class Wait:
         return READ_MODEL_BEHIND.refused(HELD_BACK.format(", ".join(self.names())) if self.held else None)
 
     def names(self) -> list[str]:
-        """Of the streams that are held back."""
+        """The names of the streams that are held back."""
         topics = {parse_stream_topic(topic) for topic, _partition in self.held}
         return sorted(topic.stream for topic in topics if topic is not None)
 
@@ -94,7 +97,7 @@ class Wait:
         return await self._services.reads.wait_until_passed(positions, seconds, self._topic_ids)
 
     async def _is_read(self, ends: Mapping[Partition, int]) -> bool:
-        """What leads up to an end may be no records: markers of transactions, and what was taken back with one."""
+        """Offsets before an end may hold no records: markers of transactions, and records of aborted ones."""
         reached = {tp: self._services.reads.reached(*tp, self._topic_ids) for tp in ends}
         left = {tp: (reached[tp], end) for tp, end in ends.items() if reached[tp] < end}
         return not await self._services.events.with_records(left)
@@ -103,17 +106,17 @@ class Wait:
 async def wait_for_writes(
     request: web.Request, services: Services, principal: Principal, is_about: Callable[[str], bool]
 ) -> None:
-    """Of a list about streams of these names. Raises Refused: read_model_behind, invalid_request."""
+    """For a list about the streams for which `is_about` is true. Raises Refused: read_model_behind, invalid_request."""
     named = await named_positions(request, services, principal)
     view = services.control.view
     if any(topic not in view.streams_by_topic for topic, _partition, _offset in named):
         await read_control_on(services)
     targets: dict[Partition, int] = {}
     newest = services.events.newest(principal.workspace, principal.environment)
-    known = [place for place in newest if place[0] in view.streams_by_topic]  # others were deleted, records and all
+    known = [position for position in newest if position[0] in view.streams_by_topic]
     for topic, partition, offset in (*known, *named):
-        place = parse_stream_topic(topic)
-        if place is not None and is_about(place.stream):
+        parsed = parse_stream_topic(topic)
+        if parsed is not None and is_about(parsed.stream):
             targets[topic, partition] = max(offset + 1, targets.get((topic, partition), 0))
     if not targets:
         return
@@ -127,7 +130,7 @@ async def wait_for_writes(
 
 
 async def wait_for_named(request: web.Request, services: Services, principal: Principal) -> None:
-    """For what the request names in Atlas-After. Raises Refused: read_model_behind, invalid_request."""
+    """Waits for the positions in `Atlas-After`. Raises Refused: read_model_behind, invalid_request."""
     targets: dict[Partition, int] = {}
     for topic, partition, offset in await named_positions(request, services, principal):
         targets[topic, partition] = max(offset + 1, targets.get((topic, partition), 0))
@@ -139,10 +142,10 @@ async def wait_for_named(request: web.Request, services: Services, principal: Pr
 
 
 async def look_until_sure(
-    services: Services, streams: Callable[[], list[Stream]], look: Callable[[], Awaitable[Found | None]]
-) -> Found | None:
-    """What `look` finds, at once if it does; None once it must have found what stood on these streams when it was
-    asked. The streams are asked for when all that there are now are known. Raises Refused: read_model_behind.
+    services: Services, streams: Callable[[], list[Stream]], look: Callable[[], Awaitable[_Found | None]]
+) -> _Found | None:
+    """What `look` finds, at once if it does; None once all records are passed that were on these streams when the
+    request arrived. `streams` is called when `control` has been read to its end. Raises Refused: read_model_behind.
     """
     found = await look()
     if found is not None:
@@ -174,6 +177,18 @@ async def _present_ends(services: Services, streams: Iterable[Stream]) -> dict[P
 
 
 async def add_incomplete(request: web.Request, response: web.StreamResponse) -> None:
-    """The streams of which the answer lacks what is held back, by name."""
+    """Names, on the answer, the streams whose held-back records it lacks."""
     if INCOMPLETE in request:
         response.headers[INCOMPLETE_HEADER] = request[INCOMPLETE]
+
+
+async def audit_passed(services: Services) -> None:
+    """Waits until projection has passed all that is on `audit` now, so that a list made from it holds every change that
+    was answered before, by any gateway. Raises Refused past the bound.
+    """
+    try:
+        ends = await services.events.ends(Topic.AUDIT)
+    except LogUnavailable:
+        raise READ_MODEL_BEHIND.refused() from None
+    if not await services.reads.wait_until_passed(ends, services.settings.read_timeout_seconds):
+        raise READ_MODEL_BEHIND.refused()
