@@ -15,7 +15,7 @@ from deploy.local.child import Child, ProcessSpec, Say
 from deploy.local.decide import stop_turns
 
 LOOK_INTERVAL_SECONDS = 0.1
-STOP_PATIENCE_SECONDS = 4.5  # a turn; three turns stay within 15 s
+STOP_PATIENCE_SECONDS = 4.5  # for each group of processes, and what the groups before it left; three stay within 15 s
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -86,20 +86,21 @@ class Supervisor:
         time.sleep(LOOK_INTERVAL_SECONDS)
 
     def stop(self) -> None:
-        """Stops turn by turn; what has not ended in time, or at a second Ctrl-C, is killed. Nothing is left."""
+        """Stops group after group; what has not ended in time, or at a second Ctrl-C, is killed. Nothing is left."""
+        deadline = time.monotonic()
         for names in stop_turns((name, child.spec.stop_turn) for name, child in self._children.items()):
-            turn = [self._children[name] for name in names]
-            for child in turn:
+            group = [self._children[name] for name in names]
+            for child in group:
                 child.ask_to_stop()
-            self._wait_gone(turn)
-            for child in turn:
+            deadline += STOP_PATIENCE_SECONDS
+            self._wait_gone(group, deadline)
+            for child in group:
                 if child.pid is not None:
                     self._say(f"{child.spec.name} did not stop in time and is killed")
                 child.end()
 
-    def _wait_gone(self, turn: list[Child]) -> None:
-        deadline = time.monotonic() + STOP_PATIENCE_SECONDS
-        while any(child.pid is not None for child in turn):
+    def _wait_gone(self, group: list[Child], deadline: float) -> None:
+        while any(child.pid is not None for child in group):
             if time.monotonic() >= deadline or self._stops_requested > 1:
                 return
             time.sleep(0.02)
