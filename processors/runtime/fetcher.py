@@ -6,10 +6,9 @@ others (1.5 s): a step in latency that no setting of Faust removes. librdkafka k
 and decodes in C without the GIL. transport.py decides which partitions are fetched, and from which offsets; this class
 never joins a group and commits nothing.
 
-At most one batch of a partition is handed out at a time (`release` gives the next). Records that arrive meanwhile are
-bounded in number and in bytes (fetched_records.py): past `AHEAD_WEIGHT_MAX` nothing more is taken from librdkafka,
-whose own queue is bounded too. Only when that lasts are the partitions paused that hold up the others: pausing makes
-librdkafka drop what it has and fetch it again.
+Records wait in bounded queues (fetch_queues.py). While those are full nothing more is taken from librdkafka, whose own
+queue is bounded too. Only when that lasts are the partitions paused that hold up the others: pausing makes librdkafka
+drop what it has and fetch it again.
 """
 
 import asyncio
@@ -26,14 +25,13 @@ from operations.kafka_clients import reader_config
 from operations.logs import event
 from processors.runtime.batches import Batch, to_record
 from processors.runtime.errors import OffsetGone
-from processors.runtime.fetched_records import FetchedRecords, weight_of_all
+from processors.runtime.fetch_queues import FetchQueues
+from processors.runtime.fetched_records import weight_of_all
 from processors.runtime.open_transactions import OpenTransaction, open_transactions
 from schemas.log_records import LogRecord
 
 log = logging.getLogger(__name__)
 CONSUMED_RECORDS_MAX = 4_000
-AHEAD_WEIGHT_MAX = 24_000  # 24,000 small records, or 96 MiB
-UNHURRIED_WEIGHT_MAX = AHEAD_WEIGHT_MAX // 4
 HELD_UP_SECONDS = 0.5
 FULL_WAIT_SECONDS = 0.002
 POLL_SECONDS = 0.05
@@ -53,9 +51,6 @@ UNREADABLE = frozenset(
 )
 """A wrong checksum, data that can't be decompressed, or a compression that this librdkafka does not have."""
 
-NEXT_BATCH = -1
-NOT_FETCHED = 2**63
-
 
 class Fetcher:
     """All methods but `_run` and what it calls are for the event loop's thread."""
@@ -67,22 +62,13 @@ class Fetcher:
         config |= {"queued.max.messages.kbytes": 32_768, "fetch.wait.max.ms": FETCH_WAIT_MS}
         self._consumer = Consumer(config | ({} if at_once_bytes is None else {FETCH_BYTES: at_once_bytes}))
         self._loop = asyncio.get_running_loop()
-        self._epoch = 0
-        self._offered = 0  # weight; written by the fetcher's thread only
-        self._taken = 0  # weight; written by the event loop only
+        self._queues = FetchQueues()
         self._pausing: asyncio.TimerHandle | None = None
-        self._waiting: dict[TP, FetchedRecords] = {}
-        self._handed_out: set[TP] = set()
-        self._paused: set[TP] = set()
         self._orders: deque[tuple[str, list[TopicPartition]]] = deque()
         self._behind: dict[TP, int] = {}
         self._transactions: dict[TP, OpenTransaction] = {}
         self._read_to: dict[TP, int] = {}
         self._unreadable: dict[TP, str] = {}
-        self._reached: set[TP] = set()
-        self._begun: set[TP] = set()
-        self._ends: dict[TP, int] = {}
-        """Of partitions fetched but not handled to their ends: the last offset to be handled."""
         self._next_offsets: dict[TP, int] = {}  # the fetcher's thread's, as is the next
         self._assigned_at = 0.0
         self._topics_met: set[str] = set()
@@ -96,69 +82,52 @@ class Fetcher:
 
     @property
     def epoch(self) -> int:
-        return self._epoch
+        return self._queues.epoch
 
     def assigned(self) -> set[TP]:
-        return set(self._waiting)
+        return set(self._queues.assigned)
 
     def assign(self, offsets: Mapping[TP, int | None]) -> None:
         """Fetches exactly these partitions, each from its offset (None: from the start). What was fetched before is
         dropped.
         """
-        self._epoch += 1
-        self._taken += sum(waiting.weight for tp, waiting in self._waiting.items() if tp not in self._paused)
-        self._handed_out.clear()
-        self._paused.clear()
-        self._waiting = {tp: FetchedRecords(self._epoch) for tp in offsets}
-        self._reached &= offsets.keys()
-        self._begun &= offsets.keys()
-        self._ends.clear()
+        self._queues.assign(offsets.keys())
         self._orders.append(("assign", _starting_at(offsets)))
 
     def add(self, offsets: Mapping[TP, int | None]) -> None:
         """Fetches these partitions as well, and goes on with all others as if nothing had happened. They are new on the
         log, so they do not make this worker less ready.
         """
-        new = {tp: offset for tp, offset in offsets.items() if tp not in self._waiting}
-        self._epoch += 1
-        self._waiting |= {tp: FetchedRecords(self._epoch) for tp in new}
-        self._reached |= new.keys()
+        new = {tp: offset for tp, offset in offsets.items() if tp not in self._queues.assigned}
+        self._queues.add(new.keys())
         self._orders.append(("add", _starting_at(new)))
 
     def remove(self, tps: set[TP]) -> None:
         """Stops fetching these, and goes on with all others. What was fetched of them is dropped."""
-        gone = tps & self._waiting.keys()
-        for tp in gone:
-            waiting = self._waiting.pop(tp)
-            self._taken += 0 if tp in self._paused else waiting.weight
-            self._ends.pop(tp, None)
-        for marked in (self._handed_out, self._paused, self._reached, self._begun):
-            marked -= gone
+        gone = tps & self._queues.assigned
         if gone:
+            self._queues.remove(gone)
             self._orders.append(("remove", [TopicPartition(*tp) for tp in gone]))
 
     def unassign(self) -> None:
         self.assign({})
 
     def owns(self, batch: Batch) -> bool:
-        waiting = self._waiting.get(batch.tp)
-        return waiting is not None and waiting.epoch == batch.epoch
+        return self._queues.owns(batch)
 
     def in_flight(self) -> int:
-        return len(self._handed_out)
+        return self._queues.in_flight()
 
     def release(self, batch: Batch) -> None:
         """The batch was handled (not necessarily confirmed): its partition may be handed out again."""
         if self.owns(batch):
-            self._handed_out.discard(batch.tp)
-            if batch.next_offset > self._ends.get(batch.tp, NOT_FETCHED):
-                self._reached.add(batch.tp)
-            self._resume_if_short(batch.tp)
+            if self._queues.release(batch):
+                self._orders.append(("resume", [TopicPartition(*batch.tp)]))
             self._arrived.set()
 
     async def batches(self, wanted: Iterable[TP] | None, timeout_seconds: float) -> dict[TP, Batch]:
         """Batches of partitions that have none handed out; waits up to the time-out for the first."""
-        found = self._take(wanted)
+        found = self._queues.take(wanted)
         if not found:
             self._arrived.clear()
             try:
@@ -166,33 +135,30 @@ class Fetcher:
                     await self._arrived.wait()
             except TimeoutError:
                 return {}
-            found = self._take(wanted)
+            found = self._queues.take(wanted)
         return found
 
     def lag(self) -> dict[TP, int]:
         """Records between what was fetched and the end that the broker last reported, plus those that wait here.
         Records held back by an open transaction count too, though nobody can handle them now.
         """
-        behind, held = self._behind, self._transactions
+        behind, held, queues = self._behind, self._transactions, self._queues
         return {
-            tp: behind.get(tp, 0) + (held[tp].records if tp in held else 0) + len(waiting)
-            for tp, waiting in self._waiting.items()
+            tp: behind.get(tp, 0) + (held[tp].records if tp in held else 0) + queues.waiting(tp)
+            for tp in queues.assigned
         }
 
     def open_transactions(self) -> dict[TP, OpenTransaction]:
         """Of each partition on which a producer's open transaction holds records back."""
         found = self._transactions
-        return {tp: found[tp] for tp in self._waiting if tp in found}
+        return {tp: found[tp] for tp in self._queues.assigned if tp in found}
 
     def due_and_idle(self) -> dict[TP, int]:
         """The partitions whose next records should arrive at once, with the offset each has been read to: the broker
         has records of the partition, and none are here. Empty while many records of other partitions wait here, since
         those are handled first.
         """
-        if self._offered - self._taken > UNHURRIED_WEIGHT_MAX:
-            return {}
-        idle = self._waiting.keys() - self._handed_out
-        return {tp: self._read_to.get(tp, 0) for tp in idle if self._behind.get(tp) and not self._waiting[tp]}
+        return {tp: self._read_to.get(tp, 0) for tp in self._queues.idle() if self._behind.get(tp)}
 
     def unreadable(self, tp: TP) -> str | None:
         """Why nothing more comes from this partition, where its records are damaged."""
@@ -200,66 +166,30 @@ class Fetcher:
 
     def unread(self) -> set[TP]:
         """Assigned partitions that have not been handled to their ends yet since this worker got them."""
-        return self._waiting.keys() - self._reached
+        return self._queues.unread()
 
     def unbegun(self) -> set[TP]:
         """Assigned partitions that may hold records, of which none was handed out yet."""
-        return self.unread() - self._begun
+        return self._queues.unbegun()
+
+    def fetched_to_end(self) -> set[TP]:
+        """Partitions that were fetched to their ends and are not handled that far yet."""
+        return self._queues.fetched_to_end()
 
     async def stop(self) -> None:
         self._stopping.set()
         await asyncio.to_thread(self._thread.join, 5)
 
-    def _is_full(self) -> bool:
-        """Whether the loop has more records than it may that are not taken as batches yet; those of paused partitions
-        don't count.
-        """
-        return self._offered - self._taken > AHEAD_WEIGHT_MAX
-
-    def _take(self, wanted: Iterable[TP] | None) -> dict[TP, Batch]:
-        allowed = self._waiting.keys() if wanted is None else self._waiting.keys() & set(wanted)
-        found = {}
-        for tp in allowed:
-            waiting = self._waiting[tp]
-            if waiting and tp not in self._handed_out:
-                records, weight = waiting.take()
-                found[tp] = Batch(tp, records, waiting.epoch)
-                self._handed_out.add(tp)
-                self._begun.add(tp)
-                self._taken += 0 if tp in self._paused else weight
-        return found
-
-    def _resume_if_short(self, tp: TP) -> None:
-        if tp in self._paused and not self._waiting[tp].is_long:
-            self._paused.discard(tp)
-            self._taken -= self._waiting[tp].weight
-            self._orders.append(("resume", [TopicPartition(tp.topic, tp.partition)]))
-
     def _accept(self, epoch: int, fetched: dict[TP, list[LogRecord]], weights: dict[TP, int]) -> None:
-        for tp, records in fetched.items():
-            waiting = self._waiting.get(tp)
-            if waiting is None or waiting.epoch > epoch:  # fetched before the partition was given, the last time
-                self._taken += weights[tp]
-                continue
-            waiting.extend(records, weights[tp])
-            self._taken += weights[tp] if tp in self._paused else 0
+        self._queues.put(epoch, fetched, weights)
         self._arrived.set()
-        if self._is_full() and self._pausing is None:
+        if self._queues.is_full and self._pausing is None:
             self._pausing = self._loop.call_later(HELD_UP_SECONDS, self._pause_the_stuck)
 
     def _pause_the_stuck(self) -> None:
-        """Still full: pauses partitions whose batch takes long and that have another one waiting, so that others can be
-        fetched.
-        """
         self._pausing = None
-        if not self._is_full():
-            return
-        for tp in self._handed_out - self._paused:
-            waiting = self._waiting.get(tp)
-            if waiting is not None and waiting.is_long:
-                self._paused.add(tp)
-                self._taken += waiting.weight
-                self._orders.append(("pause", [TopicPartition(tp.topic, tp.partition)]))
+        if stuck := self._queues.pause_the_stuck():
+            self._orders.append(("pause", [TopicPartition(*tp) for tp in stuck]))
 
     def _run(self) -> None:
         """The fetcher's thread: the only one that touches the consumer (concurrent calls on one can block each
@@ -270,7 +200,7 @@ class Fetcher:
         try:
             while not self._stopping.is_set():
                 epoch = self._obey(epoch)
-                if self._is_full():
+                if self._queues.is_full:
                     self._stopping.wait(FULL_WAIT_SECONDS)
                 elif (first := self._consumer.poll(POLL_SECONDS)) is not None:
                     # poll waits for one record; consume(n, 0) then takes what is there without waiting for n.
@@ -301,7 +231,7 @@ class Fetcher:
         for tp, records in fetched.items():
             self._next_offsets[tp] = records[-1].offset + 1
         if fetched:
-            self._offered += sum(weights.values())
+            self._queues.offer(sum(weights.values()))
             self._loop.call_soon_threadsafe(self._accept, epoch, fetched, weights)
 
     def _look(self, epoch: int, looked_at: float) -> float:
@@ -313,7 +243,7 @@ class Fetcher:
         self._behind = behind = self._measure_lag()
         if now - self._assigned_at > ENDS_KNOWN_SECONDS:
             at_end = [tp for tp, records in behind.items() if records == 0]
-            self._loop.call_soon_threadsafe(self._note_ends, epoch, at_end)
+            self._loop.call_soon_threadsafe(self._queues.note_ends, epoch, at_end)
         return now
 
     def _measure_lag(self) -> dict[TP, int]:
@@ -348,19 +278,6 @@ class Fetcher:
                 break
             readable[tp] = max(0, end - self._read_to[tp])
         return readable
-
-    def _note_ends(self, epoch: int, at_end: list[TP]) -> None:
-        """These partitions were fetched to their ends a moment ago; they count as read once that much is handled."""
-        for tp in self.unread().intersection(at_end):
-            waiting = self._waiting[tp]
-            if waiting.epoch > epoch:
-                continue
-            if waiting:
-                self._ends.setdefault(tp, waiting.last_offset)
-            elif tp in self._handed_out:
-                self._ends.setdefault(tp, NEXT_BATCH)
-            else:
-                self._reached.add(tp)
 
     def _learn(self, topics: set[str]) -> None:
         """Asks for topics that are new to this client: librdkafka looks for them once a second, and a new stream's

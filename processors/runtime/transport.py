@@ -37,6 +37,7 @@ from operations.logs import event
 from processors.runtime.assignor import CopartitionAssignor
 from processors.runtime.batches import Batch, BatchMessage
 from processors.runtime.commits import commit_offsets, committed_offsets
+from processors.runtime.confirmed_offsets import ConfirmedOffsets
 from processors.runtime.errors import StartRefused
 from processors.runtime.fetcher import Fetcher
 from processors.runtime.lease import Lease
@@ -212,12 +213,12 @@ class Consumer(driver.Consumer):
         super().__init__(*args, **kwargs)
         self.lease = Lease(self.app.conf.broker_session_timeout)
         self.unconfirmed = UnconfirmedBatches()
+        self._offsets = ConfirmedOffsets()
         self._beside: set[TP] = set()
 
     async def on_start(self) -> None:
         await super().on_start()
-        self._confirmed: dict[TP, int] = {}
-        self._committed: dict[TP, int] = {}
+        self._offsets.clear()
         self._kept_at = time.monotonic()
         self._draining = self._seek_due = False
         self._drained = 0
@@ -231,8 +232,7 @@ class Consumer(driver.Consumer):
 
     def confirm(self, tp: TP, next_offset: int) -> None:
         """Everything of `tp` below `next_offset` is finished: it is committed with the next commit."""
-        if next_offset > self._confirmed.get(tp, -1):
-            self._confirmed[tp] = next_offset
+        self._offsets.confirm(tp, next_offset)
 
     @property
     def membership(self) -> MembershipThread:
@@ -317,9 +317,9 @@ class Consumer(driver.Consumer):
         """Where nothing is committed at the start offset, that offset is committed next: so Kafka's own tools see the
         lag.
         """
-        self._committed |= beginning.committed
         offsets = beginning.offsets.items()
-        self._confirmed |= {tp: at for tp, at in offsets if at is not None and tp not in beginning.committed}
+        to_commit = {tp: at for tp, at in offsets if at is not None and tp not in beginning.committed}
+        self._offsets.begin(beginning.committed, to_commit)
         if self.start_from is None:
             self.positions.note_starts(beginning.starts)
 
@@ -360,9 +360,9 @@ class Consumer(driver.Consumer):
         self._beside = self._beside - tps
         self.fetcher.remove(tps)
         self.positions.forget(tps)
+        self._offsets.forget(tps)
         for tp in tps:
-            for offsets in (self._confirmed, self._committed, self._read_offset):
-                offsets.pop(tp, None)
+            self._read_offset.pop(tp, None)
 
     def end_rebalance(self) -> None:
         """What the group assigned is known, and fetched."""
@@ -405,8 +405,7 @@ class Consumer(driver.Consumer):
 
     def _forget_offsets(self) -> None:
         """They may be another member's to move from here on."""
-        self._confirmed.clear()
-        self._committed.clear()
+        self._offsets.clear()
         self._read_offset.clear()
 
     def _unfinished(self) -> int:
@@ -419,33 +418,22 @@ class Consumer(driver.Consumer):
         return True
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
-        """Faust calls it every half second and before partitions are given up, one call at a time."""
+        """Faust calls it every half second and before partitions are given up, one call at a time.
+
+        Now and then it commits again what is committed of partitions outside the subscription: a week after their
+        commit a broker forgets offsets of topics that the group has not subscribed to, though the group lives, and a
+        stream may be silent for longer.
+        """
         now = time.monotonic()
         keeping = now - self._kept_at > KEEP_OFFSETS_SECONDS
-        due = self._due(keeping)
-        committed = await self.membership.commit_offsets(due) if due else set()
-        committed = {tp for tp in committed if due[tp] <= self._handled_to(tp)}
-        self._committed |= {tp: due[tp] for tp in committed}
+        due = self._offsets.due(again=self._beside if keeping else set())
+        taken = await self.membership.commit_offsets(due) if due else set()
+        committed = self._offsets.note_committed({tp: due[tp] for tp in taken})
         if self.start_from is None and self.fetcher is not None:
             for tp in committed & self.fetcher.assigned():
                 self.positions.note(tp, due[tp])
         self._kept_at = now if keeping else self._kept_at
         return bool(committed)
-
-    def _handled_to(self, tp: TP) -> int:
-        """Lower than a commit's offset if the partition was given up, or the topic recreated, while the commit was
-        under way.
-        """
-        return max(self._confirmed.get(tp, -1), self._committed.get(tp, -1))
-
-    def _due(self, keeping: bool) -> dict[TP, int]:
-        """Confirmed and not committed yet; with `keeping` also the committed offsets of partitions outside the
-        subscription. A week after their commit a broker forgets the offsets of topics that the group has not subscribed
-        to, though the group lives, and a stream may be silent for longer.
-        """
-        kept = {tp: offset for tp, offset in self._committed.items() if keeping and tp in self._beside}
-        new = {tp: offset for tp, offset in self._confirmed.items() if offset > self._committed.get(tp, -1)}
-        return kept | new
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Offsets that no record has (compaction, transaction markers) need no bookkeeping: `confirm` names the

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from faust.types import TP
 
+from processors.runtime.confirmed_offsets import ConfirmedOffsets
 from processors.runtime.positions import Positions
 from processors.runtime.starting_points import KeptOffset, LogRange
 from processors.runtime.transport import Consumer
@@ -61,7 +62,7 @@ class Member:
         )
         consumer: Any = Consumer.__new__(Consumer)
         consumer.positions, consumer.fetcher, consumer._beside = self.positions, fetcher, set()
-        consumer._confirmed, consumer._committed, consumer._read_offset = {}, {}, {}
+        consumer._offsets, consumer._read_offset = ConfirmedOffsets(), {}
         consumer._seek_due, consumer._drained, consumer._draining, consumer._kept_at = True, 0, False, float("inf")
         consumer.resume_partitions = lambda tps: None
 
@@ -77,6 +78,20 @@ class Member:
             assignment=lambda: set(tps), commit_offsets=commit_offsets, committed_offsets=committed_offsets
         )
         self.consumer: Consumer = consumer
+
+
+@pytest.mark.requirement("F19")
+async def test_what_faust_acks_is_not_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faust 0.15.3 can name an offset behind one that is still in flight."""
+    member = Member(monkeypatch, TP_0)
+    member.consumer._unacked_messages = set()
+    for offset in (2_586, 2_587):
+        member.consumer.ack(SimpleNamespace(tp=TP_0, offset=offset, acked=False))
+    await member.consumer.force_commit()
+    assert member.commits == [], "2,585 is in flight, and nothing was confirmed"
+    member.consumer.confirm(TP_0, 2_585)
+    await member.consumer.force_commit()
+    assert member.commits == [{TP_0: 2_585}]
 
 
 @pytest.mark.requirement("F11")

@@ -1,5 +1,9 @@
-"""When a worker's partitions count as read to their ends: what `/readyz` of the processors and the lag stand on."""
+"""The fetcher over a real broker: what it hands out, which partitions it pauses, and which count as read to their ends.
 
+Readiness of the processors (`/readyz`) and their lag come from the last.
+"""
+
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Mapping
 
@@ -9,6 +13,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from faust.types import TP
 
+from processors.runtime import fetch_queues, fetched_records
 from processors.runtime.batches import Batch
 from processors.runtime.fetcher import Fetcher
 from tests.support.until import until
@@ -53,6 +58,36 @@ async def batches(fetcher: Fetcher) -> Mapping[TP, Batch]:
     return found
 
 
+async def test_a_batch_is_waited_for(kafka: str, topic: str, fetcher: Fetcher) -> None:
+    fetcher.assign({TP(topic, 0): 0, TP(topic, 1): 0})
+    assert await fetcher.batches(None, 0.01) == {}
+    waiting = asyncio.create_task(fetcher.batches(None, 20))
+    await asyncio.sleep(0)
+    write(kafka, topic, 1, partition=1)
+    assert {tp: len(batch) for tp, batch in (await waiting).items()} == {TP(topic, 1): 1}
+
+
+async def test_a_partition_whose_batch_takes_long_does_not_keep_the_others_from_being_fetched(
+    kafka: str, topic: str, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetched_records, "BATCH_WEIGHT_MAX", 10)
+    monkeypatch.setattr(fetch_queues, "AHEAD_WEIGHT_MAX", 50)
+    slow, other = TP(topic, 0), TP(topic, 1)
+    write(kafka, topic, 1_000)
+    fetcher.assign({slow: 0, other: 0})
+    batch = (await batches(fetcher))[slow]
+    await until(lambda: sum(fetcher.lag().values()) == 990)
+    write(kafka, topic, 5, partition=1)
+    found = await batches(fetcher)
+    assert found.keys() == {other}, "the slow one's batch is out"
+    handled = [record.offset for record in batch.records]
+    while len(handled) < 1_000:
+        fetcher.release(batch)
+        batch = (await batches(fetcher))[slow]
+        handled += [record.offset for record in batch.records]
+    assert handled == list(range(1_000)), "paused and resumed: none lost, in order, each once"
+
+
 async def test_empty_partitions_and_those_left_at_their_end_are_read(kafka: str, topic: str, fetcher: Fetcher) -> None:
     write(kafka, topic, 3)
     fetcher.assign({TP(topic, 0): 3, TP(topic, 1): None})
@@ -70,7 +105,7 @@ async def test_a_backlog_is_read_when_it_is_handled_not_when_it_is_fetched(
     assert fetcher.unbegun() == {mine}
     batch = (await batches(fetcher))[mine]
     assert not fetcher.unbegun(), "work on it has begun"
-    await until(lambda: mine in fetcher._ends)
+    await until(lambda: mine in fetcher.fetched_to_end())
     assert fetcher.unread() == {mine}, "fetched to its end, not handled"
     fetcher.release(batch)
     assert not fetcher.unread()
