@@ -9,10 +9,8 @@ from tests.traceability.catalogue import ROOT
 
 PUBLIC = re.compile(r"_(asdict|exit|fields|make|replace|[A-Z][A-Z_]*)")
 """Methods of named tuples, `os._exit`, and Kafka's codes of errors that are the client's own."""
-FETCHER = "the fetcher's queues and its thread's side of them, without a thread that runs in between"
 MEMBERSHIP = "aiokafka's coordinator, which the transport overrides: its answers come from no public call"
 LISTED = {
-    "tests/unit/test_runtime_fetcher.py": (42, FETCHER),
     "tests/unit/test_runtime_offsets.py": (12, "offsets between a revocation and the next assignment, step by step"),
     "tests/unit/test_runtime_membership.py": (19, MEMBERSHIP),
     "tests/unit/test_runtime_tables.py": (2, "RocksDB is made to compact, which nobody else asks of it"),
@@ -31,8 +29,6 @@ LISTED = {
     "tests/contract/http/test_bodies.py": (1, "how often a line is cut is counted"),
     "tests/contract/http/wire.py": (1, "whether bytes wait in asyncio's reader, without taking them"),
     "tests/pipeline/test_moved_leaders.py": (1, "which broker an AdminClient takes for the controller"),
-    "tests/pipeline/test_read_to_the_end.py": (1, "when the fetcher has learnt a partition's end"),
-    "tests/pipeline/test_shares.py": (2, "a gateway that dies without a farewell, in this process"),
     "tests/support/access.py": (1, "pauses between questions are taken away"),
     "tests/support/three_brokers.py": (1, "a request of the protocol that the client has no call for"),
     "tests/support/unheard_worker.py": (2, "a worker whose requests are lost"),

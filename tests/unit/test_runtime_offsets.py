@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from faust.types import TP
@@ -86,7 +87,7 @@ async def test_what_faust_acks_is_not_committed(monkeypatch: pytest.MonkeyPatch)
     member = Member(monkeypatch, TP_0)
     member.consumer._unacked_messages = set()
     for offset in (2_586, 2_587):
-        member.consumer.ack(SimpleNamespace(tp=TP_0, offset=offset, acked=False))
+        member.consumer.ack(Mock(tp=TP_0, offset=offset, acked=False))
     await member.consumer.force_commit()
     assert member.commits == [], "2,585 is in flight, and nothing was confirmed"
     member.consumer.confirm(TP_0, 2_585)
