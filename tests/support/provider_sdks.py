@@ -21,6 +21,8 @@ else:
 
     class _WhenUsed(types.ModuleType):
         def __getattr__(self, name: str) -> Any:
+            if name.startswith("__"):
+                raise AttributeError(name)  # pytest, which looks whether this is a test
             return getattr(importlib.import_module(self.__name__), name)
 
     anthropic, openai = _WhenUsed("anthropic"), _WhenUsed("openai")
