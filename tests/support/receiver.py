@@ -53,6 +53,17 @@ def raw(sent: bytes, *, after_seconds: float = 0.0, keep: bool = False) -> Behav
     return behave
 
 
+def once(event: threading.Event, then: Behaviour) -> Behaviour:
+    """As `then` does, once the test has set the event. Ends with the receiver, set or not."""
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        while not event.is_set():  # noqa: ASYNC110 the test sets it in another thread
+            await asyncio.sleep(0.01)
+        return await then(reader, writer)
+
+    return behave
+
+
 def hang() -> Behaviour:
     """Takes the request and says nothing until the client leaves."""
     return drip(b"", 3_600)

@@ -4,17 +4,10 @@ import json
 from typing import Any
 
 import pytest
-from openai.types.responses import Response, ResponseErrorEvent, ResponseFailedEvent
 
 from ingest_gateway.surfaces.burn.edge.errors_inside import ErrorWatch
+from tests.support.provider_sdks import WITH_SDKS
 
-RESPONSE = Response(
-    **{"id": "resp_1", "created_at": 1.0, "model": "gpt-4o", "object": "response", "output": [], "tools": []},
-    **{"parallel_tool_calls": True, "tool_choice": "auto", "status": "failed"},
-    error={"code": "rate_limit_exceeded", "message": "slow down"},  # type: ignore[arg-type]
-)
-FAILED = ResponseFailedEvent(response=RESPONSE, sequence_number=2, type="response.failed")
-ERROR = ResponseErrorEvent(code="server_error", message="gone", param=None, sequence_number=3, type="error")
 ANTHROPIC: dict[str, Any] = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
 GEMINI: dict[str, Any] = {"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}}
 OPENROUTER: dict[str, Any] = {
@@ -22,6 +15,37 @@ OPENROUTER: dict[str, Any] = {
     "error": {"code": "server_error", "message": "Provider disconnected"},
     "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}],
 }
+
+
+def response_of_the_sdk(**fields: Any) -> Any:
+    from openai.types.responses import Response
+
+    error = {"code": "rate_limit_exceeded", "message": "slow down"}
+    return Response(
+        **{"id": "resp_1", "created_at": 1.0, "model": "gpt-4o", "object": "response", "output": [], "tools": []},
+        **{"parallel_tool_calls": True, "tool_choice": "auto", "status": "failed", "error": error} | fields,
+    )
+
+
+def failed() -> Any:
+    from openai.types.responses import ResponseFailedEvent
+
+    return ResponseFailedEvent(response=response_of_the_sdk(), sequence_number=2, type="response.failed").model_dump()
+
+
+def error_event() -> Any:
+    from openai.types.responses import ResponseErrorEvent
+
+    error = ResponseErrorEvent(code="server_error", message="gone", param=None, sequence_number=3, type="error")
+    return error.model_dump()
+
+
+def failed_response() -> Any:
+    return response_of_the_sdk().model_dump()
+
+
+def completed_response() -> Any:
+    return response_of_the_sdk(status="completed", error=None).model_dump()
 
 
 def status(answer: bytes, *, streams: bool, whole: bool) -> int | None:
@@ -39,8 +63,8 @@ def status(answer: bytes, *, streams: bool, whole: bool) -> int | None:
         (ANTHROPIC, 529),
         ({"type": "error", "error": {"type": "api_error", "message": "Internal"}}, 500),
         ({"type": "error", "error": {"type": "rate_limit_error", "message": "…"}}, 429),
-        (FAILED.model_dump(), 429),
-        (ERROR.model_dump(), 500),
+        pytest.param(failed, 429, marks=WITH_SDKS),
+        pytest.param(error_event, 500, marks=WITH_SDKS),
         (GEMINI, 503),
         (OPENROUTER, 500),
         ({"error": {"message": "The server had an error", "type": "server_error", "code": None, "param": None}}, 500),
@@ -61,7 +85,8 @@ def status(answer: bytes, *, streams: bool, whole: bool) -> int | None:
         ({"choices": [{"delta": {"content": "x"}}], "base_resp": {"status_code": 0, "status_msg": ""}}, None),
     ],
 )
-def test_in_a_stream(frame: dict[str, Any], meant: int | None, whole: bool) -> None:
+def test_in_a_stream(frame: Any, meant: int | None, whole: bool) -> None:
+    frame = frame() if callable(frame) else frame
     before = b": comment\n\nevent: message\ndata: {}\n\n"
     for end in (b"\n\n", b"\r\n\r\n", b""):
         answer = before + b"event: x\ndata: " + json.dumps(frame).encode() + end
@@ -75,7 +100,7 @@ def test_in_a_stream(frame: dict[str, Any], meant: int | None, whole: bool) -> N
     ("body", "meant"),
     [
         (ANTHROPIC, 529),
-        (RESPONSE.model_dump(), 429),
+        pytest.param(failed_response, 429, marks=WITH_SDKS),
         (GEMINI, 503),
         ([GEMINI], 503),
         ({"error": {"message": "…", "type": "invalid_request_error", "code": None}}, 400),
@@ -84,12 +109,13 @@ def test_in_a_stream(frame: dict[str, Any], meant: int | None, whole: bool) -> N
         ({"base_resp": {"status_code": 1004, "status_msg": "login fail"}, "choices": None}, 401),
         ({"__type": "ThrottlingException", "message": "Too many requests"}, 429),
         ({"Output": {"__type": "com.amazon.coral.service#InternalFailure"}, "Version": "1.0"}, 500),
-        (RESPONSE.model_copy(update={"status": "completed", "error": None}).model_dump(), None),
+        pytest.param(completed_response, None, marks=WITH_SDKS),
         ({"choices": [{"message": {"content": "error"}}]}, None),
         ({"data": []}, None),
     ],
 )
 def test_in_a_body(body: Any, meant: int | None, whole: bool) -> None:
+    body = body() if callable(body) else body
     assert status(json.dumps(body).encode(), streams=False, whole=whole) == meant
 
 

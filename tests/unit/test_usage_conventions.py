@@ -6,17 +6,10 @@ import json
 from typing import Any, NamedTuple
 
 import pytest
-from anthropic.types import CacheCreation, MessageDeltaUsage
-from anthropic.types import Usage as AnthropicUsage
-from anthropic.types.beta import BetaCompactionIterationUsage, BetaMessageIterationUsage, BetaUsage
-from openai.types import CompletionUsage
-from openai.types.completion_usage import CompletionTokensDetails, PromptTokensDetails
-from openai.types.create_embedding_response import Usage as EmbeddingUsage
-from openai.types.responses import ResponseUsage
-from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails
 
 from ingest_gateway.surfaces.burn.edge.usage import BodyReader, StreamReader, Usage
 from ingest_gateway.surfaces.burn.usage_conventions import USAGE, When, read_counts
+from tests.support.provider_sdks import WITH_SDKS
 
 NO_CACHE: dict[str, Any] = {"cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}
 HI = {"role": "assistant", "content": "Hi there"}
@@ -44,43 +37,35 @@ def last(usage: Any) -> dict[str, Any]:
     return {"choices": [], "usage": usage}
 
 
-def dumped(model: Any) -> Any:
-    return json.loads(model.model_dump_json())
-
-
-OPENAI = dumped(
-    CompletionUsage(
-        prompt_tokens=900,
-        completion_tokens=70,
-        total_tokens=970,
-        prompt_tokens_details=PromptTokensDetails(cached_tokens=512, audio_tokens=0, cache_write_tokens=100),
-        completion_tokens_details=CompletionTokensDetails(reasoning_tokens=64),
-    )
-)
+OPENAI = {
+    **{"prompt_tokens": 900, "completion_tokens": 70, "total_tokens": 970},
+    "prompt_tokens_details": {
+        **{"cached_tokens": 512, "audio_tokens": 0, "cache_write_tokens": 100},
+        **{"image_tokens": None, "text_tokens": None},
+    },
+    "completion_tokens_details": {
+        **{"reasoning_tokens": 64, "audio_tokens": None, "text_tokens": None},
+        **{"accepted_prediction_tokens": None, "rejected_prediction_tokens": None},
+    },
+}
 OPENAI_READ = Usage(900, 70, 512, written_tokens=100)
-RESPONSE = dumped(
-    ResponseUsage(
-        input_tokens=80,
-        output_tokens=30,
-        total_tokens=110,
-        input_tokens_details=InputTokensDetails(cached_tokens=64, cache_write_tokens=0),
-        output_tokens_details=OutputTokensDetails(reasoning_tokens=20),
-    )
-)
-ANTHROPIC = dumped(
-    AnthropicUsage(
-        input_tokens=10,
-        output_tokens=50,
-        cache_read_input_tokens=2_000,
-        cache_creation_input_tokens=300,
-        cache_creation=CacheCreation(ephemeral_5m_input_tokens=100, ephemeral_1h_input_tokens=200),
-    )
-)
+RESPONSE = {
+    **{"input_tokens": 80, "output_tokens": 30, "total_tokens": 110},
+    "input_tokens_details": {"cached_tokens": 64, "cache_write_tokens": 0, "cache_write_tokens_details": None},
+    "output_tokens_details": {"reasoning_tokens": 20},
+}
+NOTHING_MORE = {"output_tokens_details": None, "server_tool_use": None}
+ANTHROPIC: dict[str, Any] = {
+    **{"input_tokens": 10, "output_tokens": 50, "cache_read_input_tokens": 2_000, "cache_creation_input_tokens": 300},
+    "cache_creation": {"ephemeral_5m_input_tokens": 100, "ephemeral_1h_input_tokens": 200},
+    **{**NOTHING_MORE, "inference_geo": None, "service_tier": None, "speed": None},
+}
 ANTHROPIC_READ = Usage(2_310, 50, 2_000, written_tokens=100, written_long_tokens=200)
-DELTA = dumped(
-    MessageDeltaUsage(output_tokens=50, input_tokens=10, cache_read_input_tokens=2_000, cache_creation_input_tokens=300)
-)
-EMBEDDING = dumped(EmbeddingUsage(prompt_tokens=8, total_tokens=8))
+DELTA = {
+    **{"output_tokens": 50, "input_tokens": 10, "cache_read_input_tokens": 2_000, "cache_creation_input_tokens": 300},
+    **NOTHING_MORE,
+}
+EMBEDDING = {"prompt_tokens": 8, "total_tokens": 8}
 VECTORS = [{"object": "embedding", "index": 0, "embedding": [0.5]}]
 GEMINI = {
     "promptTokenCount": 100,
@@ -324,16 +309,18 @@ def test_every_row_of_the_table_has_an_example() -> None:
     assert {row[:3] for row in EXAMPLES} == {row[:3] for row in USAGE}
 
 
-COMPACTED = dumped(
-    BetaUsage(
-        input_tokens=23_000,
-        output_tokens=1_000,
-        iterations=[
-            BetaCompactionIterationUsage(type="compaction", input_tokens=180_000, output_tokens=3_500, **NO_CACHE),
-            BetaMessageIterationUsage(type="message", input_tokens=23_000, output_tokens=1_000, **NO_CACHE),
-        ],
-    )
-)
+COMPACTED = {
+    **{"input_tokens": 23_000, "output_tokens": 1_000},
+    "iterations": [
+        {"type": "compaction", "input_tokens": 180_000, "output_tokens": 3_500, "cache_creation": None, **NO_CACHE},
+        {
+            **{"type": "message", "input_tokens": 23_000, "output_tokens": 1_000, "cache_creation": None, **NO_CACHE},
+            "model": None,
+        },
+    ],
+    **{"cache_creation": None, "cache_creation_input_tokens": None, "cache_read_input_tokens": None},
+    **{**NOTHING_MORE, "fallback_credit": None, "inference_geo": None, "service_tier": None, "speed": None},
+}
 """The SDK's own words: a compaction's tokens are not included in the top-level fields."""
 PLAIN = {"prompt_tokens": 7, "completion_tokens": 9, "total_tokens": 16}
 
@@ -403,3 +390,70 @@ def test_zeros_behind_a_count_take_nothing_of_it_away(zeros: Any) -> None:
 @pytest.mark.parametrize("usage", [None, 7, "x", [], {}, {"prompt_tokens": -1}, {"prompt_tokens": float("nan")}])
 def test_what_tells_nothing(usage: Any) -> None:
     assert read_counts(usage) is None
+
+
+@WITH_SDKS
+def test_the_examples_are_what_the_types_of_the_sdks_write() -> None:
+    from anthropic.types import CacheCreation, MessageDeltaUsage
+    from anthropic.types import Usage as AnthropicUsage
+    from anthropic.types.beta import BetaCompactionIterationUsage, BetaMessageIterationUsage, BetaUsage
+    from openai.types import CompletionUsage
+    from openai.types.completion_usage import CompletionTokensDetails, PromptTokensDetails
+    from openai.types.create_embedding_response import Usage as EmbeddingUsage
+    from openai.types.responses import ResponseUsage
+    from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails
+
+    written: list[tuple[Any, Any]] = [
+        (
+            OPENAI,
+            CompletionUsage(
+                prompt_tokens=900,
+                completion_tokens=70,
+                total_tokens=970,
+                prompt_tokens_details=PromptTokensDetails(cached_tokens=512, audio_tokens=0, cache_write_tokens=100),
+                completion_tokens_details=CompletionTokensDetails(reasoning_tokens=64),
+            ),
+        ),
+        (
+            RESPONSE,
+            ResponseUsage(
+                input_tokens=80,
+                output_tokens=30,
+                total_tokens=110,
+                input_tokens_details=InputTokensDetails(cached_tokens=64, cache_write_tokens=0),
+                output_tokens_details=OutputTokensDetails(reasoning_tokens=20),
+            ),
+        ),
+        (
+            ANTHROPIC,
+            AnthropicUsage(
+                input_tokens=10,
+                output_tokens=50,
+                cache_read_input_tokens=2_000,
+                cache_creation_input_tokens=300,
+                cache_creation=CacheCreation(ephemeral_5m_input_tokens=100, ephemeral_1h_input_tokens=200),
+            ),
+        ),
+        (
+            DELTA,
+            MessageDeltaUsage(
+                output_tokens=50, input_tokens=10, cache_read_input_tokens=2_000, cache_creation_input_tokens=300
+            ),
+        ),
+        (EMBEDDING, EmbeddingUsage(prompt_tokens=8, total_tokens=8)),
+        (
+            COMPACTED,
+            BetaUsage(
+                input_tokens=23_000,
+                output_tokens=1_000,
+                iterations=[
+                    BetaCompactionIterationUsage(
+                        type="compaction", input_tokens=180_000, output_tokens=3_500, **NO_CACHE
+                    ),
+                    BetaMessageIterationUsage(type="message", input_tokens=23_000, output_tokens=1_000, **NO_CACHE),
+                ],
+            ),
+        ),
+    ]
+    for example, model in written:
+        assert example == json.loads(model.model_dump_json())

@@ -5,12 +5,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import anthropic
-import openai
 import pytest
 
 from ingest_gateway.surfaces.burn.edge.endpoints import ENDPOINTS, Dialect, Kind
 from tests.support.edge_surface import TOKEN, EdgeSurface, edge_surface
+from tests.support.provider_sdks import WITH_SDKS, anthropic, openai
 from tests.support.provider_stub import Behaviour
 
 HEADER = {"AtlasBurn-API-Key": TOKEN}
@@ -127,6 +126,7 @@ async def test_geminis_embeddings_are_counted_by_their_text(edge: EdgeSurface) -
     assert first.fingerprint != second.fingerprint
 
 
+@WITH_SDKS
 async def test_as_the_openai_sdk_asks_for_it(edge: EdgeSurface) -> None:
     edge.stub.behave = Behaviour(raw=[b'{"object": "list", "data": [], "id": "x"}'], content_type="application/json")
 
@@ -156,6 +156,7 @@ async def test_as_the_openai_sdk_asks_for_it(edge: EdgeSurface) -> None:
     assert edge.log.records == []
 
 
+@WITH_SDKS
 async def test_as_the_anthropic_sdk_asks_for_it(edge: EdgeSurface) -> None:
     edge.stub.behave = Behaviour(raw=[b'{"input_tokens": 9, "data": []}'], content_type="application/json")
 

@@ -8,12 +8,11 @@ import shutil
 import sys
 from pathlib import Path
 
-import anthropic
-import openai
 import pytest
 
 from schemas.telemetry import CallSource, ModelCall, UsageFrom
 from tests.support.edge_surface import TOKEN, EdgeSurface
+from tests.support.provider_sdks import WITH_SDKS, anthropic, openai
 from tests.support.provider_stub import TOKENS_IN, TOKENS_OUT, Behaviour, Call, answer_to
 
 PROGRAMS = Path(__file__).parents[2] / "clients" / "instrumentations"
@@ -49,6 +48,7 @@ def expected(*costs: int) -> list[tuple[int, int, int]]:
     return sorted((TOKENS_IN, TOKENS_OUT, cost) for cost in costs)
 
 
+@WITH_SDKS
 @pytest.mark.requirement("B-042", "B-058")
 async def test_the_sdks_through_the_edge(edge: EdgeSurface) -> None:
     headers = {"AtlasBurn-API-Key": TOKEN}

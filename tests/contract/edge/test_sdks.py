@@ -3,23 +3,23 @@
 import json
 from collections.abc import AsyncIterator
 
-import anthropic
-import openai
 import pytest
 
 from domain.guardrails.prices import cost_of
 from schemas.guardrail_policy import Scope
 from schemas.telemetry import UsageFrom
 from tests.support.edge_surface import KEY_ID, TOKEN, EdgeSurface
+from tests.support.provider_sdks import WITH_SDKS, anthropic, openai
 from tests.support.provider_stub import TOKENS_IN, TOKENS_OUT, WORDS, Behaviour
 
+pytestmark = WITH_SDKS
 TEXT = "".join(WORDS)
 HEADER = {"AtlasBurn-API-Key": TOKEN}
 ASKED = [{"role": "user", "content": "Say hello, please."}]
 
 
 @pytest.fixture
-async def openai_sdk(edge: EdgeSurface) -> AsyncIterator[openai.AsyncOpenAI]:
+async def openai_sdk(edge: EdgeSurface) -> "AsyncIterator[openai.AsyncOpenAI]":
     async with openai.AsyncOpenAI(
         api_key="sk-of-the-caller", base_url=f"{edge.url}/openai/v1", default_headers=HEADER
     ) as sdk:
@@ -27,7 +27,7 @@ async def openai_sdk(edge: EdgeSurface) -> AsyncIterator[openai.AsyncOpenAI]:
 
 
 @pytest.fixture
-async def anthropic_sdk(edge: EdgeSurface) -> AsyncIterator[anthropic.AsyncAnthropic]:
+async def anthropic_sdk(edge: EdgeSurface) -> "AsyncIterator[anthropic.AsyncAnthropic]":
     async with anthropic.AsyncAnthropic(
         api_key="sk-ant-of-the-caller", base_url=f"{edge.url}/anthropic", default_headers=HEADER
     ) as sdk:
@@ -35,7 +35,7 @@ async def anthropic_sdk(edge: EdgeSurface) -> AsyncIterator[anthropic.AsyncAnthr
 
 
 @pytest.mark.requirement("B-042", "B-043", "B-045")
-async def test_openai_chat(edge: EdgeSurface, openai_sdk: openai.AsyncOpenAI) -> None:
+async def test_openai_chat(edge: EdgeSurface, openai_sdk: "openai.AsyncOpenAI") -> None:
     answer = await openai_sdk.chat.completions.create(model="gpt-4o", messages=ASKED)
     assert answer.choices[0].message.content == TEXT
     assert answer._request_id == "req_of_the_stub", "the provider's own id, as without a proxy"
@@ -49,7 +49,7 @@ async def test_openai_chat(edge: EdgeSurface, openai_sdk: openai.AsyncOpenAI) ->
 
 
 @pytest.mark.requirement("B-042", "B-059")
-async def test_openai_stream(edge: EdgeSurface, openai_sdk: openai.AsyncOpenAI) -> None:
+async def test_openai_stream(edge: EdgeSurface, openai_sdk: "openai.AsyncOpenAI") -> None:
     stream = await openai_sdk.chat.completions.create(model="gpt-4o", messages=ASKED, stream=True)
     chunks = [chunk async for chunk in stream]
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == TEXT
@@ -60,7 +60,7 @@ async def test_openai_stream(edge: EdgeSurface, openai_sdk: openai.AsyncOpenAI) 
 
 
 @pytest.mark.requirement("B-044")
-async def test_openai_responses_and_embeddings(edge: EdgeSurface, openai_sdk: openai.AsyncOpenAI) -> None:
+async def test_openai_responses_and_embeddings(edge: EdgeSurface, openai_sdk: "openai.AsyncOpenAI") -> None:
     answer = await openai_sdk.responses.create(model="gpt-4.1", input="Say hello.")
     assert answer.output_text == TEXT
     stream = await openai_sdk.responses.create(model="gpt-4.1", input="Say hello.", stream=True)
@@ -77,7 +77,7 @@ async def test_openai_responses_and_embeddings(edge: EdgeSurface, openai_sdk: op
 
 
 @pytest.mark.requirement("B-042", "B-043", "B-045")
-async def test_anthropic(edge: EdgeSurface, anthropic_sdk: anthropic.AsyncAnthropic) -> None:
+async def test_anthropic(edge: EdgeSurface, anthropic_sdk: "anthropic.AsyncAnthropic") -> None:
     answer = await anthropic_sdk.messages.create(model="claude-sonnet-4", max_tokens=64, messages=ASKED)
     assert answer.content[0].text == TEXT
     async with anthropic_sdk.messages.stream(model="claude-sonnet-4", max_tokens=64, messages=ASKED) as stream:
@@ -91,7 +91,7 @@ async def test_anthropic(edge: EdgeSurface, anthropic_sdk: anthropic.AsyncAnthro
 
 @pytest.mark.requirement("B-046", "B-072")
 async def test_suspended_as_the_sdks_raise_it(
-    edge: EdgeSurface, openai_sdk: openai.AsyncOpenAI, anthropic_sdk: anthropic.AsyncAnthropic
+    edge: EdgeSurface, openai_sdk: "openai.AsyncOpenAI", anthropic_sdk: "anthropic.AsyncAnthropic"
 ) -> None:
     edge.suspend(layer="financial_limits", reason="day org: 100.02 of 100.00 USD")
     with pytest.raises(openai.RateLimitError, match="Budget Exceeded") as raised:
@@ -103,7 +103,7 @@ async def test_suspended_as_the_sdks_raise_it(
     assert edge.stub.calls == [], "nothing was sent, and neither SDK tried again"
 
 
-async def test_a_flag_on_one_model_stops_that_model_alone(edge: EdgeSurface, openai_sdk: openai.AsyncOpenAI) -> None:
+async def test_a_flag_on_one_model_stops_that_model_alone(edge: EdgeSurface, openai_sdk: "openai.AsyncOpenAI") -> None:
     edge.suspend(scope=Scope.MODEL, scope_id="gpt-4")
     with pytest.raises(openai.RateLimitError):
         await openai_sdk.chat.completions.create(model="gpt-4", messages=ASKED)

@@ -7,7 +7,6 @@ from collections import Counter
 from typing import Any, cast
 
 import msgspec
-import openai
 import pytest
 from multidict import CIMultiDict
 
@@ -26,6 +25,7 @@ from schemas.records import Telemetry, Verdict
 from schemas.telemetry import Budget, Reserve, Settle, TelemetryForm, TelemetryPayload, decode_payload
 from tests.support.edge_surface import KEY_ID, TOKEN, EdgeSurface
 from tests.support.guarded import NOON_MS, Guarded
+from tests.support.provider_sdks import WITH_SDKS, openai
 from tests.support.provider_stub import Behaviour
 from tests.support.talked_down import TALKED_DOWN
 
@@ -130,6 +130,7 @@ async def test_what_is_reserved_is_the_worst_that_the_call_may_cost(edge: EdgeSu
     assert owner.settled[0].id == reserve.id == call.event_id
 
 
+@WITH_SDKS
 @pytest.mark.requirement("F54", "B-072")
 async def test_over_budget_as_the_sdk_raises_it(edge: EdgeSurface, owner: Owner) -> None:
     owner.room = 0

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import openai
 import pytest
 
 from schemas.telemetry import UsageFrom
 from tests.support.edge_surface import TOKEN, EdgeSurface, edge_surface
+from tests.support.provider_sdks import WITH_SDKS, openai
 from tests.support.provider_stub import TOKENS_IN, TOKENS_OUT, WORDS, Behaviour, Call
 
 ASKED: list[Any] = [{"role": "user", "content": "Say hello, please."}]
@@ -20,11 +20,12 @@ STREAM = {"model": "gpt-4o", "messages": ASKED, "stream": True}
 REFUSAL = {"error": {"message": "Unrecognized request argument supplied: stream_options", "type": "invalid_request"}}
 
 
-def as_users_write_it(stream: openai.Stream[Any]) -> str:
+def as_users_write_it(stream: "openai.Stream[Any]") -> str:
     """OpenAI's README: no look at whether there are choices."""
     return "".join(chunk.choices[0].delta.content or "" for chunk in stream)
 
 
+@WITH_SDKS
 @pytest.mark.requirement("B-042", "B-059")
 @pytest.mark.parametrize("sync", [True, False])
 async def test_the_usual_loop_over_the_sdks_stream(edge: EdgeSurface, sync: bool) -> None:
@@ -48,6 +49,7 @@ async def test_the_usual_loop_over_the_sdks_stream(edge: EdgeSurface, sync: bool
     assert (call.tokens_in, call.tokens_out, call.usage) == (TOKENS_IN, TOKENS_OUT, UsageFrom.REPORTED)
 
 
+@WITH_SDKS
 async def test_a_caller_that_asked_gets_the_chunk(edge: EdgeSurface) -> None:
     async with openai.AsyncOpenAI(
         api_key="sk", base_url=f"{edge.url}/openai/v1", default_headers={"AtlasBurn-API-Key": TOKEN}

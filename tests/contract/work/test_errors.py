@@ -1,14 +1,18 @@
 """Every error as the document has it: an RFC 9457 problem that says what is wrong, where, and what to do."""
 
 import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
 
+from operations import clock
+from operations.settings import Settings
 from schemas.records import Shares
 from schemas.topics import Topic
-from tests.support.kafka_topics import read_all
+from tests.support.kafka_topics import produce, read_all
 from tests.support.work_installation import Answer, WorkInstallation, WorkSurface
 
 TYPES = "https://api.atlas-todo.com/errors/"
@@ -215,9 +219,37 @@ def told_gateways(kafka: str) -> set[tuple[str, ...]]:
 
 
 def is_alone(kafka: str, before: set[tuple[str, ...]]) -> bool:
-    """By what is told of gateways on the log, and by what this process's newest gateway has read of it."""
+    """By what is told of gateways on the log."""
     told = told_gateways(kafka)
-    return len(told) == 1 and not told & before and REGISTRY.get_sample_value("atlas_rate_limit_gateways") == 1
+    return len(told) == 1 and not told & before
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 it is asked
+            await asyncio.sleep(0.1)
+
+
+async def until_quotas_are_read(settings: Settings) -> None:
+    """By this process's newest gateway, which counts one gateway before it has read of any, and then for a while those
+    that have left. So each partition names more than all before it, and in the end the one that there is.
+    """
+    [alone] = told_gateways(settings.kafka)
+
+    def name(partition: int, gateways: Sequence[str]) -> None:
+        shares = Shares(bucket="", gateways=list(gateways), dealt_ms=clock.now_ms())
+        produce(settings.kafka, Topic.QUOTAS, shares.encode(), key=b"", partition=partition)
+
+    def counts(gateways: int) -> bool:
+        return REGISTRY.get_sample_value("atlas_rate_limit_gateways") == gateways
+
+    for partition in range(settings.partitions):
+        more = [f"more-{number}" for number in range(20 + partition)]
+        name(partition, [*alone, *more])
+        await until(partial(counts, 1 + len(more)))
+    for partition in range(settings.partitions):
+        name(partition, alone)
+    await until(partial(counts, 1))
 
 
 @pytest.mark.requirement("W-032", "W-034", "W-035", "W-036", "W-037", "W-038", "W-039", "X-28", "X-32")
@@ -227,9 +259,8 @@ async def test_limits(work: WorkSurface, installation: WorkInstallation) -> None
     more = {"ATLAS_RATE_LIMITS": "on", "PUBLIC_API_RATE_OVERRIDES": overrides}
     before = told_gateways(work.settings.kafka)
     async with installation.surface(**more) as limited:
-        async with asyncio.timeout(30):  # another test's gateway counts until this one knows that it is alone
-            while not is_alone(work.settings.kafka, before):  # noqa: ASYNC110 it is asked
-                await asyncio.sleep(0.1)
+        await until(lambda: is_alone(work.settings.kafka, before))  # another test's gateway counts until it has left
+        await until_quotas_are_read(limited.settings)
         read = await limited.ask("GET", "/v1/tasks")
         assert (read.headers["X-RateLimit-Limit"], read.headers["X-RateLimit-Remaining"]) == ("300", "299")
         made = await limited.ask("POST", "/v1/projects", {"name": "x"})

@@ -1,6 +1,7 @@
 """The delivery process against a real broker and real endpoints: what arrives, is recorded, survives a kill."""
 
 import secrets
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from tests.support.delivery_tenant import DATA, GIVE_UP_SECONDS, Tenant
 from tests.support.kafka_topics import produce, read_all
 from tests.support.ports import free_port
 from tests.support.processor import Processor
-from tests.support.receiver import Receiver, answer, hang
+from tests.support.receiver import Receiver, answer, hang, once
 
 Start = Callable[..., Processor]
 
@@ -170,15 +171,22 @@ def test_an_endpoint_that_hangs_holds_back_its_own_deliveries_only(
     quick = tenant.deliver("wf_quick", 100, partition=5)
     outcomes = tenant.outcomes_of(quick)
     assert sum(outcome.workflow_id == "wf_quick" for made in outcomes.values() for outcome in made) == 100
+    # Attempts run side by side: those of the quick endpoint may have ended while others' connections are still made.
+    assert wait_until(lambda: len(receiver.requests) >= 1 + 32 + 4 + 100, GIVE_UP_SECONDS), len(receiver.requests)
     assert sum(request.path == "/hang" for request in receiver.requests) == 1 + 32
     assert sum(request.path == "/new" for request in receiver.requests) == 4
     assert delivery_process.metric("atlas_delivery_running") == 32 + 4
-    # In memory, or in the table where the machine was slow enough to find out that the endpoints are.
-    in_memory, put_there, taken_back = (
-        delivery_process.metric(name)
-        for name in ("atlas_delivery_waiting", "atlas_delivery_spilled_total", "atlas_delivery_fetched")
-    )
-    assert in_memory + put_there - taken_back == 100 - 32 + 100 - 4
+
+    def waiting() -> float:
+        """In memory, or in the table where the machine was slow enough to find out that the endpoints are."""
+        in_memory, put_there, taken_back = (
+            delivery_process.metric(name)
+            for name in ("atlas_delivery_waiting", "atlas_delivery_spilled_total", "atlas_delivery_fetched")
+        )
+        return in_memory + put_there - taken_back
+
+    # Asked for one after the other: what was put into the table in between is counted twice.
+    assert wait_until(lambda: waiting() == 100 - 32 + 100 - 4, GIVE_UP_SECONDS), waiting()
     delivery_process.kill()
     for path in ("/hang", "/new"):
         receiver.script(path, answer(200))
@@ -248,8 +256,9 @@ def test_while_it_cannot_be_found_out_whether_workflows_are_gone_their_deliverie
 ) -> None:
     """More deleted workflows than attempts may run at once to endpoints of which nothing is known yet."""
     away = tmp_path / "control-is-away"
+    may_answer = threading.Event()
     retried = tenant.workflow("wf_retried", receiver.url + "/retried")
-    receiver.script("/retried", answer(503))
+    receiver.script("/retried", once(may_answer, answer(503)))
     tenant.workflow("wf_new", receiver.url + "/new")
     process = start(PYTHONPATH=ends_told_without(away), ATLAS_RETRY_LADDER="events:300ms")
     failing = tenant.deliver("wf_retried", 1, partition=2)
@@ -260,6 +269,8 @@ def test_while_it_cannot_be_found_out_whether_workflows_are_gone_their_deliverie
     live = tenant.deliver("wf_new", 1, partition=3)
     [delivered] = tenant.outcomes_of(live)[live[0].delivery_id]
     assert delivered.status == "delivered"
+    may_answer.set()  # so it is retried when the workflow is gone, however long all this took
+    tenant.outcomes_of(failing)
     assert len(tenant.outcomes()) == 2, "nobody said of any other that it is gone"
     away.unlink()
     ended = tenant.ended([*gone, *failing])

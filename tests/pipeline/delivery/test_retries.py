@@ -167,6 +167,8 @@ def test_a_410_disables_the_endpoint_and_what_waits_is_made_after_its_reactivati
     (command,) = tenant.commands()
     assert decode_payload(command) == DisableWorkflow(id="wf_gone", reactivations=0)
     tenant.workflow("wf_gone", workflow.url, disabled_ms=1)
+    # Nobody says that a workflow never was before all of `control` is read; so from here on it is known as disabled.
+    tenant.outcomes_of(tenant.deliver("wf_never_was", 1, partition=4))
     later = tenant.deliver("wf_gone", 5, partition=4)
     assert wait_until(lambda: spilled(first) == 5, GIVE_UP_SECONDS), spilled(first)
     first.kill()
