@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 
 from domain.guardrails.decide import decide
-from domain.guardrails.state import GuardState, MemoryTable
+from domain.guardrails.state import GuardState
 from domain.guardrails.values import GuardEffects, GuardRequest
+from domain.tables import MemoryTable
 from schemas.guardrail_policy import GuardrailPolicy, nano
 from schemas.records import Telemetry
 from schemas.replies import ReplyTo

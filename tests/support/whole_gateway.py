@@ -22,10 +22,10 @@ from domain.control.values import CommandRequest, TopicTask
 from domain.events.system_events import signed_record
 from domain.guardrails.decide import decide as decide_telemetry
 from domain.guardrails.state import GuardState
-from domain.guardrails.state import MemoryTable as GuardTable
 from domain.guardrails.values import GuardRequest
 from domain.limits.quotas import RATE_CLASSES, Quota
 from domain.security.gateway_signatures import GatewaySigner
+from domain.tables import MemoryTable
 from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.identity.session_keys import SharedSecret
@@ -66,9 +66,8 @@ from tests.support.access import (
     a_session,
 )
 from tests.support.answers import Answer
-from tests.support.commands_log import MemoryTable
 from tests.support.events_surface import LocalControl, LocalVerdicts, StoredRecord
-from tests.support.log_records import LogRecord
+from tests.support.log_records import ProjectionInput
 from tests.support.spine_surface import SpineLog, empty_read_model
 
 KINDS = {
@@ -89,7 +88,7 @@ class WholeLog(SpineLog):
         self._state = ControlState(MemoryTable())
         self._token_hash = token_hash_by(MASTER_KEY)
         self._signer = GatewaySigner(MASTER_KEY)
-        self._guard_tables = GuardTable(), GuardTable(), GuardTable()
+        self._guard_tables = MemoryTable(), MemoryTable(), MemoryTable()
         self._projected: dict[Topic, int] = {}
         self.told: list[tuple[Topic, bytes]] = []
         """Keys and values of the records that agents wrote."""
@@ -156,7 +155,7 @@ class WholeLog(SpineLog):
         offset = self._projected.get(topic, 0)
         self._projected[topic] = offset + 1
         self.told.append((topic, (key or b"") + b" " + (value or b"")))
-        self._store.apply([project([LogRecord(topic, 0, offset, value, key)])])
+        self._store.apply([project([ProjectionInput(topic, 0, offset, value, key)])])
 
 
 class Present(ReadModel):

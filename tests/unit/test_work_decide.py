@@ -12,7 +12,7 @@ from schemas.commands.streams import CreateStream
 from schemas.commands.work import CreateProject, CreateTask, DeleteTask, UpdateProject, UpdateTask
 from schemas.records import Verdict
 from schemas.work import STREAM, SURFACE, Task, task_view
-from tests.support.commands_log import WORKSPACE, CommandsLog, MemoryTable, a_workspace, outcome
+from tests.support.commands_log import WORKSPACE, CommandsLog, TableWithChangelog, a_workspace, outcome
 
 
 @pytest.fixture
@@ -187,10 +187,10 @@ def test_a_command_that_is_read_again_does_the_same_again(log: CommandsLog) -> N
     second = a_task(log, project_id, first)
     ask(log, UpdateTask(id=second, depends_on=[]), key="k")
     ask(log, DeleteTask(id=first))
-    entries, items, journal = dict(log.table.entries), dict(log.items), list(log.table.journal)
+    entries, items, changelog = dict(log.table.entries), dict(log.items), list(log.table.changelog)
     start = len(log.log) - 3
-    for kept in range(log.changes_before[start], len(journal) + 1):
-        log.table = MemoryTable(journal)
+    for kept in range(log.changes_before[start], len(changelog) + 1):
+        log.table = TableWithChangelog(changelog)
         log.read_again(start, kept)
         assert (log.table.entries, log.items) == (entries, items)
 
