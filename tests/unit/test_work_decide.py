@@ -215,6 +215,11 @@ def test_a_key_is_reserved_by_one_command_and_completed_by_another(log: Commands
         assert log.table.entries == entries
 
 
+def test_no_key_is_reserved_in_an_environment_that_there_is_not(log: CommandsLog) -> None:
+    """No caller can ask for it (tests/unit/test_authentication.py)."""
+    assert outcome(ask(log, ReserveAnswer(id="ai.plan"), key="k", environment="prod")) == "invalid_request"
+
+
 @pytest.mark.requirement("X-35")
 def test_a_reserved_key_is_free_after_a_failure_and_after_a_while(log: CommandsLog) -> None:
     first = ask(log, ReserveAnswer(id="ai.plan"), key="k")
