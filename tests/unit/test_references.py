@@ -15,6 +15,7 @@ from tests.traceability import tree
 from tests.traceability.catalogue import ROOT
 
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+LINK_TARGET = re.compile(r"\]\([^)\s]*\)")  # tests/unit/test_docs.py follows them
 FILE = re.compile(r"(?<![\w./@:<*{-])((?:[\w.-]+/)*[\w-]+\.(?:py|md))\b(?![\w(])")
 IN_BACKTICKS = re.compile(r"`([\w.-]+(?:/[\w.-]+)+/?|[\w.-]+/)`")
 SAID = re.compile(r'^ *"""(?P<docstring>.*?)"""|""".*?"""|(?:^|\s)# (?P<comment>[^\n]*)', re.MULTILINE | re.DOTALL)
@@ -82,7 +83,7 @@ def prose(path: PurePosixPath, text: str) -> list[tuple[int, str]]:
     """A page without its examples; of code the docstrings and comments. Lines with their numbers."""
     if path.suffix == ".md" and path.name != "CHANGELOG.md":
         blanked = FENCE.sub(lambda fenced: "\n" * fenced[0].count("\n"), text)
-        return list(enumerate(blanked.splitlines(), start=1))
+        return list(enumerate(LINK_TARGET.sub("]", blanked).splitlines(), start=1))
     if path.suffix != ".py":
         return []
     found = []
