@@ -44,7 +44,7 @@ def a_call(at_seconds: float = 0.0, usd: float = 0.001, **changes: Any) -> Model
     return ModelCall(**(fields | changes))
 
 
-class Guarded:
+class GuardedOrg:
     def __init__(self, policy: GuardrailPolicy | None = None, workspace: str = "ws_4F9KQ2C7Z1") -> None:
         self.workspace = workspace
         self.tables = MemoryTable(), MemoryTable(), MemoryTable()

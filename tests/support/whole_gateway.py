@@ -66,7 +66,7 @@ from tests.support.access import (
     a_session,
 )
 from tests.support.answers import Answer
-from tests.support.events_surface import LocalControl, LocalVerdicts, StoredRecord
+from tests.support.events_surface import AppendedRecord, LocalControl, LocalVerdicts
 from tests.support.log_records import ProjectionInput
 from tests.support.spine_surface import SpineLog, empty_read_model
 
@@ -101,7 +101,7 @@ class WholeLog(SpineLog):
         appended = [(one.appended.topic, one.key + one.value + b"".join(one.headers.values())) for one in self.records]
         return appended + [(str(topic), content) for topic, content in self.told]
 
-    def _settle(self, record: StoredRecord, future: asyncio.Future[Appended]) -> None:
+    def _settle(self, record: AppendedRecord, future: asyncio.Future[Appended]) -> None:
         if record.appended.topic == Topic.COMMANDS:
             future.set_result(record.appended)
             self._decide(record)
@@ -111,7 +111,7 @@ class WholeLog(SpineLog):
         else:
             super()._settle(record, future)
 
-    def _decide(self, record: StoredRecord) -> None:
+    def _decide(self, record: AppendedRecord) -> None:
         command, place = Command.decode(record.value), record.appended
         reply = decode_reply(record.headers.get(REPLY_HEADER))
         asked = CommandRequest(command, decode_payload(command), place.timestamp_ms, place.offset, reply)
@@ -132,7 +132,7 @@ class WholeLog(SpineLog):
             if work.task is TopicTask.CREATE:
                 self._submit(report_of(work, finished(work, topic_id="topic-id")))
 
-    def _guard(self, record: StoredRecord) -> None:
+    def _guard(self, record: AppendedRecord) -> None:
         telemetry, place = Telemetry.decode(record.value), record.appended
         reply = decode_reply(record.headers.get(REPLY_HEADER))
         state = GuardState(*self._guard_tables)

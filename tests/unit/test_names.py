@@ -17,6 +17,12 @@ Definitions = dict[str, list[PurePosixPath]]
 
 SHARED: dict[str, str] = {}
 """Names that several files define, and why each of them has to."""
+FROM_OUTSIDE: dict[str, str] = {
+    "Receiver": "answers webhooks as a test scripts it; the shipped one is that of `atlas listen`",
+    "Surface": "a running surface with its addresses and keys; the shipped one is what it is made of",
+    "Worker": "a running process with its log; the shipped one is what the watchdog sees of it from inside",
+}
+"""Names of shipped classes that tests/support gives to what tests see of the same thing."""
 
 
 def defined_names(source: str) -> Iterator[str]:
@@ -54,6 +60,10 @@ def repeated(found: Definitions) -> Definitions:
     return {name: paths for name, paths in found.items() if len(paths) > 1}
 
 
+def named_alike(some: Definitions, others: Definitions) -> set[str]:
+    return {name for name in some if name in others}
+
+
 @pytest.fixture(scope="module")
 def shipped() -> Definitions:
     return definitions({path: (ROOT / path).read_text(encoding="utf-8") for path in tree.python_files(*tree.PACKAGES)})
@@ -67,6 +77,12 @@ def test_a_class_name_means_one_thing(shipped: Definitions) -> None:
 def test_no_reason_is_left_over(shipped: Definitions) -> None:
     assert SHARED.keys() <= repeated(shipped).keys()
     assert all(SHARED.values())
+
+
+def test_what_tests_share_is_not_named_like_what_ships(shipped: Definitions) -> None:
+    support = {path: (ROOT / path).read_text(encoding="utf-8") for path in tree.python_files("tests")}
+    shared = definitions({path: text for path, text in support.items() if path.parts[1] == "support"})
+    assert named_alike(shared, shipped) == FROM_OUTSIDE.keys()
 
 
 @pytest.mark.parametrize(
@@ -83,6 +99,7 @@ def test_a_repeated_name_is_found(first: str, second: str) -> None:
     paths = PurePosixPath("cli/a.py"), PurePosixPath("domain/b.py")
     assert repeated(definitions(dict(zip(paths, (first, second), strict=True)))) == {"Batch": list(paths)}
     assert set(repeated(definitions({paths[0]: f"{first}\n{second}"}))) == {"Batch"}
+    assert named_alike(definitions({paths[0]: first}), definitions({paths[1]: second})) == {"Batch"}
 
 
 def test_private_names_constants_and_variables_may_repeat() -> None:
