@@ -25,8 +25,9 @@ import psutil
 
 from bench.planted import IN_TRAFFIC, NOON_MS, ORGANIZATIONS, Planted, plant, the_trace
 from domain.guardrails.decide import decide
-from domain.guardrails.state import KEPT_SECONDS, GuardState, MemoryTable
+from domain.guardrails.state import KEPT_SECONDS, GuardState
 from domain.guardrails.values import GuardRequest
+from domain.tables import MemoryTable
 from ingest_gateway.surfaces.burn.forms import call_of, read_calls
 from processors.runtime.table import TablePartition, TableSpec, TableView, shared_cache
 from schemas.guardrail_policy import (

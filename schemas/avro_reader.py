@@ -8,7 +8,7 @@ fastavro reads, whatever the bytes.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-Reader = Callable[[bytes, int], tuple[Any, ...]]
+AvroReader = Callable[[bytes, int], tuple[Any, ...]]
 """`reader(value, at)`: the fields of the one record from `at` to the end. Raises Malformed."""
 _MARKS = sum(128 << 7 * place for place in range(5))  # each byte but the last says that one more follows
 
@@ -17,7 +17,7 @@ class Malformed(Exception):
     """The bytes are not one record of the schema."""
 
 
-def reader_of(schema: Mapping[str, Any]) -> Reader:
+def reader_of(schema: Mapping[str, Any]) -> AvroReader:
     """`schema`: a record's, as parsed JSON. Raises KeyError for a type that our records don't have."""
     fields = schema["fields"]
     names = [f"f{number}" for number in range(len(fields))]
@@ -25,7 +25,7 @@ def reader_of(schema: Mapping[str, Any]) -> Reader:
     source = _FRAME.format(body="\n        ".join(lines), fields=", ".join(names))
     scope: dict[str, Any] = {"long_at": long_at, "strings_at": strings_at, "Malformed": Malformed}
     exec(compile(source, f"<reader of {schema['name']}>", "exec"), scope)
-    reader: Reader = scope["read"]
+    reader: AvroReader = scope["read"]
     return reader
 
 

@@ -16,7 +16,7 @@ from uuid import UUID
 import fastavro
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
-from schemas.avro_reader import Malformed, Reader, reader_of
+from schemas.avro_reader import AvroReader, Malformed, reader_of
 
 SINGLE_OBJECT_MARK = b"\xc3\x01"
 REGISTRY_MARK = b"\x00"
@@ -80,7 +80,7 @@ class Codec:
         self.schema = AvroSchema.load(name)
         self._prefix = self.schema.mark
         self._registry_ids: set[SchemaRef] = set()
-        self._reader: Reader | None = None
+        self._reader: AvroReader | None = None
 
     @property
     def prefix(self) -> bytes:

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.local.decide import exit_sentence, restart
+from deploy.local.messages import Say
 from deploy.local.spawn import end_now, last_lines, signal_group, spawn
 
 LOG_BYTES_MAX = 16 * 1024 * 1024
 LAST_LINES_SHOWN = 15
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic  # type:
 
 from deploy.local import jars
 from deploy.local.broker import SERVING_TIMEOUT_SECONDS, Broker, BrokerFailed
-from deploy.local.jars import JarsUnusable, Say, ToolMissing, say_on_stderr
+from deploy.local.jars import JarsUnusable, ToolMissing
+from deploy.local.messages import Say, say_on_stderr
 from deploy.local.spawn import end, last_lines, spawn, wait_until
 
 DUMP_SECONDS = 60.0

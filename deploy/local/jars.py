@@ -14,12 +14,12 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import deploy.kafka
+from deploy.local.messages import Say, say_on_stderr
 
 JAVA_VERSION_MIN = 17  # what a Kafka 4 broker asks for
 KAFKA_FILES = Path(deploy.kafka.__path__[0])
@@ -32,7 +32,6 @@ PACKAGES = {
     "apt-get": {"java": "default-jre-headless", "mvn": "maven"},
     "dnf": {"java": "java-21-openjdk-headless", "mvn": "maven"},
 }
-Say = Callable[[str], None]
 
 
 class ToolMissing(Exception):
@@ -41,10 +40,6 @@ class ToolMissing(Exception):
 
 class JarsUnusable(Exception):
     """Maven could not fetch the jars, or one of them is not the pinned one."""
-
-
-def say_on_stderr(sentence: str) -> None:
-    print(f"atlas: {sentence}", file=sys.stderr, flush=True)
 
 
 def kafka_versions() -> list[str]:

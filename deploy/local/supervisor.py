@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from deploy.local.child import Child, ProcessSpec, Say
+from deploy.local.child import Child, ProcessSpec
 from deploy.local.decide import stop_turns
+from deploy.local.messages import Say
 
 LOOK_INTERVAL_SECONDS = 0.1
 STOP_PATIENCE_SECONDS = 4.5  # for each group of processes, and what the groups before it left; three stay within 15 s

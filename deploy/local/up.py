@@ -16,11 +16,12 @@ from confluent_kafka import KafkaException
 
 from deploy.local import dev_file
 from deploy.local.broker import Broker, BrokerFailed
-from deploy.local.child import ProcessSpec, Say, http_not_ready
+from deploy.local.child import ProcessSpec, http_not_ready
 from deploy.local.dev_surfaces import SURFACES as SERVED
 from deploy.local.dev_surfaces import surface_access
 from deploy.local.home import HomeTaken, PortTaken, locked_home, require_free
 from deploy.local.jars import JarsUnusable, ToolMissing
+from deploy.local.messages import Say
 from deploy.local.scraping import write_scraping
 from deploy.local.supervisor import NotReady, StopRequested, Supervisor
 from operations.private_files import make_home

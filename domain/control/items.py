@@ -1,29 +1,15 @@
 """Projects and tasks in the control agent's table: how they are looked up, and what becomes of them."""
 
-from collections.abc import Iterator
-from typing import Protocol
-
 from domain.control.values import CommandChanges
+from domain.tables import KeyValueTable
 from schemas.records import Entity
 from schemas.work import Item, Project, Task, item_of
-
-
-class ControlTable(Protocol):
-    """One partition of a durable table (processors.runtime.table.TableView)."""
-
-    def get(self, key: bytes) -> bytes | None: ...
-
-    def put(self, key: bytes, value: bytes) -> None: ...
-
-    def delete(self, key: bytes) -> None: ...
-
-    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]: ...
 
 
 class ItemState:
     """Keys are told in state.py."""
 
-    def __init__(self, table: ControlTable) -> None:
+    def __init__(self, table: KeyValueTable) -> None:
         self._table = table
 
     def project(self, workspace: str, environment: str, project_id: str) -> Project | None:

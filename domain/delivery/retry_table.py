@@ -16,12 +16,13 @@ known: another record of it is dropped, so it never has two chains of attempts. 
 
 import hashlib
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import msgspec
 import orjson
 
 from domain.delivery.states import DeliveryState
+from domain.tables import CommittedTable, KeyValueTable, ReadableTable
 
 ENDED_KEPT_MS = 3_600_000
 SWEPT_AT_ONCE = 500
@@ -30,30 +31,6 @@ ORDERING_KEY = "ordering_key"
 _BEHIND = -1
 _TIME_BYTES = 8
 _encode = msgspec.msgpack.Encoder().encode
-
-
-class _Readable(Protocol):
-    def get(self, key: bytes) -> bytes | None: ...
-
-
-class MutableTable(Protocol):
-    """One partition of a durable table within a unit of work (processors.runtime.table.TableView)."""
-
-    def get(self, key: bytes) -> bytes | None: ...
-
-    def put(self, key: bytes, value: bytes) -> None: ...
-
-    def delete(self, key: bytes) -> None: ...
-
-    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]: ...
-
-
-class CommittedTable(Protocol):
-    """The committed content of one partition (processors.runtime.table.TablePartition)."""
-
-    def get(self, key: bytes) -> bytes | None: ...
-
-    def scan(self, prefix: bytes, since: bytes = b"") -> Iterator[tuple[bytes, bytes]]: ...
 
 
 class RetryEntry(msgspec.Struct, frozen=True, array_like=True):
@@ -98,7 +75,7 @@ class RetryTable:
     time: those of the deliveries that are WAITING from now on.
     """
 
-    def __init__(self, table: MutableTable) -> None:
+    def __init__(self, table: KeyValueTable) -> None:
         self._table = table
 
     def store(
@@ -184,12 +161,12 @@ class RetryTable:
         self._table.put(b"d" + delivery_id.encode(), _encode(entry))
 
 
-def entry_of(table: _Readable, delivery_id: str) -> RetryEntry | None:
+def entry_of(table: ReadableTable, delivery_id: str) -> RetryEntry | None:
     value = table.get(b"d" + delivery_id.encode())
     return None if value is None else _ENTRY.decode(value)
 
 
-def record_of(table: _Readable, delivery_id: str) -> bytes | None:
+def record_of(table: ReadableTable, delivery_id: str) -> bytes | None:
     """The delivery's record as it was on the log; None if the delivery has ended."""
     return table.get(b"p" + delivery_id.encode())
 

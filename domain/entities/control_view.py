@@ -25,7 +25,8 @@ from schemas.entities import (
 from schemas.guardrail_policy import DEFAULT_POLICY, Guarded, GuardrailPolicy, Scope
 from schemas.records import Entity
 
-StreamKey = tuple[str, str, str]  # workspace, environment, name
+StreamKey = tuple[str, str, str]
+"""Workspace, environment and name."""
 ChangeListener = Callable[[State | None, State | None], None]
 
 

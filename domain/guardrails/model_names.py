@@ -34,7 +34,7 @@ _VARIANT = re.compile(
 )
 
 
-class Named(NamedTuple):
+class ListedName(NamedTuple):
     """`area`: where the call runs, empty where the call's name says nothing, or where `name` itself says it: what is
     listed under such a name is the area's own price."""
 
@@ -42,7 +42,7 @@ class Named(NamedTuple):
     area: str
 
 
-def names_of(model: str) -> Iterator[Named]:
+def names_of(model: str) -> Iterator[ListedName]:
     """With its date and version before without, and the longest way of naming the vendor first."""
     whole = model.lower()
     *path, last = whole.split("/")
@@ -51,17 +51,17 @@ def names_of(model: str) -> Iterator[Named]:
     path_area, depth = _area_of(whole)
     area = prefix or path_area
     within = _FINE_TUNED.sub(r"\1", last[found.end() if found else 0 :])
-    yield Named(whole, "")
+    yield ListedName(whole, "")
     for name in _shorter_and_shorter(within):
         written = (f"{prefix}." if prefix else "") + vendor + name
         for start in range(len(path)):
             is_said = bool(prefix) or start < depth
-            yield Named("/".join([*path[start:], written]), "" if is_said else area)
+            yield ListedName("/".join([*path[start:], written]), "" if is_said else area)
         if vendor:
-            yield Named(f"{area}.{vendor}{name}", "")
-            yield Named(vendor + name, area)
-        yield Named(name, area)
-        yield Named(_DOTTED_CLAUDE.sub(r"\1-\2", name), area)
+            yield ListedName(f"{area}.{vendor}{name}", "")
+            yield ListedName(vendor + name, area)
+        yield ListedName(name, area)
+        yield ListedName(_DOTTED_CLAUDE.sub(r"\1-\2", name), area)
 
 
 def _shorter_and_shorter(name: str) -> Iterator[str]:

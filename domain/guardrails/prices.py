@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from domain.guardrails.model_names import GLOBAL, GOVERNMENT, Named, names_of
+from domain.guardrails.model_names import GLOBAL, GOVERNMENT, ListedName, names_of
 from schemas.telemetry import Price
 
 MODELS_REMEMBERED_MAX = 4_096
@@ -165,7 +165,7 @@ def _listed(model: str) -> _Listed | None:
     return None
 
 
-def _per_mille(rates: Rates, named: Named) -> int:
+def _per_mille(rates: Rates, named: ListedName) -> int:
     if named.area in ("", GLOBAL):
         return 1_000
     if named.area == GOVERNMENT:

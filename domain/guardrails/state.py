@@ -12,13 +12,12 @@ Entries of the last two tables expire by themselves. Whether an entry still coun
 by whether it is still there.
 """
 
-from typing import Protocol
-
 import msgspec
 
 from domain.guardrails.values import KeyWindow, Organization, SessionWindow, Spent
 from domain.idempotency import KEY_KEPT_SECONDS
 from domain.idempotency.model_calls import counted_key, still_counts
+from domain.tables import KeyValueTable, MemoryTable
 from schemas.guardrail_policy import Guarded
 
 ORGANIZATIONS, WINDOWS, SPEND = "guardrails", "guardrail-windows", "guardrail-spend"
@@ -30,31 +29,10 @@ _key_window = msgspec.msgpack.Decoder(KeyWindow).decode
 _spent = msgspec.msgpack.Decoder(Spent).decode
 
 
-class GuardTable(Protocol):
-    """One partition of a durable table (processors.runtime.table.TableView)."""
-
-    def get(self, key: bytes) -> bytes | None: ...
-
-    def put(self, key: bytes, value: bytes) -> None: ...
-
-
-class MemoryTable:
-    """A table that lasts as long as its process, for a simulation (processors/guardrails/whatif.py)."""
-
-    def __init__(self) -> None:
-        self._rows: dict[bytes, bytes] = {}
-
-    def get(self, key: bytes) -> bytes | None:
-        return self._rows.get(key)
-
-    def put(self, key: bytes, value: bytes) -> None:
-        self._rows[key] = value
-
-
 class GuardState:
     """Over one batch: everything that was looked up is saved by `save`, as it then is."""
 
-    def __init__(self, organizations: GuardTable, windows: GuardTable, spend: GuardTable) -> None:
+    def __init__(self, organizations: KeyValueTable, windows: KeyValueTable, spend: KeyValueTable) -> None:
         self._organizations, self._windows, self._spend = organizations, windows, spend
         self._by_workspace: dict[str, Organization] = {}
         self._sessions: dict[tuple[str, str, str], SessionWindow] = {}

@@ -13,8 +13,8 @@ from domain.delivery.offset_tracker import OffsetTracker
 from domain.delivery.retry_table import RetryEntry, entry_of, order_hash, ordering_key_of
 from domain.delivery.states import FIRST_STATE, KEPT_BY, DeliveryInput, DeliveryState, Keeper, next_state
 from domain.delivery.webhooks import DeliveryKind
+from domain.tables import CommittedTable
 from processors.delivery.limits import Limits
-from processors.runtime.agent import TablePartition
 from schemas.codec import EVENT
 from schemas.entities import workflow_entity_id
 from schemas.log_records import LogRecord
@@ -32,7 +32,7 @@ class AssignedPartition:
     tp: TP
     epoch: int | None = None
     tracker: OffsetTracker = field(default_factory=OffsetTracker)
-    table: TablePartition | None = None
+    table: CommittedTable | None = None
     opened: asyncio.Event = field(default_factory=asyncio.Event)
     loaded: "dict[str, LoadedDelivery]" = field(default_factory=dict)
     """By delivery id."""

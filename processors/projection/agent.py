@@ -45,7 +45,7 @@ SLICE_PAUSE_SECONDS = 0.01
 RECEIVED_MS = EventRow._fields.index("received_ms")
 AWAY = "the database does not take transactions"
 
-Answer = TypeVar("Answer")
+_Answer = TypeVar("_Answer")
 
 
 class Projection(Agent):
@@ -161,7 +161,7 @@ class Projection(Agent):
                 work.dead_letter(record, reason, messages[record.offset])
         await work.commit()
 
-    async def _until_done(self, job: Callable[[], Answer]) -> Answer:
+    async def _until_done(self, job: Callable[[], _Answer]) -> _Answer:
         """Runs the job in the SQL thread, again and again while the database is away. Raises RowsRefused, Replaced."""
         backoff_seconds = BACKOFF_FIRST_SECONDS
         while True:

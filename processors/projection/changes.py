@@ -18,7 +18,9 @@ Row = tuple[Any, ...]
 
 
 class ProjectedRecord(Protocol):
-    """What is asked of a Kafka record here."""
+    """What projection reads of a Kafka record. Not merged with LogRecord, which fits it: a rebuild reads millions of
+    records (log_batches.LogRead) and leaves out their headers.
+    """
 
     @property
     def topic(self) -> str: ...
@@ -32,7 +34,7 @@ class ProjectedRecord(Protocol):
     def value(self) -> bytes | None: ...
 
 
-class Unreadable(NamedTuple):
+class UnreadableRecord(NamedTuple):
     record: ProjectedRecord
     why: str
 
@@ -52,7 +54,7 @@ class Changes:
     rows: dict[Table, list[Row]] = field(default_factory=lambda: defaultdict(list))
     gone: dict[Table, list[Gone]] = field(default_factory=lambda: defaultdict(list))
     sources: dict[tuple[str, int], SourcePosition] = field(default_factory=dict)
-    unreadable: list[Unreadable] = field(default_factory=list)
+    unreadable: list[UnreadableRecord] = field(default_factory=list)
 
 
 Projector = Callable[[Changes, Sequence[ProjectedRecord]], None]
@@ -69,7 +71,7 @@ def each(apply: Callable[[Changes, ProjectedRecord], None]) -> Projector:
             try:
                 apply(changes, record)
             except (Undecodable, ValueError, TypeError) as error:
-                changes.unreadable.append(Unreadable(record, str(error)))
+                changes.unreadable.append(UnreadableRecord(record, str(error)))
 
     return projector
 

@@ -17,7 +17,7 @@ from typing import IO, NamedTuple
 
 import msgspec
 
-from processors.projection.log_batches import LogBatch, Positions, RebuildFailed, log_batches
+from processors.projection.log_batches import LogBatch, PartitionOffsets, RebuildFailed, log_batches
 from processors.projection.packed import packed, unpacked
 
 AHEAD_BATCHES = 100
@@ -33,7 +33,9 @@ class Wanted(NamedTuple):
     partitions: list[tuple[str, int, int, int]]
 
 
-def decoded(bootstrap: str, begun: Positions, outcomes: Positions, rest: Positions) -> Generator[LogBatch, None, None]:
+def decoded(
+    bootstrap: str, begun: PartitionOffsets, outcomes: PartitionOffsets, rest: PartitionOffsets
+) -> Generator[LogBatch, None, None]:
     """All of both; a batch of outcomes comes before another of its time. Raises RebuildFailed."""
     processes = [Decoder(bootstrap, begun, part) if part else None for part in (outcomes, rest)]
     before_seconds = sys.getswitchinterval()
@@ -64,7 +66,7 @@ def in_turn(outcomes: Iterator[LogBatch], rest: Iterator[LogBatch]) -> Iterator[
 class Decoder:
     """One such process. `end` is always to be called."""
 
-    def __init__(self, bootstrap: str, begun: Positions, ends: Positions) -> None:
+    def __init__(self, bootstrap: str, begun: PartitionOffsets, ends: PartitionOffsets) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "processors.projection.decoding"],
             stdin=subprocess.PIPE,

@@ -9,6 +9,7 @@ import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from operations.kafka_clients import reader_config, reason_of
+from operations.topic_ends import Partition
 from processors.projection.changes import Changes
 from processors.projection.decide import project
 
@@ -18,8 +19,7 @@ BATCH_RECORDS = 1_000
 """The finer batches are, the more of one time come into one transaction."""
 AT_ONCE_BYTES = 256 * 1024  # of one partition, before the others have their turn
 SILENT_SECONDS_MAX = 60.0
-Partition = tuple[str, int]
-Positions = Mapping[Partition, int]
+PartitionOffsets = Mapping[Partition, int]
 
 
 class RebuildFailed(Exception):
@@ -50,7 +50,7 @@ class LogBatch(NamedTuple):
     changes: Changes
 
 
-def log_batches(bootstrap: str, begun: Positions, ends: Positions) -> Iterator[LogBatch]:
+def log_batches(bootstrap: str, begun: PartitionOffsets, ends: PartitionOffsets) -> Iterator[LogBatch]:
     """The records before the given ends, from where reading began. Raises RebuildFailed."""
     for fetched in records_of(bootstrap, begun, ends):
         for position in range(0, len(fetched), BATCH_RECORDS):
@@ -59,7 +59,7 @@ def log_batches(bootstrap: str, begun: Positions, ends: Positions) -> Iterator[L
             yield LogBatch(first.offset, first.timestamp, last.timestamp, len(records), project(records))
 
 
-def records_of(bootstrap: str, begun: Positions, ends: Positions) -> Iterator[list[LogRead]]:
+def records_of(bootstrap: str, begun: PartitionOffsets, ends: PartitionOffsets) -> Iterator[list[LogRead]]:
     """Of one partition each, until each has come to its end. Raises RebuildFailed."""
     config = reader_config(bootstrap, f"rebuild-{uuid.uuid4().hex}")
     config |= {"fetch.wait.max.ms": 20, "enable.partition.eof": True, "fetch.message.max.bytes": AT_ONCE_BYTES}
@@ -73,7 +73,7 @@ def records_of(bootstrap: str, begun: Positions, ends: Positions) -> Iterator[li
         consumer.close()
 
 
-def _fetched(consumer: Consumer, ends: Positions) -> Iterator[list[LogRead]]:
+def _fetched(consumer: Consumer, ends: PartitionOffsets) -> Iterator[list[LogRead]]:
     left = dict(ends)
     heard_at = time.monotonic()
     while left:
@@ -104,7 +104,7 @@ def _note_reached(consumer: Consumer, left: dict[Partition, int], messages: Iter
             del left[tp]
 
 
-def _by_partition(messages: Iterable[Message], ends: Positions) -> dict[Partition, list[LogRead]]:
+def _by_partition(messages: Iterable[Message], ends: PartitionOffsets) -> dict[Partition, list[LogRead]]:
     """Without the records behind the given ends."""
     found: dict[Partition, list[LogRead]] = {}
     for message in messages:

@@ -24,7 +24,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from sqlalchemy import Connection, Engine, make_url, select, text, update
 from sqlalchemy.exc import OperationalError
 
-from domain.entities.control_view import ControlView
+from domain.entities.control_view import ControlView, StreamKey
 from operations import clock
 from operations.kafka_clients import reader_config
 from operations.private_files import write_whole
@@ -39,7 +39,7 @@ from operations.read_model_engine import (
 )
 from processors.projection.log_batches import FETCH_RECORDS, FETCH_SECONDS, RebuildFailed
 from processors.projection.replay import ends_of, replay
-from processors.projection.retention import StreamKey, expiring, kept_days
+from processors.projection.retention import expiring, kept_days
 from processors.projection.store import Store
 from schemas.codec import Undecodable
 from schemas.commands.streams import RETENTION_DAYS_MAX

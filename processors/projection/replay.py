@@ -13,12 +13,12 @@ from contextlib import closing
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from operations.kafka_clients import reader_config, reason_of
+from operations.topic_ends import Partition
 from processors.projection.decide import project
 from processors.projection.decoding import decoded
 from processors.projection.log_batches import (
     LogBatch,
-    Partition,
-    Positions,
+    PartitionOffsets,
     RebuildFailed,
     log_batches,
     records_of,
@@ -32,7 +32,7 @@ MANY_RECORDS = 200_000
 """Starting processes takes as long as reading some tens of thousands."""
 
 
-def replay(bootstrap: str, store: Store, ends: Positions) -> int:
+def replay(bootstrap: str, store: Store, ends: PartitionOffsets) -> int:
     """Reads each partition on from where the store is to its end, and writes it; how many records that were.
 
     Outcomes before the decisions of their time: so most events are written once, with the status that their attempts
@@ -51,7 +51,7 @@ def replay(bootstrap: str, store: Store, ends: Positions) -> int:
         return _write(bootstrap, store, batches)
 
 
-def _here(bootstrap: str, begun: Positions, *parts: Positions) -> Generator[LogBatch, None, None]:
+def _here(bootstrap: str, begun: PartitionOffsets, *parts: PartitionOffsets) -> Generator[LogBatch, None, None]:
     for part in parts:
         if part:
             yield from log_batches(bootstrap, begun, part)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table, delete, select, text, tuple_
 
+from domain.entities.control_view import StreamKey
 from processors.projection.projectors.events import searchable
 from processors.projection.statuses import AMONG_IDS, listed_ids
 from schemas.entities import Stream
@@ -22,9 +23,6 @@ from schemas.topics import DAY_MS
 SLICE_EVENTS = 500
 SLICE_ROWS = 2_000
 LEFTOVER_DAYS = 2
-StreamKey = tuple[str, str, str]
-"""Workspace, environment and name."""
-
 
 AGING = tuple(table for table in ROWS if rules_of(table).kept_days is not None)
 """Tables whose rows are deleted by their own age."""

@@ -17,20 +17,20 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, Connection, Engine, Index, Table, and_, case, select, text, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
+from domain.entities.control_view import StreamKey
 from operations.read_model_engine import is_current
 from processors.projection.changes import Changes, ProjectedRecord
 from processors.projection.migrate import migrate
 from processors.projection.retention import (
     Expiring,
     Retention,
-    StreamKey,
     Walk,
     delete_aged,
     delete_leftovers,
     streams_shown,
 )
 from processors.projection.statuses import Statuses
-from processors.projection.upserts import NO_SPECIAL, Columns, Upsert, Value
+from processors.projection.upserts import NO_SPECIAL, NewColumns, Upsert, Value
 from schemas.read_model import (
     NUMBER_BITS,
     ROWS,
@@ -42,7 +42,7 @@ from schemas.read_model import (
     source_positions,
 )
 
-Answer = TypeVar("Answer")
+_Answer = TypeVar("_Answer")
 ANALYSED_AFTER = frozenset({3, 30, 300, 3_000})  # transactions of this process
 _ANALYSE = text("ANALYZE events, attempts, events_metadata, audit_log")
 _GENERATION = select(read_model_state.c.generation)
@@ -51,7 +51,7 @@ _COUNT = (
     .values(transactions=read_model_state.c.transactions + 1)
     .returning(read_model_state.c.generation, read_model_state.c.transactions)
 )
-Project = Callable[[Sequence[ProjectedRecord]], Changes]
+_MakeChanges = Callable[[Sequence[ProjectedRecord]], Changes]
 _REFUSING_SQLSTATES = ("22", "23", "54")  # data exception, constraint, a limit of the database (PostgreSQL, appendix A)
 
 
@@ -103,7 +103,7 @@ class Store:
         """Raises Replaced where something that was written here is not there any more."""
         self._transaction(self._positions_kept)
 
-    def refused(self, records: Sequence[ProjectedRecord], project: Project) -> set[int]:
+    def refused(self, records: Sequence[ProjectedRecord], project: _MakeChanges) -> set[int]:
         """The offsets of those records whose rows the database refuses, found by halving; writes nothing."""
         return self._transaction(lambda connection: self._search(connection, records, project), keep=False)
 
@@ -150,7 +150,7 @@ class Store:
         if self._applied in ANALYSED_AFTER and self._engine.dialect.name == "postgresql":
             self._transaction(lambda connection: connection.execute(_ANALYSE))
 
-    def _search(self, connection: Connection, records: Sequence[ProjectedRecord], project: Project) -> set[int]:
+    def _search(self, connection: Connection, records: Sequence[ProjectedRecord], project: _MakeChanges) -> set[int]:
         try:
             with connection.begin_nested():
                 self._write(connection, [project(records)])
@@ -192,7 +192,7 @@ class Store:
             raise Replaced
         return int(number)
 
-    def _transaction(self, work: Callable[[Connection], Answer], *, keep: bool = True) -> Answer:
+    def _transaction(self, work: Callable[[Connection], _Answer], *, keep: bool = True) -> _Answer:
         """`keep=False`: it is rolled back whatever came of it."""
         try:
             with self._engine.connect() as connection:
@@ -226,12 +226,12 @@ def _not_applied(group: Sequence[Changes], applied: Mapping[tuple[str, int], int
     ]
 
 
-def _of_the_newest_admission(new: Columns, table: Table) -> ColumnElement[Any]:
+def _of_the_newest_admission(new: NewColumns, table: Table) -> ColumnElement[Any]:
     """An event decided once more stays where it is; one admitted once more is new to who pages."""
     return case((new["received_ms"] > table.c.received_ms, new["number"]), else_=table.c.number)
 
 
-def _furthest_of_same_topic(new: Columns, table: Table) -> ColumnElement[Any]:
+def _furthest_of_same_topic(new: NewColumns, table: Table) -> ColumnElement[Any]:
     same_but_behind = and_(new["topic_id"] == table.c.topic_id, new["next_offset"] < table.c.next_offset)
     return case((same_but_behind, table.c.next_offset), else_=new["next_offset"])
 

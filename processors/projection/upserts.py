@@ -20,8 +20,8 @@ from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from processors.projection.changes import Gone, Row
 from schemas.read_model import key_of, rules_of
 
-Columns = ReadOnlyColumnCollection[str, Any]
-Value = Callable[[Columns, Table], ColumnElement[Any]]
+NewColumns = ReadOnlyColumnCollection[str, Any]
+Value = Callable[[NewColumns, Table], ColumnElement[Any]]
 Insert = sqlite.Insert | postgresql.Insert
 _INSERT: dict[str, Callable[[Table], Insert]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 STATEMENT_ROWS = (1024, 128, 16, 4, 1)  # 1,024 rows of 24 columns: 24,576 parameters; SQLite takes 32,766

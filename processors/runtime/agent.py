@@ -16,12 +16,13 @@ from typing import Protocol
 from faust.types import TP
 
 from domain.entities.control_view import ControlView
+from domain.tables import CommittedTable
 from operations.schema_registry import SchemaRegistry
 from operations.settings import Settings
 from processors.runtime.batches import Batch
 from processors.runtime.errors import Abandoned, LeaseLost, OutboxFailed
 from processors.runtime.outputs import Outputs
-from processors.runtime.table import TablePartition, TableView
+from processors.runtime.table import TableView
 from processors.runtime.work import Work
 
 __all__ = [
@@ -35,7 +36,6 @@ __all__ = [
     "OutboxFailed",
     "Outputs",
     "OwnPositions",
-    "TablePartition",
     "TableView",
     "Unconfirmed",
     "Work",
@@ -264,7 +264,7 @@ class AgentRuntime(Protocol):
         """Of a partition that was revoked while `open_tables` opened it; does nothing where it is not open."""
         ...
 
-    def committed(self, partition: int, table: str) -> TablePartition:
+    def committed(self, partition: int, table: str) -> CommittedTable:
         """What is written of an open partition of a table, for reading alongside batches. Its reads raise once the
         partition was closed.
         """

@@ -35,7 +35,7 @@ class CallRow(NamedTuple):
     usage: int  # schemas.telemetry.UsageFrom
     cost_nano: int
     price: int  # schemas.telemetry.Price
-    source: int  # schemas.telemetry.Source
+    source: int  # schemas.telemetry.CallSource
     key_id: str
     project: str
     user_id: str

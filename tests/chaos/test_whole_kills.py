@@ -21,7 +21,7 @@ from deploy.local.spawn import wait_until
 from tests.chaos.test_kills import ROUNDS, SEED
 from tests.support.api import EventsApi
 from tests.support.books import Books
-from tests.support.coming_back import Installation, Work, come_back
+from tests.support.coming_back import Installation, WorkProject, come_back
 from tests.support.gateway_process import GatewayProcess
 from tests.support.ports import free_port_base
 from tests.support.receiver import Receiver, Request
@@ -47,7 +47,9 @@ def test_everything_acknowledged_is_delivered_whoever_is_killed(tmp_path: Path) 
         api.post("/v1/event-streams", {"name": "orders", "default_routes": ["wf_all"]})
         api.post("/v1/event-streams", {"name": PROBED})
         burn, spine = (EventsApi(atlas.dev[one]["url"], atlas.dev[one]["key"]) for one in ("burn", "spine"))
-        work = Work(EventsApi(atlas.dev["work"]["url"], atlas.dev["work"]["pat"]), atlas.dev["work"]["project_id"])
+        work = WorkProject(
+            EventsApi(atlas.dev["work"]["url"], atlas.dev["work"]["pat"]), atlas.dev["work"]["project_id"]
+        )
         second = EventsApi(other.url, atlas.dev["events"]["live_key"])
         urls = ready_urls(atlas) | {"second gateway": other.ready_url}
         whole = Installation(urls, [api, second], PROBED, [burn], [work], [spine])

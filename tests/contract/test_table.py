@@ -1,8 +1,10 @@
-"""A table's partition on a real RocksDB, held equal to a dict: what was committed, what one batch changes on top.
+"""A table's partition on a real RocksDB, held equal to a dict: what was committed, what one batch changes on top. The
+table in memory (domain/tables.py) is held to the same.
 
 `Out` stands for the outbox: it takes the changelog's records and says where they ended, as the broker would.
 """
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from domain.tables import MemoryTable, ReadableTable
 from processors.runtime.table import (
     PACKED_BYTES_MAX,
     TablePartition,
@@ -36,6 +39,13 @@ STEPS = st.lists(
     | st.tuples(st.sampled_from(["commit", "drop", "reopen"]), st.just(b""), st.just(b"")),
     max_size=25,
 )
+
+
+PREFIXES = (b"", b"a", b"ab", b"\xff", b"meta")
+
+
+def rows(table: dict[bytes, bytes], prefix: bytes, since: bytes = b"") -> list[tuple[bytes, bytes]]:
+    return sorted((key, value) for key, value in table.items() if key.startswith(prefix) and key >= since)
 
 
 class Out(MemoryOutputs):
@@ -75,6 +85,9 @@ class Model:
     def begin(self) -> None:
         self.view = TableView(self.table, TOPIC_ID)
         self.seen = dict(self.committed)
+        self.memory = MemoryTable()
+        for key, value in self.seen.items():
+            self.memory.put(key, value)
 
     def commit(self) -> None:
         out = Out(self._spec, self.next_offset, self.replayed)
@@ -93,9 +106,11 @@ class Model:
     def step(self, what: str, key: bytes, value: bytes) -> None:
         if what == "put":
             self.view.put(key, value)
+            self.memory.put(key, value)
             self.seen[key] = value
         elif what == "delete":
             self.view.delete(key)
+            self.memory.delete(key)
             self.seen.pop(key, None)
         elif what == "ask ahead":
             self.view.prefetch([key, b"a", b"never written", key])
@@ -104,11 +119,14 @@ class Model:
             {"commit": self.commit, "drop": self.begin, "reopen": self.reopen}[what]()
 
     def check(self) -> None:
-        assert all(self.view.get(key) == value for key, value in self.seen.items())
-        for prefix in (b"", b"a", b"ab", b"\xff", b"meta"):
-            expected = sorted((key, value) for key, value in self.seen.items() if key.startswith(prefix))
-            assert list(self.view.scan(prefix)) == expected
-        assert self.view.get(b"never written") is None
+        tables: tuple[ReadableTable, ...] = self.view, self.memory
+        for table in tables:
+            assert all(table.get(key) == value for key, value in self.seen.items())
+            assert table.get(b"never written") is None
+            assert all(list(table.scan(prefix)) == rows(self.seen, prefix) for prefix in PREFIXES)
+        for prefix, since in itertools.product(PREFIXES, (b"a", b"aa", b"ab\x01", b"\xff")):
+            assert list(self.table.scan(prefix, since)) == rows(self.committed, prefix, since)
+            assert list(self.memory.scan(prefix, since)) == rows(self.seen, prefix, since)
         assert self.everything(self.table.scan(b"")) == self.committed == self.replayed
         position = self.table.position()
         if self.next_offset:

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 from tests.corpus.answers import Asked, Client, Exchange
-from tests.support.access import Operation
+from tests.support.access import DocumentedOperation
 
 ULID = "01HX9Z0F8C5G3R8K2V1NQ7M4WP"
 NOBODYS = {
@@ -309,7 +309,7 @@ async def burn(asking: Asking) -> None:
     await asking.pages("burn", "/api/guardrails/breaches")
 
 
-async def refused(asking: Asking, surface: str, operation: Operation) -> None:
+async def refused(asking: Asking, surface: str, operation: DocumentedOperation) -> None:
     """An operation with everything that can be wrong with any: who asks, what for, in which form."""
     path = re.sub(r"{(\w+)}", lambda name: NOBODYS[name[1]], operation.path)
     changes = operation.method in ("POST", "PUT", "PATCH", "DELETE")

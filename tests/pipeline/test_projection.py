@@ -27,10 +27,9 @@ from processors.projection.store import Store
 from schemas.records import DeadLetter
 from schemas.topics import Topic
 from tests.contract.read_model.test_store import Contents, contents
-from tests.support import log_records
 from tests.support.brokers import a_broker
 from tests.support.kafka_topics import PARTITIONS, Stored, ensure_base_topics, read_all
-from tests.support.log_records import a_decision, an_outcome, event_id
+from tests.support.log_records import ProjectionInput, a_decision, an_outcome, event_id
 from tests.support.worker import Worker
 
 pytestmark = pytest.mark.slow  # minutes: `make test-slow`
@@ -136,7 +135,7 @@ def the_log_says(bootstrap: str, directory: Path) -> Contents:
         for partition, records in by_partition.items():
             records.sort(key=lambda stored: stored.offset)
             log: Sequence[ProjectedRecord] = [
-                log_records.ProjectedRecord(topic, partition, stored.offset, stored.value) for stored in records
+                ProjectionInput(topic, partition, stored.offset, stored.value) for stored in records
             ]
             store.apply([project(log, without=store.refused(log, project))])
     store.close()

@@ -56,7 +56,7 @@ IDS = {
 }
 
 
-class Operation:
+class DocumentedOperation:
     """One of a document. `kinds`: which credentials may do it, with the scopes that each may have at most."""
 
     def __init__(self, document: dict[str, Any], method: str, path: str, scopes: tuple[str, ...] | None) -> None:
@@ -116,7 +116,7 @@ class Contract:
         self.document = load_document(name)
         schemes = self.document["components"]["securitySchemes"]
         self.operations = [
-            Operation(self.document, method, path, operation.scopes)
+            DocumentedOperation(self.document, method, path, operation.scopes)
             for (method, path), operation in operations_of(self.document).items()
         ]
         self.kinds = kinds_of(self.document, list(schemes))
@@ -141,7 +141,7 @@ class Strange:
     control: LocalControl
     port: int
 
-    def ways_in(self, operation: Operation, workspace: str) -> str:
+    def ways_in(self, operation: DocumentedOperation, workspace: str) -> str:
         """The header's line of somebody of that workspace who may do the operation."""
         self.control.put(Workspace(id=workspace, workspace=workspace, created_ms=0, name="Test"))
         kind = next(iter(operation.kinds))

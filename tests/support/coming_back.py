@@ -21,7 +21,7 @@ AGAIN_SECONDS = 0.25
 NO_SUCH_STREAM = "nobody-made-this"
 
 
-class Work(NamedTuple):
+class WorkProject(NamedTuple):
     api: EventsApi
     project_id: str
 
@@ -36,7 +36,7 @@ class Installation:
     gateways: Sequence[EventsApi]
     stream: str
     ingests: Sequence[EventsApi] = ()
-    works: Sequence[Work] = ()
+    works: Sequence[WorkProject] = ()
     spines: Sequence[EventsApi] = ()
 
 
@@ -120,7 +120,7 @@ def _model_call() -> dict[str, object]:
     return {"ts": now, "status": 200, "fingerprint": f"sha256:{uuid.uuid4().hex}", **used}
 
 
-def _work(work: Work) -> dict[str, Request]:
+def _work(work: WorkProject) -> dict[str, Request]:
     return {
         "a task": ({201}, lambda: work.api.post("/v1/tasks", {"projectId": work.project_id, "title": "Back"})),
         "a list": ({200}, lambda: work.api.call("GET", "/v1/tasks?limit=1")),

@@ -1,6 +1,6 @@
 """The control agent's decisions over a log of commands in memory: ask, read again, crash between any two changes."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -8,6 +8,7 @@ import msgspec
 from domain.commands.decide import decide, token_hash_by
 from domain.control.state import ControlState
 from domain.control.values import CommandEffects, CommandRequest, TokenHash, TopicTask, TopicWork
+from domain.tables import MemoryTable
 from operations.new_commands import new_command
 from processors.control.topics import finished, report_of
 from schemas.commands import decode_payload
@@ -24,33 +25,25 @@ TOPIC_ID = "AAAAAAAAAAEAAAAAAAAAAg"
 TOKEN_HASH: TokenHash = token_hash_by(MASTER_KEY)
 
 
-class MemoryTable:
-    """A table's partition; `journal` is its changelog."""
+class TableWithChangelog(MemoryTable):
+    """Made from a changelog, and keeps its own."""
 
-    def __init__(self, journal: list[tuple[bytes, bytes | None]] | None = None) -> None:
-        self.journal: list[tuple[bytes, bytes | None]] = []
-        self.entries: dict[bytes, bytes] = {}
-        for key, value in journal or []:
-            self._change(key, value)
-
-    def get(self, key: bytes) -> bytes | None:
-        return self.entries.get(key)
+    def __init__(self, changelog: Sequence[tuple[bytes, bytes | None]] = ()) -> None:
+        super().__init__()
+        self.changelog: list[tuple[bytes, bytes | None]] = []
+        for key, value in changelog:
+            if value is None:
+                self.delete(key)
+            else:
+                self.put(key, value)
 
     def put(self, key: bytes, value: bytes) -> None:
-        self._change(key, value)
+        self.changelog.append((key, value))
+        super().put(key, value)
 
     def delete(self, key: bytes) -> None:
-        self._change(key, None)
-
-    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        return iter([(key, self.entries[key]) for key in sorted(self.entries) if key.startswith(prefix)])
-
-    def _change(self, key: bytes, value: bytes | None) -> None:
-        self.journal.append((key, value))
-        if value is None:
-            self.entries.pop(key, None)
-        else:
-            self.entries[key] = value
+        self.changelog.append((key, None))
+        super().delete(key)
 
 
 class CommandsLog:
@@ -61,7 +54,7 @@ class CommandsLog:
         self.log: list[CommandRequest] = []
         self.changes_before: list[int] = []
         """Of each record: how many entries the changelog had before it was decided."""
-        self.table = MemoryTable()
+        self.table = TableWithChangelog()
         self.control: dict[bytes, bytes] = {}
         self.items: dict[bytes, bytes] = {}
         self.audits: dict[str, Audit] = {}
@@ -105,7 +98,7 @@ class CommandsLog:
     def append(self, command: Command, reply: ReplyTo | None = None) -> CommandEffects:
         asked = CommandRequest(command, decode_payload(command), self.now_ms, len(self.log), reply)
         self.log.append(asked)
-        self.changes_before.append(len(self.table.journal))
+        self.changes_before.append(len(self.table.changelog))
         return self.decide(asked)
 
     def decide(self, asked: CommandRequest) -> CommandEffects:
@@ -141,8 +134,8 @@ class CommandsLog:
 
     def read_again(self, offset: int, changes_kept: int | None = None) -> None:
         """A crash: the table has the changelog's first entries, and all records from `offset` on are read again."""
-        kept = len(self.table.journal) if changes_kept is None else changes_kept
-        self.table = MemoryTable(self.table.journal[:kept])
+        kept = len(self.table.changelog) if changes_kept is None else changes_kept
+        self.table = TableWithChangelog(self.table.changelog[:kept])
         for asked in self.log[offset:]:
             self.decide(asked)
 

@@ -5,17 +5,17 @@ the control process is down; what was asked meanwhile is decided after `go_on()`
 """
 
 import asyncio
-import bisect
 import contextlib
 import threading
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from domain.commands.decide import decide, token_hash_by
 from domain.control.state import ControlState
 from domain.control.values import CommandRequest, TopicTask
+from domain.tables import MemoryTable
 from operations.kafka_clients import reader_config
 from operations.topic_admin import ensure_topics
 from processors.control.topics import finished, report_of, spec_of
@@ -24,29 +24,6 @@ from schemas.records import Command
 from schemas.replies import REPLY_HEADER, decode_reply
 from schemas.topics import Topic
 from tests.support.kafka_topics import PARTITIONS, TIMEOUT_SECONDS, watermarks
-
-
-class MemoryTable:
-    """What processors.runtime.table.TableView is, in memory."""
-
-    def __init__(self) -> None:
-        self._values: dict[bytes, bytes] = {}
-
-    def get(self, key: bytes) -> bytes | None:
-        return self._values.get(key)
-
-    def put(self, key: bytes, value: bytes) -> None:
-        self._values[key] = value
-
-    def delete(self, key: bytes) -> None:
-        self._values.pop(key, None)
-
-    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        keys = sorted(self._values)
-        for key in keys[bisect.bisect_left(keys, prefix) :]:
-            if not key.startswith(prefix):
-                return
-            yield key, self._values[key]
 
 
 class StandInControl:

@@ -23,7 +23,7 @@ OF_THE_CLIENT_LIBRARY = frozenset(
 )
 
 
-class Query(NamedTuple):
+class PanelQuery(NamedTuple):
     panel: str
     expr: str
 
@@ -38,10 +38,10 @@ def panels() -> Iterator[dict[str, Any]]:
     return (panel for panel in dashboard()["panels"] if panel["type"] != "row")
 
 
-def queries() -> list[Query]:
+def queries() -> list[PanelQuery]:
     """Every query of every panel, with the dashboard's variables as Grafana would fill them in at first."""
     return [
-        Query(panel["title"], target["expr"].replace("$surface", ".*").replace("$__rate_interval", "1m"))
+        PanelQuery(panel["title"], target["expr"].replace("$surface", ".*").replace("$__rate_interval", "1m"))
         for panel in panels()
         for target in panel["targets"]
     ]

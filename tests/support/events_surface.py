@@ -52,7 +52,7 @@ JSON = "application/json"
 LimitsOf = Callable[[ControlView], RateLimits]
 
 
-class StoredRecord(NamedTuple):
+class AppendedRecord(NamedTuple):
     appended: Appended
     key: bytes
     value: bytes
@@ -134,7 +134,7 @@ class MemoryLog:
         """`decides`: whether there is admission behind it."""
         self._decides = decides
         self._newest: dict[str, dict[tuple[str, int], int]] = {}
-        self.records: list[StoredRecord] = []
+        self.records: list[AppendedRecord] = []
         self.appended = asyncio.Event()
         self.first_ms = APPENDED_MS
         self.confirms = True
@@ -176,7 +176,7 @@ class MemoryLog:
         offset = self._offsets.get((topic, partition), 0)
         self._offsets[topic, partition] = offset + 1
         appended = Appended(topic, partition, offset, self.first_ms + len(self.records))
-        self.records.append(StoredRecord(appended, key, value, dict(headers)))
+        self.records.append(AppendedRecord(appended, key, value, dict(headers)))
         self.appended.set()
         loop.call_soon(self._settle, self.records[-1], future)
         return future
@@ -189,7 +189,7 @@ class MemoryLog:
         while self._undelivered:
             self._verdicts.deliver(self._undelivered.pop(0))
 
-    def _settle(self, record: StoredRecord, future: asyncio.Future[Appended]) -> None:
+    def _settle(self, record: AppendedRecord, future: asyncio.Future[Appended]) -> None:
         stored = record.appended
         if self.confirms:
             scope = self._newest.setdefault(stored.topic.rpartition(".")[0], {})

@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 
 from domain.guardrails.decide import decide
-from domain.guardrails.state import GuardState, MemoryTable
+from domain.guardrails.state import GuardState
 from domain.guardrails.values import GuardEffects, GuardRequest
+from domain.tables import MemoryTable
 from schemas.guardrail_policy import GuardrailPolicy, nano
 from schemas.records import Telemetry
 from schemas.replies import ReplyTo
@@ -43,7 +44,7 @@ def a_call(at_seconds: float = 0.0, usd: float = 0.001, **changes: Any) -> Model
     return ModelCall(**(fields | changes))
 
 
-class Guarded:
+class GuardedOrg:
     def __init__(self, policy: GuardrailPolicy | None = None, workspace: str = "ws_4F9KQ2C7Z1") -> None:
         self.workspace = workspace
         self.tables = MemoryTable(), MemoryTable(), MemoryTable()

@@ -45,7 +45,7 @@ class KvStub:
 def kv_stub() -> Iterator[KvStub]:
     stub = KvStub()
 
-    class Handler(BaseHTTPRequestHandler):
+    class StubHandler(BaseHTTPRequestHandler):
         def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             status, headers, told = stub.take(self.command, self.path, self.headers.get("Authorization", ""), body)
@@ -61,7 +61,7 @@ def kv_stub() -> Iterator[KvStub]:
         def log_message(self, format: str, *args: Any) -> None:
             """Says nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), StubHandler)
     stub.url = f"http://127.0.0.1:{server.server_port}/client/v4"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()

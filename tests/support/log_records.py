@@ -11,7 +11,7 @@ RECEIVED_MS = 1_779_114_131_482  # 2026-05-18T14:22:11.482Z
 TOPIC = stream_topic(WORKSPACE, "live", "orders")
 
 
-class LogRecord(NamedTuple):
+class ProjectionInput(NamedTuple):
     """As much of a Kafka record as projection looks at."""
 
     topic: str
@@ -66,12 +66,12 @@ def an_outcome(number: int = 1, **changes: Any) -> Outcome:
     return Outcome(**fields | changes)
 
 
-def decided(*decisions: Decision, partition: int = 3, first_offset: int = 0) -> list[LogRecord]:
+def decided(*decisions: Decision, partition: int = 3, first_offset: int = 0) -> list[ProjectionInput]:
     """These decisions as they stand on one partition of `decisions`."""
     return _on(Topic.DECISIONS, [decision.encode() for decision in decisions], partition, first_offset)
 
 
-def attempted(*outcomes: Outcome, partition: int = 5, first_offset: int = 0) -> list[LogRecord]:
+def attempted(*outcomes: Outcome, partition: int = 5, first_offset: int = 0) -> list[ProjectionInput]:
     return _on(Topic.OUTCOMES, [outcome.encode() for outcome in outcomes], partition, first_offset)
 
 
@@ -93,7 +93,7 @@ def an_audit(number: int = 1, **changes: Any) -> Audit:
     return Audit(**fields | changes)
 
 
-def audited(*audits: Audit, partition: int = 2, first_offset: int = 0) -> list[LogRecord]:
+def audited(*audits: Audit, partition: int = 2, first_offset: int = 0) -> list[ProjectionInput]:
     return _on(Topic.AUDIT, [audit.encode() for audit in audits], partition, first_offset)
 
 
@@ -108,11 +108,11 @@ def a_stream(number: int = 1, **changes: Any) -> Stream:
     return Stream(**fields | changes)
 
 
-def controlled(*states: State | bytes, partition: int = 1, first_offset: int = 0) -> list[LogRecord]:
+def controlled(*states: State | bytes, partition: int = 1, first_offset: int = 0) -> list[ProjectionInput]:
     """These entities as they stand on one partition of `control`; bytes are the key of one that is gone."""
     keyed = [(state, None) if isinstance(state, bytes) else _keyed(state) for state in states]
     return [
-        LogRecord(Topic.CONTROL, partition, first_offset + place, value, key)
+        ProjectionInput(Topic.CONTROL, partition, first_offset + place, value, key)
         for place, (key, value) in enumerate(keyed)
     ]
 
@@ -122,5 +122,5 @@ def _keyed(state: State) -> tuple[bytes, bytes]:
     return entity.key, entity.encode()
 
 
-def _on(topic: Topic, values: list[bytes], partition: int, first_offset: int) -> list[LogRecord]:
-    return [LogRecord(topic, partition, first_offset + place, value) for place, value in enumerate(values)]
+def _on(topic: Topic, values: list[bytes], partition: int, first_offset: int) -> list[ProjectionInput]:
+    return [ProjectionInput(topic, partition, first_offset + place, value) for place, value in enumerate(values)]

@@ -19,7 +19,7 @@ TOKENS_IN, TOKENS_OUT = 11, 12
 
 
 @dataclass
-class Call:
+class ProviderRequest:
     """One request as it came."""
 
     path: str
@@ -59,9 +59,9 @@ class Behaviour:
 
 class ProviderStub:
     def __init__(self) -> None:
-        self.calls: list[Call] = []
+        self.calls: list[ProviderRequest] = []
         self.behave = Behaviour()
-        self.behave_by: Callable[[Call], Behaviour] | None = None
+        self.behave_by: Callable[[ProviderRequest], Behaviour] | None = None
         self.go_on = asyncio.Event()
         self.stalled = asyncio.Event()
         self.abandoned = asyncio.Event()
@@ -76,7 +76,7 @@ class ProviderStub:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         headers = [(name, value) for name, value in request.headers.items()]
-        call = Call(request.path, request.rel_url.raw_query_string, headers, body, request.method)
+        call = ProviderRequest(request.path, request.rel_url.raw_query_string, headers, body, request.method)
         self.calls.append(call)
         behave = self.behave if self.behave_by is None else self.behave_by(call)
         if behave.wait_seconds:
@@ -116,7 +116,7 @@ class ProviderStub:
             raise
 
 
-def answer_to(call: Call, usage: bool) -> Any:
+def answer_to(call: ProviderRequest, usage: bool) -> Any:
     """A list of frames for a stream, else the body."""
     asked = call.json
     if call.path.endswith("/messages"):

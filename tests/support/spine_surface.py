@@ -29,6 +29,7 @@ from domain.entities.organizations import org_of
 from domain.idempotency.events import Admitted, KeyEntry, decide
 from domain.security.api_tokens import TokenHasher, mint_token
 from domain.security.gateway_signatures import GatewaySigner
+from domain.tables import MemoryTable
 from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.log.event_log import Appended, EventLog, LogUnavailable
@@ -50,7 +51,6 @@ from schemas.log_records import LogRecord, SourceRecord
 from schemas.records import Command, Delivery, Verdict
 from schemas.replies import ReplyTo
 from schemas.topics import Topic, parse_stream_topic
-from tests.support.commands_log import MemoryTable
 from tests.support.events_surface import (
     JSON,
     MASTER_KEY,

@@ -22,10 +22,10 @@ from domain.control.values import CommandRequest, TopicTask
 from domain.events.system_events import signed_record
 from domain.guardrails.decide import decide as decide_telemetry
 from domain.guardrails.state import GuardState
-from domain.guardrails.state import MemoryTable as GuardTable
 from domain.guardrails.values import GuardRequest
 from domain.limits.quotas import RATE_CLASSES, Quota
 from domain.security.gateway_signatures import GatewaySigner
+from domain.tables import MemoryTable
 from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.identity.session_keys import SharedSecret
@@ -66,9 +66,8 @@ from tests.support.access import (
     a_session,
 )
 from tests.support.answers import Answer
-from tests.support.commands_log import MemoryTable
-from tests.support.events_surface import LocalControl, LocalVerdicts, StoredRecord
-from tests.support.log_records import LogRecord
+from tests.support.events_surface import AppendedRecord, LocalControl, LocalVerdicts
+from tests.support.log_records import ProjectionInput
 from tests.support.spine_surface import SpineLog, empty_read_model
 
 KINDS = {
@@ -89,7 +88,7 @@ class WholeLog(SpineLog):
         self._state = ControlState(MemoryTable())
         self._token_hash = token_hash_by(MASTER_KEY)
         self._signer = GatewaySigner(MASTER_KEY)
-        self._guard_tables = GuardTable(), GuardTable(), GuardTable()
+        self._guard_tables = MemoryTable(), MemoryTable(), MemoryTable()
         self._projected: dict[Topic, int] = {}
         self.told: list[tuple[Topic, bytes]] = []
         """Keys and values of the records that agents wrote."""
@@ -102,7 +101,7 @@ class WholeLog(SpineLog):
         appended = [(one.appended.topic, one.key + one.value + b"".join(one.headers.values())) for one in self.records]
         return appended + [(str(topic), content) for topic, content in self.told]
 
-    def _settle(self, record: StoredRecord, future: asyncio.Future[Appended]) -> None:
+    def _settle(self, record: AppendedRecord, future: asyncio.Future[Appended]) -> None:
         if record.appended.topic == Topic.COMMANDS:
             future.set_result(record.appended)
             self._decide(record)
@@ -112,7 +111,7 @@ class WholeLog(SpineLog):
         else:
             super()._settle(record, future)
 
-    def _decide(self, record: StoredRecord) -> None:
+    def _decide(self, record: AppendedRecord) -> None:
         command, place = Command.decode(record.value), record.appended
         reply = decode_reply(record.headers.get(REPLY_HEADER))
         asked = CommandRequest(command, decode_payload(command), place.timestamp_ms, place.offset, reply)
@@ -133,7 +132,7 @@ class WholeLog(SpineLog):
             if work.task is TopicTask.CREATE:
                 self._submit(report_of(work, finished(work, topic_id="topic-id")))
 
-    def _guard(self, record: StoredRecord) -> None:
+    def _guard(self, record: AppendedRecord) -> None:
         telemetry, place = Telemetry.decode(record.value), record.appended
         reply = decode_reply(record.headers.get(REPLY_HEADER))
         state = GuardState(*self._guard_tables)
@@ -156,7 +155,7 @@ class WholeLog(SpineLog):
         offset = self._projected.get(topic, 0)
         self._projected[topic] = offset + 1
         self.told.append((topic, (key or b"") + b" " + (value or b"")))
-        self._store.apply([project([LogRecord(topic, 0, offset, value, key)])])
+        self._store.apply([project([ProjectionInput(topic, 0, offset, value, key)])])
 
 
 class Present(ReadModel):

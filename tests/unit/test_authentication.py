@@ -29,6 +29,8 @@ from ingest_gateway.identity.failures import FailedAttempts
 from ingest_gateway.identity.last_used import LastUsed
 from ingest_gateway.identity.session_keys import SharedSecret
 from ingest_gateway.identity.sessions import Sessions
+from ingest_gateway.surfaces.served import ALL
+from ingest_gateway.surfaces.surface import Surface
 from operations.control_reader import ControlReader
 from schemas.commands.keys import TouchKeys
 from schemas.entities import Key, KeyKind, State, Workspace
@@ -246,6 +248,27 @@ def test_a_surface_takes_its_own_kinds_alone(control: Control, kind: KeyKind) ->
             with pytest.raises(Refused) as refused:
                 surface(a_request(request))
             assert refused.value.kind is ErrorKind.UNAUTHENTICATED
+
+
+@pytest.mark.parametrize("surface", ALL, ids=lambda surface: surface.name)
+@pytest.mark.parametrize("environment", ["prod", "", "Live"])
+def test_no_surface_lets_a_caller_into_an_environment_that_there_is_not(
+    control: Control, surface: Surface, environment: str
+) -> None:
+    """So no gateway writes a command for such an environment. The control agent refuses them all the same, the
+    reservation of an AI answer included, which it once accepted.
+    """
+    kind = next(kind for kind in KeyKind if kind in surface.kinds)
+    token = mint_token(MASTER_KEY, kind, "live", "key_odd")
+    control.put(a_key("key_odd", kind, environment=environment, token_hash=HASHER.hash(token)))
+    authenticate = Authenticator(cast(ControlReader, control), HASHER, **surface.takes)
+    request = a_request(f"Bearer {token}")
+    request.headers[surface.presentation.header] = surface.presentation.usual(token)  # type: ignore[index]
+    assert authenticate.known(request) is None
+    with pytest.raises(Refused) as refused:
+        authenticate(request)
+    assert refused.value.kind is ErrorKind.FORBIDDEN
+    assert authenticate.known(request) is None
 
 
 @pytest.mark.requirement("B-003")

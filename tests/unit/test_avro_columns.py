@@ -15,7 +15,7 @@ from schemas.avro_columns import ColumnReader, Columns
 from schemas.codec import DECISION, OUTCOME, Codec, Undecodable
 from schemas.read_model import LogPosition
 from schemas.topics import Topic, stream_topic
-from tests.support.log_records import RECEIVED_MS, WORKSPACE, LogRecord, a_decision, an_outcome, event_id
+from tests.support.log_records import RECEIVED_MS, WORKSPACE, ProjectionInput, a_decision, an_outcome, event_id
 from tests.unit.test_avro_reader import values_of
 
 CODECS = (DECISION, OUTCOME)
@@ -151,7 +151,7 @@ def test_rows_made_together_are_those_made_one_by_one(
 ) -> None:
     chosen = data.draw(st.lists(records, min_size=8, max_size=16)) * 8
     values = [record.encode() for record in chosen] + [b"", b"{}", codec.prefix]
-    batch = [LogRecord(topic, 3, offset, value) for offset, value in enumerate(values)]
+    batch = [ProjectionInput(topic, 3, offset, value) for offset, value in enumerate(values)]
     one, many = Changes(LogPosition(topic, 3, len(batch))), Changes(LogPosition(topic, 3, len(batch)))
     each(apply)(one, batch)
     together(codec, kind, apply)(many, batch)
@@ -169,7 +169,7 @@ def test_the_last_word_on_a_streams_position_is_that_of_the_later_record() -> No
         a_decision(number, topic_id=topic_id, offset=offset, partition=3, type="naïve" if number % 2 else "plain")
         for number, (topic_id, offset) in enumerate(told * 20)
     ]
-    log = [LogRecord(Topic.DECISIONS, 3, offset, decision.encode()) for offset, decision in enumerate(batch)]
+    log = [ProjectionInput(Topic.DECISIONS, 3, offset, decision.encode()) for offset, decision in enumerate(batch)]
     changes = Changes(LogPosition(Topic.DECISIONS, 3, len(log)))
     together(DECISION, events.BY_COLUMNS, events.apply)(changes, log)
     (source,) = changes.sources.values()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.avro_reader import Malformed, Reader, reader_of
+from schemas.avro_reader import AvroReader, Malformed, reader_of
 from schemas.codec import CODECS, Codec
 from tests.support.log_records import a_decision, an_outcome
 
@@ -23,7 +23,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
-def readers() -> list[tuple[Codec, Reader]]:
+def readers() -> list[tuple[Codec, AvroReader]]:
     return [(codec, reader_of(json.loads(codec.schema.text))) for codec in READABLE]
 
 
@@ -43,7 +43,7 @@ RECORDS = st.sampled_from(readers()).flatmap(
 
 @given(RECORDS, st.binary(max_size=12))
 def test_it_reads_what_was_written_wherever_it_stands(
-    record: tuple[tuple[Codec, Reader], tuple[Any, ...]], before: bytes
+    record: tuple[tuple[Codec, AvroReader], tuple[Any, ...]], before: bytes
 ) -> None:
     (codec, read), values = record
     names = [field["name"] for field in json.loads(codec.schema.text)["fields"]]
@@ -53,7 +53,7 @@ def test_it_reads_what_was_written_wherever_it_stands(
 
 @given(st.sampled_from(readers()), st.data())
 def test_of_any_bytes_it_says_what_the_general_reader_says_or_refuses_them(
-    pair: tuple[Codec, Reader], data: st.DataObject
+    pair: tuple[Codec, AvroReader], data: st.DataObject
 ) -> None:
     """It may refuse more (a number of 70 bits), never read something else."""
     codec, read = pair

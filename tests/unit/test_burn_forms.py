@@ -7,7 +7,7 @@ import pytest
 
 from domain.guardrails.fingerprints import fingerprint
 from domain.guardrails.prices import FALLBACK, MODELS, cost_of, is_premium, rates_of
-from ingest_gateway.surfaces.burn.forms import Unreadable, call_of, read_calls
+from ingest_gateway.surfaces.burn.forms import UnreadableCalls, call_of, read_calls
 from schemas.telemetry import Price, UsageFrom
 
 NOW_MS = 1_779_107_696_789
@@ -195,7 +195,7 @@ def test_what_is_not_known_is_passed_over_and_null_is_as_absent() -> None:
     ],
 )
 def test_a_body_of_no_such_form_is_refused_whole(body: bytes) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableCalls):
         read_calls(body)
 
 

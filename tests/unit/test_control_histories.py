@@ -154,7 +154,7 @@ def test_a_crash_between_any_two_changes_leads_to_the_same_end(history: list[Any
     log, _ = play(history)
     entries, control, audits = dict(log.table.entries), dict(log.control), dict(log.audits)
     offset = data.draw(st.integers(0, len(log.log) - 1))
-    kept = data.draw(st.integers(log.changes_before[offset], len(log.table.journal)))
+    kept = data.draw(st.integers(log.changes_before[offset], len(log.table.changelog)))
     log.read_again(offset, kept)
     assert (log.table.entries, log.control, log.audits) == (entries, control, audits)
     for answers in log.verdicts.values():

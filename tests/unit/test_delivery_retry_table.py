@@ -1,7 +1,5 @@
 """The retry table: rows in the order of due times, one chain of attempts each, ordering keys one after another."""
 
-from collections.abc import Iterator
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,25 +16,18 @@ from domain.delivery.retry_table import (
     order_hash,
     record_of,
 )
-from tests.support.control_stand_in import MemoryTable
+from domain.tables import MemoryTable
 
 MINE, OTHER = "ws_1/live/wf_a", "ws_1/live/wf_ab"
 
 
-class ScannedTable(MemoryTable):
-    """With a key to start from, as the committed table has it."""
-
-    def scan(self, prefix: bytes, since: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        return iter([row for row in super().scan(prefix) if row[0] >= since])
-
-
-def waiting_in(table: ScannedTable, endpoint_id: str = MINE) -> list[tuple[int, str]]:
+def waiting_in(table: MemoryTable, endpoint_id: str = MINE) -> list[tuple[int, str]]:
     return [(due.due_ms, due.delivery_id) for due in due_of_endpoint(table, endpoint_id, due_prefix(endpoint_id))]
 
 
 @given(st.lists(st.tuples(st.sampled_from((MINE, OTHER)), st.integers(0, 2**40)), max_size=30))
 def test_an_endpoint_gets_its_deliveries_by_due_time_and_nothing_of_others(wanted: list[tuple[str, int]]) -> None:
-    table = ScannedTable()
+    table = MemoryTable()
     waiting = RetryTable(table)
     for number, (endpoint_id, due_ms) in enumerate(wanted):
         waiting.schedule_next(f"dlv_{number:03}", b"record", endpoint_id, attempts=1, first_ms=1, due_ms=due_ms)
@@ -53,7 +44,7 @@ def test_an_endpoint_gets_its_deliveries_by_due_time_and_nothing_of_others(wante
 
 @pytest.mark.requirement("F44")
 def test_a_record_or_an_attempt_seen_before_changes_nothing() -> None:
-    table = ScannedTable()
+    table = MemoryTable()
     waiting = RetryTable(table)
     assert waiting.schedule_next("d", b"record", MINE, attempts=1, first_ms=5, due_ms=10) == [Due(MINE, 10, "d")]
     assert waiting.schedule_next("d", b"record", MINE, attempts=1, first_ms=9, due_ms=99) == []
@@ -68,7 +59,7 @@ def test_a_record_or_an_attempt_seen_before_changes_nothing() -> None:
 
 
 def test_one_that_has_ended_is_remembered_for_an_hour() -> None:
-    table = ScannedTable()
+    table = MemoryTable()
     waiting = RetryTable(table)
     waiting.store("d", b"record", MINE, due_ms=0, sequence=1)
     waiting.end("d", attempts=1, now_ms=1_000)
@@ -83,7 +74,7 @@ class OneKeyAfterTheOther(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.table = ScannedTable()
+        self.table = MemoryTable()
         self.waiting = RetryTable(self.table)
         self.queues: dict[str, list[str]] = {"x": [], "y": [], "z": []}
         self.attempts: dict[str, int] = {}

@@ -2,7 +2,6 @@
 
 import itertools
 from collections import deque
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -24,7 +23,7 @@ from domain.delivery.states import (
     shown_states,
 )
 from domain.events.status import RouteState
-from tests.support.control_stand_in import MemoryTable
+from domain.tables import MemoryTable
 
 S, I = DeliveryState, DeliveryInput  # noqa: E741 the table is easier to read with short names
 AT_REST = {Keeper.LOG: S.UNREAD, Keeper.TABLE: S.WAITING}
@@ -107,13 +106,6 @@ def test_what_the_api_shows_in_each_state() -> None:
     assert RECORDED.keys() == set(RouteState) - {RouteState.QUEUED, RouteState.IN_PROGRESS}
 
 
-class ScannedTable(MemoryTable):
-    """With a key to start from, as the committed table has it."""
-
-    def scan(self, prefix: bytes, since: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        return iter([row for row in super().scan(prefix) if row[0] >= since])
-
-
 class OneWorker(RuleBasedStateMachine):
     """Deliveries of two endpoints, some with an ordering key, go through the real queues and the real retry table by
     `next_state`. Whatever happens in whichever order, the state says where each delivery is.
@@ -123,7 +115,7 @@ class OneWorker(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.committed = ScannedTable()
+        self.committed = MemoryTable()
         self.table = RetryTable(self.committed)
         self.queues: EndpointQueues[str] = EndpointQueues(3, lambda _endpoint: 2)
         self.states: dict[str, DeliveryState] = {}

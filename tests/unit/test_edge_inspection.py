@@ -8,14 +8,14 @@ import pytest
 from domain.guardrails.fingerprints import fingerprint
 from ingest_gateway.surfaces.burn.edge.endpoints import Dialect
 from ingest_gateway.surfaces.burn.edge.inspection import Inspected, estimate_tokens, inspect
-from ingest_gateway.surfaces.burn.edge.providers import Target, providers_of
+from ingest_gateway.surfaces.burn.edge.providers import ProviderTarget, providers_of
 
-CHAT = Target("http://x/v1/chat/completions", "/chat/completions")
-GEMINI = Target("http://x", ":streamGenerateContent", "gemini-2.0-flash", True)
+CHAT = ProviderTarget("http://x/v1/chat/completions", "/chat/completions")
+GEMINI = ProviderTarget("http://x", ":streamGenerateContent", "gemini-2.0-flash", True)
 HI = [{"role": "user", "content": "hi"}]
 
 
-def read(body: Any, target: Target = CHAT, dialect: Dialect = Dialect.OPENAI) -> Inspected:
+def read(body: Any, target: ProviderTarget = CHAT, dialect: Dialect = Dialect.OPENAI) -> Inspected:
     return inspect(body if isinstance(body, bytes) else json.dumps(body).encode(), target, dialect)
 
 
@@ -88,7 +88,7 @@ def test_asking_for_usage_adds_one_member_and_changes_no_byte() -> None:
     sent = read(body).body
     assert sent == body.replace(b"}] }", b'}] ,"stream_options":{"include_usage":true}}')
     assert json.loads(sent)["stream_options"] == {"include_usage": True}
-    responses = Target("http://x", "/responses")
+    responses = ProviderTarget("http://x", "/responses")
     assert read(body, responses).body == body, "responses tell their usage anyway"
 
 

@@ -1,4 +1,4 @@
-"""Usage read from answers as they pass: every provider's form, cut anywhere."""
+"""CallUsage read from answers as they pass: every provider's form, cut anywhere."""
 
 import itertools
 import json
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest_gateway.surfaces.burn.edge.usage import BODY_BYTES_MAX, BodyReader, StreamReader, Usage
+from ingest_gateway.surfaces.burn.edge.usage import BODY_BYTES_MAX, BodyReader, CallUsage, StreamReader
 
 
 def sse(*frames: Any) -> bytes:
@@ -43,18 +43,18 @@ RESPONSES = sse(
 OPENROUTER = sse({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2, "cost": 0.00014}})
 
 STREAMS = [
-    (OPENAI, Usage(9, 2, 3, False, "gpt-4o")),
-    (ANTHROPIC, Usage(7, 5, 0, False, "claude-sonnet-4")),
-    (GEMINI, Usage(4, 9, 2, False, "gemini-2.0-flash")),
-    (RESPONSES, Usage(8, 2, 5, False, "gpt-4.1")),
-    (OPENROUTER, Usage(1, 2, 0, False, "", 0.00014)),
+    (OPENAI, CallUsage(9, 2, 3, False, "gpt-4o")),
+    (ANTHROPIC, CallUsage(7, 5, 0, False, "claude-sonnet-4")),
+    (GEMINI, CallUsage(4, 9, 2, False, "gemini-2.0-flash")),
+    (RESPONSES, CallUsage(8, 2, 5, False, "gpt-4.1")),
+    (OPENROUTER, CallUsage(1, 2, 0, False, "", 0.00014)),
 ]
 
 
 @pytest.mark.requirement("B-042", "L5")
 @pytest.mark.parametrize(("stream", "usage"), STREAMS)
 @given(cuts=st.lists(st.integers(0, 600), max_size=8), crlf=st.booleans())
-def test_every_stream_cut_anywhere(stream: bytes, usage: Usage, cuts: list[int], crlf: bool) -> None:
+def test_every_stream_cut_anywhere(stream: bytes, usage: CallUsage, cuts: list[int], crlf: bool) -> None:
     whole = stream.replace(b"\n", b"\r\n") if crlf else stream
     reader = StreamReader()
     places = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
@@ -69,16 +69,16 @@ def test_every_stream_cut_anywhere(stream: bytes, usage: Usage, cuts: list[int],
     ("stream", "usage"),
     [
         # cut before the last word on usage: 400 characters of prompt are 100 tokens
-        (OPENAI.split(b"\n\n")[0] + b"\n\n", Usage(100, 1, 0, True, "gpt-4o")),
-        (ANTHROPIC.rpartition(b"data: ")[0], Usage(7, 2, 0, True, "claude-sonnet-4")),  # "Hi there": 2 tokens
-        (b"", Usage(100, 0, 0, True)),
-        (b"data: {broken\n\ndata: 5\n\ndata: {\"usage\": 7}\n\n", Usage(100, 0, 0, True)),
-        (sse({"usage": {"prompt_tokens": -4, "completion_tokens": 10**30}}), Usage(100, 1 << 40, 0, True)),
+        (OPENAI.split(b"\n\n")[0] + b"\n\n", CallUsage(100, 1, 0, True, "gpt-4o")),
+        (ANTHROPIC.rpartition(b"data: ")[0], CallUsage(7, 2, 0, True, "claude-sonnet-4")),  # "Hi there": 2 tokens
+        (b"", CallUsage(100, 0, 0, True)),
+        (b"data: {broken\n\ndata: 5\n\ndata: {\"usage\": 7}\n\n", CallUsage(100, 0, 0, True)),
+        (sse({"usage": {"prompt_tokens": -4, "completion_tokens": 10**30}}), CallUsage(100, 1 << 40, 0, True)),
         (sse({"usage": {"prompt_tokens": -4, "completion_tokens": 10**15, "cost": -1}}),
-         Usage(100, 1 << 40, 0, True)),
+         CallUsage(100, 1 << 40, 0, True)),
     ],
 )  # fmt: skip
-def test_what_is_not_told_is_estimated(stream: bytes, usage: Usage) -> None:
+def test_what_is_not_told_is_estimated(stream: bytes, usage: CallUsage) -> None:
     reader = StreamReader()
     reader.feed(stream)
     assert reader.usage(400) == usage
@@ -105,26 +105,26 @@ def test_usage_beside_half_a_character(half: bytes) -> None:
     stream, body = StreamReader(), BodyReader()
     stream.feed(b"data: " + frame + b"\n\n")
     body.feed(frame)
-    assert stream.usage(400) == body.usage(400) == Usage(3, 2)
+    assert stream.usage(400) == body.usage(400) == CallUsage(3, 2)
 
 
 @pytest.mark.parametrize(
     ("body", "usage"),
     [
         ({"model": "m", "choices": [{"message": {"content": "Hi"}}], "usage": {"prompt_tokens": 3,
-          "completion_tokens": 2}}, Usage(3, 2, 0, False, "m")),
-        ({"model": "m", "choices": [{"message": {"content": "Hi there"}}]}, Usage(100, 2, 0, True, "m")),
+          "completion_tokens": 2}}, CallUsage(3, 2, 0, False, "m")),
+        ({"model": "m", "choices": [{"message": {"content": "Hi there"}}]}, CallUsage(100, 2, 0, True, "m")),
         ({"content": [{"type": "text", "text": "x"}], "usage": {"input_tokens": 6, "cache_read_input_tokens": 4,
-          "cache_creation_input_tokens": 1, "output_tokens": 2}}, Usage(11, 2, 4, written_tokens=1)),
+          "cache_creation_input_tokens": 1, "output_tokens": 2}}, CallUsage(11, 2, 4, written_tokens=1)),
         ([{"usageMetadata": {"promptTokenCount": 4}}, {"usageMetadata": {"promptTokenCount": 4,
-          "candidatesTokenCount": 6}}], Usage(4, 6)),
+          "candidatesTokenCount": 6}}], CallUsage(4, 6)),
         ({"data": [{"embedding": [0.123456789] * 200_000}], "usage": {"prompt_tokens": 8, "total_tokens": 8}},
-         Usage(8, 0)),
-        ("no object", Usage(100, 0, 0, True)),
+         CallUsage(8, 0)),
+        ("no object", CallUsage(100, 0, 0, True)),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("piece_bytes", [7_001, 3_000_000])
-def test_bodies(body: Any, usage: Usage, piece_bytes: int) -> None:
+def test_bodies(body: Any, usage: CallUsage, piece_bytes: int) -> None:
     written = json.dumps(body).encode()
     reader = BodyReader()
     for start in range(0, len(written), piece_bytes):

@@ -9,19 +9,20 @@ from domain.guardrails.prices import FALLBACK, MODELS, cost_of
 from ingest_gateway.surfaces.burn.edge.endpoints import Dialect
 from ingest_gateway.surfaces.burn.edge.model_limits import UNLISTED, limits_of
 from ingest_gateway.surfaces.burn.edge.prompt_media import IMAGE_TOKENS
-from ingest_gateway.surfaces.burn.edge.providers import Target
+from ingest_gateway.surfaces.burn.edge.providers import ProviderTarget
 from ingest_gateway.surfaces.burn.edge.worst_cost import Unpriceable, worst_cost_nano
 
 CHAT, COMPLETIONS, RESPONSES, EMBEDDINGS, MESSAGES = (
-    Target("http://x", path) for path in ("/chat/completions", "/completions", "/responses", "/embeddings", "/messages")
+    ProviderTarget("http://x", path)
+    for path in ("/chat/completions", "/completions", "/responses", "/embeddings", "/messages")
 )
-GEMINI = Target("http://x", ":generateContent", "gemini-2.5-pro")
+GEMINI = ProviderTarget("http://x", ":generateContent", "gemini-2.5-pro")
 HI = [{"role": "user", "content": "hi"}]
 MOST_OF_4O = 16_384
 """What gpt-4o writes where its caller states no limit."""
 
 
-def tokens_out(body: Any, target: Target = CHAT, dialect: Dialect = Dialect.OPENAI) -> int:
+def tokens_out(body: Any, target: ProviderTarget = CHAT, dialect: Dialect = Dialect.OPENAI) -> int:
     """As far as they are in the worst cost: what the same prompt costs beyond its own tokens, by the output's rate."""
     text = body if isinstance(body, bytes) else json.dumps(body).encode()
     model = target.model or "gpt-4o"
@@ -109,7 +110,7 @@ def test_completions(members: dict[str, Any], most: int) -> None:
         (GEMINI, Dialect.GEMINI, {}, 65_536),
     ],
 )
-def test_other_endpoints(target: Target, dialect: Dialect, body: Any, most: int) -> None:
+def test_other_endpoints(target: ProviderTarget, dialect: Dialect, body: Any, most: int) -> None:
     assert tokens_out(body, target, dialect) == most
 
 
@@ -130,7 +131,7 @@ def test_what_openai_caches_unasked_costs_more() -> None:
     assert worst_cost_nano(body.encode(), CHAT, Dialect.OPENAI) >= cost_of("gpt-5.6-sol", 4_000, 1).nano * 2
 
 
-def prompt_tokens(content: Any, target: Target = CHAT, **more: Any) -> int:
+def prompt_tokens(content: Any, target: ProviderTarget = CHAT, **more: Any) -> int:
     """Of a call that writes one token."""
     body = {"model": "gpt-4o", "messages": [{"role": "user", "content": content}], "max_tokens": 1, **more}
     text = json.dumps(body).encode()

@@ -26,7 +26,7 @@ from schemas.guardrail_policy import (
     nano,
 )
 from schemas.telemetry import CallSource, Enforce, ModelCalls, Reserve, Resume, SetPolicy, Settle
-from tests.support.guarded import NOON_MS, REPLY, Guarded, a_call, budget_of, layers_of, standing_of
+from tests.support.guarded import NOON_MS, REPLY, GuardedOrg, a_call, budget_of, layers_of, standing_of
 
 LOOP = "sha256:" + "b9c1" * 16
 HOUR, DAY = 3_600, 86_400
@@ -43,7 +43,7 @@ def capped(*caps: Cap, **more: object) -> GuardrailPolicy:
 class TestALoop:
     @pytest.mark.requirement("B-016", "B-023")
     def test_the_fourth_identical_fingerprints_own_record_suspends(self) -> None:
-        guarded = Guarded()
+        guarded = GuardedOrg()
         *before, fourth = guarded.one_by_one(loop())
         assert [standing_of(effects).state for effects in before] == ["ok"] * 3
         assert standing_of(fourth).state == "suspended"
@@ -59,13 +59,13 @@ class TestALoop:
         assert fourth.verdict is None, "the command's verdict answers, when `control` has the flag"
 
     def test_in_one_record_too_and_once(self) -> None:
-        effects = Guarded().calls(loop(9))
+        effects = GuardedOrg().calls(loop(9))
         assert layers_of(effects) == ["dumb_loop_detector"]
         assert len(effects.commands) == len(effects.audits) == 1
 
     @pytest.mark.requirement("L2")
     def test_a_call_that_is_told_again_counts_once(self) -> None:
-        guarded = Guarded()
+        guarded = GuardedOrg()
         call = a_call(0, fingerprint=LOOP, event_id="evt-1")
         for _ in range(6):
             effects = guarded.calls([call, call], at_seconds=5)
@@ -76,14 +76,14 @@ class TestALoop:
     @pytest.mark.parametrize("first", [CallSource.INGEST, CallSource.OTLP])
     def test_an_id_of_another_source_takes_no_spend_away(self, first: CallSource) -> None:
         """Whoever tells of a proxied call under its own request id, sooner than the edge itself, adds a call."""
-        guarded = Guarded()
+        guarded = GuardedOrg()
         claimed = a_call(0, usd=0.0, event_id="req_1", source=first)
         made = a_call(0, usd=2.0, event_id="req_1", source=CallSource.EDGE)
         assert [guarded.calls([call]).duplicates for call in (claimed, made, made, claimed)] == [0, 0, 1, 1]
         assert guarded.account().day_nano == nano(2.0)
 
     def test_the_same_event_counts_again_after_24_hours(self) -> None:
-        guarded = Guarded()
+        guarded = GuardedOrg()
         call = a_call(0, event_id="evt-1")
         guarded.calls([call])
         assert guarded.calls([call], at_seconds=DAY - 1).duplicates == 1
@@ -91,7 +91,7 @@ class TestALoop:
 
     @pytest.mark.requirement("B-053")
     def test_the_ledger_has_the_evidence(self) -> None:
-        effects = Guarded().calls(loop())
+        effects = GuardedOrg().calls(loop())
         audit = effects.audits[0]
         breach = decode_breach(audit.details)
         assert (audit.action, audit.outcome, audit.resource) == (
@@ -105,42 +105,42 @@ class TestALoop:
     def test_of_another_session_or_key_it_is_none(self) -> None:
         for name in ("session_id", "key_id"):
             calls = [a_call(n, fingerprint=LOOP, **{name: f"other-{n}"}) for n in range(6)]
-            assert layers_of(Guarded().calls(calls)) == []
+            assert layers_of(GuardedOrg().calls(calls)) == []
 
     def test_not_consecutive_only_where_the_policy_says_so(self) -> None:
         mixed = [call for n in range(4) for call in (a_call(n, fingerprint=LOOP), a_call(n + 0.5))]
-        assert layers_of(Guarded().calls(mixed)) == []
+        assert layers_of(GuardedOrg().calls(mixed)) == []
         anywhere = GuardrailPolicy(dumb_loop=DumbLoop(consecutive=False))
-        assert layers_of(Guarded(anywhere).calls(mixed)) == ["dumb_loop_detector"]
+        assert layers_of(GuardedOrg(anywhere).calls(mixed)) == ["dumb_loop_detector"]
 
     @pytest.mark.parametrize("seed", range(20))
     def test_calls_may_come_out_of_order(self, seed: int) -> None:
         calls = [*loop(), a_call(-5), a_call(9)]
         random.Random(seed).shuffle(calls)
-        guarded = Guarded()
+        guarded = GuardedOrg()
         found = [layer for call in calls for layer in layers_of(guarded.calls([call], at_seconds=10))]
         assert found == ["dumb_loop_detector"]
 
     @pytest.mark.requirement("L2")
     def test_a_time_to_come_counts_as_now_and_what_is_late_is_among_itself(self) -> None:
-        guarded = Guarded()
+        guarded = GuardedOrg()
         future = [a_call(10**6 + n, fingerprint=LOOP) for n in range(4)]
         assert layers_of(guarded.calls(future, at_seconds=5)) == ["dumb_loop_detector"]
-        late = Guarded().calls(loop(), at_seconds=HOUR)
+        late = GuardedOrg().calls(loop(), at_seconds=HOUR)
         assert (layers_of(late), late.late, late.calls) == (["dumb_loop_detector"], 4, 4)
-        both = Guarded().calls([*loop(2), *loop(2, start=HOUR)])
+        both = GuardedOrg().calls([*loop(2), *loop(2, start=HOUR)])
         assert (layers_of(both), both.late) == ([], 2)
 
     def test_what_was_spooled_for_hours_is_no_burst(self) -> None:
         spooled = [a_call(n * 0.5) for n in range(5_000)]
-        effects = Guarded().calls(spooled, at_seconds=3 * HOUR)
+        effects = GuardedOrg().calls(spooled, at_seconds=3 * HOUR)
         assert (layers_of(effects), effects.late) == ([], 5_000)
         dense = [a_call(n * 0.05) for n in range(5_000)]
-        assert layers_of(Guarded().calls(dense, at_seconds=3 * HOUR)) == ["burst_detector"]
+        assert layers_of(GuardedOrg().calls(dense, at_seconds=3 * HOUR)) == ["burst_detector"]
 
     @pytest.mark.requirement("B-016")
     def test_the_documents_example_as_it_stands_sent_four_times_long_after_its_time(self) -> None:
-        guarded = Guarded()
+        guarded = GuardedOrg()
         guarded.calls([a_call(-n) for n in range(40)], at_seconds=-3 * HOUR)
         guarded.calls([a_call(n) for n in range(40)])
         call = a_call(-187 * DAY, fingerprint="sha256:b9c1...")
@@ -151,13 +151,13 @@ class TestALoop:
         assert told == ["ok", "ok", "ok", "suspended"]
 
     def test_a_layer_that_warns_stops_nothing_and_says_it_once_in_a_while(self) -> None:
-        guarded = Guarded(GuardrailPolicy(dumb_loop=DumbLoop(mode=Mode.WARN)))
+        guarded = GuardedOrg(GuardrailPolicy(dumb_loop=DumbLoop(mode=Mode.WARN)))
         told = [layers_of(guarded.calls(loop(start=at))) for at in (0, 10, 20, 700)]
         assert told == [["dumb_loop_detector"], [], [], ["dumb_loop_detector"]]
         assert guarded.account(710).standing.state == "ok"
 
     def test_off_is_off(self) -> None:
-        assert layers_of(Guarded(GuardrailPolicy(dumb_loop=DumbLoop(mode=Mode.OFF))).calls(loop())) == []
+        assert layers_of(GuardedOrg(GuardrailPolicy(dumb_loop=DumbLoop(mode=Mode.OFF))).calls(loop())) == []
 
 
 class TestFlags:
@@ -177,12 +177,12 @@ class TestFlags:
     @pytest.mark.requirement("B-035")
     def test_where_fingerprints_drift_between_routes_the_burst_is_still_found(self) -> None:
         drifting = [a_call(n * 0.02, fingerprint=f"{LOOP}{n % 2}{n}") for n in range(700)]
-        assert layers_of(Guarded().calls(drifting)) == ["burst_detector"]
+        assert layers_of(GuardedOrg().calls(drifting)) == ["burst_detector"]
 
     @pytest.mark.requirement("B-040")
     def test_of_several_layers_the_first_is_named_and_all_are_in_the_ledger(self) -> None:
         policy = GuardrailPolicy(burst=Burst(per_minute=3), ping_pong=PingPong(mode=Mode.ENFORCE))
-        effects = Guarded(policy).calls(loop())
+        effects = GuardedOrg(policy).calls(loop())
         assert layers_of(effects) == ["dumb_loop_detector", "burst_detector"]
         assert [decode_payload(command).layer for command in effects.commands] == ["dumb_loop_detector"]  # type: ignore[attr-defined]
         assert len(effects.audits) == 2
@@ -192,19 +192,19 @@ class TestFlags:
         ("ttl_seconds", "after_seconds", "state"), [(60, 59, "suspended"), (60, 61, "ok"), (0, 10**6, "suspended")]
     )
     def test_a_flag_ends_by_its_time_without_a_sweep(self, ttl_seconds: int, after_seconds: int, state: str) -> None:
-        guarded = Guarded()
+        guarded = GuardedOrg()
         guarded.report(Enforce(layer="manual", reason="a look", ttl_seconds=ttl_seconds))
         assert guarded.account(after_seconds).standing.state == state
 
     def test_under_a_flag_nothing_trips_again_and_after_it_it_does(self) -> None:
-        guarded = Guarded(GuardrailPolicy(ttl_seconds=60))
+        guarded = GuardedOrg(GuardrailPolicy(ttl_seconds=60))
         assert layers_of(guarded.calls(loop())) == ["dumb_loop_detector"]
         assert layers_of(guarded.calls(loop(start=10))) == []
         assert layers_of(guarded.calls(loop(start=100))) == ["dumb_loop_detector"]
 
     @pytest.mark.requirement("B-050")
     def test_a_resume_clears_the_layers_window(self) -> None:
-        guarded = Guarded()
+        guarded = GuardedOrg()
         guarded.calls(loop())
         resumed = guarded.report(Resume(reason="manual_resume"), 5)
         assert isinstance(decode_payload(resumed.commands[0]), Unsuspend)
@@ -214,12 +214,12 @@ class TestFlags:
 
     @pytest.mark.requirement("B-025", "B-050")
     def test_a_resume_where_no_flag_stands_is_done_all_the_same(self) -> None:
-        effects = Guarded().report(Resume(reason="manual_resume"))
+        effects = GuardedOrg().report(Resume(reason="manual_resume"))
         assert standing_of(effects).state == "ok"
         assert len(effects.commands) == 1
 
     def test_a_flag_of_a_project_stops_the_project_alone(self) -> None:
-        guarded = Guarded(capped(Cap(period=Period.DAY, scope=Scope.PROJECT, hard_usd=1)))
+        guarded = GuardedOrg(capped(Cap(period=Period.DAY, scope=Scope.PROJECT, hard_usd=1)))
         effects = guarded.calls([a_call(0, usd=2, project="a"), a_call(1, usd=0.5, project="b")])
         assert [trip.found.guarded for trip in effects.trips] == [(Scope.PROJECT, "a")]
         assert guarded.account(2).standing.state == "ok"
@@ -232,7 +232,7 @@ class TestMoney:
         ("period", "next_period_seconds"), [(Period.HOUR, HOUR), (Period.DAY, DAY), (Period.MONTH, 20 * DAY)]
     )
     def test_a_hard_cap_suspends_in_its_period(self, period: Period, next_period_seconds: int) -> None:
-        guarded = Guarded(capped(Cap(period=period, hard_usd=10), ttl_seconds=1))
+        guarded = GuardedOrg(capped(Cap(period=period, hard_usd=10), ttl_seconds=1))
         assert layers_of(guarded.calls([a_call(0, usd=9.99)])) == []
         passed = guarded.calls([a_call(1, usd=0.01)])
         assert layers_of(passed) == ["financial_limits"]
@@ -242,7 +242,7 @@ class TestMoney:
 
     @pytest.mark.requirement("B-033")
     def test_a_soft_cap_warns_at_half_at_four_fifths_and_at_all_of_it(self) -> None:
-        guarded = Guarded(capped(Cap(period=Period.DAY, soft_usd=10)))
+        guarded = GuardedOrg(capped(Cap(period=Period.DAY, soft_usd=10)))
         told = [guarded.calls([a_call(n, usd=1)]).trips for n in range(12)]
         reasons = [trip.found.reason.partition(" of")[0] for trips in told for trip in trips]
         assert reasons == ["50 %", "80 %", "100 %"]
@@ -250,7 +250,7 @@ class TestMoney:
 
     @pytest.mark.requirement("B-033")
     def test_a_warning_is_told_where_somebody_notices(self) -> None:
-        guarded = Guarded(capped(Cap(period=Period.DAY, soft_usd=10, hard_usd=11)))
+        guarded = GuardedOrg(capped(Cap(period=Period.DAY, soft_usd=10, hard_usd=11)))
         effects = guarded.calls([a_call(0, usd=8.5)])
         told = decode_payload(effects.commands[0])
         assert isinstance(told, Warn)
@@ -266,12 +266,12 @@ class TestMoney:
 
     def test_a_hard_cap_that_only_warns_does_so_once(self) -> None:
         limits = FinancialLimits(mode=Mode.WARN, caps=[Cap(period=Period.DAY, hard_usd=1)])
-        guarded = Guarded(GuardrailPolicy(financial_limits=limits))
+        guarded = GuardedOrg(GuardrailPolicy(financial_limits=limits))
         told = [guarded.calls([a_call(n, usd=1)]).trips for n in range(3)]
         assert [[trip.warning.percent for trip in trips if trip.warning] for trips in told] == [[100], [], []]
 
     def test_of_a_cap_for_each_user_the_status_shows_who_was_warned(self) -> None:
-        guarded = Guarded(capped(Cap(period=Period.DAY, scope=Scope.USER, soft_usd=1)))
+        guarded = GuardedOrg(capped(Cap(period=Period.DAY, scope=Scope.USER, soft_usd=1)))
         for n in range(300):
             guarded.calls([a_call(n, usd=0.6 if n % 2 else 0.1, user=f"user/{n}")])
         caps = guarded.account(400).caps
@@ -281,7 +281,7 @@ class TestMoney:
 
     @pytest.mark.parametrize("named", ["gpt-4o", "gpt-4o-2024-08-06"])
     def test_a_cap_on_a_model_sees_what_was_asked_and_what_answered(self, named: str) -> None:
-        guarded = Guarded(capped(Cap(period=Period.DAY, scope=Scope.MODEL, id=named, hard_usd=1.0)))
+        guarded = GuardedOrg(capped(Cap(period=Period.DAY, scope=Scope.MODEL, id=named, hard_usd=1.0)))
         asked_at_the_edge = a_call(
             0, usd=0.5, model="gpt-4o", answered_model="gpt-4o-2024-08-06", source=CallSource.EDGE
         )
@@ -292,20 +292,20 @@ class TestMoney:
         assert trip.found.guarded == (Scope.MODEL, named)
 
     def test_a_cap_that_was_passed_begins_anew_after_a_resume(self) -> None:
-        guarded = Guarded(capped(Cap(period=Period.DAY, hard_usd=10)))
+        guarded = GuardedOrg(capped(Cap(period=Period.DAY, hard_usd=10)))
         guarded.calls([a_call(0, usd=12)])
         guarded.report(Resume(reason="manual_resume"), 1)
         assert layers_of(guarded.calls([a_call(2, usd=9)])) == []
         assert layers_of(guarded.calls([a_call(3, usd=1)])) == ["financial_limits"]
 
     def test_late_spend_counts_in_its_own_day(self) -> None:
-        guarded = Guarded(capped(Cap(period=Period.DAY, hard_usd=10)))
+        guarded = GuardedOrg(capped(Cap(period=Period.DAY, hard_usd=10)))
         assert layers_of(guarded.calls([a_call(-DAY, usd=50)], at_seconds=0)) == []
         account = guarded.account(1)
         assert (account.day_nano, account.month_nano) == (0, nano(50))
 
     def test_sums_are_exact(self) -> None:
-        guarded = Guarded()
+        guarded = GuardedOrg()
         for second in range(1_000):
             guarded.calls([a_call(second, usd=0.1)])
         assert guarded.account(1_001).day_nano == 100 * nano(1)
@@ -314,7 +314,7 @@ class TestMoney:
 class TestStrictBudgets:
     @pytest.mark.requirement("F54")
     def test_of_256_that_ask_at_once_as_many_go_as_fit(self) -> None:
-        guarded = Guarded(capped(Cap(period=Period.DAY, hard_usd=1)))
+        guarded = GuardedOrg(capped(Cap(period=Period.DAY, hard_usd=1)))
         answers = [guarded.report(Reserve(id=f"r{n}", cost_nano=nano(0.01))) for n in range(256)]
         granted = [n for n, effects in enumerate(answers) if effects.verdict and effects.verdict[1].outcome == "done"]
         assert granted == list(range(100))
@@ -325,7 +325,7 @@ class TestStrictBudgets:
 
     @pytest.mark.requirement("F54")
     def test_what_is_not_used_returns_when_it_is_settled(self) -> None:
-        guarded = Guarded(capped(Cap(period=Period.DAY, hard_usd=1)))
+        guarded = GuardedOrg(capped(Cap(period=Period.DAY, hard_usd=1)))
         guarded.report(Reserve(id="a", cost_nano=nano(1)))
         assert not granted(guarded.report(Reserve(id="b", cost_nano=nano(0.5))))
         guarded.report(Settle(id="a", call=a_call(0, usd=0.25)), 1)
@@ -334,19 +334,19 @@ class TestStrictBudgets:
         assert (account.day_nano, account.reserved_nano) == (nano(0.25), nano(0.75))
 
     def test_one_that_is_never_settled_lapses(self) -> None:
-        guarded = Guarded(capped(Cap(period=Period.DAY, hard_usd=1)))
+        guarded = GuardedOrg(capped(Cap(period=Period.DAY, hard_usd=1)))
         guarded.report(Reserve(id="a", cost_nano=nano(1), ttl_seconds=60))
         assert not granted(guarded.report(Reserve(id="b", cost_nano=1), 59))
         assert granted(guarded.report(Reserve(id="b", cost_nano=1), 60))
 
     def test_asked_again_it_is_the_same_one(self) -> None:
-        guarded = Guarded(capped(Cap(period=Period.DAY, hard_usd=1)))
+        guarded = GuardedOrg(capped(Cap(period=Period.DAY, hard_usd=1)))
         first, again = (budget_of(guarded.report(Reserve(id="a", cost_nano=nano(1)))) for _ in range(2))
         assert first == again
         assert guarded.account().reservations == 1
 
     def test_of_a_call_that_was_not_made_nothing_is_left(self) -> None:
-        guarded = Guarded(capped(Cap(period=Period.DAY, hard_usd=1)))
+        guarded = GuardedOrg(capped(Cap(period=Period.DAY, hard_usd=1)))
         guarded.report(Reserve(id="a", cost_nano=nano(1)))
         guarded.report(Settle(id="a"))
         account = guarded.account()
@@ -354,13 +354,13 @@ class TestStrictBudgets:
 
     def test_every_cap_that_counts_the_call_must_have_room(self) -> None:
         caps = (Cap(period=Period.DAY, hard_usd=10), Cap(period=Period.MONTH, scope=Scope.USER, hard_usd=1))
-        guarded = Guarded(capped(*caps))
+        guarded = GuardedOrg(capped(*caps))
         assert granted(guarded.report(Reserve(id="a", cost_nano=nano(1), user="ann")))
         assert not granted(guarded.report(Reserve(id="b", cost_nano=1, user="ann")))
         assert granted(guarded.report(Reserve(id="c", cost_nano=nano(1), user="bob")))
 
     def test_under_a_flag_nothing_is_granted(self) -> None:
-        guarded = Guarded()
+        guarded = GuardedOrg()
         guarded.report(Enforce(layer="manual", reason="a look"))
         assert not granted(guarded.report(Reserve(id="a", cost_nano=1), 1))
 
@@ -369,7 +369,7 @@ class TestTheSameAgain:
     """A record that is read again: before it was saved the same is decided, after it nothing."""
 
     def test_after_it_was_saved(self) -> None:
-        guarded = Guarded()
+        guarded = GuardedOrg()
         guarded.calls(loop(3))
         fourth = guarded.calls(loop(1, start=3))
         assert fourth.commands
@@ -377,7 +377,7 @@ class TestTheSameAgain:
         assert guarded.account(10).day_nano == 4 * nano(0.001)
 
     def test_before_it_was_saved(self) -> None:
-        one, other = Guarded(), Guarded()
+        one, other = GuardedOrg(), GuardedOrg()
         for guarded in (one, other):
             guarded.calls(loop(3))
         assert one.calls(loop(1, start=3)) == other.calls(loop(1, start=3))
@@ -385,7 +385,7 @@ class TestTheSameAgain:
     @pytest.mark.parametrize("seed", range(5))
     def test_a_replay_of_the_whole_log_decides_the_same(self, seed: int) -> None:
         chance = random.Random(seed)
-        guarded = Guarded(capped(Cap(period=Period.HOUR, hard_usd=1, soft_usd=0.5), burst=Burst(per_minute=40)))
+        guarded = GuardedOrg(capped(Cap(period=Period.HOUR, hard_usd=1, soft_usd=0.5), burst=Burst(per_minute=40)))
         effects = []
         for second in range(300):
             match chance.randrange(12):
@@ -402,7 +402,7 @@ class TestTheSameAgain:
                         for _ in range(chance.randrange(1, 6))
                     ]
                     effects.append(guarded.report(ModelCalls(calls=calls), second))
-        again = Guarded()
+        again = GuardedOrg()
         assert [again.decide(asked) for asked in guarded.log][1:] == effects
         assert any(layers_of(one) for one in effects)
 
@@ -410,7 +410,7 @@ class TestTheSameAgain:
 class TestPolicy:
     @pytest.mark.requirement("B-039")
     def test_it_goes_to_control_and_counts_from_then_on(self) -> None:
-        guarded = Guarded()
+        guarded = GuardedOrg()
         policy = GuardrailPolicy(dumb_loop=DumbLoop(repeats=2), smart_loop=SmartLoop(mode=Mode.OFF))
         effects = guarded.report(SetPolicy(policy=policy))
         payload = decode_payload(effects.commands[0])

@@ -4,14 +4,14 @@ from domain.guardrails.values import GuardRequest
 from processors.guardrails.whatif import compare, rows_of, warm_up_ms
 from schemas.guardrail_policy import Burst, Cap, DumbLoop, FinancialLimits, GuardrailPolicy, Mode, Period, nano
 from schemas.telemetry import ModelCalls, Resume
-from tests.support.guarded import NOON_MS, Guarded, a_call
+from tests.support.guarded import NOON_MS, GuardedOrg, a_call
 
 LOOP = "sha256:" + "b9c1" * 16
 WARN_ONLY = GuardrailPolicy(dumb_loop=DumbLoop(mode=Mode.WARN))
 
 
 def told(calls_at: list[float], usd: float = 1.0, fingerprint: str | None = LOOP) -> list[GuardRequest]:
-    guarded = Guarded()
+    guarded = GuardedOrg()
     for at in calls_at:
         more = {} if fingerprint is None else {"fingerprint": fingerprint}
         guarded.calls([a_call(at, usd=usd, **more)])
@@ -37,7 +37,7 @@ def test_what_is_blocked_trips_nothing_else() -> None:
 
 
 def test_a_resume_as_it_was() -> None:
-    guarded = Guarded()
+    guarded = GuardedOrg()
     guarded.one_by_one(a_call(n, fingerprint=LOOP) for n in range(6))
     guarded.report(Resume(reason="manual_resume"), 7)
     guarded.calls([a_call(8, fingerprint=LOOP)])

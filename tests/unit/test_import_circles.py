@@ -1,7 +1,8 @@
-"""No file imports, over any number of others, itself; nor does a folder import a folder that imports it.
+"""No file imports, over any number of others, itself; nor does a folder import what imports the folder.
 
 Imports for types alone count: two files that need each other's types are one part in two places. A folder is compared
-with the folders next to it, so `processors/control` with `processors/work`, and `domain` with `schemas`.
+with the folders and files next to it: `processors/control` with `processors/guardrails`, `domain` with `schemas`,
+`ingest_gateway/surfaces` with `ingest_gateway/services.py`.
 """
 
 import ast
@@ -79,34 +80,28 @@ def imports_of_files() -> dict[str, set[str]]:
     }
 
 
-def imports_of_folders(imports: Imports, within: str) -> dict[str, set[str]]:
-    """Between the folders right below `within`; files that lie in it itself belong to none."""
+def imports_below(imports: Imports, within: str) -> dict[str, set[str]]:
+    """Between the folders and files right below `within`; a folder imports what any file in it imports."""
     found: dict[str, set[str]] = {}
     for importer, imported in imports.items():
-        mine = folder_below(within, importer)
+        mine = right_below(within, importer)
         if mine is not None:
-            theirs = {folder for other in imported if (folder := folder_below(within, other)) is not None}
+            theirs = {one for other in imported if (one := right_below(within, other)) is not None}
             found.setdefault(mine, set()).update(theirs - {mine})
     return found
 
 
-def folder_below(within: str, path: str) -> str | None:
-    depth = len(PurePosixPath(within).parts)
-    parts = PurePosixPath(path).parts
-    return (
-        "/".join(parts[: depth + 1])
-        if parts[:depth] == PurePosixPath(within).parts and len(parts) > depth + 1
-        else None
-    )
+def right_below(within: str, path: str) -> str | None:
+    """The folder or file right below `within` that is or holds this file."""
+    above, parts = PurePosixPath(within).parts, PurePosixPath(path).parts
+    return "/".join(parts[: len(above) + 1]) if parts[: len(above)] == above else None
 
 
 def folders_of_folders() -> list[str]:
-    """Those with two folders of Python files or more, which are to be compared; "" is the top."""
-    below: dict[str, set[str]] = {}
-    for path in python_files(*PACKAGES):
-        for depth in range(len(path.parts) - 1):
-            below.setdefault("/".join(path.parts[:depth]), set()).add(path.parts[depth])
-    return sorted(folder for folder, folders in below.items() if len(folders) > 1)
+    """Those with a folder of Python files in them, which are to be compared; "" is the top."""
+    return sorted(
+        {"/".join(path.parts[:depth]) for path in python_files(*PACKAGES) for depth in range(len(path.parts) - 1)}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -120,8 +115,8 @@ def test_no_file_imports_itself_by_way_of_others(imports: dict[str, set[str]]) -
 
 
 @pytest.mark.parametrize("within", folders_of_folders(), ids=lambda within: within or "the top")
-def test_no_folder_imports_one_that_imports_it(imports: dict[str, set[str]], within: str) -> None:
-    assert circles(imports_of_folders(imports, within)) == set()
+def test_no_folder_imports_what_imports_it(imports: dict[str, set[str]], within: str) -> None:
+    assert circles(imports_below(imports, within)) == set()
 
 
 def test_the_folders_that_hold_the_most_are_among_those_compared() -> None:
@@ -162,8 +157,12 @@ def test_what_a_file_imports_is_found(source: str, imported: set[str]) -> None:
     assert imported_files(PurePosixPath("p/a.py"), source, files) == {PurePosixPath(name) for name in imported}
 
 
-def test_files_of_one_folder_and_files_outside_make_no_folder_circle() -> None:
-    imports = {"p/a/x.py": ["p/b/y.py", "p/top.py"], "p/a/z.py": ["p/a/x.py"], "p/b/y.py": [], "p/top.py": ["p/a/x.py"]}
-    assert circles(imports_of_folders(imports, "p")) == set()
-    imports["p/b/y.py"] = ["p/a/z.py"]
-    assert circles(imports_of_folders(imports, "p")) == {frozenset({"p/a", "p/b"})}
+def test_circles_between_folders_and_files_next_to_each_other_are_found() -> None:
+    imports = {"p/a/x.py": ["p/b/y.py"], "p/a/z.py": ["p/a/x.py", "q.py"], "p/b/y.py": [], "p/top.py": ["p/a/x.py"]}
+    assert circles(imports_below(imports, "p")) == set()
+    two_folders = imports | {"p/b/v.py": ["p/a/z.py"]}
+    assert circles(two_folders) == set()
+    assert circles(imports_below(two_folders, "p")) == {frozenset({"p/a", "p/b"})}
+    folder_and_file = imports | {"p/a/w.py": ["p/top.py"]}
+    assert circles(folder_and_file) == set()
+    assert circles(imports_below(folder_and_file, "p")) == {frozenset({"p/a", "p/top.py"})}

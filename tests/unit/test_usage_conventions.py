@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ingest_gateway.surfaces.burn.edge.usage import BodyReader, StreamReader, Usage
+from ingest_gateway.surfaces.burn.edge.usage import BodyReader, CallUsage, StreamReader
 from ingest_gateway.surfaces.burn.usage_conventions import USAGE, When, read_counts
 from tests.support.provider_sdks import WITH_SDKS
 
@@ -22,7 +22,7 @@ class Example(NamedTuple):
     endpoint: str
     when: When
     frames: tuple[Any, ...]
-    usage: Usage
+    usage: CallUsage
 
 
 def chat(usage: Any, **more: Any) -> dict[str, Any]:
@@ -48,7 +48,7 @@ OPENAI = {
         **{"accepted_prediction_tokens": None, "rejected_prediction_tokens": None},
     },
 }
-OPENAI_READ = Usage(900, 70, 512, written_tokens=100)
+OPENAI_READ = CallUsage(900, 70, 512, written_tokens=100)
 RESPONSE = {
     **{"input_tokens": 80, "output_tokens": 30, "total_tokens": 110},
     "input_tokens_details": {"cached_tokens": 64, "cache_write_tokens": 0, "cache_write_tokens_details": None},
@@ -60,7 +60,7 @@ ANTHROPIC: dict[str, Any] = {
     "cache_creation": {"ephemeral_5m_input_tokens": 100, "ephemeral_1h_input_tokens": 200},
     **{**NOTHING_MORE, "inference_geo": None, "service_tier": None, "speed": None},
 }
-ANTHROPIC_READ = Usage(2_310, 50, 2_000, written_tokens=100, written_long_tokens=200)
+ANTHROPIC_READ = CallUsage(2_310, 50, 2_000, written_tokens=100, written_long_tokens=200)
 DELTA = {
     **{"output_tokens": 50, "input_tokens": 10, "cache_read_input_tokens": 2_000, "cache_creation_input_tokens": 300},
     **NOTHING_MORE,
@@ -90,8 +90,8 @@ EXAMPLES = [
     Example("openai", "/chat/completions", When.BODY, (chat(OPENAI),), OPENAI_READ),
     Example("openai", "/chat/completions", When.LAST, (chunk(), last(OPENAI)), OPENAI_READ),
     Example("openai", "/completions", When.BODY, ({"choices": [{"text": "Hi there"}], "usage": OPENAI},), OPENAI_READ),
-    Example("openai", "/embeddings", When.BODY, ({"data": VECTORS, "usage": EMBEDDING},), Usage(8, 0)),
-    Example("openai", "/responses", When.BODY, ({"output": [], "usage": RESPONSE},), Usage(80, 30, 64)),
+    Example("openai", "/embeddings", When.BODY, ({"data": VECTORS, "usage": EMBEDDING},), CallUsage(8, 0)),
+    Example("openai", "/responses", When.BODY, ({"output": [], "usage": RESPONSE},), CallUsage(80, 30, 64)),
     Example(
         *("openai", "/responses", When.LAST),
         (
@@ -99,7 +99,7 @@ EXAMPLES = [
             {"type": "response.output_text.delta", "delta": "Hi there"},
             {"type": "response.completed", "response": {"usage": RESPONSE}},
         ),
-        Usage(80, 30, 64),
+        CallUsage(80, 30, 64),
     ),
     Example(
         *("openai", "/images/generations", When.BODY),
@@ -114,13 +114,13 @@ EXAMPLES = [
                 },
             },
         ),
-        Usage(14, 4_160),
+        CallUsage(14, 4_160),
     ),
     Example("anthropic", "/messages", When.BODY, ({"content": [HI], "usage": ANTHROPIC},), ANTHROPIC_READ),
     Example(
         *("anthropic", "/messages", When.BEGUN),
         ({"type": "message_start", "message": {"usage": ANTHROPIC | {"output_tokens": 1}}},),
-        Usage(2_310, 1, 2_000, True, written_tokens=100, written_long_tokens=200),
+        CallUsage(2_310, 1, 2_000, True, written_tokens=100, written_long_tokens=200),
     ),
     Example(
         *("anthropic", "/messages", When.SO_FAR),
@@ -131,20 +131,20 @@ EXAMPLES = [
         ),
         ANTHROPIC_READ,
     ),
-    Example("gemini", ":generateContent", When.BODY, (CANDIDATE | {"usageMetadata": GEMINI},), Usage(105, 50, 60)),
+    Example("gemini", ":generateContent", When.BODY, (CANDIDATE | {"usageMetadata": GEMINI},), CallUsage(105, 50, 60)),
     Example(
         *("gemini", ":streamGenerateContent", When.SO_FAR),
         (
             CANDIDATE | {"usageMetadata": {"promptTokenCount": 100, "totalTokenCount": 100}},
             CANDIDATE | {"usageMetadata": GEMINI},
         ),
-        Usage(105, 50, 60),
+        CallUsage(105, 50, 60),
     ),
     # Gemini by OpenAI's API: thoughts are in the total alone
     Example(
         *("gemini", "/chat/completions", When.BODY),
         (chat({"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 150}),),
-        Usage(100, 50),
+        CallUsage(100, 50),
     ),
     Example(
         *("openrouter", "/chat/completions", When.BODY),
@@ -162,7 +162,7 @@ EXAMPLES = [
             chunk(),
             chunk({"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12, "prompt_audio_seconds": None}),
         ),
-        Usage(9, 3),
+        CallUsage(9, 3),
     ),
     Example(
         *("deepseek", "/chat/completions", When.LAST),
@@ -178,7 +178,7 @@ EXAMPLES = [
                 }
             ),
         ),
-        Usage(100, 9, 64),
+        CallUsage(100, 9, 64),
     ),
     # xAI counts reasoning beside the completion
     Example(
@@ -193,7 +193,7 @@ EXAMPLES = [
                 }
             ),
         ),
-        Usage(32, 103),
+        CallUsage(32, 103),
     ),
     Example(
         *("perplexity", "/chat/completions", When.SO_FAR),
@@ -209,7 +209,7 @@ EXAMPLES = [
                 }
             ),
         ),
-        Usage(7, 9, cost_usd=0.006),
+        CallUsage(7, 9, cost_usd=0.006),
     ),
     Example(
         *("vllm", "/chat/completions", When.SO_FAR),
@@ -217,7 +217,7 @@ EXAMPLES = [
             chunk({"prompt_tokens": 7, "completion_tokens": 1, "total_tokens": 8}),
             chunk({"prompt_tokens": 7, "completion_tokens": 9, "total_tokens": 16}),
         ),
-        Usage(7, 9),
+        CallUsage(7, 9),
     ),
     Example(
         *("groq", "/chat/completions", When.LAST),
@@ -239,7 +239,7 @@ EXAMPLES = [
                 },
             },
         ),
-        Usage(18, 46),
+        CallUsage(18, 46),
     ),
     Example(
         *("moonshot", "/chat/completions", When.LAST),
@@ -260,12 +260,12 @@ EXAMPLES = [
                 ]
             },
         ),
-        Usage(19, 13, 10),
+        CallUsage(19, 13, 10),
     ),
     Example(
         *("voyage", "/embeddings", When.BODY),
         ({"data": VECTORS, "usage": {"total_tokens": 10}},),
-        Usage(10, 0, 0, True),
+        CallUsage(10, 0, 0, True),
     ),
     Example("bedrock", "/converse", When.BODY, ({"output": {"message": HI}, "usage": CONVERSE},), ANTHROPIC_READ),
     Example("bedrock", "/converse-stream", When.LAST, ({"metadata": {"usage": CONVERSE}},), ANTHROPIC_READ),
@@ -284,14 +284,14 @@ EXAMPLES = [
                 },
             },
         ),
-        Usage(2_310, 50, 2_000, written_tokens=300),
+        CallUsage(2_310, 50, 2_000, written_tokens=300),
     ),
-    Example("cohere", "/v2/chat", When.BODY, ({"message": HI, "usage": COHERE},), Usage(71, 7)),
-    Example("cohere", "/v2/chat", When.LAST, ({"type": "message-end", "delta": {"usage": COHERE}},), Usage(71, 7)),
+    Example("cohere", "/v2/chat", When.BODY, ({"message": HI, "usage": COHERE},), CallUsage(71, 7)),
+    Example("cohere", "/v2/chat", When.LAST, ({"type": "message-end", "delta": {"usage": COHERE}},), CallUsage(71, 7)),
 ]
 
 
-def read(frames: tuple[Any, ...], *, streams: bool) -> Usage:
+def read(frames: tuple[Any, ...], *, streams: bool) -> CallUsage:
     reader = StreamReader() if streams else BodyReader()
     for frame in frames:
         text = json.dumps(frame).encode()
@@ -329,62 +329,62 @@ PLAIN = {"prompt_tokens": 7, "completion_tokens": 9, "total_tokens": 16}
 @pytest.mark.parametrize(
     ("usage", "expected"),
     [
-        (PLAIN | {"cost": {"currency": "USD"}}, Usage(7, 9)),
-        (PLAIN | {"prompt_tokens": "7"}, Usage(7, 9)),
-        (PLAIN | {"completion_tokens": 149.5, "total_tokens": 156.5}, Usage(7, 150)),
-        (PLAIN | {"prompt_tokens_details": []}, Usage(7, 9)),
-        (PLAIN | {"completion_tokens_details": 5, "prompt_tokens_details": {"cached_tokens": {}}}, Usage(7, 9)),
-        (PLAIN | {"prompt_tokens": None}, Usage(7, 9)),  # the total tells it
-        (PLAIN | {"completion_tokens": True}, Usage(7, 9)),
-        ({"prompt_tokens": "many", "completion_tokens": 9}, Usage(100, 9, 0, True)),
-        ({"prompt_tokens": 7, "completion_tokens": "many"}, Usage(7, 2, 0, True)),
-        ({"prompt_tokens": 7, "completion_tokens": 0}, Usage(7, 2, 0, True)),  # there is text, so it is not nothing
+        (PLAIN | {"cost": {"currency": "USD"}}, CallUsage(7, 9)),
+        (PLAIN | {"prompt_tokens": "7"}, CallUsage(7, 9)),
+        (PLAIN | {"completion_tokens": 149.5, "total_tokens": 156.5}, CallUsage(7, 150)),
+        (PLAIN | {"prompt_tokens_details": []}, CallUsage(7, 9)),
+        (PLAIN | {"completion_tokens_details": 5, "prompt_tokens_details": {"cached_tokens": {}}}, CallUsage(7, 9)),
+        (PLAIN | {"prompt_tokens": None}, CallUsage(7, 9)),  # the total tells it
+        (PLAIN | {"completion_tokens": True}, CallUsage(7, 9)),
+        ({"prompt_tokens": "many", "completion_tokens": 9}, CallUsage(100, 9, 0, True)),
+        ({"prompt_tokens": 7, "completion_tokens": "many"}, CallUsage(7, 2, 0, True)),
+        ({"prompt_tokens": 7, "completion_tokens": 0}, CallUsage(7, 2, 0, True)),  # there is text, so it is not nothing
         (
             {"prompt_tokens": 7, "completion_tokens": 0, "completion_tokens_details": {"reasoning_tokens": 40}},
-            Usage(7, 40),
+            CallUsage(7, 40),
         ),
-        ({"total_tokens": 130}, Usage(100, 30, 0, True)),
-        ({}, Usage(100, 2, 0, True)),
-        ([], Usage(100, 2, 0, True)),
-        ("none", Usage(100, 2, 0, True)),
+        ({"total_tokens": 130}, CallUsage(100, 30, 0, True)),
+        ({}, CallUsage(100, 2, 0, True)),
+        ([], CallUsage(100, 2, 0, True)),
+        ("none", CallUsage(100, 2, 0, True)),
         # OpenAI's names over Anthropic's cache, counted within the prompt (LiteLLM) and beside it
         (
             {"prompt_tokens": 110, "completion_tokens": 9, "total_tokens": 119, "cache_read_input_tokens": 100},
-            Usage(110, 9, 100),
+            CallUsage(110, 9, 100),
         ),
         (
             {"prompt_tokens": 10, "completion_tokens": 9, "total_tokens": 119, "cache_read_input_tokens": 100},
-            Usage(110, 9, 100),
+            CallUsage(110, 9, 100),
         ),
         (
             {"prompt_tokens": 150, "completion_tokens": 9, "total_tokens": 259, "cache_read_input_tokens": 100},
-            Usage(250, 9, 100),
+            CallUsage(250, 9, 100),
         ),
         # gateways that speak several conventions write all of them
         ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 16, "input_tokens": 7, "output_tokens": 9},
-         Usage(7, 9)),
+         CallUsage(7, 9)),
         # LiteLLM, over Anthropic
         ({"prompt_tokens": 2_310, "completion_tokens": 50, "total_tokens": 2_360, "cache_read_input_tokens": 2_000,
           "cache_creation_input_tokens": 300,
           "prompt_tokens_details": {"cached_tokens": 2_000, "cache_creation_tokens": 300,
                                     "cache_creation_token_details": {"ephemeral_1h_input_tokens": 200}}},
          ANTHROPIC_READ),
-        (PLAIN | {"estimated_cost": 0.0000268}, Usage(7, 9, cost_usd=0.0000268)),  # DeepInfra
-        (PLAIN | {"cost": 1e30}, Usage(7, 9)),
-        (PLAIN | {"cost": 10**400, "prompt_tokens": 10**400}, Usage(1 << 40, 9)),
-        ({"prompt_tokens": 7, "completion_tokens": 9, "cost": "0.004"}, Usage(7, 9, cost_usd=0.004)),
-        (COMPACTED, Usage(203_000, 4_500)),
+        (PLAIN | {"estimated_cost": 0.0000268}, CallUsage(7, 9, cost_usd=0.0000268)),  # DeepInfra
+        (PLAIN | {"cost": 1e30}, CallUsage(7, 9)),
+        (PLAIN | {"cost": 10**400, "prompt_tokens": 10**400}, CallUsage(1 << 40, 9)),
+        ({"prompt_tokens": 7, "completion_tokens": 9, "cost": "0.004"}, CallUsage(7, 9, cost_usd=0.004)),
+        (COMPACTED, CallUsage(203_000, 4_500)),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("streams", [False, True])
-def test_each_member_is_read_for_itself(usage: Any, expected: Usage, streams: bool) -> None:
+def test_each_member_is_read_for_itself(usage: Any, expected: CallUsage, streams: bool) -> None:
     frames = (chunk(), last(usage)) if streams else (chat(usage),)
     assert read(frames, streams=streams) == expected
 
 
 @pytest.mark.parametrize("zeros", [last({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}), chunk(None)])
 def test_zeros_behind_a_count_take_nothing_of_it_away(zeros: Any) -> None:
-    assert read((chunk(), last(PLAIN), zeros), streams=True) == Usage(7, 9)
+    assert read((chunk(), last(PLAIN), zeros), streams=True) == CallUsage(7, 9)
 
 
 @pytest.mark.parametrize("usage", [None, 7, "x", [], {}, {"prompt_tokens": -1}, {"prompt_tokens": float("nan")}])

@@ -12,7 +12,7 @@ from schemas.commands.streams import CreateStream
 from schemas.commands.work import CreateProject, CreateTask, DeleteTask, UpdateProject, UpdateTask
 from schemas.records import Verdict
 from schemas.work import STREAM, SURFACE, Task, task_view
-from tests.support.commands_log import WORKSPACE, CommandsLog, MemoryTable, a_workspace, outcome
+from tests.support.commands_log import WORKSPACE, CommandsLog, TableWithChangelog, a_workspace, outcome
 
 
 @pytest.fixture
@@ -187,10 +187,10 @@ def test_a_command_that_is_read_again_does_the_same_again(log: CommandsLog) -> N
     second = a_task(log, project_id, first)
     ask(log, UpdateTask(id=second, depends_on=[]), key="k")
     ask(log, DeleteTask(id=first))
-    entries, items, journal = dict(log.table.entries), dict(log.items), list(log.table.journal)
+    entries, items, changelog = dict(log.table.entries), dict(log.items), list(log.table.changelog)
     start = len(log.log) - 3
-    for kept in range(log.changes_before[start], len(journal) + 1):
-        log.table = MemoryTable(journal)
+    for kept in range(log.changes_before[start], len(changelog) + 1):
+        log.table = TableWithChangelog(changelog)
         log.read_again(start, kept)
         assert (log.table.entries, log.items) == (entries, items)
 
@@ -213,6 +213,11 @@ def test_a_key_is_reserved_by_one_command_and_completed_by_another(log: Commands
     for offset in range(len(log.log)):
         log.read_again(offset)
         assert log.table.entries == entries
+
+
+def test_no_key_is_reserved_in_an_environment_that_there_is_not(log: CommandsLog) -> None:
+    """No caller can ask for it (tests/unit/test_authentication.py)."""
+    assert outcome(ask(log, ReserveAnswer(id="ai.plan"), key="k", environment="prod")) == "invalid_request"
 
 
 @pytest.mark.requirement("X-35")

@@ -33,7 +33,7 @@ class Rejected(msgspec.Struct, frozen=True, order=True):
     message: str
 
 
-class Unreadable(ValueError):
+class UnreadableCalls(ValueError):
     """The body is no event, no `{"events": […]}` and no array; the message says where it ends to be one."""
 
 
@@ -45,7 +45,7 @@ _raw_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 def read_calls(body: bytes) -> tuple[list[tuple[int, NewCall]], list[Rejected]]:
-    """Each item that fits with its place, and each that does not. Raises Unreadable."""
+    """Each item that fits with its place, and each that does not. Raises UnreadableCalls."""
     try:
         return _read(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -53,16 +53,16 @@ def read_calls(body: bytes) -> tuple[list[tuple[int, NewCall]], list[Rejected]]:
     try:
         return _read(body)
     except msgspec.DecodeError as error:
-        raise Unreadable(f"The body is not valid JSON: {error}.") from None
+        raise UnreadableCalls(f"The body is not valid JSON: {error}.") from None
 
 
 def _read(body: bytes) -> tuple[list[tuple[int, NewCall]], list[Rejected]]:
-    """Raises Unreadable, msgspec.DecodeError, UnicodeDecodeError."""
+    """Raises UnreadableCalls, msgspec.DecodeError, UnicodeDecodeError."""
     try:
         body.decode()
         return list(enumerate(_all_at_once(body))), []
     except RecursionError:
-        raise Unreadable("The body is nested too deeply.") from None
+        raise UnreadableCalls("The body is nested too deeply.") from None
     except msgspec.ValidationError:
         return _one_by_one(_items(body), body)
 
@@ -79,7 +79,7 @@ def _items(body: bytes) -> list[msgspec.Raw]:
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         return _raw_batch(body).events if "events" in members else [msgspec.Raw(body)]
     except (msgspec.DecodeError, RecursionError) as error:
-        raise Unreadable(f'The body must be an event, {{"events": […]}} or an array of events: {error}.') from None
+        raise UnreadableCalls(f'The body must be an event, {{"events": […]}} or an array of events: {error}.') from None
 
 
 def _one_by_one(items: list[msgspec.Raw], body: bytes) -> tuple[list[tuple[int, NewCall]], list[Rejected]]:

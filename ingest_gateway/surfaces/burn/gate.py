@@ -4,17 +4,17 @@ It is answered from this gateway's view of `control` and waits for nothing, so i
 own check. A client lets pass what it gets no answer to; so does what is not suspended.
 """
 
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 from aiohttp import web
-from msgspec import Meta
 
 from domain.json.strict import JsonError, decode_object
 from ingest_gateway.http.bodies import content_type, read_body
 from ingest_gateway.http.errors import ErrorKind, Refused
 from ingest_gateway.services import SERVICES
 from ingest_gateway.surfaces.burn.ingest import SUSPENDED
+from ingest_gateway.surfaces.burn.new_calls import ShortText
 from ingest_gateway.surfaces.shared.answers import json_response
 from operations import clock
 from schemas.entities import KillFlag
@@ -22,14 +22,13 @@ from schemas.guardrail_policy import Guarded, Scope
 
 BODY_BYTES_MAX = 16 * 1024
 ACTIVE = "active"
-Text = Annotated[str, Meta(max_length=200)]
 
 
 class GateAsked(msgspec.Struct, frozen=True):
     """Other members are passed over."""
 
-    projectId: Text | None = None
-    featureId: Text | None = None
+    projectId: ShortText | None = None
+    featureId: ShortText | None = None
 
 
 _asked = msgspec.json.Decoder(GateAsked)

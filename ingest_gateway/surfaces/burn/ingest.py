@@ -25,7 +25,7 @@ from ingest_gateway.surfaces.burn.forms import (
     BODY_BYTES_MAX,
     CALLS_MAX,
     Rejected,
-    Unreadable,
+    UnreadableCalls,
     call_of,
     read_calls,
 )
@@ -48,7 +48,7 @@ async def ingest(request: web.Request) -> web.Response:
     body = await read_body(request, BODY_BYTES_MAX)
     try:
         fit, rejected = read_calls(body)
-    except Unreadable as fault:
+    except UnreadableCalls as fault:
         raise Refused(ErrorKind.MALFORMED_REQUEST, str(fault)) from None
     if len(fit) + len(rejected) > CALLS_MAX:
         raise Refused(ErrorKind.BODY_TOO_LARGE, f"A request holds at most {CALLS_MAX:,} events; send several.")

@@ -9,8 +9,8 @@ from msgspec import Meta
 VERIFICATION_MODEL = "verification-pulse"
 """What a client that tries its connection tells of: counted as a call, never as spend (B-075)."""
 Time = Annotated[datetime, Meta(tz=True)]
-Text = Annotated[str, Meta(max_length=200)]
-Named = Annotated[str, Meta(min_length=1, max_length=200)]
+ShortText = Annotated[str, Meta(max_length=200)]
+RequiredText = Annotated[str, Meta(min_length=1, max_length=200)]
 Tokens = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 Status = Annotated[int, Meta(ge=0, le=599)]
 CostUsd = Annotated[float, Meta(ge=0, le=1_000_000)]
@@ -23,24 +23,24 @@ class NewCall(msgspec.Struct, gc=False):
     parts of `tokens_in`, `cache_write_1h_tokens` is a part of `cache_write_tokens`."""
 
     ts: Time
-    provider: Named
-    model: Named
+    provider: RequiredText
+    model: RequiredText
     status: Status
     tokens_in: Tokens
     tokens_out: Tokens
-    fingerprint: Named
-    endpoint: Text | None = None
+    fingerprint: RequiredText
+    endpoint: ShortText | None = None
     cost_usd: CostUsd | None = None
     latency_ms: Milliseconds | None = None
     stream: bool | None = None
     cached_tokens: Tokens | None = None
     cache_write_tokens: Tokens | None = None
     cache_write_1h_tokens: Tokens | None = None
-    event_id: Text | None = None
-    session_id: Text | None = None
-    key_id: Text | None = None
-    project: Text | None = None
-    user: Text | None = None
+    event_id: ShortText | None = None
+    session_id: ShortText | None = None
+    key_id: ShortText | None = None
+    project: ShortText | None = None
+    user: ShortText | None = None
     retry_count: RetryCount | None = None
-    trace_id: Text | None = None
+    trace_id: ShortText | None = None
     estimated: bool | None = None

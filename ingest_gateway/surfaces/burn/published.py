@@ -15,10 +15,10 @@ from msgspec import UNSET, Meta, UnsetType
 from ingest_gateway.surfaces.burn.new_calls import (
     VERIFICATION_MODEL,
     Milliseconds,
-    Named,
     NewCall,
+    RequiredText,
     RetryCount,
-    Text,
+    ShortText,
     Time,
 )
 from ingest_gateway.surfaces.burn.usage_conventions import Counts, read_counts, whole
@@ -33,14 +33,14 @@ UnixMs = Annotated[int, Meta(ge=0, le=253_402_300_799_999)]
 class PublishedCall(msgspec.Struct, gc=False):
     """`timestamp`: RFC 3339, or milliseconds since 1970."""
 
-    eventId: Named
+    eventId: RequiredText
     timestamp: Time | UnixMs
-    model: Named
+    model: RequiredText
     usage: dict[str, Any]
-    featureId: Text | None = None
+    featureId: ShortText | None = None
     latency: Milliseconds | None = None
     estimated: bool | None = None
-    apiCallType: Text | None = None
+    apiCallType: ShortText | None = None
     retryCount: RetryCount | None = None
 
 
@@ -51,7 +51,7 @@ class _Spelling(msgspec.Struct):
 
 
 class _Whole(msgspec.Struct):
-    projectId: Text | None = None
+    projectId: ShortText | None = None
 
 
 _spelling = msgspec.json.Decoder(_Spelling).decode

@@ -34,7 +34,7 @@ from tests.contract.access.test_tenants_apart import (
     told,
 )
 from tests.contract.http.wire import Wire
-from tests.support.access import Operation, a_key, strange
+from tests.support.access import DocumentedOperation, a_key, strange
 from tests.support.whole_gateway import Tenant, WholeGateway, whole_gateway
 
 MINE = "mine-only"
@@ -55,7 +55,7 @@ async def limited_to(gateway: WholeGateway, *streams: str, **more: Any) -> Tenan
     return replace(gateway.one, tokens={**gateway.one.tokens, "events": key["secret"]})
 
 
-def reaching(gateway: WholeGateway, reach: str) -> list[Operation]:
+def reaching(gateway: WholeGateway, reach: str) -> list[DocumentedOperation]:
     return [one for one in gateway.contracts["events"].operations if one.node["x-reach"] == reach]
 
 
@@ -149,7 +149,7 @@ async def test_what_is_asked_for_outside_is_refused_and_not_shown(gateway: Whole
 
 
 async def asked(
-    gateway: WholeGateway, tenant: Tenant, one: Operation, query: str, form: Any, named: str, identifier: str
+    gateway: WholeGateway, tenant: Tenant, one: DocumentedOperation, query: str, form: Any, named: str, identifier: str
 ) -> Any:
     body = None if form is None else filled(form, identifier)
     path = one.path.format(**{named: identifier}) + query.format(identifier)

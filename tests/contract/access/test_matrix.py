@@ -26,7 +26,7 @@ from tests.support.access import (
     MASTER_KEY,
     OTHER_WORKSPACE,
     Contract,
-    Operation,
+    DocumentedOperation,
     Strange,
     Way,
     a_key,
@@ -69,7 +69,7 @@ class Credential:
         surface.control.put(key)
         return token
 
-    def outcome(self, contract: Contract, operation: Operation, way: Way) -> str:
+    def outcome(self, contract: Contract, operation: DocumentedOperation, way: Way) -> str:
         """As the contract has it."""
         changes = dict(self.changes)
         if self.kind not in way.kinds or self.fate == REFUSED:
@@ -133,7 +133,7 @@ def on_every_surface(**requirements: tuple[str, ...]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("surface", rows, indirect=True)
 
 
-def outcome_of(contract: Contract, operation: Operation, answer: Answer) -> object:
+def outcome_of(contract: Contract, operation: DocumentedOperation, answer: Answer) -> object:
     """IN, or status and code of an answer in the document's form."""
     assert answer.status != 500, operation
     if answer.status not in (401, 403):
@@ -149,7 +149,7 @@ def outcome_of(contract: Contract, operation: Operation, answer: Answer) -> obje
     return answer.status, problem["title"]
 
 
-def expected_of(contract: Contract, credential: Credential, operation: Operation, way: Way) -> object:
+def expected_of(contract: Contract, credential: Credential, operation: DocumentedOperation, way: Way) -> object:
     outcome = credential.outcome(contract, operation, way)
     return CODES[contract.name].get(outcome, outcome)
 
@@ -238,7 +238,7 @@ async def test_every_operation_with_none(surface: Strange) -> None:
     surface.control.put(a_key("good", next(KeyKind(kind) for kind in contract.kinds if kind != SESSION))[0])
     told = set()
 
-    async def ask(what: str, line: str | None, operations: list[Operation]) -> None:
+    async def ask(what: str, line: str | None, operations: list[DocumentedOperation]) -> None:
         lines = () if line is None else (line,)
         async with Wire(surface.port) as wire:
             for operation in operations:

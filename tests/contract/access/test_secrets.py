@@ -15,7 +15,7 @@ from prometheus_client import generate_latest
 from domain.entities.organizations import org_of
 from schemas.topics import Topic
 from tests.contract.access.test_tenants_apart import NOBODYS, live_a_day
-from tests.support.access import MASTER_KEY, Operation
+from tests.support.access import MASTER_KEY, DocumentedOperation
 from tests.support.whole_gateway import Answer, WholeGateway, whole_gateway
 
 PASTED = "hunter2hunter2hunter2"
@@ -71,7 +71,7 @@ async def paste(gateway: WholeGateway, secret: str, *, in_bodies: bool) -> list[
     return [] if in_bodies else answers
 
 
-def pasted(operation: Operation, secret: str) -> object:
+def pasted(operation: DocumentedOperation, secret: str) -> object:
     """The document's example with the secret for each text, and a member by its name."""
     media = operation.node.get("requestBody", {}).get("content", {}).get("application/json", {})
     return replaced(media.get("example"), secret)

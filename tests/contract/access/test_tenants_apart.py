@@ -19,7 +19,7 @@ from ingest_gateway.surfaces.shared.positions import position_of
 from operations import clock
 from schemas.times import rfc3339
 from schemas.topics import Topic
-from tests.support.access import Contract, Operation
+from tests.support.access import Contract, DocumentedOperation
 from tests.support.log_records import an_outcome
 from tests.support.whole_gateway import Answer, Tenant, WholeGateway, whole_gateway
 
@@ -161,7 +161,7 @@ def told(answer: Answer, *ids: str) -> tuple[int, str, list[str]]:
     return answer.status, text, sorted(answer.headers)
 
 
-def body_of(operation: Operation) -> object:
+def body_of(operation: DocumentedOperation) -> object:
     """A good one, from the document."""
     media = operation.node.get("requestBody", {}).get("content", {}).get("application/json", {})
     return media.get("example")

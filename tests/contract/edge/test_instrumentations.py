@@ -13,7 +13,7 @@ import pytest
 from schemas.telemetry import CallSource, ModelCall, UsageFrom
 from tests.support.edge_surface import TOKEN, EdgeSurface
 from tests.support.provider_sdks import WITH_SDKS, anthropic, openai
-from tests.support.provider_stub import TOKENS_IN, TOKENS_OUT, Behaviour, Call, answer_to
+from tests.support.provider_stub import TOKENS_IN, TOKENS_OUT, Behaviour, ProviderRequest, answer_to
 
 PROGRAMS = Path(__file__).parents[2] / "clients" / "instrumentations"
 INSTALL_SECONDS, RUN_SECONDS = 600, 120
@@ -24,7 +24,7 @@ GEMINI_NANO = TOKENS_IN * 100 + TOKENS_OUT * 400
 SONNET_STREAM_NANO = TOKENS_IN * 3_000 + TOKENS_OUT * 15_000
 
 
-def with_ids_of_their_own(call: Call) -> Behaviour:
+def with_ids_of_their_own(call: ProviderRequest) -> Behaviour:
     """Real providers never give an id twice; the stub's answers have one each here, too."""
     with_ids_of_their_own.answers += 1  # type: ignore[attr-defined]
     number = f"{with_ids_of_their_own.answers:024}"  # type: ignore[attr-defined]

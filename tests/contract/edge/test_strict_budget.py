@@ -24,7 +24,7 @@ from schemas.guardrail_policy import (
 from schemas.records import Telemetry, Verdict
 from schemas.telemetry import Budget, Reserve, Settle, TelemetryForm, TelemetryPayload, decode_payload
 from tests.support.edge_surface import KEY_ID, TOKEN, EdgeSurface
-from tests.support.guarded import NOON_MS, Guarded
+from tests.support.guarded import NOON_MS, GuardedOrg
 from tests.support.provider_sdks import WITH_SDKS, openai
 from tests.support.provider_stub import Behaviour
 from tests.support.talked_down import TALKED_DOWN
@@ -95,7 +95,7 @@ async def test_30_calls_at_once_on_a_dollar(edge: EdgeSurface, path: str, member
     of eight of them the dollar has room."""
     off = {"dumb_loop": DumbLoop(mode=Mode.OFF), "burst": Burst(mode=Mode.OFF)}
     limits = FinancialLimits(caps=[Cap(period=Period.DAY, hard_usd=1.0)])
-    owner = Guarded(GuardrailPolicy(budget_mode=BudgetMode.STRICT, financial_limits=limits, **off))
+    owner = GuardedOrg(GuardrailPolicy(budget_mode=BudgetMode.STRICT, financial_limits=limits, **off))
 
     def decide(_record: Telemetry, payload: TelemetryPayload) -> Verdict | None:
         effects = owner.report(cast(TelemetryForm, payload), at_seconds=time.time() - NOON_MS / 1_000)

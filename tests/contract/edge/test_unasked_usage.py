@@ -12,7 +12,7 @@ import pytest
 from schemas.telemetry import UsageFrom
 from tests.support.edge_surface import TOKEN, EdgeSurface, edge_surface
 from tests.support.provider_sdks import WITH_SDKS, openai
-from tests.support.provider_stub import TOKENS_IN, TOKENS_OUT, WORDS, Behaviour, Call
+from tests.support.provider_stub import TOKENS_IN, TOKENS_OUT, WORDS, Behaviour, ProviderRequest
 
 ASKED: list[Any] = [{"role": "user", "content": "Say hello, please."}]
 PATH = "/openai/v1/chat/completions"
@@ -63,11 +63,11 @@ async def test_a_caller_that_asked_gets_the_chunk(edge: EdgeSurface) -> None:
 
 
 @contextmanager
-def refusing(edge: EdgeSurface, refuses: Callable[[Call], bool], status: int = 422) -> Iterator[None]:
+def refusing(edge: EdgeSurface, refuses: Callable[[ProviderRequest], bool], status: int = 422) -> Iterator[None]:
     """The stub refuses some calls, and answers the others as ever."""
     good = Behaviour()
 
-    def behave(call: Call) -> Behaviour:
+    def behave(call: ProviderRequest) -> Behaviour:
         return Behaviour(status=status, error=REFUSAL) if refuses(call) else good
 
     edge.stub.behave_by = behave

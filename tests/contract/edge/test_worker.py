@@ -15,7 +15,7 @@ from domain.guardrails.prices import cost_of
 from domain.security.api_tokens import TokenHasher, mint_token
 from ingest_gateway.surfaces.burn.edge.endpoints import Dialect
 from ingest_gateway.surfaces.burn.edge.inspection import inspect
-from ingest_gateway.surfaces.burn.edge.providers import Target
+from ingest_gateway.surfaces.burn.edge.providers import ProviderTarget
 from ingest_gateway.surfaces.burn.forms import call_of, read_calls
 from schemas.entities import KeyKind
 from schemas.telemetry import UsageFrom
@@ -50,7 +50,7 @@ def test_the_worker_under_miniflare() -> None:
 @pytest.mark.parametrize("vector", VECTORS, ids=[vector["body"][:40] for vector in VECTORS])
 def test_a_question_has_one_fingerprint_whichever_way_it_goes(vector: dict[str, str]) -> None:
     """The Worker's tests read the same file."""
-    target = Target("http://provider/v1/chat/completions", "/chat/completions")
+    target = ProviderTarget("http://provider/v1/chat/completions", "/chat/completions")
     assert inspect(vector["body"].encode(), target, Dialect.OPENAI).fingerprint == vector["fingerprint"]
 
 

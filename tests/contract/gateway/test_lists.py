@@ -16,7 +16,7 @@ from schemas.topics import Topic, stream_topic
 from tests.contract.gateway.conftest import Answer, Gateway
 from tests.support.events import a_body
 from tests.support.kafka_topics import Stored, read_all
-from tests.support.log_records import RECEIVED_MS, LogRecord, a_decision, decided, event_id
+from tests.support.log_records import RECEIVED_MS, ProjectionInput, a_decision, decided, event_id
 from tests.support.openapi import breaches
 
 DOCUMENT = load_document("events")
@@ -208,7 +208,7 @@ async def test_every_change_stands_in_the_audit_log_with_who_did_it_and_how(gate
     behind = await gateway.ask("GET", "/v1/audit")
     assert (behind.status, behind.code) == (503, "read_model_behind")
     for partition, of_one in records.items():
-        log = [LogRecord(Topic.AUDIT, partition, stored.offset, stored.value) for stored in of_one]
+        log = [ProjectionInput(Topic.AUDIT, partition, stored.offset, stored.value) for stored in of_one]
         gateway.store.apply([project(log)])
     shown = await gateway.ask("GET", "/v1/audit?action=stream.create")
     done, refused = shown.json["data"]

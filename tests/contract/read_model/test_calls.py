@@ -24,7 +24,7 @@ from schemas.telemetry import (
 )
 from schemas.topics import DAY_MS, Topic
 from tests.contract.read_model.test_store import contents
-from tests.support.log_records import RECEIVED_MS, WORKSPACE, LogRecord
+from tests.support.log_records import RECEIVED_MS, WORKSPACE, ProjectionInput
 
 
 def a_call(**changes: Any) -> ModelCall:
@@ -42,10 +42,10 @@ def a_call(**changes: Any) -> ModelCall:
     return ModelCall(**fields | changes)
 
 
-def told(*forms: TelemetryForm, first_offset: int = 0, **changes: Any) -> list[LogRecord]:
+def told(*forms: TelemetryForm, first_offset: int = 0, **changes: Any) -> list[ProjectionInput]:
     """As they stand on one partition of `burn.telemetry`."""
     return [
-        LogRecord(
+        ProjectionInput(
             Topic.BURN_TELEMETRY,
             1,
             offset,
@@ -107,7 +107,7 @@ def test_what_no_row_can_be_made_of_is_named_alone_with_all_its_calls() -> None:
         *told(good, odd),
         *told(good, first_offset=2, payload=b"\xc1"),
         *told(good, first_offset=3, workspace=""),
-        LogRecord(Topic.BURN_TELEMETRY, 1, 4, b"{}"),
+        ProjectionInput(Topic.BURN_TELEMETRY, 1, 4, b"{}"),
         *told(good, first_offset=5),
     ]
     changes = project(batch)

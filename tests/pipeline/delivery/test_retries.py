@@ -12,12 +12,12 @@ import pytest
 from deploy.local.broker import Broker
 from deploy.local.spawn import wait_until
 from domain.delivery.retry_table import RetryTable
+from domain.tables import MemoryTable
 from operations import clock
 from processors.delivery.loaded import endpoint_id_of
 from schemas.commands import decode_payload
 from schemas.commands.workflows import DisableWorkflow
 from schemas.records import Delivery, Outcome
-from tests.support.control_stand_in import MemoryTable
 from tests.support.delivery_tenant import GIVE_UP_SECONDS, Tenant
 from tests.support.kafka_topics import produce
 from tests.support.ports import free_port

@@ -11,7 +11,7 @@ from ingest_gateway import metrics
 from ingest_gateway.identity.credentials import Presentation
 from ingest_gateway.log.telemetry import TelemetryClient
 from ingest_gateway.services import Services
-from ingest_gateway.surfaces.burn.edge.budget import Budgets
+from ingest_gateway.surfaces.burn.edge.budget import StrictBudgets
 from ingest_gateway.surfaces.burn.edge.providers import Provider, providers_of
 from ingest_gateway.surfaces.burn.edge.proxy import OUTCOMES, EdgeProxy
 from ingest_gateway.surfaces.burn.edge.spool import Spool
@@ -41,7 +41,7 @@ def add_edge(app: web.Application, services: Services, presentation: Presentatio
             adopt=functools.partial(Spool.adopt, settings.home / SPOOL, settings.edge_spool_bytes),
         )
         out.start()
-        budgets = Budgets(telemetry, settings.edge_timeout_seconds)
+        budgets = StrictBudgets(telemetry, settings.edge_timeout_seconds)
         app[_PROXY] = EdgeProxy(services, presentation, session, out, budgets)
         try:
             yield

@@ -15,7 +15,7 @@ from ingest_gateway.log.verdicts import VerdictLate
 from ingest_gateway.surfaces.burn.edge.bodies import PARSED_HERE_BYTES, Held
 from ingest_gateway.surfaces.burn.edge.endpoints import Dialect
 from ingest_gateway.surfaces.burn.edge.inspection import Inspected
-from ingest_gateway.surfaces.burn.edge.providers import Target
+from ingest_gateway.surfaces.burn.edge.providers import ProviderTarget
 from ingest_gateway.surfaces.burn.edge.worst_cost import Unpriceable, worst_cost_nano
 from schemas.commands.answers import DONE, decode_fault
 from schemas.records import Verdict
@@ -64,7 +64,7 @@ def refuse_unreadable(*, is_strict: bool, is_allowed: bool) -> None:
         raise UNREADABLE.refused()
 
 
-async def worst_cost_of(held: Held, target: Target, dialect: Dialect) -> int:
+async def worst_cost_of(held: Held, target: ProviderTarget, dialect: Dialect) -> int:
     """Of a call whose body is held whole. Raises Refused: under a strict budget only what can be priced is sent."""
     if held.coded:
         raise CODED_UNDER_STRICT.refused()
@@ -75,7 +75,7 @@ async def worst_cost_of(held: Held, target: Target, dialect: Dialect) -> int:
         raise UNPRICEABLE.refused(f"{why} {UNPRICEABLE.message}") from None
 
 
-class Budgets:
+class StrictBudgets:
     """`hold_seconds`: how long a call may take before its reservation lapses."""
 
     def __init__(self, telemetry: TelemetryClient, hold_seconds: float) -> None:

@@ -11,9 +11,9 @@ from ingest_gateway import metrics
 from ingest_gateway.surfaces.burn.edge.endpoints import Kind
 from ingest_gateway.surfaces.burn.edge.errors_inside import ErrorWatch
 from ingest_gateway.surfaces.burn.edge.inspection import MODEL_CHARACTERS_MAX, Inspected, estimate_tokens
-from ingest_gateway.surfaces.burn.edge.providers import Provider, Target
+from ingest_gateway.surfaces.burn.edge.providers import Provider, ProviderTarget
 from ingest_gateway.surfaces.burn.edge.telemetry import Caller
-from ingest_gateway.surfaces.burn.edge.usage import BodyReader, StreamReader, Usage
+from ingest_gateway.surfaces.burn.edge.usage import BodyReader, CallUsage, StreamReader
 from operations import clock
 from schemas.guardrail_policy import NANO_PER_USD, Guarded, Scope
 from schemas.telemetry import CallSource, ModelCall, Price, UsageFrom
@@ -36,11 +36,11 @@ class LengthReader:
     def feed(self, piece: bytes) -> None:
         self._bytes += len(piece)
 
-    def usage(self, prompt_characters: int) -> Usage:
-        return Usage(estimate_tokens(prompt_characters), estimate_tokens(self._bytes), estimated=True)
+    def usage(self, prompt_characters: int) -> CallUsage:
+        return CallUsage(estimate_tokens(prompt_characters), estimate_tokens(self._bytes), estimated=True)
 
 
-Reader = StreamReader | BodyReader | LengthReader
+UsageReader = StreamReader | BodyReader | LengthReader
 
 
 @dataclass(slots=True)
@@ -51,7 +51,7 @@ class ProxiedCall:
 
     id: str
     provider: Provider
-    target: Target
+    target: ProviderTarget
     caller: Caller
     asked: Inspected
     labels: dict[str, str]
@@ -60,7 +60,7 @@ class ProxiedCall:
     started_ns: int = field(default_factory=time.monotonic_ns)
     ts_ms: int = field(default_factory=lambda: clock.now_ms())
     status: int = CLIENT_LEFT
-    reader: Reader | None = None
+    reader: UsageReader | None = None
     errors: ErrorWatch | None = None
     reservation: str = ""
     answered: bool = False
@@ -135,7 +135,7 @@ class ProxiedCall:
             **self.labels,
         )
 
-    def _usage(self) -> tuple[Usage, UsageFrom]:
+    def _usage(self) -> tuple[CallUsage, UsageFrom]:
         """What was sent but not answered may have cost its prompt; what was refused has not."""
         if self.reader is not None:
             usage = self.reader.usage(self.asked.prompt_characters)
@@ -143,10 +143,13 @@ class ProxiedCall:
                 metrics.EDGE_FRAMES_UNREAD.inc(self.reader.frames_unread)
             came = UsageFrom.ESTIMATED if usage.estimated else UsageFrom.REPORTED
         elif not self.answered and self.status != BAD_GATEWAY:
-            usage, came = Usage(estimate_tokens(self.asked.prompt_characters), 0, estimated=True), UsageFrom.ESTIMATED
+            usage, came = (
+                CallUsage(estimate_tokens(self.asked.prompt_characters), 0, estimated=True),
+                UsageFrom.ESTIMATED,
+            )
         else:
             _NO_USAGE.inc()
-            return Usage(0, 0), UsageFrom.REPORTED
+            return CallUsage(0, 0), UsageFrom.REPORTED
         _USAGE[came].inc()
         return usage, came
 
@@ -158,7 +161,7 @@ class ProxiedCall:
         return bool(usage.tokens_in or usage.tokens_out or usage.cost_usd)
 
     @staticmethod
-    def _cost(model: str, usage: Usage) -> Cost:
+    def _cost(model: str, usage: CallUsage) -> Cost:
         if usage.cost_usd is not None:
             return Cost(round(usage.cost_usd * NANO_PER_USD), Price.GIVEN)
         return cost_of(

@@ -15,7 +15,7 @@ from domain.guardrails.fingerprints import PREFIX, fingerprint
 from domain.json.strict import JsonError
 from ingest_gateway.surfaces.burn.broken_text import mended
 from ingest_gateway.surfaces.burn.edge.endpoints import Dialect
-from ingest_gateway.surfaces.burn.edge.providers import Target
+from ingest_gateway.surfaces.burn.edge.providers import ProviderTarget
 
 CHARACTERS_A_TOKEN = 4  # B-073
 USAGE_ON_REQUEST = frozenset({"/chat/completions", "/completions"})
@@ -70,7 +70,7 @@ _PROMPTS = (
 )
 
 
-def inspect(body: bytes, target: Target, dialect: Dialect, *, ask_usage: bool = True) -> Inspected:
+def inspect(body: bytes, target: ProviderTarget, dialect: Dialect, *, ask_usage: bool = True) -> Inspected:
     """Of a whole body. `ask_usage`: whether streams that don't tell their usage unasked are asked for it."""
     try:
         asked, is_sound = _read(body)
@@ -99,7 +99,7 @@ def _read(body: bytes) -> tuple[_Asked, bool]:
         return _DECODER.decode(mended(body.removeprefix(codecs.BOM_UTF8))), False
 
 
-def opaque(body: bytes, target: Target) -> Inspected:
+def opaque(body: bytes, target: ProviderTarget) -> Inspected:
     """Of a body that is not read: too large, in a content coding, or not JSON as the provider takes it."""
     return Inspected(body, target.model, _digest_of(body), target.streams, len(body), understood=False)
 
@@ -150,7 +150,7 @@ def count_characters(value: Any) -> int:
     return 0
 
 
-def _asking_for_usage(body: bytes, asked: _Asked, target: Target) -> bytes:
+def _asking_for_usage(body: bytes, asked: _Asked, target: ProviderTarget) -> bytes:
     if asked.stream is not True or target.endpoint not in USAGE_ON_REQUEST:
         return body
     if not asked.stream_options:

@@ -26,7 +26,7 @@ from aiohttp import hdrs
 from ingest_gateway.surfaces.burn.edge.endpoints import ENDPOINTS, GEMINI_VERBS, Dialect, Kind
 
 
-class Target(NamedTuple):
+class ProviderTarget(NamedTuple):
     """Where one request goes. `endpoint` is what telemetry calls it, `model` is given where the path names it."""
 
     url: str
@@ -45,14 +45,14 @@ class Provider:
     dialect: Dialect = Dialect.OPENAI
     versions: tuple[str, ...] = ("/v1",)
 
-    def targets(self, path: str) -> Mapping[str, Target]:
+    def targets(self, path: str) -> Mapping[str, ProviderTarget]:
         """By method, of what follows `/<name>` in the request's raw path; empty for what is not forwarded."""
         for version in self.versions:
             if path.startswith(version + "/"):
                 return self._targets(version, path[len(version) :])
         return {}
 
-    def _targets(self, version: str, rest: str) -> Mapping[str, Target]:
+    def _targets(self, version: str, rest: str) -> Mapping[str, ProviderTarget]:
         base_url = self.base_url
         if self.dialect is Dialect.GEMINI:
             base_url = base_url.removesuffix("/v1beta") + version
@@ -60,9 +60,9 @@ class Provider:
             if called is not None:
                 return {hdrs.METH_POST: called}
         endpoints = ENDPOINTS[self.dialect].at(rest)
-        return {method: Target(base_url + rest, one.path, kind=one.kind) for method, one in endpoints.items()}
+        return {method: ProviderTarget(base_url + rest, one.path, kind=one.kind) for method, one in endpoints.items()}
 
-    def _model_called(self, base_url: str, version: str, rest: str) -> Target | None:
+    def _model_called(self, base_url: str, version: str, rest: str) -> ProviderTarget | None:
         """By Gemini's paths, which name the model and what is done with it, or by Vertex's."""
         if (found := GEMINI_MODEL.fullmatch(rest)) is not None:
             base = base_url
@@ -72,7 +72,7 @@ class Provider:
         else:
             return None
         verb = found["verb"]
-        return Target(base + rest, verb, found["model"], verb == ":streamGenerateContent", GEMINI_VERBS[verb])
+        return ProviderTarget(base + rest, verb, found["model"], verb == ":streamGenerateContent", GEMINI_VERBS[verb])
 
 
 _CALL = rf"(?P<model>[A-Za-z0-9._@-]{{1,128}})(?P<verb>{'|'.join(GEMINI_VERBS)})"

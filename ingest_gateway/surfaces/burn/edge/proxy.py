@@ -28,12 +28,12 @@ from ingest_gateway.log.telemetry import Teller
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.burn.edge import heads, shapes
 from ingest_gateway.surfaces.burn.edge.bodies import PARSED_HERE_BYTES, Held, hold
-from ingest_gateway.surfaces.burn.edge.budget import Budgets, OverBudget, refuse_unreadable, worst_cost_of
+from ingest_gateway.surfaces.burn.edge.budget import OverBudget, StrictBudgets, refuse_unreadable, worst_cost_of
 from ingest_gateway.surfaces.burn.edge.calls import ProxiedCall
 from ingest_gateway.surfaces.burn.edge.endpoints import Kind
 from ingest_gateway.surfaces.burn.edge.exchange import Exchange, own_answer
 from ingest_gateway.surfaces.burn.edge.inspection import Inspected, inspect, opaque
-from ingest_gateway.surfaces.burn.edge.providers import Provider, Target
+from ingest_gateway.surfaces.burn.edge.providers import Provider, ProviderTarget
 from ingest_gateway.surfaces.burn.edge.telemetry import Caller, TelemetryOut
 from ingest_gateway.surfaces.burn.errors import CODES
 from ingest_gateway.surfaces.shared.reach import WORKSPACE, require_reach
@@ -60,7 +60,7 @@ class EdgeProxy:
         presentation: Presentation,
         session: aiohttp.ClientSession,
         telemetry: TelemetryOut,
-        budgets: Budgets,
+        budgets: StrictBudgets,
     ) -> None:
         self._services = services
         self._control = services.control
@@ -135,7 +135,7 @@ class EdgeProxy:
             raise Refused(ErrorKind.UNAUTHENTICATED, self._presentation.hint or None)
         return Caller("", key_hash=self._hash(credential.token))
 
-    async def _inspected(self, held: Held, target: Target, provider: Provider) -> Inspected:
+    async def _inspected(self, held: Held, target: ProviderTarget, provider: Provider) -> Inspected:
         if held.coded or held.rest is not None or target.kind is Kind.FREE:
             return opaque(held.body, target)
         ask_usage = self._services.settings.edge_ask_usage
@@ -195,7 +195,7 @@ class EdgeProxy:
         _calls(call.provider.name, outcome).inc()
 
 
-def _target(provider: Provider, request: web.Request) -> Target:
+def _target(provider: Provider, request: web.Request) -> ProviderTarget:
     """Raises Refused (404, 405)."""
     path = request.rel_url.raw_path.removeprefix(f"/{provider.name}")
     targets = provider.targets(path)

@@ -21,7 +21,7 @@ BODY_BYTES_MAX = 1024 * 1024
 TAIL_BYTES = 16 * 1024
 
 
-class Usage(NamedTuple):
+class CallUsage(NamedTuple):
     """Of one call. `estimated`: at least one of the counts is; `cost_usd` where the provider itself says it. Parts of
     `tokens_in`: `cached_tokens` came from the provider's cache, `written_…` were put into it
     (domain/guardrails/prices.py).
@@ -89,7 +89,7 @@ class Tally:
         self._model = ""
         self.characters = 0
 
-    def usage(self, prompt_characters: int) -> Usage:
+    def usage(self, prompt_characters: int) -> CallUsage:
         """As far as it was told, the rest estimated: of an output before the stream's end, and of one that was told as
         nothing though there is text. A total alone is output as far as it is more than the prompt can be."""
         counts = self._counts.settled()
@@ -103,7 +103,7 @@ class Tally:
         tokens_out = tokens_out or 0
         if not is_told:
             tokens_out = max(tokens_out, estimate_tokens(self.characters))
-        return Usage(
+        return CallUsage(
             tokens_in,
             tokens_out,
             counts.cached,
@@ -181,7 +181,7 @@ class StreamReader:
             self._read(line)
         self._hold(lines[-1])
 
-    def usage(self, prompt_characters: int) -> Usage:
+    def usage(self, prompt_characters: int) -> CallUsage:
         """A stream may end without a last line end."""
         rest = self._complete(b"")
         if rest:
@@ -235,7 +235,7 @@ class BodyReader:
         if self._bytes > BODY_BYTES_MAX and len(self._whole) > 2 * TAIL_BYTES:
             del self._whole[:-TAIL_BYTES]
 
-    def usage(self, prompt_characters: int) -> Usage:
+    def usage(self, prompt_characters: int) -> CallUsage:
         tally = Tally()
         try:
             if self._bytes > BODY_BYTES_MAX:

@@ -25,7 +25,7 @@ from ingest_gateway.surfaces.burn.edge.endpoints import Dialect
 from ingest_gateway.surfaces.burn.edge.hosted_tools import prompts_of_tools, typed_tools
 from ingest_gateway.surfaces.burn.edge.model_limits import ModelLimits, limits_of
 from ingest_gateway.surfaces.burn.edge.prompt_media import Members, image_tokens_of, media_in
-from ingest_gateway.surfaces.burn.edge.providers import Target
+from ingest_gateway.surfaces.burn.edge.providers import ProviderTarget
 
 CHOICES_MAX = 128
 TOOLS_TOKENS = 1_000
@@ -51,7 +51,7 @@ class Unpriceable(ValueError):
     """The message says what can't be priced, and what to send instead."""
 
 
-def worst_cost_nano(body: bytes, target: Target, dialect: Dialect) -> int:
+def worst_cost_nano(body: bytes, target: ProviderTarget, dialect: Dialect) -> int:
     """In billionths of a dollar. Raises Unpriceable."""
     asked = _members_of(body)
     if any(value is True for value in asked.get("background", ())):
@@ -81,7 +81,7 @@ def _no_number(name: str) -> None:
     raise ValueError(name)
 
 
-def _models(asked: Members, target: Target) -> list[str]:
+def _models(asked: Members, target: ProviderTarget) -> list[str]:
     if target.model:
         return [target.model]
     named = [*asked.get("model", ())]
@@ -93,7 +93,7 @@ def _models(asked: Members, target: Target) -> list[str]:
     return models if models and len(models) == len(named) else [*models, *MODELS]
 
 
-def _of_model(model: str, asked: Members, body: bytes, target: Target, dialect: Dialect) -> int:
+def _of_model(model: str, asked: Members, body: bytes, target: ProviderTarget, dialect: Dialect) -> int:
     limits = limits_of(model)
     prompts = _prompts(asked, target)
     of_tools = _prompts_of_tools(asked, dialect, target)
@@ -111,7 +111,7 @@ def _asks_to_cache(value: Any) -> bool:
     return isinstance(value, dict) and any(name in _CACHES or _asks_to_cache(given) for name, given in value.items())
 
 
-def _prompts_of_tools(asked: Members, dialect: Dialect, target: Target) -> int:
+def _prompts_of_tools(asked: Members, dialect: Dialect, target: ProviderTarget) -> int:
     """Raises Unpriceable."""
     of_tools = prompts_of_tools(asked, dialect, target.endpoint)
     if of_tools is None:
@@ -132,7 +132,7 @@ def _tokens_in(model: str, limits: ModelLimits, asked: Members, body: bytes, pro
     return most if any(one.is_open for one in media) else min(tokens, most)
 
 
-def _tokens_out(limits: ModelLimits, asked: Members, target: Target, dialect: Dialect) -> int:
+def _tokens_out(limits: ModelLimits, asked: Members, target: ProviderTarget, dialect: Dialect) -> int:
     if dialect is Dialect.GEMINI:
         configured = [*_objects(asked, "generationConfig"), *_objects(asked, "generation_config")]
         stated = [value for one in configured for value in _values(one, _GEMINI_LIMITS)]
@@ -146,7 +146,7 @@ def _tokens_out(limits: ModelLimits, asked: Members, target: Target, dialect: Di
     return tokens * _largest(_values(asked, _CHOICES.get(endpoint, ())), CHOICES_MAX, 1)
 
 
-def _prompts(asked: Members, target: Target) -> int:
+def _prompts(asked: Members, target: ProviderTarget) -> int:
     """How many stand in one request: texts, or lists of tokens."""
     count = 1
     for value in _values(asked, _SEVERAL_PROMPTS.get(target.endpoint, ())):
