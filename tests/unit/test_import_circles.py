@@ -6,6 +6,7 @@ with the folders and files next to it: `processors/control` with `processors/gua
 """
 
 import ast
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
@@ -15,6 +16,7 @@ from tests.traceability.catalogue import ROOT
 from tests.traceability.tree import PACKAGES, python_files
 
 Imports = Mapping[str, Iterable[str]]
+ORDER = re.compile(r"^ +json, .* → commands$")
 
 
 def circles(imports: Imports) -> set[frozenset[str]]:
@@ -117,6 +119,20 @@ def test_no_file_imports_itself_by_way_of_others(imports: dict[str, set[str]]) -
 @pytest.mark.parametrize("within", folders_of_folders(), ids=lambda within: within or "the top")
 def test_no_folder_imports_what_imports_it(imports: dict[str, set[str]], within: str) -> None:
     assert circles(imports_below(imports, within)) == set()
+
+
+def test_the_packages_of_rules_have_the_order_that_architecture_says(imports: dict[str, set[str]]) -> None:
+    """Each imports those further left only."""
+    (line,) = (line.strip() for line in (ROOT / "ARCHITECTURE.md").read_text().splitlines() if ORDER.search(line))
+    rank = {f"domain/{name}": at for at, names in enumerate(line.split(" → ")) for name in names.split(", ")}
+    found = imports_below(imports, "domain")
+    assert rank.keys() == {one for one in found if not one.endswith(".py")}
+    assert not [
+        f"{one} imports {other}"
+        for one, others in found.items()
+        for other in others
+        if one in rank and other in rank and rank[other] >= rank[one]
+    ]
 
 
 def test_the_folders_that_hold_the_most_are_among_those_compared() -> None:
