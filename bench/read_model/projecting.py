@@ -19,7 +19,7 @@ from processors.projection.rebuild import rebuild
 from processors.projection.replay import ends_of
 from schemas.read_model import attempts, events, key_of, log_positions
 from schemas.topics import Topic
-from tests.support.log_records import LogRecord
+from tests.support.log_records import ProjectionInput
 from tests.support.worker import Worker
 
 LOOK_SECONDS = 0.25
@@ -118,8 +118,8 @@ def bare(name: str, home: Path) -> dict[str, Any]:
 def _rows(made: Sequence[tuple[list[bytes], list[bytes]]]) -> Rows:
     found: Rows = []
     for first, (decisions, outcomes) in enumerate(made):
-        decided = project([LogRecord(Topic.DECISIONS, 0, 0, value) for value in decisions]).rows[events]
-        attempted = project([LogRecord(Topic.OUTCOMES, 0, 0, value) for value in outcomes]).rows[attempts]
+        decided = project([ProjectionInput(Topic.DECISIONS, 0, 0, value) for value in decisions]).rows[events]
+        attempted = project([ProjectionInput(Topic.OUTCOMES, 0, 0, value) for value in outcomes]).rows[attempts]
         numbered = [(*row[:-1], first * BARE_BATCH + place) for place, row in enumerate(decided)]
         found.append([(events, numbered), (attempts, attempted)])
     return found

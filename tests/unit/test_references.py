@@ -1,4 +1,5 @@
-"""What pages, docstrings and comments refer to exists: files, folders, decisions, modules, and members of our classes.
+"""What pages, docstrings and comments refer to exists: files, folders, decisions, modules, and members of our classes;
+and what tests and benches import.
 
 Each rule is a function from a file's path and text to the breaches in it, so that it can be shown to find one. Examples
 in fences and the changelog are left out. A decision may name a class that is gone, but not in backticks.
@@ -7,7 +8,7 @@ in fences and the changelog are left out. A decision may name a class that is go
 import re
 from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -25,6 +26,12 @@ CLASS = re.compile(r"`([A-Z][a-z]\w+(?:\.[a-z_]\w*)?)(?:\(\))?`")
 NAMING_CLASSES = ("ARCHITECTURE.md", "CONTRIBUTING.md", "docs/glossary.md", "docs/decisions/")
 """Pages that name classes of ours; others also name fields and classes of their readers' software."""
 
+UNTYPED = ("tests", "bench")
+OURS = "|".join((*tree.PACKAGES, *UNTYPED))
+IMPORT = re.compile(
+    rf"^ *from (?P<module>(?:{OURS})\b[\w.]*) import (?P<names>\([^)]*\)|[^\n(]+)$",
+    re.MULTILINE,
+)
 ELSEWHERE = frozenset({"web_protocol.py", "tests/unit/test_x.py", "deploy/kafka/jars", "deploy/kafka/V.sha256"})
 """Files of others (aiohttp's), of examples, and those that are not committed."""
 FOREIGN = frozenset({"ListOffsets", "PyJWKClientConnectionError", "ParseError"})
@@ -78,6 +85,26 @@ def named_classes_exist(path: PurePosixPath, text: str) -> Breaches:
                 yield f"{path}:{number}: {name} does not exist"
 
 
+def imported_names_exist(path: PurePosixPath, text: str) -> Breaches:
+    """Of tests and benches, some of which run rarely; mypy sees to the rest."""
+    if path.suffix != ".py" or path.parts[0] not in UNTYPED:
+        return
+    modules: dict[str, str] = {}
+    for said in IMPORT.finditer(text):
+        number = text.count("\n", 0, said.start()) + 1
+        for imported in re.findall(r"\w+(?: as \w+)?", said["names"]):
+            first, _, local = imported.partition(" as ")
+            name = f"{said['module']}.{first}"
+            if not _is_defined(name):
+                yield f"{path}:{number}: {name} does not exist"
+            elif _file_of(name) is not None and first not in (_words_of(said["module"]) or ()):
+                modules[local or first] = name
+    for local, name in modules.items():
+        for attribute in set(re.findall(rf"(?<![\w./\"']){local}\.(\w+)", text)):
+            if not _is_defined(f"{name}.{attribute}"):
+                yield f"{path}: {local}.{attribute} does not exist"
+
+
 @lru_cache(maxsize=1)
 def prose(path: PurePosixPath, text: str) -> list[tuple[int, str]]:
     """A page without its examples; of code the docstrings and comments. Lines with their numbers."""
@@ -118,11 +145,22 @@ def classes() -> frozenset[str]:
 def _is_defined(name: str) -> bool:
     parts = name.split(".")
     for length in range(len(parts), 0, -1):
-        module, rest = ROOT.joinpath(*parts[:length]), parts[length:]
-        for file in (module.with_suffix(".py"), module / "__init__.py"):
-            if file.is_file():
-                return not rest or re.search(rf"\b{rest[0]}\b", file.read_text(encoding="utf-8")) is not None
+        words = _words_of(".".join(parts[:length]))
+        if words is not None:
+            return length == len(parts) or parts[length] in words or parts[length].startswith("__")
     return False
+
+
+@cache
+def _words_of(module: str) -> frozenset[str] | None:
+    file = _file_of(module)
+    return None if file is None else frozenset(re.findall(r"\w+", file.read_text(encoding="utf-8")))
+
+
+@cache
+def _file_of(module: str) -> Path | None:
+    path = ROOT.joinpath(*module.split("."))
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
 
 
 Rule = Callable[[PurePosixPath, str], Breaches]
@@ -132,6 +170,7 @@ RULES: tuple[Rule, ...] = (
     cited_decisions_exist,
     dotted_names_exist,
     named_classes_exist,
+    imported_names_exist,
 )
 
 
@@ -166,6 +205,9 @@ GONE = "gone"
         (dotted_names_exist, "schemas/codec.py", f'"""As schemas.codec.{GONE.title()}One has it."""'),
         (named_classes_exist, "ARCHITECTURE.md", f"Read by `{GONE.title()}Reader`."),
         (named_classes_exist, "docs/decisions/0001-x.md", f"See `ControlView.{GONE}_and_away`."),
+        (imported_names_exist, "bench/x.py", f"from operations.{GONE} import now_ms"),
+        (imported_names_exist, "bench/x.py", f"from operations.clock import {GONE}_ms"),
+        (imported_names_exist, "tests/x.py", f"def f():\n    from operations import clock\n    clock.{GONE}_ms()"),
     ],
 )
 def test_a_breach_is_found(rule: Rule, path: str, text: str) -> None:
@@ -180,6 +222,7 @@ def test_a_breach_is_found(rule: Rule, path: str, text: str) -> None:
         (named_files_exist, "cli/main.py", f'x = "{GONE}.py"'),
         (named_folders_exist, "README.md", "`domain/`, `domain/delivery` and `surfaces/burn/edge`; `azure/us/`"),
         (dotted_names_exist, "schemas/codec.py", "key = 1  # schemas.codec.Codec, operations.clock.now_ms()"),
+        (imported_names_exist, "tests/x.py", "from operations import clock\nclock.now_ms(); x = clock.__doc__"),
         (named_classes_exist, "ARCHITECTURE.md", "`ControlView`, `AdminClient.elect_leaders`, `Work.commit`"),
     ],
 )
