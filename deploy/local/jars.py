@@ -77,7 +77,7 @@ def jars_directory(env: Mapping[str, str] = os.environ) -> Path:
 def class_archive(java_path: str) -> Path:
     """Where the archive of this broker's classes for this Java is, or would be (deploy/local/class_archive.py makes
     it)."""
-    return jars_directory().resolve() / f"used-classes-{kafka_version()}-{java_version_text(java_path)}.jsa"
+    return jars_directory().resolve() / f"classes-{kafka_version()}-{java_version_text(java_path)}.jsa"
 
 
 def class_path(say: Say = say_on_stderr) -> str:

@@ -36,27 +36,27 @@ def create_topic(bootstrap: str, topic: str) -> None:
 
 
 @pytest.mark.requirement("F1")
-def test_acknowledged_records_outlive_a_stop_and_a_kill(own_broker: Broker) -> None:
-    create_topic(own_broker.bootstrap, "kept")
-    append(own_broker.bootstrap, "kept", b"before the stop")
-    own_broker.stop()
-    assert own_broker.pid is None and not own_broker.serves()
-    own_broker.start()
-    append(own_broker.bootstrap, "kept", b"before the kill")
-    own_broker.kill()
-    own_broker.start()
-    assert read(own_broker.bootstrap, "kept", 2) == [b"before the stop", b"before the kill"]
+def test_acknowledged_records_outlive_a_stop_and_a_kill(hurt_broker: Broker) -> None:
+    create_topic(hurt_broker.bootstrap, "kept")
+    append(hurt_broker.bootstrap, "kept", b"before the stop")
+    hurt_broker.stop()
+    assert hurt_broker.pid is None and not hurt_broker.serves()
+    hurt_broker.start()
+    append(hurt_broker.bootstrap, "kept", b"before the kill")
+    hurt_broker.kill()
+    hurt_broker.start()
+    assert read(hurt_broker.bootstrap, "kept", 2) == [b"before the stop", b"before the kill"]
 
 
-def test_a_paused_broker_answers_nothing_and_goes_on_when_resumed(own_broker: Broker) -> None:
-    own_broker.pause()
-    assert not own_broker.serves()
-    own_broker.resume()
-    own_broker.wait_until_serving()
+def test_a_paused_broker_answers_nothing_and_goes_on_when_resumed(hurt_broker: Broker) -> None:
+    hurt_broker.pause()
+    assert not hurt_broker.serves()
+    hurt_broker.resume()
+    hurt_broker.wait_until_serving()
 
 
-def test_a_broker_that_cannot_start_says_why_with_its_last_lines(own_broker: Broker) -> None:
-    twin = Broker(own_broker.home.with_name("twin"), own_broker.port, own_broker.controller_port, heap_mb=256)
+def test_a_broker_that_cannot_start_says_why_with_its_last_lines(hurt_broker: Broker) -> None:
+    twin = Broker(hurt_broker.home.with_name("twin"), hurt_broker.port, hurt_broker.controller_port, heap_mb=256)
     try:
         with pytest.raises(BrokerFailed, match=r"ended:(.|\n)*Address already in use"):
             twin.start()

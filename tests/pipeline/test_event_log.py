@@ -54,11 +54,11 @@ async def test_a_record_stands_where_murmur2_of_its_key_says_with_the_brokers_ti
 
 
 @pytest.mark.requirement("F8")
-async def test_a_full_queue_refuses_at_once_and_what_was_taken_is_stored_later(own_broker: Broker) -> None:
-    topic = a_stream_topic(own_broker.bootstrap)
-    async with a_log(own_broker.bootstrap, queue_messages_max=1_000) as log:
+async def test_a_full_queue_refuses_at_once_and_what_was_taken_is_stored_later(hurt_broker: Broker) -> None:
+    topic = a_stream_topic(hurt_broker.bootstrap)
+    async with a_log(hurt_broker.bootstrap, queue_messages_max=1_000) as log:
         await log.append(topic, b"first", b"", [])
-        own_broker.pause()
+        hurt_broker.pause()
         assert log.has_room(1_000) and not log.has_room(1_001)
         before_bytes = psutil.Process(os.getpid()).memory_info().rss
         taken, refused = [], 0
@@ -70,44 +70,44 @@ async def test_a_full_queue_refuses_at_once_and_what_was_taken_is_stored_later(o
         assert (len(taken), refused) == (1_000, 4_000)
         assert not log.has_room(1)
         assert psutil.Process(os.getpid()).memory_info().rss - before_bytes < 100_000_000
-        own_broker.resume()
+        hurt_broker.resume()
         async with asyncio.timeout(GIVE_UP_SECONDS):
             await asyncio.gather(*taken)
         assert log.has_room(1_000)
-    assert len(read_all(own_broker.bootstrap, topic)) == 1_001
+    assert len(read_all(hurt_broker.bootstrap, topic)) == 1_001
 
 
 @pytest.mark.requirement("F5", "F37")
-async def test_a_report_after_the_caller_gave_up_is_counted_and_the_record_is_there(own_broker: Broker) -> None:
-    topic = a_stream_topic(own_broker.bootstrap)
+async def test_a_report_after_the_caller_gave_up_is_counted_and_the_record_is_there(hurt_broker: Broker) -> None:
+    topic = a_stream_topic(hurt_broker.bootstrap)
     stored_late_before = late("stored")
-    async with a_log(own_broker.bootstrap) as log:
+    async with a_log(hurt_broker.bootstrap) as log:
         await log.append(topic, b"first", b"", [])
-        own_broker.pause()
+        hurt_broker.pause()
         tasks_before = len(asyncio.all_tasks())
         abandoned = [log.append(topic, b"k", str(n).encode(), []) for n in range(1_000)]
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(asyncio.gather(*abandoned), 0.05)
         assert all(future.cancelled() for future in abandoned)
-        own_broker.resume()
+        hurt_broker.resume()
         await until(lambda: late("stored") == stored_late_before + 1_000)
         assert len(asyncio.all_tasks()) == tasks_before
-    assert len(read_all(own_broker.bootstrap, topic)) == 1_001
+    assert len(read_all(hurt_broker.bootstrap, topic)) == 1_001
 
 
 @pytest.mark.requirement("F1")
-async def test_a_broker_killed_and_back_loses_nothing_that_was_reported(own_broker: Broker) -> None:
-    topic = a_stream_topic(own_broker.bootstrap)
-    async with a_log(own_broker.bootstrap) as log:
+async def test_a_broker_killed_and_back_loses_nothing_that_was_reported(hurt_broker: Broker) -> None:
+    topic = a_stream_topic(hurt_broker.bootstrap)
+    async with a_log(hurt_broker.bootstrap) as log:
         before = await asyncio.gather(*(log.append(topic, b"k", f"before-{n}".encode(), []) for n in range(200)))
-        own_broker.kill()
+        hurt_broker.kill()
         during = [log.append(topic, b"k", f"during-{n}".encode(), []) for n in range(200)]
         await until(lambda: log.unreachable is not None)
-        own_broker.start()
+        hurt_broker.start()
         async with asyncio.timeout(GIVE_UP_SECONDS):
             after = await asyncio.gather(*during)
         await until(lambda: log.unreachable is None)
-    read = {(r.partition, r.offset): r.value for r in read_all(own_broker.bootstrap, topic)}
+    read = {(r.partition, r.offset): r.value for r in read_all(hurt_broker.bootstrap, topic)}
     assert [read[a.partition, a.offset] for a in before] == [f"before-{n}".encode() for n in range(200)]
     assert [read[a.partition, a.offset] for a in after] == [f"during-{n}".encode() for n in range(200)]
     assert len(read) == 400
@@ -124,11 +124,11 @@ async def test_closing_sends_what_is_queued(kafka: str) -> None:
             log.append(topic, b"k", b"after", [])
 
 
-async def test_closing_without_a_broker_ends_in_time_and_answers_every_future(own_broker: Broker) -> None:
-    topic = a_stream_topic(own_broker.bootstrap)
-    async with a_log(own_broker.bootstrap) as log:
+async def test_closing_without_a_broker_ends_in_time_and_answers_every_future(hurt_broker: Broker) -> None:
+    topic = a_stream_topic(hurt_broker.bootstrap)
+    async with a_log(hurt_broker.bootstrap) as log:
         await log.append(topic, b"first", b"", [])
-        own_broker.kill()
+        hurt_broker.kill()
         futures = [log.append(topic, b"k", b"", []) for _ in range(10)]
         async with asyncio.timeout(GIVE_UP_SECONDS):
             await log.close(flush_seconds=0.2)
@@ -147,14 +147,14 @@ async def test_a_record_is_read_back_by_its_position(kafka: str) -> None:
         assert await log.read((topic + "-gone", 0, 0), 10) is None
 
 
-async def test_reading_from_a_broker_that_does_not_answer_ends_in_time(own_broker: Broker) -> None:
-    topic = a_stream_topic(own_broker.bootstrap)
-    async with a_log(own_broker.bootstrap) as log:
+async def test_reading_from_a_broker_that_does_not_answer_ends_in_time(hurt_broker: Broker) -> None:
+    topic = a_stream_topic(hurt_broker.bootstrap)
+    async with a_log(hurt_broker.bootstrap) as log:
         appended = await log.append(topic, b"k", b"v", [])
-        own_broker.pause()
+        hurt_broker.pause()
         with pytest.raises(LogUnavailable):
             await log.read((topic, appended.partition, appended.offset), 0.3)
-        own_broker.resume()
+        hurt_broker.resume()
 
 
 class ScriptedProducer:

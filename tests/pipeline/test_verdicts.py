@@ -165,13 +165,13 @@ async def test_a_command_that_nobody_decides_is_late_and_is_on_the_log(bootstrap
     await the_command_of(bootstrap, workspace)
 
 
-async def test_a_command_to_a_broker_that_does_not_answer_is_not_confirmed(own_broker: Broker) -> None:
-    ensure_base_topics(own_broker.bootstrap)
-    async with a_client(own_broker.bootstrap, 0.5) as commands:
-        own_broker.pause()
+async def test_a_command_to_a_broker_that_does_not_answer_is_not_confirmed(hurt_broker: Broker) -> None:
+    ensure_base_topics(hurt_broker.bootstrap)
+    async with a_client(hurt_broker.bootstrap, 0.5) as commands:
+        hurt_broker.pause()
         with pytest.raises(LogUnavailable):
             await commands.submit(a_command("ws_1"))
-        own_broker.resume()
+        hurt_broker.resume()
 
 
 async def test_a_reader_that_fails_says_so_instead_of_being_silent(

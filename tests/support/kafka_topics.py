@@ -4,7 +4,7 @@ import secrets
 import time
 from typing import NamedTuple
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, Producer, TopicPartition
 
 from operations.kafka_clients import reader_config
 from operations.random_ids import short_id
@@ -64,12 +64,32 @@ def read_all(bootstrap: str, topic: str) -> list[Stored]:
     """All of a topic as of now."""
     consumer = Consumer(reader_config(bootstrap, f"test-{secrets.token_hex(8)}"))
     try:
-        partitions = consumer.list_topics(topic, timeout=TIMEOUT_SECONDS).topics[topic].partitions
-        ends = {p: watermarks(consumer, TopicPartition(topic, p)) for p in partitions}
-        consumer.assign([TopicPartition(topic, p, low) for p, (low, _) in ends.items()])
-        return _read_to(consumer, {p: high for p, (low, high) in ends.items() if low < high})
+        partitions = list(consumer.list_topics(topic, timeout=TIMEOUT_SECONDS).topics[topic].partitions)
+        first, end = (_offsets(consumer, topic, partitions, which) for which in (OFFSET_BEGINNING, OFFSET_END))
+        left = {p: offset for p, offset in end.items() if first[p] < offset}
+        if left:
+            consumer.assign([TopicPartition(topic, p, first[p]) for p in left])
+        return _read_to(consumer, left)
     finally:
         consumer.close()
+
+
+def _offsets(consumer: Consumer, topic: str, partitions: list[int], which: int) -> dict[int, int]:
+    """Of all partitions at once: tests ask again and again while they wait. A topic made a moment ago may have no
+    leader yet, or one that does not know it.
+    """
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while True:
+        try:
+            wanted = [TopicPartition(topic, partition, which) for partition in partitions]
+            found = consumer.offsets_for_times(wanted, timeout=TIMEOUT_SECONDS)
+            if not any(one.error for one in found):
+                return {one.partition: one.offset for one in found}
+        except KafkaException:
+            if time.monotonic() >= deadline:
+                raise
+        assert time.monotonic() < deadline, f"no offsets of {topic}"
+        time.sleep(0.05)
 
 
 def _read_to(consumer: Consumer, ends: dict[int, int]) -> list[Stored]:
