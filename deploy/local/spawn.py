@@ -43,11 +43,27 @@ def spawn(
 
 
 def signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """Sends the signal to the child and all it started; a group that is gone is no fault."""
+    """Sends the signal to the child and to everything it started. Does nothing where all of them are gone.
+
+    The group's number is the child's process id. After the child was waited for, the kernel may give that number to any
+    new process, but not as long as others of the group live. So a process that has the number is not ours.
+    """
+    if process.returncode is not None and _is_taken(process.pid):
+        return
     try:
         os.killpg(process.pid, number)
     except (ProcessLookupError, PermissionError):  # macOS says "permission" of a group of zombies
         return
+
+
+def _is_taken(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True
 
 
 def end(process: subprocess.Popen[bytes], patience_seconds: float) -> int:

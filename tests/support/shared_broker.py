@@ -1,24 +1,26 @@
 """The one broker of a test run: started by the first test that asks, shared by all xdist workers, gone with the run.
 
 `python -m tests.support.shared_broker <directory> <pytest pid>` runs it: writes its address to <directory>/bootstrap
-and stops at SIGTERM or when that pytest process is gone, so that a killed test run leaves no broker behind either.
+and stops when <directory>/stop is there, or when that pytest process is gone, so that a killed test run leaves no
+broker behind either. It is not stopped by its process id, which may be another process's by then.
 """
 
 import contextlib
 import fcntl
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 from deploy.local.broker import Broker
+from deploy.local.spawn import wait_until
 from tests.support.ports import free_port
 
 DIRECTORY_VARIABLE = "ATLAS_TEST_RUN"
 ROOT = Path(__file__).parents[2]
+STOP_SECONDS = 20.0
 START_TIMEOUT_SECONDS = 300.0  # a first run may fetch the jars
 
 
@@ -40,14 +42,10 @@ def bootstrap(directory: Path, run_pid: int) -> str:
 
 def stop(directory: Path) -> None:
     """Ends the run's broker if there is one and removes all of it."""
-    pid_file = directory / "pid"
-    if pid_file.exists():
-        pid = int(pid_file.read_text())
-        if _lives(pid):
-            os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + 20
-        while _lives(pid) and time.monotonic() < deadline:
-            time.sleep(0.05)
+    answer = directory / "bootstrap"
+    if answer.exists():
+        (directory / "stop").touch()
+        wait_until(lambda: not answer.exists(), STOP_SECONDS)
     shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -61,7 +59,7 @@ def _start(directory: Path, run_pid: int) -> None:
             stderr=output,
             start_new_session=True,
         )
-    (directory / "pid").write_text(str(process.pid))
+    (directory / "pid").write_text(str(process.pid))  # for a test that waits for it; it is never signalled
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
     while not (directory / "bootstrap").exists():
         if process.poll() is not None or time.monotonic() > deadline:
@@ -82,17 +80,17 @@ def _lives(pid: int) -> bool:
 
 
 def main(directory: Path, run_pid: int) -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     broker = Broker(directory / "broker", free_port(), free_port())
     try:
         broker.start()
         arriving = directory / "bootstrap.arriving"
         arriving.write_text(broker.bootstrap)
         arriving.rename(directory / "bootstrap")
-        while _lives(run_pid):
-            time.sleep(0.5)
+        while _lives(run_pid) and not (directory / "stop").exists():
+            time.sleep(0.1)
     finally:
         broker.kill()  # nothing of it is kept, so there is nothing to shut down cleanly
+        (directory / "bootstrap").unlink(missing_ok=True)
         if not _lives(run_pid):
             shutil.rmtree(directory, ignore_errors=True)
 
