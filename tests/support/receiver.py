@@ -136,14 +136,14 @@ class Receiver:
         """What the next requests of this path get, one each; the last one goes on for all others."""
         self._scripts[path] = list(behaviours)
 
-    def wait_for(self, count: int, timeout_seconds: float = 20.0) -> list[Request]:
+    def wait_for(self, count: int, timeout_seconds: float = 60.0) -> list[Request]:
         """All requests so far, once there are `count` of them. Raises TimeoutError."""
         with self._changed:
             if not self._changed.wait_for(lambda: len(self.requests) >= count, timeout_seconds):
                 raise TimeoutError(f"{len(self.requests)} requests of {count} after {timeout_seconds} s")
             return list(self.requests)
 
-    def wait_until_closed(self, timeout_seconds: float = 20.0) -> None:
+    def wait_until_closed(self, timeout_seconds: float = 60.0) -> None:
         """Until no client's connection is open. Raises TimeoutError."""
         with self._changed:
             if not self._changed.wait_for(lambda: self.open_connections == 0, timeout_seconds):

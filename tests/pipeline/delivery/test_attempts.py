@@ -201,7 +201,7 @@ def test_very_many_endpoints_that_hang_leave_room_for_those_that_are_quick(
     """Far more than all attempts that may run at once, on the same partitions and before the quick one's."""
     receiver.script("/hang", hang())
     tenant.workflow("wf_quick", receiver.url + "/quick")
-    delivery_process = start(ATLAS_ATTEMPT_TIMEOUT_SECONDS="60")
+    delivery_process = start(ATLAS_ATTEMPT_TIMEOUT_SECONDS="600")
     tenant.outcomes_of(tenant.deliver("wf_quick", 1, partition=1))
     hanging = [f"wf_hang{number}" for number in range(120)]
     for workflow_id in hanging:
