@@ -1,5 +1,6 @@
 """A new command, as gateways and processes write it."""
 
+from domain.security.callers import CallerContext
 from operations.random_ids import random_id
 from schemas.commands.payload import Payload
 from schemas.ids import COMMAND
@@ -11,13 +12,10 @@ def new_command(
     *,
     workspace: str,
     environment: str,
-    actor: str,
+    caller: CallerContext,
     now_ms: int,
     idempotency_key: str | None = None,
     surface: str = "events",
-    route: str = "",
-    request_id: str = "",
-    address: str = "",
 ) -> Command:
     """A command with a new random id. Its record's key is `command_key(command)`."""
     return Command(
@@ -26,10 +24,10 @@ def new_command(
         workspace=workspace,
         environment=environment,
         payload=payload.encode(),
-        actor=actor,
+        actor=caller.actor,
         idempotency_key=idempotency_key,
         surface=surface,
-        route=route,
-        request_id=request_id,
-        address=address,
+        route=caller.route,
+        request_id=caller.request_id,
+        address=caller.address,
     )

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 
+from domain.security.callers import CallerContext
 from ingest_gateway.log.event_log import EventLog, LogBusy, LogUnavailable
 from operations.logs import event
 from operations.new_commands import new_command
@@ -47,7 +48,9 @@ class LastUsed:
         """What can't be reported now is not reported later: the next minute has newer times."""
         for workspace, payload in self.take():
             now_ms = self._now_ns() // NS_PER_MS
-            command = new_command(payload, workspace=workspace, environment="live", actor=ACTOR, now_ms=now_ms)
+            command = new_command(
+                payload, workspace=workspace, environment="live", caller=CallerContext(ACTOR), now_ms=now_ms
+            )
             try:
                 await events.append(Topic.COMMANDS, command_key(command), command.encode(), [])
             except (LogBusy, LogUnavailable) as error:

@@ -5,6 +5,7 @@ A change goes through the log as a command like any other; every gateway has it 
 
 import asyncio
 
+from domain.security.callers import CallerContext
 from ingest_gateway.log.clients import KafkaAway, LogClients, log_clients, ready_or_away
 from ingest_gateway.log.event_log import LogBusy, LogUnavailable
 from ingest_gateway.log.verdicts import VerdictLate
@@ -29,7 +30,7 @@ async def change_limit(clients: LogClients, workspace: str, environment: str, pa
         payload,
         workspace=workspace,
         environment=environment,
-        actor=ACTOR,
+        caller=CallerContext(ACTOR),
         now_ms=clock.now_ms(),
     )
     try:

@@ -13,6 +13,7 @@ import msgspec
 
 from domain.entities.control_view import ControlView
 from domain.security.api_tokens import mint_token
+from domain.security.callers import CallerContext
 from domain.security.key_derivation import derive_key
 from ingest_gateway.log.clients import KafkaAway, LogClients, log_clients, ready_or_away
 from ingest_gateway.log.event_log import LogBusy, LogUnavailable
@@ -135,7 +136,7 @@ async def ask(
         payload,
         workspace=workspace_id,
         environment=environment,
-        actor="master-key",
+        caller=CallerContext("master-key"),
         now_ms=clock.now_ms(),
         idempotency_key=idempotency_key,
     )

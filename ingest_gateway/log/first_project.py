@@ -4,6 +4,7 @@ import asyncio
 
 import msgspec
 
+from domain.security.callers import CallerContext
 from ingest_gateway.log.bootstrap import WorkspaceRefused, with_clients
 from ingest_gateway.log.clients import LogClients
 from ingest_gateway.log.event_log import LogBusy, LogUnavailable
@@ -50,7 +51,7 @@ async def _made(settings: Settings, clients: LogClients, workspace_id: str) -> b
             CreateProject(name=NAME),
             workspace=workspace_id,
             environment=ENVIRONMENT,
-            actor="master-key",
+            caller=CallerContext("master-key"),
             now_ms=clock.now_ms(),
             idempotency_key="first-project",
             surface=SURFACE,

@@ -7,6 +7,7 @@ creates them like any other stream; the view of `control` has those that exist.
 import asyncio
 from weakref import WeakValueDictionary
 
+from domain.security.callers import CallerContext
 from ingest_gateway.log.commands import CommandClient
 from ingest_gateway.log.event_log import LogUnavailable
 from operations import clock
@@ -49,7 +50,7 @@ class SystemStreams:
             CreateStream(name=self._name, retention_days=RETENTION_DAYS_MAX),
             workspace=workspace,
             environment=environment,
-            actor=ACTOR,
+            caller=CallerContext(ACTOR),
             now_ms=clock.now_ms(),
             surface=self._name,
         )

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from domain.security.callers import CallerContext
 from ingest_gateway.log.event_log import Appended, EventLog, LogBusy, LogUnavailable
 from ingest_gateway.log.verdicts import VerdictLate, VerdictWaiter
 from operations import clock
@@ -16,17 +16,6 @@ from schemas.topics import Topic
 TELEMETRY = "tel_"
 
 
-@dataclass(frozen=True, slots=True)
-class Teller:
-    """Whose guardrails, and who tells them, for the ledger and the audit log."""
-
-    workspace: str
-    actor: str = ""
-    route: str = ""
-    request_id: str = ""
-    address: str = ""
-
-
 class TelemetryClient:
     def __init__(
         self, events: EventLog, verdicts: VerdictWaiter, *, append_seconds: float, verdict_seconds: float
@@ -36,22 +25,24 @@ class TelemetryClient:
         self._append_seconds = append_seconds
         self._verdict_seconds = verdict_seconds
 
-    def append(self, teller: Teller, form: TelemetryForm, reply: ReplyTo | None = None) -> asyncio.Future[Appended]:
+    def append(
+        self, workspace: str, caller: CallerContext, form: TelemetryForm, reply: ReplyTo | None = None
+    ) -> asyncio.Future[Appended]:
         """Queues one record and waits for nothing. Raises LogBusy, LogUnavailable, as does the future."""
         record = Telemetry(
             id=random_id(TELEMETRY, clock.now_ms()),
             kind=form.kind,
-            workspace=teller.workspace,
+            workspace=workspace,
             payload=encode_payload(form),
-            actor=teller.actor,
-            route=teller.route,
-            request_id=teller.request_id,
-            address=teller.address,
+            actor=caller.actor,
+            route=caller.route,
+            request_id=caller.request_id,
+            address=caller.address,
         )
         headers = [] if reply is None else [(REPLY_HEADER, reply.encode())]
-        return self._events.append(Topic.BURN_TELEMETRY, telemetry_key(teller.workspace), record.encode(), headers)
+        return self._events.append(Topic.BURN_TELEMETRY, telemetry_key(workspace), record.encode(), headers)
 
-    async def store(self, teller: Teller, forms: Sequence[TelemetryForm]) -> Verdict | None:
+    async def store(self, workspace: str, caller: CallerContext, forms: Sequence[TelemetryForm]) -> Verdict | None:
         """All of them confirmed as stored, in this order, and the verdict on the last; None when it doesn't come in
         time, or too many wait. Raises LogBusy with nothing sent, LogUnavailable.
         """
@@ -60,21 +51,21 @@ class TelemetryClient:
         try:
             expected = self._verdicts.expect()
         except LogBusy:
-            await self._stored([self.append(teller, form) for form in forms])
+            await self._stored([self.append(workspace, caller, form) for form in forms])
             return None
         with expected:
-            started = [self.append(teller, form) for form in forms[:-1]]
-            started.append(self.append(teller, forms[-1], expected.reply))
+            started = [self.append(workspace, caller, form) for form in forms[:-1]]
+            started.append(self.append(workspace, caller, forms[-1], expected.reply))
             await self._stored(started)
             try:
                 return await expected.verdict(self._verdict_seconds)
             except VerdictLate:
                 return None
 
-    async def submit(self, teller: Teller, form: TelemetryForm) -> Verdict:
+    async def submit(self, workspace: str, caller: CallerContext, form: TelemetryForm) -> Verdict:
         """The verdict, done or refused. Raises LogBusy (nothing sent), LogUnavailable, VerdictLate (may be done)."""
         with self._verdicts.expect() as expected:
-            await self._stored([self.append(teller, form, expected.reply)])
+            await self._stored([self.append(workspace, caller, form, expected.reply)])
             return await expected.verdict(self._verdict_seconds)
 
     async def _stored(self, appended: Sequence["asyncio.Future[Appended]"]) -> None:

@@ -15,6 +15,7 @@ from domain.control.state import ControlState
 from domain.control.values import CommandEffects, CommandRequest
 from domain.delivery.webhooks import delivery_key
 from domain.events.system_events import signed_record
+from domain.security.callers import CallerContext
 from domain.security.gateway_signatures import GatewaySigner
 from operations import clock
 from operations.logs import event
@@ -155,7 +156,9 @@ class ControlAgent(Agent):
 
     async def _nudge(self, partition: int) -> None:
         """The partition gets a batch, whose handling takes up what is unfinished."""
-        command = new_command(ResumeTopics(), workspace="", environment="", actor=ACTOR, now_ms=clock.now_ms())
+        command = new_command(
+            ResumeTopics(), workspace="", environment="", caller=CallerContext(ACTOR), now_ms=clock.now_ms()
+        )
         while partition in self._assigned - self._resumed:
             try:
                 await self._report(command, partition)

@@ -17,6 +17,7 @@ from domain.admission.reading import NotAnEvent, read
 from domain.delivery.replays import Replayable, replay_deliveries
 from domain.delivery.webhooks import delivery_key
 from domain.events.direct_records import schema_named
+from domain.security.callers import CallerContext
 from domain.security.gateway_signatures import GatewaySigner
 from operations import clock
 from operations.logs import event
@@ -167,7 +168,7 @@ class ReplayWorker:
             payload,
             workspace=replay.workspace,
             environment=replay.environment,
-            actor=ACTOR,
+            caller=CallerContext(ACTOR),
             now_ms=clock.now_ms(),
         )
         out = self._runtime.outputs()

@@ -35,6 +35,7 @@ from domain.json.canonical import canonical
 from domain.json.canonical import payload_hash as hash_of_parts
 from domain.limits.quotas import RATE_CLASSES
 from domain.security.api_tokens import TokenHasher, mint_token
+from domain.security.callers import CallerContext
 from domain.security.gateway_signatures import GatewaySigner
 from domain.security.key_derivation import derive_key
 from domain.security.sealed_secrets import SecretBox
@@ -257,7 +258,7 @@ def direct_event(kind: str, occurred_at: str, data: bytes, key: str) -> bytes:
 def command(kind: str, workspace: str, environment: str, payload: dict[str, Any]) -> tuple[bytes, bytes]:
     """Key and value of a command that the control process gives itself."""
     asked = msgspec.convert(payload, PAYLOADS[kind])
-    made = new_command(asked, workspace=workspace, environment=environment, actor="control", now_ms=1)
+    made = new_command(asked, workspace=workspace, environment=environment, caller=CallerContext("control"), now_ms=1)
     return command_key(made), made.encode()
 
 

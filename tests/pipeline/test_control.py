@@ -14,6 +14,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 from deploy.local.broker import Broker
 from deploy.local.spawn import wait_until
 from domain.entities.control_view import ControlView
+from domain.security.callers import CallerContext
 from operations import clock
 from operations.kafka_clients import producer_config, reader_config
 from operations.new_commands import new_command
@@ -55,7 +56,12 @@ class Asker:
     def command(self, payload: Payload, key: str | None = None) -> Command:
         now_ms = clock.now_ms()
         return new_command(
-            payload, workspace=self.workspace, environment="live", actor="key_1", now_ms=now_ms, idempotency_key=key
+            payload,
+            workspace=self.workspace,
+            environment="live",
+            caller=CallerContext("key_1"),
+            now_ms=now_ms,
+            idempotency_key=key,
         )
 
     def send(self, command: Command) -> bytes:

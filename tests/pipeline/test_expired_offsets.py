@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient
 
 from deploy.local.broker import Broker
 from deploy.local.spawn import wait_until
+from domain.security.callers import CallerContext
 from operations import clock
 from operations.new_commands import new_command
 from operations.random_ids import short_id
@@ -81,7 +82,9 @@ class Installation:
         """One that is decided, with an entry in the audit log."""
         workspace, now_ms = short_id(WORKSPACE), clock.now_ms()
         payload = CreateWorkspace(name="Acme")
-        command = new_command(payload, workspace=workspace, environment="live", actor="key_1", now_ms=now_ms)
+        command = new_command(
+            payload, workspace=workspace, environment="live", caller=CallerContext("key_1"), now_ms=now_ms
+        )
         produce(self.broker.bootstrap, Topic.COMMANDS, command.encode(), key=command_key(command))
         self.commands.append(workspace)
         assert wait_until(lambda: workspace in self.decided(), WAIT_SECONDS), "no command was decided"

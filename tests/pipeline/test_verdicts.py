@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from deploy.local.broker import Broker
+from domain.security.callers import CallerContext
 from ingest_gateway.log import verdicts as reader
 from ingest_gateway.log.commands import CommandClient
 from ingest_gateway.log.event_log import EventLog, LogBusy, LogUnavailable
@@ -120,7 +121,7 @@ async def test_waiters_are_bounded_and_the_forgotten_make_room() -> None:
 
 def a_command(workspace: str) -> Command:
     payload = CreateStream(name="orders-prod")
-    return new_command(payload, workspace=workspace, environment="live", actor="key_1", now_ms=0)
+    return new_command(payload, workspace=workspace, environment="live", caller=CallerContext("key_1"), now_ms=0)
 
 
 @asynccontextmanager

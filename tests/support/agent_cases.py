@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from domain.delivery.webhooks import WebhookType
 from domain.events.rules import SURFACE, event_id, payload_hash, read_event, to_record
+from domain.security.callers import CallerContext
 from domain.security.gateway_signatures import GATEWAY_SIGNATURE, GatewaySigner
 from operations import clock
 from operations.new_commands import new_command
@@ -137,7 +138,12 @@ def commands(_settings: Settings) -> list[LogRecord]:
     for offset, (workspace, payload, key) in enumerate(asked):
         at_ms = NOW_MS + offset
         command = new_command(
-            payload, workspace=workspace, environment="live", actor="key_1", now_ms=at_ms, idempotency_key=key
+            payload,
+            workspace=workspace,
+            environment="live",
+            caller=CallerContext("key_1"),
+            now_ms=at_ms,
+            idempotency_key=key,
         )
         reply = ReplyTo(0, offset.to_bytes(16, "big")).encode()
         made.append(

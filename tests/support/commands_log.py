@@ -8,6 +8,7 @@ import msgspec
 from domain.commands.decide import decide, token_hash_by
 from domain.control.state import ControlState
 from domain.control.values import CommandEffects, CommandRequest, TokenHash, TopicTask, TopicWork
+from domain.security.callers import CallerContext
 from domain.tables import MemoryTable
 from operations.new_commands import new_command
 from processors.control.topics import finished, report_of
@@ -86,7 +87,7 @@ class CommandsLog:
             payload,
             workspace=workspace,
             environment=environment,
-            actor=actor,
+            caller=CallerContext(actor),
             now_ms=self.now_ms,
             idempotency_key=key,
             surface=surface,

@@ -28,6 +28,7 @@ from domain.entities.control_view import ControlView
 from domain.entities.organizations import org_of
 from domain.idempotency.events import Admitted, KeyEntry, decide
 from domain.security.api_tokens import TokenHasher, mint_token
+from domain.security.callers import CallerContext
 from domain.security.gateway_signatures import GatewaySigner
 from domain.tables import MemoryTable
 from ingest_gateway.http.server import serve
@@ -251,7 +252,7 @@ def empty_read_model() -> bytes:
 
 def _workspace(workspace: str) -> Command:
     payload = CreateWorkspace(name="Acme")
-    return new_command(payload, workspace=workspace, environment="live", actor="master-key", now_ms=1)
+    return new_command(payload, workspace=workspace, environment="live", caller=CallerContext("master-key"), now_ms=1)
 
 
 def _keys(control: LocalControl) -> dict[str, str]:

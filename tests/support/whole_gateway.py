@@ -24,6 +24,7 @@ from domain.guardrails.decide import decide as decide_telemetry
 from domain.guardrails.state import GuardState
 from domain.guardrails.values import GuardRequest
 from domain.limits.quotas import RATE_CLASSES, Quota
+from domain.security.callers import CallerContext
 from domain.security.gateway_signatures import GatewaySigner
 from domain.tables import MemoryTable
 from ingest_gateway.http.server import serve
@@ -259,7 +260,9 @@ async def _serve(stack: AsyncExitStack, surface: Surface, services: Services) ->
 
 async def _tenant(control: LocalControl, services: Services, name: str, workspace: str) -> Tenant:
     payload = CreateWorkspace(name=name)
-    command = new_command(payload, workspace=workspace, environment="live", actor="master-key", now_ms=1)
+    command = new_command(
+        payload, workspace=workspace, environment="live", caller=CallerContext("master-key"), now_ms=1
+    )
     assert (await services.commands.submit(command)).status == 201
     tokens = {}
     for surface, kind in KINDS.items():

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from domain.security.api_tokens import TokenHasher, mint_token
+from domain.security.callers import CallerContext
 from operations.new_commands import new_command
 from schemas.codec import Undecodable
 from schemas.commands import decode_payload
@@ -263,5 +264,5 @@ def test_a_payload_out_of_its_form_is_unreadable(kind: str, payload: bytes) -> N
 
 def test_a_payload_comes_back_as_it_was_sent() -> None:
     for payload in (ORDERS, ARCHIVE, UpdateStream(stream="a", description=None), UpdateStream(stream="a")):
-        command = new_command(payload, workspace="ws_1", environment="live", actor="", now_ms=1)
+        command = new_command(payload, workspace="ws_1", environment="live", caller=CallerContext(""), now_ms=1)
         assert decode_payload(command) == payload

@@ -4,15 +4,13 @@ from aiohttp import web
 
 from domain.entities.organizations import org_of
 from domain.security.principals import Principal
-from ingest_gateway.http.addresses import address_of
-from ingest_gateway.http.guard import REQUEST_ID
 from ingest_gateway.log.event_log import LogBusy, LogUnavailable
-from ingest_gateway.log.telemetry import TelemetryClient, Teller
+from ingest_gateway.log.telemetry import TelemetryClient
 from ingest_gateway.log.verdicts import VerdictLate
 from ingest_gateway.services import SERVICES
 from ingest_gateway.surfaces.burn.errors import NO_VERDICT, OTHER_ORGANIZATION
 from ingest_gateway.surfaces.shared.errors import BUSY, refused_by
-from ingest_gateway.surfaces.shared.requests import route_of
+from ingest_gateway.surfaces.shared.requests import caller_context
 from schemas.commands.answers import DONE
 from schemas.records import Verdict
 from schemas.telemetry import TelemetryForm
@@ -20,16 +18,12 @@ from schemas.telemetry import TelemetryForm
 TELEMETRY = web.AppKey("telemetry", TelemetryClient)
 
 
-def teller_of(request: web.Request, principal: Principal) -> Teller:
-    return Teller(principal.workspace, principal.key_id, route_of(request), request[REQUEST_ID], address_of(request))
-
-
 async def ask(request: web.Request, form: TelemetryForm) -> Verdict:
     """What the guardrails decided; its effect is in this process's view of `control`. Raises Refused."""
     services = request.app[SERVICES]
     principal = services.authenticate(request)
     try:
-        verdict = await request.app[TELEMETRY].submit(teller_of(request, principal), form)
+        verdict = await request.app[TELEMETRY].submit(principal.workspace, caller_context(request, principal), form)
     except LogBusy:
         raise BUSY.refused() from None
     except (LogUnavailable, VerdictLate):

@@ -18,7 +18,7 @@ from ingest_gateway.http.errors import ErrorKind, Refused
 from ingest_gateway.http.guard import ANSWER_HEADERS
 from ingest_gateway.log.event_log import LogBusy, LogUnavailable
 from ingest_gateway.services import SERVICES, Services
-from ingest_gateway.surfaces.burn.asking import TELEMETRY, teller_of
+from ingest_gateway.surfaces.burn.asking import TELEMETRY
 from ingest_gateway.surfaces.burn.errors import NOT_CONFIRMED
 from ingest_gateway.surfaces.burn.forms import (
     BEFORE_1970,
@@ -32,7 +32,7 @@ from ingest_gateway.surfaces.burn.forms import (
 from ingest_gateway.surfaces.burn.new_calls import NewCall
 from ingest_gateway.surfaces.shared.answers import DECISION_HEADER, DECISION_PENDING, json_response
 from ingest_gateway.surfaces.shared.errors import BUSY
-from ingest_gateway.surfaces.shared.requests import idempotency_key
+from ingest_gateway.surfaces.shared.requests import caller_context, idempotency_key
 from operations import clock
 from schemas.telemetry import CALLS_A_RECORD_MAX, ModelCall, ModelCalls, Standing
 
@@ -68,7 +68,7 @@ async def tell(request: web.Request, calls: Sequence[ModelCall]) -> str:
         for start in range(0, len(calls), CALLS_A_RECORD_MAX)
     ]
     try:
-        verdict = await request.app[TELEMETRY].store(teller_of(request, principal), records)
+        verdict = await request.app[TELEMETRY].store(principal.workspace, caller_context(request, principal), records)
     except LogBusy:
         raise BUSY.refused() from None
     except LogUnavailable:

@@ -9,15 +9,13 @@ from functools import partial
 from aiohttp import web
 
 from domain.security.principals import Principal
-from ingest_gateway.http.addresses import address_of
 from ingest_gateway.http.bodies import content_type, read_body
-from ingest_gateway.http.guard import REQUEST_ID
 from ingest_gateway.log.event_log import Appended, LogBusy, LogUnavailable
 from ingest_gateway.log.verdicts import VerdictLate
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.shared.errors import BUSY, NOT_CONFIRMED, refused_by
 from ingest_gateway.surfaces.shared.positions import POSITION, command_position
-from ingest_gateway.surfaces.shared.requests import idempotency_key, route_of
+from ingest_gateway.surfaces.shared.requests import caller_context, idempotency_key
 from operations import clock
 from operations.new_commands import new_command
 from schemas.commands.answers import DONE
@@ -45,13 +43,10 @@ async def decide(
         payload,
         workspace=principal.workspace,
         environment=principal.environment,
-        actor=principal.key_id,
+        caller=caller_context(request, principal),
         now_ms=clock.now_ms(),
         idempotency_key=key,
         surface=surface,
-        route=route_of(request),
-        request_id=request[REQUEST_ID],
-        address=address_of(request),
     )
     try:
         verdict = await services.commands.submit(

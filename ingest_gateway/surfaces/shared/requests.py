@@ -6,8 +6,11 @@ from typing import TypeVar
 from aiohttp import web
 
 from domain.events.fields import NO_KEY, key_from_header
+from domain.security.callers import CallerContext
 from domain.security.principals import Principal
+from ingest_gateway.http.addresses import address_of
 from ingest_gateway.http.errors import ErrorKind, Refused
+from ingest_gateway.http.guard import REQUEST_ID
 from ingest_gateway.identity.authentication import require_scope
 from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.shared.errors import READ_MODEL_BEHIND
@@ -42,6 +45,11 @@ async def read_control_on(services: Services) -> None:
     """
     if not await services.control.catch_up(services.settings.read_timeout_seconds):
         raise READ_MODEL_BEHIND.refused()
+
+
+def caller_context(request: web.Request, principal: Principal) -> CallerContext:
+    """The caller of this request, as records name it."""
+    return CallerContext(principal.key_id, route_of(request), request[REQUEST_ID], address_of(request))
 
 
 def route_of(request: web.Request) -> str:

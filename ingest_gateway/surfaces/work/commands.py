@@ -13,9 +13,7 @@ from typing import Final
 from aiohttp import web
 
 from domain.security.principals import Principal
-from ingest_gateway.http.addresses import address_of
 from ingest_gateway.http.bodies import content_type, read_body
-from ingest_gateway.http.guard import REQUEST_ID
 from ingest_gateway.log.event_log import Appended, LogBusy, LogUnavailable
 from ingest_gateway.log.system_streams import SystemStreams
 from ingest_gateway.log.verdicts import VerdictLate
@@ -23,7 +21,7 @@ from ingest_gateway.services import SERVICES, Services
 from ingest_gateway.surfaces.shared.commands import LOOK_FIRST, SAFE_TO_REPEAT
 from ingest_gateway.surfaces.shared.errors import BUSY, refused_by
 from ingest_gateway.surfaces.shared.positions import POSITION, command_position
-from ingest_gateway.surfaces.shared.requests import idempotency_key, route_of
+from ingest_gateway.surfaces.shared.requests import caller_context, idempotency_key
 from ingest_gateway.surfaces.work.errors import NOT_CONFIRMED
 from ingest_gateway.surfaces.work.reads import WRITES
 from ingest_gateway.surfaces.work.versions import shown
@@ -80,13 +78,10 @@ def _command(request: web.Request, principal: Principal, payload: Payload, key: 
         payload,
         workspace=principal.workspace,
         environment=principal.environment,
-        actor=principal.key_id,
+        caller=caller_context(request, principal),
         now_ms=clock.now_ms(),
         idempotency_key=key,
         surface=SURFACE,
-        route=route_of(request),
-        request_id=request[REQUEST_ID],
-        address=address_of(request),
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from domain.delivery.signatures import signing_secret
+from domain.security.callers import CallerContext
 from operations.new_commands import new_command
 from processors.projection.decide import project
 from schemas.commands import command_key
@@ -133,7 +134,7 @@ async def test_a_workflow_shows_whether_it_is_active_and_is_reactivated(gateway:
         DisableWorkflow(id="wf_billing", reactivations=0),
         workspace=gateway.workspace,
         environment="live",
-        actor="delivery",
+        caller=CallerContext("delivery"),
         now_ms=1,
     )
     produce(gateway.settings.kafka, Topic.COMMANDS, command.encode(), key=command_key(command))

@@ -14,7 +14,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from cli.main import main as atlas
-from ingest_gateway.log.telemetry import TelemetryClient, Teller
+from domain.security.callers import CallerContext
+from ingest_gateway.log.telemetry import TelemetryClient
 from operations import clock
 from schemas.guardrail_policy import nano
 from schemas.replies import REPLY_HEADER
@@ -166,13 +167,13 @@ async def test_of_256_that_reserve_at_once_as_many_go_as_fit(organization: Organ
     clients = [
         TelemetryClient(one.events, one.verdicts, append_seconds=30, verdict_seconds=30) for one in organization.clients
     ]
-    teller = Teller(organization.workspace)
-    asked = (clients[n % 2].submit(teller, Reserve(id=f"r{n}", cost_nano=nano(0.01))) for n in range(256))
+    workspace, caller = organization.workspace, CallerContext()
+    asked = (clients[n % 2].submit(workspace, caller, Reserve(id=f"r{n}", cost_nano=nano(0.01))) for n in range(256))
     verdicts = await asyncio.gather(*asked)
     assert [verdict.outcome for verdict in verdicts].count("done") == 100
     assert {verdict.status for verdict in verdicts if verdict.outcome != "done"} == {429}
     granted = [f"r{n}" for n, verdict in enumerate(verdicts) if verdict.outcome == "done"]
-    await asyncio.gather(*(clients[0].submit(teller, Settle(id=one)) for one in granted[:30]))
+    await asyncio.gather(*(clients[0].submit(workspace, caller, Settle(id=one)) for one in granted[:30]))
     status = (await organization.ask("GET", "/api/guardrails/status")).json
     assert status["reservations"] == {"count": 70, "usd": pytest.approx(0.7)}
     assert status["caps"][0]["reserved_usd"] == pytest.approx(0.7)

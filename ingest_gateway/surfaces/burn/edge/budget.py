@@ -8,9 +8,10 @@ there is no call (503): an organization that chose strict chose that (B-041).
 import asyncio
 import functools
 
+from domain.security.callers import CallerContext
 from ingest_gateway.http.errors import ErrorAnswer, ErrorKind
 from ingest_gateway.log.event_log import LogBusy, LogUnavailable
-from ingest_gateway.log.telemetry import TelemetryClient, Teller
+from ingest_gateway.log.telemetry import TelemetryClient
 from ingest_gateway.log.verdicts import VerdictLate
 from ingest_gateway.surfaces.burn.edge.bodies import PARSED_HERE_BYTES, Held
 from ingest_gateway.surfaces.burn.edge.endpoints import Dialect
@@ -83,30 +84,30 @@ class StrictBudgets:
         self._hold_seconds = min(RESERVED_SECONDS_MAX, max(1, round(hold_seconds)))
         self._releasing: set[asyncio.Task[None]] = set()
 
-    async def reserve(self, teller: Teller, wanted: Reserve) -> None:
+    async def reserve(self, workspace: str, caller: CallerContext, wanted: Reserve) -> None:
         """Returns when the call may be made. Raises OverBudget, or Refused (503)."""
         try:
-            verdict = await self._telemetry.submit(teller, wanted)
+            verdict = await self._telemetry.submit(workspace, caller, wanted)
         except LogBusy:
             raise BUDGET_UNAVAILABLE.refused() from None
         except (LogUnavailable, VerdictLate):
-            self.release(teller, wanted.id)  # it may have been granted after all
+            self.release(workspace, caller, wanted.id)  # it may have been granted after all
             raise BUDGET_UNAVAILABLE.refused() from None
         except asyncio.CancelledError:
-            self.release(teller, wanted.id)
+            self.release(workspace, caller, wanted.id)
             raise
         if verdict.outcome != DONE:
             raise OverBudget(_words(verdict))
 
-    def release(self, teller: Teller, reservation: str) -> None:
+    def release(self, workspace: str, caller: CallerContext, reservation: str) -> None:
         """No call was made of it. Where this doesn't get through, the reservation lapses."""
-        task = asyncio.create_task(self._release(teller, reservation))
+        task = asyncio.create_task(self._release(workspace, caller, reservation))
         self._releasing.add(task)
         task.add_done_callback(self._releasing.discard)
 
-    async def _release(self, teller: Teller, reservation: str) -> None:
+    async def _release(self, workspace: str, caller: CallerContext, reservation: str) -> None:
         try:
-            await self._telemetry.submit(teller, Settle(id=reservation))
+            await self._telemetry.submit(workspace, caller, Settle(id=reservation))
         except (LogBusy, LogUnavailable, VerdictLate):
             return
 

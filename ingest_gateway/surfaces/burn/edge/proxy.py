@@ -16,6 +16,7 @@ from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
 from domain.security.api_tokens import TokenHasher
+from domain.security.callers import CallerContext
 from ingest_gateway import metrics
 from ingest_gateway.http.addresses import address_of
 from ingest_gateway.http.connection import when_client_leaves
@@ -24,7 +25,6 @@ from ingest_gateway.http.guard import REQUEST_ID
 from ingest_gateway.http.request_log import note
 from ingest_gateway.identity.authentication import require_scope
 from ingest_gateway.identity.credentials import Presentation
-from ingest_gateway.log.telemetry import Teller
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.burn.edge import heads, shapes
 from ingest_gateway.surfaces.burn.edge.bodies import PARSED_HERE_BYTES, Held, hold
@@ -147,11 +147,11 @@ class EdgeProxy:
 
     async def _reserve(self, request: web.Request, call: ProxiedCall, held: Held) -> web.Response | None:
         """None: the call may be made. Raises Refused: 503 where nobody decides, 400 and 415 where nobody can price."""
-        teller = Teller(call.caller.workspace, call.caller.key_id, "edge", call.id, address_of(request))
+        caller = CallerContext(call.caller.key_id, "edge", call.id, address_of(request))
         cost_nano = await worst_cost_of(held, call.target, call.provider.dialect)
         wanted = self._budgets.wanted(call.id, cost_nano, call.asked, call.caller.key_id, call.labels)
         try:
-            await self._budgets.reserve(teller, wanted)
+            await self._budgets.reserve(call.caller.workspace, caller, wanted)
         except OverBudget as over:
             self._count(call, "over_budget")
             shaped = shapes.blocked(
