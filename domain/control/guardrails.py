@@ -1,7 +1,7 @@
-"""Flags and policies that the guardrails have decided on, put where every gateway reads them. Pure.
+"""Records the guardrails' flags and policies on `control`, where every gateway reads them.
 
-What is decided here is nothing: the order of an organization's changes is that of `burn.telemetry`, and its owner asks
-for each by one command.
+Nothing is decided here. The guardrail agent decides an organization's changes in the order of `burn.telemetry` and
+sends one command for each.
 """
 
 from collections.abc import Iterable

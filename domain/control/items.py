@@ -1,4 +1,4 @@
-"""Projects and tasks in the control agent's table: how they are looked up, and what becomes of them."""
+"""Projects and tasks in the control agent's table: how they are looked up and changed."""
 
 from domain.control.values import CommandChanges
 from domain.tables import KeyValueTable
@@ -7,7 +7,7 @@ from schemas.work import Item, Project, Task, item_of
 
 
 class ItemState:
-    """Keys are told in state.py."""
+    """The keys are listed in state.py."""
 
     def __init__(self, table: KeyValueTable) -> None:
         self._table = table
@@ -25,7 +25,7 @@ class ItemState:
         return [key[len(prefix) :].decode() for key, _ in self._table.scan(prefix)]
 
     def apply_items(self, changes: CommandChanges) -> list[tuple[bytes, bytes | None]]:
-        """The records for `items`. A command read again never takes an item back behind a later change."""
+        """Changes the table and returns the records for `items`. A command read again never undoes a later change."""
         return [self._put_item(entity) for entity in changes.items] + [self._drop(item) for item in changes.items_gone]
 
     def _put_item(self, entity: Entity) -> tuple[bytes, bytes | None]:

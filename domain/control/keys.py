@@ -1,6 +1,6 @@
-"""The rules of keys: made, put in another's place, revoked, and when each was last used. Pure.
+"""The rules of keys: how a key is created, rotated and revoked, and when it was last used.
 
-A key never comes back and never changes what it allows; a wider or narrower one is another key.
+A revoked key never becomes valid again, and what a key allows never changes: other permissions need another key.
 """
 
 import msgspec
@@ -34,7 +34,7 @@ def create(facts: Facts, request: CommandRequest, payload: CreateKey, token_hash
 
 
 def rotate(facts: Facts, request: CommandRequest, payload: RotateKey, token_hash: TokenHash) -> Done:
-    """The successor allows what the key allows and expires when it does."""
+    """The new key allows what the old key allows, and expires at the same time."""
     before = _key(facts, request, payload.id)
     if before.rotated_to or not before.holds(request.append_ms):
         raise CommandRefused(409, "key_not_active", "The key is revoked, expired or has been rotated.")
@@ -55,7 +55,9 @@ def revoke(facts: Facts, request: CommandRequest, payload: RevokeKey) -> Done:
 
 
 def touched(facts: Facts, request: CommandRequest, payload: TouchKeys) -> CommandEffects:
-    """The newest time that any gateway told; never ahead of the log's own clock. Keys of others are left alone."""
+    """Stores the newest use that any gateway reported, never later than the log's clock. Ignores keys of other
+    workspaces.
+    """
     put = []
     for key_id, used_ms in payload.used_ms.items():
         key = facts.key(key_id)
@@ -75,7 +77,7 @@ def streams_fit(new: NewKey) -> None:
 
 
 def new_key(request: CommandRequest, new: NewKey, index: int, token_hash: TokenHash) -> Key:
-    """`index`: among the keys that the command makes."""
+    """`index`: the position of the key among those that the command creates."""
     key_id = derived_id(KEY, request.append_ms, request.command.id.encode(), index.to_bytes(2, "big"))
     return Key(
         id=key_id,

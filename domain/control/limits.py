@@ -1,4 +1,4 @@
-"""The rules of limits: a workspace's own quota of a rate class, set and cleared while everything runs. Pure."""
+"""The rules of limits: a workspace's own quota of a rate class can be set and cleared at any time."""
 
 from domain.control.handlers import Handlers, RequestHandler
 from domain.control.values import CommandChanges, CommandRefused, CommandRequest, Done, Facts, body_of
@@ -8,7 +8,7 @@ from schemas.entities import Limit
 
 
 def set_limit(facts: Facts, request: CommandRequest, payload: SetLimit) -> Done:
-    """Sets it, or puts it in the place of the one before."""
+    """Sets the workspace's quota of a rate class, or replaces the previous one."""
     limit = _limit(request, payload.rate_class, Quota(payload.burst, payload.per_minute))
     return Done(
         200, CommandChanges(put=(limit.to_entity(request.version),)), f"limit/{limit.entity_id}", body_of(limit)
@@ -21,7 +21,7 @@ def clear_limit(facts: Facts, request: CommandRequest, payload: ClearLimit) -> D
 
 
 def _limit(request: CommandRequest, name: str, quota: Quota | None) -> Limit:
-    """With the class's own quota where none is given."""
+    """The limit; a number that the command leaves out is the class's own."""
     rate_class = RATE_CLASSES.get(name)
     if rate_class is None:
         raise CommandRefused(

@@ -1,8 +1,8 @@
-"""Whether the key that asked may have its command decided: it still holds, and what it asks for is within its limits.
+"""Checks that the requesting key is still valid and that its command is within the key's limits.
 
-Gateways look too, but with a view that may be a moment old, of keys and of routes; what is decided here is decided in
-the log's order. Sessions, the master key's holder and other processes have no limits. A command of a limited key that
-no rule below knows is refused. Pure.
+Gateways check too, but their view of keys and routes may be a moment old. The check here follows the log's order.
+Sessions, the holder of the master key and other processes have no limits. A limited key's command is refused unless a
+rule below allows it.
 """
 
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ SHARED = "The workflow also gets events of streams that the key is not limited t
 WHOLE_WORKSPACE = "The key is limited to some streams, and this concerns the whole workspace."
 BEYOND = "A key can't make, rotate or revoke one that may do more than itself: see details.errors."
 BEYOND_FIELD = "More than the key that asks may do."
-NAME_STREAMS = "The key is limited to some streams: name those of them that the endpoint is told about."
+NAME_STREAMS = "The key is limited to some streams: name those of them that the endpoint gets events of."
 
 
 def require(facts: Facts, request: CommandRequest) -> None:
@@ -46,8 +46,8 @@ def require(facts: Facts, request: CommandRequest) -> None:
 
 
 def require_own(facts: Facts, request: CommandRequest, earlier: CommandAnswer) -> None:
-    """A limited key gets the answers to its own requests again, and no other's: what they show was not looked at for
-    it. Raises CommandRefused (409)."""
+    """Lets a limited key repeat its own requests only: another key's answer was not checked against its limits.
+    Raises CommandRefused (409)."""
     key = asking_key(facts, request)
     is_own = earlier.audit is not None and earlier.audit.actor == request.command.actor
     if key is not None and principal_of(key).is_limited and not is_own:
@@ -73,7 +73,7 @@ def workflows_exist(facts: Facts, request: CommandRequest, field: str, workflows
 
 
 def streams_of_maker(facts: Facts, request: CommandRequest) -> list[str]:
-    """What is made by a limited key is for the key's streams."""
+    """What a limited key creates is for that key's streams."""
     key = asking_key(facts, request)
     return [] if key is None else sorted(key.streams)
 
@@ -86,7 +86,7 @@ def _is_there(facts: Facts, request: CommandRequest, maker: Principal | None, wo
 
 
 def _within_itself(facts: Facts, request: CommandRequest, maker: Principal) -> None:
-    """Keys that it makes, puts in another's place or revokes. One that is not there is its own rule's to tell."""
+    """Checks the keys that the command creates, rotates or revokes. The command's own rule reports a missing key."""
     match request.payload:
         case CreateKey() as payload:
             fields = structs.asdict(payload)
@@ -112,7 +112,7 @@ def _within_its_streams(facts: Facts, request: CommandRequest, maker: Principal)
         return
     match request.payload:
         case CreateKey() | RotateKey() | RevokeKey() | CreateWorkflow():
-            return  # those of keys are told above; a workflow gets its maker's streams
+            return  # keys were checked above; a workflow gets its creator's streams
         case CreateStream(name=name):
             _require(maker, {name}, OTHER_STREAMS)
         case CreateWebhookEndpoint(streams=[]):
@@ -127,7 +127,7 @@ def _within_its_streams(facts: Facts, request: CommandRequest, maker: Principal)
 
 
 def _found_within_its_streams(facts: Facts, request: CommandRequest, maker: Principal) -> None:
-    """What the command names and is there; what is not there is its own rule's to tell."""
+    """Checks the objects that the command names. The command's own rule reports a missing object."""
     command, payload = request.command, request.payload
     scope = command.workspace, command.environment
     state: State | None
@@ -156,7 +156,7 @@ def _found_within_its_streams(facts: Facts, request: CommandRequest, maker: Prin
 
 
 def _target(facts: Facts, scope: tuple[str, str], target_id: str) -> tuple[State | None, str]:
-    """By what its id begins with; with the code that says it is not there."""
+    """The object, found by the prefix of its id, and the error code for a missing one."""
     if target_id.startswith(WEBHOOK_ENDPOINT):
         return facts.endpoint(*scope, target_id), "webhook_endpoint_not_found"
     return facts.workflow(*scope, target_id), "workflow_not_found"

@@ -1,7 +1,7 @@
-"""The rules of replays: which may start, how far they are, how they end. Pure.
+"""The rules of replays: which replays may start, how their progress is recorded, and how they end.
 
-A replay's work is done by processors/lifecycle, which tells how far it is (`replay.moved`); here is what it is. Its
-number is the workspace's count of replays, so that of two replays of one event the later has the higher.
+processors/lifecycle does the work of a replay and reports its progress (`replay.moved`). A replay's number is the
+workspace's count of replays, so the later of two replays of one event has the higher number.
 """
 
 import msgspec
@@ -32,7 +32,7 @@ def start(facts: Facts, request: CommandRequest, payload: StartReplay) -> Done:
 
 
 def begun(facts: Facts, request: CommandRequest, payload: StartReplay) -> tuple[Replay, CommandChanges]:
-    """The replay, and what it changes. Raises CommandRefused (409)."""
+    """The new replay and its changes. Raises CommandRefused (409)."""
     command = request.command
     workspace = facts.workspace(command.workspace)
     assert workspace is not None  # asked before the kind's own rules
@@ -64,9 +64,9 @@ def cancel(facts: Facts, request: CommandRequest, payload: CancelReplay) -> Done
 
 
 def moved(facts: Facts, request: CommandRequest, payload: ReplayMoved) -> CommandEffects:
-    """Never backwards, as two workers may have had it for a moment. One event's replay is forgotten when it is done.
+    """Records progress, never backwards: two workers may have had the replay for a moment.
 
-    What was sent while it was being cancelled still counts.
+    A replay of one event is removed when it is done. Events sent during cancellation still count.
     """
     before = facts.replay(payload.id)
     if before is None or before.workspace != request.command.workspace or before.status is ReplayStatus.COMPLETED:

@@ -9,12 +9,12 @@ from schemas.commands.reservations import RESERVED, CompleteAnswer, ReserveAnswe
 
 
 def reserve(facts: Facts, request: CommandRequest, payload: ReserveAnswer) -> Done:
-    """The first request holds the key; how long: domain/idempotency/commands.py."""
+    """The first request holds the key, for the time that domain/idempotency/commands.py gives."""
     return Done(202, NO_CHANGES, "", msgspec.json.encode(Reserved(request.command.id)), RESERVED)
 
 
 def completed(facts: Facts, request: CommandRequest, payload: CompleteAnswer) -> CommandEffects:
-    """The operation's answer becomes the key's. A completion that is too late, or of another workspace, changes
+    """Stores the operation's answer under the key. A completion that is too late, or of another workspace, changes
     nothing; it is answered 204 all the same, since the reservation is over either way.
     """
     own = CommandAnswer(

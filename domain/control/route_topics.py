@@ -1,7 +1,7 @@
-"""The rules of the topics that workflows of kind `kafka` write to. Pure.
+"""The rules of the topics that workflows of kind `kafka` write to.
 
-A topic is one workflow's. It is made before the workflow's creation is answered; when the workflow is deleted it stays
-until what it holds has been kept for its time, so that consumers can read on, and another workflow may take it over.
+A topic belongs to one workflow and is created before the workflow's creation is answered. After the workflow is deleted
+the topic is kept for its retention, so that consumers can read on; meanwhile another workflow may take it over.
 """
 
 import msgspec
@@ -26,7 +26,7 @@ from schemas.topics import DAY_MS, ROUTE_TOPIC_DAYS, parse_route_topic, route_to
 
 
 def create(facts: Facts, request: CommandRequest, workflow: Workflow) -> Done:
-    """Takes the topic; the answer comes with `route_topic.made`."""
+    """Takes the topic; the request is answered once `route_topic.made` arrives."""
     _is_free(facts, workflow)
     expiring = facts.work(workflow.topic, TopicTask.EXPIRE)
     changes = CommandChanges(
@@ -38,7 +38,7 @@ def create(facts: Facts, request: CommandRequest, workflow: Workflow) -> Done:
 
 
 def expiry(request: CommandRequest, workflow: Workflow) -> TopicWork:
-    """Of a workflow that is deleted."""
+    """The work that deletes the topic of a deleted workflow."""
     due_ms = request.append_ms + ROUTE_TOPIC_DAYS * DAY_MS
     return msgspec.structs.replace(_work(TopicTask.EXPIRE, request, workflow), due_ms=due_ms)
 
@@ -69,7 +69,7 @@ def expired(facts: Facts, request: CommandRequest, report: RouteTopicExpired) ->
 
 
 def _gone_meanwhile(facts: Facts, work: TopicWork, report: RouteTopicMade) -> Reported:
-    """The workflow was deleted while its topic was made: the expiry learns which topic it is."""
+    """The workflow was deleted while its topic was being created: the topic's id goes to its expiry."""
     expiring = facts.work(report.topic, TopicTask.EXPIRE)
     started = () if expiring is None else (msgspec.structs.replace(expiring, topic_id=report.topic_id),)
     return Done(200, CommandChanges(started=started, finished=(work,)), f"topic/{report.topic}"), None

@@ -1,18 +1,18 @@
-"""The control agent's table: what lies under which key, how it is looked up, and how a decision's effects change it.
+"""The control agent's table: its keys and values, its look-ups, and how a decision's effects change it.
 
 | key (parts joined by NUL) | value |
 |---|---|
-| `e`, kind/id | the entity as it stands on `control` (schemas.records.Entity) |
+| `e`, kind/id | the entity as it is on `control` (schemas.records.Entity) |
 | `n`, workspace, environment, name | a stream's id, while the name is taken |
 | `k`, workspace, key id | empty; keys that count towards the workspace's limit |
 | `s`, workspace, stream id | empty; streams that count towards the workspace's limit |
-| `o`, workspace, topic | the id of the workflow that writes to this route topic; empty: it is gone, the topic not yet |
+| `o`, workspace, topic | the id of the workflow that writes to this route topic; empty: only the topic is left |
 | `h`, workspace, environment, endpoint id | empty; webhook endpoints, which count towards the limit |
 | `b`, workspace, surface, environment, subscription id | empty; subscriptions, which count towards the limit |
 | `v`, workspace, environment, type | empty; registered event types, which count towards the limit |
 | `r`, workspace, replay id | empty; replays that run, which count towards the limit |
 | `w`, stream id, task | TopicWork that is not finished |
-| `m`, kind/id | a project or task as it stands on `items` (domain/control/items.py) |
+| `m`, kind/id | a project or task as it is on `items` (domain/control/items.py) |
 | `d`, task id, dependent's id | empty; the second depends on the first |
 | `a`, command id | CommandAnswer |
 | `i`, workspace, environment, surface, idempotency key | the id of the command answered under it |
@@ -52,7 +52,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class ControlState(ItemState):
-    """`Facts` for decisions over one partition of the table, and the one place that changes it."""
+    """Mutable: one partition of the table, the `Facts` for decisions. Nothing else changes the table."""
 
     # Facts
 
@@ -135,21 +135,21 @@ class ControlState(ItemState):
         return None if value is None else _WORK.decode(value)
 
     def unfinished(self) -> list[TopicWork]:
-        """All topic work of this partition that waits to be done."""
+        """All unfinished topic work of this partition."""
         return [_WORK.decode(value) for _, value in self._table.scan(_key("w", ""))]
 
     # Changes
 
     def apply(self, effects: CommandEffects) -> list[tuple[bytes, bytes | None]]:
-        """Changes the table; gives the records for `control`: an entity's key and its state, None where it is gone."""
+        """Changes the table. Returns the records for `control`: an entity's key and its state, or None once deleted."""
         for answer in effects.answers:
             self._keep(answer)
         return self._change(effects.changes)
 
     def sweep(self, oldest_ms: int) -> int:
-        """Forgets answers too old to be asked for; `oldest_ms`: the log time of the oldest record in the batch.
+        """Removes expired answers; `oldest_ms`: the log time of the oldest record in the batch.
 
-        By that time, and not the newest, since a batch that is read again must find the answers it found before.
+        The oldest record's time counts because a batch that is read again must find the same answers as before.
         """
         until = (oldest_ms - ANSWERS_KEPT_MS) // HOUR_MS
         stored = self._table.get(SWEPT)
@@ -195,13 +195,13 @@ class ControlState(ItemState):
         return records
 
     def _free_topic(self, work: TopicWork) -> None:
-        """Where nobody writes to it any more, and nothing is left to be done about it."""
+        """Frees a topic that no workflow writes to and that has no unfinished work."""
         key = _key("o", work.workspace, work.stream_id)
         if self._table.get(key) == b"" and self.work(work.stream_id, TopicTask.EXPIRE) is None:
             self._table.delete(key)
 
     def _put(self, entity: Entity) -> tuple[bytes, bytes | None]:
-        """A record read again never takes an entity back behind a later change."""
+        """Stores an entity. A record that is read again never undoes a later change."""
         key = b"e\0" + entity.key
         newer = self._newer_than(entity)
         if newer is not None:

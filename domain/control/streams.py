@@ -1,6 +1,6 @@
-"""The rules of streams: names, the limit, routes that exist, and a topic's life beside the batches. Pure.
+"""The rules of streams: names, the limit, routes that exist, and the life of a stream's topic.
 
-`creating → active → deleted → gone`: the name is taken from the first to the last; the Kafka topic exists from
+`creating → active → deleted → gone`: the name is taken in every state before `gone`; the Kafka topic exists from
 `active` until `deleted` has lasted the stream's retention. A creation that fails frees the name.
 """
 
@@ -39,7 +39,7 @@ CLUSTER_REFUSES = "The Kafka cluster refuses it, and the control process's log s
 
 
 def create(facts: Facts, request: CommandRequest, payload: CreateStream) -> Done:
-    """Takes the name; the answer comes with `stream.created`."""
+    """Takes the name; the request is answered once `stream.created` arrives."""
     command = request.command
     _name_is_free(facts, request, payload.name)
     workflows_exist(facts, request, "default_routes", payload.default_routes)
@@ -74,7 +74,7 @@ def update(facts: Facts, request: CommandRequest, payload: UpdateStream) -> Done
 
 
 def delete(facts: Facts, request: CommandRequest, payload: DeleteStream) -> Done:
-    """The log stays until the newest record's retention is over; then the topic goes and the name is free."""
+    """Keeps the log until the newest record's retention is over; then the topic is deleted and the name is free."""
     before = _active(facts, request, payload.stream)
     after = msgspec.structs.replace(before, status=StreamStatus.DELETED)
     due_ms = request.append_ms + before.retention_days * DAY_MS
@@ -101,7 +101,7 @@ def created(facts: Facts, request: CommandRequest, report: StreamCreated) -> Rep
 
 
 def altered(facts: Facts, request: CommandRequest, report: StreamAltered) -> Reported:
-    """Finished, unless a later update wants yet another retention."""
+    """The work is finished, unless a later update asks for yet another retention."""
     work = facts.work(report.stream_id, TopicTask.ALTER)
     if work is None or work.command_id != report.update_id:
         return None
@@ -121,19 +121,19 @@ def expired(facts: Facts, request: CommandRequest, report: StreamExpired) -> Rep
 
 
 def resumed(facts: Facts, request: CommandRequest, report: ResumeTopics) -> Reported:
-    """Decides nothing: the agent resumes the partition's unfinished work with the batch that has this report."""
+    """Decides nothing: the agent resumes the partition's unfinished work with the batch that holds this report."""
     return None
 
 
 def why_not_created(taken: str | None, else_refused: CommandRefused) -> CommandRefused:
-    """A topic that is in the way is the asker's to remove; what else a cluster refuses is for who runs it."""
+    """The caller can remove a topic that is in the way; any other refusal of the cluster is for its operator."""
     return else_refused if taken is None else CommandRefused(409, "topic_exists", taken)
 
 
 def refused_anew(
     request: CommandRequest, origin: CommandAnswer | None, refused: CommandRefused
 ) -> CommandAnswer | None:
-    """The idempotency key is free from this record on: the request may be made anew."""
+    """Refuses, and frees the idempotency key from this record on: the caller may repeat the request."""
     if origin is None:
         return None
     fields = {"outcome": REFUSED, "status": refused.status, "body": refused.body, "freed": request.version}
@@ -143,13 +143,13 @@ def refused_anew(
 def _creation_failed(
     request: CommandRequest, stream: Stream, work: TopicWork, origin: CommandAnswer | None, refused: CommandRefused
 ) -> Reported:
-    """The name is free again."""
+    """The creation failed: frees the name."""
     changes = CommandChanges(gone=(stream.to_entity(request.version),), finished=(work,))
     return Done(refused.status, changes, f"stream/{stream.id}"), refused_anew(request, origin, refused)
 
 
 def _name_is_free(facts: Facts, request: CommandRequest, name: str) -> None:
-    """A system stream is made by its own surface only, and does not count."""
+    """Its own surface alone creates a system stream, which does not count towards the limit."""
     command = request.command
     if name in SYSTEM_STREAMS and command.surface != name:
         raise CommandRefused(409, "stream_exists", f"The name {name} is reserved.")

@@ -1,4 +1,4 @@
-"""The rules of subscriptions, of the spine and of the work surface: made, changed, deleted. Pure."""
+"""The rules of subscriptions of the spine and the work surface: how they are created, changed and deleted."""
 
 import msgspec
 

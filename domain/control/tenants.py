@@ -1,4 +1,4 @@
-"""The rules of workspaces and workflows. Pure."""
+"""The rules of workspaces and workflows."""
 
 import re
 
@@ -72,7 +72,7 @@ def delete_workflow(facts: Facts, request: CommandRequest, payload: DeleteWorkfl
 
 
 def disable_workflow(facts: Facts, request: CommandRequest, payload: DisableWorkflow) -> Done:
-    """One that is disabled, or was reactivated since the answer that disables it, stays as it is."""
+    """Disables the target, unless it is disabled already or was reactivated after the answer that disables it."""
     before = target(facts, request, payload.id)
     if before.disabled_ms is not None or before.reactivations != payload.reactivations:
         return Done(200, NO_CHANGES, resource_of(before), body_of(before))
@@ -80,13 +80,13 @@ def disable_workflow(facts: Facts, request: CommandRequest, payload: DisableWork
 
 
 def reactivate_workflow(facts: Facts, request: CommandRequest, payload: ReactivateWorkflow) -> Done:
-    """Counts also where it was not disabled: a 410 answered before it, and told of only later, is taken back too."""
+    """Reactivates the target. It also overrides a 410 that was answered earlier and is only reported later."""
     before = target(facts, request, payload.id)
     return changed(request, msgspec.structs.replace(before, disabled_ms=None, reactivations=before.reactivations + 1))
 
 
 def target(facts: Facts, request: CommandRequest, target_id: str) -> Target:
-    """A workflow, a webhook endpoint or a subscription, as the id says. Raises CommandRefused (404)."""
+    """The workflow, webhook endpoint or subscription with this id. Raises CommandRefused (404)."""
     command = request.command
     if target_id.startswith((SPINE_SUBSCRIPTION, WORK_WEBHOOK)):
         return subscription(facts, request, target_id)

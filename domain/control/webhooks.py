@@ -1,4 +1,4 @@
-"""The rules of webhook endpoints, and of signing secrets. Pure."""
+"""The rules of webhook endpoints and signing secrets."""
 
 import msgspec
 
@@ -53,7 +53,7 @@ def send_trial(facts: Facts, request: CommandRequest, payload: TryWebhookEndpoin
 
 
 def rotate_secret(facts: Facts, request: CommandRequest, payload: RotateSecret) -> Done:
-    """Of whatever Atlas issued it for. Rotated again within an overlap, the secret before the last one ends."""
+    """Rotates the secret of any target. A second rotation within the overlap ends the secret before the last one."""
     before = target(facts, request, payload.id)
     if isinstance(before, Workflow) and before.topic:
         raise CommandRefused(

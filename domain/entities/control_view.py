@@ -1,4 +1,4 @@
-"""`control` in memory: apply its records in order and ask who holds which name, key and route. Pure; no Kafka here."""
+"""Mutable: the topic `control` in memory. Apply its records in order, then look up entities by name, key or route."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -31,7 +31,7 @@ ChangeListener = Callable[[State | None, State | None], None]
 
 
 class Subscribers:
-    """One surface's subscriptions of one workspace and environment. Their trie is made when first asked for."""
+    """One surface's subscriptions of one workspace and environment. Their trie is built on first use."""
 
     def __init__(self) -> None:
         self.by_id: dict[str, Subscription] = {}
@@ -53,7 +53,7 @@ class Subscribers:
 
 
 class ControlView:
-    """What the entities are now."""
+    """The current entities."""
 
     def __init__(self) -> None:
         self._states: dict[bytes, State] = {}
@@ -86,7 +86,7 @@ class ControlView:
         self._listeners.append(listener)
 
     def apply(self, key: bytes, value: bytes | None) -> None:
-        """One record of `control`. Raises Undecodable, with the view as it was."""
+        """Applies one record of `control`. Raises Undecodable and then changes nothing."""
         after = state_of(Entity.decode(value)) if value is not None else None
         before = self._states.pop(key, None)
         if before is not None:
@@ -103,7 +103,7 @@ class ControlView:
         return found if found is not None and found.status is StreamStatus.ACTIVE else None
 
     def any_stream(self, workspace: str, environment: str, name_or_id: str) -> Stream | None:
-        """One that is being made, or is deleted, too."""
+        """A stream in any state, also one that is being created or is deleted."""
         found = self.streams_by_name.get((workspace, environment, name_or_id)) or self.streams.get(name_or_id)
         if found is None or (found.workspace, found.environment) != (workspace, environment):
             return None
@@ -122,7 +122,7 @@ class ControlView:
         return self.workflows.get(workflow_entity_id(workspace, environment, workflow_id))
 
     def routed_by(self, workspace: str, environment: str) -> dict[str, set[str]]:
-        """By workflow id the names of the streams whose routes name it; of deleted ones too, as deliveries may wait."""
+        """By workflow id, the names of the streams whose routes name it. Deleted streams count: deliveries may wait."""
         found: dict[str, set[str]] = {}
         for stream in self.streams.values():
             if (stream.workspace, stream.environment) == (workspace, environment):
@@ -153,7 +153,7 @@ class ControlView:
         return () if mine is None else mine.matching(event_type)
 
     def event_types_of(self, workspace: str, environment: str) -> Mapping[str, EventType]:
-        """Those that the org registered, by type."""
+        """The event types that the org registered, by type."""
         return self._event_types.get((workspace, environment), {})
 
     def replay(self, workspace: str, environment: str, replay_id: str) -> Replay | None:
@@ -166,7 +166,7 @@ class ControlView:
         return sorted(mine, key=lambda workflow: (workflow.created_ms, workflow.id))
 
     def key(self, workspace: str, environment: str, key_id: str) -> Key | None:
-        """A key, revoked ones too, within one workspace and environment."""
+        """A key, also a revoked one, within one workspace and environment."""
         found = self.keys.get(key_id)
         mine = found is not None and (found.workspace, found.environment) == (workspace, environment)
         return found if mine else None
@@ -182,7 +182,7 @@ class ControlView:
         return DEFAULT_POLICY if found is None else found.policy
 
     def suspension(self, workspace: str, now_ms: int, targets: Iterable[Guarded] = ()) -> KillFlag | None:
-        """The flag that stops a call: the organization's, else of one of `targets` (its project, key, model, user)."""
+        """The flag that stops a call: the organization's, else one of `targets` (its project, key, model, user)."""
         if workspace not in self._guarded:
             return None
         flag = self.kill_flags.get(workspace)

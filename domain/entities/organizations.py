@@ -6,5 +6,5 @@ ORG = "org_"
 
 
 def org_of(workspace: str) -> str:
-    """How the spine and AtlasBurn call the workspace; one that was made with an org's name keeps it."""
+    """The workspace's name on the spine and AtlasBurn; a workspace created with an org's name keeps that name."""
     return ORG + workspace.removeprefix(WORKSPACE) if workspace.startswith(WORKSPACE) else workspace

@@ -1,9 +1,9 @@
-"""Patterns of event types, as subscriptions have them, and which of many match a type. Pure.
+"""Subscriptions' patterns of event types, and a trie that finds those that match a type.
 
-A pattern is a type in which any segment may be `*`, and `*` stands for one or more segments wherever it stands:
-`code.*`, `*.complete`, `code.*.complete`, `*` (S-016, X-43). All patterns of one tenant lie in one trie, so
-an event costs what its own matches cost and not what the number of patterns is; the walk keeps a set of places, so no
-pattern costs more than linear time (S12). The bounds below are what the worst of tenants can ask for.
+A pattern is a type in which any segment may be `*`, and `*` matches one or more segments, anywhere in the pattern:
+`code.*`, `*.complete`, `code.*.complete`, `*` (S-016, X-43). All patterns of one tenant are in one trie,
+so the cost of an event depends on its matches, not on the number of patterns. The walk keeps a set of nodes, so no
+pattern costs more than linear time (S12). The bounds below limit what one tenant can cost.
 """
 
 import re
@@ -23,7 +23,7 @@ NO_PATTERN = (
 
 
 def is_pattern(text: str) -> bool:
-    """Whether it is one that can match: a single segment without a star is no type (S-005)."""
+    """Whether the pattern can match a type: a type has more than one segment (S-005)."""
     segments = text.split(".")
     if len(text) > PATTERN_CHARACTERS_MAX or len(segments) > PATTERN_SEGMENTS_MAX:
         return False
@@ -33,18 +33,18 @@ def is_pattern(text: str) -> bool:
 
 
 class _Node:
-    """A place in the trie. `repeats`: it was reached by a star, which may take further segments."""
+    """A node of the trie. `repeats`: a star led to it and may match further segments."""
 
     __slots__ = ("children", "owners", "repeats", "star")
 
     def __init__(self, repeats: bool = False) -> None:
-        self.children: dict[str, _Node] | None = None  # most places end a pattern, or have a star alone behind them
+        self.children: dict[str, _Node] | None = None  # most nodes end a pattern, or only a star follows
         self.star: _Node | None = None
         self.owners: tuple[str, ...] = ()
         self.repeats = repeats
 
     def step(self, segment: str) -> "_Node":
-        """The node behind a segment of a pattern, made where it is missing."""
+        """The node behind a segment of a pattern; a missing node is created."""
         if segment == ANY:
             if self.star is None:
                 self.star = _Node(repeats=True)
@@ -58,7 +58,7 @@ class _Node:
 
 
 class PatternTrie:
-    """The patterns of one tenant, each with its owners. It is made once and never changed; matches are remembered."""
+    """The patterns of one tenant, each with its owners. The patterns never change; matches are remembered."""
 
     def __init__(self, patterns: Iterable[tuple[str, str]]) -> None:
         """`patterns`: pattern and owner, in any order; a pattern may have many owners and an owner many patterns."""
@@ -71,7 +71,7 @@ class PatternTrie:
             node.owners += (owner,)
 
     def match(self, event_type: str) -> tuple[str, ...]:
-        """Who owns a pattern that matches, each once, sorted."""
+        """The owners of the patterns that match, each once, sorted."""
         found = self._remembered.get(event_type)
         if found is None:
             if len(self._remembered) >= REMEMBERED_MAX:
@@ -81,10 +81,10 @@ class PatternTrie:
 
     def walk(self, segments: Sequence[str]) -> tuple[str, ...]:
         """`match` without the memory."""
-        places = {self._root: None}  # a dict keeps each place once, and the order
+        nodes = {self._root: None}  # a dict keeps each node once, and the order
         for segment in segments:
             reached: dict[_Node, None] = {}
-            for node in places:
+            for node in nodes:
                 if node.children is not None and (child := node.children.get(segment)) is not None:
                     reached[child] = None
                 if node.star is not None:
@@ -93,6 +93,6 @@ class PatternTrie:
                     reached[node] = None
             if not reached:
                 return ()
-            places = reached
-        owners = {owner for node in places for owner in node.owners}
+            nodes = reached
+        owners = {owner for node in nodes for owner in node.owners}
         return tuple(sorted(owners)) if owners else ()

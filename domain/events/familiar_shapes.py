@@ -10,7 +10,7 @@ AVRO_FILE = (
 )
 JSON_IN_A_STRING = (
     "It is a JSON text inside a JSON string. Send the text itself: with Kafka Connect, StringConverter for values that "
-    "are JSON texts already, in place of JsonConverter."
+    "are JSON texts already, instead of JsonConverter."
 )
 CONNECT_ENVELOPE = (
     'It is Kafka Connect\'s envelope of "schema" and "payload". Send what is in "payload": '

@@ -1,6 +1,6 @@
 """Caps: what each has left, who passes one, and what is set aside before a call. Pure but for the state it is given.
 
-A resume after a hard cap begins the cap's count anew: what was spent until then is forgiven for the rest of its period.
+A resume after a hard cap restarts the cap's count: what was spent until then is forgiven for the rest of its period.
 """
 
 from collections.abc import Iterable, Iterator
@@ -118,9 +118,9 @@ class Budgets:
     def _is_new(self, counted: CountedCap, percent: int) -> bool:
         """Whether this, or more, was not said of the cap in its present period; it is now."""
         notices, number = self._notices_of(counted.guarded), number_of(counted.cap.period, self._now_ms)
-        told, last = notices.pop(counted.name, (0, 0))
-        is_new = told != number or last < percent
-        notices[counted.name] = (number, percent) if is_new else (told, last)
+        noted, last = notices.pop(counted.name, (0, 0))
+        is_new = noted != number or last < percent
+        notices[counted.name] = (number, percent) if is_new else (noted, last)
         if is_new:
             while len(notices) > CAPS_MAX:  # of caps that the policy has no more
                 del notices[next(iter(notices))]
@@ -128,7 +128,7 @@ class Budgets:
         return is_new
 
     def _notices_of(self, guarded: Guarded) -> dict[str, tuple[int, int]]:
-        """By cap. Those of a part lie beside its spend: there may be as many parts as users."""
+        """Notices by cap. Those of a part are stored with its spend: there may be as many parts as users."""
         if guarded.scope is Scope.ORG:
             return self._organization.notices
         return self._state.spent(self._workspace, guarded).notices
@@ -181,14 +181,14 @@ class Budgets:
     # Changing
 
     def forgive(self, guarded: Guarded) -> None:
-        """Every cap that counts this begins anew."""
+        """Restarts every cap that counts this."""
         for counted in counted_by(self._caps, [guarded]):
             if counted.guarded == guarded:
                 number = number_of(counted.cap.period, self._now_ms)
                 self._organization.forgiven[counted.name] = number, self._spent_of(guarded, counted.cap.period)
 
     def lapse(self) -> None:
-        """What was set aside and never settled."""
+        """Amounts that were set aside and never settled."""
         held = self._organization.reservations
         for name in [name for name, one in held.items() if one.expires_ms <= self._now_ms]:
             del held[name]

@@ -6,7 +6,7 @@ counts in the period in which it was made, but it is not looked at together with
 are looked at among themselves, by their own times: calls that were spooled while the log was unreachable are no burst,
 but a loop among them is a loop.
 
-Every call takes this path, so whatever can be worked out once a record, or once a session, is.
+Every call takes this path, so everything that can be computed once a record, or once a session, is.
 """
 
 from bisect import bisect_right
@@ -218,7 +218,7 @@ def _add_parts(parts: dict[Guarded, dict[int, int]], scopes: set[Scope], call: M
 
 
 def parts_of(key_id: str, project: str, model: str, user: str, answered_model: str = "") -> list[Guarded]:
-    """What a cap or a flag may name of a call, beside its organization: a model by either of its names."""
+    """What a cap or a flag may name of a call, apart from its organization: a model by either of its names."""
     named = ((Scope.KEY, key_id), (Scope.PROJECT, project), (Scope.MODEL, model), (Scope.USER, user))
     parts = [Guarded(scope, part) for scope, part in named if part]
     if answered_model and answered_model != model:
@@ -274,7 +274,7 @@ def _see_repeats(
     organization: Organization,
     counted: CountedCalls,
 ) -> None:
-    """Fingerprints of a key whatever stands between them: the last REPEATS_MAX of them, 16 calls of each."""
+    """Fingerprints of a key, consecutive or not: the last REPEATS_MAX of them, 16 calls of each."""
     settings, number = policy.dumb_loop, number_of(call.fingerprint)
     calls = window.repeats.pop(number, [])  # and back at the end: the order is that of their last use
     at = bisect_right(calls, at_ms, key=_at)

@@ -1,6 +1,6 @@
 """A request's fingerprint: SHA-256 over its model, messages and tools, in canonical JSON (B-034; json/canonical.py).
 
-Two requests that ask the same model the same thing have the same one, whatever their white space, order of names,
+Two requests that ask the same model the same thing have the same one, regardless of their white space, order of names,
 temperature or stream option. Nothing of the text can be read from it (B-056).
 """
 

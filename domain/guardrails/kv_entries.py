@@ -1,4 +1,4 @@
-"""What a record of `control` means to the KV namespace. Pure.
+"""What a record of `control` means to the KV namespace.
 
 | KV key | value | from |
 |---|---|---|

@@ -1,4 +1,4 @@
-"""Under which names of a price list a model may stand, and where it runs, from the one name that a call gives. Pure.
+"""The names that a model may have in a price list, and where it runs, from the one name that a call gives.
 
 | a call's name | looked up, the first that is listed counts | runs in |
 |---|---|---|
@@ -73,7 +73,7 @@ def _shorter_and_shorter(name: str) -> Iterator[str]:
 
 
 def _area_of(whole: str) -> tuple[str, int]:
-    """By what stands before the model's own name, and how many parts of the path reach it. A region of AWS by its
+    """By what comes before the model's own name, and how many parts of the path reach it. A region of AWS by its
     continent, whose regions are priced alike."""
     if (aws := _BEDROCK_AREA.match(whole)) is not None:
         return ("apac" if aws["area"] == "ap" else aws["area"]), 1 if aws["arn"] else 2

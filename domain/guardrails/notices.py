@@ -1,5 +1,5 @@
-"""What the guardrails tell an organization on its spine, beside the ledger: events of its live environment that its
-subscriptions get like any other (B-033: a soft cap warns through notification channels). Pure.
+"""The guardrails' notices to an organization on its spine, in addition to the ledger: events of its live environment,
+which its subscriptions get like any other (B-033: a soft cap warns through notification channels).
 
 | type | data |
 |---|---|

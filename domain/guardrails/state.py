@@ -6,7 +6,7 @@
 | guardrail-windows (26 h) | `l`, workspace, key id, session id | SessionWindow |
 | | `k`, workspace, key id | KeyWindow |
 | | `e`, 12 bytes of a hash over workspace, source and event id | when it was counted (8 bytes) |
-| guardrail-spend (65 days) | workspace, scope, id | Spent: of what a cap counts beside the organization |
+| guardrail-spend (65 days) | workspace, scope, id | Spent: of what a cap counts besides the organization |
 
 Entries of the last two tables expire by themselves. Whether an entry still counts is decided by the log's time, never
 by whether it is still there.

@@ -24,7 +24,7 @@ GUARDRAILS = "guardrails"
 class Spent(msgspec.Struct, array_like=True, gc=False):
     """Billionths of a dollar by hour, day and month (numbered since the epoch, UTC); the newest few of each.
 
-    `notices`: of a part that caps count beside the organization, as the organization's own.
+    `notices`: of a part that caps count besides the organization, in the form of the organization's own.
     """
 
     hours: dict[int, int] = {}

@@ -1,7 +1,7 @@
 """AES-SIV (RFC 5297) for what only Atlas may read: callers' tokens and callers' secrets (docs/decisions/0026).
 
 Deterministic: the same content, bound to the same things, gives the same bytes, so that a record that is written again
-is the same record. There is no nonce that could be used twice. What shows is the content's length, and that two values
+is the same record. There is no nonce that could be used twice. It shows the content's length, and that two values
 with the same content and binding are equal.
 
 Encrypted is one byte, the version, then 16 bytes that authenticate everything, then the content's length in bytes.
@@ -22,14 +22,14 @@ class NotOurs(Exception):
 
 
 class AuthenticatedEncryption:
-    """`purpose`: what is encrypted for one is never accepted for another."""
+    """`purpose`: a value encrypted for one purpose is never accepted for another."""
 
     def __init__(self, master_key: bytes, purpose: str) -> None:
         self._cipher = _cipher(master_key, purpose)
         self._label = VERSION + purpose.encode()
 
     def encrypt(self, content: bytes, *bound_to: bytes) -> bytes:
-        """`content`: one byte or more. `bound_to`: what must be given again, part by part, to decrypt it."""
+        """`content`: one byte or more. `bound_to`: decryption needs the same parts again."""
         return VERSION + self._cipher.encrypt(content, [self._label, *bound_to])
 
     def decrypt(self, encrypted: bytes, *bound_to: bytes) -> bytes:
@@ -44,5 +44,5 @@ class AuthenticatedEncryption:
 
 @lru_cache(maxsize=64)
 def _cipher(master_key: bytes, purpose: str) -> AESSIV:
-    """Remembered, since deriving the key takes longer than encrypting a cursor does, and each list makes one."""
+    """Cached: deriving the key takes longer than encrypting a cursor, and each list makes a cursor."""
     return AESSIV(derive_encryption_key(master_key, purpose))

@@ -9,7 +9,7 @@ from domain.security.earlier_encryption import decrypt_earlier_token
 
 
 class EncryptedTokens:
-    """`purpose`: no token of one is good for another."""
+    """`purpose`: a token for one purpose is not valid for another."""
 
     def __init__(self, master_key: bytes, purpose: str) -> None:
         self._master_key = master_key
@@ -21,9 +21,9 @@ class EncryptedTokens:
         return self._encryption.encrypt(content, bound_to)
 
     def decrypt(self, bound_to: bytes, token: bytes) -> bytes | None:
-        """The content; None for what is not ours, or not for this.
+        """The content; None if the token is not ours or is for another use.
 
-        An earlier token may begin with any byte, so the version alone does not tell the two apart.
+        An earlier token may begin with any byte, so the version byte is not enough to distinguish the two.
         """
         try:
             return self._encryption.decrypt(token, bound_to)

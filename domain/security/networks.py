@@ -1,7 +1,6 @@
-"""Addresses and networks as settings and keys name them. Pure.
+"""Reads the addresses and networks that settings and keys name.
 
-An IPv4 address written as IPv6 (`::ffff:192.0.2.1`) is that IPv4 address, so that no rule is passed by by spelling
-(A4).
+An IPv4 address written as IPv6 (`::ffff:192.0.2.1`) is that IPv4 address, so that spelling evades no rule (A4).
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,7 +15,7 @@ IPV6_SITE_BITS = 64  # what one customer has at least, and may choose addresses 
 
 
 def read_address(text: str) -> Address | None:
-    """None for what is no address; one with a zone (`fe80::1%eth0`) is none that another machine could have."""
+    """The address, or None. An address with a zone (`fe80::1%eth0`) means nothing on another machine: None."""
     if "%" in text:
         return None
     try:
@@ -46,7 +45,7 @@ def is_within(inner: Network, outer: Iterable[Network]) -> bool:
 
 
 def site_of(text: str) -> str:
-    """Whom to hold answerable for an address: the address itself, or the /64 that an IPv6 address lies in."""
+    """The network that answers for an address: the address itself, or the /64 that an IPv6 address lies in."""
     address = read_address(text)
     if isinstance(address, IPv6Address):
         return str(IPv6Network((address, IPV6_SITE_BITS), strict=False).network_address)
@@ -54,10 +53,10 @@ def site_of(text: str) -> str:
 
 
 def client_address(peer: str, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
-    """Who sent a request that came from `peer` with these `X-Forwarded-For` values, in the order they stand.
+    """The client of a request that came from `peer` with these `X-Forwarded-For` values, in their order.
 
-    Only a trusted proxy's word counts: from the right, entries are passed over while they are trusted proxies, and the
-    first that is none is the client. Where an entry can't be read the proxy that sent it is the client.
+    Only trusted proxies are believed: reading from the right, the first entry that is no trusted proxy is the client.
+    If an entry can't be read, the proxy that sent it is the client.
     """
     if not trusted:
         return peer
@@ -80,7 +79,7 @@ def _is_trusted(text: str, trusted: tuple[Network, ...]) -> bool:
 
 
 def _without_port(entry: str) -> str:
-    """`192.0.2.1:1234` and `[2001:db8::1]:1234`, as some proxies write them."""
+    """`192.0.2.1:1234` and `[2001:db8::1]:1234`, the forms with a port that some proxies write."""
     if entry.startswith("["):
         return entry[1:].partition("]")[0]
     return entry.partition(":")[0] if entry.count(":") == 1 else entry

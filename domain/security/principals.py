@@ -1,4 +1,4 @@
-"""A principal: who a request acts as, and what it may do, on whichever surface. Pure values.
+"""A principal: the identity behind a request on any surface, and what it may do.
 
 Finding one is authentication.py's work. A surface says which kinds of credentials it takes, and which of its operations
 needs which scope (its OpenAPI document).
@@ -56,7 +56,7 @@ class Principal:
     """`kind`: a KeyKind or SESSION. `key_id`: the key's, or the session's user; commands are done in its name.
 
     `streams` empty: all; of a publishable key none. `networks` empty: any address. `origins` empty: any.
-    `ends_ms`: from when on it may do nothing.
+    `ends_ms`: from then on the principal may do nothing.
     """
 
     workspace: str
@@ -77,7 +77,7 @@ class Principal:
 
     @property
     def is_limited(self) -> bool:
-        """To some streams (domain/security/reach.py)."""
+        """Whether the principal is limited to some streams (domain/security/reach.py)."""
         return bool(self.streams) or self.kind == KeyKind.PUBLISHABLE
 
     def may_use_stream(self, name: str) -> bool:
@@ -114,21 +114,21 @@ def principal_of(key: Key) -> Principal:
 
 
 def beyond(maker: Principal, made: Principal) -> list[str]:
-    """In what a key allows more than who makes, rotates or revokes it may do: names of a key's fields.
+    """The fields of a key that allow more than the principal that creates, rotates or revokes it may do.
 
-    Else a key limited to one stream, network or day could make itself another without the limit, or end the keys of
-    those who gave it the limit.
+    Otherwise a key limited to one stream, network or day could create one without the limit, or revoke the keys of
+    those who set the limit.
     """
-    faults = []
+    fields = []
     if not made.scopes <= maker.scopes:
-        faults.append("scopes")
+        fields.append("scopes")
     if maker.is_limited and not (made.streams and made.streams <= maker.streams):
-        faults.append("streams")
+        fields.append("streams")
     if maker.networks and not (made.networks and all(is_within(one, maker.networks) for one in made.networks)):
-        faults.append("allowed_ips")
+        fields.append("allowed_ips")
     if maker.ends_ms is not None and (made.ends_ms is None or made.ends_ms > maker.ends_ms):
-        faults.append("expires_at")
-    return faults
+        fields.append("expires_at")
+    return fields
 
 
 def networks_of(written: Iterable[str]) -> tuple[Network, ...]:

@@ -1,7 +1,7 @@
-"""Which streams a thing concerns, and what of it a key that is limited to streams may see and change. Pure.
+"""The streams that an object concerns, and whether a key limited to streams may see or change it.
 
-One rule for both sides: gateways ask it before they show something, the control agent before it decides a command. What
-concerns no stream in particular concerns the whole workspace, and is out of a limited key's reach.
+Gateways apply this rule before they show an object, and the control agent before it decides a command. An object of no
+particular stream concerns the whole workspace, so a limited key can't reach it.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ WHOLE_WORKSPACE: frozenset[str] = frozenset()
 
 
 def concerned(state: State, routed_by: Iterable[str] = ()) -> frozenset[str]:
-    """Names of streams. `routed_by`: of a workflow, the streams whose routes name it."""
+    """Names of the streams that an object concerns. `routed_by`: the streams whose routes name a workflow."""
     match state:
         case Stream():
             return frozenset({state.name})
@@ -33,13 +33,13 @@ def concerned(state: State, routed_by: Iterable[str] = ()) -> frozenset[str]:
 
 
 def may_change(principal: Principal, streams: frozenset[str]) -> bool:
-    """What concerns `streams`: all of them must be the key's."""
+    """Whether the key may change an object of these `streams`: all must be the key's."""
     return not principal.is_limited or (bool(streams) and streams <= principal.streams)
 
 
 def may_see(principal: Principal, state: State, routed_by: Iterable[str] = ()) -> bool:
-    """A workflow is seen from each of its streams, as their events and routes name it; of all else, what may be
-    changed."""
+    """Whether the key may see the object: a workflow if any of its streams is the key's, since their events name it;
+    any other object if the key may change it."""
     streams = concerned(state, routed_by)
     if isinstance(state, Workflow):
         return not principal.is_limited or not streams.isdisjoint(principal.streams)

@@ -1,7 +1,7 @@
 """Sealed secrets: secrets that callers chose, encrypted as they are on topics, where other processes read them.
 
 The same secret for the same workspace and environment is the same bytes: idempotency keys compare requests by them. A
-sealed secret opens for its own workspace and environment alone.
+sealed secret opens only for its own workspace and environment.
 """
 
 from domain.security.authenticated_encryption import AuthenticatedEncryption, NotOurs

@@ -1,8 +1,8 @@
-"""The rules of projects and tasks. Pure.
+"""The rules of projects and tasks.
 
-An item's changes have one order, that of the workspace's commands: so a version is compared and counted without a lock,
-and a dependency is looked at for a cycle while nothing else moves. Each change makes an event on the system stream.
-Sources: the AtlasWork document; W-048, W-050.
+All changes to an item follow the order of the workspace's commands. So versions are compared and counted without a
+lock, and nothing changes while dependencies are checked for a cycle. Each change makes an event on the system stream.
+Rows of docs/requirements.md: W-048, W-050.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ class ItemFacts(Links, Protocol):
     def project(self, workspace: str, environment: str, project_id: str) -> Project | None: ...
 
     def dependents(self, task_id: str) -> list[str]:
-        """Ids of tasks that depend on it."""
+        """Ids of the tasks that depend on this task."""
         ...
 
     def stream_named(self, workspace: str, environment: str, name: str) -> Stream | None: ...
@@ -63,12 +63,12 @@ def update_project(facts: ItemFacts, request: CommandRequest, payload: UpdatePro
 
 
 def create_task(facts: ItemFacts, request: CommandRequest, payload: CreateTask) -> Done:
-    """Nothing depends on it yet, so it closes no cycle."""
+    """Creates a task. No task depends on it yet, so it can't close a cycle."""
     _stream_is_there(facts, request)
     command = request.command
     if facts.project(command.workspace, command.environment, payload.project_id) is None:
-        fault = FieldError("projectId", f"There is no project {payload.project_id}.")
-        raise CommandRefused(422, "unknown_project", "The task names a project that does not exist.", (fault,))
+        error = FieldError("projectId", f"There is no project {payload.project_id}.")
+        raise CommandRefused(422, "unknown_project", "The task names a project that does not exist.", (error,))
     task = Task(
         id=derived_id(TASK, request.append_ms, command.id.encode()),
         workspace=command.workspace,
@@ -108,7 +108,7 @@ def delete_task(facts: ItemFacts, request: CommandRequest, payload: DeleteTask) 
 
 
 def _changed(request: CommandRequest, before: Project | Task, fields: dict[str, object], kind: WorkEvent) -> Done:
-    """What changes nothing is no version and no event."""
+    """The changes; a command that changes nothing makes no version and no event."""
     after = msgspec.structs.replace(before, **fields)
     if after == before:
         return Done(200, CommandChanges(), f"{before.kind}/{before.id}", item_body(before))
@@ -128,7 +128,7 @@ def _event(request: CommandRequest, item: Item, kind: WorkEvent, body: bytes) ->
 
 
 def _stream_is_there(facts: ItemFacts, request: CommandRequest) -> None:
-    """The gateway makes it before a workspace's first command; without it a change could not be told."""
+    """Checks for the stream of changes, which the gateway creates before a workspace's first command."""
     command = request.command
     stream = facts.stream_named(command.workspace, command.environment, STREAM)
     if stream is None or stream.status is not StreamStatus.ACTIVE:
@@ -161,7 +161,7 @@ def _has_dependents(dependents: list[str]) -> CommandRefused:
 
 
 def _fields(payload: msgspec.Struct) -> dict[str, object]:
-    """What the payload sets."""
+    """The fields that the payload sets."""
     values: Callable[[msgspec.Struct], dict[str, object]] = msgspec.structs.asdict
     return {name: value for name, value in values(payload).items() if value is not UNSET and name not in NOT_CHANGED}
 

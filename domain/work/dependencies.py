@@ -1,4 +1,4 @@
-"""Which tasks a task may depend on: of its own project, and never on itself by way of others. Pure."""
+"""A task may depend on tasks of its own project, and never on itself, directly or through others."""
 
 from typing import Protocol
 
@@ -12,7 +12,7 @@ class Links(Protocol):
 
 
 def check_dependencies(links: Links, task: Task) -> None:
-    """Raises CommandRefused (422), naming each that there is not."""
+    """Raises CommandRefused (422) that names each missing task."""
     unknown = tuple(
         FieldError(f"dependsOn[{index}]", f"There is no task {dependency} in the project.")
         for index, dependency in enumerate(task.depends_on)
@@ -23,7 +23,7 @@ def check_dependencies(links: Links, task: Task) -> None:
 
 
 def check_no_cycle(links: Links, task: Task) -> None:
-    """Raises CommandRefused (422) with the way from the task back to itself, or where there are too many to look at."""
+    """Raises CommandRefused (422): with the path from the task back to itself, or for too many tasks to check."""
     came_from: dict[str, str] = dict.fromkeys(task.depends_on, task.id)
     waiting = list(came_from)
     while waiting:
@@ -56,7 +56,7 @@ def _way(came_from: dict[str, str], task_id: str) -> list[str]:
 
 def _cycle(way: list[str]) -> CommandRefused:
     shown = way if len(way) <= 8 else [*way[:4], "…", *way[-3:]]
-    fault = FieldError("dependsOn", "This closes a cycle: " + " → ".join(shown))
+    error = FieldError("dependsOn", "This closes a cycle: " + " → ".join(shown))
     return CommandRefused(
-        422, "cyclic_dependency", "A task can't depend on itself, directly or through others.", (fault,)
+        422, "cyclic_dependency", "A task can't depend on itself, directly or through others.", (error,)
     )

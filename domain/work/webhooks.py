@@ -1,4 +1,4 @@
-"""The rules of trying a webhook of the work surface, and of sending it an event once more. Pure."""
+"""The rules of testing a webhook of the work surface and of sending it an event again."""
 
 import msgspec
 
@@ -21,7 +21,7 @@ from schemas.work import STREAM, TEST
 
 
 def send_test(facts: Facts, request: CommandRequest, payload: TryWebhook) -> Done:
-    """It goes to this webhook alone, signed and retried like any event."""
+    """Sends a test event to this webhook only, signed and retried like any event."""
     webhook = _webhook(facts, request, payload.id)
     identity = request.append_ms, TEST.encode(), request.command.id.encode(), webhook.id.encode()
     event_id, identifier = derived_id(EVENT_PREFIX, *identity), derived_id(DELIVERY, *identity)
@@ -56,7 +56,7 @@ def _webhook(facts: Facts, request: CommandRequest, webhook_id: str) -> Subscrip
 
 
 def _test_event(event_id: str, webhook: Subscription, at_ms: int) -> bytes:
-    """As admission hands an event on: its Avro without the header."""
+    """The event in the form in which admission passes it on: Avro without the header."""
     data = msgspec.json.encode({"webhook": {"id": webhook.id}})
     fields = EventFields(stream=STREAM, type=TEST, occurred_at=rfc3339(at_ms), occurred_ms=at_ms, data=data)
     return EVENT.body_of(encode_event(fields, event_id))

@@ -1,7 +1,7 @@
-"""The shell around the control agent's decisions: decode, decide, change the table, answer; work on topics beside it.
+"""The shell around the control agent's decisions: decode, decide, change the table, answer, and start work on topics.
 
 Only a record that can't be read is set aside. When the process gets a partition it appends a command to it: the batch
-with that command is the first one after recovery, and takes up the topic work that an earlier owner left.
+with that command is the first one after recovery, and resumes the topic work that an earlier owner left.
 """
 
 import asyncio
@@ -150,12 +150,12 @@ class ControlAgent(Agent):
             nudge.add_done_callback(self._nudges.discard)
 
     def given_up(self) -> None:
-        """The next owner of a partition takes up its topic work, also if that is this process."""
+        """Drops the partitions' topic work; their next owner resumes it, even if that is this process."""
         self._topics.drop(self._assigned)
         self._assigned, self._resumed = set(), set()
 
     async def _nudge(self, partition: int) -> None:
-        """The partition gets a batch, whose handling takes up what is unfinished."""
+        """Appends a command, so that the partition gets a batch whose handling resumes unfinished work."""
         command = new_command(
             ResumeTopics(), workspace="", environment="", caller=CallerContext(ACTOR), now_ms=clock.now_ms()
         )
@@ -220,7 +220,7 @@ def note(request: CommandRequest, effects: CommandEffects) -> None:
 
 
 def mirror_of(runtime: AgentRuntime) -> KvMirror | None:
-    """None where Cloudflare KV is not configured."""
+    """The mirror of kill flags, or None if Cloudflare KV is not configured."""
     if runtime.settings.cloudflare is None:
         return None
     loop = asyncio.get_running_loop()

@@ -1,8 +1,8 @@
-"""Work on streams' and routes' topics beside the batches: create, alter the retention, delete when it is over.
+"""Creates streams' and routes' topics, alters their retention and deletes them afterwards, outside the batches.
 
-Promises: what is taken is done at least once, or refused by the broker for good; a stream's tasks run in their order;
-its end is reported by a command, whose id derives from the task, so a report made twice counts once. A broker that is
-away is asked again. What this process did not finish, the partition's next owner takes up (agent.py).
+Promises: each task is done at least once, or the broker refuses it for good. A stream's tasks run in order. A command
+reports the end of each task; its id derives from the task, so a repeated report counts once. While a broker is away,
+the request is repeated. The partition's next owner resumes unfinished tasks (agent.py).
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from schemas.records import Command
 from schemas.topics import DAY_MS, StreamTopic, TopicSpec, route_topic_spec, stream_topic_spec
 
 log = logging.getLogger(__name__)
-LANES = 8
+QUEUES = 8
 ACTOR = "control"
 RETRY_SECONDS, RETRY_SECONDS_MAX = 0.05, 5.0
 DUE_CHECK_SECONDS = 30.0
@@ -38,7 +38,7 @@ AppendCommand = Callable[[Command, int], Awaitable[None]]
 
 
 class TopicWorker:
-    """`take` is called with a partition's unfinished tasks and with new ones; twice the same does nothing more."""
+    """Mutable: runs the tasks that `take` gets, unfinished and new ones. Taking a task twice has no further effect."""
 
     def __init__(self, admin: TopicAdmin, report: AppendCommand, partitions: int) -> None:
         self._admin = admin
@@ -46,12 +46,12 @@ class TopicWorker:
         self._partitions = partitions
         self._waiting: dict[tuple[str, TopicTask], Taken] = {}
         self._not_due: set[Taken] = set()
-        self._lanes: list[asyncio.Queue[Taken]] = [asyncio.Queue() for _ in range(LANES)]
+        self._queues: list[asyncio.Queue[Taken]] = [asyncio.Queue() for _ in range(QUEUES)]
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         metrics.TOPIC_TASKS_WAITING.set_function(lambda: len(self._waiting))
-        self._tasks = [asyncio.create_task(self._run(lane)) for lane in self._lanes]
+        self._tasks = [asyncio.create_task(self._run(queue)) for queue in self._queues]
         self._tasks.append(asyncio.create_task(self._watch_due()))
 
     async def stop(self) -> None:
@@ -71,7 +71,7 @@ class TopicWorker:
                     self._not_due.add(taken)
 
     def forget(self, works: Iterable[TopicWork]) -> None:
-        """Tasks that are finished, or not wanted any more: a topic that was to go has a writer again."""
+        """Forgets tasks that are finished or no longer wanted: a topic to be deleted has a writer again."""
         for work in works:
             taken = self._waiting.get((work.stream_id, work.task))
             if taken is not None and taken[1] == work:
@@ -79,28 +79,28 @@ class TopicWorker:
                 self._not_due.discard(taken)
 
     def drop(self, partitions: set[int]) -> None:
-        """Another process owns these partitions now and does their work."""
+        """Drops the work of partitions that another process owns now."""
         self._waiting = {key: taken for key, taken in self._waiting.items() if taken[0] not in partitions}
         self._not_due = {taken for taken in self._not_due if taken[0] not in partitions}
 
     def take_due(self) -> None:
-        """Takes up what has fallen due since."""
+        """Starts the tasks that have become due."""
         due = {taken for taken in self._not_due if taken[1].due_ms <= clock.now_ms()}
         self._not_due -= due
         for taken in due:
             self._enqueue(taken)
 
     def _enqueue(self, taken: Taken) -> None:
-        self._lanes[crc32(taken[1].stream_id.encode()) % LANES].put_nowait(taken)
+        self._queues[crc32(taken[1].stream_id.encode()) % QUEUES].put_nowait(taken)
 
     async def _watch_due(self) -> None:
         while True:
             await asyncio.sleep(DUE_CHECK_SECONDS)
             self.take_due()
 
-    async def _run(self, lane: "asyncio.Queue[Taken]") -> None:
+    async def _run(self, queue: "asyncio.Queue[Taken]") -> None:
         while True:
-            taken = await lane.get()
+            taken = await queue.get()
             if self._is_current(taken):
                 await self._finish(taken)
 
@@ -108,7 +108,7 @@ class TopicWorker:
         return self._waiting.get((taken[1].stream_id, taken[1].task)) == taken
 
     async def _finish(self, taken: Taken) -> None:
-        """Until done, refused, replaced by a newer task, or dropped."""
+        """Runs a task until it is done, refused, replaced by a newer task, or dropped."""
         partition, work = taken
         started, wait_seconds = time.monotonic(), RETRY_SECONDS
         while self._is_current(taken):
@@ -126,7 +126,7 @@ class TopicWorker:
                 return
 
     async def _do(self, work: TopicWork) -> Payload:
-        """What to report. A refusal matters to the creation alone: the other tasks then have nothing left to do."""
+        """Does the task and returns its report. A refusal matters only to a creation: other tasks are then over."""
         topic = work.topic
         try:
             payload = await self._carry_out(work)
@@ -174,7 +174,7 @@ def finished(work: TopicWork, *, topic_id: str = "", failed: str | None = None, 
 
 
 def report_of(work: TopicWork, payload: Payload) -> Command:
-    """The same command for the same task, however often it is reported."""
+    """The command that reports the task; always the same command for the same task."""
     return Command(
         id=derived_id(COMMAND, work.since_ms, work.command_id.encode(), work.task.encode()),
         kind=payload.kind,

@@ -1,5 +1,5 @@
-"""Looks for topics that are named as a stream's and belong to none: what is written there nobody reads, so it is
-counted and told. A stream's name that was misspelt by a direct producer, on a cluster that makes topics by themselves.
+"""Looks for topics that are named like a stream's and belong to none. Nobody reads their records, so they are counted
+and logged. The cause is a direct producer that misspelt a stream's name, on a cluster that creates topics by itself.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ ANSWER_SECONDS = 30.0
 
 class UnreadTopics:
     def __init__(self, bootstrap: str, control: Control, is_mine: Callable[[], bool]) -> None:
-        """`is_mine`: whether it falls to this process to look, and to no other."""
+        """`is_mine`: whether this process is the one that looks."""
         self._admin = ClusterAdmin(bootstrap)
         self._ends = TopicEnds(bootstrap, ANSWER_SECONDS)
         self._control = control
@@ -41,7 +41,7 @@ class UnreadTopics:
             self._looking.cancel()
 
     async def look(self) -> None:
-        """Streams first named, then made: so topics are listed first, and `control` read to its end after that."""
+        """Lists the topics, then reads `control` to its end: a stream is on `control` before its topic exists."""
         found: dict[str, int] = {}
         if self._is_mine():
             candidates = await asyncio.to_thread(unread_topics, self._admin, self._ends, self._of_streams())

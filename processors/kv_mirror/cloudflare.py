@@ -27,8 +27,8 @@ class KvRefused(Exception):
 
 class KvNamespace:
     def __init__(self, settings: CloudflareKv, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
-        place = f"accounts/{settings.account_id}/storage/kv/namespaces/{settings.namespace_id}"
-        self._url = f"{settings.api_url}/{place}/values/"
+        path = f"accounts/{settings.account_id}/storage/kv/namespaces/{settings.namespace_id}"
+        self._url = f"{settings.api_url}/{path}/values/"
         self._token = settings.api_token
         self._timeout_seconds = timeout_seconds
 

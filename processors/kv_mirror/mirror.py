@@ -3,7 +3,7 @@ processes. Offsets are committed when KV has taken what was read; a change that 
 it, so KV has an organization's changes in their order. Read again, a record changes nothing: its whole state is
 written. Nothing of the past is shown: where reading begins, changes wait until it has come to the log's end.
 
-One thread; nothing of it is on the agent's way. `lag_seconds` tells how far behind it is.
+One thread, so the agent never waits for it. `lag_seconds` is how far behind the mirror is.
 """
 
 import logging
@@ -44,7 +44,7 @@ class KvMirror:
         group: str = GROUP,
         on_failed: Callable[[Exception], object] = lambda error: None,
     ) -> None:
-        """`on_failed` is told once, in the mirror's thread, that nothing is mirrored any more: end the process."""
+        """`on_failed` is called once, in the mirror's thread, when mirroring has stopped for good: end the process."""
         config = reader_config(bootstrap, group) | {"session.timeout.ms": 10_000, "max.poll.interval.ms": 600_000}
         config |= {"enable.partition.eof": True}
         self._consumer = Consumer(config | {"partition.assignment.strategy": "cooperative-sticky"})

@@ -1,7 +1,7 @@
 """The shell around the ledgers: reads `usage`, writes `quotas`. A part of the process `control`.
 
-A batch is noted whole and then dealt once, at the log's time of its newest record. A rebalance takes a partition's
-ledger away; whoever has the partition then begins anew (ledger.py says what holds meanwhile).
+A batch is noted whole and then allocated once, at the log's time of its newest record. A rebalance takes a partition's
+ledger away; the partition's next owner starts again (ledger.py says what holds meanwhile).
 """
 
 import logging

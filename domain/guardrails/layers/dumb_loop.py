@@ -18,7 +18,7 @@ def check(calls: Sequence[Seen], at: int, fingerprint: str, settings: DumbLoop, 
 
 
 def check_any(calls: Sequence[Seen], at: int, fingerprint: str, settings: DumbLoop, since_ms: int) -> Found | None:
-    """Whatever stands between: `calls` are those of one fingerprint alone."""
+    """Other calls may come between: `calls` are those of one fingerprint only."""
     forgiven = sum(call[AT] <= since_ms for call in calls)
     return _within(calls[forgiven:], at - forgiven, fingerprint, settings)
 

@@ -19,7 +19,7 @@ def check(calls: Sequence[Seen], at: int, settings: PingPong, since_ms: int) -> 
 
 
 def _run(calls: Sequence[Seen], at: int, since_ms: int) -> tuple[int, int]:
-    """The first and the last place of the alternation around `at`; one place where there is none."""
+    """The first and the last index of the alternation around `at`; the same index twice if there is none."""
     first = last = at
     while first > 0 and calls[first - 1][AT] > since_ms and _fits(calls, first - 1, first, last):
         first -= 1

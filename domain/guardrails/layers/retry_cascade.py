@@ -11,8 +11,8 @@ def check(calls: Sequence[Seen], at: int, settings: RetryCascade, since_ms: int)
     if calls[at][RETRIES] < settings.retries_min:
         return None
     retried = [call for call in calls if call[AT] > since_ms and call[RETRIES] >= settings.retries_min]
-    place = sum(call[RETRIES] >= settings.retries_min and call[AT] > since_ms for call in calls[:at])
-    for start in range(max(0, place - settings.calls + 1), min(place, len(retried) - settings.calls) + 1):
+    index = sum(call[RETRIES] >= settings.retries_min and call[AT] > since_ms for call in calls[:at])
+    for start in range(max(0, index - settings.calls + 1), min(index, len(retried) - settings.calls) + 1):
         some = retried[start : start + settings.calls]
         if some[-1][AT] - some[0][AT] <= settings.window_seconds * 1_000:
             retries = sum(call[RETRIES] for call in some)
