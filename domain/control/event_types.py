@@ -1,4 +1,4 @@
-"""The rules of event types: schemas are registered, versioned, and changed so that old events stay readable. Pure."""
+"""The rules of event types: schemas are registered, versioned, and changed so that old events stay readable."""
 
 import msgspec
 
@@ -10,13 +10,16 @@ from schemas.commands.event_types import RegisterEventType
 from schemas.entities import EventType, SchemaVersion
 from schemas.errors import FieldError
 
-TYPES_MAX = 500  # of a workspace and environment
+TYPES_MAX = 500  # for each workspace and environment
 VERSIONS_KEPT = 20
 NOT_COMPATIBLE = "Events that fit the present schema may not fit this one"
 
 
 def register(facts: Facts, request: CommandRequest, payload: RegisterEventType) -> Done:
-    """The same schema again makes no version. The platform's own schema counts as the first version of its types."""
+    """Registers a schema. Registering the same schema again adds no version.
+
+    For the platform's own types, the platform's schema counts as version 1.
+    """
     command = request.command
     known = facts.event_type(command.workspace, command.environment, payload.type)
     if known is None and facts.event_types_counted(command.workspace, command.environment) >= TYPES_MAX:
@@ -56,7 +59,7 @@ def _is_compatible(newest: SchemaVersion, schema: dict[str, object]) -> None:
 
 
 def _first(request: CommandRequest, kind: str) -> EventType:
-    """Of a type that nobody registered here: without versions, or with the platform's."""
+    """A type that nobody has registered in this environment: without versions, or with the platform's version."""
     command = request.command
     known = CATALOG.get(kind)
     versions = []

@@ -1,7 +1,7 @@
-"""What a command is to the control agent, what it looks up to decide one, and what a decision comes to. Pure values.
+"""The values of a control decision: the request, the facts it may look up, and the result.
 
-A `CommandAnswer` keeps all that its command caused, so a record that is read again causes the same effects and is not
-decided again.
+A `CommandAnswer` keeps everything its command caused. A record that is read again is not decided again; it causes the
+same effects.
 """
 
 from collections.abc import Callable
@@ -22,13 +22,13 @@ from schemas.topics import RouteTopic, StreamTopic
 from schemas.work import Project, Task
 
 TokenHash = Callable[[str, str, str], str]
-"""Key kind, environment and key id to the hash under which the key's token is looked up."""
-WAITING = "waiting"  # taken, but its answer comes later: a stream whose topic is being created
+"""(key kind, environment, key id) → the hash by which the key's token is found."""
+WAITING = "waiting"  # accepted; the answer comes later, for example once a stream's topic is created
 
 
 @dataclass(frozen=True)
 class CommandRequest:
-    """A command as it stands on the log. `offset` orders all commands of a partition and is an entity's version."""
+    """A command as it was read from the log. `offset` orders a partition's commands and gives entities their version."""
 
     command: Command
     payload: Payload
@@ -42,7 +42,7 @@ class CommandRequest:
 
 
 class TopicTask(StrEnum):
-    """What is done to a Kafka topic beside the batches."""
+    """What is to be done to a Kafka topic, in the background, outside the batches."""
 
     CREATE = "create"
     ALTER = "alter"  # its retention
@@ -50,9 +50,10 @@ class TopicTask(StrEnum):
 
 
 class TopicWork(msgspec.Struct, frozen=True, kw_only=True):
-    """A task that is not finished; one a stream and task. `due_ms`: not before (0: now).
+    """An unfinished task on a topic; a stream has at most one for each kind of task.
 
-    `workflow_id`: it is the topic of this workflow, `stream_id` is then the topic's whole name, `name` its last part.
+    `due_ms` is the earliest time to run it (0: now). For a workflow's topic, `workflow_id` is set, `stream_id` is the
+    topic's full name and `name` is the last part of that name.
     """
 
     task: TopicTask
@@ -74,8 +75,10 @@ class TopicWork(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CommandChanges(msgspec.Struct, frozen=True, kw_only=True):
-    """What a command does to the table, and the webhooks and events that it has sent. `gone` holds each removed entity
-    as it was, with the removal's version. `items` are those of the topic `items` (schemas/work.py).
+    """What a command changes in the table, and the webhooks and events it sends.
+
+    `gone` holds each removed entity in its last state, with the version of the removal. `items` are the changed
+    entities of the topic `items` (schemas/work.py).
     """
 
     put: tuple[Entity, ...] = ()
@@ -92,10 +95,11 @@ NO_CHANGES = CommandChanges()
 
 
 class CommandAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a command came to; kept for 24 hours by log time.
+    """The answer to a command, kept for 24 hours of log time.
 
-    `version` orders answers as the log does. `asked`: the payload's hash. `replies`: who gets the verdict
-    besides the one that the command's record names. `freed`: the version from which the key means nothing any more.
+    `version` orders answers as the log does. `asked` is the payload's hash. `replies` are the gateways that get the
+    verdict in addition to the gateway named by the command's record. `freed` is the version from which the idempotency
+    key may be used for another request.
     """
 
     command_id: str
@@ -119,7 +123,7 @@ class CommandAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class CommandEffects:
-    """All that one record causes. Answers are stored before anything else, so that no change stands without one."""
+    """Everything one record causes. Answers are stored first, so no change is ever stored without its answer."""
 
     answers: tuple[CommandAnswer, ...] = ()
     changes: CommandChanges = NO_CHANGES
@@ -129,7 +133,7 @@ class CommandEffects:
 
 @dataclass(frozen=True)
 class Done:
-    """A decision that stands; answered at once, or later (status 0)."""
+    """An accepted command: answered now, or later (status 0)."""
 
     status: int
     changes: CommandChanges
@@ -139,7 +143,7 @@ class Done:
 
 
 class CommandRefused(Exception):
-    """A decision against it: why, for the one who asked."""
+    """A refused command, with the error that the caller gets."""
 
     def __init__(
         self,
@@ -170,7 +174,7 @@ _ABSENT = {
 
 
 def absent(code: str) -> CommandRefused:
-    """What was asked about is not there, or out of the asking key's reach: in the words that gateways have for it."""
+    """A 404 for an object that does not exist or that the caller's key can't see; the texts are those of the gateway."""
     return CommandRefused(404, code, _ABSENT[code])
 
 
@@ -180,14 +184,14 @@ def key_reused() -> CommandRefused:
 
 
 class Facts(Protocol):
-    """What a decision may look up; all of it lies in the partition of the command's workspace."""
+    """What a decision may look up. All facts are in the partition of the command's workspace."""
 
     def workspace(self, workspace: str) -> Workspace | None: ...
 
     def key(self, key_id: str) -> Key | None: ...
 
     def keys_counted(self, workspace: str) -> int:
-        """Keys that are not revoked, in both environments."""
+        """The number of keys that are not revoked, in both environments."""
         ...
 
     def stream(self, stream_id: str) -> Stream | None: ...
@@ -195,33 +199,36 @@ class Facts(Protocol):
     def stream_named(self, workspace: str, environment: str, name: str) -> Stream | None: ...
 
     def streams_counted(self, workspace: str) -> int:
-        """Streams being created or active, in both environments, system streams not counted."""
+        """The number of streams being created or active, in both environments, without system streams."""
         ...
 
     def workflow(self, workspace: str, environment: str, workflow_id: str) -> Workflow | None: ...
 
     def routed_by(self, workspace: str, environment: str, workflow_id: str) -> set[str]:
-        """Names of the streams whose routes name the workflow; of deleted ones too."""
+        """The names of the streams with a route to the workflow, deleted streams included."""
         ...
 
     def route_topic(self, workspace: str, topic: str) -> str | None:
-        """The id of the workflow that writes to it; empty where that is gone and the topic not yet; None: no topic."""
+        """The id of the workflow that writes to the topic.
+
+        Empty while the topic outlives its deleted workflow; None where there is no such topic.
+        """
         ...
 
     def route_topics_counted(self, workspace: str) -> int:
-        """In both environments, those of deleted workflows included."""
+        """The number of route topics in both environments, including those of deleted workflows."""
         ...
 
     def endpoint(self, workspace: str, environment: str, endpoint_id: str) -> WebhookEndpoint | None: ...
 
     def endpoints_counted(self, workspace: str) -> int:
-        """Webhook endpoints in both environments."""
+        """The number of webhook endpoints in both environments."""
         ...
 
     def subscription(self, workspace: str, environment: str, subscription_id: str) -> Subscription | None: ...
 
     def subscriptions_counted(self, workspace: str, surface: str) -> int:
-        """In both environments."""
+        """The number of the surface's subscriptions in both environments."""
         ...
 
     def event_type(self, workspace: str, environment: str, kind: str) -> EventType | None: ...
@@ -241,7 +248,7 @@ class Facts(Protocol):
     def answer(self, command_id: str) -> CommandAnswer | None: ...
 
     def answer_under(self, scope: str) -> CommandAnswer | None:
-        """The newest answer given under an idempotency key's scope."""
+        """The newest answer stored under the scope of an idempotency key."""
         ...
 
     def work(self, stream_id: str, task: TopicTask) -> TopicWork | None: ...
