@@ -28,7 +28,7 @@ WAITING = "waiting"  # accepted; the answer comes later, for example once a stre
 
 @dataclass(frozen=True)
 class CommandRequest:
-    """A command as it was read from the log. `offset` orders a partition's commands and gives entities their version."""
+    """A command as read from the log. `offset` orders a partition's commands and gives entities their version."""
 
     command: Command
     payload: Payload
@@ -174,7 +174,7 @@ _ABSENT = {
 
 
 def absent(code: str) -> CommandRefused:
-    """A 404 for an object that does not exist or that the caller's key can't see; the texts are those of the gateway."""
+    """A 404 for an object that does not exist or that the caller's key can't see, in the gateway's words."""
     return CommandRefused(404, code, _ABSENT[code])
 
 
