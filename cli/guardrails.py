@@ -58,8 +58,8 @@ def _policy(file: Path) -> "GuardrailPolicy":
 
     try:
         return msgspec.convert(yaml.safe_load(file.read_text(encoding="utf-8")) or {}, GuardrailPolicy)
-    except (msgspec.ValidationError, yaml.YAMLError, UnicodeDecodeError) as fault:
-        raise click.ClickException(f"{file} is no policy: {fault}") from fault
+    except (msgspec.ValidationError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise click.ClickException(f"{file} is no policy: {error}") from error
 
 
 def _span_ms(last: str) -> int:

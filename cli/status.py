@@ -91,11 +91,11 @@ def _installation(targets: Sequence[str]) -> StatusReport:
 
     from operations.cluster_state import cluster_state
 
-    faults: list[str] = []
-    seen = StatusReport(kafka_cluster(found_environment(), faults))
-    addresses = list(targets) or status_targets(os.environ, faults)
-    if faults:
-        raise SettingsInvalid("; ".join(faults))
+    errors: list[str] = []
+    seen = StatusReport(kafka_cluster(found_environment(), errors))
+    addresses = list(targets) or status_targets(os.environ, errors)
+    if errors:
+        raise SettingsInvalid("; ".join(errors))
     try:
         seen.cluster = cluster_state(seen.kafka)
         seen.unread_topics = seen.cluster.unread_topics

@@ -75,7 +75,7 @@ def security_of(bootstrap: str) -> KafkaSecurity:
     return bootstrap.security if isinstance(bootstrap, Cluster) else KafkaSecurity()
 
 
-def read_security(env: Mapping[str, str], faults: list[str]) -> KafkaSecurity:
+def read_security(env: Mapping[str, str], errors: list[str]) -> KafkaSecurity:
     """What the environment says, and what is wrong with it."""
     security = KafkaSecurity(
         protocol=env.get("ATLAS_KAFKA_SECURITY_PROTOCOL") or PROTOCOLS[0],
@@ -86,25 +86,25 @@ def read_security(env: Mapping[str, str], faults: list[str]) -> KafkaSecurity:
         certificate=_path(env.get("ATLAS_KAFKA_SSL_CERTIFICATE")),
         key=_path(env.get("ATLAS_KAFKA_SSL_KEY")),
     )
-    faults += _faults_of(security)
+    errors += _errors_of(security)
     return security
 
 
-def _faults_of(security: KafkaSecurity) -> list[str]:
-    faults = []
+def _errors_of(security: KafkaSecurity) -> list[str]:
+    errors = []
     if security.protocol not in PROTOCOLS:
-        faults.append(f"ATLAS_KAFKA_SECURITY_PROTOCOL must be one of {', '.join(PROTOCOLS)}")
+        errors.append(f"ATLAS_KAFKA_SECURITY_PROTOCOL must be one of {', '.join(PROTOCOLS)}")
     if security.mechanism not in MECHANISMS:
-        faults.append(f"ATLAS_KAFKA_SASL_MECHANISM must be one of {', '.join(MECHANISMS)}")
+        errors.append(f"ATLAS_KAFKA_SASL_MECHANISM must be one of {', '.join(MECHANISMS)}")
     if bool(security.username and security.password) != security.names_a_user:
-        faults.append("ATLAS_KAFKA_SASL_USERNAME and _PASSWORD belong to a SASL protocol, and it needs both")
+        errors.append("ATLAS_KAFKA_SASL_USERNAME and _PASSWORD belong to a SASL protocol, and it needs both")
     files = {"CA": security.ca, "CERTIFICATE": security.certificate, "KEY": security.key}
     for name, path in files.items():
         if path is not None and not (security.encrypts and path.is_file()):
-            faults.append(f"ATLAS_KAFKA_SSL_{name} must be a file, with a protocol that encrypts")
+            errors.append(f"ATLAS_KAFKA_SSL_{name} must be a file, with a protocol that encrypts")
     if security.key is not None and security.certificate is None:
-        faults.append("ATLAS_KAFKA_SSL_KEY needs ATLAS_KAFKA_SSL_CERTIFICATE")
-    return faults
+        errors.append("ATLAS_KAFKA_SSL_KEY needs ATLAS_KAFKA_SSL_CERTIFICATE")
+    return errors
 
 
 def _path(written: str | None) -> Path | None:

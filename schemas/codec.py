@@ -2,7 +2,7 @@
 
 `encode(record)` and `decode(cls, value)` work on the frozen records of schemas/records.py.
 A reader takes both formats. Only writer schemas that Atlas knows are read: a schema from outside could crash the
-process (K4, K5), and no schema of ours is recursive. Trailing bytes are a fault (K2).
+process (K4, K5), and no schema of ours is recursive. Trailing bytes are an error (K2).
 """
 
 import io

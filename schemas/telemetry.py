@@ -5,7 +5,7 @@ waits for the verdict is named in the header `atlas-reply`. The payload is Messa
 record holds many calls: what is done once a record then costs a call next to nothing.
 
 A verdict's outcome is `done` or `refused`; its body, JSON: to calls, enforce and resume a `Standing`, to reserve and
-settle a `Budget`, to policy the policy, to ask an `Account`; to what is refused a `FaultBody`
+settle a `Budget`, to policy the policy, to ask an `Account`; to what is refused a `RefusalBody`
 (schemas/commands/answers.py).
 """
 

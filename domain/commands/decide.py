@@ -162,7 +162,7 @@ def _refusal(request: CommandRequest, refused: CommandRefused) -> CommandAnswer:
         body=refused.body,
         scope=scope_of_refusal(request.command),
         asked=_asked(request),
-        audit=_audit(request, "", refused.fault.code),
+        audit=_audit(request, "", refused.refusal.code),
     )
 
 

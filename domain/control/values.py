@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from domain.events.system_events import SystemEvent
-from schemas.commands.answers import DONE, FaultBody
+from schemas.commands.answers import DONE, RefusalBody
 from schemas.commands.payload import Payload
 from schemas.entities import EventType, Key, Replay, State, Stream, Subscription, WebhookEndpoint, Workflow, Workspace
 from schemas.errors import FieldError
@@ -156,11 +156,11 @@ class CommandRefused(Exception):
         super().__init__(message)
         self.status = status
         details = {"errors": list(errors)} if errors else {}
-        self.fault = FaultBody(code=code, message=message, details=details, facts=facts or {})
+        self.refusal = RefusalBody(code=code, message=message, details=details, facts=facts or {})
 
     @property
     def body(self) -> bytes:
-        return msgspec.json.encode(self.fault)
+        return msgspec.json.encode(self.refusal)
 
 
 _ABSENT = {

@@ -6,7 +6,7 @@ All ids derive from the record, so a record that is decided again causes the sam
 import msgspec
 
 from domain.guardrails.values import GUARDRAILS, GuardDecision, GuardEffects, GuardRequest, Trip
-from schemas.commands.answers import DONE, REFUSED, FaultBody
+from schemas.commands.answers import DONE, REFUSED, RefusalBody
 from schemas.commands.guardrails import ReplacePolicy, Suspend, Unsuspend, Warn
 from schemas.commands.payload import Payload
 from schemas.guardrail_breaches import NOTICE, TRIP, Breach, CallSeen
@@ -114,7 +114,7 @@ def _verdict(request: GuardRequest, decision: GuardDecision) -> tuple[int, Verdi
     refused = decision.refused
     if refused is None:
         return reply.partition, Verdict(correlation=reply.correlation, outcome=DONE, status=200, body=decision.body)
-    body = msgspec.json.encode(FaultBody(code=refused.code, message=refused.message))
+    body = msgspec.json.encode(RefusalBody(code=refused.code, message=refused.message))
     verdict = Verdict(correlation=reply.correlation, outcome=REFUSED, status=refused.status, body=body)
     return reply.partition, verdict
 

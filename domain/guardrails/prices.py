@@ -49,11 +49,11 @@ class Cost(NamedTuple):
 
 
 class PricesInvalid(ValueError):
-    """`faults`: all that is wrong with a price file."""
+    """`errors`: all that is wrong with a price file."""
 
-    def __init__(self, faults: list[str]) -> None:
-        super().__init__("; ".join(faults))
-        self.faults = faults
+    def __init__(self, errors: list[str]) -> None:
+        super().__init__("; ".join(errors))
+        self.errors = errors
 
 
 # The list
@@ -72,38 +72,38 @@ def read_prices(text: str) -> dict[str, Rates]:
     if not isinstance(document, dict) or set(document) - {"models"} or not isinstance(document.get("models"), dict):
         raise PricesInvalid(["must hold `models` and nothing else: {models: {my-model: {in: 1.0, out: 2.0}}}"])
     models = document["models"]
-    faults = [f"{name}: {fault}" for name, row in models.items() for fault in _faults_of(name, row)]
-    if faults:
-        raise PricesInvalid(faults)
+    errors = [f"{name}: {error}" for name, row in models.items() for error in _errors_of(name, row)]
+    if errors:
+        raise PricesInvalid(errors)
     return {name.lower(): _rates(row) for name, row in models.items()}
 
 
-def _faults_of(name: Any, row: Any) -> list[str]:
+def _errors_of(name: Any, row: Any) -> list[str]:
     if not isinstance(name, str) or not name:
         return ["is no name of a model; put it in quotes"]
     if not isinstance(row, dict):
         return ["must be {in: …, out: …}"]
-    faults = _faults_of_numbers(row, ("premium", "long_prompt", *_NUMBERS))
+    errors = _errors_of_numbers(row, ("premium", "long_prompt", *_NUMBERS))
     if not isinstance(row.get("premium", False), bool):
-        faults.append("premium must be true or false")
+        errors.append("premium must be true or false")
     longer = row.get("long_prompt")
     if longer is not None:
-        of_long = _faults_of_numbers(longer, _OF_LONG_PROMPTS) if isinstance(longer, dict) else ["must be {above: …}"]
-        faults += [f"long_prompt: {fault}" for fault in of_long]
+        of_long = _errors_of_numbers(longer, _OF_LONG_PROMPTS) if isinstance(longer, dict) else ["must be {above: …}"]
+        errors += [f"long_prompt: {error}" for error in of_long]
         if isinstance(longer, dict) and "above" not in longer:
-            faults.append("long_prompt: above is missing")
-    return faults
+            errors.append("long_prompt: above is missing")
+    return errors
 
 
-def _faults_of_numbers(row: Mapping[Any, Any], known: tuple[str, ...]) -> list[str]:
-    faults = [f"{name} is missing" for name in ("in", "out") if name not in row]
-    faults += [f"{name} is not known" for name in row if name not in known]
+def _errors_of_numbers(row: Mapping[Any, Any], known: tuple[str, ...]) -> list[str]:
+    errors = [f"{name} is missing" for name in ("in", "out") if name not in row]
+    errors += [f"{name} is not known" for name in row if name not in known]
     for name, value in row.items():
         if name in (*_NUMBERS, "above"):
             is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
             if not is_number or not 0 <= value <= USD_MAX * (10 if name == "above" else 1):
-                faults.append(f"{name} must be a number from 0 to {USD_MAX:,}, not {value!r}")
-    return faults
+                errors.append(f"{name} must be a number from 0 to {USD_MAX:,}, not {value!r}")
+    return errors
 
 
 def _rates(row: Mapping[str, Any]) -> Rates:

@@ -12,7 +12,7 @@ from ingest_gateway.log.verdicts import VerdictLate
 from operations import clock
 from operations.new_commands import new_command
 from operations.settings import Settings
-from schemas.commands.answers import DONE, decode_fault
+from schemas.commands.answers import DONE, decode_refusal
 from schemas.commands.limits import ClearLimit, SetLimit
 from schemas.entities import Limit
 
@@ -38,7 +38,7 @@ async def change_limit(clients: LogClients, workspace: str, environment: str, pa
     except (VerdictLate, LogBusy, LogUnavailable) as error:
         raise TierRefused(f"{error}: does the control process run?") from error
     if verdict.outcome != DONE:
-        raise TierRefused(decode_fault(verdict.body).message)
+        raise TierRefused(decode_refusal(verdict.body).message)
 
 
 def limits_of(clients: LogClients, workspace: str) -> list[Limit]:

@@ -21,7 +21,7 @@ from ingest_gateway.log.verdicts import VerdictLate
 from operations import clock
 from operations.new_commands import new_command
 from operations.settings import Settings
-from schemas.commands.answers import DONE, decode_fault, decode_state
+from schemas.commands.answers import DONE, decode_refusal, decode_state
 from schemas.commands.keys import CreateKey, NewKey
 from schemas.commands.payload import Payload
 from schemas.commands.workspaces import CreateWorkspace, WorkspaceCreated
@@ -147,5 +147,5 @@ async def ask(
         except (VerdictLate, LogBusy, LogUnavailable):
             await asyncio.sleep(0.2)
     if verdict.outcome != DONE:
-        raise WorkspaceRefused(decode_fault(verdict.body).message)
+        raise WorkspaceRefused(decode_refusal(verdict.body).message)
     return verdict.body

@@ -14,7 +14,7 @@ from ingest_gateway.read_model.queries import ReadModel, ReadModelUnavailable
 from operations import clock
 from operations.new_commands import new_command
 from operations.settings import Settings
-from schemas.commands.answers import DONE, decode_fault
+from schemas.commands.answers import DONE, decode_refusal
 from schemas.commands.work import CreateProject
 from schemas.work import STREAM, SURFACE
 
@@ -63,7 +63,7 @@ async def _made(settings: Settings, clients: LogClients, workspace_id: str) -> b
         except (VerdictLate, LogBusy, LogUnavailable):
             await asyncio.sleep(AGAIN_SECONDS)
     if verdict.outcome != DONE:
-        raise WorkspaceRefused(decode_fault(verdict.body).message)
+        raise WorkspaceRefused(decode_refusal(verdict.body).message)
     return verdict.body
 
 

@@ -13,7 +13,7 @@ from ingest_gateway.log.event_log import LogUnavailable
 from operations import clock
 from operations.control_reader import ControlReader
 from operations.new_commands import new_command
-from schemas.commands.answers import DONE, decode_fault
+from schemas.commands.answers import DONE, decode_refusal
 from schemas.commands.streams import RETENTION_DAYS_MAX, CreateStream
 from schemas.entities import Stream
 
@@ -56,7 +56,7 @@ class SystemStreams:
         )
         verdict = await self._commands.submit(command, timeout_seconds=self._timeout_seconds)
         if verdict.outcome != DONE:
-            error = decode_fault(verdict.body)
+            error = decode_refusal(verdict.body)
             if error.code != "stream_exists":
                 raise LogUnavailable(f"the stream {self._name} was not created: {error.message}")
         while True:

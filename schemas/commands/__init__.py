@@ -6,7 +6,7 @@ request. The gateway checks a payload's fields and explains what is wrong; the l
 from breaking anything (such a record becomes a dead letter). Rules that need shared state are in domain/commands.
 
 The answer is a `Verdict`: outcome `done` with the entity's state as JSON in `body` (status 201, 200; 204: no body),
-or `refused` with a `FaultBody` (answers.py).
+or `refused` with a `RefusalBody` (answers.py).
 
 To add a command: its class in a file here, its rule and one line of `HANDLERS` in a file of domain/control or
 domain/work. Both registries are filled from there (a test holds this).

@@ -9,7 +9,7 @@ from schemas.errors import FieldError
 DONE, REFUSED = "done", "refused"
 
 
-class FaultBody(msgspec.Struct, frozen=True, kw_only=True):
+class RefusalBody(msgspec.Struct, frozen=True, kw_only=True):
     """The body of a refusal. `details` is empty or {"errors": [{"field", "message"}]}; `facts` are further numbers."""
 
     code: str
@@ -18,8 +18,8 @@ class FaultBody(msgspec.Struct, frozen=True, kw_only=True):
     facts: dict[str, int] = {}
 
 
-def decode_fault(body: bytes) -> FaultBody:
-    return msgspec.json.decode(body, type=FaultBody)
+def decode_refusal(body: bytes) -> RefusalBody:
+    return msgspec.json.decode(body, type=RefusalBody)
 
 
 def decode_state(body: bytes, of: type[Any]) -> Any:

@@ -21,7 +21,7 @@ from operations.new_commands import new_command
 from operations.random_ids import short_id
 from operations.topic_admin import ensure_topics
 from schemas.commands import command_key
-from schemas.commands.answers import decode_fault
+from schemas.commands.answers import decode_refusal
 from schemas.commands.payload import Payload
 from schemas.commands.streams import CreateStream, DeleteStream, UpdateStream
 from schemas.commands.workflows import CreateWorkflow, DeleteWorkflow
@@ -166,7 +166,7 @@ def test_a_topic_in_a_streams_way_is_told_to_who_asked_and_nothing_of_it_is_chan
     name = StreamTopic(asker.workspace, "live", "orders-prod").name
     ensure_topics(broker.bootstrap, [TopicSpec(name, PARTITIONS + 1, {})])
     refused = asker.ask(CreateStream(name="orders-prod"), key="k")
-    assert (refused.status, decode_fault(refused.body).code) == (409, "topic_exists")
+    assert (refused.status, decode_refusal(refused.body).code) == (409, "topic_exists")
     assert f"{name} exists with {PARTITIONS + 1} partitions, and needs {PARTITIONS}" in str(refused.body)
     assert topic_of(broker, name) == PARTITIONS + 1
 

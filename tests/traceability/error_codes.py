@@ -15,7 +15,7 @@ from tests.traceability.catalogue import ROOT
 
 SOURCES = ("ingest_gateway", "domain")
 _CODE = re.compile(r"[a-z]+(_[a-z0-9]+)*")
-_MAKERS = frozenset({"ErrorAnswer", "Refused", "CommandRefused", "GuardRefused", "FaultBody"})
+_MAKERS = frozenset({"ErrorAnswer", "Refused", "CommandRefused", "GuardRefused", "RefusalBody"})
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from domain.control.values import TopicTask
-from schemas.commands.answers import FaultBody
+from schemas.commands.answers import RefusalBody
 from schemas.commands.webhooks import RotateSecret
 from schemas.commands.workflows import CreateWorkflow, DeleteWorkflow
 from schemas.entities import Workflow
@@ -64,7 +64,7 @@ def test_no_other_topic_can_be_named(topic: str) -> None:
     log = a_workspace()
     verdict = log.ask(asked(topic=topic))
     assert verdict is not None and verdict.status == 400
-    fault = msgspec.json.decode(verdict.body, type=FaultBody)
+    fault = msgspec.json.decode(verdict.body, type=RefusalBody)
     assert [error.field for error in fault.details["errors"]] == ["topic"]
     assert f"routes.{WORKSPACE}.live." in fault.details["errors"][0].message
     assert (log.workflows(), log.state.unfinished()) == ([], [])

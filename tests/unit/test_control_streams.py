@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from domain.control.values import TopicTask
-from schemas.commands.answers import FaultBody, decode_fault
+from schemas.commands.answers import RefusalBody, decode_refusal
 from schemas.commands.streams import CreateStream, DeleteStream, UpdateStream
 from schemas.commands.workflows import CreateWorkflow, DeleteWorkflow
 from schemas.entities import Stream, StreamStatus
@@ -103,7 +103,7 @@ def test_default_routes_name_workflows_that_exist() -> None:
     ):
         verdict = log.ask(request)
         assert verdict is not None and verdict.status == 400
-        fault = msgspec.json.decode(verdict.body, type=FaultBody)
+        fault = msgspec.json.decode(verdict.body, type=RefusalBody)
         assert (fault.code, fault.details) == ("invalid_request", {"errors": errors})
     assert outcome(log.ask(UpdateStream(stream="orders-prod", default_routes=["wf_archive"]))) == 200
     assert log.streams()[0].default_routes == ["wf_archive"]
@@ -166,7 +166,7 @@ def test_a_topic_in_the_way_is_a_conflict_whose_reason_is_told_and_which_can_be_
     log.topics_done(failed="it exists", taken="It exists with 3 partitions. Delete it.")
     (verdict,) = log.verdicts[reply.correlation]
     assert (verdict.status, outcome(verdict)) == (409, "topic_exists")
-    assert decode_fault(verdict.body).message == "It exists with 3 partitions. Delete it."
+    assert decode_refusal(verdict.body).message == "It exists with 3 partitions. Delete it."
     assert (log.streams(), log.state.unfinished()) == ([], [])
     again = log.send(CreateStream(name="orders-prod"), key="k")
     log.topics_done()

@@ -209,7 +209,7 @@ def test_a_price_file_adds_and_replaces(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "faults"),
+    ("text", "errors"),
     [
         ("[1", ["is not YAML"]),
         ("- a", ["must hold `models`"]),
@@ -226,16 +226,16 @@ def test_a_price_file_adds_and_replaces(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_all_faults_of_a_price_file_at_once(text: str, faults: list[str], tmp_path: Path) -> None:
+def test_all_errors_of_a_price_file_at_once(text: str, errors: list[str], tmp_path: Path) -> None:
     with pytest.raises(PricesInvalid) as invalid:
         read_prices(text)
-    assert all(found.startswith(fault) for found, fault in zip(invalid.value.faults, faults, strict=True))
+    assert all(found.startswith(error) for found, error in zip(invalid.value.errors, errors, strict=True))
     file = tmp_path / "prices.yaml"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(SettingsInvalid) as refused:
         Settings.from_env({"ATLAS_HOME": str(tmp_path), "ATLAS_PRICES": str(file), "ATLAS_PARTITIONS": "no"})
     assert "ATLAS_PARTITIONS" in str(refused.value)
-    assert all(fault in str(refused.value) for fault in faults)
+    assert all(fault in str(refused.value) for fault in errors)
 
 
 def test_the_documents_price_file_is_one() -> None:

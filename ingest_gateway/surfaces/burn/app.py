@@ -30,7 +30,7 @@ ROUTES = (
 
 
 def make_app(services: Services) -> web.Application:
-    """Served by `http.server.serve` with `faults.render`. Raises ContractBroken."""
+    """Served by `http.server.serve` with `errors.render`. Raises ContractBroken."""
     settings = services.settings
     app = web.Application()
     app[SERVICES] = services

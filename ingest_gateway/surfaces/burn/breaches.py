@@ -1,6 +1,7 @@
 """`GET /api/guardrails/breaches`: the ledger of what tripped, newest first.
 
-It holds every trip that was told before it was asked: it waits until projection has passed all that stands on `audit`.
+A request first waits until projection has passed everything that is on `audit`, so the answer holds every trip that
+was reported before.
 """
 
 from aiohttp import web

@@ -1,7 +1,8 @@
-"""`/api/guardrails/enforce`, `/status` and `/policy`: flags by hand, how the organization stands, what its layers do.
+"""`/api/guardrails/enforce`, `/status` and `/policy`: manual flags, the organization's status, its layers' policy.
 
-Each is decided by the organization's owner in the order of its telemetry, so a flag pushed after a call counts after
-it. Both enforce operations are idempotent: a flag that stands is replaced, one that is gone stays gone.
+The owner of the organization's partition decides each in the order of the telemetry, so a flag that is set after a call
+takes effect after it. Both enforce operations are idempotent: an active flag is replaced, and a cleared one stays
+cleared.
 """
 
 from typing import Annotated, Any, Literal, TypeVar
@@ -31,7 +32,9 @@ Decoded = TypeVar("Decoded")
 
 
 class Suspension(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`ttl_seconds`: without, the policy's; 0: until somebody resumes. `scope_id`: where the scope is not the org."""
+    """`ttl_seconds`: the policy's if absent; 0: until the flag is cleared. `scope_id` is required unless the scope is
+    the organization.
+    """
 
     org_id: str
     action: Literal["suspend"]
@@ -43,7 +46,7 @@ class Suspension(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Resumption(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Without a scope: everything of the organization."""
+    """Without a scope: all flags of the organization."""
 
     org_id: str
     reason: Reason
@@ -77,7 +80,7 @@ async def suspend(request: web.Request) -> web.Response:
 
 
 async def resume(request: web.Request) -> web.Response:
-    """What was suspended goes on at once; the layer that tripped begins to count anew."""
+    """Lifts the suspension at once. The layer that tripped counts from zero again."""
     principal = request.app[SERVICES].authenticate(request)
     asked = await _body(request, _resumption)
     check_organization(principal, asked.org_id)
@@ -88,7 +91,7 @@ async def resume(request: web.Request) -> web.Response:
 
 
 def enforced(principal: Principal, expires_at: str | None, state: str) -> dict[str, Any]:
-    """The document's answer to both."""
+    """The answer that the API document gives for both operations."""
     kv_key = f"guardrail:{org_of(principal.workspace)}"
     return {"ok": True, "kv_key": kv_key, "state": state, "expires_at": expires_at}
 
@@ -109,7 +112,7 @@ async def get_policy(request: web.Request) -> web.Response:
 
 
 async def put_policy(request: web.Request) -> web.Response:
-    """The whole policy; what is left out has its default."""
+    """Replaces the whole policy. A member that is left out gets its default."""
     policy = await _body(request, _policy)
     _check_policy(policy)
     verdict = await ask(request, SetPolicy(policy=policy))
@@ -122,13 +125,13 @@ async def _body(request: web.Request, decoder: "msgspec.json.Decoder[Decoded]") 
     body = await read_body(request, BODY_BYTES_MAX)
     try:
         return decode_object(body, decoder)
-    except JsonError as fault:
-        field, kind = fault.path or missing_in(fault.message), ErrorKind.INVALID_FIELDS
-        raise Refused(kind, fault.message, fields=[FieldError(field, fault.message)] if field else ()) from None
+    except JsonError as error:
+        field, kind = error.path or missing_in(error.message), ErrorKind.INVALID_FIELDS
+        raise Refused(kind, error.message, fields=[FieldError(field, error.message)] if field else ()) from None
 
 
 def missing_in(message: str) -> str:
-    """The field that a sentence of msgspec's names: Object missing required field `reason`."""
+    """The field that msgspec's message names: Object missing required field `reason`."""
     return message.split("`")[1] if "field `" in message else ""
 
 
@@ -139,17 +142,17 @@ def _check_scope(scope: Scope, scope_id: str) -> None:
 
 
 def _check_policy(policy: GuardrailPolicy) -> None:
-    faults = []
+    errors = []
     for index, cap in enumerate(policy.financial_limits.caps):
         place = f"financial_limits.caps[{index}]"
         if cap.soft_usd is None and cap.hard_usd is None:
-            faults.append(FieldError(place, "Must have soft_usd, hard_usd or both."))
+            errors.append(FieldError(place, "Must have soft_usd, hard_usd or both."))
         if cap.scope is Scope.ORG and cap.id != "*":
-            faults.append(FieldError(f"{place}.id", "Must not be given for the organization's own cap."))
+            errors.append(FieldError(f"{place}.id", "Must not be given for the organization's own cap."))
         if not cap.id:
-            faults.append(FieldError(f"{place}.id", "Must not be empty."))
-    if faults:
-        raise Refused(ErrorKind.INVALID_FIELDS, fields=faults)
+            errors.append(FieldError(f"{place}.id", "Must not be empty."))
+    if errors:
+        raise Refused(ErrorKind.INVALID_FIELDS, fields=errors)
 
 
 ROUTES = (

@@ -1,6 +1,6 @@
-"""Which attributes of spans are read, by what they mean, and which spans are calls of a model. Pure.
+"""The span attributes that are read, by meaning, and which spans are model calls. Pure.
 
-| convention | of whom |
+| convention | used by |
 |---|---|
 | `gen_ai.*` | OpenTelemetry's semantic conventions for generative AI, today's and earlier names; Anthropic's SDK |
 | `gen_ai.*`, `llm.request.type`, `traceloop.*` | OpenLLMetry |
@@ -9,7 +9,7 @@
 | `ai.*` | Vercel's AI SDK |
 | `langfuse.observation.*` | Langfuse |
 
-Of several names of one meaning the first that a span has counts. docs/guardrails.md lists them for users.
+If several names have one meaning, the first that a span has counts. docs/guardrails.md lists them for users.
 """
 
 from collections.abc import Mapping
@@ -48,7 +48,7 @@ REASONING = (
     *("llm.token_count.completion_details.reasoning", "ai.usage.reasoningTokens"),
 )
 USAGE_IN_JSON = ("langfuse.observation.usage_details",)
-"""An object as text, in one of usage_conventions.py."""
+"""An object, written as text, in one of the forms of usage_conventions.py."""
 PROVIDER_METADATA = "ai.response.providerMetadata"
 ANTHROPICS_CACHE_BY_VERCEL = {
     "cache_read_input_tokens": "cacheReadInputTokens",
@@ -75,7 +75,7 @@ HTTP_STATUS = ("http.response.status_code", "http.status_code")
 
 
 class Role(Enum):
-    """Of a span. `UNSAID`: it doesn't say; a call if it tells usage."""
+    """What a span is. `UNSAID`: the span doesn't say; it is a call if it has usage."""
 
     CALL = "call"
     OTHER = "other"
@@ -99,7 +99,7 @@ _OPERATIONS: Mapping[str, Mapping[str, Role]] = {
         **dict.fromkeys(("span", "event", "agent", "tool", "chain", "retriever"), Role.OTHER),
         **dict.fromkeys(("evaluator", "guardrail"), Role.OTHER),
     },
-    # OpenLLMetry's instrumentation of LlamaIndex calls every span a task, those of calls too
+    # OpenLLMetry's instrumentation of LlamaIndex calls every span a task, even those of model calls
     "llm.request.type": dict.fromkeys(("chat", "completion", "embedding"), Role.CALL),
     "traceloop.span.kind": dict.fromkeys(("workflow", "task", "agent", "tool"), Role.OTHER),
 }
@@ -107,7 +107,7 @@ _VERCEL, _VERCEL_CALLS = "ai.operationId", (".doGenerate", ".doStream", ".doEmbe
 
 
 def role_of(attributes: Mapping[str, Any]) -> Role:
-    """By what the span calls itself; wrappers of calls (agents, `ai.streamText`) are none themselves."""
+    """By the span's own name for its kind. Wrappers of calls (agents, `ai.streamText`) are not calls."""
     operation = attributes.get(_VERCEL)
     if isinstance(operation, str):
         return Role.CALL if operation.endswith(_VERCEL_CALLS) else Role.OTHER

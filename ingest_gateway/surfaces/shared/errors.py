@@ -9,7 +9,7 @@ import orjson
 from aiohttp import hdrs, web
 
 from ingest_gateway.http.errors import ErrorAnswer, ErrorKind, Refused, kind_of
-from schemas.commands.answers import decode_fault
+from schemas.commands.answers import decode_refusal
 from schemas.errors import FieldError
 from schemas.records import Verdict
 
@@ -87,7 +87,7 @@ def refused_by(verdict: Verdict) -> Refused:
     """An agent's refusal as the caller gets it: its status, code, message and facts."""
     if not verdict.body:
         return Refused(kind_of(verdict.status or 500))
-    body = decode_fault(verdict.body)
+    body = decode_refusal(verdict.body)
     code = None if verdict.status in (401, 403) else body.code  # the surface has its own name for these
     fields = [FieldError(error.field, error.message) for error in body.details.get("errors", [])]
     return Refused(kind_of(verdict.status), body.message, code=code, fields=fields, details=body.facts)

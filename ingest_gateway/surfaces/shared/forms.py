@@ -40,7 +40,7 @@ class Form:
             raise _invalid(self.errors)
 
     def string(self, field: str, error_in: Callable[[str], str | None], *, required: bool = True) -> str | None:
-        """A string that `fault_of` has nothing to say against; None for null and for what is absent."""
+        """A string that `error_of` has nothing to say against; None for null and for what is absent."""
         value = self.values.get(field)
         if value is None:
             if required:
@@ -53,7 +53,7 @@ class Form:
         return None
 
     def texts(self, field: str, most: int, error_in: Callable[[str], str | None]) -> list[str]:
-        """Different texts that `fault_of` has nothing to say against; empty for null and for what is absent."""
+        """Different texts that `error_of` has nothing to say against; empty for null and for what is absent."""
         value = self.values.get(field)
         if value is None:
             return []

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from multidict import CIMultiDict
 
-from schemas.commands.answers import FaultBody
+from schemas.commands.answers import RefusalBody
 from schemas.guardrail_policy import (
     BudgetMode,
     Burst,
@@ -49,7 +49,7 @@ class Owner:
             return Verdict(correlation=b"", outcome="done", status=200)
         assert isinstance(payload, Reserve)
         if self.room == 0:
-            fault = FaultBody(code="budget_exceeded", message="day org: 0.01 of 0.01 USD")
+            fault = RefusalBody(code="budget_exceeded", message="day org: 0.01 of 0.01 USD")
             return Verdict(correlation=b"", outcome="refused", status=429, body=_json(fault))
         self.room -= 1
         self.reserved[payload.id] = payload

@@ -1,4 +1,4 @@
-"""Puts the edge proxy on the burn surface's application: a wildcard route a provider, its clients and its spool."""
+"""Adds the edge proxy to the burn surface: one wildcard route for each provider, the HTTP clients and the spool."""
 
 import functools
 import logging
@@ -60,19 +60,19 @@ def add_edge(app: web.Application, services: Services, presentation: Presentatio
 
 
 def _show_from_the_start(provider: Provider) -> None:
-    """Counters that have not counted yet are 0 and not absent."""
+    """Counters start at 0, so that they are not absent before the first count."""
     for outcome in OUTCOMES:
         metrics.EDGE_CALLS.labels(provider.name, outcome)
     metrics.EDGE_FIRST_BYTE_SECONDS.labels(provider.name)
 
 
 def is_edge(request: web.Request) -> bool:
-    """Whether it is a call for a provider."""
+    """Whether a request is a call to a provider."""
     return (request.match_info.route.name or "").startswith(ROUTE_PREFIX)
 
 
 def _spool(settings: Settings) -> Spool | None:
-    """None where the disk does not take one; the proxy goes on without."""
+    """None if the disk takes no spool; the proxy works without one."""
     root: Path = settings.home / SPOOL
     try:
         return Spool.create(root, settings.edge_spool_bytes)

@@ -1,8 +1,8 @@
 """Strict budgets: a call's worst cost (worst_cost.py) is set aside before it is made, or it is not made (F54).
 
-The budget's owner decides (`reserve` on burn.telemetry); no gateway counts anything. After the call `settle` puts the
-real cost in the reservation's place; one whose gateway died lapses by the log's time. Where nobody decides in time
-there is no call (503): an organization that chose strict chose that (B-041).
+The budget's owner decides (`reserve` on burn.telemetry); gateways count nothing. After the call, `settle` replaces the
+reservation by the real cost. A reservation whose gateway died lapses by the log's time. If no decision comes in time,
+the call is not made (503): an organization that chose strict budgets chose that (B-041).
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from ingest_gateway.surfaces.burn.edge.endpoints import Dialect
 from ingest_gateway.surfaces.burn.edge.inspection import Inspected
 from ingest_gateway.surfaces.burn.edge.providers import ProviderTarget
 from ingest_gateway.surfaces.burn.edge.worst_cost import Unpriceable, worst_cost_nano
-from schemas.commands.answers import DONE, decode_fault
+from schemas.commands.answers import DONE, decode_refusal
 from schemas.records import Verdict
 from schemas.telemetry import RESERVED_SECONDS_MAX, Reserve, Settle
 
@@ -53,12 +53,13 @@ UNPRICEABLE = ErrorAnswer(
 
 
 class OverBudget(Exception):
-    """The owner refused; the message is its own."""
+    """The budget's owner refused; the message is the owner's."""
 
 
 def refuse_unreadable(*, is_strict: bool, is_allowed: bool) -> None:
-    """Of an endpoint whose cost nobody can read. Raises Refused, unless the installation forwards such calls (the
-    setting says so: `is_allowed`) and the organization's budget is not strict."""
+    """For an endpoint whose cost can't be read. Raises Refused, unless the setting allows such calls (`is_allowed`) and
+    the organization's budget is not strict.
+    """
     if is_strict:
         raise UNREADABLE_UNDER_STRICT.refused()
     if not is_allowed:
@@ -66,7 +67,9 @@ def refuse_unreadable(*, is_strict: bool, is_allowed: bool) -> None:
 
 
 async def worst_cost_of(held: Held, target: ProviderTarget, dialect: Dialect) -> int:
-    """Of a call whose body is held whole. Raises Refused: under a strict budget only what can be priced is sent."""
+    """For a call whose body is held whole. Raises Refused: under a strict budget only calls with a known price are
+    sent.
+    """
     if held.coded:
         raise CODED_UNDER_STRICT.refused()
     price = functools.partial(worst_cost_nano, held.body, target, dialect)
@@ -100,7 +103,7 @@ class StrictBudgets:
             raise OverBudget(_words(verdict))
 
     def release(self, workspace: str, caller: CallerContext, reservation: str) -> None:
-        """No call was made of it. Where this doesn't get through, the reservation lapses."""
+        """The call was not made. If this does not reach the owner, the reservation lapses."""
         task = asyncio.create_task(self._release(workspace, caller, reservation))
         self._releasing.add(task)
         task.add_done_callback(self._releasing.discard)
@@ -126,4 +129,4 @@ class StrictBudgets:
 
 
 def _words(verdict: Verdict) -> str:
-    return decode_fault(verdict.body).message if verdict.body else "The budget does not allow the call."
+    return decode_refusal(verdict.body).message if verdict.body else "The budget does not allow the call."

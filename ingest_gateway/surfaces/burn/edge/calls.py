@@ -1,4 +1,4 @@
-"""One proxied call as telemetry tells of it (`ModelCall`): what was asked, what came back, what it cost."""
+"""One proxied call as telemetry reports it (`ModelCall`): the request, the answer, the cost."""
 
 import time
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ BAD_GATEWAY, GATEWAY_TIMEOUT = 502, 504
 
 
 class LengthReader:
-    """Of an answer in a form that is not looked into: all that is known is how long it is."""
+    """For an answer whose form is not inspected: only its length is known."""
 
     def __init__(self) -> None:
         self._bytes = 0
@@ -45,9 +45,10 @@ UsageReader = StreamReader | BodyReader | LengthReader
 
 @dataclass(slots=True)
 class ProxiedCall:
-    """`headers`: what goes on of the head. `status`: the provider's, or ours where it gave none (not `answered`).
-    `reader`, `errors`: of a good answer that has begun; one that tells of an error inside has that error's status in
-    the end (errors_inside.py)."""
+    """`headers`: those that are forwarded. `status`: the provider's, or the proxy's own if the provider gave none (then
+    `answered` is false). `reader`, `errors`: set once a good answer has begun. An answer with an error inside ends up
+    with the status of that error (errors_inside.py).
+    """
 
     id: str
     provider: Provider
@@ -67,7 +68,7 @@ class ProxiedCall:
 
     @property
     def guarded(self) -> list[Guarded]:
-        """What a flag may stop besides the organization."""
+        """The targets, besides the organization, whose flags stop this call."""
         named = (
             (Scope.PROJECT, self.labels.get("project")),
             (Scope.KEY, self.caller.key_id),
@@ -77,7 +78,7 @@ class ProxiedCall:
         return [Guarded(scope, name) for scope, name in named if name]
 
     def begin_answer(self, status: int, content_type: str, coded: bool) -> None:
-        """An error's answer costs nothing, nor does one of a free endpoint."""
+        """An error costs nothing, and neither does a free endpoint."""
         self.status, self.answered = status, True
         _first_byte(self.provider.name).observe((time.monotonic_ns() - self.started_ns) / 1_000_000_000)
         if status >= 400 or self.target.kind is Kind.FREE:
@@ -93,7 +94,7 @@ class ProxiedCall:
             self.reader = BodyReader() if content_type.endswith("json") else LengthReader()
 
     def is_stream(self, content_type: str) -> bool:
-        """Also of an answer whose type says nothing, as servers and proxies that write frames by hand leave it."""
+        """Also for an answer without a useful content type: some servers and proxies write frames by hand."""
         return content_type == EVENT_STREAM or (self.asked.streams and content_type in _SAY_NOTHING)
 
     def feed(self, piece: bytes) -> None:
@@ -103,7 +104,7 @@ class ProxiedCall:
         if self.errors is not None:
             self.errors.feed(piece)
 
-    def told(self) -> ModelCall:
+    def model_call(self) -> ModelCall:
         failed = None if self.errors is None else self.errors.status
         if failed is not None:
             self.status = failed
@@ -136,7 +137,7 @@ class ProxiedCall:
         )
 
     def _usage(self) -> tuple[CallUsage, UsageFrom]:
-        """What was sent but not answered may have cost its prompt; what was refused has not."""
+        """A call that was sent but not answered may have cost its prompt; a refused one has not."""
         if self.reader is not None:
             usage = self.reader.usage(self.asked.prompt_characters)
             if isinstance(self.reader, StreamReader) and self.reader.frames_unread:
@@ -154,7 +155,7 @@ class ProxiedCall:
         return usage, came
 
     def _wrote_something(self) -> bool:
-        """Whether an answer that holds an error told its usage, or had written anything by then."""
+        """Whether an answer with an error inside reported usage, or had produced any text by then."""
         if self.reader is None or isinstance(self.reader, LengthReader):
             return False
         usage = self.reader.usage(0)

@@ -1,9 +1,9 @@
 """Which of the providers' endpoints are forwarded, and what each means for a budget (B-044; docs/edge-proxy.md). Pure.
 
-`counted`: a call of a model, told to the guardrails and stopped by them. `free`: costs nothing by itself, so it goes on
-uncounted and under any flag (stopping a response saves money). `unreadable`: costs money that its answer does not tell
-(batches run for hours, images and audio are priced by other units): refused, unless `ATLAS_EDGE_FORWARD_UNREADABLE` is
-on, and never where the budget is strict.
+`counted`: a model call, which the guardrails count and may stop. `free`: costs nothing by itself, so it is forwarded
+without being counted, whatever flags are set (cancelling a response saves money). `unreadable`: the answer does not say
+what the call costs (batches run for hours, images and audio have other units). Such calls are refused, unless
+`ATLAS_EDGE_FORWARD_UNREADABLE` is on and the budget is not strict.
 """
 
 import re
@@ -19,7 +19,7 @@ class Kind(StrEnum):
 
 
 class Dialect(StrEnum):
-    """Whose forms of requests, answers, streams and errors a provider uses."""
+    """The form of a provider's requests, answers, streams and errors."""
 
     OPENAI = "openai"
     ANTHROPIC = "anthropic"
@@ -27,7 +27,7 @@ class Dialect(StrEnum):
 
 
 class Endpoint(NamedTuple):
-    """`path`: behind the version; `{}` stands for one segment that names something."""
+    """`path`: the part after the version; `{}` is one variable segment."""
 
     method: str
     path: str
@@ -35,7 +35,7 @@ class Endpoint(NamedTuple):
 
 
 def _endpoints(kind: Kind, *written: str) -> list[Endpoint]:
-    """Of `POST /path`, `GET|DELETE /path/{}`."""
+    """Parses `POST /path` and `GET|DELETE /path/{}`."""
     return [
         Endpoint(method, path, kind)
         for methods, path in (one.split(" ") for one in written)
@@ -97,12 +97,12 @@ GEMINI_VERBS: Mapping[str, Kind] = {
     ":predict": Kind.UNREADABLE,
     ":predictLongRunning": Kind.UNREADABLE,
 }
-"""What is done with a model that Gemini's and Vertex's paths name; always by POST."""
+"""The methods on a model in Gemini's and Vertex's paths; always POST."""
 SEGMENT = r"[A-Za-z0-9_-][A-Za-z0-9._:@-]{0,255}"
 
 
 class Endpoints:
-    """Those of one dialect."""
+    """The endpoints of one dialect."""
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
         self._exact: dict[str, dict[str, Endpoint]] = {}
@@ -117,7 +117,7 @@ class Endpoints:
                 self._exact[path] = methods
 
     def at(self, path: str) -> Mapping[str, Endpoint]:
-        """By method; empty where there are none. A path that stands in the table as it is comes before patterns."""
+        """The endpoints of a path, by method; may be empty. A literal path in the table wins over a pattern."""
         found = self._exact.get(path)
         if found is not None:
             return found

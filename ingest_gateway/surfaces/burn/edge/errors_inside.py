@@ -1,4 +1,4 @@
-"""Errors that providers tell inside an answer of status 200: what status the call really had. Pure.
+"""Errors that providers report inside an answer with status 200: the status that the call really had. Pure.
 
 | where | form |
 |---|---|
@@ -6,7 +6,7 @@
 | OpenRouter: stream and body | `{"choices": [{"error": {code, message}}]}` |
 | vLLM, FastChat, Mistral: stream and body | `{"object": "error", message, type, code}` |
 | MiniMax: stream and body | `{"base_resp": {"status_code": 1002, …}}`, where 0 is no error |
-| Groq, TGI, any: stream | the frame `event: error`, whatever its data are |
+| Groq, TGI, any: stream | the frame `event: error`, with any data |
 | OpenAI responses: stream | `{"type": "error", code, message}`, `{"type": "response.failed", "response": {…}}` |
 | OpenAI responses: body | `{"status": "failed", "error": {code, message}}` |
 | Anthropic: stream and body | `{"type": "error", "error": {type, message}}` |
@@ -23,7 +23,7 @@ import msgspec
 
 BODY_BYTES_MAX = 64 * 1024
 LINE_BYTES_MAX = 64 * 1024
-"""What is longer is no error."""
+"""A longer frame is not an error."""
 SERVER_ERROR = 500
 _STATUS_OF = (
     (re.compile(r"overloaded"), 529),
@@ -39,7 +39,7 @@ _MINIMAX = {1001: 504, 1002: 429, 1004: 401, 1008: 402, 1039: 429}
 
 
 class _Told(msgspec.Struct):
-    """The members that may tell of an error; all else is passed over."""
+    """The members that may report an error; others are ignored."""
 
     type: Any = None
     error: Any = None
@@ -59,7 +59,7 @@ _TOLD_IN_A_LIST = msgspec.json.Decoder(list[_Told])
 
 
 class ErrorWatch:
-    """`feed` it each piece of a good answer; `status` at the end: None where no error was told."""
+    """`feed` it each piece of a good answer. `status` at the end: None if no error was reported."""
 
     def __init__(self, *, streams: bool) -> None:
         self._streams = streams
@@ -115,7 +115,7 @@ class ErrorWatch:
             self._read(line[5:])
 
     def _read(self, written: bytes) -> bool:
-        """Whether it is whole: JSON that goes on in the next line is not."""
+        """Whether the JSON is complete; it may go on in the next line."""
         data = written.strip()
         if data[:1] not in (b"{", b"["):
             return True
@@ -137,7 +137,7 @@ def _is_hinted(written: bytes) -> bool:
 
 
 def _status_of(told: _Told) -> int | None:
-    """None where it tells of no error: answers that went well have `"error": null`, some `""` or `{}`."""
+    """None if it reports no error: good answers have `"error": null`, some `""` or `{}`."""
     response = told.response if isinstance(told.response, dict) else {}
     if told.type == "response.failed" or response.get("status") == "failed":
         return _meant(response.get("error"))
@@ -171,7 +171,7 @@ def _of_error_event(told: _Told) -> int:
 
 
 def _meant(error: Any) -> int:
-    """The status with which the provider would have told it; 500 where it names none that is known."""
+    """The status that the provider would have used; 500 if it names no known one."""
     said = error if isinstance(error, dict) else {"type": error}
     for name in ("code", "status", "status_code"):
         code = said.get(name)

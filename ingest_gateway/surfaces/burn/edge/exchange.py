@@ -1,5 +1,6 @@
-"""One call to its provider, and the answer to its caller: piece by piece, unchanged but for usage that only the proxy
-asked for (unasked_usage.py). A provider that can't be reached, or says nothing, is answered for in its own error form.
+"""Makes one call to the provider and forwards the answer to the caller, piece by piece and unchanged, except for usage
+that only the proxy asked for (unasked_usage.py). If the provider can't be reached or is silent, the proxy answers in
+the provider's error form.
 """
 
 import logging
@@ -26,14 +27,14 @@ _WITHOUT_BODY = frozenset({hdrs.METH_GET, hdrs.METH_DELETE})
 
 
 class Exchange:
-    """`make` one call; it remembers which providers refuse to be asked for usage."""
+    """`make` makes one call. Remembers which providers refuse to be asked for usage."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
         self._refusing = Refusing()
 
     def willing(self, provider: Provider, asked: Inspected) -> Inspected:
-        """As the caller wrote it where the provider is known to refuse what the proxy would add."""
+        """The caller's own body if the provider is known to refuse the member that the proxy adds."""
         if asked.as_sent is not None and self._refusing.has(provider.name, asked.model):
             return _as_sent(asked)
         return asked
@@ -60,7 +61,7 @@ class Exchange:
     async def _try(
         self, request: web.Request, call: ProxiedCall, held: Held, begun: list[web.StreamResponse]
     ) -> web.StreamResponse | None:
-        """None where the provider refuses the member that the proxy added; nothing has gone to the caller then."""
+        """None if the provider refuses the member that the proxy added; then nothing was sent to the caller yet."""
         headers = call.headers.copy()
         length = _length_of_pieces(request, call.asked, held)
         if length is not None and length >= 0:
@@ -92,7 +93,7 @@ async def _answer(
     begun: list[web.StreamResponse],
     first: bytes,
 ) -> web.StreamResponse:
-    """As it comes; a short one goes in one piece. `first`: what of the body was read already."""
+    """Forwards the answer as it arrives; a short one in one piece. `first`: what was read of the body already."""
     headers = heads.answer_headers(upstream.headers.items(), upstream.headers.getall(hdrs.CONNECTION, ()))
     headers["AtlasBurn-Request-Id"] = call.id
     headers.setdefault(hdrs.SERVER, SERVER_NAME)
@@ -128,7 +129,7 @@ async def _pass_on(
     response: web.StreamResponse,
     unasked: UsageChunkFilter | None,
 ) -> None:
-    """What is read of a piece is read after it has gone on."""
+    """Reads each piece after it was forwarded."""
     async for piece in upstream.content.iter_any():
         passed = piece if unasked is None else unasked.feed(piece)
         if passed:
@@ -139,7 +140,7 @@ async def _pass_on(
 
 
 async def _first_of(upstream: aiohttp.ClientResponse) -> bytes:
-    """Of an error's answer, which is short: as much as is looked at."""
+    """Reads as much of an error's short answer as is inspected."""
     first = bytearray()
     async for piece in upstream.content.iter_any():
         first += piece
@@ -156,7 +157,7 @@ def _no_answer(
     code: str,
     what: str,
 ) -> web.StreamResponse:
-    """An answer that has begun is cut short, so that nobody takes it for whole."""
+    """Cuts off an answer that has begun, so that the client doesn't take it for complete."""
     if begun:
         if request.transport is not None:
             request.transport.close()
@@ -172,13 +173,13 @@ def _as_sent(asked: Inspected) -> Inspected:
 
 
 def _length_of_pieces(request: web.Request, asked: Inspected, held: Held) -> int | None:
-    """Of a body that is sent in pieces, -1 where nobody knows it; None: it is sent as one."""
+    """The length of a body that is sent in pieces, -1 if unknown; None: it is sent in one piece."""
     if held.rest is not None:
         return -1 if request.content_length is None else request.content_length
     return len(asked.body) if len(asked.body) > IN_ONE_PIECE_BYTES else None
 
 
 def own_answer(shaped: Shaped) -> web.Response:
-    """What the proxy itself says."""
+    """An answer of the proxy itself."""
     headers = dict(shaped.headers)
     return web.Response(status=shaped.status, body=shaped.body, headers=headers, content_type="application/json")

@@ -1,13 +1,13 @@
-"""Which headers go on: hop-by-hop ones end here (RFC 9110, 7.6.1), and so do ours and those of proxies before us.
+"""Which headers are forwarded: hop-by-hop headers are not (RFC 9110, 7.6.1), nor Atlas's own, nor those of proxies.
 
-The caller's provider credential (`Authorization`, `x-api-key`, `x-goog-api-key`, `?key=`) goes on untouched and is
-neither logged nor kept (B-045, B-056, L4). Answers are asked for without a content coding, as usage is read
-from them on their way.
+The caller's provider credential (`Authorization`, `x-api-key`, `x-goog-api-key`, `?key=`) is forwarded unchanged,
+and neither logged nor stored (B-045, B-056, L4). The proxy asks for answers without a content coding, since it reads
+their usage.
 
 aiohttp reads header values as UTF-8 and keeps other bytes as lone surrogates, which neither its writer nor MessagePack
-writes: its C writer leaves them out without a word (aiohttp 3.14, `_http_writer.pyx`). So a value that goes on to a
-provider must be UTF-8 or the call is refused (`unsendable`); one that is only recorded, or comes from a provider, is
-read as Latin-1 where it isn't (`text_of`). Pure.
+writes: its C writer leaves them out silently (aiohttp 3.14, `_http_writer.pyx`). So a value for a provider must be
+UTF-8, or the call is refused (`unsendable`). A value that is only recorded, or comes from a provider, is read as
+Latin-1 if it is not UTF-8 (`text_of`). Pure.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,7 +27,7 @@ _OUR_PREFIXES = ("atlasburn-", "x-atlasburn-", "x-forwarded-")
 
 
 def request_headers(received: Iterable[tuple[str, str]], connection: Iterable[str]) -> CIMultiDict[str]:
-    """What the provider gets. `connection`: the values of `Connection`, whose names end here too."""
+    """The headers for the provider. `connection`: the values of `Connection`; the headers it names are not forwarded."""
     named = _named(connection)
     kept: CIMultiDict[str] = CIMultiDict()
     for name, value in received:
@@ -39,7 +39,7 @@ def request_headers(received: Iterable[tuple[str, str]], connection: Iterable[st
 
 
 def answer_headers(received: Iterable[tuple[str, str]], connection: Iterable[str]) -> CIMultiDict[str]:
-    """What the caller gets of the provider's answer. Nobody but us may say `x-atlasburn-…` (L6)."""
+    """The provider's headers for the caller. Only Atlas may send `x-atlasburn-…` (L6)."""
     named = _named(connection)
     kept: CIMultiDict[str] = CIMultiDict()
     for name, value in received:
@@ -50,14 +50,14 @@ def answer_headers(received: Iterable[tuple[str, str]], connection: Iterable[str
 
 
 def text_of(value: str) -> str:
-    """A header's value as text without surrogates: its bytes as UTF-8 where they are that, else as Latin-1."""
+    """A header's value as text without surrogates: its bytes as UTF-8 if they are valid, otherwise as Latin-1."""
     if value.isascii() or _is_utf8(value):
         return value
     return value.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
 def unsendable(headers: CIMultiDict[str]) -> str | None:
-    """The name of a header whose value holds bytes that are not UTF-8; None where all can be written as they came."""
+    """The name of a header whose value is not UTF-8; None if all can be sent unchanged."""
     return next((name for name, value in headers.items() if not (value.isascii() or _is_utf8(value))), None)
 
 
@@ -74,7 +74,7 @@ def _named(connection: Iterable[str]) -> frozenset[str]:
 
 
 def labels(headers: Mapping[str, str]) -> dict[str, str]:
-    """What the caller says of the call for its telemetry, by `AtlasBurn-…` headers; the SDKs count their retries."""
+    """What the caller adds to the call's telemetry by `AtlasBurn-…` headers; the SDKs count their retries."""
     found = {field: text_of(headers[name])[:LABEL_CHARACTERS_MAX] for name, field in _LABELS.items() if name in headers}
     if "trace_id" not in found and (parent := text_of(headers.get("traceparent", "")).split("-"))[1:2]:
         found["trace_id"] = parent[1][:LABEL_CHARACTERS_MAX]
@@ -91,6 +91,6 @@ _LABELS = {
 
 
 def retry_count(headers: Mapping[str, str]) -> int | None:
-    """`AtlasBurn-Retry-Count`, or the OpenAI and Anthropic SDKs' own count (B-061); None where nobody counts."""
+    """`AtlasBurn-Retry-Count`, or the OpenAI and Anthropic SDKs' own count (B-061); None without either."""
     written = headers.get("AtlasBurn-Retry-Count") or headers.get("x-stainless-retry-count") or ""
     return int(written) if written.isascii() and written.isdigit() and len(written) <= 4 else None

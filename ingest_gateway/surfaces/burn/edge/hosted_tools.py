@@ -1,15 +1,15 @@
 """How many prompts one call may make at most. Pure.
 
-A tool that the provider runs itself (web search, code, MCP) makes a prompt of the call for each use, with all that was
-found so far, and all are billed: a question of ten words may read a model's context several times. Tools that the
-caller runs make no more than one.
+A tool that the provider runs itself (web search, code, MCP) adds a prompt to the call for each use, with everything
+found so far, and all of them are billed: a question of ten words may fill a model's context several times. Tools that
+the caller runs add none.
 
-| of whom | uses at most | prompts |
+| tools | most uses | prompts |
 |---|---|---|
-| OpenAI's responses | `max_tool_calls` | one more than uses; unstated: nobody knows |
-| Anthropic's server tools | `max_uses` of each | one more than uses; unstated, `mcp_servers`: nobody knows |
-| Gemini | – | two: what the tools read is told beside the prompt |
-| compactions (`context_management`, `compaction`) | – | one more: the context's summary is asked for first |
+| OpenAI's responses | `max_tool_calls` | one more than uses; unstated: unknown |
+| Anthropic's server tools | `max_uses` of each | one more than uses; unstated, `mcp_servers`: unknown |
+| Gemini | – | two: what the tools read is reported apart from the prompt |
+| compactions (`context_management`, `compaction`) | – | one more: for the summary of the context |
 | searches: `web_search_options`, `plugins`, `search_parameters`, `:online`, … | – | one, with what was found |
 """
 
@@ -29,15 +29,16 @@ _SEARCHES = ("web_search_options", "plugins", "search_parameters", "enable_searc
 
 
 def prompts_of_tools(asked: Members, dialect: Dialect, endpoint: str) -> int | None:
-    """0 where nothing is read but the prompt, else how many prompts, each at most as long as the model's context.
-    None: nobody knows how many."""
+    """0 if only the prompt is read, otherwise the number of prompts, each at most as long as the model's context.
+    None: the number is unknown.
+    """
     prompts = _of_tools(asked, dialect, endpoint)
     is_compacting = any(asked.get("compaction", ())) or _compacts(asked.get("context_management"))
     return max(1, prompts) + 1 if prompts is not None and is_compacting else prompts
 
 
 def _compacts(value: Any) -> bool:
-    """By the kind of an edit: others (`clear_tool_uses_…`) ask the model for nothing."""
+    """By the edit's type: other edits (`clear_tool_uses_…`) make no prompt."""
     if isinstance(value, dict):
         return any(map(_compacts, value.values()))
     return any(map(_compacts, value)) if isinstance(value, list) else isinstance(value, str) and "compact" in value
@@ -62,7 +63,7 @@ def _of_tools(asked: Members, dialect: Dialect, endpoint: str) -> int | None:
 
 
 def typed_tools(asked: Members) -> int:
-    """Those whose descriptions the provider writes: they are in the prompt and not in the body."""
+    """Tools that the provider describes: their descriptions are in the prompt but not in the body."""
     return sum(1 for tool in _tools(asked) if any(kind not in _IN_THE_BODY for kind in tool.get("type", ())))
 
 
@@ -79,7 +80,7 @@ def _is_hosted(tool: Members, dialect: Dialect) -> bool:
 
 
 def _largest(stated: list[Any] | None) -> int | None:
-    """None where no number is stated, or something else too."""
+    """None if no number is stated, or something else as well."""
     numbers = [value for value in stated or () if isinstance(value, int) and not isinstance(value, bool)]
     if not numbers or len(numbers) != len(stated or ()) or not 0 <= max(numbers) <= USES_MAX:
         return None

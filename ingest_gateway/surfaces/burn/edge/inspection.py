@@ -1,8 +1,8 @@
-"""What the proxy reads of a request before it goes on: model, fingerprint, whether it streams, how long its prompt is.
+"""What the proxy reads of a request before forwarding it: model, fingerprint, whether it streams, the prompt's length.
 
-Nothing that can't be read stops a request: it goes on as it came, with a fingerprint over its bytes (Law 4, B-041).
-Of a body of chat completions that stream without asking for usage, one member is added: `stream_options` with
-`include_usage` (B-059); every other byte stays. A caller that says `include_usage: false` keeps its word. Pure.
+A request that can't be read is forwarded unchanged, with a fingerprint over its bytes (Law 4, B-041). If chat
+completions stream without asking for usage, the proxy adds one member to the body: `stream_options` with
+`include_usage` (B-059). All other bytes stay. If the caller says `include_usage: false`, nothing is added. Pure.
 """
 
 import codecs
@@ -31,8 +31,9 @@ ABSENT = msgspec.Raw()
 
 
 class Inspected(NamedTuple):
-    """`body` is what goes on; `as_sent`: what the caller sent, where the proxy asks for usage in its stead.
-    `prompt_characters`: of its text, without images and the like."""
+    """`body` is forwarded. `as_sent`: the caller's own body, if the proxy added the request for usage.
+    `prompt_characters`: the length of its text, without images and other media.
+    """
 
     body: bytes
     model: str
@@ -44,7 +45,7 @@ class Inspected(NamedTuple):
 
 
 class _Asked(msgspec.Struct):
-    """The members that matter of all dialects' requests. What is Raw is hashed and measured, never kept."""
+    """The members of interest in all dialects' requests. Raw members are hashed and measured, never kept."""
 
     model: Any = None
     stream: Any = None
@@ -71,7 +72,7 @@ _PROMPTS = (
 
 
 def inspect(body: bytes, target: ProviderTarget, dialect: Dialect, *, ask_usage: bool = True) -> Inspected:
-    """Of a whole body. `ask_usage`: whether streams that don't tell their usage unasked are asked for it."""
+    """Inspects a whole body. `ask_usage`: whether to ask for usage in streams that don't report it by themselves."""
     try:
         asked, is_sound = _read(body)
     except (msgspec.MsgspecError, RecursionError):
@@ -91,8 +92,8 @@ def inspect(body: bytes, target: ProviderTarget, dialect: Dialect, *, ask_usage:
 
 
 def _read(body: bytes) -> tuple[_Asked, bool]:
-    """Also of a body with broken text or a byte order mark, which some providers take: with False, as nothing can be
-    added to it then. Raises msgspec.MsgspecError, RecursionError."""
+    """Also reads a body with broken text or a byte order mark, which some providers accept: then returns False, as
+    nothing can be added to it. Raises msgspec.MsgspecError, RecursionError."""
     try:
         return _DECODER.decode(body), True
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -100,7 +101,7 @@ def _read(body: bytes) -> tuple[_Asked, bool]:
 
 
 def opaque(body: bytes, target: ProviderTarget) -> Inspected:
-    """Of a body that is not read: too large, in a content coding, or not JSON as the provider takes it."""
+    """For a body that is not read: too large, with a content coding, or not JSON."""
     return Inspected(body, target.model, _digest_of(body), target.streams, len(body), understood=False)
 
 
@@ -109,12 +110,12 @@ def _digest_of(body: bytes) -> str:
 
 
 def estimate_tokens(characters: int) -> int:
-    """B-073: a fourth of them, rounded up; 0 of nothing."""
+    """B-073: one token for four characters, rounded up."""
     return -(-characters // CHARACTERS_A_TOKEN)
 
 
 def _fingerprint(asked: _Asked, model: str, body: bytes) -> str:
-    """Gemini's embeddings have their text where fingerprints don't look: their bytes tell them apart."""
+    """Gemini's embeddings have their text where fingerprints don't look, so their bytes are the fingerprint."""
     if asked.content or asked.requests:
         return _digest_of(body)
     members = {name: raw for name in _PROMPTS if (raw := getattr(asked, name))}
@@ -132,7 +133,7 @@ def _prompt_characters(asked: _Asked) -> int:
 
 
 def _characters_of(text: bytes) -> int:
-    """Each member by itself: what can't be read is as long as it is."""
+    """Counts each member by itself; one that can't be read counts with its bytes."""
     try:
         return count_characters(msgspec.json.decode(text))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -140,7 +141,7 @@ def _characters_of(text: bytes) -> int:
 
 
 def count_characters(value: Any) -> int:
-    """Of all text in decoded JSON, whatever its form; ids, kinds, images and files are no text."""
+    """The length of all text in decoded JSON. Ids, types, images and files are not text."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, list):

@@ -1,7 +1,7 @@
 """What a model can read and write at most, by its family, as providers publish it. Pure.
 
-For strict budgets: a caller that states no limit gets as much as its model writes, and no prompt is longer than its
-model's context. A model that is not listed is taken for one of the largest. Figures: LiteLLM's list (1.110.2).
+For strict budgets: without a limit a model may write as much as it can, and no prompt is longer than the model's
+context. A model that is not listed is treated as one of the largest. Figures: LiteLLM's list (1.110.2).
 """
 
 import re
@@ -46,6 +46,6 @@ MODELS_REMEMBERED_MAX = 4_096
 
 @lru_cache(MODELS_REMEMBERED_MAX)
 def limits_of(model: str) -> ModelLimits:
-    """A vendor in front and a date behind do not matter, as with prices."""
+    """A vendor prefix and a date suffix are ignored, as with prices."""
     name = _VENDOR.sub("", model.lower())
     return next((limits for pattern, limits in _FAMILIES if pattern.match(name)), UNLISTED)

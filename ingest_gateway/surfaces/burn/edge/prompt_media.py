@@ -1,4 +1,4 @@
-"""What of a request's body is no text, and how many tokens a model makes of it at most. Pure."""
+"""The parts of a request's body that are not text, and the most tokens that a model makes of them. Pure."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -18,16 +18,16 @@ _TEXT_WHATEVER_IT_HOLDS = frozenset(
         "input_examples",
     }
 )
-"""What tools are given and give back, and how they are described: models read it as text."""
+"""Tools' arguments, results and descriptions: models read them as text."""
 _DATA = frozenset({"source", "inlineData", "inline_data", "input_audio"})
 _MEDIA_TYPES = ("media_type", "mime_type", "mimeType")
 
 Members = dict[str, list[Any]]
-"""An object as it was sent: each name with all the values it was given."""
+"""An object as it was sent: each name with all its values."""
 
 
 class Media(NamedTuple):
-    """What of a body is no text: how many characters, how many tokens at most; `is_open`: nobody can say."""
+    """The parts that are not text: their characters and most tokens. `is_open`: the number of tokens is unknown."""
 
     characters: int = 0
     tokens: int = 0
@@ -39,7 +39,7 @@ def image_tokens_of(model: str) -> int:
 
 
 def media_in(value: Any, image_tokens: int) -> Iterator[Media]:
-    """By the members in which the dialects put them; text that looks like an image elsewhere is text."""
+    """Found by the members that the dialects use for them; text elsewhere that looks like an image is text."""
     if isinstance(value, list):
         for item in value:
             yield from media_in(item, image_tokens)
@@ -81,7 +81,7 @@ def _characters(values: list[Any]) -> int:
 
 
 def _media_type(name: str, described: Members) -> str:
-    """Empty where it is not stated, or stated twice; OpenAI's audio has a `format` instead."""
+    """Empty if it is absent or given twice; OpenAI's audio has a `format` instead."""
     named = [value for other in _MEDIA_TYPES for value in described.get(other, ()) if isinstance(value, str)]
     if len(named) == 1:
         return named[0].lower()

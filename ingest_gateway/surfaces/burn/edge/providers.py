@@ -27,7 +27,7 @@ from ingest_gateway.surfaces.burn.edge.endpoints import ENDPOINTS, GEMINI_VERBS,
 
 
 class ProviderTarget(NamedTuple):
-    """Where one request goes. `endpoint` is what telemetry calls it, `model` is given where the path names it."""
+    """The target of one request. `endpoint` is its name in telemetry; `model` is set if the path names it."""
 
     url: str
     endpoint: str
@@ -46,7 +46,7 @@ class Provider:
     versions: tuple[str, ...] = ("/v1",)
 
     def targets(self, path: str) -> Mapping[str, ProviderTarget]:
-        """By method, of what follows `/<name>` in the request's raw path; empty for what is not forwarded."""
+        """The targets, by method, of the path after `/<name>` (raw); empty if the path is not forwarded."""
         for version in self.versions:
             if path.startswith(version + "/"):
                 return self._targets(version, path[len(version) :])
@@ -63,7 +63,7 @@ class Provider:
         return {method: ProviderTarget(base_url + rest, one.path, kind=one.kind) for method, one in endpoints.items()}
 
     def _model_called(self, base_url: str, version: str, rest: str) -> ProviderTarget | None:
-        """By Gemini's paths, which name the model and what is done with it, or by Vertex's."""
+        """From Gemini's paths, which name the model and the method, or Vertex's."""
         if (found := GEMINI_MODEL.fullmatch(rest)) is not None:
             base = base_url
         elif (found := VERTEX_MODEL.fullmatch(rest)) is not None and version != "/v1beta":
@@ -96,7 +96,9 @@ KNOWN: tuple[Provider, ...] = (
 
 
 def providers_of(base_urls: Mapping[str, str]) -> dict[str, Provider]:
-    """By name: those known, at the base URL set for them if any, and the others set, which are OpenAI-compatible."""
+    """By name: the known providers, at the configured base URL if there is one, and the configured others, which are
+    OpenAI-compatible.
+    """
     providers = {
         known.name: Provider(known.name, base_urls.get(known.name, known.base_url), known.dialect, known.versions)
         for known in KNOWN
@@ -107,6 +109,6 @@ def providers_of(base_urls: Mapping[str, str]) -> dict[str, Provider]:
 
 
 def _versions_of(base_url: str) -> tuple[str, ...]:
-    """SDKs of a provider's own (Groq's) write its base URL's path themselves: `/openai/v1`."""
+    """A provider's own SDK (Groq's) adds the path of its base URL itself: `/openai/v1`."""
     path = urlsplit(base_url).path
     return tuple(dict.fromkeys((path, "/v1"))) if path else ("/v1",)

@@ -1,10 +1,11 @@
-"""The edge proxy: one call of a model, from its caller to its provider and back, watched and, if need be, stopped.
+"""The edge proxy: takes one model call from its caller to the provider and back, records it, and stops it if needed.
 
-In this order: path, AtlasBurn key, body (held up to a bound), kill flags, strict budget, provider. What comes back goes
-on piece by piece, unchanged; telemetry follows the answer. A client that leaves ends the provider's call at once.
+It checks in this order: path, AtlasBurn key, body (held up to a limit), kill flags, strict budget; then it calls the
+provider. The answer is forwarded piece by piece, unchanged; telemetry follows the answer. If the client leaves, the
+provider's call ends at once.
 
-*Fails open* (Law 4, B-041): nothing here waits for the log but a strict budget, which its organization chose. A gateway
-that has never read `control` knows no key: it forwards what presents one and keeps the calls as unattributed.
+*It fails open* (Law 4, B-041): only a strict budget, which its organization chose, waits for the log. A gateway that
+has never read `control` knows no keys: it forwards calls with any key and keeps them as unattributed.
 """
 
 import asyncio
@@ -52,7 +53,7 @@ UNSENDABLE = ErrorAnswer(
 
 
 class EdgeProxy:
-    """`handle` is the handler of all providers' routes."""
+    """`handle` handles the routes of all providers."""
 
     def __init__(
         self,
@@ -74,9 +75,9 @@ class EdgeProxy:
         request_id = request[REQUEST_ID]
         try:
             return await self._decide(provider, request, request_id)
-        except Refused as fault:
-            code = fault.code or CODES[fault.kind]
-            shaped = shapes.failed(provider.dialect, fault.status, code, fault.message, request_id, dict(fault.headers))
+        except Refused as error:
+            code = error.code or CODES[error.kind]
+            shaped = shapes.failed(provider.dialect, error.status, code, error.message, request_id, dict(error.headers))
             note(request, fault=code)
             return own_answer(shaped)
 
@@ -121,7 +122,7 @@ class EdgeProxy:
         return await self._pass(request, call, held)
 
     async def _caller(self, request: web.Request) -> Caller:
-        """Raises Refused. Of a gateway that has never read `control`: whoever presents a key at all."""
+        """Raises Refused. A gateway that has never read `control` accepts any key."""
         if self._control.ready:
             authenticate = self._services.authenticate
             principal = authenticate.known(request) or await authenticate.find(request)
@@ -146,7 +147,7 @@ class EdgeProxy:
         return self._exchange.willing(provider, asked)
 
     async def _reserve(self, request: web.Request, call: ProxiedCall, held: Held) -> web.Response | None:
-        """None: the call may be made. Raises Refused: 503 where nobody decides, 400 and 415 where nobody can price."""
+        """None: the call may be made. Raises Refused: 503 without a decision, 400 and 415 if the call can't be priced."""
         caller = CallerContext(call.caller.key_id, "edge", call.id, address_of(request))
         cost_nano = await worst_cost_of(held, call.target, call.provider.dialect)
         wanted = self._budgets.wanted(call.id, cost_nano, call.asked, call.caller.key_id, call.labels)
@@ -184,11 +185,11 @@ class EdgeProxy:
                 self._tell(call)
 
     def _tell(self, call: ProxiedCall) -> None:
-        told = call.told()
+        made = call.model_call()
         if call.reservation:
-            self._telemetry.settled(call.caller, Settle(id=call.reservation, call=told))
+            self._telemetry.settled(call.caller, Settle(id=call.reservation, call=made))
         else:
-            self._telemetry.call_made(call.caller, told)
+            self._telemetry.call_made(call.caller, made)
 
     @staticmethod
     def _count(call: ProxiedCall, outcome: str) -> None:
@@ -208,7 +209,7 @@ def _target(provider: Provider, request: web.Request) -> ProviderTarget:
 
 
 def _headers_to_send(request: web.Request) -> CIMultiDict[str]:
-    """What of the head goes on. Raises Refused for bytes that can't be sent as they came."""
+    """The headers that are forwarded. Raises Refused for bytes that can't be sent unchanged."""
     headers = heads.request_headers(request.headers.items(), request.headers.getall(hdrs.CONNECTION, ()))
     name = heads.unsendable(headers)
     if name is not None:

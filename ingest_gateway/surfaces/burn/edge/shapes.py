@@ -1,4 +1,4 @@
-"""What the proxy itself answers, in the form of the provider's own errors, so that its SDK raises what it should.
+"""The proxy's own answers, in the form of the provider's errors, so that the provider's SDK raises the right error.
 
 | dialect | body (B-072) |
 |---|---|
@@ -6,9 +6,9 @@
 | anthropic | `{"type": "error", "error": {type, message}}` |
 | gemini | `{"error": {code, message, status}}` |
 
-What a guardrail blocks is 429 with `_atlasburn{blocked, reason, layer}` beside the error, `Retry-After`,
-`x-atlasburn-blocked: 1` and `x-atlasburn-reason` (X-51), which tells it from a provider's 429
-(L6). `x-should-retry: false` keeps the SDKs from asking at once again. Pure.
+A call that a guardrail blocks gets 429 with `_atlasburn{blocked, reason, layer}` next to the error, `Retry-After`,
+`x-atlasburn-blocked: 1` and `x-atlasburn-reason` (X-51), which distinguish it from a provider's 429 (L6).
+`x-should-retry: false` keeps SDKs from retrying at once. Pure.
 """
 
 import re
@@ -20,7 +20,7 @@ import orjson
 from ingest_gateway.surfaces.burn.edge.endpoints import Dialect
 
 RETRY_SECONDS_MAX = 60
-"""A flag may be cleared before it ends, so nobody is told to wait longer than this (B-071)."""
+"""The longest `Retry-After`: a flag may be cleared before it ends (B-071)."""
 
 
 class Shaped(NamedTuple):
@@ -44,7 +44,7 @@ _GEMINI_STATUSES = {
 
 
 def error_body(dialect: Dialect, status: int, code: str, message: str) -> dict[str, Any]:
-    """The provider's error, with our `code` where its form has a place for one."""
+    """The provider's form of an error, with Atlas's `code` if the form has a member for it."""
     if dialect is Dialect.ANTHROPIC:
         kind = _ANTHROPIC_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
         return {"type": "error", "error": {"type": kind, "message": message}}
@@ -58,15 +58,16 @@ def error_body(dialect: Dialect, status: int, code: str, message: str) -> dict[s
 def failed(
     dialect: Dialect, status: int, code: str, message: str, request_id: str, headers: Mapping[str, str] | None = None
 ) -> Shaped:
-    """Any fault of the proxy's own but a guardrail's; `_atlasburn` says that it is ours, and names the request."""
+    """An error of the proxy itself, not a guardrail's. `_atlasburn` marks it as Atlas's and names the request."""
     body = error_body(dialect, status, code, message)
     body["_atlasburn"] = {"blocked": False, "reason": code, "request_id": request_id}
     return Shaped(status, orjson.dumps(body), {"x-atlasburn-reason": code, **(headers or {})})
 
 
 def blocked(dialect: Dialect, layer: str, reason: str, request_id: str, *, ends_ms: int | None, now_ms: int) -> Shaped:
-    """What a guardrail stopped. `layer` goes into the header; `reason` (free text) into the body alone. A flag set by
-    hand may name any layer: one that fits no header goes by a name of ours there."""
+    """The answer to a call that a guardrail stopped. `layer` goes into the header, `reason` (free text) only into the
+    body. A manual flag may name any layer: if the name fits no header, the header has a generic one.
+    """
     cause = "Budget Exceeded" if layer == "financial_limits" else "Blocked by a guardrail"
     message = f"{cause}: {reason} (layer {layer}). The call was not sent to the provider."
     body = error_body(dialect, 429, "atlasburn_guardrail", message)
@@ -81,7 +82,7 @@ def blocked(dialect: Dialect, layer: str, reason: str, request_id: str, *, ends_
 
 
 def retry_seconds(ends_ms: int | None, now_ms: int) -> int:
-    """Until a flag ends by itself, rounded up; a minute where it does not, or only later."""
+    """Seconds until the flag ends by itself, rounded up; at most a minute."""
     if ends_ms is None:
         return RETRY_SECONDS_MAX
     return max(1, min(RETRY_SECONDS_MAX, -(-(ends_ms - now_ms) // 1000)))

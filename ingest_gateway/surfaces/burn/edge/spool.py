@@ -1,11 +1,12 @@
-"""A bounded spool on disk: what can't go to the log now is kept in append-only segments, and taken out in order.
+"""A bounded spool on disk: records that can't be appended to the log now are kept in segments and taken out in order.
 
 Each process has a directory of its own under one root, held by a lock that ends with the process; a directory whose
-owner is gone is adopted by whoever finds it. An entry is its length and CRC-32 (both 32 bits, little endian), then its
-bytes, written by one `write`: killed at any moment, a process leaves whole entries and at most one torn at the end,
-which the reader drops and counts. Written entries survive the process at once and the machine after `sync`.
+owner is gone is adopted by the next process that finds it. An entry is its length and CRC-32 (both 32 bits, little
+endian), then its bytes, written by one `write`: killed at any moment, a process leaves whole entries and at most one
+torn at the end, which the reader drops and counts. Written entries survive the process at once and the machine after
+`sync`.
 
-When the segments hold `bytes_max`, new entries are refused (the caller counts them): what came first goes out first.
+When the segments hold `bytes_max`, new entries are refused (the caller counts them). The oldest entries are sent first.
 Only the names and sizes of segments are in memory. Used from one thread, `sync` from any.
 """
 
@@ -26,7 +27,7 @@ _HEAD = struct.Struct("<II")
 
 
 class Segment:
-    """One file. `sent_bytes`: up to where its entries have been taken out."""
+    """One file. `sent_bytes`: the offset up to which entries were taken out."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -50,7 +51,7 @@ class Segment:
 
 
 class Spool:
-    """One directory, locked. `create` makes a new one, `adopt` takes one over whose owner is gone."""
+    """One directory, locked. `create` makes a new one; `adopt` takes over one whose owner is gone."""
 
     def __init__(self, directory: Path, lock: int, bytes_max: int, segment_bytes: int = SEGMENT_BYTES) -> None:
         self.directory = directory
@@ -91,7 +92,7 @@ class Spool:
         return not self._segments
 
     def append(self, entry: bytes) -> bool:
-        """Whether there was room. Raises OSError; then nothing of the entry counts."""
+        """False if the spool is full. Raises OSError; then nothing of the entry was stored."""
         record = _HEAD.pack(len(entry), zlib.crc32(entry)) + entry
         if len(entry) > ENTRY_BYTES_MAX or self.size_bytes + len(record) > self._bytes_max:
             return False
@@ -119,11 +120,11 @@ class Spool:
         del self._segments[0]
 
     def written_file(self) -> int | None:
-        """A file descriptor of its own for what is being written, for `sync`; None where nothing is."""
+        """A new file descriptor of the segment being written, for `sync`; None if there is none."""
         return None if self._open is None else os.dup(self._open)
 
     def close(self) -> None:
-        """What is left stays for the next process; an empty directory goes."""
+        """Remaining entries stay for the next process; an empty directory is removed."""
         self._end_segment()
         if self.empty:
             shutil.rmtree(self.directory, ignore_errors=True)
@@ -143,7 +144,9 @@ class Spool:
 
 
 def sync(written_file: int) -> None:
-    """What was written so far survives the machine as well. Closes the descriptor; from any thread. Raises OSError."""
+    """After this, what was written survives a crash of the machine. Closes the descriptor; for any thread. Raises
+    OSError.
+    """
     try:
         os.fdatasync(written_file)
     finally:

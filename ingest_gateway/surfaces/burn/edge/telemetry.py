@@ -1,11 +1,11 @@
-"""Telemetry of proxied calls on its way to the log: after the answer, never in its way, and nothing of it is lost.
+"""Sends telemetry of proxied calls to the log: after the answer, without delaying it, and without losing any.
 
 Calls of one organization within `GATHER_SECONDS` go as one record. While no broker answers, or the log is full, or a
 record was not confirmed in time, records go to the spool; they are sent from there in order once the log takes them.
-A record may then stand on the log twice: calls carry the request's id, by which the owner counts each once.
+A record may then be on the log twice: calls carry the request's id, so that the owner counts each once.
 
-Calls from before this process has read `control` are kept with their key's hash in the organization's place, and get
-their organization when they are sent. Those whose key then turns out to be unknown are counted and dropped.
+Calls from before this process has read `control` are kept with the hash of their key instead of the organization, and
+get their organization when they are sent. Calls whose key then turns out to be unknown are counted and dropped.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ ADOPT_APART_ROUNDS = 20
 
 
 class Log(Protocol):
-    """What of `EventLog` is needed."""
+    """The part of `EventLog` that is needed here."""
 
     @property
     def failed(self) -> str | None: ...
@@ -57,7 +57,7 @@ class Log(Protocol):
 
 
 class Caller(NamedTuple):
-    """Whose call it is. Without a workspace, `key_hash` says it to who has read `control`."""
+    """The caller. Without a workspace, `key_hash` identifies it once `control` has been read."""
 
     workspace: str
     key_id: str = ""
@@ -65,7 +65,7 @@ class Caller(NamedTuple):
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
-    """What the spool keeps of one record."""
+    """One record in the spool."""
 
     id: str
     kind: str
@@ -123,7 +123,7 @@ class TelemetryOut:
             _unsendable(settle.id, error)
 
     async def close(self) -> None:
-        """What is not confirmed by now goes to the spool, which stays for the next process."""
+        """Records that are not confirmed by now go to the spool, which the next process takes over."""
         self._flush()
         if self._draining is not None:
             self._draining.cancel()
@@ -146,7 +146,9 @@ class TelemetryOut:
                 self._send_calls(caller, calls[first : first + CALLS_A_RECORD_MAX])
 
     def _send_calls(self, caller: Caller, calls: list[ModelCall]) -> None:
-        """As one record; where that can't be written, each call by itself, so that one costs no other its record."""
+        """Sends the calls as one record. If that can't be written, sends each call by itself, so that one bad call does
+        not lose the others.
+        """
         try:
             self._send(self._entry(caller, ModelCalls(calls=calls)))
         except Exception as error:  # many callers' calls are sent together: none of them may stop the others
@@ -165,7 +167,7 @@ class TelemetryOut:
         return self._events.unreachable is None and self._events.failed is None and not self._late
 
     def _send(self, entry: Entry) -> None:
-        """Behind what waits in the spool there is no need to wait: the owner orders calls by their own time."""
+        """New calls need not wait for the spool: the owner orders calls by their own time."""
         if not entry.workspace or not self._usable():
             self._keep(entry)
             return
@@ -183,7 +185,7 @@ class TelemetryOut:
         return self._events.append(Topic.BURN_TELEMETRY, telemetry_key(entry.workspace), record.encode(), [])
 
     def _give_up(self, entry: Entry, future: asyncio.Future[Appended]) -> None:
-        """It may still be stored; until that is known, nothing more is given to the log."""
+        """The record may still be stored. Until that is known, nothing more is given to the log."""
         self._late.add(future)
         self._keep(entry)
 
@@ -222,12 +224,12 @@ class TelemetryOut:
             rounds += 1
             try:
                 await self._drain()
-            except Exception:  # whatever it is, the next round is due
+            except Exception:  # after any error, the next round is due
                 log.exception("edge.spool_failed")
             await asyncio.sleep(DRAIN_APART_SECONDS)
 
     async def _drain(self) -> None:
-        """As far as the log takes it. Raises OSError."""
+        """Sends as much as the log takes. Raises OSError."""
         for spool in self._spools():
             while self._usable() and self._control.ready and (segment := spool.oldest()) is not None:
                 if not await self._send_segment(segment):
@@ -240,7 +242,7 @@ class TelemetryOut:
             await asyncio.to_thread(sync, written_file)
 
     async def _send_segment(self, segment: Segment) -> bool:
-        """Whether all of it is on the log, a round of records after the other."""
+        """Sends it in rounds of records; returns whether all of it is on the log."""
         entries = segment.entries()
         while True:
             taken = [entry for _, entry in zip(range(DRAIN_RECORDS), entries, strict=False)]
@@ -272,7 +274,7 @@ class TelemetryOut:
         return True
 
     def _ready_to_send(self, written: bytes) -> Entry | None:
-        """None for what can't be sent; it is counted."""
+        """None for an entry that can't be sent; it is counted."""
         entry = _read(written)
         try:
             return None if entry is None else self._attributed(entry)
@@ -281,7 +283,7 @@ class TelemetryOut:
             return None
 
     def _attributed(self, entry: Entry) -> Entry | None:
-        """With its organization; None where nobody knows its key."""
+        """The entry with its organization; None if its key is unknown."""
         if entry.workspace:
             return entry
         key = self._control.view.keys_by_hash.get(entry.key_hash)
@@ -295,13 +297,13 @@ class TelemetryOut:
 
 
 def _unsendable(record: str, error: Exception) -> None:
-    """One record that no try can send is given up, counted and logged; it may be a reservation's end, which lapses."""
+    """Gives up, counts and logs a record that can never be sent. If it ends a reservation, the reservation lapses."""
     metrics.EDGE_TELEMETRY.labels("unsendable").inc()
     log.error("edge.unsendable", exc_info=error, extra={"facts": {"record": record}})
 
 
 def _read(entry: bytes) -> Entry | None:
-    """None for what no version of this wrote; it is counted with what was torn."""
+    """None for an entry that no version of Atlas wrote; it is counted with the torn ones."""
     try:
         return _DECODE(entry)
     except msgspec.MsgspecError as error:

@@ -1,11 +1,11 @@
-"""Usage that the proxy asked for in its caller's stead: the chunk that tells it is taken out of the stream again.
+"""Usage that the proxy asked for and the caller did not: the chunk with it is taken out of the stream again.
 
 OpenAI's last chunk of usage has `"choices": []` (servers in Go write `null`, some leave it out), which the usual loops
-over its SDKs' streams don't expect (`chunk.choices[0]` raises IndexError or TypeError). All other bytes pass as they
-came, in the same order, whatever their line ends, comments and cuts; only a frame that is not complete yet is held
-back, and nobody could have read it.
+over its SDKs' streams don't expect (`chunk.choices[0]` raises IndexError or TypeError). All other bytes are forwarded
+unchanged and in order, with any line ends, comments and cuts. Only a frame that is not complete yet is held back, which
+the caller could not have read anyway.
 
-A provider that refuses the member is remembered by `Refusing`, and its calls go on as their callers wrote them.
+`Refusing` remembers a provider that refuses the member; its calls are then forwarded as their callers wrote them.
 """
 
 import re
@@ -15,7 +15,7 @@ from collections.abc import Callable
 import msgspec
 
 HELD_BYTES_MAX = 64 * 1024
-"""A longer frame is no chunk of usage, and passes as it comes."""
+"""A longer frame is not a chunk of usage and is forwarded unchanged."""
 REMEMBERED_SECONDS = 3_600.0
 REMEMBERED_MAX = 1_000
 _END_OF_FRAME = re.compile(rb"(?:\r\n|\n)(?:\r\n|\n)|\r\r")
@@ -34,7 +34,7 @@ _CHUNK = msgspec.json.Decoder(_Chunk)
 
 
 class UsageChunkFilter:
-    """`feed` it each piece and pass on what it gives; `rest` at the stream's end."""
+    """`feed` it each piece and forward what it returns; `rest` at the stream's end."""
 
     def __init__(self) -> None:
         self._held = b""
@@ -62,13 +62,13 @@ class UsageChunkFilter:
         return bytes(passed)
 
     def rest(self) -> bytes:
-        """A last frame without a blank line behind it."""
+        """A last frame without a blank line after it."""
         rest, self._held = self._held, b""
         return b"" if tells_unasked_usage(rest) else rest
 
 
 def tells_unasked_usage(frame: bytes) -> bool:
-    """Whether it is a chunk of usage and nothing else: no choices, and counts."""
+    """Whether it is a chunk of usage only: counts and no choices."""
     if _USAGE.search(frame) is None:
         return False
     data = b"\n".join(line[5:].strip() for line in re.split(rb"\r\n|\n|\r", frame) if line.startswith(b"data:"))
@@ -89,7 +89,7 @@ def _ends_a_frame(piece: bytes) -> bool:
 
 
 def _is_comment(waiting: bytes) -> bool:
-    """A whole line that says nothing but that the stream lives; it is not kept waiting."""
+    """A complete line that only keeps the stream alive; it is forwarded at once."""
     return waiting.startswith(b":") and waiting.endswith(b"\n") and waiting.count(b"\n") == 1
 
 

@@ -1,4 +1,4 @@
-"""The proxy's way to the providers: one pool of connections a process, answers as they are, nothing followed or kept.
+"""The HTTP client for providers: one pool of connections for each process; answers unchanged; no redirects or cookies.
 
 No redirect is followed (a provider's key goes to the provider alone), no cookie is kept, nothing is unpacked, no proxy
 of the environment is used. A connection that was not used for `KEEPALIVE_SECONDS` is closed: providers do so
@@ -20,7 +20,7 @@ LINE_BYTES_MAX = 32_768
 
 
 def new_session(timeout_seconds: float) -> aiohttp.ClientSession:
-    """`timeout_seconds`: how long a provider may say nothing, before its answer and within."""
+    """`timeout_seconds`: how long a provider may be silent, before its answer and within."""
     connector = aiohttp.TCPConnector(
         limit=0,
         keepalive_timeout=KEEPALIVE_SECONDS,
@@ -41,7 +41,7 @@ def new_session(timeout_seconds: float) -> aiohttp.ClientSession:
 
 
 def url_of(base: str, query: str) -> URL:
-    """As it was written: nothing is quoted again. Gemini's `?key=` may stand in the query, so it is never kept."""
+    """The URL as it was written, not quoted again. The query may hold Gemini's `?key=`, so it is never stored."""
     return URL(f"{base}?{query}", encoded=True) if query else _without_query(base)
 
 

@@ -1,9 +1,9 @@
 """Reads an answer's usage while it passes: from SSE frames as they come, or from a JSON body. Pure; nothing is changed.
 
-Where providers tell it, and in which convention, is in usage_conventions.py. Of several in a stream the largest counts
-stand (B-042): they grow, and some providers end with zeros. Frames may be cut anywhere, within a character too; one
-longer than `FRAME_BYTES_MAX` passes unread (L5). Where no usage came, tokens are estimated from the text
-(B-073) and the result says so. What can't be read is skipped: no answer suffers from it (B-060).
+usage_conventions.py says where providers report it, and in which convention. If a stream reports it several times, the
+largest counts are taken (B-042): they grow, and some providers end with zeros. Frames may be cut anywhere, also within
+a character; one longer than `FRAME_BYTES_MAX` is forwarded unread (L5). Without usage, tokens are estimated from the
+text (B-073) and the result says so. What can't be read is skipped and forwarded all the same (B-060).
 """
 
 import json
@@ -22,8 +22,8 @@ TAIL_BYTES = 16 * 1024
 
 
 class CallUsage(NamedTuple):
-    """Of one call. `estimated`: at least one of the counts is; `cost_usd` where the provider itself says it. Parts of
-    `tokens_in`: `cached_tokens` came from the provider's cache, `written_…` were put into it
+    """The usage of one call. `estimated`: at least one count is an estimate. `cost_usd`: if the provider reports it.
+    Parts of `tokens_in`: `cached_tokens` came from the provider's cache, `written_…` were put into it
     (domain/guardrails/prices.py).
     """
 
@@ -38,7 +38,7 @@ class CallUsage(NamedTuple):
 
 
 class _Frame(msgspec.Struct):
-    """One frame, or one whole body. What is Raw holds the model's text, or an object that holds it."""
+    """One frame, or one whole body. Raw members hold the model's text, or an object with it."""
 
     model: Any = None
     modelVersion: Any = None
@@ -62,26 +62,26 @@ _TEXTS = ("choices", "delta", "candidates", "content", "output")
 _FIELDS = {field.encode_name: field.name for field in msgspec.structs.fields(_Frame)}
 
 
-def _places() -> dict[str, list[tuple[str, bool]]]:
-    """By the frame's member: what is to be looked up within it, and whether counts there are of the beginning."""
+def _paths() -> dict[str, list[tuple[str, bool]]]:
+    """For each member of a frame: the paths to usage within it, and whether those counts are early ones."""
     found: dict[str, list[tuple[str, bool]]] = {}
-    for told in USAGE:
-        member, _, rest = told.place.partition(".")
-        place = rest, told.when is When.BEGUN
-        places = found.setdefault(_FIELDS[member.removesuffix("[]")], [])
-        if place not in places:
-            places.append(place)
+    for location in USAGE:
+        member, _, rest = location.path.partition(".")
+        path = rest, location.when is When.BEGUN
+        paths = found.setdefault(_FIELDS[member.removesuffix("[]")], [])
+        if path not in paths:
+            paths.append(path)
     return found
 
 
-_PLACES = _places()
-_IN_TEXTS = {name: places for name, places in _PLACES.items() if name in _TEXTS}
-_IN_OBJECTS = {name: places for name, places in _PLACES.items() if name not in _TEXTS}
+_PATHS = _paths()
+_IN_TEXTS = {name: paths for name, paths in _PATHS.items() if name in _TEXTS}
+_IN_OBJECTS = {name: paths for name, paths in _PATHS.items() if name not in _TEXTS}
 _USAGE_MEMBER = re.compile(rb'"(usage|usageMetadata)"\s*:\s*(?=\{)')
 
 
 class Tally:
-    """What was said so far of one call."""
+    """What one call has reported so far."""
 
     def __init__(self) -> None:
         self._counts = Counts()
@@ -90,24 +90,25 @@ class Tally:
         self.characters = 0
 
     def usage(self, prompt_characters: int) -> CallUsage:
-        """As far as it was told, the rest estimated: of an output before the stream's end, and of one that was told as
-        nothing though there is text. A total alone is output as far as it is more than the prompt can be."""
-        counts = self._counts.settled()
+        """The reported counts; missing ones are estimated: an output before the stream's end, and one reported as zero
+        although there is text. If only a total is reported, the part beyond the prompt is output.
+        """
+        counts = self._counts.completed()
         tokens_in, tokens_out = counts.tokens_in, counts.tokens_out
         if tokens_in is None:
             tokens_in = estimate_tokens(prompt_characters)
             if counts.total is not None and tokens_out is None:
                 tokens_in = min(tokens_in, counts.total) if self.characters else counts.total
                 tokens_out = counts.total - tokens_in
-        is_told = self._final and tokens_out is not None and bool(tokens_out or not self.characters)
+        is_reported = self._final and tokens_out is not None and bool(tokens_out or not self.characters)
         tokens_out = tokens_out or 0
-        if not is_told:
+        if not is_reported:
             tokens_out = max(tokens_out, estimate_tokens(self.characters))
         return CallUsage(
             tokens_in,
             tokens_out,
             counts.cached,
-            counts.tokens_in is None or not is_told,
+            counts.tokens_in is None or not is_reported,
             self._model,
             counts.cost_usd,
             counts.written - counts.written_long,
@@ -116,10 +117,10 @@ class Tally:
 
     def take(self, frame: _Frame) -> None:
         self._take_model(frame.model, frame.modelVersion)
-        for name, places in _IN_OBJECTS.items():
+        for name, paths in _IN_OBJECTS.items():
             value = getattr(frame, name)
             if value is not None:
-                self._take_places(value, places)
+                self._take_paths(value, paths)
                 if isinstance(value, dict) and name in ("message", "response"):
                     self._take_model(value.get("model"), value.get("modelVersion"))
         for name in _TEXTS:
@@ -127,20 +128,20 @@ class Tally:
             if raw:
                 self._take_text(msgspec.json.decode(raw), _IN_TEXTS.get(name, ()))
 
-    def _take_text(self, value: Any, places: Any) -> None:
+    def _take_text(self, value: Any, paths: Any) -> None:
         for one in value if isinstance(value, list) else [value]:
             self.characters += count_characters(_without_error(one))
-        for one in value if isinstance(value, list) and places else [value]:
-            self._take_places(one, places)
+        for one in value if isinstance(value, list) and paths else [value]:
+            self._take_paths(one, paths)
 
-    def _take_places(self, value: Any, places: Any) -> None:
-        for place, begun in places:
-            self.take_usage(_at(value, place), final=not begun)
+    def _take_paths(self, value: Any, paths: Any) -> None:
+        for path, begun in paths:
+            self.take_usage(_at(value, path), final=not begun)
 
     def take_usage(self, usage: Any, *, final: bool) -> None:
         counts = read_counts(usage)
         if counts is not None:
-            self._counts = self._counts.beside(counts)
+            self._counts = self._counts.merged(counts)
             self._final = self._final or (final and not (counts.tokens_out is None and counts.total is None))
 
     def _take_model(self, *names: Any) -> None:
@@ -148,7 +149,7 @@ class Tally:
 
 
 def _without_error(choice: Any) -> Any:
-    """What OpenRouter says went wrong is nothing that a model wrote."""
+    """OpenRouter's error text was not written by the model."""
     if not isinstance(choice, dict) or not choice.get("error"):
         return choice
     return {name: value for name, value in choice.items() if name not in ("error", "native_finish_reason")}
@@ -161,7 +162,7 @@ def _at(value: Any, name: str) -> Any:
 
 
 class StreamReader:
-    """Of `text/event-stream`: `feed` it each piece, in order; `usage` at the end, wherever that was."""
+    """For `text/event-stream`: `feed` it each piece in order; `usage` at the end, wherever the stream ended."""
 
     def __init__(self) -> None:
         self._tally = Tally()
@@ -222,8 +223,9 @@ class StreamReader:
 
 
 class BodyReader:
-    """Of a JSON answer. Up to a megabyte it is read as a whole; of a longer one (embeddings) the end is looked at,
-    where usage stands."""
+    """For a JSON answer. Up to a megabyte it is read as a whole. Of a longer one (embeddings) only the end is read,
+    where usage is.
+    """
 
     def __init__(self) -> None:
         self._whole = bytearray()
@@ -252,7 +254,7 @@ class BodyReader:
 
 
 def _decoded(decoder: Any, text: bytes) -> Any:
-    """Half a character in it (one that goes on in the next frame) hides no usage. Raises msgspec.MsgspecError."""
+    """Half a character (which the next frame completes) does not hide the usage. Raises msgspec.MsgspecError."""
     try:
         return decoder.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -260,7 +262,7 @@ def _decoded(decoder: Any, text: bytes) -> Any:
 
 
 def _take_tail(tally: Tally, tail: bytes) -> None:
-    """The last usage in a piece of JSON that begins or ends anywhere."""
+    """The last usage in a fragment of JSON."""
     members = list(_USAGE_MEMBER.finditer(tail))
     if not members:
         return

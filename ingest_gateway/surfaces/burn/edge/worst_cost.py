@@ -1,8 +1,8 @@
-"""The most that a call can cost, which a strict budget sets aside before the call is made. Pure.
+"""The most that a call can cost, which a strict budget reserves before the call is made. Pure.
 
-| part | taken as |
+| part | counted as |
 |---|---|
-| prompt | a token for each byte of the body (no tokenizer makes more of it), at most the model's context a prompt |
+| prompt | a token for each byte of the body (no tokenizer makes more), at most the model's context for each prompt |
 | images, audio in the body | `IMAGE_TOKENS` each (more in `original` detail); a token for 16 characters of base64 |
 | what the body only refers to (a file, an earlier response or item, cached text), PDF, video | the model's context |
 | tools that the provider runs (hosted_tools.py) | the model's context, for each prompt that they make |
@@ -10,10 +10,10 @@
 | answer | the largest limit that the endpoint's own fields state × `n` or `best_of` × prompts; a predicted text too |
 | no limit stated, or one that is no positive number | what the model can write |
 | `n` or `best_of` that is no positive number | `CHOICES_MAX` |
-| model | the dearest of those named; where none is, or one that stands for others, the dearest of the price list |
+| model | the most expensive one named; if none is, or an alias for others, the most expensive of the price list |
 
-A member that is given twice counts with each of its values: providers' parsers differ in which they take. Numbers may
-be written as text or with an exponent. What can't be read at all is `Unpriceable`, and the call is not made.
+A member that is given twice counts with each of its values: providers' parsers differ in which they use. Numbers may be
+written as text or with an exponent. If something can't be read at all, the call is `Unpriceable` and is not made.
 """
 
 import json
@@ -29,7 +29,7 @@ from ingest_gateway.surfaces.burn.edge.providers import ProviderTarget
 
 CHOICES_MAX = 128
 TOOLS_TOKENS = 1_000
-"""Of the instructions that a provider puts before a prompt with tools, and of each tool that it describes itself."""
+"""Tokens of the instructions that a provider adds for tools, and of each tool that it describes itself."""
 TOKENS_MAX = 1 << 31
 COST_MAX_NANO = 1 << 62
 _OUTPUT_LIMITS = {
@@ -52,7 +52,7 @@ class Unpriceable(ValueError):
 
 
 def worst_cost_nano(body: bytes, target: ProviderTarget, dialect: Dialect) -> int:
-    """In billionths of a dollar. Raises Unpriceable."""
+    """The cost in billionths of a dollar. Raises Unpriceable."""
     asked = _members_of(body)
     if any(value is True for value in asked.get("background", ())):
         raise Unpriceable("What a response in the background costs is not in its answer: leave `background` out.")
@@ -147,7 +147,7 @@ def _tokens_out(limits: ModelLimits, asked: Members, target: ProviderTarget, dia
 
 
 def _prompts(asked: Members, target: ProviderTarget) -> int:
-    """How many stand in one request: texts, or lists of tokens."""
+    """The number of prompts in one request: texts, or lists of tokens."""
     count = 1
     for value in _values(asked, _SEVERAL_PROMPTS.get(target.endpoint, ())):
         if isinstance(value, list) and not all(isinstance(item, int) for item in value):
@@ -156,7 +156,7 @@ def _prompts(asked: Members, target: ProviderTarget) -> int:
 
 
 def _values(members: Members, names: tuple[str, ...]) -> list[Any]:
-    """Of null nothing is stated."""
+    """null counts as not stated."""
     return [value for name in names for value in members.get(name, ()) if value is not None]
 
 
@@ -165,14 +165,14 @@ def _objects(members: Members, name: str) -> list[Members]:
 
 
 def _largest(stated: list[Any], otherwise: int, unstated: int | None = None) -> int:
-    """`otherwise`: in the place of what is no positive number; `unstated`: where nothing is stated, if that differs."""
+    """`otherwise` replaces a value that is not a positive number; `unstated` replaces an absent one, if that differs."""
     if not stated:
         return otherwise if unstated is None else unstated
     return max(_number(value) or otherwise for value in stated)
 
 
 def _number(value: Any) -> int | None:
-    """None for what is no positive number, written as one or as text."""
+    """None if it is not a positive number, written as a number or as text."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
