@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from domain.security.encrypted_tokens import EncryptedTokens
 from domain.security.gateway_signatures import GatewaySigner
 from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.limits.enforcement import RateLimits
@@ -17,6 +18,7 @@ from operations.settings import Settings
 
 if TYPE_CHECKING:
     from ingest_gateway.read_model import ReadModel
+    from ingest_gateway.read_model.cursors import Cursors
 
 
 @dataclass
@@ -31,8 +33,13 @@ class Services:
     """Who calls; the surface's own."""
     reads: "ReadModel"
     signer: GatewaySigner
+    cursors: "Cursors"
+    position_tokens: EncryptedTokens
+    """Of the positions on `commands` that callers get."""
     limits: RateLimits | None = None
     """None: switched off."""
 
 
+POSITION_TOKENS = "position"
+"""The purpose of `Services.position_tokens`."""
 SERVICES = web.AppKey("services", Services)

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from domain.security.api_tokens import TokenHasher
+from domain.security.encrypted_tokens import EncryptedTokens
 from domain.security.gateway_signatures import GatewaySigner
 from ingest_gateway.http.limits import HttpLimits
 from ingest_gateway.http.server import SurfaceRunner, serve
@@ -16,7 +17,8 @@ from ingest_gateway.identity.setup import keys_in_use, sessions_of
 from ingest_gateway.limits.enforcement import rate_limits
 from ingest_gateway.log.clients import LogClients
 from ingest_gateway.read_model import ReadModel
-from ingest_gateway.services import Services
+from ingest_gateway.read_model.cursors import Cursors
+from ingest_gateway.services import POSITION_TOKENS, Services
 from ingest_gateway.surfaces.burn.app import BURN
 from ingest_gateway.surfaces.events.app import EVENTS
 from ingest_gateway.surfaces.spine.app import SPINE
@@ -61,6 +63,8 @@ async def serving(
             control=clients.control,
             reads=reads,
             signer=GatewaySigner(settings.master_key),
+            cursors=Cursors(settings.master_key),
+            position_tokens=EncryptedTokens(settings.master_key, POSITION_TOKENS),
             limits=limits,
         )
         authenticator = partial(

@@ -17,6 +17,7 @@ import jwt
 
 from domain.limits.quotas import RATE_CLASSES, Quota
 from domain.security.api_tokens import TokenHasher, mint_token
+from domain.security.encrypted_tokens import EncryptedTokens
 from domain.security.gateway_signatures import GatewaySigner
 from domain.security.principals import SESSION
 from ingest_gateway.http.server import serve
@@ -28,7 +29,8 @@ from ingest_gateway.limits.enforcement import RateLimits, limiter_of
 from ingest_gateway.log.event_log import EventLog
 from ingest_gateway.log.live import LiveLog
 from ingest_gateway.read_model import ReadModelUnavailable
-from ingest_gateway.services import Services
+from ingest_gateway.read_model.cursors import Cursors
+from ingest_gateway.services import POSITION_TOKENS, Services
 from ingest_gateway.surfaces.documents.operations import resolved
 from ingest_gateway.surfaces.shared.contract import load_document, operations_of
 from ingest_gateway.surfaces.surface import Surface
@@ -211,6 +213,8 @@ def services_of(surface: Surface, home: Path) -> Services:
         authenticate=authenticate,
         reads=cast(Any, Nothing()),
         signer=GatewaySigner(MASTER_KEY),
+        cursors=Cursors(MASTER_KEY),
+        position_tokens=EncryptedTokens(MASTER_KEY, POSITION_TOKENS),
     )
 
 

@@ -14,12 +14,14 @@ from typing import Any, cast
 import aiohttp
 
 from domain.security.api_tokens import TokenHasher, mint_token
+from domain.security.encrypted_tokens import EncryptedTokens
 from domain.security.gateway_signatures import GatewaySigner
 from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.log.event_log import Appended, EventLog, LogBusy, LogUnavailable
 from ingest_gateway.log.live import LiveLog
-from ingest_gateway.services import Services
+from ingest_gateway.read_model.cursors import Cursors
+from ingest_gateway.services import POSITION_TOKENS, Services
 from ingest_gateway.surfaces.burn.app import BURN
 from operations import clock
 from operations.control_reader import ControlReader
@@ -184,6 +186,8 @@ def _services(settings: Settings, log: EdgeLog, control: EdgeControl, verdicts: 
         authenticate=Authenticator(reader, hasher, **BURN.takes),
         reads=cast(Any, Away()),
         signer=GatewaySigner(MASTER_KEY),
+        cursors=Cursors(MASTER_KEY),
+        position_tokens=EncryptedTokens(MASTER_KEY, POSITION_TOKENS),
     )
 
 

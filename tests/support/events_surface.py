@@ -20,6 +20,7 @@ from domain.entities.control_view import ControlView
 from domain.events.rules import SURFACE
 from domain.idempotency.events import Admitted, KeyEntry, KeyScope, decide
 from domain.security.api_tokens import TokenHasher, mint_token
+from domain.security.encrypted_tokens import EncryptedTokens
 from domain.security.gateway_signatures import GATEWAY_SIGNATURE, GatewaySigner
 from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator
@@ -29,7 +30,8 @@ from ingest_gateway.log.live import LiveLog
 from ingest_gateway.log.stream_ends import Range, StreamEnd
 from ingest_gateway.log.verdicts import VerdictWaiter
 from ingest_gateway.read_model import ReadModelUnavailable
-from ingest_gateway.services import Services
+from ingest_gateway.read_model.cursors import Cursors
+from ingest_gateway.services import POSITION_TOKENS, Services
 from ingest_gateway.surfaces.events.app import make_app
 from ingest_gateway.surfaces.events.errors import render
 from operations.control_reader import ControlReader
@@ -314,6 +316,8 @@ def services_on(
         authenticate=Authenticator(cast(ControlReader, control), TokenHasher(MASTER_KEY)),
         reads=cast(Any, Away()),
         signer=GatewaySigner(MASTER_KEY),
+        cursors=Cursors(MASTER_KEY),
+        position_tokens=EncryptedTokens(MASTER_KEY, POSITION_TOKENS),
     )
 
 

@@ -25,6 +25,7 @@ from domain.guardrails.state import GuardState
 from domain.guardrails.values import GuardRequest
 from domain.limits.quotas import RATE_CLASSES, Quota
 from domain.security.callers import CallerContext
+from domain.security.encrypted_tokens import EncryptedTokens
 from domain.security.gateway_signatures import GatewaySigner
 from domain.tables import MemoryTable
 from ingest_gateway.http.server import serve
@@ -36,7 +37,8 @@ from ingest_gateway.log.commands import CommandClient
 from ingest_gateway.log.event_log import Appended, EventLog
 from ingest_gateway.log.live import LiveLog
 from ingest_gateway.read_model import ReadModel
-from ingest_gateway.services import Services
+from ingest_gateway.read_model.cursors import Cursors
+from ingest_gateway.services import POSITION_TOKENS, Services
 from ingest_gateway.surfaces.served import ALL
 from ingest_gateway.surfaces.surface import Surface
 from operations.control_reader import ControlReader
@@ -239,6 +241,8 @@ async def whole_gateway(
             authenticate=cast(Authenticator, None),
             reads=reads,
             signer=GatewaySigner(MASTER_KEY),
+            cursors=Cursors(MASTER_KEY),
+            position_tokens=EncryptedTokens(MASTER_KEY, POSITION_TOKENS),
             limits=RateLimits(limiter_of(control.view, ROOMY, "gateway")),
         )
         urls = {surface.name: await _serve(stack, surface, services) for surface in ALL}

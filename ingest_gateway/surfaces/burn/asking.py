@@ -23,7 +23,9 @@ async def ask(request: web.Request, form: TelemetryForm) -> Verdict:
     services = request.app[SERVICES]
     principal = services.authenticate(request)
     try:
-        verdict = await request.app[TELEMETRY].submit(principal.workspace, caller_context(request, principal), form)
+        verdict = await request.app[TELEMETRY].submit(
+            principal.workspace, caller_context(request, principal.key_id), form
+        )
     except LogBusy:
         raise BUSY.refused() from None
     except (LogUnavailable, VerdictLate):

@@ -33,7 +33,7 @@ async def list_breaches(request: web.Request) -> web.Response:
     if layer is not None and layer not in tuple(Layer):
         raise invalid(FieldError("layer", f"Must be one of {LAYERS}."))
     chosen = BreachFilter(layer, *time_range(parameters))
-    cursors, bound_to = Cursors(services.settings.master_key), chosen.bound_to(workspace)
+    cursors, bound_to = services.cursors, chosen.bound_to(workspace)
     before = _before(cursors, bound_to, parameters.get("cursor"))
     await audit_passed(services)
     try:

@@ -68,7 +68,9 @@ async def tell(request: web.Request, calls: Sequence[ModelCall]) -> str:
         for start in range(0, len(calls), CALLS_A_RECORD_MAX)
     ]
     try:
-        verdict = await request.app[TELEMETRY].store(principal.workspace, caller_context(request, principal), records)
+        verdict = await request.app[TELEMETRY].store(
+            principal.workspace, caller_context(request, principal.key_id), records
+        )
     except LogBusy:
         raise BUSY.refused() from None
     except LogUnavailable:

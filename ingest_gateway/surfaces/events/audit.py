@@ -32,7 +32,7 @@ async def list_audit(request: web.Request) -> web.Response:
     first, last = time_range(parameters)
     chosen = AuditFilter(parameters.get("actor"), parameters.get("action"), first, last)
     scope = principal.workspace, principal.environment
-    cursors, bound_to = Cursors(services.settings.master_key), chosen.bound_to(*scope)
+    cursors, bound_to = services.cursors, chosen.bound_to(*scope)
     after = _after(cursors, bound_to, parameters.get("cursor"))
     await audit_passed(services)
     try:

@@ -41,7 +41,7 @@ async def list_events(request: web.Request) -> web.Response:
     limit = whole_number(parameters, "limit", minimum=1, maximum=LIMIT_MAX, default=LIMIT_DEFAULT)
     chosen = await _filter(services, principal, parameters)
     scope = principal.workspace, principal.environment
-    cursors, bound_to = Cursors(services.settings.master_key), chosen.bound_to(*scope)
+    cursors, bound_to = services.cursors, chosen.bound_to(*scope)
     given = _given_cursor(cursors, bound_to, parameters)
     names = chosen.streams
     await wait_for_writes(request, services, principal, lambda name: names is None or name in names)

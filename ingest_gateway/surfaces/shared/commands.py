@@ -43,7 +43,7 @@ async def decide(
         payload,
         workspace=principal.workspace,
         environment=principal.environment,
-        caller=caller_context(request, principal),
+        caller=caller_context(request, principal.key_id),
         now_ms=clock.now_ms(),
         idempotency_key=key,
         surface=surface,

@@ -11,7 +11,6 @@ import struct
 
 from aiohttp import web
 
-from domain.security.encrypted_tokens import EncryptedTokens
 from domain.security.principals import Principal
 from ingest_gateway.http.errors import ErrorKind, Refused
 from ingest_gateway.log.event_log import Appended
@@ -36,7 +35,7 @@ def position_of(appended: Appended) -> str:
 
 def command_position(services: Services, principal: Principal, appended: Appended) -> str:
     position = _POSITION.pack(appended.partition, appended.offset)
-    return COMMAND + _written(_tokens(services).encrypt(_scope(principal), position))
+    return COMMAND + _written(services.position_tokens.encrypt(_scope(principal), position))
 
 
 def position_from(services: Services, principal: Principal, text: str) -> RecordPosition | None:
@@ -45,7 +44,7 @@ def position_from(services: Services, principal: Principal, text: str) -> Record
         return None
     try:
         if text.startswith(COMMAND):
-            position = _tokens(services).decrypt(_scope(principal), _read(text.removeprefix(COMMAND)))
+            position = services.position_tokens.decrypt(_scope(principal), _read(text.removeprefix(COMMAND)))
             return None if position is None else (Topic.COMMANDS, *_POSITION.unpack(position))
         position = _read(text)
         partition, offset = _POSITION.unpack_from(position)
@@ -58,10 +57,6 @@ def position_from(services: Services, principal: Principal, text: str) -> Record
     if not principal.may_use_stream(stream.stream):
         return None  # else a client could find out how much is on it
     return topic, partition, offset
-
-
-def _tokens(services: Services) -> EncryptedTokens:
-    return EncryptedTokens(services.settings.master_key, "position")
 
 
 def _scope(principal: Principal) -> bytes:

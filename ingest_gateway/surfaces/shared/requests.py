@@ -47,9 +47,9 @@ async def read_control_on(services: Services) -> None:
         raise READ_MODEL_BEHIND.refused()
 
 
-def caller_context(request: web.Request, principal: Principal) -> CallerContext:
-    """The caller of this request, as records name it."""
-    return CallerContext(principal.key_id, route_of(request), request[REQUEST_ID], address_of(request))
+def caller_context(request: web.Request, actor: str, *, route: str | None = None) -> CallerContext:
+    """The caller of this request, as records name it. `route`: where it is not the request's own."""
+    return CallerContext(actor, route or route_of(request), request[REQUEST_ID], address_of(request))
 
 
 def route_of(request: web.Request) -> str:

@@ -78,7 +78,7 @@ def _command(request: web.Request, principal: Principal, payload: Payload, key: 
         payload,
         workspace=principal.workspace,
         environment=principal.environment,
-        caller=caller_context(request, principal),
+        caller=caller_context(request, principal.key_id),
         now_ms=clock.now_ms(),
         idempotency_key=key,
         surface=SURFACE,

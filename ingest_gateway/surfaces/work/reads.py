@@ -15,7 +15,7 @@ from aiohttp import web
 from domain.security.principals import Principal
 from ingest_gateway.log.event_log import Appended, LogUnavailable
 from ingest_gateway.read_model import ReadModelUnavailable
-from ingest_gateway.read_model.cursors import CursorInvalid, Cursors
+from ingest_gateway.read_model.cursors import CursorInvalid
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.shared.errors import READ_MODEL_BEHIND
 from ingest_gateway.surfaces.shared.positions import AFTER_HEADER, POSITIONS_MAX, position_from
@@ -70,7 +70,7 @@ class Pages:
     """The cursors of one list and filter. A cursor holds an offset: a whole number, or a text."""
 
     def __init__(self, services: Services, bound_to: Iterable[object]) -> None:
-        self._cursors = Cursors(services.settings.master_key)
+        self._cursors = services.cursors
         self._bound_to = repr(tuple(bound_to)).encode()
 
     def offset(self, cursor: str | None) -> int:

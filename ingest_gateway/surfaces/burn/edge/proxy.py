@@ -17,9 +17,7 @@ from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
 from domain.security.api_tokens import TokenHasher
-from domain.security.callers import CallerContext
 from ingest_gateway import metrics
-from ingest_gateway.http.addresses import address_of
 from ingest_gateway.http.connection import when_client_leaves
 from ingest_gateway.http.errors import ErrorAnswer, ErrorKind, Refused
 from ingest_gateway.http.guard import REQUEST_ID
@@ -38,6 +36,7 @@ from ingest_gateway.surfaces.burn.edge.providers import Provider, ProviderTarget
 from ingest_gateway.surfaces.burn.edge.telemetry import Caller, TelemetryOut
 from ingest_gateway.surfaces.burn.errors import CODES
 from ingest_gateway.surfaces.shared.reach import WORKSPACE, require_reach
+from ingest_gateway.surfaces.shared.requests import caller_context
 from schemas.guardrail_policy import BudgetMode, Layer
 from schemas.telemetry import Settle
 
@@ -147,8 +146,8 @@ class EdgeProxy:
         return self._exchange.willing(provider, asked)
 
     async def _reserve(self, request: web.Request, call: ProxiedCall, held: Held) -> web.Response | None:
-        """None: the call may be made. Raises Refused: 503 without a decision, 400 and 415 if the call can't be priced."""
-        caller = CallerContext(call.caller.key_id, "edge", call.id, address_of(request))
+        """None: the call may be made. Raises Refused: 503 without a decision, 400 and 415 for a call without a price."""
+        caller = caller_context(request, call.caller.key_id, route="edge")
         cost_nano = await worst_cost_of(held, call.target, call.provider.dialect)
         wanted = self._budgets.wanted(call.id, cost_nano, call.asked, call.caller.key_id, call.labels)
         try:
