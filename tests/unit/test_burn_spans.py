@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from ingest_gateway.surfaces.burn.otlp import Export, ExportFault, Span, spans_of_json, spans_of_protobuf
-from ingest_gateway.surfaces.burn.spans import SpanFault, call_of_span, is_model_call
+from ingest_gateway.surfaces.burn.otlp import Export, ExportError, Span, spans_of_json, spans_of_protobuf
+from ingest_gateway.surfaces.burn.spans import SpanError, call_of_span, is_model_call
 from schemas.telemetry import CallSource, Price
 
 TRACE, SPAN = "5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174"
@@ -134,7 +134,7 @@ def test_other_spans_pass_unseen() -> None:
     ],
 )
 def test_a_span_that_can_be_no_call_is_rejected(span: Span) -> None:
-    with pytest.raises(SpanFault):
+    with pytest.raises(SpanError):
         call(span)
 
 
@@ -148,10 +148,10 @@ def test_a_span_that_can_be_no_call_is_rejected(span: Span) -> None:
     ],
 )
 def test_json_that_is_no_export(body: bytes) -> None:
-    with pytest.raises(ExportFault):
+    with pytest.raises(ExportError):
         spans_of_json(body)
 
 
 def test_bytes_that_are_no_export() -> None:
-    with pytest.raises(ExportFault):
+    with pytest.raises(ExportError):
         spans_of_protobuf(b"\xff\xff\xff\xff")

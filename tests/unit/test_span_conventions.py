@@ -95,7 +95,7 @@ def span(attributes: dict[str, Any], number: int = 1, parent: int = 0, trace: st
 
 def calls(*spans: Span) -> list[ModelCall]:
     found = calls_of(spans, "key_1")
-    assert found.faults == []
+    assert found.errors == []
     return found.calls
 
 
@@ -428,7 +428,7 @@ def read(spans: list[Any]) -> tuple[int, list[str]]:
     groups = [None, {"resource": None, "scopeSpans": None}, {"scopeSpans": [None, {"scope": None, "spans": spans}]}]
     export = spans_of_json(json.dumps({"resourceSpans": groups}).encode())
     found = calls_of(export.spans, "key_1")
-    return len(found.calls), [*export.faults, *found.faults]
+    return len(found.calls), [*export.errors, *found.errors]
 
 
 @pytest.mark.parametrize("other", OF_NO_CONCERN)

@@ -18,7 +18,7 @@ from schemas.topics import LIVE
 
 HEADER = "AtlasBurn-API-Key"
 PRESENTATION = bare(HEADER, lambda request: not is_edge(request))
-"""At the edge `Authorization` is the provider's."""
+"""The edge routes pass `Authorization` on to the provider, so only the other routes read it as a key."""
 ROUTES = (
     web.post("/api/ingest", ingest, name="ingest"),
     *gate.ROUTES,
@@ -30,7 +30,7 @@ ROUTES = (
 
 
 def make_app(services: Services) -> web.Application:
-    """Served by `http.server.serve` with `faults.render`. Raises ContractBroken."""
+    """The application that `http.server.serve` runs with `errors.render`. Raises ContractBroken."""
     settings = services.settings
     app = web.Application()
     app[SERVICES] = services
@@ -53,6 +53,6 @@ BURN = Surface(
     render,
     kinds=BURN_KINDS,
     presentation=PRESENTATION,
-    environments=frozenset({LIVE}),  # there is one ledger an organization (B-046)
+    environments=frozenset({LIVE}),  # each organization has one ledger (B-046)
     fails_open=True,
 )

@@ -1,6 +1,7 @@
-"""`GET /api/guardrails/breaches`: the ledger of what tripped, newest first.
+"""`GET /api/guardrails/breaches`: the trips of the guardrails, newest first.
 
-It holds every trip that was told before it was asked: it waits until projection has passed all that stands on `audit`.
+The answer includes every trip published before the request: the handler waits until projection has read `audit` to its
+end.
 """
 
 from aiohttp import web

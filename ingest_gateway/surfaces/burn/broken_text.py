@@ -1,8 +1,8 @@
-"""JSON whose texts are no Unicode, made readable: each broken character becomes U+FFFD. Pure.
+"""Repairs JSON whose texts are not valid Unicode: each broken character becomes U+FFFD.
 
-Who cuts a text at a number of UTF-16 units or of bytes (attribute limits of OpenTelemetry's SDKs, `slice` in
-JavaScript) leaves half a character, which JSON writes as a lone `\\ud83d`. One such text must not cost what stands
-beside it. Only for reading: what goes on to others goes as it came.
+A program that cuts a text at a number of UTF-16 units or bytes (attribute limits of OpenTelemetry's SDKs, `slice` in
+JavaScript) leaves half a character, which JSON writes as a lone `\\ud83d`. One such text must not make the rest of the
+document unreadable. The repaired text is only read; the original bytes are passed on.
 """
 
 import re
@@ -10,11 +10,11 @@ import re
 _HALF = re.compile(
     rb"(?<!\\)(\\(?:\\\\)*)u(?:([dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|[dD][89a-fA-F][0-9a-fA-F]{2})"
 )
-"""An odd number of backslashes begins an escape; two halves behind one another are a whole."""
+"""An odd number of backslashes begins an escape. A high half followed by a low half is a whole character."""
 
 
 def mended(text: bytes) -> bytes:
-    """The same bytes where nothing is broken."""
+    """The text with every broken character replaced; unchanged where nothing is broken."""
     return _HALF.sub(_mended_half, text.decode("utf-8", "replace").encode())
 
 

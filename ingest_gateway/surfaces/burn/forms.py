@@ -1,6 +1,6 @@
-"""A model call as `POST /api/ingest` takes it, and what stands on the log of it. Source: the AtlasBurn document, B-014.
+"""Reads the model calls of `POST /api/ingest` and turns them into telemetry. Source: the AtlasBurn document, B-014.
 
-Members that are not known here are passed over: clients of several versions report, and their spend must count.
+Unknown members are ignored: clients of several versions report calls, and the spend of each must count.
 """
 
 import msgspec
@@ -26,7 +26,7 @@ class _RawCalls(msgspec.Struct):
 
 
 class Rejected(msgspec.Struct, frozen=True, order=True):
-    """Why one item does not count. `field` is empty where the whole item is at fault."""
+    """Why one item does not count. `field` is empty where the whole item is wrong."""
 
     index: int
     field: str
@@ -34,7 +34,7 @@ class Rejected(msgspec.Struct, frozen=True, order=True):
 
 
 class UnreadableCalls(ValueError):
-    """The body is no event, no `{"events": […]}` and no array; the message says where it ends to be one."""
+    """The body is not an event, `{"events": […]}` or an array; the message says where it goes wrong."""
 
 
 _batch = msgspec.json.Decoder(NewCalls).decode
@@ -45,11 +45,11 @@ _raw_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 def read_calls(body: bytes) -> tuple[list[tuple[int, NewCall]], list[Rejected]]:
-    """Each item that fits with its place, and each that does not. Raises UnreadableCalls."""
+    """The valid items with their indexes, and the rejected items. Raises UnreadableCalls."""
     try:
         return _read(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        body = mended(body)  # half a character in one item costs no other
+        body = mended(body)  # half a character in one item must not make the others unreadable
     try:
         return _read(body)
     except msgspec.DecodeError as error:
@@ -68,7 +68,7 @@ def _read(body: bytes) -> tuple[list[tuple[int, NewCall]], list[Rejected]]:
 
 
 def _all_at_once(body: bytes) -> list[NewCall]:
-    """Nearly every body: all items fit."""
+    """Decodes a body whose items are all valid, as nearly all bodies are."""
     return _list(body) if body.lstrip()[:1] == b"[" else _batch(body).events
 
 
@@ -96,12 +96,13 @@ def _one_by_one(items: list[msgspec.Raw], body: bytes) -> tuple[list[tuple[int, 
 
 
 def _named_in(message: str) -> str:
-    """msgspec names a missing field in its sentence only: Object missing required field `ts`."""
+    """The field that a message of msgspec names: Object missing required field `ts`."""
     return message.rpartition("missing required field `")[2].rstrip("`") if "missing required" in message else ""
 
 
 def _listed_cost(new: NewCall) -> Cost:
-    """Of an hour's writes that are more than all of them, all are an hour's."""
+    """The call's cost by the price list. Where the item gives more one-hour cache writes than cache writes, all its
+    cache writes are one-hour writes."""
     long = new.cache_write_1h_tokens or 0
     short = max(0, (new.cache_write_tokens or 0) - long)
     cached = new.cached_tokens or 0
@@ -109,13 +110,13 @@ def _listed_cost(new: NewCall) -> Cost:
 
 
 def call_of(new: NewCall, key_id: str, event_id: str = "", source: CallSource = CallSource.INGEST) -> ModelCall | None:
-    """None for a call of before 1970. `key_id`, `event_id`: where the caller gives none."""
+    """The telemetry of one call; None for a call before 1970. `key_id`, `event_id`: used where the item has none."""
     ts_ms = round(new.ts.timestamp() * 1_000)
     if ts_ms < 0:
         return None
     cached = new.cached_tokens or 0
     if new.model == VERIFICATION_MODEL:
-        cost_nano, price = 0, Price.GIVEN  # a client that tries its connection spends nothing (B-075)
+        cost_nano, price = 0, Price.GIVEN  # a client that tests its connection spends nothing (B-075)
     elif new.cost_usd is not None:
         cost_nano, price = round(new.cost_usd * NANO_PER_USD), Price.GIVEN
     else:

@@ -1,7 +1,7 @@
-"""`POST /api/gate`: whether a call may be made, for clients that ask before each (B-063, B-069, B-084).
+"""`POST /api/gate`: says whether a call may be made, for clients that ask before each call (B-063, B-069, B-084).
 
-It is answered from this gateway's view of `control` and waits for nothing, so it is as fast as a call to the proxy's
-own check. A client lets pass what it gets no answer to; so does what is not suspended.
+The answer comes from this gateway's view of `control` and waits for nothing, so it is as fast as the edge proxy's own
+check. A client that gets no answer makes the call, as it does when nothing is suspended.
 """
 
 from typing import Any
@@ -25,7 +25,7 @@ ACTIVE = "active"
 
 
 class GateAsked(msgspec.Struct, frozen=True):
-    """Other members are passed over."""
+    """The members that are read; others are ignored."""
 
     projectId: ShortText | None = None
     featureId: ShortText | None = None
@@ -40,9 +40,9 @@ async def gate(request: web.Request) -> web.Response:
     content_type(request, "application/json")
     try:
         asked = decode_object(await read_body(request, BODY_BYTES_MAX), _asked)
-    except JsonError as fault:
-        raise Refused(ErrorKind.INVALID_FIELDS, fault.message) from None
-    project = asked.projectId or asked.featureId  # as `ingest` takes them
+    except JsonError as error:
+        raise Refused(ErrorKind.INVALID_FIELDS, error.message) from None
+    project = asked.projectId or asked.featureId  # the same rule as in `ingest`
     parts = [Guarded(Scope.KEY, principal.key_id)] + ([Guarded(Scope.PROJECT, project)] if project else [])
     flag = services.control.view.suspension(principal.workspace, clock.now_ms(), parts)
     return json_response(gate_view(flag))

@@ -1,7 +1,8 @@
-"""`/api/guardrails/enforce`, `/status` and `/policy`: flags by hand, how the organization stands, what its layers do.
+"""`/api/guardrails/enforce`, `/status` and `/policy`: kill flags set by hand, status and policy.
 
-Each is decided by the organization's owner in the order of its telemetry, so a flag pushed after a call counts after
-it. Both enforce operations are idempotent: a flag that stands is replaced, one that is gone stays gone.
+The organization's owner decides each request in the order of its telemetry, so a flag set after a call takes effect
+after that call. Both enforce operations are idempotent: suspending again replaces the flag, and resuming without a flag
+changes nothing.
 """
 
 from typing import Annotated, Any, Literal, TypeVar
@@ -31,7 +32,8 @@ Decoded = TypeVar("Decoded")
 
 
 class Suspension(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`ttl_seconds`: without, the policy's; 0: until somebody resumes. `scope_id`: where the scope is not the org."""
+    """A request to suspend. `ttl_seconds`: None means the policy's, 0 means until a resume. `scope_id`: required
+    unless the scope is the organization."""
 
     org_id: str
     action: Literal["suspend"]
@@ -43,7 +45,7 @@ class Suspension(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Resumption(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Without a scope: everything of the organization."""
+    """A request to resume. Without a scope it clears every flag of the organization."""
 
     org_id: str
     reason: Reason
@@ -77,7 +79,7 @@ async def suspend(request: web.Request) -> web.Response:
 
 
 async def resume(request: web.Request) -> web.Response:
-    """What was suspended goes on at once; the layer that tripped begins to count anew."""
+    """Ends a suspension at once; the layer that tripped starts counting again from zero."""
     principal = request.app[SERVICES].authenticate(request)
     asked = await _body(request, _resumption)
     check_organization(principal, asked.org_id)
@@ -88,7 +90,7 @@ async def resume(request: web.Request) -> web.Response:
 
 
 def enforced(principal: Principal, expires_at: str | None, state: str) -> dict[str, Any]:
-    """The document's answer to both."""
+    """The answer to both enforce operations."""
     kv_key = f"guardrail:{org_of(principal.workspace)}"
     return {"ok": True, "kv_key": kv_key, "state": state, "expires_at": expires_at}
 
@@ -109,7 +111,7 @@ async def get_policy(request: web.Request) -> web.Response:
 
 
 async def put_policy(request: web.Request) -> web.Response:
-    """The whole policy; what is left out has its default."""
+    """Replaces the whole policy; omitted members get their deerrors."""
     policy = await _body(request, _policy)
     _check_policy(policy)
     verdict = await ask(request, SetPolicy(policy=policy))
@@ -122,13 +124,13 @@ async def _body(request: web.Request, decoder: "msgspec.json.Decoder[Decoded]") 
     body = await read_body(request, BODY_BYTES_MAX)
     try:
         return decode_object(body, decoder)
-    except JsonError as fault:
-        field, kind = fault.path or missing_in(fault.message), ErrorKind.INVALID_FIELDS
-        raise Refused(kind, fault.message, fields=[FieldError(field, fault.message)] if field else ()) from None
+    except JsonError as error:
+        field, kind = error.path or missing_in(error.message), ErrorKind.INVALID_FIELDS
+        raise Refused(kind, error.message, fields=[FieldError(field, error.message)] if field else ()) from None
 
 
 def missing_in(message: str) -> str:
-    """The field that a sentence of msgspec's names: Object missing required field `reason`."""
+    """The field that a message of msgspec names: Object missing required field `reason`."""
     return message.split("`")[1] if "field `" in message else ""
 
 
@@ -139,17 +141,17 @@ def _check_scope(scope: Scope, scope_id: str) -> None:
 
 
 def _check_policy(policy: GuardrailPolicy) -> None:
-    faults = []
+    errors = []
     for index, cap in enumerate(policy.financial_limits.caps):
-        place = f"financial_limits.caps[{index}]"
+        path = f"financial_limits.caps[{index}]"
         if cap.soft_usd is None and cap.hard_usd is None:
-            faults.append(FieldError(place, "Must have soft_usd, hard_usd or both."))
+            errors.append(FieldError(path, "Must have soft_usd, hard_usd or both."))
         if cap.scope is Scope.ORG and cap.id != "*":
-            faults.append(FieldError(f"{place}.id", "Must not be given for the organization's own cap."))
+            errors.append(FieldError(f"{path}.id", "Must not be given for the organization's own cap."))
         if not cap.id:
-            faults.append(FieldError(f"{place}.id", "Must not be empty."))
-    if faults:
-        raise Refused(ErrorKind.INVALID_FIELDS, fields=faults)
+            errors.append(FieldError(f"{path}.id", "Must not be empty."))
+    if errors:
+        raise Refused(ErrorKind.INVALID_FIELDS, fields=errors)
 
 
 ROUTES = (

@@ -1,8 +1,8 @@
-"""`POST /api/ingest`: calls of models onto the log, answered with how the organization stands after them.
+"""`POST /api/ingest`: stores model calls on the log and answers with the organization's status after them.
 
-An item that does not fit is named and counted and spoils no other. The calls are safe before there is an answer; the
-guardrails' verdict on these very calls is waited for. Where none comes in time the answer tells what this gateway knows
-of the organization, under `Atlas-Decision: pending`: the document has `ok` and `suspended` only (B-015).
+An invalid item is named and counted, and the other items still count. The calls are stored before the answer, and the
+handler waits for the guardrails' verdict on these calls. Where no verdict comes in time, the answer has the status that
+this gateway knows, with `Atlas-Decision: pending`: the document has only `ok` and `suspended` (B-015).
 """
 
 import hashlib
@@ -48,17 +48,17 @@ async def ingest(request: web.Request) -> web.Response:
     body = await read_body(request, BODY_BYTES_MAX)
     try:
         fit, rejected = read_calls(body)
-    except UnreadableCalls as fault:
-        raise Refused(ErrorKind.MALFORMED_REQUEST, str(fault)) from None
+    except UnreadableCalls as error:
+        raise Refused(ErrorKind.MALFORMED_REQUEST, str(error)) from None
     if len(fit) + len(rejected) > CALLS_MAX:
         raise Refused(ErrorKind.BODY_TOO_LARGE, f"A request holds at most {CALLS_MAX:,} events; send several.")
     calls = _priced(fit, rejected, principal, key)
-    status = await tell(request, calls)
+    status = await store_calls(request, calls)
     return json_response(answer(len(calls), rejected, status))
 
 
-async def tell(request: web.Request, calls: Sequence[ModelCall]) -> str:
-    """Stores the calls and gives the standing after them. Raises Refused."""
+async def store_calls(request: web.Request, calls: Sequence[ModelCall]) -> str:
+    """Stores the calls and returns the organization's status after them. Raises Refused."""
     services = request.app[SERVICES]
     principal = services.authenticate(request)
     if not calls:
@@ -78,20 +78,21 @@ async def tell(request: web.Request, calls: Sequence[ModelCall]) -> str:
         return _seen(services, principal.workspace, OK)
     state = _standing(verdict.body).state
     if state == SUSPENDED and _seen(services, principal.workspace, OK) == OK:
-        await services.control.catch_up()  # so that the next call here meets the flag
+        await services.control.catch_up()  # so that this gateway stops the next call
     return state
 
 
 def answer(accepted: int, rejected: Sequence[Rejected], status: str) -> dict[str, Any]:
-    """The document's three members; `errors` beside them where there are any."""
-    told = {"accepted": accepted, "rejected": len(rejected), "guardrail_status": status}
-    return told | {"errors": rejected} if rejected else told
+    """The document's three members, and `errors` where there are any."""
+    body = {"accepted": accepted, "rejected": len(rejected), "guardrail_status": status}
+    return body | {"errors": rejected} if rejected else body
 
 
 def _priced(
     fit: Sequence[tuple[int, NewCall]], rejected: list[Rejected], principal: Principal, key: str | None
 ) -> list[ModelCall]:
-    """Under an Idempotency-Key an item without an event_id has one by its place, so that a repeat counts once."""
+    """The valid items with their costs. Under an Idempotency-Key, an item without an event_id gets one made of the key
+    and the item's index, so that a repeated request counts once."""
     repeat = "" if key is None else hashlib.sha256(key.encode()).hexdigest()[:32]
     calls = []
     for index, new in fit:
@@ -105,6 +106,6 @@ def _priced(
 
 
 def _seen(services: Services, workspace: str, otherwise: str) -> str:
-    """What this gateway's view says, where nobody else is asked."""
+    """The organization's status in this gateway's view of `control`."""
     flag = services.control.view.suspension(workspace, clock.now_ms())
     return otherwise if flag is None else SUSPENDED

@@ -1,4 +1,4 @@
-"""A model call as the document spells it: its fields and their bounds. Source: the AtlasBurn document, B-014."""
+"""The fields of a model call in `POST /api/ingest`, and their bounds. Source: the AtlasBurn document, B-014."""
 
 from datetime import datetime
 from typing import Annotated
@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 
 VERIFICATION_MODEL = "verification-pulse"
-"""What a client that tries its connection tells of: counted as a call, never as spend (B-075)."""
+"""The model that a client names to test its connection: counted as a call, never as spend (B-075)."""
 Time = Annotated[datetime, Meta(tz=True)]
 ShortText = Annotated[str, Meta(max_length=200)]
 RequiredText = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -19,7 +19,7 @@ RetryCount = Annotated[int, Meta(ge=0, le=1_000_000)]
 
 
 class NewCall(msgspec.Struct, gc=False):
-    """Required are those without a default. `status` 0: no answer came. `cached_tokens` and `cache_write_tokens` are
+    """A field without a default is required. `status` 0: no answer came. `cached_tokens` and `cache_write_tokens` are
     parts of `tokens_in`, `cache_write_1h_tokens` is a part of `cache_write_tokens`."""
 
     ts: Time

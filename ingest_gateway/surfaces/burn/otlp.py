@@ -1,9 +1,9 @@
-"""OTLP's export request, JSON or protobuf, as spans with plain attributes. Pure.
+"""Reads OTLP's export request, JSON or protobuf, into spans with plain attributes.
 
 Source: OpenTelemetry's OTLP specification (JSON: ids in hexadecimal, 64-bit integers as strings, unknown members
-ignored, null is absent). One part that can't be read spoils no other: a value becomes `UNREADABLE`, which matters only
-to who asks for it, and what is no span at all is named in `Export.faults`. Protobuf's own JSON reader is not used:
-docs/decisions/0027.
+ignored, null is absent). A part that can't be read does not affect the others: an attribute becomes `UNREADABLE`, which
+matters only to code that reads that attribute, and an item that is not a span is named in `Export.errors`. Protobuf's
+own JSON reader is not used: docs/decisions/0027.
 """
 
 import math
@@ -17,7 +17,7 @@ from ingest_gateway.surfaces.burn.broken_text import mended
 
 STATUS_ERROR = 2
 INTEGER_BITS = 64
-FAULTS_NAMED_MAX = 20
+ERRORS_NAMED_MAX = 20
 Attributes = dict[str, Any]
 
 
@@ -41,18 +41,18 @@ class Span(NamedTuple):
 
 
 class Export(NamedTuple):
-    """`faults`: one for each piece that is no span."""
+    """The spans of one request. `errors`: one text for each item that is not a span."""
 
     spans: list[Span]
-    faults: list[str]
+    errors: list[str]
 
 
-class ExportFault(ValueError):
-    """The whole body is no export; the message says why."""
+class ExportError(ValueError):
+    """The body is not an export request; the message says why."""
 
 
 def spans_of_protobuf(body: bytes) -> Export:
-    """Raises ExportFault."""
+    """Raises ExportError."""
     from google.protobuf.message import DecodeError
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -62,7 +62,7 @@ def spans_of_protobuf(body: bytes) -> Export:
         try:
             export = _with_texts_as_bytes().FromString(body)
         except DecodeError:
-            raise ExportFault("The body is not an ExportTraceServiceRequest in protobuf.") from None
+            raise ExportError("The body is not an ExportTraceServiceRequest in protobuf.") from None
     spans = [
         Span(
             span.trace_id.hex(),
@@ -84,8 +84,8 @@ def spans_of_protobuf(body: bytes) -> Export:
 
 @cache
 def _with_texts_as_bytes() -> Any:
-    """The same message, whose texts need not be UTF-8: SDKs cut attributes at a number of bytes or UTF-16 units, and
-    protobuf's parser refuses a whole export for half a character."""
+    """The same message type with `bytes` in place of `string`: SDKs cut attributes at a number of bytes or UTF-16
+    units, and protobuf's parser refuses a whole export for half a character."""
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
     from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
@@ -135,41 +135,41 @@ _decode = msgspec.json.Decoder().decode
 
 
 def spans_of_json(body: bytes) -> Export:
-    """Raises ExportFault."""
+    """Raises ExportError."""
     try:
         export = _decoded(body)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise ExportFault(f"The body is not JSON: {error}.") from None
+        raise ExportError(f"The body is not JSON: {error}.") from None
     if not isinstance(export, dict) or not isinstance(export.get("resourceSpans") or [], list):
-        raise ExportFault('The body is not an ExportTraceServiceRequest in JSON: {"resourceSpans": […]}.')
+        raise ExportError('The body is not an ExportTraceServiceRequest in JSON: {"resourceSpans": […]}.')
     found = Export([], [])
-    for group in _objects(export, "resourceSpans", found.faults):
+    for group in _objects(export, "resourceSpans", found.errors):
         resource = group.get("resource")
         attributes = _json_attributes(resource.get("attributes")) if isinstance(resource, dict) else {}
-        for scope in _objects(group, "scopeSpans", found.faults):
-            found.spans.extend(_json_span(span, attributes) for span in _objects(scope, "spans", found.faults))
+        for scope in _objects(group, "scopeSpans", found.errors):
+            found.spans.extend(_json_span(span, attributes) for span in _objects(scope, "spans", found.errors))
     return found
 
 
 def _decoded(body: bytes) -> Any:
-    """Half characters in it cost nothing else. Raises msgspec.DecodeError."""
+    """Decodes JSON, with half characters replaced. Raises msgspec.DecodeError."""
     try:
         return _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return _decode(mended(body))
 
 
-def _objects(within: dict[str, Any], name: str, faults: list[str]) -> Iterator[dict[str, Any]]:
-    """Of a member's list, those that are objects; null is absent."""
+def _objects(within: dict[str, Any], name: str, errors: list[str]) -> Iterator[dict[str, Any]]:
+    """The objects in a member's list. Null counts as absent; anything else adds an error."""
     items = within.get(name)
     if items is not None and not isinstance(items, list):
-        faults.append(f"{name} is no list")
+        errors.append(f"{name} is no list")
         return
     for item in items or ():
         if isinstance(item, dict):
             yield item
         elif item is not None:
-            faults.append(f"{name} holds something that is no object")
+            errors.append(f"{name} holds something that is no object")
 
 
 def _json_span(span: dict[str, Any], resource: Attributes) -> Span:
@@ -201,7 +201,7 @@ def _json_attributes(pairs: Any) -> Attributes:
 
 
 def _json_value(value: Any) -> Any:
-    """None where there is nothing."""
+    """An attribute's value; None where it has none."""
     if value is None:
         return None
     if not isinstance(value, dict):
@@ -240,7 +240,7 @@ def _integer(value: Any) -> int | None:
 
 
 def _double(value: Any) -> Any:
-    """Protobuf's JSON writes what is no number as text: NaN, Infinity."""
+    """A double. Protobuf's JSON writes NaN and Infinity as text."""
     if isinstance(value, str):
         try:
             return float(value)

@@ -1,9 +1,9 @@
 """A model call as the published client spells it (B-070, X-55): `{"projectId", "events": [{"eventId", "timestamp",
-"model", "latency", "usage": {"prompt_tokens", "completion_tokens"}, …}]}`. Pure.
+"model", "latency", "usage": {"prompt_tokens", "completion_tokens"}, …}]}`.
 
-It says neither provider nor fingerprint. So each such call has a fingerprint of its own: layers that look for what is
-asked again and again see nothing in it, those that count calls, tokens and money do. `apiKey` in its body is passed
-over: the header's key counts. `usage` may be what any provider's SDK gives (usage_conventions.py).
+The form has no provider and no fingerprint, so each call gets a fingerprint of its own. Layers that look for repeated
+prompts therefore find nothing; layers that count calls, tokens and money work. `apiKey` in the body is ignored: the
+header's key counts. `usage` may be what any provider's SDK gives (usage_conventions.py).
 """
 
 from datetime import UTC, datetime
@@ -60,7 +60,7 @@ _whole = msgspec.json.Decoder(_Whole).decode
 
 
 def is_published(item: msgspec.Raw) -> bool:
-    """Whether it is spelt so, whatever else is wrong with it."""
+    """Whether an item is in the published client's form, even when other parts of it are invalid."""
     try:
         found = _spelling(item)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -103,11 +103,12 @@ def read_published(item: msgspec.Raw, project: str | None) -> NewCall:
 
 
 def _counts(usage: dict[str, Any]) -> Counts:
-    """Of `{}` nothing. Raises msgspec.ValidationError for what tells no tokens: it must not count as none."""
+    """The counts; no counts for `{}`. Raises msgspec.ValidationError for usage without tokens, which must not count as
+    zero."""
     for name in _MUST_BE_TOKENS:
         if usage.get(name) is not None and ((number := whole(usage[name])) is None or number > TOKENS_MAX):
             raise msgspec.ValidationError(f"Expected a number of tokens up to {TOKENS_MAX:,} - at `$.usage.{name}`")
-    counts = (read_counts(usage) or Counts()).settled()
+    counts = (read_counts(usage) or Counts()).completed()
     if usage and counts.tokens_in is None and counts.tokens_out is None:
         raise msgspec.ValidationError("Expected numbers of tokens as a provider tells them - at `$.usage`")
     if max(counts.tokens_in or 0, counts.tokens_out or 0) > TOKENS_MAX:

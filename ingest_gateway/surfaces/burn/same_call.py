@@ -1,9 +1,9 @@
-"""Which spans are one call of a model. Pure.
+"""Finds the spans that belong to the same model call, and keeps one span for each call.
 
-A call shows in several spans: of an agent around it, of an SDK, of an instrumentation beside it. Two calls' spans one
-within the other are one call, unless they name two answers; spans of one answer are one call, in whatever trace. Within
-an export `each_once` takes the span that tells most; across exports the event id does it, which is made of the answer's
-id, so that the guardrails count the first.
+One call can have several spans: an agent's, an SDK's and another instrumentation's. Nested spans are one call unless
+they name different answers. Spans of the same answer are one call in any trace. Within an export, `each_once` keeps the
+span with the most information. Across exports, the event id is made of the answer's id, so the guardrails count only
+the first span.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ from ingest_gateway.surfaces.burn import span_conventions as names
 from ingest_gateway.surfaces.burn.otlp import Span
 
 RESPONSE_ID_CHARACTERS_MIN = 16
-"""A shorter id of an answer is not taken for unique: some servers give `chatcmpl-1` to every answer."""
+"""Shorter ids of answers are not treated as unique: some servers give `chatcmpl-1` to every answer."""
 EVENT_ID_MAX = 200
 ANCESTORS_MAX = 64
 _CARRIED_OVER = (names.PROMPT, names.SESSION, names.USER)
@@ -43,7 +43,7 @@ def event_id_of(span: Span) -> str:
 
 
 def own_event_id_of(span: Span) -> str:
-    """Of a span that tells nothing of its usage: it must not take the place of one that does, in a later export."""
+    """The event id of a span without usage: the span must not replace a span with usage in a later export."""
     return f"otlp:{span.trace_id}:{span.span_id}"[:EVENT_ID_MAX]
 
 
@@ -52,7 +52,7 @@ def tells_usage(span: Span) -> bool:
 
 
 def _without_nested(calls: Sequence[Span], spans: Sequence[Span]) -> list[Span]:
-    """The innermost counts, unless only the outer one tells usage."""
+    """Of nested calls the innermost counts, unless only the outer one states usage."""
     parents = {(span.trace_id, span.span_id): span.parent_id for span in spans if span.span_id}
     by_id = {(span.trace_id, span.span_id): span for span in calls if span.span_id}
     outer_of = {id(inner): outer for inner in calls if (outer := _outer_call(inner, parents, by_id)) is not None}
@@ -76,7 +76,7 @@ def _without_nested(calls: Sequence[Span], spans: Sequence[Span]) -> list[Span]:
 def _outer_call(
     inner: Span, parents: Mapping[tuple[str, str], str], calls: Mapping[tuple[str, str], Span]
 ) -> Span | None:
-    """The nearest call around it that may be the same one."""
+    """The nearest enclosing call that may be the same call."""
     at = inner.parent_id
     for _ in range(ANCESTORS_MAX):
         found = calls.get((inner.trace_id, at))

@@ -1,6 +1,6 @@
-"""Which attributes of spans are read, by what they mean, and which spans are calls of a model. Pure.
+"""Lists the span attributes that are read, by meaning, and decides which spans are model calls.
 
-| convention | of whom |
+| convention | written by |
 |---|---|
 | `gen_ai.*` | OpenTelemetry's semantic conventions for generative AI, today's and earlier names; Anthropic's SDK |
 | `gen_ai.*`, `llm.request.type`, `traceloop.*` | OpenLLMetry |
@@ -9,7 +9,7 @@
 | `ai.*` | Vercel's AI SDK |
 | `langfuse.observation.*` | Langfuse |
 
-Of several names of one meaning the first that a span has counts. docs/guardrails.md lists them for users.
+Where several names have one meaning, the first one that a span has counts. docs/guardrails.md lists them for users.
 """
 
 from collections.abc import Mapping
@@ -75,7 +75,7 @@ HTTP_STATUS = ("http.response.status_code", "http.status_code")
 
 
 class Role(Enum):
-    """Of a span. `UNSAID`: it doesn't say; a call if it tells usage."""
+    """What a span is. `UNSAID`: the span doesn't say; it is a call if it states usage."""
 
     CALL = "call"
     OTHER = "other"
@@ -107,7 +107,7 @@ _VERCEL, _VERCEL_CALLS = "ai.operationId", (".doGenerate", ".doStream", ".doEmbe
 
 
 def role_of(attributes: Mapping[str, Any]) -> Role:
-    """By what the span calls itself; wrappers of calls (agents, `ai.streamText`) are none themselves."""
+    """A span's role by its own name for its kind; wrappers of calls (agents, `ai.streamText`) are not calls."""
     operation = attributes.get(_VERCEL)
     if isinstance(operation, str):
         return Role.CALL if operation.endswith(_VERCEL_CALLS) else Role.OTHER

@@ -1,4 +1,5 @@
-"""Spans as calls of models: which are (span_conventions.py), each once (same_call.py), and what they cost. Pure."""
+"""Turns spans into model calls: which spans are calls (span_conventions.py), each call once (same_call.py), and the
+costs."""
 
 import hashlib
 import math
@@ -21,18 +22,18 @@ SPANS_MAX = 10_000
 TEXT_MAX = 200
 TOKENS_MAX = 1_000_000_000
 NOTHING = (None, "", "none")
-"""`none`: Micrometer's word (Spring AI) for what it doesn't know."""
+"""Values that mean unknown; Micrometer (Spring AI) writes `none`."""
 
 
-class SpanFault(ValueError):
-    """The message says what is wrong with a span."""
+class SpanError(ValueError):
+    """A span can't be read; the message says why."""
 
 
 class Calls(NamedTuple):
-    """`faults`: one for each span of a call that can't be read."""
+    """The calls of one export. `errors`: one text for each span of a call that can't be read."""
 
     calls: list[ModelCall]
-    faults: list[str]
+    errors: list[str]
 
 
 def calls_of(spans: Sequence[Span], key_id: str) -> Calls:
@@ -40,13 +41,13 @@ def calls_of(spans: Sequence[Span], key_id: str) -> Calls:
     for span in each_once([span for span in spans if is_model_call(span)], spans):
         try:
             found.calls.append(call_of_span(span, key_id))
-        except SpanFault as fault:
-            found.faults.append(f"{span.span_id or 'a span'}: {fault}")
+        except SpanError as error:
+            found.errors.append(f"{span.span_id or 'a span'}: {error}")
     return found
 
 
 def is_model_call(span: Span) -> bool:
-    """Others (of tools, agents, databases) are no concern of ours."""
+    """Whether the span is a model call. Spans of tools, agents and databases are not."""
     role = role_of(span.attributes)
     if role is Role.OTHER or _named(span.attributes, (*names.ASKED_MODEL, *names.ANSWERED_MODEL)) is None:
         return False
@@ -61,11 +62,11 @@ def _named(attributes: Attributes, wanted: Iterable[str]) -> str | None:
 
 
 def call_of_span(span: Span, key_id: str) -> ModelCall:
-    """Raises SpanFault."""
+    """Raises SpanError."""
     attributes = span.attributes
     start_ms = span.start_ns // 1_000_000
     if not span.trace_id or not span.span_id or start_ms <= 0:
-        raise SpanFault("a span needs traceId, spanId and startTimeUnixNano")
+        raise SpanError("a span needs traceId, spanId and startTimeUnixNano")
     asked = _text(_first(attributes, names.ASKED_MODEL))
     answered = _text(_first(attributes, names.ANSWERED_MODEL)) or asked
     model, status = asked or answered, _status(span)
@@ -98,8 +99,8 @@ def call_of_span(span: Span, key_id: str) -> ModelCall:
 
 
 def _usage(span: Span, status: int) -> tuple[Counts, UsageFrom]:
-    """What the span tells; what it doesn't is estimated from its texts. Without any the call counts for the layers that
-    look at calls, and costs nothing; one that failed and tells nothing has used nothing."""
+    """The usage that the span states; missing counts are estimated from its texts. A call without counts and texts
+    costs nothing and still counts as a call. A failed call that states no usage has used nothing."""
     counts = _counts(span.attributes)
     if counts.tokens_in is not None and counts.tokens_out is not None:
         return counts, UsageFrom.REPORTED
@@ -116,14 +117,14 @@ def _usage(span: Span, status: int) -> tuple[Counts, UsageFrom]:
 
 
 def _counts(attributes: Attributes) -> Counts:
-    """Raises SpanFault for a count that can't be read."""
+    """Raises SpanError for a count that can't be read."""
     for name in names.USAGE_IN_JSON:
         counts = read_counts(_object(attributes.get(name)))
         if counts is not None:
-            return counts.settled()
+            return counts.completed()
     counts = _anthropics_by_vercel(attributes)
     if counts is not None:
-        return counts.settled()
+        return counts.completed()
     tokens_in, tokens_out, total, cached, written, written_long, reasoning = (
         _tokens(attributes, some)
         for some in (
@@ -133,23 +134,23 @@ def _counts(attributes: Attributes) -> Counts:
     )
     written = max(written or 0, written_long or 0)
     cache = (cached or 0) + written
-    if cache > (tokens_in or 0):  # counted beside the input
+    if cache > (tokens_in or 0):  # counted separately from the input
         tokens_in = (tokens_in or 0) + cache
     if (reasoning or 0) > (tokens_out or 0):
         tokens_out = (tokens_out or 0) + (reasoning or 0)
     counts = Counts(tokens_in, tokens_out, total, cached or 0, written, written_long or 0)
-    return counts.settled()
+    return counts.completed()
 
 
 def _anthropics_by_vercel(attributes: Attributes) -> Counts | None:
     """Before version 6 the SDK's own counts leave out what Anthropic wrote into its cache and read from it."""
     metadata = _object(attributes.get(names.PROVIDER_METADATA))
-    told = metadata.get("anthropic") if isinstance(metadata, dict) else None
-    if not isinstance(told, dict):
+    stated = metadata.get("anthropic") if isinstance(metadata, dict) else None
+    if not isinstance(stated, dict):
         return None
-    if isinstance(told.get("usage"), dict):
-        return read_counts(told["usage"])
-    cache = {name: told.get(there) for name, there in names.ANTHROPICS_CACHE_BY_VERCEL.items()}
+    if isinstance(stated.get("usage"), dict):
+        return read_counts(stated["usage"])
+    cache = {name: stated.get(there) for name, there in names.ANTHROPICS_CACHE_BY_VERCEL.items()}
     if not any(map(whole, cache.values())):
         return None
     tokens = {
@@ -181,7 +182,7 @@ def _cost(attributes: Attributes, model: str, counts: Counts) -> tuple[int, Pric
         )
     cost_usd = dollars(given)
     if cost_usd is None:
-        raise SpanFault(f"the cost is no number of US dollars from 0 to {COST_USD_MAX:,}")
+        raise SpanError(f"the cost is no number of US dollars from 0 to {COST_USD_MAX:,}")
     return round(cost_usd * NANO_PER_USD), Price.GIVEN
 
 
@@ -202,7 +203,8 @@ def _status(span: Span) -> int:
 
 
 def _fingerprint(span: Span, model: str) -> str:
-    """Of what was asked, where the span tells; else each span is its own, so that it is no loop."""
+    """A fingerprint of the prompt. A span without its prompt gets a fingerprint of its own, so that it can't look like
+    a loop."""
     given = _text(span.attributes.get("atlasburn.fingerprint"))
     if given:
         return given
@@ -213,7 +215,7 @@ def _fingerprint(span: Span, model: str) -> str:
 
 
 def _texts(attributes: Attributes, wanted: tuple[str, ...]) -> list[Any]:
-    """By name in the order that is wanted, then the flattened ones by theirs."""
+    """The texts with these names, in the order of `wanted`, then those with flattened names."""
     whole = [attributes[name] for name in wanted if attributes.get(name, UNREADABLE) is not UNREADABLE]
     if whole:
         return whole
@@ -223,14 +225,14 @@ def _texts(attributes: Attributes, wanted: tuple[str, ...]) -> list[Any]:
 
 
 def _characters(attributes: Attributes, wanted: tuple[str, ...]) -> int:
-    """Of the first text there is: conventions write the same one under several names."""
+    """The length of the first text that the span has: conventions write the same text under several names."""
     texts = _texts(attributes, wanted)
     found = texts if len(texts) > 1 and not any(name in attributes for name in wanted) else texts[:1]
     return count_characters([_object(text) or text for text in found])
 
 
 def _tokens(attributes: Attributes, wanted: tuple[str, ...]) -> int | None:
-    """Of the first that says something: an SDK that knows no count may write NaN (Vercel's ai before version 5)."""
+    """The first count with a value: an SDK without a count may write NaN (Vercel's ai before version 5)."""
     name = next((name for name in wanted if name in attributes and not _is_nan(attributes[name])), None)
     return None if name is None else _whole(attributes[name], name, TOKENS_MAX)
 
@@ -240,19 +242,19 @@ def _is_nan(value: Any) -> bool:
 
 
 def _whole(value: Any, name: str, most: int) -> int:
-    """Also of text: Micrometer (Spring AI) writes every attribute as one."""
+    """A whole number, also written as text: Micrometer (Spring AI) writes every attribute as text."""
     number = whole(value)
     if number is None or number > most:
-        raise SpanFault(f"{name} is no number from 0 to {most:,}")
+        raise SpanError(f"{name} is no number from 0 to {most:,}")
     return number
 
 
 def _first(attributes: Attributes, wanted: Iterable[str]) -> Any:
-    """Raises SpanFault for one that can't be read."""
+    """The first attribute with a value. Raises SpanError for one that can't be read."""
     for name in wanted:
         if attributes.get(name) not in NOTHING:
             if attributes[name] is UNREADABLE:
-                raise SpanFault(f"{name} can't be read")
+                raise SpanError(f"{name} can't be read")
             return attributes[name]
     return None
 

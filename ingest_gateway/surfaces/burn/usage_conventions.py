@@ -1,10 +1,10 @@
-"""How providers write what a call used: one table of who tells it where (`USAGE`), in which convention (`CONVENTIONS`).
+"""How providers write usage: where each provider writes it (`USAGE`), and in which convention (`CONVENTIONS`).
 
 Sources: the types of the SDKs openai 3.54, anthropic 2.12, google-genai 3.6, mistralai 3.7, groq 1.7, botocore 1.44
-(bedrock-runtime) and langfuse 5.0, and the providers' API references. Pure.
+(bedrock-runtime) and langfuse 5.0, and the providers' API references.
 
-Each member is read for itself: one that can't be read is missing, and takes no other with it. All numbers here are
-tokens; `tokens_in` counts everything of the input, what the cache gave and what was written into it too.
+Each member is read separately: one that can't be read counts as missing, and the others are still read. All numbers
+here are tokens. `tokens_in` counts the whole input, including the tokens read from and written to the cache.
 """
 
 import math
@@ -17,17 +17,17 @@ COST_USD_MAX = 1_000_000
 
 
 class Cache(StrEnum):
-    """Whether the input's count holds what the cache gave and took."""
+    """Whether the input's count includes the tokens read from and written to the cache."""
 
     INSIDE = "inside"
-    BESIDE = "beside"
+    SEPARATE = "separate"
 
 
 class Convention(NamedTuple):
     """Members by dotted paths, the first that can be read counts. `known_by`: the first convention of which an object
-    has one of these members reads it. `more_in`, `more_out`: counted beside the input and the output, each added; a
-    name that ends in `*` is all members that begin so. `iterations`: kinds of entries in the list of that name whose
-    tokens the other members leave out."""
+    has one of these members reads it. `more_in`, `more_out`: counted separately from the input and the output, and
+    added to them; a name that ends in `*` is all members that begin so. `iterations`: kinds of entries in the list of
+    that name whose tokens the other members leave out."""
 
     name: str
     known_by: frozenset[str]
@@ -73,7 +73,7 @@ ANTHROPIC = Convention(
     written=(_WRITTEN, "cache_creation.ephemeral_5m_input_tokens"),
     written_long=(_FOR_AN_HOUR,),
     reasoning=("output_tokens_details.thinking_tokens",),
-    cache=Cache.BESIDE,
+    cache=Cache.SEPARATE,
     cost=_COSTS,
     iterations=("compaction", "advisor_message"),
 )
@@ -108,7 +108,7 @@ CONVERSE = Convention(
     cached=("cacheReadInputTokens", "cacheReadInputTokenCount"),
     written=("cacheWriteInputTokens", "cacheWriteInputTokenCount"),
     written_long=("cacheDetails",),
-    cache=Cache.BESIDE,
+    cache=Cache.SEPARATE,
 )
 INVOCATION_METRICS = Convention(
     "invocation metrics",
@@ -117,7 +117,7 @@ INVOCATION_METRICS = Convention(
     ("outputTokenCount",),
     cached=("cacheReadInputTokenCount",),
     written=("cacheWriteInputTokenCount",),
-    cache=Cache.BESIDE,
+    cache=Cache.SEPARATE,
 )
 COHERE = Convention(
     "cohere",
@@ -159,51 +159,51 @@ class When(StrEnum):
     BEGUN = "of the beginning, in the first frame"
 
 
-class Told(NamedTuple):
-    """Where in a frame or body usage stands: `place`, a dotted path; `[]` is each item of a list."""
+class UsageLocation(NamedTuple):
+    """Where a provider writes usage in a frame or a body. `path` is dotted; `[]` means each item of a list."""
 
     provider: str
     endpoint: str
     when: When
-    place: str
+    path: str
     convention: Convention
 
 
 USAGE = (
-    Told("openai", "/chat/completions", When.BODY, "usage", CHAT),
-    Told("openai", "/chat/completions", When.LAST, "usage", CHAT),
-    Told("openai", "/completions", When.BODY, "usage", CHAT),
-    Told("openai", "/embeddings", When.BODY, "usage", CHAT),
-    Told("openai", "/responses", When.BODY, "usage", RESPONSES),
-    Told("openai", "/responses", When.LAST, "response.usage", RESPONSES),
-    Told("openai", "/images/generations", When.BODY, "usage", RESPONSES),
-    Told("anthropic", "/messages", When.BODY, "usage", ANTHROPIC),
-    Told("anthropic", "/messages", When.BEGUN, "message.usage", ANTHROPIC),
-    Told("anthropic", "/messages", When.SO_FAR, "usage", ANTHROPIC),
-    Told("gemini", ":generateContent", When.BODY, "usageMetadata", GEMINI),
-    Told("gemini", ":streamGenerateContent", When.SO_FAR, "usageMetadata", GEMINI),
-    Told("gemini", "/chat/completions", When.BODY, "usage", CHAT),
-    Told("openrouter", "/chat/completions", When.BODY, "usage", CHAT),
-    Told("openrouter", "/chat/completions", When.LAST, "usage", CHAT),
-    Told("mistral", "/chat/completions", When.LAST, "usage", CHAT),
-    Told("deepseek", "/chat/completions", When.LAST, "usage", CHAT),
-    Told("xai", "/chat/completions", When.BODY, "usage", CHAT),
-    Told("perplexity", "/chat/completions", When.SO_FAR, "usage", CHAT),
-    Told("vllm", "/chat/completions", When.SO_FAR, "usage", CHAT),
-    Told("groq", "/chat/completions", When.LAST, "x_groq.usage", CHAT),
-    Told("moonshot", "/chat/completions", When.LAST, "choices[].usage", CHAT),
-    Told("voyage", "/embeddings", When.BODY, "usage", TOTAL_ONLY),
-    Told("bedrock", "/converse", When.BODY, "usage", CONVERSE),
-    Told("bedrock", "/converse-stream", When.LAST, "metadata.usage", CONVERSE),
-    Told("bedrock", "/invoke", When.LAST, "amazon-bedrock-invocationMetrics", INVOCATION_METRICS),
-    Told("cohere", "/v2/chat", When.BODY, "usage", COHERE),
-    Told("cohere", "/v2/chat", When.LAST, "delta.usage", COHERE),
+    UsageLocation("openai", "/chat/completions", When.BODY, "usage", CHAT),
+    UsageLocation("openai", "/chat/completions", When.LAST, "usage", CHAT),
+    UsageLocation("openai", "/completions", When.BODY, "usage", CHAT),
+    UsageLocation("openai", "/embeddings", When.BODY, "usage", CHAT),
+    UsageLocation("openai", "/responses", When.BODY, "usage", RESPONSES),
+    UsageLocation("openai", "/responses", When.LAST, "response.usage", RESPONSES),
+    UsageLocation("openai", "/images/generations", When.BODY, "usage", RESPONSES),
+    UsageLocation("anthropic", "/messages", When.BODY, "usage", ANTHROPIC),
+    UsageLocation("anthropic", "/messages", When.BEGUN, "message.usage", ANTHROPIC),
+    UsageLocation("anthropic", "/messages", When.SO_FAR, "usage", ANTHROPIC),
+    UsageLocation("gemini", ":generateContent", When.BODY, "usageMetadata", GEMINI),
+    UsageLocation("gemini", ":streamGenerateContent", When.SO_FAR, "usageMetadata", GEMINI),
+    UsageLocation("gemini", "/chat/completions", When.BODY, "usage", CHAT),
+    UsageLocation("openrouter", "/chat/completions", When.BODY, "usage", CHAT),
+    UsageLocation("openrouter", "/chat/completions", When.LAST, "usage", CHAT),
+    UsageLocation("mistral", "/chat/completions", When.LAST, "usage", CHAT),
+    UsageLocation("deepseek", "/chat/completions", When.LAST, "usage", CHAT),
+    UsageLocation("xai", "/chat/completions", When.BODY, "usage", CHAT),
+    UsageLocation("perplexity", "/chat/completions", When.SO_FAR, "usage", CHAT),
+    UsageLocation("vllm", "/chat/completions", When.SO_FAR, "usage", CHAT),
+    UsageLocation("groq", "/chat/completions", When.LAST, "x_groq.usage", CHAT),
+    UsageLocation("moonshot", "/chat/completions", When.LAST, "choices[].usage", CHAT),
+    UsageLocation("voyage", "/embeddings", When.BODY, "usage", TOTAL_ONLY),
+    UsageLocation("bedrock", "/converse", When.BODY, "usage", CONVERSE),
+    UsageLocation("bedrock", "/converse-stream", When.LAST, "metadata.usage", CONVERSE),
+    UsageLocation("bedrock", "/invoke", When.LAST, "amazon-bedrock-invocationMetrics", INVOCATION_METRICS),
+    UsageLocation("cohere", "/v2/chat", When.BODY, "usage", COHERE),
+    UsageLocation("cohere", "/v2/chat", When.LAST, "delta.usage", COHERE),
 )
 
 
 class Counts(NamedTuple):
-    """What one object told; None and 0: nothing. `written_long` is a part of `written`. `cost_usd` where the provider
-    itself says it."""
+    """The counts of one usage object; None and 0: not stated. `written_long` is a part of `written`. `cost_usd` where
+    the provider itself says it."""
 
     tokens_in: int | None = None
     tokens_out: int | None = None
@@ -218,13 +218,14 @@ class Counts(NamedTuple):
         numbers = {name: getattr(self, name) for name in self._fields if name != "cost_usd"}
         return self._replace(**{name: min(number, TOKENS_MAX) for name, number in numbers.items() if number})
 
-    def beside(self, other: "Counts") -> "Counts":
-        """Both of one call: counts grow while a stream goes on, so the larger of each is the later."""
+    def merged(self, other: "Counts") -> "Counts":
+        """The larger of each count. Counts of one call grow while the stream goes on, so the larger one is the later
+        one."""
         return Counts(*(_larger(ours, theirs) for ours, theirs in zip(self, other, strict=True)))
 
-    def settled(self) -> "Counts":
-        """With what the total tells of the others. What is more than both is output: some providers count reasoning
-        into the total alone."""
+    def completed(self) -> "Counts":
+        """These counts, with missing ones derived from the total. Tokens that only the total has are output: some
+        providers count reasoning only in the total."""
         tokens_in, tokens_out, total = self.tokens_in, self.tokens_out, self.total
         if total is None:
             return self
@@ -236,7 +237,7 @@ class Counts(NamedTuple):
 
 
 def read_counts(usage: Any) -> Counts | None:
-    """None for what is no object of any convention, and for one of which no member can be read."""
+    """The counts in a usage object; None where it is of no known convention or no member can be read."""
     if not isinstance(usage, dict):
         return None
     known = (one for one in CONVENTIONS if any(usage.get(name) is not None for name in one.known_by))
@@ -252,10 +253,10 @@ def _read(usage: dict[str, Any], convention: Convention) -> Counts:
     cached = _first(usage, convention.cached) or 0
     written = _first(usage, convention.written) or 0
     written_long = _first(usage, convention.written_long) or 0
-    written = max(written, written_long)  # all that was written, told beside the part for long
+    written = max(written, written_long)  # `written` may leave out the part for an hour
     cache = cached + written
-    is_beside = convention.cache is Cache.BESIDE or _is_beside(tokens_in, tokens_out, total, cache)
-    if is_beside and (cache or tokens_in is not None):
+    is_separate = convention.cache is Cache.SEPARATE or _is_separate(tokens_in, tokens_out, total, cache)
+    if is_separate and (cache or tokens_in is not None):
         tokens_in = (tokens_in or 0) + cache
     reasoning = _first(usage, convention.reasoning) or 0
     if reasoning > (tokens_out or 0):  # else it is a part of the output, as everybody but a few counts it
@@ -279,8 +280,8 @@ def _with_iterations(counts: Counts, usage: dict[str, Any], convention: Conventi
     return counts
 
 
-def _is_beside(tokens_in: int | None, tokens_out: int | None, total: int | None, cache: int) -> bool:
-    """Where a convention that has the cache inside is written by someone who counts it beside."""
+def _is_separate(tokens_in: int | None, tokens_out: int | None, total: int | None, cache: int) -> bool:
+    """Whether a gateway counts the cache separately, although its convention includes the cache in the input."""
     if not cache or tokens_in is None:
         return False
     return cache > tokens_in or total == tokens_in + (tokens_out or 0) + cache
@@ -338,7 +339,8 @@ def dollars(value: Any) -> float | None:
 
 
 def _cost(usage: dict[str, Any], convention: Convention) -> float | None:
-    """What a call through OpenRouter with the caller's own key cost at its provider is told beside OpenRouter's fee."""
+    """The stated cost. With the caller's own key, OpenRouter states its fee and the provider's cost separately; both
+    count."""
     cost = next((cost for name in convention.cost if (cost := dollars(_at(usage, name))) is not None), None)
     upstream = dollars(_at(usage, "cost_details.upstream_inference_cost")) if usage.get("is_byok") is True else None
     return cost + upstream if cost is not None and upstream is not None else cost

@@ -65,9 +65,9 @@ _FIELDS = {field.encode_name: field.name for field in msgspec.structs.fields(_Fr
 def _places() -> dict[str, list[tuple[str, bool]]]:
     """By the frame's member: what is to be looked up within it, and whether counts there are of the beginning."""
     found: dict[str, list[tuple[str, bool]]] = {}
-    for told in USAGE:
-        member, _, rest = told.place.partition(".")
-        place = rest, told.when is When.BEGUN
+    for location in USAGE:
+        member, _, rest = location.path.partition(".")
+        place = rest, location.when is When.BEGUN
         places = found.setdefault(_FIELDS[member.removesuffix("[]")], [])
         if place not in places:
             places.append(place)
@@ -92,7 +92,7 @@ class Tally:
     def usage(self, prompt_characters: int) -> CallUsage:
         """As far as it was told, the rest estimated: of an output before the stream's end, and of one that was told as
         nothing though there is text. A total alone is output as far as it is more than the prompt can be."""
-        counts = self._counts.settled()
+        counts = self._counts.completed()
         tokens_in, tokens_out = counts.tokens_in, counts.tokens_out
         if tokens_in is None:
             tokens_in = estimate_tokens(prompt_characters)
@@ -140,7 +140,7 @@ class Tally:
     def take_usage(self, usage: Any, *, final: bool) -> None:
         counts = read_counts(usage)
         if counts is not None:
-            self._counts = self._counts.beside(counts)
+            self._counts = self._counts.merged(counts)
             self._final = self._final or (final and not (counts.tokens_out is None and counts.total is None))
 
     def _take_model(self, *names: Any) -> None:
