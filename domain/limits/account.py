@@ -1,4 +1,4 @@
-"""What is known of one bucket: what is left in it, which gateway accepted how much, and who asks for it. Pure.
+"""One bucket's state: its free capacity, what each gateway accepted, and which gateways ask for more.
 
 `room` is this side's own count: it grows as the bucket drains, and every accepted request that was told goes off it. It
 is the bucket; what gateways hold are parts of it until the next deal.

@@ -1,4 +1,4 @@
-"""Deals one bucket out: who may use which part of its rate, and how much of its room at once. Pure.
+"""Allocates one bucket: which part of its rate and free capacity each gateway may use.
 
 Shares follow demand, that is requests accepted and refused within the last moments: whoever has most of the requests
 gets most of the rate. A hundredth of it is dealt evenly whatever the demand, so that no gateway is ever without; they

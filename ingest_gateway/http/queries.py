@@ -1,4 +1,4 @@
-"""Query strings, strictly: known names, each once, UTF-8; whole numbers in ASCII digits. All faults at once.
+"""Query strings, strictly: known names, each once, UTF-8; whole numbers in ASCII digits. All errors at once.
 
 `parse_qsl` answers otherwise: docs/decisions/0027.
 """

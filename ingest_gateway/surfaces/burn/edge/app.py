@@ -1,4 +1,5 @@
-"""Puts the edge proxy on the burn surface's application: a wildcard route a provider, its clients and its spool."""
+"""Puts the edge proxy on the burn surface's application: one wildcard route for each provider, its clients and its
+spool."""
 
 import functools
 import logging
@@ -27,7 +28,7 @@ _PROXY: web.AppKey[EdgeProxy] = web.AppKey("edge", EdgeProxy)
 
 
 def add_edge(app: web.Application, services: Services, presentation: Presentation, telemetry: TelemetryClient) -> None:
-    """The routes are outside the OpenAPI document's operations: they are the providers' APIs, not ours."""
+    """Adds the proxy's routes. They are not in the OpenAPI document, as they are the providers' APIs, not ours."""
     providers = providers_of(services.settings.edge_providers)
 
     async def running(app: web.Application) -> AsyncIterator[None]:
@@ -60,19 +61,19 @@ def add_edge(app: web.Application, services: Services, presentation: Presentatio
 
 
 def _show_from_the_start(provider: Provider) -> None:
-    """Counters that have not counted yet are 0 and not absent."""
+    """Exposes each counter from the start, so that an unused counter is 0 and not absent."""
     for outcome in OUTCOMES:
         metrics.EDGE_CALLS.labels(provider.name, outcome)
     metrics.EDGE_FIRST_BYTE_SECONDS.labels(provider.name)
 
 
 def is_edge(request: web.Request) -> bool:
-    """Whether it is a call for a provider."""
+    """Whether the request is a call for a provider."""
     return (request.match_info.route.name or "").startswith(ROUTE_PREFIX)
 
 
 def _spool(settings: Settings) -> Spool | None:
-    """None where the disk does not take one; the proxy goes on without."""
+    """The spool; None where the disk can't hold one, and the proxy then works without a spool."""
     root: Path = settings.home / SPOOL
     try:
         return Spool.create(root, settings.edge_spool_bytes)

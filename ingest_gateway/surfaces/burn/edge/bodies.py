@@ -1,7 +1,7 @@
-"""A request's body for the provider: held whole up to what is inspected, passed on as it comes beyond.
+"""Reads a request's body for the provider: holds the part that can be inspected and streams the rest.
 
-A body in a content coding goes on as it came and is not looked into, nor is one longer than `INSPECTED_BYTES_MAX`: its
-fingerprint is that of its bytes as far as they were held.
+A body in a content coding, or longer than `INSPECTED_BYTES_MAX`, is passed on without inspection. Its fingerprint is
+that of the held bytes.
 """
 
 from collections.abc import AsyncIterator
@@ -17,11 +17,11 @@ BODY_BYTES_MAX = 34 * 1024 * 1024
 PIECE_BYTES = 64 * 1024
 BODY_SECONDS = 60.0
 PARSED_HERE_BYTES = 128 * 1024
-"""A longer body is parsed in a thread: others need not wait."""
+"""A longer body is parsed in a thread, so that other requests need not wait."""
 
 
 class Held(NamedTuple):
-    """`rest`: what comes after `body`, where that is not all. `coded`: in a content coding."""
+    """A body, or its beginning. `rest`: the bytes after `body`, if any. `coded`: the body is in a content coding."""
 
     body: bytes
     coded: bool = False
@@ -29,12 +29,12 @@ class Held(NamedTuple):
 
 
 async def hold(request: web.BaseRequest, *, whole: bool = False) -> Held:
-    """`whole`: however long it is, for who must read all of it. Refused: too large (413), too slow (408), cut short
+    """Reads the body. `whole`: holds all of a long body too. Raises Refused: too large (413), too slow (408), cut short
     (400)."""
     coded = _is_coded(request)
     stream = request.content
     if stream.is_eof() and stream.exception() is None and hdrs.EXPECT not in request.headers:
-        return Held(stream.read_nowait(), coded)  # it came with the head, as most do
+        return Held(stream.read_nowait(), coded)  # most bodies arrive with the head
     if (request.content_length or 0) > BODY_BYTES_MAX:
         raise Refused(ErrorKind.BODY_TOO_LARGE)
     chunks = received(request, BODY_BYTES_MAX, BODY_SECONDS)
@@ -47,13 +47,13 @@ async def hold(request: web.BaseRequest, *, whole: bool = False) -> Held:
 
 
 def _is_coded(request: web.BaseRequest) -> bool:
-    """By any of the headers: providers read them as one list (RFC 9110, 5.3)."""
+    """Whether any `Content-Encoding` header names a coding: providers read them as one list (RFC 9110, 5.3)."""
     codings = ",".join(request.headers.getall(hdrs.CONTENT_ENCODING, ())).lower().split(",")
     return any(coding.strip() not in ("", "identity") for coding in codings)
 
 
 async def in_pieces(body: bytes, rest: AsyncIterator[bytes] | None) -> AsyncIterator[bytes]:
-    """A long body, what is held of it and then what still comes; in pieces, so that others have their turn between."""
+    """A long body in pieces, the held part first. Other requests can run between two pieces."""
     for start in range(0, len(body), PIECE_BYTES):
         yield body[start : start + PIECE_BYTES]
     if rest is not None:

@@ -1,8 +1,8 @@
-"""Strict budgets: a call's worst cost (worst_cost.py) is set aside before it is made, or it is not made (F54).
+"""Strict budgets: a call is made only after its worst cost (worst_cost.py) is reserved (F54).
 
-The budget's owner decides (`reserve` on burn.telemetry); no gateway counts anything. After the call `settle` puts the
-real cost in the reservation's place; one whose gateway died lapses by the log's time. Where nobody decides in time
-there is no call (503): an organization that chose strict chose that (B-041).
+The budget's owner decides (`reserve` on burn.telemetry); no gateway counts spend. After the call, `settle` replaces the
+reservation with the real cost. If the gateway dies, the reservation lapses by the log's time. Without a decision in
+time the call is refused (503), as the organization chose a strict budget (B-041).
 """
 
 import asyncio
@@ -53,12 +53,12 @@ UNPRICEABLE = ErrorAnswer(
 
 
 class OverBudget(Exception):
-    """The owner refused; the message is its own."""
+    """The budget's owner refused the reservation; the message is the owner's."""
 
 
 def refuse_unreadable(*, is_strict: bool, is_allowed: bool) -> None:
-    """Of an endpoint whose cost nobody can read. Raises Refused, unless the installation forwards such calls (the
-    setting says so: `is_allowed`) and the organization's budget is not strict."""
+    """Refuses an endpoint whose cost can't be read. Raises Refused unless the installation forwards such calls
+    (`is_allowed`, a setting) and the organization's budget is not strict."""
     if is_strict:
         raise UNREADABLE_UNDER_STRICT.refused()
     if not is_allowed:
@@ -66,7 +66,7 @@ def refuse_unreadable(*, is_strict: bool, is_allowed: bool) -> None:
 
 
 async def worst_cost_of(held: Held, target: ProviderTarget, dialect: Dialect) -> int:
-    """Of a call whose body is held whole. Raises Refused: under a strict budget only what can be priced is sent."""
+    """The worst cost of a call whose whole body is held. Raises Refused where the call can't be priced."""
     if held.coded:
         raise CODED_UNDER_STRICT.refused()
     price = functools.partial(worst_cost_nano, held.body, target, dialect)
@@ -77,7 +77,7 @@ async def worst_cost_of(held: Held, target: ProviderTarget, dialect: Dialect) ->
 
 
 class StrictBudgets:
-    """`hold_seconds`: how long a call may take before its reservation lapses."""
+    """Reserves and releases budget. `hold_seconds`: how long a call may take before its reservation lapses."""
 
     def __init__(self, telemetry: TelemetryClient, hold_seconds: float) -> None:
         self._telemetry = telemetry
@@ -100,7 +100,7 @@ class StrictBudgets:
             raise OverBudget(_words(verdict))
 
     def release(self, workspace: str, caller: CallerContext, reservation: str) -> None:
-        """No call was made of it. Where this doesn't get through, the reservation lapses."""
+        """Ends a reservation without a call. If this fails, the reservation lapses."""
         task = asyncio.create_task(self._release(workspace, caller, reservation))
         self._releasing.add(task)
         task.add_done_callback(self._releasing.discard)

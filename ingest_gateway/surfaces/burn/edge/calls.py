@@ -1,4 +1,4 @@
-"""One proxied call as telemetry tells of it (`ModelCall`): what was asked, what came back, what it cost."""
+"""One proxied call, from its request to its telemetry (`ModelCall`) with usage and cost."""
 
 import time
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ BAD_GATEWAY, GATEWAY_TIMEOUT = 502, 504
 
 
 class LengthReader:
-    """Of an answer in a form that is not looked into: all that is known is how long it is."""
+    """Estimates the usage of an answer that can't be inspected, by its length."""
 
     def __init__(self) -> None:
         self._bytes = 0
@@ -45,9 +45,9 @@ UsageReader = StreamReader | BodyReader | LengthReader
 
 @dataclass(slots=True)
 class ProxiedCall:
-    """`headers`: what goes on of the head. `status`: the provider's, or ours where it gave none (not `answered`).
-    `reader`, `errors`: of a good answer that has begun; one that tells of an error inside has that error's status in
-    the end (errors_inside.py)."""
+    """`headers`: the request headers passed on. `status`: the provider's, or ours where the provider gave none (not
+    `answered`). `reader`, `errors`: set once a good answer has begun; an answer with an error inside gets that error's
+    status at its end (errors_inside.py)."""
 
     id: str
     provider: Provider
@@ -93,7 +93,7 @@ class ProxiedCall:
             self.reader = BodyReader() if content_type.endswith("json") else LengthReader()
 
     def is_stream(self, content_type: str) -> bool:
-        """Also of an answer whose type says nothing, as servers and proxies that write frames by hand leave it."""
+        """Whether the answer is an event stream. Some servers and proxies send one with a type that says nothing."""
         return content_type == EVENT_STREAM or (self.asked.streams and content_type in _SAY_NOTHING)
 
     def feed(self, piece: bytes) -> None:
@@ -154,7 +154,7 @@ class ProxiedCall:
         return usage, came
 
     def _wrote_something(self) -> bool:
-        """Whether an answer that holds an error told its usage, or had written anything by then."""
+        """Whether an answer with an error inside has usage or text."""
         if self.reader is None or isinstance(self.reader, LengthReader):
             return False
         usage = self.reader.usage(0)

@@ -1,7 +1,7 @@
-"""Which of the providers' endpoints are forwarded, and what each means for a budget (B-044; docs/edge-proxy.md). Pure.
+"""Lists the providers' endpoints that are forwarded, and what each means for a budget (B-044; docs/edge-proxy.md).
 
-`counted`: a call of a model, told to the guardrails and stopped by them. `free`: costs nothing by itself, so it goes on
-uncounted and under any flag (stopping a response saves money). `unreadable`: costs money that its answer does not tell
+`counted`: a model call, reported to the guardrails and stopped by them. `free`: costs nothing by itself, so it goes on
+uncounted and under any flag (stopping a response saves money). `unreadable`: costs an amount that is not in its answer
 (batches run for hours, images and audio are priced by other units): refused, unless `ATLAS_EDGE_FORWARD_UNREADABLE` is
 on, and never where the budget is strict.
 """
@@ -19,7 +19,7 @@ class Kind(StrEnum):
 
 
 class Dialect(StrEnum):
-    """Whose forms of requests, answers, streams and errors a provider uses."""
+    """The API whose request, answer, stream and error formats a provider uses."""
 
     OPENAI = "openai"
     ANTHROPIC = "anthropic"
@@ -27,7 +27,7 @@ class Dialect(StrEnum):
 
 
 class Endpoint(NamedTuple):
-    """`path`: behind the version; `{}` stands for one segment that names something."""
+    """`path`: the part after the version; `{}` matches one segment."""
 
     method: str
     path: str
@@ -117,7 +117,8 @@ class Endpoints:
                 self._exact[path] = methods
 
     def at(self, path: str) -> Mapping[str, Endpoint]:
-        """By method; empty where there are none. A path that stands in the table as it is comes before patterns."""
+        """The endpoints at a path, by method; empty where there are none. An exact path in the table comes before
+        patterns."""
         found = self._exact.get(path)
         if found is not None:
             return found

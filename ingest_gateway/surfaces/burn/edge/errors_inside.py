@@ -1,4 +1,4 @@
-"""Errors that providers tell inside an answer of status 200: what status the call really had. Pure.
+"""Finds errors that providers write inside an answer of status 200, and the status that the call really had.
 
 | where | form |
 |---|---|
@@ -6,7 +6,7 @@
 | OpenRouter: stream and body | `{"choices": [{"error": {code, message}}]}` |
 | vLLM, FastChat, Mistral: stream and body | `{"object": "error", message, type, code}` |
 | MiniMax: stream and body | `{"base_resp": {"status_code": 1002, …}}`, where 0 is no error |
-| Groq, TGI, any: stream | the frame `event: error`, whatever its data are |
+| Groq, TGI, any: stream | the frame `event: error`, with any data |
 | OpenAI responses: stream | `{"type": "error", code, message}`, `{"type": "response.failed", "response": {…}}` |
 | OpenAI responses: body | `{"status": "failed", "error": {code, message}}` |
 | Anthropic: stream and body | `{"type": "error", "error": {type, message}}` |
@@ -23,7 +23,7 @@ import msgspec
 
 BODY_BYTES_MAX = 64 * 1024
 LINE_BYTES_MAX = 64 * 1024
-"""What is longer is no error."""
+"""A longer line is not an error."""
 SERVER_ERROR = 500
 _STATUS_OF = (
     (re.compile(r"overloaded"), 529),
@@ -38,8 +38,8 @@ _STATUS_OF = (
 _MINIMAX = {1001: 504, 1002: 429, 1004: 401, 1008: 402, 1039: 429}
 
 
-class _Told(msgspec.Struct):
-    """The members that may tell of an error; all else is passed over."""
+class _ErrorMembers(msgspec.Struct):
+    """The members that may hold an error; others are ignored."""
 
     type: Any = None
     error: Any = None
@@ -54,12 +54,12 @@ class _Told(msgspec.Struct):
     aws_type: Any = msgspec.field(default=None, name="__type")
 
 
-_TOLD = msgspec.json.Decoder(_Told)
-_TOLD_IN_A_LIST = msgspec.json.Decoder(list[_Told])
+_MEMBERS = msgspec.json.Decoder(_ErrorMembers)
+_MEMBERS_IN_A_LIST = msgspec.json.Decoder(list[_ErrorMembers])
 
 
 class ErrorWatch:
-    """`feed` it each piece of a good answer; `status` at the end: None where no error was told."""
+    """Watches an answer for errors: `feed` it each piece; `status` is None at the end where there was no error."""
 
     def __init__(self, *, streams: bool) -> None:
         self._streams = streams
@@ -115,7 +115,7 @@ class ErrorWatch:
             self._read(line[5:])
 
     def _read(self, written: bytes) -> bool:
-        """Whether it is whole: JSON that goes on in the next line is not."""
+        """Reads one line or several. False where the JSON goes on in the next line."""
         data = written.strip()
         if data[:1] not in (b"{", b"["):
             return True
@@ -124,10 +124,10 @@ class ErrorWatch:
         if not self._in_error_event and not _is_hinted(data):
             return True
         try:
-            told = _TOLD_IN_A_LIST.decode(data) if data[:1] == b"[" else [_TOLD.decode(data)]
+            found = _MEMBERS_IN_A_LIST.decode(data) if data[:1] == b"[" else [_MEMBERS.decode(data)]
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return False
-        for one in told:
+        for one in found:
             self._status = _status_of(one) or (_of_error_event(one) if self._in_error_event else self._status)
         return True
 
@@ -136,16 +136,17 @@ def _is_hinted(written: bytes) -> bool:
     return b"error" in written or b'"failed"' in written or b"__type" in written or b'"base_resp"' in written
 
 
-def _status_of(told: _Told) -> int | None:
-    """None where it tells of no error: answers that went well have `"error": null`, some `""` or `{}`."""
-    response = told.response if isinstance(told.response, dict) else {}
-    if told.type == "response.failed" or response.get("status") == "failed":
+def _status_of(found: _ErrorMembers) -> int | None:
+    """The error's status; None where there is no error: answers that went well have `"error": null`, some `""` or
+    `{}`."""
+    response = found.response if isinstance(found.response, dict) else {}
+    if found.type == "response.failed" or response.get("status") == "failed":
         return _meant(response.get("error"))
-    if told.object == "error" or (told.type == "error" and not told.error):
-        return _meant({"type": told.type, "code": told.code})
-    if told.error or told.type == "error" or told.status == "failed":
-        return _meant(told.error)
-    return _of_choices(told.choices) or _of_minimax(told.base_resp) or _of_aws(told)
+    if found.object == "error" or (found.type == "error" and not found.error):
+        return _meant({"type": found.type, "code": found.code})
+    if found.error or found.type == "error" or found.status == "failed":
+        return _meant(found.error)
+    return _of_choices(found.choices) or _of_minimax(found.base_resp) or _of_aws(found)
 
 
 def _of_choices(choices: Any) -> int | None:
@@ -160,18 +161,18 @@ def _of_minimax(base_resp: Any) -> int | None:
     return _MINIMAX.get(code, SERVER_ERROR) if isinstance(code, int) and code else None
 
 
-def _of_aws(told: _Told) -> int | None:
-    output = told.Output if isinstance(told.Output, dict) else {}
-    kind = told.aws_type or output.get("__type")
+def _of_aws(found: _ErrorMembers) -> int | None:
+    output = found.Output if isinstance(found.Output, dict) else {}
+    kind = found.aws_type or output.get("__type")
     return None if kind is None else _meant({"type": kind})
 
 
-def _of_error_event(told: _Told) -> int:
-    return _meant({"type": told.type, "code": told.code, "status": told.status, "status_code": told.status_code})
+def _of_error_event(found: _ErrorMembers) -> int:
+    return _meant({"type": found.type, "code": found.code, "status": found.status, "status_code": found.status_code})
 
 
 def _meant(error: Any) -> int:
-    """The status with which the provider would have told it; 500 where it names none that is known."""
+    """The status that the provider would have sent for this error; 500 where the error names no known one."""
     said = error if isinstance(error, dict) else {"type": error}
     for name in ("code", "status", "status_code"):
         code = said.get(name)

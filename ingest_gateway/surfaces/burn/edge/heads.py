@@ -7,7 +7,7 @@ from them on their way.
 aiohttp reads header values as UTF-8 and keeps other bytes as lone surrogates, which neither its writer nor MessagePack
 writes: its C writer leaves them out without a word (aiohttp 3.14, `_http_writer.pyx`). So a value that goes on to a
 provider must be UTF-8 or the call is refused (`unsendable`); one that is only recorded, or comes from a provider, is
-read as Latin-1 where it isn't (`text_of`). Pure.
+read as Latin-1 where it isn't (`text_of`).
 """
 
 from collections.abc import Iterable, Mapping

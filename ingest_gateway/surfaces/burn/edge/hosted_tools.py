@@ -1,4 +1,4 @@
-"""How many prompts one call may make at most. Pure.
+"""Bounds how many prompts one call may make.
 
 A tool that the provider runs itself (web search, code, MCP) makes a prompt of the call for each use, with all that was
 found so far, and all are billed: a question of ten words may read a model's context several times. Tools that the
@@ -8,7 +8,7 @@ caller runs make no more than one.
 |---|---|---|
 | OpenAI's responses | `max_tool_calls` | one more than uses; unstated: nobody knows |
 | Anthropic's server tools | `max_uses` of each | one more than uses; unstated, `mcp_servers`: nobody knows |
-| Gemini | – | two: what the tools read is told beside the prompt |
+| Gemini | – | two: the tools' input is counted separately from the prompt |
 | compactions (`context_management`, `compaction`) | – | one more: the context's summary is asked for first |
 | searches: `web_search_options`, `plugins`, `search_parameters`, `:online`, … | – | one, with what was found |
 """

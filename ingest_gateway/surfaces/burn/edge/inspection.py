@@ -2,7 +2,7 @@
 
 Nothing that can't be read stops a request: it goes on as it came, with a fingerprint over its bytes (Law 4, B-041).
 Of a body of chat completions that stream without asking for usage, one member is added: `stream_options` with
-`include_usage` (B-059); every other byte stays. A caller that says `include_usage: false` keeps its word. Pure.
+`include_usage` (B-059); every other byte stays. A caller's own `include_usage: false` is kept.
 """
 
 import codecs

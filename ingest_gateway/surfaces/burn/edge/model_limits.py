@@ -1,4 +1,4 @@
-"""What a model can read and write at most, by its family, as providers publish it. Pure.
+"""What a model can read and write at most, by its family, as providers publish it.
 
 For strict budgets: a caller that states no limit gets as much as its model writes, and no prompt is longer than its
 model's context. A model that is not listed is taken for one of the largest. Figures: LiteLLM's list (1.110.2).

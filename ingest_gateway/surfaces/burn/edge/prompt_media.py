@@ -1,4 +1,4 @@
-"""What of a request's body is no text, and how many tokens a model makes of it at most. Pure."""
+"""Finds the media in a request's body, and how many tokens a model counts for each at most."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple

@@ -6,9 +6,9 @@
 | anthropic | `{"type": "error", "error": {type, message}}` |
 | gemini | `{"error": {code, message, status}}` |
 
-What a guardrail blocks is 429 with `_atlasburn{blocked, reason, layer}` beside the error, `Retry-After`,
-`x-atlasburn-blocked: 1` and `x-atlasburn-reason` (X-51), which tells it from a provider's 429
-(L6). `x-should-retry: false` keeps the SDKs from asking at once again. Pure.
+What a guardrail blocks is 429 with `_atlasburn{blocked, reason, layer}` next to the error, `Retry-After`,
+`x-atlasburn-blocked: 1` and `x-atlasburn-reason` (X-51), which distinguishes it from a provider's 429
+(L6). `x-should-retry: false` keeps the SDKs from retrying at once.
 """
 
 import re
@@ -20,7 +20,7 @@ import orjson
 from ingest_gateway.surfaces.burn.edge.endpoints import Dialect
 
 RETRY_SECONDS_MAX = 60
-"""A flag may be cleared before it ends, so nobody is told to wait longer than this (B-071)."""
+"""A flag may be cleared before it ends, so `Retry-After` is never longer (B-071)."""
 
 
 class Shaped(NamedTuple):
@@ -44,7 +44,7 @@ _GEMINI_STATUSES = {
 
 
 def error_body(dialect: Dialect, status: int, code: str, message: str) -> dict[str, Any]:
-    """The provider's error, with our `code` where its form has a place for one."""
+    """The provider's error, with our `code` where its format has a member for one."""
     if dialect is Dialect.ANTHROPIC:
         kind = _ANTHROPIC_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
         return {"type": "error", "error": {"type": kind, "message": message}}
@@ -58,7 +58,7 @@ def error_body(dialect: Dialect, status: int, code: str, message: str) -> dict[s
 def failed(
     dialect: Dialect, status: int, code: str, message: str, request_id: str, headers: Mapping[str, str] | None = None
 ) -> Shaped:
-    """Any fault of the proxy's own but a guardrail's; `_atlasburn` says that it is ours, and names the request."""
+    """An error of the proxy's own, not a guardrail's; `_atlasburn` marks it as ours and names the request."""
     body = error_body(dialect, status, code, message)
     body["_atlasburn"] = {"blocked": False, "reason": code, "request_id": request_id}
     return Shaped(status, orjson.dumps(body), {"x-atlasburn-reason": code, **(headers or {})})

@@ -1,9 +1,10 @@
 """A bounded spool on disk: what can't go to the log now is kept in append-only segments, and taken out in order.
 
 Each process has a directory of its own under one root, held by a lock that ends with the process; a directory whose
-owner is gone is adopted by whoever finds it. An entry is its length and CRC-32 (both 32 bits, little endian), then its
-bytes, written by one `write`: killed at any moment, a process leaves whole entries and at most one torn at the end,
-which the reader drops and counts. Written entries survive the process at once and the machine after `sync`.
+owner is gone is adopted by the next process that finds it. An entry is its length and CRC-32 (both 32 bits, little
+endian), then its bytes, written by one `write`. A process killed at any moment leaves whole entries and at most one
+torn entry at the end, which the reader drops and counts. Written entries survive the process at once and the machine
+after `sync`.
 
 When the segments hold `bytes_max`, new entries are refused (the caller counts them): what came first goes out first.
 Only the names and sizes of segments are in memory. Used from one thread, `sync` from any.
@@ -50,7 +51,7 @@ class Segment:
 
 
 class Spool:
-    """One directory, locked. `create` makes a new one, `adopt` takes one over whose owner is gone."""
+    """One locked directory. `create` makes a new one; `adopt` takes over those left by processes that ended."""
 
     def __init__(self, directory: Path, lock: int, bytes_max: int, segment_bytes: int = SEGMENT_BYTES) -> None:
         self.directory = directory
@@ -74,7 +75,7 @@ class Spool:
 
     @classmethod
     def adopt(cls, root: Path, bytes_max: int) -> list[Self]:
-        """All under `root` whose owners are gone, oldest first. Raises OSError."""
+        """The directories under `root` that no process owns, oldest first. Raises OSError."""
         found = []
         for directory in sorted(filter(Path.is_dir, root.glob("[!.]*")), key=lambda path: path.stat().st_mtime):
             lock = _locked(directory)
@@ -91,7 +92,7 @@ class Spool:
         return not self._segments
 
     def append(self, entry: bytes) -> bool:
-        """Whether there was room. Raises OSError; then nothing of the entry counts."""
+        """Stores an entry; False when the spool is full. Raises OSError, and the entry is then not stored."""
         record = _HEAD.pack(len(entry), zlib.crc32(entry)) + entry
         if len(entry) > ENTRY_BYTES_MAX or self.size_bytes + len(record) > self._bytes_max:
             return False

@@ -1,8 +1,8 @@
-"""Usage that the proxy asked for in its caller's stead: the chunk that tells it is taken out of the stream again.
+"""Removes from a stream the usage chunk that the proxy, and not the caller, asked for.
 
 OpenAI's last chunk of usage has `"choices": []` (servers in Go write `null`, some leave it out), which the usual loops
 over its SDKs' streams don't expect (`chunk.choices[0]` raises IndexError or TypeError). All other bytes pass as they
-came, in the same order, whatever their line ends, comments and cuts; only a frame that is not complete yet is held
+came, in the same order, with any line ends, comments and cuts; only a frame that is not complete yet is held
 back, and nobody could have read it.
 
 A provider that refuses the member is remembered by `Refusing`, and its calls go on as their callers wrote them.

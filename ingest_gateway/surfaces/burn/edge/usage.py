@@ -1,7 +1,7 @@
-"""Reads an answer's usage while it passes: from SSE frames as they come, or from a JSON body. Pure; nothing is changed.
+"""Reads an answer's usage while it passes: from SSE frames as they come, or from a JSON body; changes nothing.
 
-Where providers tell it, and in which convention, is in usage_conventions.py. Of several in a stream the largest counts
-stand (B-042): they grow, and some providers end with zeros. Frames may be cut anywhere, within a character too; one
+Where providers write usage, and in which convention, is in usage_conventions.py. In a stream the largest counts are
+kept (B-042): they grow, and some providers end with zeros. Frames may be cut anywhere, within a character too; one
 longer than `FRAME_BYTES_MAX` passes unread (L5). Where no usage came, tokens are estimated from the text
 (B-073) and the result says so. What can't be read is skipped: no answer suffers from it (B-060).
 """
@@ -62,21 +62,21 @@ _TEXTS = ("choices", "delta", "candidates", "content", "output")
 _FIELDS = {field.encode_name: field.name for field in msgspec.structs.fields(_Frame)}
 
 
-def _places() -> dict[str, list[tuple[str, bool]]]:
-    """By the frame's member: what is to be looked up within it, and whether counts there are of the beginning."""
+def _paths() -> dict[str, list[tuple[str, bool]]]:
+    """Where usage is within each member of a frame, and whether the counts there are those of the beginning."""
     found: dict[str, list[tuple[str, bool]]] = {}
     for location in USAGE:
         member, _, rest = location.path.partition(".")
-        place = rest, location.when is When.BEGUN
-        places = found.setdefault(_FIELDS[member.removesuffix("[]")], [])
-        if place not in places:
-            places.append(place)
+        path = rest, location.when is When.BEGUN
+        paths = found.setdefault(_FIELDS[member.removesuffix("[]")], [])
+        if path not in paths:
+            paths.append(path)
     return found
 
 
-_PLACES = _places()
-_IN_TEXTS = {name: places for name, places in _PLACES.items() if name in _TEXTS}
-_IN_OBJECTS = {name: places for name, places in _PLACES.items() if name not in _TEXTS}
+_PATHS = _paths()
+_IN_TEXTS = {name: paths for name, paths in _PATHS.items() if name in _TEXTS}
+_IN_OBJECTS = {name: paths for name, paths in _PATHS.items() if name not in _TEXTS}
 _USAGE_MEMBER = re.compile(rb'"(usage|usageMetadata)"\s*:\s*(?=\{)')
 
 
@@ -90,8 +90,8 @@ class Tally:
         self.characters = 0
 
     def usage(self, prompt_characters: int) -> CallUsage:
-        """As far as it was told, the rest estimated: of an output before the stream's end, and of one that was told as
-        nothing though there is text. A total alone is output as far as it is more than the prompt can be."""
+        """The stated usage, with the rest estimated: the output of a stream that did not end, and an output stated as 0
+        though there is text. A total alone is output as far as it is more than the prompt can be."""
         counts = self._counts.completed()
         tokens_in, tokens_out = counts.tokens_in, counts.tokens_out
         if tokens_in is None:
@@ -116,10 +116,10 @@ class Tally:
 
     def take(self, frame: _Frame) -> None:
         self._take_model(frame.model, frame.modelVersion)
-        for name, places in _IN_OBJECTS.items():
+        for name, paths in _IN_OBJECTS.items():
             value = getattr(frame, name)
             if value is not None:
-                self._take_places(value, places)
+                self._take_all(value, paths)
                 if isinstance(value, dict) and name in ("message", "response"):
                     self._take_model(value.get("model"), value.get("modelVersion"))
         for name in _TEXTS:
@@ -127,15 +127,15 @@ class Tally:
             if raw:
                 self._take_text(msgspec.json.decode(raw), _IN_TEXTS.get(name, ()))
 
-    def _take_text(self, value: Any, places: Any) -> None:
+    def _take_text(self, value: Any, paths: Any) -> None:
         for one in value if isinstance(value, list) else [value]:
             self.characters += count_characters(_without_error(one))
-        for one in value if isinstance(value, list) and places else [value]:
-            self._take_places(one, places)
+        for one in value if isinstance(value, list) and paths else [value]:
+            self._take_all(one, paths)
 
-    def _take_places(self, value: Any, places: Any) -> None:
-        for place, begun in places:
-            self.take_usage(_at(value, place), final=not begun)
+    def _take_all(self, value: Any, paths: Any) -> None:
+        for path, begun in paths:
+            self.take_usage(_at(value, path), final=not begun)
 
     def take_usage(self, usage: Any, *, final: bool) -> None:
         counts = read_counts(usage)
@@ -223,7 +223,7 @@ class StreamReader:
 
 class BodyReader:
     """Of a JSON answer. Up to a megabyte it is read as a whole; of a longer one (embeddings) the end is looked at,
-    where usage stands."""
+    which has the usage."""
 
     def __init__(self) -> None:
         self._whole = bytearray()

@@ -1,4 +1,4 @@
-"""The most that a call can cost, which a strict budget sets aside before the call is made. Pure.
+"""The most that a call can cost, which a strict budget sets aside before the call is made.
 
 | part | taken as |
 |---|---|
@@ -10,7 +10,7 @@
 | answer | the largest limit that the endpoint's own fields state × `n` or `best_of` × prompts; a predicted text too |
 | no limit stated, or one that is no positive number | what the model can write |
 | `n` or `best_of` that is no positive number | `CHOICES_MAX` |
-| model | the dearest of those named; where none is, or one that stands for others, the dearest of the price list |
+| model | the dearest of those named; where none is named, or an alias for several, the dearest of the price list |
 
 A member that is given twice counts with each of its values: providers' parsers differ in which they take. Numbers may
 be written as text or with an exponent. What can't be read at all is `Unpriceable`, and the call is not made.
@@ -44,7 +44,7 @@ _CHOICES = {"/chat/completions": ("n",), "/completions": ("n", "best_of")}
 _SEVERAL_PROMPTS = {"/completions": ("prompt",), "/embeddings": ("input",), ":batchEmbedContents": ("requests",)}
 _WITHOUT_OUTPUT = frozenset({"/embeddings", ":embedContent", ":batchEmbedContents"})
 _CACHES = ("cache_control", "prompt_cache_options", "prompt_cache_retention")
-_STANDS_FOR_OTHERS = ("openrouter/", "@preset/")
+_ALIASES = ("openrouter/", "@preset/")
 
 
 class Unpriceable(ValueError):
@@ -88,7 +88,7 @@ def _models(asked: Members, target: ProviderTarget) -> list[str]:
     for others in asked.get("models", ()):  # OpenRouter goes on to these
         named += others if isinstance(others, list) else [others]
     models = [model for model in named if isinstance(model, str) and model]
-    if "preset" in asked or any(model.startswith(_STANDS_FOR_OTHERS) for model in models):  # OpenRouter's, too
+    if "preset" in asked or any(model.startswith(_ALIASES) for model in models):  # OpenRouter's, too
         return [*models, *MODELS]
     return models if models and len(models) == len(named) else [*models, *MODELS]
 
@@ -147,7 +147,7 @@ def _tokens_out(limits: ModelLimits, asked: Members, target: ProviderTarget, dia
 
 
 def _prompts(asked: Members, target: ProviderTarget) -> int:
-    """How many stand in one request: texts, or lists of tokens."""
+    """How many prompts are in one request: texts, or lists of tokens."""
     count = 1
     for value in _values(asked, _SEVERAL_PROMPTS.get(target.endpoint, ())):
         if isinstance(value, list) and not all(isinstance(item, int) for item in value):
@@ -165,7 +165,8 @@ def _objects(members: Members, name: str) -> list[Members]:
 
 
 def _largest(stated: list[Any], otherwise: int, unstated: int | None = None) -> int:
-    """`otherwise`: in the place of what is no positive number; `unstated`: where nothing is stated, if that differs."""
+    """The largest stated number. `otherwise` replaces a value that is not a positive number; `unstated` is the result
+    where nothing is stated, if that differs."""
     if not stated:
         return otherwise if unstated is None else unstated
     return max(_number(value) or otherwise for value in stated)
