@@ -1,4 +1,4 @@
-"""`atlas dead-letters`: what was set aside, the newest last, as JSON lines: where each record stood, and why.
+"""`atlas dead-letters`: prints the dead letters as JSON lines, the newest last: each record's position, and the reason.
 
 A record's own content can hold anything, so it is shown only when asked for, and then harmless (cli/terminal.py).
 """

@@ -1,4 +1,4 @@
-"""`atlas rebuild` makes the read model anew from the log; `atlas verify` says whether it is the log's."""
+"""`atlas rebuild` rebuilds the read model from the log; `atlas verify` compares it with the log."""
 
 import sys
 
@@ -11,7 +11,7 @@ from operations.settings import Settings, SettingsInvalid
 
 @click.command()
 def rebuild() -> None:
-    """Make the read model anew from the log, beside the live one, and put it in its place."""
+    """Rebuild the read model from the log next to the live one, then replace the live one."""
     from processors.projection.log_batches import RebuildFailed
     from processors.projection.rebuild import rebuild as run_rebuild
     from processors.projection.store import DatabaseAway
@@ -27,7 +27,7 @@ def rebuild() -> None:
 
 @click.command()
 def verify() -> None:
-    """Compare the read model with one made anew from the log, and print what differs; 0 when nothing does."""
+    """Compare the read model with one rebuilt from the log and print the differences; exits 0 when there are none."""
     from processors.projection.log_batches import RebuildFailed
     from processors.projection.store import DatabaseAway
     from processors.projection.verify import verify as run_verify

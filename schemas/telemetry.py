@@ -1,4 +1,4 @@
-"""What stands on `burn.telemetry`: model calls, and all else that changes an organization's guardrail state.
+"""The records on `burn.telemetry`: model calls, and all other changes of an organization's guardrail state.
 
 The record is `Telemetry` (schemas/avro), its key the workspace, so an organization's records have one order; whoever
 waits for the verdict is named in the header `atlas-reply`. The payload is MessagePack of one of the forms here. One
@@ -106,7 +106,7 @@ class Enforce(TelemetryForm, frozen=True, kw_only=True):
 
 
 class Resume(TelemetryForm, frozen=True, kw_only=True):
-    """Clears the flag, also where none stands, and the windows of the layer that set it. Without a scope: all flags."""
+    """Clears the flag, if there is one, and resets the windows of the layer that set it. Without a scope: all flags."""
 
     kind: ClassVar[str] = "resume"
     reason: str
@@ -122,7 +122,7 @@ class SetPolicy(TelemetryForm, frozen=True, kw_only=True):
 class Reserve(TelemetryForm, frozen=True, kw_only=True):
     """Sets a call's worst cost aside under every hard cap that counts it, or is refused (429 `budget_exceeded`).
 
-    One that is never settled lapses by the log's time. The same id again: the same answer.
+    A reservation that is never settled lapses by the log's time. The same id again: the same answer.
     """
 
     kind: ClassVar[str] = "reserve"
@@ -136,7 +136,7 @@ class Reserve(TelemetryForm, frozen=True, kw_only=True):
 
 
 class Settle(TelemetryForm, frozen=True, kw_only=True):
-    """Ends a reservation and counts the call in its place, as one step; None: no call was made of it."""
+    """Ends a reservation and counts its call in one step; None: no call was made."""
 
     kind: ClassVar[str] = "settle"
     id: str
@@ -144,7 +144,7 @@ class Settle(TelemetryForm, frozen=True, kw_only=True):
 
 
 class Ask(TelemetryForm, frozen=True, kw_only=True):
-    """Changes nothing; the verdict tells how the organization stands. `days`: how much of its spend, up to 100."""
+    """Changes nothing; the verdict holds the organization's status. `days`: how much of its spend, up to 100."""
 
     kind: ClassVar[str] = "ask"
     days: int = 1
@@ -174,7 +174,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CapUse(msgspec.Struct, frozen=True, kw_only=True):
-    """How a cap stands in its present period. `warned_percent`: 50, 80 or 100 where so much of it was told."""
+    """A cap's use in its current period. `warned_percent`: 50, 80 or 100 where that warning was sent."""
 
     cap: str
     scope: Scope
@@ -187,7 +187,7 @@ class CapUse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """How an organization stands. `days_nano`: spend by day (since the epoch, UTC), only days with any."""
+    """An organization's status. `days_nano`: spend by day (since the epoch, UTC), only days with any."""
 
     at_ms: int
     standing: Standing

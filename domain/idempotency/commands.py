@@ -72,7 +72,7 @@ def life_ms(outcome: str) -> int:
 
 def request_of(surface: str, payload: Payload) -> str:
     """What must be the same when a key is used again: everything in the payload. On the work surface it is the
-    operation and the object, whatever else the body says (W-042).
+    operation and the object, regardless of the rest of the body (W-042).
     """
     if surface == WORK:
         return f"{payload.kind}/{getattr(payload, 'id', '')}"

@@ -1,4 +1,4 @@
-"""What becomes of one event: new, seen before, or in conflict with what its key already stands for.
+"""Decides about one event: new, seen before, or in conflict with the event that already has its key.
 
 A key (or, without one, the event's content) is held for 24 hours of the log's time, per workspace, environment and
 surface, across streams. The entry holds the whole decision
@@ -33,7 +33,7 @@ class KeyEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Admitted(msgspec.Struct, frozen=True, gc=False):
-    """The event is let in. `entry` is what its key stands for from now on; `is_new` is False for a record read
+    """The event is let in. `entry` is stored under its key from now on; `is_new` is False for a record read
     again.
     """
 
@@ -50,7 +50,7 @@ class Replayed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Conflicted(msgspec.Struct, frozen=True, gc=False):
-    """The key stands for another payload, that of `entry`."""
+    """The key is already used for another payload, that of `entry`."""
 
     entry: KeyEntry
     outcome: ClassVar[str] = "conflict"

@@ -73,7 +73,7 @@ class OverridesInvalid(Exception):
 
 
 def read_overrides(text: str, prefix: str = "") -> dict[str, dict[str, Quota]]:
-    """`{"<workspace>": {"<class>": 6000}}`, or `{"per_minute": 6000, "burst": 1000}` in the number's place.
+    """`{"<workspace>": {"<class>": 6000}}`, or `{"per_minute": 6000, "burst": 1000}` in place of the number.
 
     A number is a minute's requests; the bucket keeps the class's own proportion of burst to rate. `prefix` stands
     before each class's name: `work.` for W-038's variable. Raises OverridesInvalid.

@@ -1,8 +1,8 @@
 """The keys that sessions are signed with: one secret of the installation, or an identity provider's JWKS.
 
-Which algorithm a key verifies is settled when the key is read, never by a token (RFC 8725, 3.1): HS256 for the secret;
-RS256, ES256 or EdDSA by the type of a JWKS key. A JWKS is read anew when a token names a key that it does not have, and
-when it is old; at most every few seconds, whatever tokens say. While it can't be read, the keys known last hold.
+Which algorithm a key verifies is decided when the key is read, never by a token (RFC 8725, 3.1): HS256 for the secret;
+RS256, ES256 or EdDSA by the type of a JWKS key. A JWKS is read again when a token names a key that it lacks, and
+when it is old; at most every few seconds, regardless of tokens. While it can't be read, the keys known last hold.
 PyJWT's client for key sets is not used: docs/decisions/0027.
 """
 
@@ -56,7 +56,7 @@ class JwksInvalid(Exception):
 
 
 class SharedSecret:
-    """HS256 by one secret, whatever a token calls its key."""
+    """HS256 by one secret, regardless of the key that a token names."""
 
     def __init__(self, secret: bytes) -> None:
         self._key = SessionKey("HS256", secret)

@@ -18,7 +18,7 @@ from schemas.topics import LIVE
 
 HEADER = "AtlasBurn-API-Key"
 PRESENTATION = bare(HEADER, lambda request: not is_edge(request))
-"""At the edge `Authorization` is the provider's."""
+"""The edge routes pass `Authorization` on to the provider, so only the other routes read it as a key."""
 ROUTES = (
     web.post("/api/ingest", ingest, name="ingest"),
     *gate.ROUTES,
@@ -53,6 +53,6 @@ BURN = Surface(
     render,
     kinds=BURN_KINDS,
     presentation=PRESENTATION,
-    environments=frozenset({LIVE}),  # there is one ledger an organization (B-046)
+    environments=frozenset({LIVE}),  # each organization has one ledger (B-046)
     fails_open=True,
 )

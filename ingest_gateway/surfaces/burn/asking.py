@@ -1,4 +1,4 @@
-"""From a request to the guardrails' verdict: who asks, the key, the body, the answer. Shared by the burn handlers."""
+"""Asks the guardrails for a verdict on behalf of a request. The burn handlers share it."""
 
 from aiohttp import web
 
@@ -19,7 +19,7 @@ TELEMETRY = web.AppKey("telemetry", TelemetryClient)
 
 
 async def ask(request: web.Request, form: TelemetryForm) -> Verdict:
-    """What the guardrails decided; its effect is in this process's view of `control`. Raises Refused."""
+    """The guardrails' verdict, once this process's view of `control` has its effect. Raises Refused."""
     services = request.app[SERVICES]
     principal = services.authenticate(request)
     try:
@@ -36,6 +36,6 @@ async def ask(request: web.Request, form: TelemetryForm) -> Verdict:
 
 
 def check_organization(principal: Principal, written: str | None) -> None:
-    """An org in a body that is not the key's own: 403 (X-12)."""
+    """Refuses a body whose organization is not the key's own: 403 (X-12)."""
     if written is not None and written not in (principal.workspace, org_of(principal.workspace)):
         raise OTHER_ORGANIZATION.refused()

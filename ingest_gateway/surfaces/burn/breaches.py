@@ -1,4 +1,4 @@
-"""`GET /api/guardrails/breaches`: the ledger of what tripped, newest first.
+"""`GET /api/guardrails/breaches`: the trips of the guardrails, newest first.
 
 A request first waits until projection has passed everything that is on `audit`, so the answer holds every trip that
 was reported before.

@@ -21,13 +21,13 @@ NOT_CONFIRMED = ErrorAnswer(
 NO_VERDICT = ErrorAnswer(
     ErrorKind.UNAVAILABLE,
     "unavailable",
-    "The guardrails did not answer in time; what was asked may still be done. Asking again does no harm.",
+    "The guardrails did not answer in time; the request may still take effect. Sending it again does no harm.",
     headers=RETRY,
 )
 
 
 def render(refused: Refused, request_id: str) -> web.Response:
-    """The surface's `Renderer`."""
+    """Writes an error in the surface's format; the surface's `Renderer`."""
     details: dict[str, Any] = dict(refused.details)
     if refused.fields:
         details["errors"] = field_errors(refused)

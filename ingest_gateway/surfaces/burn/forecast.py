@@ -1,4 +1,4 @@
-"""`GET /api/forecast`: where the month's spend will end, and when each cap is reached, from the owner's own books."""
+"""`GET /api/forecast`: the expected spend at the month's end, and when each cap will be reached."""
 
 import asyncio
 import hashlib
@@ -24,7 +24,7 @@ _account = msgspec.json.Decoder(Account).decode
 
 
 async def get_forecast(request: web.Request) -> web.Response:
-    """numpy is not loaded before somebody asks: a gateway without forecasts needs 20 MB less."""
+    """Loads numpy at the first request: a gateway that serves no forecasts needs 20 MB less."""
     workspace = request.app[SERVICES].authenticate(request).workspace
     read_query(request, ())
     account = _account((await ask(request, Ask(days=DAYS))).body)

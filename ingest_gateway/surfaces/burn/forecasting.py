@@ -1,8 +1,9 @@
-"""What an organization will have spent at its month's end, by Monte Carlo over its own days (B-065). Pure.
+"""Forecasts an organization's spend at the end of its month, by Monte Carlo over its own history (B-065).
 
-A day to come is drawn from the days that were: of the same kind (working day or week end) where there are enough of
-them. What is left of today is its part of such a day. With less than a whole day of history, today's pace is the only
-day there is. The same history gives the same forecast: the draws' seed is the caller's.
+Each coming day is drawn from past days of the same kind (working day or weekend), or from all past days when there are
+too few of that kind. The rest of today is the matching fraction of a drawn day. With less than one whole day of
+history, every draw is today's spend at today's pace. The caller passes the random seed, so the same history and seed
+give the same forecast.
 """
 
 from calendar import monthrange
@@ -28,7 +29,8 @@ Amounts = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class CapForecast:
-    """`probability`: that the cap is reached before its period ends. `expected_ms`: when, on average where it is."""
+    """When one cap is reached. `probability`: that spend reaches the cap before its period ends. `expected_ms`: the
+    mean time over the paths that reach the cap; None where no path does."""
 
     use: CapUse
     kind: str
@@ -39,7 +41,8 @@ class CapForecast:
 
 @dataclass(frozen=True)
 class Forecast:
-    """Billionths of a dollar. VaR95: what is not passed with 95 %; CVaR95: the mean of what lies beyond it."""
+    """Spend at the end of the month, in billionths of a dollar. `var95`: 95 % of the paths stay below it; `cvar95`: the
+    mean of the paths at or above it."""
 
     month_end_ms: int
     days_of_history: int
@@ -52,14 +55,15 @@ class Forecast:
 
 
 def forecast(days_nano: Mapping[int, int], month_nano: int, caps: Sequence[CapUse], now_ms: int, seed: int) -> Forecast:
-    """`days_nano`: by day since the epoch, today among them; days without spend may be missing."""
+    """Forecasts the month and each cap. `days_nano`: spend by day since the epoch, including today; days without spend
+    may be missing."""
     today = now_ms // DAY_MS
     when = date.fromordinal(_EPOCH + today)
     days_left = monthrange(when.year, when.month)[1] - when.day
     elapsed = (now_ms % DAY_MS) / DAY_MS
     history = _history(days_nano, today, elapsed)
     draws = _draws(history, today, days_left, np.random.default_rng(seed))
-    draws[:, 0] *= 1 - elapsed  # what is left of today
+    draws[:, 0] *= 1 - elapsed  # the rest of today
     totals = month_nano + draws.sum(axis=1)
     p5, p50, p95 = np.percentile(totals, (5, 50, 95))
     return Forecast(
@@ -75,7 +79,7 @@ def forecast(days_nano: Mapping[int, int], month_nano: int, caps: Sequence[CapUs
 
 
 def _history(days_nano: Mapping[int, int], today: int, elapsed: float) -> list[tuple[int, int]]:
-    """Whole days with their spend, from the first with any; else today as it would become at its pace."""
+    """Each whole past day with its spend, from the first day with any; without one, today at today's pace."""
     before = [day for day in days_nano if today - DAYS_LOOKED_AT <= day < today]
     if before:
         return [(day, days_nano.get(day, 0)) for day in range(min(before), today)]
@@ -83,7 +87,7 @@ def _history(days_nano: Mapping[int, int], today: int, elapsed: float) -> list[t
 
 
 def _draws(history: Sequence[tuple[int, int]], today: int, days_left: int, random: np.random.Generator) -> Amounts:
-    """A row a path, a column a day: today and those that the month has left."""
+    """One row for each path, one column for each day: today and the month's remaining days."""
     every = np.array([nano for _, nano in history], dtype=np.float64)
     kinds = np.array([_is_week_end(day) for day, _ in history])
     columns = []
@@ -98,7 +102,7 @@ def _is_week_end(day: int) -> bool:
 
 
 def _cap_forecasts(use: CapUse, draws: Amounts, now_ms: int) -> list[CapForecast]:
-    """Of the organization's own caps: of others there is no history by day."""
+    """Forecasts the organization's own caps; other caps have no history by day."""
     if use.scope is not Scope.ORG:
         return []
     limits = (("soft", use.soft_nano), ("hard", use.hard_nano))
@@ -123,7 +127,7 @@ def _cap_forecast(use: CapUse, kind: str, limit_nano: int, draws: Amounts, now_m
 def _crossing(
     use: CapUse, kind: str, limit_nano: int, spent: Amounts, spans_ms: Sequence[int], now_ms: int
 ) -> CapForecast:
-    """Within the span in which a path passes the limit, it is taken to spend evenly."""
+    """Estimates when the paths pass the limit, as if each day's spend were spread evenly over the day."""
     reached = use.spent_nano + np.cumsum(spent, axis=1)
     crosses = reached[:, -1] >= limit_nano
     if not crosses.any():

@@ -1,4 +1,4 @@
-"""`POST /api/gate`: whether a call may be made, for clients that ask before each (B-063, B-069, B-084).
+"""`POST /api/gate`: says whether a call may be made, for clients that ask before each call (B-063, B-069, B-084).
 
 The gateway answers from its own view of `control` and waits for nothing, as the edge proxy does. A client that gets no
 answer makes the call; everything that is not suspended is allowed.

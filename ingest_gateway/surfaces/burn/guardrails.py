@@ -144,7 +144,7 @@ def _check_scope(scope: Scope, scope_id: str) -> None:
 def _check_policy(policy: GuardrailPolicy) -> None:
     errors = []
     for index, cap in enumerate(policy.financial_limits.caps):
-        place = f"financial_limits.caps[{index}]"
+        path = f"financial_limits.caps[{index}]"
         if cap.soft_usd is None and cap.hard_usd is None:
             errors.append(FieldError(place, "Must have soft_usd, hard_usd or both."))
         if cap.scope is Scope.ORG and cap.id != "*":

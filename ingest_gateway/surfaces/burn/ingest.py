@@ -53,7 +53,7 @@ async def ingest(request: web.Request) -> web.Response:
     if len(fit) + len(rejected) > CALLS_MAX:
         raise Refused(ErrorKind.BODY_TOO_LARGE, f"A request holds at most {CALLS_MAX:,} events; send several.")
     calls = _priced(fit, rejected, principal, key)
-    status = await tell(request, calls)
+    status = await store_calls(request, calls)
     return json_response(answer(len(calls), rejected, status))
 
 

@@ -1,4 +1,4 @@
-"""OTLP's export request, JSON or protobuf, as spans with plain attributes. Pure.
+"""Reads OTLP's export request, JSON or protobuf, into spans with plain attributes.
 
 Source: OpenTelemetry's OTLP specification (JSON: ids in hexadecimal, 64-bit integers as strings, unknown members
 ignored, null is absent). A part that can't be read does not make the others unreadable: a value becomes `UNREADABLE`,

@@ -1,4 +1,4 @@
-"""Which spans are one call of a model. Pure.
+"""Finds the spans that belong to the same model call, and keeps one span for each call.
 
 A call may appear in several spans: of the agent that makes it, of an SDK, of another instrumentation. Two call spans,
 one inside the other, are one call unless they name two answers. Spans of the same answer are one call, in any trace.

@@ -1,7 +1,7 @@
 """How providers report a call's usage: where (`USAGE`), and in which convention (`CONVENTIONS`).
 
 Sources: the types of the SDKs openai 3.54, anthropic 2.12, google-genai 3.6, mistralai 3.7, groq 1.7, botocore 1.44
-(bedrock-runtime) and langfuse 5.0, and the providers' API references. Pure.
+(bedrock-runtime) and langfuse 5.0, and the providers' API references.
 
 Each member is read by itself: one that can't be read counts as absent and does not affect the others. All numbers are
 tokens. `tokens_in` counts the whole input, including what was read from and written into the cache.

@@ -64,7 +64,7 @@ def cap_view(use: CapUse) -> dict[str, Any]:
 
 
 def warning_view(use: CapUse) -> dict[str, Any]:
-    """Of a cap of which half, four fifths or all is spent in its present period."""
+    """A warning for a cap with 50, 80 or 100 % spent in its current period."""
     limit_nano = use.hard_nano if use.soft_nano is None else use.soft_nano
     return {
         "cap": use.cap,

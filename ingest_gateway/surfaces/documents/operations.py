@@ -1,4 +1,4 @@
-"""The operations of an OpenAPI document, in its order. Pure."""
+"""The operations of an OpenAPI document, in its order."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""The Postman v2.1 collection and environment of an OpenAPI document. Pure.
+"""The Postman v2.1 collection and environment of an OpenAPI document.
 
 Requests are grouped by tag, in the document's order, so that the collection can be run from top to bottom (`newman
 run`): what is made by PUT is made before it is asked for, and deletions come last in their folder; those of what a
@@ -26,7 +26,7 @@ API_KEY, IDEMPOTENCY_KEY = "apiKey", "idempotencyKey"
 CLEAN_UP = "Clean up"
 SWITCH = "x-postman-unless-blank"
 """On an operation: the environment's variable without which its request is skipped in a run."""
-# A key that is given stands; else each request gets one of its own.
+# A given key is kept; without one, each request gets a key of its own.
 FILL_KEY = [
     "if (!pm.environment.get('idempotencyKey')) {",
     "    pm.variables.set('idempotencyKey', pm.variables.replaceIn('{{$guid}}'));",

@@ -1,4 +1,4 @@
-"""The variables of a Postman collection: what stands for a path's parameters, and where each value comes from. Pure.
+"""The variables of a Postman collection: the variables for a path's parameters, and where each value comes from.
 
 | parameter | its variable |
 |---|---|
@@ -61,7 +61,7 @@ class Variables:
         ]
 
     def script_after(self, one: Operation) -> list[str]:
-        """Sets what the operation's answer tells, and forgets the name of what is gone."""
+        """Sets variables from the operation's answer, and clears the name of a deleted object."""
         lines = [f"pm.environment.set('{name}', pm.response.json().{member});" for name, member in self._told_by(one)]
         if one.method == "delete" and one.in_path:
             lines.append(f"pm.environment.unset('{one.in_path[-1]['name']}');")

@@ -27,7 +27,7 @@ _PROXY: web.AppKey[EdgeProxy] = web.AppKey("edge", EdgeProxy)
 
 
 def add_edge(app: web.Application, services: Services, presentation: Presentation, telemetry: TelemetryClient) -> None:
-    """The routes are outside the OpenAPI document's operations: they are the providers' APIs, not ours."""
+    """Adds the proxy's routes. They are not in the OpenAPI document, as they are the providers' APIs, not ours."""
     providers = providers_of(services.settings.edge_providers)
 
     async def running(app: web.Application) -> AsyncIterator[None]:

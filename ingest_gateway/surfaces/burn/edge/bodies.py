@@ -33,7 +33,7 @@ async def hold(request: web.BaseRequest, *, whole: bool = False) -> Held:
     coded = _is_coded(request)
     stream = request.content
     if stream.is_eof() and stream.exception() is None and hdrs.EXPECT not in request.headers:
-        return Held(stream.read_nowait(), coded)  # it came with the head, as most do
+        return Held(stream.read_nowait(), coded)  # most bodies arrive with the head
     if (request.content_length or 0) > BODY_BYTES_MAX:
         raise Refused(ErrorKind.BODY_TOO_LARGE)
     chunks = received(request, BODY_BYTES_MAX, BODY_SECONDS)

@@ -1,4 +1,4 @@
-"""Strict budgets: a call's worst cost (worst_cost.py) is set aside before it is made, or it is not made (F54).
+"""Strict budgets: a call is made only after its worst cost (worst_cost.py) is reserved (F54).
 
 The budget's owner decides (`reserve` on burn.telemetry); gateways count nothing. After the call, `settle` replaces the
 reservation by the real cost. A reservation whose gateway died lapses by the log's time. If no decision comes in time,
@@ -80,7 +80,7 @@ async def worst_cost_of(held: Held, target: ProviderTarget, dialect: Dialect) ->
 
 
 class StrictBudgets:
-    """`hold_seconds`: how long a call may take before its reservation lapses."""
+    """Reserves and releases budget. `hold_seconds`: how long a call may take before its reservation lapses."""
 
     def __init__(self, telemetry: TelemetryClient, hold_seconds: float) -> None:
         self._telemetry = telemetry

@@ -1,4 +1,4 @@
-"""Which of the providers' endpoints are forwarded, and what each means for a budget (B-044; docs/edge-proxy.md). Pure.
+"""Lists the providers' endpoints that are forwarded, and what each means for a budget (B-044; docs/edge-proxy.md).
 
 `counted`: a model call, which the guardrails count and may stop. `free`: costs nothing by itself, so it is forwarded
 without being counted, whatever flags are set (cancelling a response saves money). `unreadable`: the answer does not say

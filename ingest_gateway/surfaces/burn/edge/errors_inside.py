@@ -54,8 +54,8 @@ class _Told(msgspec.Struct):
     aws_type: Any = msgspec.field(default=None, name="__type")
 
 
-_TOLD = msgspec.json.Decoder(_Told)
-_TOLD_IN_A_LIST = msgspec.json.Decoder(list[_Told])
+_MEMBERS = msgspec.json.Decoder(_ErrorMembers)
+_MEMBERS_IN_A_LIST = msgspec.json.Decoder(list[_ErrorMembers])
 
 
 class ErrorWatch:
@@ -124,10 +124,10 @@ class ErrorWatch:
         if not self._in_error_event and not _is_hinted(data):
             return True
         try:
-            told = _TOLD_IN_A_LIST.decode(data) if data[:1] == b"[" else [_TOLD.decode(data)]
+            found = _MEMBERS_IN_A_LIST.decode(data) if data[:1] == b"[" else [_MEMBERS.decode(data)]
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return False
-        for one in told:
+        for one in found:
             self._status = _status_of(one) or (_of_error_event(one) if self._in_error_event else self._status)
         return True
 
@@ -141,11 +141,11 @@ def _status_of(told: _Told) -> int | None:
     response = told.response if isinstance(told.response, dict) else {}
     if told.type == "response.failed" or response.get("status") == "failed":
         return _meant(response.get("error"))
-    if told.object == "error" or (told.type == "error" and not told.error):
-        return _meant({"type": told.type, "code": told.code})
-    if told.error or told.type == "error" or told.status == "failed":
-        return _meant(told.error)
-    return _of_choices(told.choices) or _of_minimax(told.base_resp) or _of_aws(told)
+    if found.object == "error" or (found.type == "error" and not found.error):
+        return _meant({"type": found.type, "code": found.code})
+    if found.error or found.type == "error" or found.status == "failed":
+        return _meant(found.error)
+    return _of_choices(found.choices) or _of_minimax(found.base_resp) or _of_aws(found)
 
 
 def _of_choices(choices: Any) -> int | None:
@@ -160,14 +160,14 @@ def _of_minimax(base_resp: Any) -> int | None:
     return _MINIMAX.get(code, SERVER_ERROR) if isinstance(code, int) and code else None
 
 
-def _of_aws(told: _Told) -> int | None:
-    output = told.Output if isinstance(told.Output, dict) else {}
-    kind = told.aws_type or output.get("__type")
+def _of_aws(found: _ErrorMembers) -> int | None:
+    output = found.Output if isinstance(found.Output, dict) else {}
+    kind = found.aws_type or output.get("__type")
     return None if kind is None else _meant({"type": kind})
 
 
-def _of_error_event(told: _Told) -> int:
-    return _meant({"type": told.type, "code": told.code, "status": told.status, "status_code": told.status_code})
+def _of_error_event(found: _ErrorMembers) -> int:
+    return _meant({"type": found.type, "code": found.code, "status": found.status, "status_code": found.status_code})
 
 
 def _meant(error: Any) -> int:

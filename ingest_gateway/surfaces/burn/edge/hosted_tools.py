@@ -1,4 +1,4 @@
-"""How many prompts one call may make at most. Pure.
+"""Bounds how many prompts one call may make.
 
 A tool that the provider runs itself (web search, code, MCP) adds a prompt to the call for each use, with everything
 found so far, and all of them are billed: a question of ten words may fill a model's context several times. Tools that

@@ -1,4 +1,4 @@
-"""What a model can read and write at most, by its family, as providers publish it. Pure.
+"""What a model can read and write at most, by its family, as providers publish it.
 
 For strict budgets: without a limit a model may write as much as it can, and no prompt is longer than the model's
 context. A model that is not listed is treated as one of the largest. Figures: LiteLLM's list (1.110.2).

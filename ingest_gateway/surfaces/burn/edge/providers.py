@@ -1,4 +1,4 @@
-"""Which model providers the edge proxy forwards to, and which of their paths (B-043, B-044). Pure.
+"""Which model providers the edge proxy forwards to, and which of their paths (B-043, B-044).
 
 The table is fixed at the start: nothing in a request chooses a host (L3). `ATLAS_EDGE_PROVIDERS` adds
 OpenAI-compatible ones by name and base URL, and moves the base URL of those here.

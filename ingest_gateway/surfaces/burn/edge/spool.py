@@ -75,7 +75,7 @@ class Spool:
 
     @classmethod
     def adopt(cls, root: Path, bytes_max: int) -> list[Self]:
-        """All under `root` whose owners are gone, oldest first. Raises OSError."""
+        """The directories under `root` that no process owns, oldest first. Raises OSError."""
         found = []
         for directory in sorted(filter(Path.is_dir, root.glob("[!.]*")), key=lambda path: path.stat().st_mtime):
             lock = _locked(directory)

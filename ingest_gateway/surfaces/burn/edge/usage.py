@@ -1,4 +1,4 @@
-"""Reads an answer's usage while it passes: from SSE frames as they come, or from a JSON body. Pure; nothing is changed.
+"""Reads an answer's usage while it passes: from SSE frames as they come, or from a JSON body; changes nothing.
 
 usage_conventions.py says where providers report it, and in which convention. If a stream reports it several times, the
 largest counts are taken (B-042): they grow, and some providers end with zeros. Frames may be cut anywhere, also within

@@ -44,7 +44,7 @@ _CHOICES = {"/chat/completions": ("n",), "/completions": ("n", "best_of")}
 _SEVERAL_PROMPTS = {"/completions": ("prompt",), "/embeddings": ("input",), ":batchEmbedContents": ("requests",)}
 _WITHOUT_OUTPUT = frozenset({"/embeddings", ":embedContent", ":batchEmbedContents"})
 _CACHES = ("cache_control", "prompt_cache_options", "prompt_cache_retention")
-_STANDS_FOR_OTHERS = ("openrouter/", "@preset/")
+_ALIASES = ("openrouter/", "@preset/")
 
 
 class Unpriceable(ValueError):
@@ -88,7 +88,7 @@ def _models(asked: Members, target: ProviderTarget) -> list[str]:
     for others in asked.get("models", ()):  # OpenRouter goes on to these
         named += others if isinstance(others, list) else [others]
     models = [model for model in named if isinstance(model, str) and model]
-    if "preset" in asked or any(model.startswith(_STANDS_FOR_OTHERS) for model in models):  # OpenRouter's, too
+    if "preset" in asked or any(model.startswith(_ALIASES) for model in models):  # OpenRouter's, too
         return [*models, *MODELS]
     return models if models and len(models) == len(named) else [*models, *MODELS]
 
