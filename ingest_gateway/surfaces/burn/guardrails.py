@@ -146,11 +146,11 @@ def _check_policy(policy: GuardrailPolicy) -> None:
     for index, cap in enumerate(policy.financial_limits.caps):
         path = f"financial_limits.caps[{index}]"
         if cap.soft_usd is None and cap.hard_usd is None:
-            errors.append(FieldError(place, "Must have soft_usd, hard_usd or both."))
+            errors.append(FieldError(path, "Must have soft_usd, hard_usd or both."))
         if cap.scope is Scope.ORG and cap.id != "*":
-            errors.append(FieldError(f"{place}.id", "Must not be given for the organization's own cap."))
+            errors.append(FieldError(f"{path}.id", "Must not be given for the organization's own cap."))
         if not cap.id:
-            errors.append(FieldError(f"{place}.id", "Must not be empty."))
+            errors.append(FieldError(f"{path}.id", "Must not be empty."))
     if errors:
         raise Refused(ErrorKind.INVALID_FIELDS, fields=errors)
 

@@ -57,7 +57,7 @@ async def ingest(request: web.Request) -> web.Response:
     return json_response(answer(len(calls), rejected, status))
 
 
-async def tell(request: web.Request, calls: Sequence[ModelCall]) -> str:
+async def store_calls(request: web.Request, calls: Sequence[ModelCall]) -> str:
     """Stores the calls and returns the organization's status after them. Raises Refused."""
     services = request.app[SERVICES]
     principal = services.authenticate(request)

@@ -10,7 +10,7 @@ from ingest_gateway.http.bodies import content_type, read_body
 from ingest_gateway.http.errors import ErrorKind, Refused
 from ingest_gateway.services import SERVICES
 from ingest_gateway.surfaces.burn.forms import BODY_BYTES_MAX
-from ingest_gateway.surfaces.burn.ingest import tell
+from ingest_gateway.surfaces.burn.ingest import store_calls
 from ingest_gateway.surfaces.burn.otlp import ERRORS_NAMED_MAX, ExportError, spans_of_json, spans_of_protobuf
 from ingest_gateway.surfaces.burn.spans import SPANS_MAX, calls_of
 
@@ -29,7 +29,7 @@ async def export_traces(request: web.Request) -> web.Response:
     if len(export.spans) > SPANS_MAX:
         raise Refused(ErrorKind.BODY_TOO_LARGE, f"A request holds at most {SPANS_MAX:,} spans; send several.")
     calls, errors = calls_of(export.spans, principal.key_id)
-    status = await tell(request, calls)
+    status = await store_calls(request, calls)
     return _answer(encoding, status, [*export.errors, *errors])
 
 

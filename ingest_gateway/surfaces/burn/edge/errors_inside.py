@@ -1,4 +1,4 @@
-"""Errors that providers report inside an answer with status 200: the status that the call really had. Pure.
+"""Finds errors that providers write inside an answer of status 200, and the status that the call really had.
 
 | where | form |
 |---|---|
@@ -23,7 +23,7 @@ import msgspec
 
 BODY_BYTES_MAX = 64 * 1024
 LINE_BYTES_MAX = 64 * 1024
-"""A longer frame is not an error."""
+"""A longer line is not an error."""
 SERVER_ERROR = 500
 _STATUS_OF = (
     (re.compile(r"overloaded"), 529),
@@ -38,8 +38,8 @@ _STATUS_OF = (
 _MINIMAX = {1001: 504, 1002: 429, 1004: 401, 1008: 402, 1039: 429}
 
 
-class _Told(msgspec.Struct):
-    """The members that may report an error; others are ignored."""
+class _ErrorMembers(msgspec.Struct):
+    """The members that may hold an error; others are ignored."""
 
     type: Any = None
     error: Any = None
@@ -59,7 +59,7 @@ _MEMBERS_IN_A_LIST = msgspec.json.Decoder(list[_ErrorMembers])
 
 
 class ErrorWatch:
-    """`feed` it each piece of a good answer. `status` at the end: None if no error was reported."""
+    """Watches an answer for errors: `feed` it each piece; `status` is None at the end where there was no error."""
 
     def __init__(self, *, streams: bool) -> None:
         self._streams = streams
@@ -115,7 +115,7 @@ class ErrorWatch:
             self._read(line[5:])
 
     def _read(self, written: bytes) -> bool:
-        """Whether the JSON is complete; it may go on in the next line."""
+        """Reads one line or several. False where the JSON goes on in the next line."""
         data = written.strip()
         if data[:1] not in (b"{", b"["):
             return True
@@ -136,10 +136,11 @@ def _is_hinted(written: bytes) -> bool:
     return b"error" in written or b'"failed"' in written or b"__type" in written or b'"base_resp"' in written
 
 
-def _status_of(told: _Told) -> int | None:
-    """None if it reports no error: good answers have `"error": null`, some `""` or `{}`."""
-    response = told.response if isinstance(told.response, dict) else {}
-    if told.type == "response.failed" or response.get("status") == "failed":
+def _status_of(found: _ErrorMembers) -> int | None:
+    """The error's status; None where there is no error: answers that went well have `"error": null`, some `""` or
+    `{}`."""
+    response = found.response if isinstance(found.response, dict) else {}
+    if found.type == "response.failed" or response.get("status") == "failed":
         return _meant(response.get("error"))
     if found.object == "error" or (found.type == "error" and not found.error):
         return _meant({"type": found.type, "code": found.code})
@@ -171,7 +172,7 @@ def _of_error_event(found: _ErrorMembers) -> int:
 
 
 def _meant(error: Any) -> int:
-    """The status that the provider would have used; 500 if it names no known one."""
+    """The status that the provider would have sent for this error; 500 where the error names no known one."""
     said = error if isinstance(error, dict) else {"type": error}
     for name in ("code", "status", "status_code"):
         code = said.get(name)
