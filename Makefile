@@ -35,13 +35,13 @@ test: broker $(CLIENTS) $(EDGE_WORKER) ## The tests, against a real broker (WORK
 	@echo "atlas: running the tests" >&2
 	@$(TESTED) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder -rs -m "not slow" tests
 
-test-slow: broker $(CLIENTS) ## The tests that take minutes: kills, restarts, rebuilds, every rung
+test-slow: broker $(CLIENTS) ## The tests that take minutes: kills, restarts, rebuilds, every step of the retry schedule
 	@$(TESTED) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -rs -m slow tests
 
 test-unit: $(READY) ## The tests that need no broker, in a minute
 	@$(TESTED) -m pytest -n 2 -rs tests/unit
 
-chaos: broker ## Kill admission 50 times, then broker, gateway and processors in turn, under load; check the books (CHAOS_ROUNDS, CHAOS_SEED)
+chaos: broker ## Kill admission 50 times, then broker, gateway and processors in turn, under load; check that nothing was lost or doubled (CHAOS_ROUNDS, CHAOS_SEED)
 	@CHAOS_ROUNDS=$${CHAOS_ROUNDS:-50} $(PYTHON) -m pytest -n 0 tests/chaos
 
 lint: $(READY) ## ruff (style, format) and mypy (types)

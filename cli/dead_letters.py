@@ -42,7 +42,7 @@ def dead_letters(last: int, topic: str | None, reason: str | None, content: bool
     except KafkaException as error:
         raise click.ClickException(f"dead-letters can't be read: {reason_of(error)}") from error
     for letter in reversed(newest):
-        echo(orjson.dumps(told(letter, content)).decode())
+        echo(orjson.dumps(described(letter, content)).decode())
 
 
 def all_letters(bootstrap: str) -> Iterator[DeadLetter]:
@@ -58,7 +58,7 @@ def all_letters(bootstrap: str) -> Iterator[DeadLetter]:
         consumer.close()
 
 
-def told(letter: DeadLetter, content: bool) -> dict[str, Any]:
+def described(letter: DeadLetter, content: bool) -> dict[str, Any]:
     """A dead letter as people read it; bytes that are no text in base64."""
     shown: dict[str, Any] = {
         "at": rfc3339(letter.timestamp_ms),

@@ -24,7 +24,7 @@ from operations.private_files import keep_to_oneself
 
 
 class Commands(click.Group):
-    """Whatever a command does not expect but an operator can mend is told in a sentence; a bug keeps its traceback."""
+    """An error that an operator can mend is reported in one sentence; a bug keeps its traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -47,7 +47,7 @@ def main(context: click.Context) -> None:
     """Atlas: an event platform on a Kafka log."""
     before = keep_to_oneself()  # what is exported, too: it is everybody's events
     context.call_on_close(lambda: os.umask(before))
-    logging.getLogger().addHandler(logging.NullHandler())  # what fails is told once, by the command
+    logging.getLogger().addHandler(logging.NullHandler())  # the command itself reports what fails, once
 
 
 for command in (

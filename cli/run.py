@@ -28,9 +28,9 @@ def config() -> None:
         settings = Settings.from_env(found_environment())
     except SettingsInvalid as invalid:
         raise click.ClickException(str(invalid)) from invalid
-    told = settings.describe()
-    width = max(map(len, told)) + 2
-    for name, value in told.items():
+    described = settings.describe()
+    width = max(map(len, described)) + 2
+    for name, value in described.items():
         click.echo(f"{name:<{width}}{value}")
 
 

@@ -21,6 +21,6 @@ def plain(text: str) -> str:
 
 
 def _escaped(character: str) -> str:
-    """One beyond U+FFFF as JSON writes it: in two halves. Half a pair that stands alone is told as well."""
+    """A character beyond U+FFFF as JSON writes it: in two halves. A single half is written as well."""
     units = character.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[index]:02x}{units[index + 1]:02x}" for index in range(0, len(units), 2))

@@ -84,7 +84,7 @@ class Workspace(State, frozen=True, kw_only=True):
 class Key(State, frozen=True, kw_only=True):
     """`token_hash`: hex of the token's keyed hash. `scopes`, `streams`, `allowed_ips` (CIDR), `origins` empty: all that
     the kind allows. `rotated_to`: the key in its place, beside which it holds until `overlap_until_ms`.
-    `last_used_ms` is told by gateways about once a minute (`key.touch`).
+    Gateways report `last_used_ms` about once a minute (`key.touch`).
     """
 
     kind: ClassVar[str] = "key"

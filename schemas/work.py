@@ -97,7 +97,7 @@ def item_of(entity: Entity) -> Item | None:
 class Passed(msgspec.Struct, frozen=True):
     """How far the items on a partition reach into the same partition of `commands`: every command below the offset.
 
-    It stands behind the items of each batch (key PASSED_KEY), so that a read can wait for a command it was told of.
+    It follows the items of each batch (key PASSED_KEY), so that a read can wait for a command that it depends on.
     """
 
     next_offset: int

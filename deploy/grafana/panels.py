@@ -288,11 +288,11 @@ ROWS: dict[str, list[Graph]] = {
     "Guardrails": [
         Graph(
             "Model calls",
-            "Counted a second, those that were told twice, and those too late for any window.",
+            "Counted a second, duplicates, and those too late for any window.",
             "short",
             [
                 rate("atlas_guardrail_calls_total", "when"),
-                rate("atlas_guardrail_duplicates_total", legend="told twice"),
+                rate("atlas_guardrail_duplicates_total", legend="duplicates"),
             ],
         ),
         Graph(

@@ -28,7 +28,7 @@ def suspend(facts: Facts, request: CommandRequest, payload: Suspend) -> Done:
         scope_id=payload.scope_id,
         set_by=payload.set_by,
     )
-    changes = CommandChanges(put=(flag.to_entity(request.version),), events=_told(facts, request, [suspended(flag)]))
+    changes = CommandChanges(put=(flag.to_entity(request.version),), events=_notices(facts, request, [suspended(flag)]))
     return Done(200, changes, f"kill_flag/{flag.entity_id}", payload.answer)
 
 
@@ -40,14 +40,14 @@ def resume(facts: Facts, request: CommandRequest, payload: Unsuspend) -> Done:
     ]
     events = [resumed(workspace, request.append_ms, guarded, payload.reason) for guarded in payload.stood]
     gone = tuple(flag.to_entity(request.version) for flag in flags)
-    changes = CommandChanges(gone=gone, events=_told(facts, request, events))
+    changes = CommandChanges(gone=gone, events=_notices(facts, request, events))
     return Done(200, changes, f"kill_flag/{workspace}", payload.answer)
 
 
 def warn(facts: Facts, request: CommandRequest, payload: Warn) -> Done:
     workspace = request.command.workspace
     events = [warned(workspace, request.append_ms, warning) for warning in payload.warnings]
-    changes = CommandChanges(events=_told(facts, request, events))
+    changes = CommandChanges(events=_notices(facts, request, events))
     return Done(200, changes, f"layer/{Layer.FINANCIAL_LIMITS}", payload.answer)
 
 
@@ -59,8 +59,8 @@ def replace_policy(facts: Facts, request: CommandRequest, payload: ReplacePolicy
     return Done(200, CommandChanges(put=(policy.to_entity(request.version),)), f"policy/{workspace}", payload.answer)
 
 
-def _told(facts: Facts, request: CommandRequest, events: Iterable[SystemEvent]) -> tuple[SystemEvent, ...]:
-    """On the organization's spine; none where it has no spine, so that nobody could be told."""
+def _notices(facts: Facts, request: CommandRequest, events: Iterable[SystemEvent]) -> tuple[SystemEvent, ...]:
+    """The events for the organization's spine; none if it has no spine."""
     stream = facts.stream_named(request.command.workspace, LIVE, STREAM)
     return tuple(events) if stream is not None and stream.status is StreamStatus.ACTIVE else ()
 

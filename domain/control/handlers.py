@@ -1,4 +1,4 @@
-"""The three kinds of handlers that decide commands. Each module of rules ends with its `HANDLERS`: payload class to
+"""The four kinds of handlers that decide commands. Each module of rules ends with its `HANDLERS`: payload class to
 handler. domain/commands/handlers.py joins them to the one registry.
 """
 

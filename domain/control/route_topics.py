@@ -7,7 +7,7 @@ the topic is kept for its retention, so that consumers can read on; meanwhile an
 import msgspec
 
 from domain.control.handlers import Handlers, Reported, ReportHandler
-from domain.control.streams import CLUSTER_REFUSES, refused_anew, why_not_created
+from domain.control.streams import CLUSTER_REFUSES, refused_and_key_freed, why_not_created
 from domain.control.values import (
     CommandChanges,
     CommandRefused,
@@ -55,7 +55,7 @@ def made(facts: Facts, request: CommandRequest, report: RouteTopicMade) -> Repor
         message = f"The topic could not be made. {CLUSTER_REFUSES}"
         refused = why_not_created(report.taken, CommandRefused(503, "workflow_not_created", message))
         changes = CommandChanges(gone=(before.to_entity(request.version),), finished=(work,))
-        return Done(refused.status, changes, f"workflow/{before.id}"), refused_anew(request, origin, refused)
+        return Done(refused.status, changes, f"workflow/{before.id}"), refused_and_key_freed(request, origin, refused)
     after = msgspec.structs.replace(before, topic_id=report.topic_id)
     if origin is not None:
         origin = msgspec.structs.replace(origin, outcome=DONE, status=201, body=body_of(after))

@@ -130,7 +130,7 @@ def why_not_created(taken: str | None, else_refused: CommandRefused) -> CommandR
     return else_refused if taken is None else CommandRefused(409, "topic_exists", taken)
 
 
-def refused_anew(
+def refused_and_key_freed(
     request: CommandRequest, origin: CommandAnswer | None, refused: CommandRefused
 ) -> CommandAnswer | None:
     """Refuses, and frees the idempotency key from this record on: the caller may repeat the request."""
@@ -145,7 +145,7 @@ def _creation_failed(
 ) -> Reported:
     """The creation failed: frees the name."""
     changes = CommandChanges(gone=(stream.to_entity(request.version),), finished=(work,))
-    return Done(refused.status, changes, f"stream/{stream.id}"), refused_anew(request, origin, refused)
+    return Done(refused.status, changes, f"stream/{stream.id}"), refused_and_key_freed(request, origin, refused)
 
 
 def _name_is_free(facts: Facts, request: CommandRequest, name: str) -> None:

@@ -1,4 +1,5 @@
-"""Caps: what each has left, who passes one, and what is set aside before a call. Pure but for the state it is given.
+"""Caps: what each has left, who passes one, and what is set aside before a call. Mutable: it changes the state it is
+given.
 
 A resume after a hard cap restarts the cap's count: what was spent until then is forgiven for the rest of its period.
 """

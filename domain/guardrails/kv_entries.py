@@ -63,7 +63,7 @@ def _flag(flag: KillFlag, now_ms: int) -> Change:
     key = flag_key(flag.workspace)
     if not flag.holds(now_ms):
         return Delete(key)
-    value = {"state": "suspended", "layer": flag.layer, "reason": flag.reason, "expires_at": _told(flag.expires_ms)}
+    value = {"state": "suspended", "layer": flag.layer, "reason": flag.reason, "expires_at": _expiry(flag.expires_ms)}
     return Put(key, msgspec.json.encode(value), _kept_until(flag.expires_ms, now_ms))
 
 
@@ -71,11 +71,11 @@ def _org_key(key: Key, now_ms: int) -> Change:
     name = f"key:{key.token_hash}"
     if not key.holds(now_ms) or key.environment != LIVE:
         return Delete(name)
-    value = {"org_id": org_of(key.workspace), "key_id": key.id, "expires_at": _told(key.ends_ms)}
+    value = {"org_id": org_of(key.workspace), "key_id": key.id, "expires_at": _expiry(key.ends_ms)}
     return Put(name, msgspec.json.encode(value), _kept_until(key.ends_ms, now_ms))
 
 
-def _told(ends_ms: int | None) -> str | None:
+def _expiry(ends_ms: int | None) -> str | None:
     return None if ends_ms is None else rfc3339(ends_ms)
 
 

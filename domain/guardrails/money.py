@@ -1,4 +1,4 @@
-"""Spend by hour, day and month, in UTC. Pure; a period's number counts since the epoch."""
+"""Spend by hour, day and month, in UTC. Periods are numbered from the epoch."""
 
 from collections.abc import Mapping
 from datetime import date

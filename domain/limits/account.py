@@ -1,7 +1,7 @@
-"""What is known of one bucket: what is left in it, which gateway accepted how much, and who asks for it.
+"""One bucket's account: what is free in it, how much each gateway accepted, and which gateways use it.
 
-`room` is this side's own count: it grows as the bucket drains, and every accepted request that was told goes off it. It
-is the bucket; what gateways hold are parts of it until the next deal.
+`room` is the free part of the whole bucket: it grows as the bucket drains, and each reported request is subtracted from
+it. Gateways hold parts of it until the next allocation.
 """
 
 from collections import deque

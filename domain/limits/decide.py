@@ -1,10 +1,9 @@
-"""Deals one bucket out: who may use which part of its rate, and how much of its room at once.
+"""Allocates one bucket to the gateways: the part of its rate that each may use, and the room that each has at once.
 
-Shares follow demand, that is requests accepted and refused within the last moments: whoever has most of the requests
-gets most of the rate. A hundredth of it is dealt evenly whatever the demand, so that no gateway is ever without; they
-add up to the whole. The room that is left in the bucket (`room`, by this module's own count of what was accepted) is
-dealt anew each time, half of it evenly: it goes where it is needed and none is lost with a gateway that does not use
-it.
+The parts follow demand, that is requests accepted and refused within the last moments: the gateway with most requests
+gets most of the rate. A hundredth of the rate is divided evenly, so that no gateway is ever without; the parts add up
+to the whole. The free room of the bucket (`room`, counted here from what was accepted) is allocated again each time,
+half of it evenly: it goes where it is needed, and none is lost with a gateway that does not use it.
 """
 
 from collections.abc import Mapping
@@ -14,14 +13,14 @@ from domain.limits.quotas import WHOLE_PPM, Quota, burst_ppm
 from schemas.records import Shares
 
 ROOM = 60_000
-"""One request's worth of room, in what a request a minute drains in a millisecond."""
+"""The room that one request takes. One unit is what a rate of one request a minute drains in a millisecond."""
 EVEN_PPM = 10_000
 DEAL_APART_MS = 150
 PRESSED_PART = 2  # a gateway is short of room when it has less than half of its depth
 
 
 class Part(NamedTuple):
-    """A gateway's part in a bucket: its requests of late, and its count of accepted ones as last told."""
+    """A gateway's part of a bucket: its recent requests, and its count of accepted ones as last reported."""
 
     demand: int = 0
     accepted: int = 0

@@ -1,6 +1,7 @@
-"""What one partition of `usage` has told: which gateways live, and of each bucket what is left and who asks for it.
+"""What one partition of `usage` has reported: the live gateways, and for each bucket what is left and which gateways
+use it.
 
-Pure: all times are the log's (append times), so the same records make the same deals. Nothing of it is durable, and
+All times are the log's (append times), so the same records make the same deals. Nothing of it is durable, and
 none needs to be: after a start or a rebalance nothing is dealt until every gateway had the time to be heard, while the
 last deals hold. Whom it has heard so far it tells at once, so that gateways that start together share from the start.
 Gateways' heartbeats, one to every partition, keep the time going.
@@ -32,7 +33,7 @@ class Ledger:
         self._swept_ms = 0
         self._heard_ms: dict[str, int] = {}
         self._gateways: list[str] = []
-        """As last told."""
+        """As last reported."""
         self._told_early = 0
         self._accounts: dict[str, BucketAccount] = {}
         self._used: dict[str, BucketAccount] = {}

@@ -1,7 +1,7 @@
 """A principal: the identity behind a request on any surface, and what it may do.
 
-Finding one is authentication.py's work. A surface says which kinds of credentials it takes, and which of its operations
-needs which scope (its OpenAPI document).
+ingest_gateway/identity/authentication.py finds one. A surface says which kinds of credentials it takes, and which of
+its operations needs which scope (its OpenAPI document).
 """
 
 from collections.abc import Iterable, Mapping
@@ -68,12 +68,12 @@ class Principal:
     networks: tuple[Network, ...] = ()
     origins: frozenset[str] = frozenset()
     ends_ms: int | None = None
-    told: Mapping[str, str] = field(init=False, repr=False, compare=False)
+    logged_as: Mapping[str, str] = field(init=False, repr=False, compare=False)
     """What the log's line of a request says of it."""
 
     def __post_init__(self) -> None:
-        told = {"workspace": self.workspace, "environment": self.environment, "key_id": self.key_id}
-        object.__setattr__(self, "told", told)
+        logged_as = {"workspace": self.workspace, "environment": self.environment, "key_id": self.key_id}
+        object.__setattr__(self, "logged_as", logged_as)
 
     @property
     def is_limited(self) -> bool:

@@ -92,7 +92,7 @@ class Authenticator:
         if not anywhere or self._view.keys_by_hash.get(key.token_hash) is not key or not self._lasts(principal):
             return None
         request[PRINCIPAL] = principal
-        request[CALLER] = principal.told
+        request[CALLER] = principal.logged_as
         self._used.note(principal.workspace, principal.key_id)
         return principal
 
@@ -114,7 +114,7 @@ class Authenticator:
         if principal is None:
             raise self._failed(request, bool(written))
         request[PRINCIPAL] = principal
-        request[CALLER] = principal.told
+        request[CALLER] = principal.logged_as
         self._check_place(request, principal)
         if principal.kind != SESSION:
             self._used.note(principal.workspace, principal.key_id)

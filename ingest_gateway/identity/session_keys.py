@@ -142,13 +142,13 @@ def _key_of(entry: dict[str, Any]) -> SessionKey | None:
     return None if too_short else SessionKey(algorithm, key)
 
 
-def reader_of(place: str) -> Callable[[], Awaitable[bytes]]:
+def reader_of(source: str) -> Callable[[], Awaitable[bytes]]:
     """Reads a JWKS from a https URL (http on this machine) or from a file. The reading raises JwksInvalid, OSError."""
-    parts = urlsplit(place)
+    parts = urlsplit(source)
     if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK):
-        return lambda: _fetch(place)
+        return lambda: _fetch(source)
     if not parts.scheme:
-        return lambda: asyncio.to_thread(_read_file, Path(place))
+        return lambda: asyncio.to_thread(_read_file, Path(source))
     raise JwksInvalid("ATLAS_JWT_JWKS must be a https URL or a file")
 
 

@@ -8,7 +8,7 @@ CALLS = Counter("atlas_guardrail_calls_total", "Model calls that were counted, b
 DUPLICATES = Counter("atlas_guardrail_duplicates_total", "Model calls that were counted within 24 hours before.")
 TRIPS = Counter("atlas_guardrail_trips_total", "Layers that tripped.", ["layer", "mode"])
 WARNINGS = Counter(
-    "atlas_guardrail_budget_warnings_total", "Caps of which so much was spent, told once in a period.", ["percent"]
+    "atlas_guardrail_budget_warnings_total", "Caps of which so much was spent, counted once in a period.", ["percent"]
 )
 BUDGETS = Counter("atlas_guardrail_reservations_total", "Reservations under a strict budget, by answer.", ["outcome"])
 

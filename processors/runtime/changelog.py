@@ -201,6 +201,9 @@ def _is_alive(appended_ms: int, retention_seconds: int | None, now_ms: int) -> b
     return retention_seconds is None or now_ms - appended_ms < retention_seconds * 1000 - SURE_MS
 
 
+CLEAR = "`atlas tables clear GROUP --accept-loss` (GROUP: the name of this process, such as admission)"
+
+
 def start_offset(
     stored: ChangelogPosition | None, topic_id: bytes, low: int, high: int, now_ms: int, partition: int, spec: TableSpec
 ) -> int:
@@ -213,17 +216,17 @@ def start_offset(
     if stored_id != topic_id:
         raise TableRefused(
             f"{where}: the changelog {topic} is not the topic this database was made from (it was deleted and "
-            f"created again). Restore the topic, or accept the loss with `atlas tables clear`."
+            f"created again). Restore the topic, or accept the loss with {CLEAR}."
         )
     if next_offset > high:
         raise TableRefused(
             f"{where}: the database has applied offset {next_offset - 1}, but the changelog {topic} ends at {high}: "
-            f"confirmed records are gone. Restore the topic, or accept the loss with `atlas tables clear`."
+            f"confirmed records are gone. Restore the topic, or accept the loss with {CLEAR}."
         )
     if next_offset < low and _is_alive(written_ms, spec.retention_seconds, now_ms):
         raise TableRefused(
             f"{where}: offsets {next_offset} to {low - 1} of the changelog {topic} are gone before this database had "
-            f"them. `atlas tables clear` has it rebuilt from what is left."
+            f"them. To rebuild it from what is left: {CLEAR}."
         )
     return max(next_offset, low)
 

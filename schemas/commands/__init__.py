@@ -9,7 +9,8 @@ The answer is a `Verdict`: outcome `done` with the entity's state as JSON in `bo
 or `refused` with a `RefusalBody` (answers.py).
 
 To add a command: its class in a file here, its rule and one line of `HANDLERS` in a file of domain/control or
-domain/work. Both registries are filled from there (a test holds this).
+domain/work (a new file is listed in `SUBJECTS` below or in domain/commands/handlers.py). A test holds this. If keys
+that are limited to streams may use it, domain/control/reach.py has to say what they reach.
 """
 
 import msgspec

@@ -1,4 +1,4 @@
-"""Calls of models, as the burn surface was told of them."""
+"""Model calls, as they were reported to the burn surface."""
 
 from typing import NamedTuple
 
@@ -14,8 +14,8 @@ class CallRow(NamedTuple):
     """One model call (schemas.telemetry.ModelCall): what it cost, whose it was, how it went.
 
     `id`: the caller's own `event_id` (of a proxied call `edge:` and its request id); without one the telemetry record's
-    id and the call's place in it. A call that was told of again is one row, as it was told first. `model`:
-    what was asked for where that is known, else what answered. `at_ms`: when it was made, as the caller says.
+    id and the call's index in it. A call that was reported again is one row, as it was reported first. `model`: the
+    requested one if it is known, otherwise the one that answered. `at_ms`: when it was made, as the caller says.
     `cost_nano`: billionths of a US dollar.
     """
 

@@ -30,7 +30,7 @@ def each_once(calls: Sequence[Span], spans: Sequence[Span]) -> list[Span]:
         if before is None:
             taken[event_id] = span
         else:
-            more, less = (span, before) if _told(span) > _told(before) else (before, span)
+            more, less = (span, before) if _completeness(span) > _completeness(before) else (before, span)
             taken[event_id] = _with_labels_of(more, less)
     return list(taken.values())
 
@@ -99,7 +99,7 @@ def _response_id(span: Span) -> str:
     return next((value for value in found if isinstance(value, str) and value), "")
 
 
-def _told(span: Span) -> int:
+def _completeness(span: Span) -> int:
     groups = (names.TOKENS_IN, names.TOKENS_OUT, names.WRITTEN_LONG)
     return sum(any(name in span.attributes for name in group) for group in groups)
 

@@ -87,8 +87,8 @@ def _turn(one: Operation) -> int:
 def _clean_up(folders: list[Json]) -> Iterator[Json]:
     """Takes the deletions of what later folders need out of their own, and gives them as a folder, newest first."""
     late: list[Json] = []
-    for place, folder in enumerate(folders):
-        below = json.dumps(folders[place + 1 :])
+    for level, folder in enumerate(folders):
+        below = json.dumps(folders[level + 1 :])
         for item in [item for item in folder["item"] if item["request"]["method"] == "DELETE"]:
             needed = item["request"]["url"]["path"][-1]
             if needed.startswith(":") and f"{{{{{needed[1:]}}}}}" in below:

@@ -84,8 +84,8 @@ class Variables:
         yield from one.node.get(REMEMBER, {}).items()
         for name in self._made_by(one) - one.node.get(REMEMBER, {}).keys():
             if not self._is_chosen(one, name):
-                told = self._answer_of(one)
-                yield name, name if name in told and "id" not in told else "id"
+                answered = self._answer_of(one)
+                yield name, name if name in answered and "id" not in answered else "id"
 
     def _answer_of(self, one: Operation) -> Json:
         """The example of its first success."""
