@@ -43,9 +43,9 @@ class Period(StrEnum):
     MONTH = "month"
 
 
-    class BudgetMode(StrEnum): OPEN = "open"  # spend is counted when it is reported; calls that run meanwhile can
-    exceed a cap, and the proxy fails open STRICT = "strict"  # a call needs a reservation first; without an answer
-    there is no call
+class BudgetMode(StrEnum):
+    OPEN = "open"  # spend counts when reported: running calls may exceed a cap; the proxy fails open
+    STRICT = "strict"  # a call needs a reservation first; without an answer there is no call
 
 
 class _Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,69 +12,117 @@ class TopicMeaning:
     meaning: str
 
 
-        SETTINGS = { "ATLAS_HOME": "The data directory: master key, read model, logs, and a development run's broker.",
-        "ATLAS_PORT_BASE": ( "Moves a development run's ports: the surfaces begin here, the broker 10 above, operations
-        ports 20 above." ), "ATLAS_KAFKA": "Bootstrap servers of the Kafka cluster.", "ATLAS_KAFKA_SECURITY_PROTOCOL":
-        "PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL: how Kafka's brokers are reached.", "ATLAS_KAFKA_SASL_MECHANISM":
-        "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.", "ATLAS_KAFKA_SASL_USERNAME": "The user name at the brokers.",
-        "ATLAS_KAFKA_SASL_PASSWORD": "Its password.", "ATLAS_KAFKA_SSL_CA": "A file with the certificates of trusted
-        authorities; unset: the system's.", "ATLAS_KAFKA_SSL_CERTIFICATE": "A file with this client's own certificate,
-        if the brokers ask for one.", "ATLAS_KAFKA_SSL_KEY": "A file with the certificate's key, unless it is in the
-        same file.", "ATLAS_MASTER_KEY": ( "64 hexadecimal digits, the same for all processes; every key, secret and
-        gateway signature derives from it." ), "ATLAS_PARTITIONS": "Partitions of every partitioned topic; never change
-        it once the installation exists.", "DATABASE_URL": "The read model's database, as a SQLAlchemy URL.",
-        "ATLAS_HOST": "The address that surfaces and operations ports listen on.", "ATLAS_METRICS_PORT": ( "The
-        operations port. Defaults: gateway 9100, admission 9101, control 9102, delivery 9103, projection 9104, "
-        "lifecycle 9105." ), "ATLAS_SURFACES": "The surfaces that a gateway process serves (`events,burn`); unset:
-        all.", "ATLAS_EVENTS_PORT": "The events surface's port.", "ATLAS_WORK_PORT": "The work surface's port.",
-        "ATLAS_SPINE_PORT": "The spine's port.", "ATLAS_BURN_PORT": "The port of AtlasBurn and its edge proxy.",
-        "ATLAS_CATALOG": ( "strict: the spine refuses types that are neither the platforms' own nor registered, and data
-        that does not " "fit " "them." ), "SCHEMA_REGISTRY_URL": "The URL of a schema registry; if it is set, records
-        are in its wire format.", "ATLAS_ALLOW_PRIVATE_TARGETS": "1 allows workflows with private and loopback
-        addresses; for development only.", "ATLAS_VERDICT_TIMEOUT_SECONDS": ( "How long a request waits for its verdict:
-        an event from its sending on, then 202; a command from its append's time-out on, then 503." ),
-        "ATLAS_APPEND_TIMEOUT_SECONDS": "How long a request waits for the broker to confirm its record; then 503.",
-        "ATLAS_READ_TIMEOUT_SECONDS": "How long a read waits for the read model to catch up; then 503
-        `read_model_behind`.", "ATLAS_RETRY_LADDER": ( "Retry schedules in place of the documents', by class of
-        endpoint: `events:30s,1m,5m;work:1s,5s..24h` " "(`..24h` repeats the last step until that much time has passed).
-        The defaults are in " "docs/receiving-webhooks.md." ), "ATLAS_ATTEMPT_TIMEOUT_SECONDS": "How long one attempt at
-        an endpoint may take, until its status line has arrived.", "ATLAS_SESSION_SECONDS": "How long a group waits
-        without a worker's heartbeats before others get its partitions. " "With several brokers it must be longer than
-        they take to replace a dead one: see docs/production.md.", "ATLAS_REPLAYS_PER_SECOND": "Events a second that the
-        bulk replays of a lifecycle process hand to delivery.", "ATLAS_MAX_WAITERS": "How many requests may wait for a
-        verdict in one gateway; further ones get 503.", "ATLAS_DRAIN_SECONDS": ( "How long a gateway serves on after
-        SIGTERM while `/readyz` says draining, so that load balancers stop " "sending to " "it; in the second half each
-        answer closes its connection. `atlas up` sets 0." ), "ATLAS_RATE_LIMITS": "off: no limits, and nothing is
-        allocated to gateways.", "ATLAS_RATE_OVERRIDES": ( 'Quotas in place of the classes\' own, by workspace (`*`:
-        all) and class: `{"*": {"events": 6000}}`, or ' '`{"per_minute": 6000, "burst": 1000}` instead of the number. A
-        workspace\'s own `limit` comes first.' ), "PUBLIC_API_RATE_OVERRIDES": 'The same for the work surface\'s
-        classes: `{"<tenant id>": {"read": 600}}`.', "ATLAS_LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR.",
-        "ATLAS_ALLOWED_HOSTS": ( "Host names (`api.example.com`) that are served, separated by commas; others get 421.
-        Unset: any." ), "ATLAS_TRUSTED_PROXIES": "Networks of proxies whose `X-Forwarded-For` is trusted, separated by
-        commas.", "ATLAS_LLM_BASE_URL": "The OpenAI-compatible provider of `/v1/ai/*`; unset: 503 `ai_not_configured`.",
-        "ATLAS_LLM_API_KEY": "The provider's key; a local server may need none.", "ATLAS_LLM_MODEL": "The model that is
-        called.", "ATLAS_LLM_TIMEOUT_SECONDS": "How long the model's answer may take.",
-        "ATLAS_CONTROL_BEHIND_SECONDS_MAX": ( "How old the view of keys may be before requests that show or change
-        settings (streams, keys, …) get 503." ), "ATLAS_JWT_ISSUER": "The `iss` that a session's token must have.",
-        "ATLAS_JWT_AUDIENCE": "The `aud` that a session's token must have.", "ATLAS_JWT_SECRET": "Sessions are signed
-        with HS256 and this secret, 32 bytes or more.", "ATLAS_JWT_JWKS": "Sessions are signed with a key of this JWKS:
-        an https URL, or a file.", "ATLAS_EDGE_PROVIDERS": ( "OpenAI-compatible providers of the edge proxy, by name and
-        base URL; also other base URLs for known " "providers: " '`{"groq": "https://api.groq.com/openai/v1"}`.' ),
-        "ATLAS_EDGE_TIMEOUT_SECONDS": "How long a provider may be silent, before its answer and within it; then 504.",
-        "ATLAS_EDGE_ASK_USAGE": ( "Whether the edge proxy asks OpenAI-compatible providers for a stream's usage if its
-        caller doesn't " "(`stream_options.include_usage`); off: the usage of such streams is estimated from their
-        text." ), "ATLAS_EDGE_FORWARD_UNREADABLE": ( "Whether the edge proxy forwards calls whose cost it can't read
-        (batches, images, audio); it counts the tokens " "that their answers report. Never under a strict budget." ),
-        "ATLAS_PRICES": ( "A YAML file of prices that add to those of domain/guardrails/prices.yaml, or replace them: "
-        "`models: {my-model: {in: 1.0, out: 2.0}}`, in US dollars a million tokens. The same on gateway and control." ),
-        "ATLAS_EDGE_SPOOL_MIB": "How much telemetry a gateway process keeps on disk while the log is away.",
-        "CF_ACCOUNT_ID": ( "The Cloudflare account whose KV namespace mirrors kill flags; set it with the next two, or
-        none of the three." ), "CF_KV_NAMESPACE_ID": "The namespace that edge workers read as `GUARDRAIL_FLAGS`.",
-        "CF_API_TOKEN": "A Cloudflare token that may write to the namespace.", "CF_API_URL": "Where Cloudflare's API
-        is.", "ATLAS_CACHE": "A directory for the broker's jars of all versions, so that several checkouts can share
-        them.", "ATLAS_STATUS_TARGETS": ( "Operations ports (`host:port`, separated by commas) that `atlas status` asks
-        besides Kafka." ), "ATLAS_KAFKA_VERSION": ( "The broker version of `atlas up`: 4.1.0, 4.3.1 or 4.4.0. An older
-        broker refuses the data of a newer one." ), }
+SETTINGS = {
+    "ATLAS_HOME": "The data directory: master key, read model, logs, and a development run's broker.",
+    "ATLAS_PORT_BASE": (
+        "Moves a development run's ports: the surfaces begin here, the broker 10 above, operations ports 20 above."
+    ),
+    "ATLAS_KAFKA": "Bootstrap servers of the Kafka cluster.",
+    "ATLAS_KAFKA_SECURITY_PROTOCOL": "PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL: how Kafka's brokers are reached.",
+    "ATLAS_KAFKA_SASL_MECHANISM": "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.",
+    "ATLAS_KAFKA_SASL_USERNAME": "The user name at the brokers.",
+    "ATLAS_KAFKA_SASL_PASSWORD": "Its password.",
+    "ATLAS_KAFKA_SSL_CA": "A file with the certificates of trusted authorities; unset: the system's.",
+    "ATLAS_KAFKA_SSL_CERTIFICATE": "A file with this client's own certificate, if the brokers ask for one.",
+    "ATLAS_KAFKA_SSL_KEY": "A file with the certificate's key, unless it is in the same file.",
+    "ATLAS_MASTER_KEY": (
+        "64 hexadecimal digits, the same for all processes; every key, secret and gateway signature derives from it."
+    ),
+    "ATLAS_PARTITIONS": "Partitions of every partitioned topic; never change it once the installation exists.",
+    "DATABASE_URL": "The read model's database, as a SQLAlchemy URL.",
+    "ATLAS_HOST": "The address that surfaces and operations ports listen on.",
+    "ATLAS_METRICS_PORT": (
+        "The operations port. Defaults: gateway 9100, admission 9101, control 9102, delivery 9103, projection 9104, "
+        "lifecycle 9105."
+    ),
+    "ATLAS_SURFACES": "The surfaces that a gateway process serves (`events,burn`); unset: all.",
+    "ATLAS_EVENTS_PORT": "The events surface's port.",
+    "ATLAS_WORK_PORT": "The work surface's port.",
+    "ATLAS_SPINE_PORT": "The spine's port.",
+    "ATLAS_BURN_PORT": "The port of AtlasBurn and its edge proxy.",
+    "ATLAS_CATALOG": (
+        "strict: the spine refuses types that are neither the platforms' own nor registered, and data that does not "
+        "fit "
+        "them."
+    ),
+    "SCHEMA_REGISTRY_URL": "The URL of a schema registry; if it is set, records are in its wire format.",
+    "ATLAS_ALLOW_PRIVATE_TARGETS": "1 allows workflows with private and loopback addresses; for development only.",
+    "ATLAS_VERDICT_TIMEOUT_SECONDS": (
+        "How long a request waits for its verdict: an event from its sending on, then 202; "
+        "a command in addition to its append's time-out, then 503."
+    ),
+    "ATLAS_APPEND_TIMEOUT_SECONDS": "How long a request waits for the broker to confirm its record; then 503.",
+    "ATLAS_READ_TIMEOUT_SECONDS": "How long a read waits for the read model to catch up; then 503 `read_model_behind`.",
+    "ATLAS_RETRY_LADDER": (
+        "Retry schedules in place of the documents', by class of endpoint: `events:30s,1m,5m;work:1s,5s..24h` "
+        "(`..24h` repeats the last step until that much time has passed). The defaults are in "
+        "docs/receiving-webhooks.md."
+    ),
+    "ATLAS_ATTEMPT_TIMEOUT_SECONDS": "How long one attempt at an endpoint may take, until its status line has arrived.",
+    "ATLAS_SESSION_SECONDS": "How long a group waits without a worker's heartbeats before others get its partitions. "
+    "With several brokers it must be longer than they take to replace a dead one: see docs/production.md.",
+    "ATLAS_REPLAYS_PER_SECOND": "Events a second that the bulk replays of a lifecycle process hand to delivery.",
+    "ATLAS_MAX_WAITERS": "How many requests may wait for a verdict in one gateway; further ones get 503.",
+    "ATLAS_DRAIN_SECONDS": (
+        "How long a gateway serves on after SIGTERM while `/readyz` says draining, so that load balancers stop "
+        "sending to "
+        "it; in the second half each answer closes its connection. `atlas up` sets 0."
+    ),
+    "ATLAS_RATE_LIMITS": "off: no limits, and nothing is allocated to gateways.",
+    "ATLAS_RATE_OVERRIDES": (
+        'Quotas in place of the classes\' own, by workspace (`*`: all) and class: `{"*": {"events": 6000}}`, or '
+        '`{"per_minute": 6000, "burst": 1000}` instead of the number. A workspace\'s own `limit` comes first.'
+    ),
+    "PUBLIC_API_RATE_OVERRIDES": 'The same for the work surface\'s classes: `{"<tenant id>": {"read": 600}}`.',
+    "ATLAS_LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR.",
+    "ATLAS_ALLOWED_HOSTS": (
+        "Host names (`api.example.com`) that are served, separated by commas; others get 421. Unset: any."
+    ),
+    "ATLAS_TRUSTED_PROXIES": "Networks of proxies whose `X-Forwarded-For` is trusted, separated by commas.",
+    "ATLAS_LLM_BASE_URL": "The OpenAI-compatible provider of `/v1/ai/*`; unset: 503 `ai_not_configured`.",
+    "ATLAS_LLM_API_KEY": "The provider's key; a local server may need none.",
+    "ATLAS_LLM_MODEL": "The model that is called.",
+    "ATLAS_LLM_TIMEOUT_SECONDS": "How long the model's answer may take.",
+    "ATLAS_CONTROL_BEHIND_SECONDS_MAX": (
+        "How old the view of keys may be before requests that show or change settings (streams, keys, …) get 503."
+    ),
+    "ATLAS_JWT_ISSUER": "The `iss` that a session's token must have.",
+    "ATLAS_JWT_AUDIENCE": "The `aud` that a session's token must have.",
+    "ATLAS_JWT_SECRET": "Sessions are signed with HS256 and this secret, 32 bytes or more.",
+    "ATLAS_JWT_JWKS": "Sessions are signed with a key of this JWKS: an https URL, or a file.",
+    "ATLAS_EDGE_PROVIDERS": (
+        "OpenAI-compatible providers of the edge proxy, by name and base URL; also other base URLs for known "
+        "providers: "
+        '`{"groq": "https://api.groq.com/openai/v1"}`.'
+    ),
+    "ATLAS_EDGE_TIMEOUT_SECONDS": "How long a provider may be silent, before its answer and within it; then 504.",
+    "ATLAS_EDGE_ASK_USAGE": (
+        "Whether the edge proxy asks OpenAI-compatible providers for a stream's usage if its caller doesn't "
+        "(`stream_options.include_usage`); off: the usage of such streams is estimated from their text."
+    ),
+    "ATLAS_EDGE_FORWARD_UNREADABLE": (
+        "Whether the edge proxy forwards calls whose cost it can't read (batches, images, audio); it counts the tokens "
+        "that their answers report. Never under a strict budget."
+    ),
+    "ATLAS_PRICES": (
+        "A YAML file of prices that add to those of domain/guardrails/prices.yaml, or replace them: "
+        "`models: {my-model: {in: 1.0, out: 2.0}}`, in US dollars a million tokens. The same on gateway and control."
+    ),
+    "ATLAS_EDGE_SPOOL_MIB": "How much telemetry a gateway process keeps on disk while the log is away.",
+    "CF_ACCOUNT_ID": (
+        "The Cloudflare account whose KV namespace mirrors kill flags; set it with the next two, or none of the three."
+    ),
+    "CF_KV_NAMESPACE_ID": "The namespace that edge workers read as `GUARDRAIL_FLAGS`.",
+    "CF_API_TOKEN": "A Cloudflare token that may write to the namespace.",
+    "CF_API_URL": "Where Cloudflare's API is.",
+    "ATLAS_CACHE": "A directory for the broker's jars of all versions, so that several checkouts can share them.",
+    "ATLAS_STATUS_TARGETS": (
+        "Operations ports (`host:port`, separated by commas) that `atlas status` asks besides Kafka."
+    ),
+    "ATLAS_KAFKA_VERSION": (
+        "The broker version of `atlas up`: 4.1.0, 4.3.1 or 4.4.0. An older broker refuses the data of a newer one."
+    ),
+}
 
 # Where a default isn't a field of Settings of the same name, or is better told in other words.
 DEFAULTS = {

@@ -27,7 +27,7 @@ _OUR_PREFIXES = ("atlasburn-", "x-atlasburn-", "x-forwarded-")
 
 
 def request_headers(received: Iterable[tuple[str, str]], connection: Iterable[str]) -> CIMultiDict[str]:
-    """The headers for the provider. `connection`: the values of `Connection`; the headers it names are not forwarded."""
+    """The headers for the provider. `connection`: the values of `Connection`; those it names are not forwarded."""
     named = _named(connection)
     kept: CIMultiDict[str] = CIMultiDict()
     for name, value in received:

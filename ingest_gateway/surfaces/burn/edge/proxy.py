@@ -146,7 +146,7 @@ class EdgeProxy:
         return self._exchange.willing(provider, asked)
 
     async def _reserve(self, request: web.Request, call: ProxiedCall, held: Held) -> web.Response | None:
-        """None: the call may be made. Raises Refused: 503 without a decision, 400 and 415 for a call without a price."""
+        """None: the call may be made. Raises Refused: 503 without a decision, 400 and 415 if it has no price."""
         caller = caller_context(request, call.caller.key_id, route="edge")
         cost_nano = await worst_cost_of(held, call.target, call.provider.dialect)
         wanted = self._budgets.wanted(call.id, cost_nano, call.asked, call.caller.key_id, call.labels)

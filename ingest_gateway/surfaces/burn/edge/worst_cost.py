@@ -165,7 +165,7 @@ def _objects(members: Members, name: str) -> list[Members]:
 
 
 def _largest(stated: list[Any], otherwise: int, unstated: int | None = None) -> int:
-    """`otherwise` replaces a value that is not a positive number; `unstated` replaces an absent one, if that differs."""
+    """`otherwise` replaces a value that is not a positive number; `unstated` replaces an absent one, if different."""
     if not stated:
         return otherwise if unstated is None else unstated
     return max(_number(value) or otherwise for value in stated)
