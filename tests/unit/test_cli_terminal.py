@@ -5,7 +5,7 @@ import json
 import orjson
 import pytest
 
-from cli.dead_letters import told
+from cli.dead_letters import described
 from cli.listen import shown
 from cli.terminal import plain
 from schemas.records import DeadLetter
@@ -67,6 +67,6 @@ def test_a_dead_letters_content_is_shown_harmless() -> None:
         value=harmful.encode(),
         value_bytes=len(harmful.encode()),
     )
-    printed = plain(orjson.dumps(told(letter, content=True)).decode())
+    printed = plain(orjson.dumps(described(letter, content=True)).decode())
     assert printed.isprintable()
     assert [json.loads(printed)[name] for name in ("message", "key", "value")] == [harmful] * 3
