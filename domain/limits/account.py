@@ -7,7 +7,7 @@ it. Gateways hold parts of it until the next allocation.
 from collections import deque
 from dataclasses import dataclass, field
 
-from domain.limits.decide import ROOM, Part, deal, grown, is_pressed
+from domain.limits.decide import ROOM, Part, allocate, grown, is_pressed
 from domain.limits.quotas import WHOLE_PPM, Quota
 from schemas.records import Shares, Usage
 
@@ -36,7 +36,7 @@ class Use:
 
 
 class BucketAccount:
-    """One bucket. `room` is None until it is dealt for the first time: the gateways' own even parts are it till
+    """One bucket. `room` is None until it is allocated for the first time: the gateways' own even parts are it till
     then.
     """
 
@@ -47,7 +47,7 @@ class BucketAccount:
         self.room_ms = 0
         self.used_ms = 0
         self.uses: dict[str, Use] = {}
-        self.dealt: Shares | None = None
+        self.allocated: Shares | None = None
         self.pressed = False
 
     def note(self, usage: Usage, at_ms: int, gateways: int) -> None:
@@ -68,18 +68,18 @@ class BucketAccount:
 
     def share_of(self, gateway: str, gateways: int) -> tuple[int, int]:
         """Its share and among how many, as the gateway knows it."""
-        if self.dealt is None or gateway not in self.dealt.gateways:
+        if self.allocated is None or gateway not in self.allocated.gateways:
             return WHOLE_PPM // max(1, gateways), max(1, gateways)
-        return self.dealt.share_ppm[self.dealt.gateways.index(gateway)], len(self.dealt.gateways)
+        return self.allocated.share_ppm[self.allocated.gateways.index(gateway)], len(self.allocated.gateways)
 
-    def deal(self, gateways: list[str], now_ms: int) -> Shares:
+    def allocate(self, gateways: list[str], now_ms: int) -> Shares:
         self.room = self._even_rooms(gateways, now_ms) if self.room is None else self._room_at(self.room, now_ms)
         self.room_ms = now_ms
         since_ms = now_ms - self._demand_ms()
         parts = {gateway: self._part(self.uses.get(gateway), since_ms) for gateway in gateways}
-        self.dealt = deal(self.name, parts, self.room, now_ms)
+        self.allocated = allocate(self.name, parts, self.room, now_ms)
         self.pressed = False
-        return self.dealt
+        return self.allocated
 
     def forget_silent(self, now_ms: int) -> None:
         self.uses = {gateway: use for gateway, use in self.uses.items() if now_ms - use.at_ms < FORGET_MS}

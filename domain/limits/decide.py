@@ -15,7 +15,7 @@ from schemas.records import Shares
 ROOM = 60_000
 """The room that one request takes. One unit is what a rate of one request a minute drains in a millisecond."""
 EVEN_PPM = 10_000
-DEAL_APART_MS = 150
+ALLOCATION_APART_MS = 150
 PRESSED_PART = 2  # a gateway is short of room when it has less than half of its depth
 
 
@@ -44,7 +44,7 @@ def shares_of(demands: Mapping[str, int]) -> dict[str, int]:
     return shares
 
 
-def deal(bucket: str, parts: Mapping[str, Part], room: int, now_ms: int) -> Shares:
+def allocate(bucket: str, parts: Mapping[str, Part], room: int, now_ms: int) -> Shares:
     """The whole bucket among these gateways; `room` in `ROOM`s, negative when more was accepted than it had room."""
     gateways = sorted(parts)
     shares = shares_of({gateway: parts[gateway].demand for gateway in gateways})
@@ -65,8 +65,8 @@ def is_pressed(refused: int, room_milli: int, quota: Quota, share_ppm: int, gate
     return refused > 0 or room_milli * PRESSED_PART < depth_milli
 
 
-def must_deal(before: Shares | None, gateways: list[str], pressed: bool, now_ms: int) -> bool:
-    """A deal is made for a gateway that is short, not too often; and anew when gateways came or went."""
+def must_allocate(before: Shares | None, gateways: list[str], pressed: bool, now_ms: int) -> bool:
+    """An allocation is made for a gateway that is short, but not too often, and again when gateways came or went."""
     if before is None:
         return pressed
-    return before.gateways != gateways or (pressed and now_ms - before.dealt_ms >= DEAL_APART_MS)
+    return before.gateways != gateways or (pressed and now_ms - before.dealt_ms >= ALLOCATION_APART_MS)

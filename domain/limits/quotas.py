@@ -108,7 +108,7 @@ def _is_count(value: object) -> bool:
 
 
 def burst_ppm(share_ppm: int, gateways: int) -> int:
-    """Which part of the burst goes with a share of the rate: half of the burst is dealt evenly among the gateways,
+    """Which part of the burst goes with a share of the rate: half of the burst is allocated evenly among the gateways,
     half as the rate is. So one that was idle has room for what comes before its share follows.
     """
     return (WHOLE_PPM // gateways + share_ppm) // 2

@@ -1,1 +1,1 @@
-"""Deals each limit's bucket out among the gateways, by what they report. Runs in the process `control`."""
+"""Allocates each limit's bucket to the gateways, by what they report. Runs in the process `control`."""

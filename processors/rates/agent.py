@@ -36,10 +36,10 @@ class RatesAgent(Agent):
             except Exception as error:
                 log.exception("usage.failed", extra={"facts": {"offset": record.offset}})
                 work.dead_letter(record, "failed", f"{type(error).__name__} while deciding")
-        for bucket, shares in ledger.dealt():
+        for bucket, shares in ledger.allocated():
             value = None if shares is None else shares.encode()
             work.produce(Topic.QUOTAS, value, key=bucket.encode() or GATEWAYS_KEY, partition=partition)
-            metrics.DEALS.inc(1 if bucket else 0)
+            metrics.ALLOCATIONS.inc(1 if bucket else 0)
         await work.commit()
         self._measure()
 

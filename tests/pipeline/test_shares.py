@@ -86,7 +86,7 @@ def control(broker: Broker, home: Path) -> Iterator[Processor]:
 
 
 async def load(often: Client, seldom: Client) -> None:
-    """Nine requests to one, far above the quota, until the deals have followed."""
+    """Nine requests to one, far above the quota, until the allocations have followed."""
     async with asyncio.timeout(GIVE_UP_SECONDS):
         while not MOST_OF_IT_PPM <= often.share_ppm < WHOLE_PPM or seldom.share_ppm >= often.share_ppm:
             for _ in range(9):
@@ -167,7 +167,7 @@ async def test_a_tier_is_set_and_cleared_while_everything_runs(broker: Broker, c
             await change_limit(clients, "ws_nobody", "live", CLEAR)
 
 
-async def test_without_processors_the_last_deal_holds_and_they_take_up_again(
+async def test_without_processors_the_last_allocation_holds_and_they_take_up_again(
     broker: Broker, control: Processor
 ) -> None:
     workspace = short_id(WORKSPACE)

@@ -33,7 +33,7 @@ class Fleet:
         self.gateways: dict[str, Limiter] = {}
         self.accepted: list[int] = []
         self.refused: list[int] = []
-        self.deals = 0
+        self.allocations = 0
         self.decides = True
         self._ledger = Ledger()
         self._due: list[tuple[int, int, Callable[[], None]]] = []
@@ -131,8 +131,8 @@ class Fleet:
         if not self.decides:
             return
         self._ledger.note(usage, START_MS + self.now_ns // NS_PER_MS)
-        for bucket, shares in self._ledger.dealt():
-            self.deals += 1
+        for bucket, shares in self._ledger.allocated():
+            self.allocations += 1
             for name in self.gateways:
                 delay_ms = self.random.uniform(*TO_THE_GATEWAY_MS)
                 self._in(delay_ms, lambda n=name, b=bucket, s=shares: self._apply(n, b, s))  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""A gateway's buckets: even parts until something is dealt, deals less what was accepted since, reports, forgetting."""
+"""A gateway's buckets: even parts, then allocations less what was accepted since; reports; forgetting."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def take(limiter: Limiter, requests: int, now_ns: int = 0, workspace: str = WORK
     return sum(limiter.take(EVENTS, workspace, "live", now_ns)[0] for _ in range(requests))
 
 
-def a_deal(share_ppm: int, room: float, accepted: int = 0, bucket: str = BUCKET) -> Shares:
+def an_allocation(share_ppm: int, room: float, accepted: int = 0, bucket: str = BUCKET) -> Shares:
     return Shares(
         bucket=bucket,
         gateways=[ME, OTHER],
@@ -37,7 +37,7 @@ def a_deal(share_ppm: int, room: float, accepted: int = 0, bucket: str = BUCKET)
 
 
 @pytest.mark.parametrize(("gateways", "fit"), [([], 200), ([ME], 200), ([ME, OTHER], 100), (["a", "b", "c"], 50)])
-def test_an_even_part_until_something_is_dealt(gateways: list[str], fit: int) -> None:
+def test_an_even_part_until_something_is_allocated(gateways: list[str], fit: int) -> None:
     """One that is not in the list yet counts itself."""
     limiter = a_limiter()
     limiter.note_gateways(3, gateways)
@@ -54,7 +54,7 @@ def test_of_what_partitions_say_the_largest_number_counts() -> None:
 
 
 def test_those_heard_of_so_far_are_there_beside_those_before() -> None:
-    """As a dealer tells that has just started: it may not have heard of all."""
+    """As an allocator reports that has just started: it may not have heard of all."""
     limiter = a_limiter()
     limiter.note_gateways(0, [ME, OTHER])
     limiter.note_gateways(0, ["third"], so_far=True)
@@ -77,16 +77,16 @@ def test_buckets_are_of_a_workspace_environment_and_class() -> None:
     assert sum(limiter.take(per_tenant, "ws_a", environment, 0)[0] for environment in ("live", "test") * 3) == 3
 
 
-def test_a_deal_gives_room_less_what_was_accepted_since_it_was_reckoned() -> None:
+def test_an_allocation_gives_room_less_what_was_accepted_since_it_was_reckoned() -> None:
     limiter = a_limiter()
     assert take(limiter, 30) == 30
-    limiter.apply(a_deal(900_000, room=40, accepted=10), 0)  # 20 of the 30 were not known then
+    limiter.apply(an_allocation(900_000, room=40, accepted=10), 0)  # 20 of the 30 were not known then
     assert take(limiter, 300) == 20
 
 
-def test_a_deal_of_a_bucket_that_was_not_used_here_waits_for_its_first_request() -> None:
+def test_an_allocation_of_a_bucket_that_was_not_used_here_waits_for_its_first_request() -> None:
     limiter = a_limiter()
-    limiter.apply(a_deal(500_000, room=5), 0)
+    limiter.apply(an_allocation(500_000, room=5), 0)
     assert take(limiter, 300, SECOND) == 15  # and half of 20 a second since
 
 
@@ -116,10 +116,10 @@ def test_rooms_of_all_gateways_add_up_whatever_is_under_way() -> None:
         lambda limiter: limiter.apply(Shares(bucket=BUCKET, gateways=[OTHER, "x"], dealt_ms=2), 0),
     ],
 )
-def test_what_is_dealt_no_more_is_an_even_part_again(gone) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_allocated_no_more_is_an_even_part_again(gone) -> None:  # type: ignore[no-untyped-def]
     limiter = a_limiter()
     limiter.note_gateways(0, [ME, OTHER])
-    limiter.apply(a_deal(1_000, room=0), 0)
+    limiter.apply(an_allocation(1_000, room=0), 0)
     assert take(limiter, 10) == 0
     gone(limiter)
     assert take(limiter, 1) == 0

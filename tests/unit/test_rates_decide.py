@@ -1,4 +1,4 @@
-"""Deals: shares that follow demand and add up, when one is made, and what a ledger makes of its log."""
+"""Allocations: parts that follow demand and add up, when one is made, and what a ledger makes of its log."""
 
 from collections.abc import Iterable
 
@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.limits.account import FORGET_MS
-from domain.limits.decide import EVEN_PPM, ROOM, Part, deal, grown, is_pressed, shares_of
-from domain.limits.ledger import HEARD_ALL_MS, QUIET_MS, SILENCE_MS, Dealt, Ledger
+from domain.limits.decide import EVEN_PPM, ROOM, Part, allocate, grown, is_pressed, shares_of
+from domain.limits.ledger import HEARD_ALL_MS, QUIET_MS, SILENCE_MS, Allocated, Ledger
 from domain.limits.quotas import WHOLE_PPM, Quota, burst_ppm
 from schemas.records import SO_FAR, Shares, Usage
 
@@ -55,9 +55,9 @@ def test_shares_as_a_table(demands: dict[str, int], shares: list[int]) -> None:
 
 @settings(deadline=None)
 @given(demands=DEMANDS, room=st.integers(-200 * ROOM, 200 * ROOM))
-def test_no_more_room_is_dealt_than_there_is(demands: dict[str, int], room: int) -> None:
+def test_no_more_room_is_allocated_than_there_is(demands: dict[str, int], room: int) -> None:
     parts = {gateway: Part(demand, 5) for gateway, demand in demands.items()}
-    shares = deal(BUCKET, parts, room, START_MS)
+    shares = allocate(BUCKET, parts, room, START_MS)
     assert shares.gateways == sorted(demands) and sum(shares.share_ppm) == WHOLE_PPM
     assert sum(shares.room_milli) <= room * 1000 // ROOM
     assert sum(shares.room_milli) >= room * 1000 // ROOM - 2 * len(demands) - abs(room) * len(demands) // WHOLE_PPM
@@ -84,7 +84,7 @@ def test_a_gateway_is_pressed_below_half_of_its_depth(refused: int, room_milli: 
 
 
 class Log:
-    """One partition of `usage`: what is told moves time to `at_ms`; `dealt` holds the newest of each bucket."""
+    """One partition of `usage`: what is told moves time to `at_ms`; `allocated` holds the newest of each bucket."""
 
     def __init__(self) -> None:
         self.ledger = Ledger()
@@ -96,7 +96,7 @@ class Log:
             for gateway in gateways:
                 self.tell(Usage(gateway=gateway), at_ms)
 
-    def use(self, gateway: str, at_ms: int, *, taken: int = 0, refused: int = 0, room: float = 0.0) -> list[Dealt]:
+    def use(self, gateway: str, at_ms: int, *, taken: int = 0, refused: int = 0, room: float = 0.0) -> list[Allocated]:
         self.accepted[gateway] = self.accepted.get(gateway, 0) + taken
         return self.tell(
             Usage(
@@ -112,11 +112,11 @@ class Log:
             at_ms,
         )
 
-    def tell(self, usage: Usage, at_ms: int) -> list[Dealt]:
+    def tell(self, usage: Usage, at_ms: int) -> list[Allocated]:
         self.ledger.note(usage, START_MS + at_ms)
-        dealt = self.ledger.dealt()
-        self.newest.update(dealt)
-        return dealt
+        allocated = self.ledger.allocated()
+        self.newest.update(allocated)
+        return allocated
 
     def shares(self) -> dict[str, int]:
         shares = self.newest.get(BUCKET)
@@ -141,7 +141,7 @@ def a_log_of(*gateways: str) -> Log:
     return log
 
 
-def test_nothing_is_dealt_before_every_gateway_had_the_time_to_be_heard() -> None:
+def test_nothing_is_allocated_before_every_gateway_had_the_time_to_be_heard() -> None:
     log = Log()
     for at_ms in range(0, HEARD_ALL_MS, 200):
         log.use("a", at_ms, taken=1, refused=50)
@@ -159,7 +159,7 @@ def test_whoever_is_heard_of_before_that_is_told_as_one_of_perhaps_more() -> Non
     assert named == [[("", ["a"], SO_FAR)], [("", ["a", "b"], SO_FAR)], [], [("", ["a", "b", "c"], SO_FAR)]]
 
 
-def test_a_lone_gateway_is_dealt_nothing() -> None:
+def test_a_lone_gateway_is_allocated_nothing() -> None:
     log = a_log_of("a")
     assert log.use("a", 2100, taken=200, refused=800) == []
     assert log.use("a", 2300, taken=4, refused=100) == []
@@ -212,12 +212,12 @@ def test_a_gateway_not_heard_of_loses_its_share() -> None:
 def test_a_gateway_that_leaves_loses_it_at_once_and_the_last_one_has_all() -> None:
     log = a_log_of("a", "b")
     log.use("a", 2100, taken=90, refused=10)
-    dealt = log.tell(Usage(gateway="b", leaving=True), 2200)
-    assert dict(dealt)[BUCKET] is None
+    allocated = log.tell(Usage(gateway="b", leaving=True), 2200)
+    assert dict(allocated)[BUCKET] is None
     assert log.gateways == ["a"]
 
 
-def test_a_gateway_that_comes_has_a_part_in_all_that_is_dealt() -> None:
+def test_a_gateway_that_comes_has_a_part_in_all_that_is_allocated() -> None:
     log = a_log_of("a", "b")
     log.use("a", 2100, taken=90, refused=10)
     log.tell(Usage(gateway="c"), 2200)

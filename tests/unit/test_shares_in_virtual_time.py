@@ -1,4 +1,4 @@
-"""Quotas over several gateways: the real buckets and the real dealer, with a log between them, in virtual time.
+"""Quotas over several gateways: the real buckets and the real allocator, with a log between them, in virtual time.
 
 The goal: under a load above the quota, accepted within 3 % of it in any minute after the first, whatever the load's
 shape, and in no span of time more than one burst above what a single bucket would have accepted.
@@ -80,7 +80,7 @@ def test_a_lone_gateway_accepts_what_one_bucket_does_to_the_request() -> None:
     fleet.load({"gateway-0": 60.0}, 120)
     reference = Bucket(Terms(EVENTS.quota), 0)
     assert fleet.accepted == [at_ns for at_ns in sorted(fleet.accepted + fleet.refused) if reference.take(at_ns)]
-    assert fleet.refused and fleet.deals == 2  # that there is one so far, and that there is but one
+    assert fleet.refused and fleet.allocations == 2  # that there is one so far, and that there is but one
 
 
 @pytest.mark.requirement("A-078")
@@ -104,7 +104,7 @@ def test_what_is_left_follows_a_burst_within_a_moment(gateways: int) -> None:
 
 
 @pytest.mark.parametrize("gateways", [2, 4])
-def test_while_the_processors_are_away_the_last_deal_holds(gateways: int) -> None:
+def test_while_the_processors_are_away_the_last_allocation_holds(gateways: int) -> None:
     fleet = a_fleet(gateways)
     rates = skewed(fleet, 0, 40)
     fleet.load(rates, 60)
