@@ -1,4 +1,4 @@
-"""What the commands take for the environment: their terminal's, and what a development run tells in its home.
+"""The environment of the commands: the terminal's, and what a development run writes into its home directory.
 
 A run that was started with other ports (`ATLAS_PORT_BASE`, in the terminal of `make run` alone) is found in every other
 terminal as well.
@@ -14,7 +14,7 @@ SAYS_WHERE = frozenset({"ATLAS_KAFKA", "ATLAS_PORT_BASE"})
 
 
 def found_environment() -> Mapping[str, str]:
-    """What the terminal itself says of the broker's place comes first."""
+    """The broker's address from the terminal's own environment wins."""
     if any(os.environ[name] for name in SAYS_WHERE & os.environ.keys()):
         return os.environ
     run = dev_file.read(home_directory(os.environ))

@@ -88,10 +88,10 @@ def list_(workspace: str, environment: str) -> None:
     type=click.IntRange(0, OVERLAP_SECONDS_MAX),
     default=OVERLAP_SECONDS_DEFAULT,
     show_default=True,
-    help="For how long the old key holds beside the new one.",
+    help="For how long the old key stays valid next to the new one.",
 )
 def rotate(workspace: str, environment: str, key_id: str, overlap_seconds: int) -> None:
-    """Put a new key in a key's place, and print it with its secret, once."""
+    """Replace a key by a new one, and print the new one with its secret, once."""
     from ingest_gateway.log.keys import rotate_key
 
     minted = _asked(lambda settings: rotate_key(settings, workspace, environment, key_id, overlap_seconds))

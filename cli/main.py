@@ -1,4 +1,4 @@
-"""The `atlas` command. Each group of commands is a file of its own beside this one, listed here."""
+"""The `atlas` command. Each group of commands is a file in this folder, listed here."""
 
 import logging
 import os

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Process:
-    """`missing`: what stands between it and serving; None: it is ready."""
+    """`missing`: why it does not serve yet; None: it is ready."""
 
     name: str
     address: str

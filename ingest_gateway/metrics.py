@@ -112,7 +112,7 @@ EDGE_TELEMETRY = Counter(
     "atlas_edge_telemetry_records_total",
     "Telemetry records of proxied calls: sent, spooled (the log was away), sent_later (from the spool), dropped (the "
     "spool was full or failed), unattributed (the key turned out to be unknown), torn (cut short by a crash), "
-    "unsendable (a record that can't be written at all; those beside it are).",
+    "unsendable (a record that can't be written at all; the others are).",
     ["way"],
 )
 EDGE_SPOOL_BYTES = Gauge("atlas_edge_spool_bytes", "Telemetry on disk that waits for the log.")

@@ -147,7 +147,7 @@ async def use_registry(settings: Settings) -> SchemaRegistry | None:
     """From here on all codecs write and read with the registry's ids; None, and nothing changed, where none is set.
 
     Waits for a registry that is away. Raises RegistryAway when it stays away, RegistryRefused when a schema does not
-    fit what stands there: a process that can't write what it should does not start.
+    fit what is registered: a process that can't write its records does not start.
     """
     if settings.schema_registry_url is None:
         return None

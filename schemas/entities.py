@@ -1,7 +1,7 @@
 """The entities on `control`: what a workspace, a key, a stream, a workflow and so on are, as JSON in `Entity.state`.
 
 `control` is keyed `kind/id`; one writer (the control agent), many readers (domain/entities/control_view.py).
-A secret never stands here: keys are hashes, signing secrets are derived from the master key.
+No secret is stored here: keys are hashes, signing secrets are derived from the master key.
 """
 
 from enum import StrEnum
@@ -83,7 +83,7 @@ class Workspace(State, frozen=True, kw_only=True):
 
 class Key(State, frozen=True, kw_only=True):
     """`token_hash`: hex of the token's keyed hash. `scopes`, `streams`, `allowed_ips` (CIDR), `origins` empty: all that
-    the kind allows. `rotated_to`: the key in its place, beside which it holds until `overlap_until_ms`.
+    the kind allows. `rotated_to`: the key that replaces it; both are valid until `overlap_until_ms`.
     Gateways report `last_used_ms` about once a minute (`key.touch`).
     """
 
@@ -104,7 +104,7 @@ class Key(State, frozen=True, kw_only=True):
 
     @property
     def ends_ms(self) -> int | None:
-        """When it stops to hold by itself: it expires, or the time beside its successor is over."""
+        """When it ends by itself: it expires, or the overlap with its successor is over."""
         ends = [end for end in (self.expires_ms, self.overlap_until_ms) if end is not None]
         return min(ends) if ends else None
 
@@ -221,7 +221,7 @@ class SchemaVersion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventType(State, frozen=True, kw_only=True):
-    """A type of the spine's events that the org registered; `id` is the type. The newest version stands last."""
+    """A type of the spine's events that the org registered; `id` is the type. The newest version is the last."""
 
     kind: ClassVar[str] = "event_type"
     environment: str
@@ -305,7 +305,7 @@ class KillFlag(State, frozen=True, kw_only=True):
 
 
 class Policy(State, frozen=True, kw_only=True):
-    """An organization's guardrails; `id` is its workspace. None stands: the default policy holds."""
+    """An organization's guardrails; `id` is its workspace. Without one, the default policy applies."""
 
     kind: ClassVar[str] = "policy"
     policy: GuardrailPolicy

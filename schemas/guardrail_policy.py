@@ -21,7 +21,7 @@ TtlSeconds = Annotated[int, Meta(ge=0, le=TTL_SECONDS_MAX)]
 
 class Mode(StrEnum):
     OFF = "off"
-    WARN = "warn"  # a trip stands in the ledger and stops nothing
+    WARN = "warn"  # a trip is written to the ledger and stops nothing
     ENFORCE = "enforce"  # a trip suspends
 
 

@@ -26,7 +26,7 @@ STREAM_NAME = re.compile(r"[a-z0-9-]{3,64}")
 class Topic(StrEnum):
     """A fixed topic; stream topics are named by `stream_topic`."""
 
-    ADMISSION = "admission"  # direct records that stood on another partition than their key's, written once more
+    ADMISSION = "admission"  # direct records that were on another partition than their key's, written once more
     DECISIONS = "decisions"
     COMMANDS = "commands"
     CONTROL = "control"

@@ -42,7 +42,7 @@ class TaskStatus(StrEnum):
 
 
 class WorkEvent(StrEnum):
-    """What webhooks can subscribe to, beside `webhook.test`."""
+    """What webhooks can subscribe to, in addition to `webhook.test`."""
 
     TASK_CREATED = "task.created"
     TASK_UPDATED = "task.updated"
@@ -56,7 +56,7 @@ TEST = "webhook.test"
 
 
 class Item(State, frozen=True, kw_only=True):
-    """`version` counts an item's changes, from 1. `sequence`: the place of its creation in the workspace's order of
+    """`version` counts an item's changes, from 1. `sequence`: the number of its creation in the workspace's order of
     commands; lists are in this order."""
 
     environment: str

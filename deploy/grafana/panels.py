@@ -150,7 +150,7 @@ ROWS: dict[str, list[Graph]] = {
             [
                 now("atlas_rate_limit_buckets", legend="buckets kept"),
                 Query("max(atlas_rate_limit_gateways)", "gateways known to gateways"),
-                now("atlas_rate_buckets", legend="buckets dealt"),
+                now("atlas_rate_buckets", legend="buckets allocated"),
                 Query("max(atlas_rate_gateways)", "gateways heard of"),
             ],
         ),
@@ -247,7 +247,7 @@ ROWS: dict[str, list[Graph]] = {
         ),
         Graph(
             "Running and waiting",
-            "Attempts under way, deliveries waiting for their endpoint's turn, outcomes the broker has not confirmed.",
+            "Attempts under way, deliveries queued for their endpoint, outcomes the broker has not confirmed.",
             "short",
             [
                 now("atlas_delivery_running", legend="running"),
@@ -257,7 +257,7 @@ ROWS: dict[str, list[Graph]] = {
         ),
         Graph(
             "Kept in the table",
-            "Deliveries put there a second for want of room, and those in memory whose time has come.",
+            "Deliveries stored a second because memory is full, and those in memory that are due.",
             "short",
             [
                 rate("atlas_delivery_spilled_total", legend="put into the table"),
@@ -266,11 +266,11 @@ ROWS: dict[str, list[Graph]] = {
         ),
         Graph(
             "Endpoints in trouble",
-            "Endpoints not sent to or probed one at a time; times a second that reading waited for room.",
+            "Endpoints not sent to or probed one at a time; times a second that reading waited for capacity.",
             "short",
             [
                 now("atlas_delivery_open_circuits", legend="open circuits"),
-                rate("atlas_delivery_backpressure_total", legend="waits for room"),
+                rate("atlas_delivery_backpressure_total", legend="waits for capacity"),
             ],
         ),
         Graph(

@@ -32,7 +32,7 @@ def locked_home(home: Path) -> Iterator[None]:
             lock.seek(0)
             raise HomeTaken(
                 f"another `atlas up` (pid {lock.read().strip() or 'unknown'}) runs in {home}. "
-                "Stop it, or set ATLAS_HOME and ATLAS_PORT_BASE to run beside it."
+                "Stop it, or set ATLAS_HOME and ATLAS_PORT_BASE to run another next to it."
             ) from None
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")

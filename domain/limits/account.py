@@ -36,8 +36,8 @@ class Use:
 
 
 class BucketAccount:
-    """One bucket. `room` is None until it is allocated for the first time: the gateways' own even parts are it till
-    then.
+    """One bucket. `room` is None until it is allocated for the first time: the gateways' own even parts add up to it
+    till then.
     """
 
     def __init__(self, name: str) -> None:

@@ -150,7 +150,7 @@ class Projection(Agent):
         gone = 0
         while (some := await self._until_done(take_out)) > 0:
             gone += some
-            await asyncio.sleep(SLICE_PAUSE_SECONDS)  # writes have their turn
+            await asyncio.sleep(SLICE_PAUSE_SECONDS)  # so that writes run in between
         return gone
 
     async def _set_aside(self, batch: Batch, reason: str, messages: Mapping[int, str]) -> None:

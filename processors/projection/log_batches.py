@@ -17,7 +17,7 @@ FETCH_RECORDS = 10_000
 FETCH_SECONDS = 1.0
 BATCH_RECORDS = 1_000
 """The finer batches are, the more of one time come into one transaction."""
-AT_ONCE_BYTES = 256 * 1024  # of one partition, before the others have their turn
+AT_ONCE_BYTES = 256 * 1024  # of one partition, before the others are read
 SILENT_SECONDS_MAX = 60.0
 PartitionOffsets = Mapping[Partition, int]
 

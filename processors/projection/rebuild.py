@@ -1,4 +1,4 @@
-"""Rebuilds the read model from the log, beside the live one, and swaps the two in one step; or only compares them.
+"""Rebuilds the read model from the log, next to the live one, and swaps the two in one step; or only compares them.
 
 The new read model is a SQLite file, or a PostgreSQL schema, of its own. It is filled from the beginning of the log, and
 rows that their streams no longer keep are deleted. Then the live one's writers are held off (its readers are not) while

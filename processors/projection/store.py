@@ -193,7 +193,7 @@ class Store:
         return int(number)
 
     def _transaction(self, work: Callable[[Connection], _Answer], *, keep: bool = True) -> _Answer:
-        """`keep=False`: it is rolled back whatever came of it."""
+        """`keep=False`: the transaction is rolled back in any case."""
         try:
             with self._engine.connect() as connection:
                 answer = work(connection)

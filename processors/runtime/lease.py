@@ -56,7 +56,7 @@ class Lease:
         self._ends_at = float("-inf")
 
     def give_up(self) -> None:
-        """It has ended, whatever heartbeat is answered later: until `begin` this worker owns nothing."""
+        """The lease has ended, even if a heartbeat is answered later: until `begin` this worker owns nothing."""
         self._given_up = True
         self._ends_at = float("-inf")
 

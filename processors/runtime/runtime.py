@@ -348,7 +348,7 @@ class Runtime:
             self.consumer.end_rebalance()
 
     async def _recover(self, partitions: set[int]) -> None:
-        """Beside the rebalance: a batch waits for the tables of its own partition only."""
+        """Runs in parallel with the rebalance: a batch waits for the tables of its own partition only."""
         try:
             await self.control.caught_up()
             await self.tables.open_all(partitions)

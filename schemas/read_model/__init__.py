@@ -1,11 +1,12 @@
 """The read model's tables (SQLAlchemy Core), their indexes and rows: what projection writes and the gateway reads.
 
 One definition for SQLite and PostgreSQL; processors/projection/migrations makes them. A row is a named tuple in the
-order of its table's columns, so that it goes to the driver as it is. JSON stands as text, its bytes as they were sent.
+order of its table's columns, so that it goes to the driver as it is. JSON is stored as text, its bytes as they were
+sent.
 
 A record never overwrites what a later one wrote, so applying any batch once more changes nothing: of two admissions of
-an event the one received later counts (they are 24 hours apart), else the record that stands later on its partition
-(`log_offset`). Everything here can be made anew from the log. How to add a table: processors/projection/projectors.
+an event the one received later counts (they are 24 hours apart), else the later record on its partition
+(`log_offset`). Everything here can be rebuilt from the log. How to add a table: processors/projection/projectors.
 """
 
 from typing import NamedTuple

@@ -9,12 +9,12 @@ from schemas.read_model.tables import Rules, metadata
 
 
 class EventRow(NamedTuple):
-    """An admitted event: all but its payload, which stands on the log at (`source_topic`, partition, offset).
+    """An admitted event: all but its payload, which is on the log at (`source_topic`, partition, offset).
 
     Admitted again after its key's 24 hours, it is one row with the newest admission's time and source.
 
     `status` follows from the attempts (domain/events/status.py) and is kept by the transaction that writes them.
-    `number` counts in the order in which rows became readable: that of the transaction, then the place in it
+    `number` counts in the order in which rows became readable: that of the transaction, then the index in it
     (NUMBER_BITS). Who pages finds by it what came late.
     """
 
@@ -40,7 +40,7 @@ class EventRow(NamedTuple):
 
 
 NUMBER_BITS = 20
-"""Those of the place within a transaction."""
+"""The bits of the index within a transaction."""
 
 events = Table(
     "events",

@@ -1,4 +1,4 @@
-"""Short keys of the read model: a number in the place of names that would stand in front of every entry of an index.
+"""Short keys of the read model: a number instead of names that every entry of an index would begin with.
 
 A number is a hash of 63 bits, the same in each database. Where two names should share one, the rows tell them apart:
 they hold the names themselves.

@@ -8,7 +8,7 @@ from schemas.read_model.tables import Rules, metadata
 
 
 class ReadModelState(NamedTuple):
-    """The read model itself, one row. `generation` is another in each database made anew (`atlas rebuild`)."""
+    """The read model itself, one row. `generation` differs in each rebuilt database (`atlas rebuild`)."""
 
     number: int
     generation: str
@@ -46,7 +46,7 @@ log_positions = Table(
 class SourcePosition(NamedTuple):
     """How far the decisions shown here reach into a stream's topic: every gateway's record below `next_offset`.
 
-    Direct Kafka producers' records don't count: one on a wrong partition is decided beside its partition's order.
+    Direct Kafka producers' records don't count: one on a wrong partition is decided outside of its partition's order.
     """
 
     topic: str

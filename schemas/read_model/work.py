@@ -19,7 +19,7 @@ class ProjectRow(NamedTuple):
 
 
 class TaskRow(NamedTuple):
-    """The columns beside `body` are what a list can be filtered by."""
+    """Lists can be filtered by the columns other than `body`."""
 
     id: str
     workspace: str

@@ -78,6 +78,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """The read model is made anew from the log, so an older version starts with an empty one."""
+    """The read model is rebuilt from the log, so an older version starts with an empty one."""
     for table in ("source_positions", "log_positions", "event_conflicts", "attempts", "events"):
         op.drop_table(table)

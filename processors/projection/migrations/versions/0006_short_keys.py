@@ -72,4 +72,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Nothing is kept in the form of before: `atlas rebuild` of the older version makes its own."""
-    raise NotImplementedError("an older version makes its read model anew: atlas rebuild")
+    raise NotImplementedError("an older version rebuilds its read model: atlas rebuild")
