@@ -23,7 +23,7 @@ def test_a_second_run_in_one_home_is_refused_with_a_sentence(tmp_path: Path) -> 
         pass
     assert str(refused.value) == (
         f"another `atlas up` (pid {os.getpid()}) runs in {tmp_path}. "
-        "Stop it, or set ATLAS_HOME and ATLAS_PORT_BASE to run beside it."
+        "Stop it, or set ATLAS_HOME and ATLAS_PORT_BASE to run another next to it."
     )
 
 
