@@ -23,14 +23,14 @@ class ProcessSpec:
     """What to run and how to tell that it serves.
 
     `not_ready` returns None once the process serves, else the sentence that says what is missing; it may take a second.
-    Processes of a lower `stop_turn` stop first; those of one turn stop together.
+    Processes of a lower `stop_group` stop first; those of one group stop together.
     """
 
     name: str
     command: tuple[str, ...]
     env: Mapping[str, str]
     not_ready: Callable[[], str | None]
-    stop_turn: int = 0
+    stop_group: int = 0
     when_parent_dies: signal.Signals = signal.SIGKILL
     cwd: Path | None = field(default=None)
 

@@ -33,12 +33,12 @@ def exit_sentence(name: str, code: int, ran_seconds: float, delay_seconds: float
     return f"{name} {how} after {ran_seconds:.1f} s; it starts again in {delay_seconds:g} s"
 
 
-def stop_turns(turns: Iterable[tuple[str, int]]) -> list[list[str]]:
-    """Names grouped by turn, lowest first: those of one group stop together, before the next group is asked to."""
-    by_turn: dict[int, list[str]] = {}
-    for name, turn in turns:
-        by_turn.setdefault(turn, []).append(name)
-    return [by_turn[turn] for turn in sorted(by_turn)]
+def stop_groups(groups: Iterable[tuple[str, int]]) -> list[list[str]]:
+    """The names of each stop group, the lowest first. Those of one stop together, before the next group is asked to."""
+    by_group: dict[int, list[str]] = {}
+    for name, group in groups:
+        by_group.setdefault(group, []).append(name)
+    return [by_group[group] for group in sorted(by_group)]
 
 
 def _signal_name(number: int) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from deploy.local.child import Child, ProcessSpec
-from deploy.local.decide import stop_turns
+from deploy.local.decide import stop_groups
 from deploy.local.messages import Say
 
 LOOK_INTERVAL_SECONDS = 0.1
@@ -89,7 +89,7 @@ class Supervisor:
     def stop(self) -> None:
         """Stops group after group; what has not ended in time, or at a second Ctrl-C, is killed. Nothing is left."""
         deadline = time.monotonic()
-        for names in stop_turns((name, child.spec.stop_turn) for name, child in self._children.items()):
+        for names in stop_groups((name, child.spec.stop_group) for name, child in self._children.items()):
             group = [self._children[name] for name in names]
             for child in group:
                 child.ask_to_stop()

@@ -31,7 +31,7 @@ from schemas.topics import base_topics
 
 BROKER_TIMEOUT_SECONDS = 60.0
 READY_TIMEOUT_SECONDS = 90.0
-GATEWAY_TURN, PROCESSORS_TURN, BROKER_TURN = 0, 1, 2
+GATEWAY_STOP_GROUP, PROCESSORS_STOP_GROUP, BROKER_STOP_GROUP = 0, 1, 2
 REFUSALS = (
     BrokerFailed,
     HomeTaken,
@@ -118,7 +118,7 @@ def broker_process(broker: Broker) -> ProcessSpec:
         command=tuple(broker.command()),
         env=dict(os.environ),
         not_ready=lambda: None if broker.serves() else "it does not answer yet",
-        stop_turn=BROKER_TURN,
+        stop_group=BROKER_STOP_GROUP,
         when_parent_dies=signal.SIGTERM,
     )
 
@@ -140,7 +140,7 @@ def atlas_process(name: str, command: tuple[str, ...], settings: Settings, env: 
         command=command,
         env={**env, **definite},
         not_ready=lambda: http_not_ready(f"http://{settings.host}:{port}/readyz"),
-        stop_turn=GATEWAY_TURN if name == "gateway" else PROCESSORS_TURN,
+        stop_group=GATEWAY_STOP_GROUP if name == "gateway" else PROCESSORS_STOP_GROUP,
     )
 
 

@@ -11,7 +11,7 @@ from domain.control.values import CommandChanges, CommandRequest, Done, Facts
 from domain.events.spine_events import STREAM
 from domain.events.system_events import SystemEvent
 from domain.guardrails.notices import LIVE, resumed, suspended, warned
-from schemas.commands.guardrails import ReplacePolicy, Suspend, Unsuspend, Warn
+from schemas.commands.guardrails import ReplacePolicy, ResumeGuarded, Suspend, Warn
 from schemas.entities import KillFlag, Policy, StreamStatus
 from schemas.guardrail_policy import Layer
 
@@ -32,7 +32,7 @@ def suspend(facts: Facts, request: CommandRequest, payload: Suspend) -> Done:
     return Done(200, changes, f"kill_flag/{flag.entity_id}", payload.answer)
 
 
-def resume(facts: Facts, request: CommandRequest, payload: Unsuspend) -> Done:
+def resume(facts: Facts, request: CommandRequest, payload: ResumeGuarded) -> Done:
     workspace = request.command.workspace
     flags = [
         KillFlag(id=workspace, workspace=workspace, created_ms=0, layer="", reason="", scope=scope, scope_id=scope_id)
@@ -67,7 +67,7 @@ def _notices(facts: Facts, request: CommandRequest, events: Iterable[SystemEvent
 
 HANDLERS: Handlers = {
     Suspend: RequestHandler(suspend),
-    Unsuspend: RequestHandler(resume),
+    ResumeGuarded: RequestHandler(resume),
     Warn: RequestHandler(warn),
     ReplacePolicy: RequestHandler(replace_policy),
 }

@@ -14,6 +14,7 @@ from schemas.commands.workflows import DisableWorkflow
 from schemas.entities import Target
 from schemas.ids import COMMAND, derived_id
 from schemas.records import Command, Delivery, Outcome
+from schemas.topics import DAY_MS
 
 
 class ErrorCode(StrEnum):
@@ -61,6 +62,7 @@ class TopicWritten:
 
 AttemptResult = Answered | TopicWritten | TimedOut | Failed
 GONE = 410
+DELIVERY_LIFE_MS = 30 * DAY_MS  # the retention of the topic `deliveries`
 WORKFLOW_DELETED = Failed(ErrorCode.ENDPOINT_DISABLED, "was deleted")
 DISABLED_TOO_LONG = Failed(ErrorCode.ENDPOINT_DISABLED, "was disabled for longer than deliveries are kept")
 FINAL = (WORKFLOW_DELETED, DISABLED_TOO_LONG)
@@ -80,6 +82,13 @@ class Attempt:
     started_ms: int
     completed_ms: int
     result: AttemptResult
+
+
+def is_given_up(delivery: Delivery, now_ms: int) -> bool:
+    """Whether the delivery is too old for another attempt: its endpoint was disabled for longer than deliveries are
+    kept. A replay is as old as its event, and is attempted all the same.
+    """
+    return now_ms - delivery.received_ms > DELIVERY_LIFE_MS and not delivery.replay
 
 
 def outcome_of(delivery: Delivery, attempt: Attempt, schedule: RetrySchedule) -> Outcome:

@@ -41,7 +41,8 @@ class DeliveryState(StrEnum):
     DELIVERED = "delivered"
     """The end: an attempt was acknowledged."""
     EXHAUSTED = "exhausted"
-    """The end: the retry schedule is used up, the workflow was deleted, or the delivery is older than 30 days."""
+    """The end: the retry schedule is used up, the workflow was deleted, or the delivery is older than 30 days
+    (`is_given_up`)."""
     DEAD_LETTERED = "dead_lettered"
     """The end: no delivery can be read from the record. It is on the topic `dead-letters`."""
 

@@ -7,7 +7,7 @@ import msgspec
 
 from domain.guardrails.values import GUARDRAILS, GuardDecision, GuardEffects, GuardRequest, Trip
 from schemas.commands.answers import DONE, REFUSED, RefusalBody
-from schemas.commands.guardrails import ReplacePolicy, Suspend, Unsuspend, Warn
+from schemas.commands.guardrails import ReplacePolicy, ResumeGuarded, Suspend, Warn
 from schemas.commands.payload import Payload
 from schemas.guardrail_breaches import NOTICE, TRIP, Breach, CallSeen
 from schemas.guardrail_policy import Mode
@@ -36,7 +36,7 @@ def _payloads(decision: GuardDecision) -> list[Payload]:
         return [ReplacePolicy(policy=decision.policy, version=decision.policy_version, answer=decision.body)]
     if decision.resumed:
         return [
-            Unsuspend(
+            ResumeGuarded(
                 reason=decision.reason, guarded=list(decision.resumed), stood=list(decision.stood), answer=decision.body
             )
         ]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from domain.delivery.bodies import Content, content_for
-from domain.delivery.decide import DISABLED_TOO_LONG, WORKFLOW_DELETED, AttemptResult, ErrorCode, Failed
+from domain.delivery.decide import DISABLED_TOO_LONG, WORKFLOW_DELETED, AttemptResult, ErrorCode, Failed, is_given_up
 from operations.settings import Settings
 from processors.delivery.http_client import HttpClient, Post
 from processors.delivery.loaded import LoadedDelivery
@@ -11,9 +11,6 @@ from processors.delivery.route_topics import TopicWriter, topic_record
 from processors.delivery.routes import Route, Routes
 from processors.runtime.agent import Control
 from schemas.entities import Subscription
-from schemas.topics import DAY_MS
-
-KEPT_MS = 30 * DAY_MS  # as long as `deliveries` keeps them
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +44,7 @@ class Sender:
         delivery = loaded.delivery
         if route is None:
             return WORKFLOW_DELETED
-        if now_ms - delivery.received_ms > KEPT_MS and not delivery.replay:
+        if is_given_up(delivery, now_ms):
             return DISABLED_TOO_LONG
         if route.topic is not None:
             return await self._topics.write(route.topic, topic_record(delivery, loaded.attempt))

@@ -59,8 +59,8 @@ class Rebuilt(NamedTuple):
 
 
 @dataclass
-class Beside:
-    """A read model that is being made beside the live one. `settle` is called once it is filled: from then on what is
+class NewReadModel:
+    """A read model that is being made next to the live one. `settle` is called once it is filled: from then on what is
     written to it is safe as in the live one. `take_place` is called while the live one is held.
     """
 
@@ -75,23 +75,23 @@ class Beside:
 def rebuild(database_url: str, bootstrap: str, step: BeforeStep = lambda step: None) -> Rebuilt:
     """Raises RebuildFailed, DatabaseAway."""
     started = time.monotonic()
-    with beside_live(database_url, step) as beside:
-        records = fill(beside, bootstrap, step)
+    with new_read_model(database_url, step) as new:
+        records = fill(new, bootstrap, step)
         with held(database_url, step) as live:
-            records += replay(bootstrap, beside.store, positions(live))
-            beside.store.count_from(live.execute(select(read_model_state.c.transactions)).scalar_one())
+            records += replay(bootstrap, new.store, positions(live))
+            new.store.count_from(live.execute(select(read_model_state.c.transactions)).scalar_one())
             step("swap")
-            beside.take_place(live)
+            new.take_place(live)
             step("commit")
             live.commit()
         step("clean")
-        beside.after()
+        new.after()
     return Rebuilt(records, time.monotonic() - started)
 
 
-def fill(beside: Beside, bootstrap: str, step: BeforeStep = lambda step: None) -> int:
+def fill(new: NewReadModel, bootstrap: str, step: BeforeStep = lambda step: None) -> int:
     """From the log's beginning to its present end, without what streams keep no longer; the records read."""
-    store = beside.store
+    store = new.store
     step("read")
     store.drop_indexes()
     records = replay(bootstrap, store, ends_of(bootstrap))
@@ -99,7 +99,7 @@ def fill(beside: Beside, bootstrap: str, step: BeforeStep = lambda step: None) -
     store.make_indexes()
     step("expire")
     sweep(store, kept_days(_control(bootstrap).streams.values()), clock.now_ms())
-    beside.settle()
+    new.settle()
     return records
 
 
@@ -137,22 +137,22 @@ def _patiently(engine: Engine) -> Connection:
 
 
 @contextmanager
-def beside_live(database_url: str, step: BeforeStep) -> Iterator[Beside]:
+def new_read_model(database_url: str, step: BeforeStep) -> Iterator[NewReadModel]:
     live = Store(writer_engine(database_url))
     live.prepare()
     live.close()
     step("make")
     url = make_url(database_url)
-    make = _sqlite_beside if url.get_backend_name() == "sqlite" else _postgresql_beside
-    beside = make(url.database or "" if url.get_backend_name() == "sqlite" else database_url)
+    make = _new_sqlite_file if url.get_backend_name() == "sqlite" else _new_postgresql_schema
+    new = make(url.database or "" if url.get_backend_name() == "sqlite" else database_url)
     try:
-        beside.store.prepare()
-        yield beside
+        new.store.prepare()
+        yield new
     finally:
-        beside.store.close()
+        new.store.close()
 
 
-def _sqlite_beside(named: str) -> Beside:
+def _new_sqlite_file(named: str) -> NewReadModel:
     _remove_others(named)
     generation = uuid.uuid4().hex[:12]
     file = generation_file(named, generation)
@@ -161,20 +161,20 @@ def _sqlite_beside(named: str) -> Beside:
     def settle() -> None:
         store.close()
         settle_bulk(file)
-        beside.store = Store(sqlite_writer(file))
-        beside.store.prepare()
+        new.store = Store(sqlite_writer(file))
+        new.store.prepare()
 
     def take_place(_live: Connection) -> None:
         """All of it is in the file itself, before its name is given out."""
-        beside.store.close()
+        new.store.close()
         write_whole(pointer_to(named), generation.encode())
 
     def after() -> None:
         time.sleep(READERS_FOLLOW_SECONDS)
         _remove_others(named)
 
-    beside = Beside(store, settle, take_place, after, lambda: _remove_others(named), lambda: sqlite_writer(file))
-    return beside
+    new = NewReadModel(store, settle, take_place, after, lambda: _remove_others(named), lambda: sqlite_writer(file))
+    return new
 
 
 def _remove_others(named: str) -> None:
@@ -187,7 +187,7 @@ def _remove_others(named: str) -> None:
             file.unlink(missing_ok=True)
 
 
-def _postgresql_beside(database_url: str) -> Beside:
+def _new_postgresql_schema(database_url: str) -> NewReadModel:
     engine = writer_engine(database_url)
 
     def drop(schemas: Iterable[str]) -> None:
@@ -211,7 +211,7 @@ def _postgresql_beside(database_url: str) -> Beside:
         drop((NEW_SCHEMA, OLD_SCHEMA))
         engine.dispose()
 
-    def new() -> Engine:
+    def reader() -> Engine:
         """Raises RebuildFailed where it would be the live one: nothing may be dropped, written or compared there."""
         writer = schema_writer(database_url, NEW_SCHEMA)
         with writer.connect() as connection:
@@ -220,8 +220,8 @@ def _postgresql_beside(database_url: str) -> Beside:
             raise RebuildFailed(f"the database gives {schema} where {NEW_SCHEMA} was asked for")
         return writer
 
-    store = Store(new())
-    return Beside(store, lambda: None, take_place, after, after, new)
+    store = Store(reader())
+    return NewReadModel(store, lambda: None, take_place, after, after, reader)
 
 
 def positions(connection: Connection) -> dict[tuple[str, int], int]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Exists, Table, collate, select, text
 
 from operations.read_model_engine import ReadModelReader
-from processors.projection.rebuild import BeforeStep, beside_live, fill, held, positions
+from processors.projection.rebuild import BeforeStep, fill, held, new_read_model, positions
 from processors.projection.replay import replay
 from schemas.read_model import ROWS, attempts, events, events_metadata, key_of
 
@@ -30,20 +30,20 @@ class Difference(NamedTuple):
 def verify(database_url: str, bootstrap: str, step: BeforeStep = lambda step: None) -> list[Difference]:
     """The first hundred. Raises RebuildFailed, DatabaseAway."""
     reader = ReadModelReader(database_url, 1)
-    with beside_live(database_url, step) as beside:
-        fill(beside, bootstrap, step)
+    with new_read_model(database_url, step) as new:
+        fill(new, bootstrap, step)
         live = reader.connect()
         if live.dialect.name == "postgresql":
             live.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))  # looks at nothing yet
         with held(database_url, step) as lock:
-            replay(bootstrap, beside.store, positions(lock))
+            replay(bootstrap, new.store, positions(lock))
             live.execute(select(events.c.id).limit(1)).all()  # from here on it is read as of now
-        engine = beside.reader()
+        engine = new.reader()
         with live, engine.connect() as made:
             found = list(islice(_differences(live, made), DIFFERENCES_MAX))
         engine.dispose()
     reader.close()
-    beside.discard()
+    new.discard()
     return found
 
 

@@ -23,7 +23,7 @@ class Suspend(Payload, frozen=True, kw_only=True):
     answer: bytes = b""
 
 
-class Unsuspend(Payload, frozen=True, kw_only=True):
+class ResumeGuarded(Payload, frozen=True, kw_only=True):
     """Removes these kill flags. `stood`: those of them that were set."""
 
     kind: ClassVar[str] = "guardrail.resume"

@@ -37,9 +37,9 @@ def supervisor(tmp_path: Path, told: list[str]) -> Iterator[Supervisor]:
 def process(tmp_path: Path) -> Callable[..., ProcessSpec]:
     """A process that writes "<name> runs" and "<name> stops" into the diary, or one with a body of its own."""
 
-    def make(name: str, stop_turn: int = 0, body: str = UNTIL_ASKED, ready: bool = True) -> ProcessSpec:
+    def make(name: str, stop_group: int = 0, body: str = UNTIL_ASKED, ready: bool = True) -> ProcessSpec:
         command = script(tmp_path / f"{name}.py", body, str(tmp_path / "diary"), name)
-        return ProcessSpec(name, command, {}, lambda: None if ready else "it has not caught up", stop_turn)
+        return ProcessSpec(name, command, {}, lambda: None if ready else "it has not caught up", stop_group)
 
     return make
 

@@ -12,7 +12,7 @@ import schemas.commands
 from domain.commands import decide, handlers
 from domain.commands.handlers import HANDLERS
 from schemas.commands.event_types import RegisterEventType
-from schemas.commands.guardrails import ReplacePolicy, Suspend, Unsuspend, Warn
+from schemas.commands.guardrails import ReplacePolicy, ResumeGuarded, Suspend, Warn
 from schemas.commands.keys import CreateKey, NewKey, RevokeKey, RotateKey, TouchKeys
 from schemas.commands.limits import ClearLimit, SetLimit
 from schemas.commands.payload import PAYLOADS, Payload
@@ -191,9 +191,9 @@ WIRE: list[tuple[Payload, str, str]] = [
             '"set_by":"key_1","answer":"e30="}'
         ),
     ),
-    (Unsuspend(reason="r", guarded=[Guarded()]), "guardrail.resume", '{"reason":"r","guarded":[["org",""]]}'),
+    (ResumeGuarded(reason="r", guarded=[Guarded()]), "guardrail.resume", '{"reason":"r","guarded":[["org",""]]}'),
     (
-        Unsuspend(reason="r", guarded=[Guarded(Scope.KEY, "k")], stood=[Guarded()], answer=b"{}"),
+        ResumeGuarded(reason="r", guarded=[Guarded(Scope.KEY, "k")], stood=[Guarded()], answer=b"{}"),
         "guardrail.resume",
         '{"reason":"r","guarded":[["key","k"]],"stood":[["org",""]],"answer":"e30="}',
     ),

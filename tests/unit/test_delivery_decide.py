@@ -13,6 +13,7 @@ from yarl import URL
 
 from domain.delivery.bodies import body_of
 from domain.delivery.decide import (
+    DELIVERY_LIFE_MS,
     WORKFLOW_DELETED,
     Answered,
     Attempt,
@@ -20,6 +21,7 @@ from domain.delivery.decide import (
     ErrorCode,
     Failed,
     TimedOut,
+    is_given_up,
     outcome_of,
 )
 from domain.delivery.retry_schedule import RetrySchedule
@@ -51,6 +53,19 @@ def a_delivery(**changes: object) -> Delivery:
         "replay": 2,
     }
     return Delivery(**(fields | changes))
+
+
+@pytest.mark.parametrize(
+    ("age_ms", "replay", "given_up"),
+    [
+        (DELIVERY_LIFE_MS, 0, False),
+        (DELIVERY_LIFE_MS + 1, 0, True),
+        (DELIVERY_LIFE_MS + 1, 1, False),
+    ],
+)
+def test_a_delivery_is_given_up_after_thirty_days_and_a_replay_is_not(age_ms: int, replay: int, given_up: bool) -> None:
+    assert DELIVERY_LIFE_MS == 30 * 86_400_000
+    assert is_given_up(a_delivery(replay=replay), RECEIVED_MS + age_ms) is given_up
 
 
 def an_outcome(result: AttemptResult, number: int = 1) -> Outcome:

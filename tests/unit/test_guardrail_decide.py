@@ -8,7 +8,7 @@ import pytest
 
 from domain.guardrails.values import GuardEffects
 from schemas.commands import decode_payload
-from schemas.commands.guardrails import ReplacePolicy, Suspend, Unsuspend, Warn
+from schemas.commands.guardrails import ReplacePolicy, ResumeGuarded, Suspend, Warn
 from schemas.guardrail_breaches import decode_breach
 from schemas.guardrail_policy import (
     DEFAULT_POLICY,
@@ -207,7 +207,7 @@ class TestFlags:
         guarded = GuardedOrg()
         guarded.calls(loop())
         resumed = guarded.report(Resume(reason="manual_resume"), 5)
-        assert isinstance(decode_payload(resumed.commands[0]), Unsuspend)
+        assert isinstance(decode_payload(resumed.commands[0]), ResumeGuarded)
         assert standing_of(resumed).state == "ok"
         assert layers_of(guarded.calls(loop(3, start=6))) == []
         assert layers_of(guarded.calls(loop(1, start=9))) == ["dumb_loop_detector"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deploy.local.decide import Restart, exit_sentence, restart, stop_turns
+from deploy.local.decide import Restart, exit_sentence, restart, stop_groups
 
 
 @pytest.mark.parametrize(
@@ -37,5 +37,5 @@ def test_exit_sentence(code: int, told: str) -> None:
 
 
 def test_the_gateway_stops_first_and_the_broker_last() -> None:
-    turns = [("broker", 2), ("gateway", 0), ("admission", 1), ("delivery", 1)]
-    assert stop_turns(turns) == [["gateway"], ["admission", "delivery"], ["broker"]]
+    groups = [("broker", 2), ("gateway", 0), ("admission", 1), ("delivery", 1)]
+    assert stop_groups(groups) == [["gateway"], ["admission", "delivery"], ["broker"]]

@@ -15,7 +15,14 @@ from standardwebhooks.webhooks import Webhook
 from yarl import URL
 
 from domain.delivery.circuit_breaker import BreakerLimits
-from domain.delivery.decide import Answered, Attempt, ErrorCode, outcome_of, speaks_against_endpoint
+from domain.delivery.decide import (
+    DELIVERY_LIFE_MS,
+    Answered,
+    Attempt,
+    ErrorCode,
+    outcome_of,
+    speaks_against_endpoint,
+)
 from domain.delivery.retry_schedule import JITTER_SHARE_MAX, RETRY_SCHEDULES, EndpointClass
 from domain.delivery.signatures import callers_standard_key, signing_secret, standard_key
 from operations.settings import Settings
@@ -28,7 +35,7 @@ from processors.delivery.http_client import (
     SignatureStyle,
 )
 from processors.delivery.limits import Limits
-from processors.delivery.sender import KEPT_MS
+from schemas.commands.fields import OVERLAP_SECONDS_DEFAULT, OVERLAP_SECONDS_MAX
 from schemas.records import Delivery
 from tests.support.receiver import Receiver, Request
 
@@ -361,7 +368,9 @@ class TestTables:
             f"has not answered yet, {limits.unknown_running_max}.",
             f"After {breaker.failures_max} failures in a row",
             f"first every {first:g} s, then up to {most:g} s apart",
-            f"waits for at most {KEPT_MS // 86_400_000} days",
+            f"lasts {OVERLAP_SECONDS_DEFAULT // 3_600} hours, or as the request says",
+            f"0 to {OVERLAP_SECONDS_MAX:,}",
+            f"waits for at most {DELIVERY_LIFE_MS // 86_400_000} days",
         ):
             assert said in page
 
