@@ -133,6 +133,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         yield installed
         for process in processes.values():
             process.kill()
+        tenant.close()
     broker.kill()
 
 

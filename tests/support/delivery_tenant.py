@@ -14,7 +14,8 @@ from schemas.ids import DELIVERY, WORKSPACE, derived_id
 from schemas.ids import EVENT as EVENT_ID
 from schemas.records import Command, Delivery, Outcome
 from schemas.topics import Topic
-from tests.support.kafka_topics import produce, read_all
+from tests.support.kafka_topics import produce
+from tests.support.log_tail import LogTail
 
 GIVE_UP_SECONDS = 60.0
 DATA = b'{"total" : 1.0, "note":"caf\\u00e9 \xf0\x9f\x92\xa5","big":12345678901234567890}'
@@ -27,6 +28,9 @@ class Tenant:
     def __init__(self, kafka: str) -> None:
         self.kafka = kafka
         self.workspace = short_id(WORKSPACE)
+        self._tails: dict[str, LogTail] = {}
+        self._outcomes: list[Outcome] = []
+        """Of everybody on this broker, as far as they were read."""
 
     def workflow(self, workflow_id: str, url: str, **fields: Any) -> Workflow:
         """Made, or replaced by this state."""
@@ -56,10 +60,11 @@ class Tenant:
     def outcomes(self) -> list[Outcome]:
         """None while the broker can't be asked."""
         try:
-            read = [Outcome.decode(record.value) for record in read_all(self.kafka, Topic.OUTCOMES)]
+            records = self._tail(Topic.OUTCOMES).to_end()
         except KafkaException:
             return []
-        return [outcome for outcome in read if outcome.workspace == self.workspace]
+        self._outcomes += [Outcome.decode(record.value) for record in records[len(self._outcomes) :]]
+        return [outcome for outcome in self._outcomes if outcome.workspace == self.workspace]
 
     def outcomes_of(self, deliveries: list[Delivery]) -> dict[str, list[Outcome]]:
         """By delivery id, once each of these has one."""
@@ -92,8 +97,17 @@ class Tenant:
         return {delivery_id: found[delivery_id] for delivery_id in wanted}
 
     def commands(self) -> list[Command]:
-        read = [Command.decode(record.value) for record in read_all(self.kafka, Topic.COMMANDS)]
+        read = [Command.decode(record.value) for record in self._tail(Topic.COMMANDS).to_end()]
         return [command for command in read if command.workspace == self.workspace]
+
+    def close(self) -> None:
+        for tail in self._tails.values():
+            tail.close()
+
+    def _tail(self, topic: str) -> LogTail:
+        if topic not in self._tails:
+            self._tails[topic] = LogTail(self.kafka, topic)
+        return self._tails[topic]
 
     @staticmethod
     def open_of(found: dict[str, list[Outcome]], wanted: set[str]) -> int:

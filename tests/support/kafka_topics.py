@@ -65,7 +65,7 @@ def read_all(bootstrap: str, topic: str) -> list[Stored]:
     consumer = Consumer(reader_config(bootstrap, f"test-{secrets.token_hex(8)}"))
     try:
         partitions = list(consumer.list_topics(topic, timeout=TIMEOUT_SECONDS).topics[topic].partitions)
-        first, end = (_offsets(consumer, topic, partitions, which) for which in (OFFSET_BEGINNING, OFFSET_END))
+        first, end = (offsets(consumer, topic, partitions, which) for which in (OFFSET_BEGINNING, OFFSET_END))
         left = {p: offset for p, offset in end.items() if first[p] < offset}
         if left:
             consumer.assign([TopicPartition(topic, p, first[p]) for p in left])
@@ -74,7 +74,7 @@ def read_all(bootstrap: str, topic: str) -> list[Stored]:
         consumer.close()
 
 
-def _offsets(consumer: Consumer, topic: str, partitions: list[int], which: int) -> dict[int, int]:
+def offsets(consumer: Consumer, topic: str, partitions: list[int], which: int) -> dict[int, int]:
     """Of all partitions at once: tests ask again and again while they wait. A topic made a moment ago may have no
     leader yet, or one that does not know it.
     """
@@ -118,6 +118,17 @@ def watermarks(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]
             if time.monotonic() >= deadline:
                 raise
             time.sleep(0.05)
+
+
+def committed_offsets(bootstrap: str, group: str, topic: str) -> dict[int, int]:
+    """The group's offset of each partition; 0 where it has none."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group})
+    try:
+        partitions = consumer.list_topics(topic, timeout=TIMEOUT_SECONDS).topics[topic].partitions
+        found = consumer.committed([TopicPartition(topic, one) for one in partitions], timeout=TIMEOUT_SECONDS)
+        return {position.partition: max(0, position.offset) for position in found}
+    finally:
+        consumer.close()
 
 
 def send_verdict(bootstrap: str, partition: int, value: bytes) -> None:

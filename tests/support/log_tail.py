@@ -4,10 +4,10 @@ import secrets
 import time
 from collections.abc import Callable
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, TopicPartition
 
 from operations.kafka_clients import reader_config
-from tests.support.kafka_topics import TIMEOUT_SECONDS, Stored
+from tests.support.kafka_topics import TIMEOUT_SECONDS, Stored, offsets
 
 GIVE_UP_SECONDS = 60.0
 TURN_RECORDS = 5_000
@@ -21,8 +21,9 @@ class LogTail:
         self.topic = topic
         self.records: list[Stored] = []
         self._consumer = Consumer(reader_config(bootstrap, f"tail-{secrets.token_hex(8)}") | {"fetch.wait.max.ms": 20})
-        partitions = self._consumer.list_topics(topic, timeout=TIMEOUT_SECONDS).topics[topic].partitions
-        self._consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
+        self._partitions = list(self._consumer.list_topics(topic, timeout=TIMEOUT_SECONDS).topics[topic].partitions)
+        self._next = dict.fromkeys(self._partitions, 0)
+        self._consumer.assign([TopicPartition(topic, partition, 0) for partition in self._partitions])
 
     def until(self, enough: Callable[[], bool]) -> None:
         """Reads on until `enough` holds. Raises AssertionError when it never does."""
@@ -31,6 +32,12 @@ class LogTail:
             assert time.monotonic() < deadline, f"{self.topic}: still not enough after {len(self.records)} records"
             self.read_on()
 
+    def to_end(self) -> list[Stored]:
+        """All records that the topic holds now. Raises KafkaException where the broker can't be asked."""
+        ends = offsets(self._consumer, self.topic, self._partitions, OFFSET_END)
+        self.until(lambda: all(self._next[partition] >= end for partition, end in ends.items()))
+        return self.records
+
     def read_on(self) -> int:
         """What is there now, or comes within a moment; how many."""
         messages = [message for message in self._consumer.consume(TURN_RECORDS, TURN_SECONDS) if not message.error()]
@@ -38,6 +45,8 @@ class LogTail:
             Stored(m.partition() or 0, m.offset() or 0, m.key(), m.value(), m.headers() or [])  # type: ignore[arg-type]
             for m in messages
         ]
+        for message in messages:
+            self._next[message.partition() or 0] = (message.offset() or 0) + 1
         return len(messages)
 
     def close(self) -> None:

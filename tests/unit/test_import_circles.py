@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from tests.traceability.catalogue import ROOT
-from tests.traceability.tree import PACKAGES, python_files
+from tests.traceability.tree import PACKAGES, parsed, python_files
 
 Imports = Mapping[str, Iterable[str]]
 ORDER = re.compile(r"^ +json, .* → commands$")
@@ -52,7 +52,7 @@ def imported_files(path: PurePosixPath, source: str, files: Collection[PurePosix
     means the package's own file only where the name is no module of the package.
     """
     found: set[PurePosixPath] = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.Import):
             named = [alias.name.split(".") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 
 from schemas.records import Decision, Delivery
 from tests.pipeline.admission.conftest import MakeStream, Written
-from tests.support.kafka_topics import PARTITIONS, TIMEOUT_SECONDS
+from tests.support.kafka_topics import PARTITIONS, TIMEOUT_SECONDS, committed_offsets
 from tests.support.streams import LiveStream
 from tests.support.worker import Worker
 
@@ -151,7 +150,7 @@ def test_told_to_end_under_load_it_commits_all_it_did_and_does_none_of_it_again(
         pass
     done = written.decisions(stream, 0)
     assert len(done) < records, "it was told to end in the middle"
-    assert committed(broker, stream) == {
+    assert committed_offsets(broker, "admission", stream.name) == {
         partition: max((d.offset for d in done if d.partition == partition), default=-1) + 1
         for partition in range(PARTITIONS)
     }
@@ -160,17 +159,6 @@ def test_told_to_end_under_load_it_commits_all_it_did_and_does_none_of_it_again(
     decisions = all_decided(written, stream, records)
     assert len(decisions) == records, "no record was decided twice"
     assert len(written.deliveries(stream, records)) == records
-
-
-def committed(broker: str, stream: LiveStream) -> dict[int, int]:
-    """The group's offset of each partition; 0 where it has none."""
-    consumer = Consumer({"bootstrap.servers": broker, "group.id": "admission"})
-    try:
-        wanted = [TopicPartition(stream.name, partition) for partition in range(PARTITIONS)]
-        found = consumer.committed(wanted, timeout=TIMEOUT_SECONDS)
-        return {position.partition: max(0, position.offset) for position in found}
-    finally:
-        consumer.close()
 
 
 @pytest.mark.requirement("F42")

@@ -28,8 +28,10 @@ def broker(delivery_broker: Broker) -> str:
 
 
 @pytest.fixture
-def tenant(broker: str) -> Tenant:
-    return Tenant(broker)
+def tenant(broker: str) -> Iterator[Tenant]:
+    tenant = Tenant(broker)
+    yield tenant
+    tenant.close()
 
 
 @pytest.fixture
