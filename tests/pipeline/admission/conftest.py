@@ -44,6 +44,16 @@ class Written:
         found: list[Delivery] = self._about(Topic.DELIVERIES, Delivery, lambda d: d.workspace == mine, count)
         return found
 
+    def distinct_deliveries(self, stream: LiveStream, count: int) -> set[bytes]:
+        """As bytes, once there are `count` different ones. After a kill some are made again, and are the same."""
+        records = count
+        while True:
+            made = self.deliveries(stream, records)
+            distinct = {delivery.encode() for delivery in made}
+            if len(distinct) >= count:
+                return distinct
+            records = len(made) + count - len(distinct)
+
     def verdicts(self, correlations: set[bytes], count: int) -> list[Verdict]:
         found: list[Verdict] = self._about(Topic.VERDICTS, Verdict, lambda v: v.correlation in correlations, count)
         return found

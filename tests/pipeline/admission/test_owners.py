@@ -18,7 +18,7 @@ from operations.topic_admin import TopicAdmin, ensure_topics
 from processors.runtime.table import STAMP_KEY, STAMP_VALUE, TableSpec, unpacked
 from schemas.topics import Topic, TopicSpec
 from tests.pipeline.admission.conftest import MakeStream, Written
-from tests.pipeline.admission.test_restarts import all_decided, by_place, distinct
+from tests.pipeline.admission.test_restarts import all_decided, by_place
 from tests.support.kafka_topics import PARTITIONS, TIMEOUT_SECONDS, ensure_base_topics, read_all
 from tests.support.streams import LiveStream, Writer
 from tests.support.worker import Worker
@@ -97,7 +97,7 @@ def test_one_that_was_frozen_past_its_session_ends_and_changes_nothing(
     second.pause()
     keys = load.end()
     before = by_place(all_decided(written, stream, keys))
-    deliveries = distinct(written.deliveries(stream, keys))
+    deliveries = written.distinct_deliveries(stream, keys)
     state = dict(entries(broker))
     count = len(entries(broker))
 
@@ -108,7 +108,7 @@ def test_one_that_was_frozen_past_its_session_ends_and_changes_nothing(
         pass
     assert by_place(written.decisions(stream, keys)) == before, "late or not, one decision a record"
     assert all(len(versions) == 1 for versions in before.values())
-    assert distinct(written.deliveries(stream, keys)) == deliveries
+    assert written.distinct_deliveries(stream, keys) == deliveries
     after = entries(broker)
     assert len(after) >= count
     assert dict(after) == state, "what it left late says what was there already"
@@ -117,7 +117,7 @@ def test_one_that_was_frozen_past_its_session_ends_and_changes_nothing(
     decisions = all_decided(written, stream, 2 * keys)
     once = {next(iter(versions)) for versions in by_place(decisions).values()}
     assert len(once) == 2 * keys
-    assert len(distinct(written.deliveries(stream, keys))) == keys, "all of the second round are replays"
+    assert len(written.distinct_deliveries(stream, keys)) == keys, "all of the second round are replays"
 
 
 @pytest.mark.requirement("F16", "F2")
@@ -153,10 +153,10 @@ def test_one_that_its_coordinator_does_not_hear_writes_nothing_more_and_joins_ag
         keys = load.end()
         places = by_place(all_decided(written, stream, keys))
         assert (len(places), {len(versions) for versions in places.values()}) == (keys, {1})
-        assert len(distinct(written.deliveries(stream, keys))) == keys
+        assert len(written.distinct_deliveries(stream, keys)) == keys
         send_again(stream.writer(), keys)
         all_decided(written, stream, 2 * keys)
-        assert len(distinct(written.deliveries(stream, keys))) == keys, "all of the second round are replays"
+        assert len(written.distinct_deliveries(stream, keys)) == keys, "all of the second round are replays"
         assert unheard.runs and unheard.metric("atlas_assignments_given_up_total") == 1
     finally:
         load.stop()
@@ -189,7 +189,7 @@ def test_one_joins_and_leaves_under_load_while_streams_are_made(
     assert {decision.outcome for decision in decisions} == {"admitted"}
     doubles = len(decisions) - keys
     assert doubles <= keys // 10, f"{doubles} of {keys} records were decided twice"
-    assert len(distinct(written.deliveries(busy, keys))) == keys
+    assert len(written.distinct_deliveries(busy, keys)) == keys
 
 
 @pytest.mark.requirement("F31")

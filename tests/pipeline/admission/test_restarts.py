@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from schemas.records import Decision, Delivery
+from schemas.records import Decision
 from tests.pipeline.admission.conftest import MakeStream, Written
 from tests.support.kafka_topics import PARTITIONS, TIMEOUT_SECONDS, committed_offsets
 from tests.support.streams import LiveStream
@@ -37,10 +37,6 @@ def all_decided(written: Written, stream: LiveStream, records: int) -> list[Deci
         if places >= records:
             return decisions
         count = len(decisions) + records - places
-
-
-def distinct(deliveries: list[Delivery]) -> set[bytes]:
-    return {delivery.encode() for delivery in deliveries}
 
 
 @pytest.mark.requirement("F15", "F20", "F14")
@@ -90,7 +86,7 @@ def test_killed_again_and_again_under_load_each_record_has_one_decision(
     admitted = {decision.event_id for decision in once if decision.outcome == "admitted"}
     assert {decision.original_id for decision in once if decision.outcome != "admitted"} == admitted
 
-    deliveries = distinct(written.deliveries(stream, 2 * keys))
+    deliveries = written.distinct_deliveries(stream, 2 * keys)
     assert len(deliveries) == 2 * keys, "two routes an event, byte for byte the same when made again"
 
 
