@@ -12,11 +12,11 @@ from tests.support.kafka_topics import a_stream_topic, produce
 from tests.support.ports import free_port
 from tests.support.worker import Worker
 
-NO_OFFSET = {"ATLAS_MASTER_KEY": None, "ATLAS_STATUS_TARGETS": None}
+NOTHING_SET = {"ATLAS_MASTER_KEY": None, "ATLAS_STATUS_TARGETS": None}
 
 
 def status(kafka: str, home: Path, *arguments: str) -> Result:
-    env = {**NO_OFFSET, "ATLAS_HOME": str(home / "nothing"), "ATLAS_KAFKA": kafka}
+    env = {**NOTHING_SET, "ATLAS_HOME": str(home / "nothing"), "ATLAS_KAFKA": kafka}
     return CliRunner().invoke(atlas, ["status", *arguments], env=env)
 
 

@@ -62,8 +62,8 @@ from tests.support.access import (
     HASHER,
     ISSUER,
     MASTER_KEY,
-    NO_OFFSET,
     SESSION_SECRET,
+    UNREACHABLE_PROVIDERS,
     Contract,
     a_key,
     a_session,
@@ -229,7 +229,11 @@ async def whole_gateway(
         stack.push_async_callback(reads.close)
         log = WholeLog(control, verdicts, store)
         events = cast(EventLog, log)
-        env = {"ATLAS_HOME": str(home), "ATLAS_MASTER_KEY": MASTER_KEY.hex(), "ATLAS_EDGE_PROVIDERS": NO_OFFSET}
+        env = {
+            "ATLAS_HOME": str(home),
+            "ATLAS_MASTER_KEY": MASTER_KEY.hex(),
+            "ATLAS_EDGE_PROVIDERS": UNREACHABLE_PROVIDERS,
+        }
         settings = Settings.from_env(env | environment)
         services = Services(
             settings=settings,

@@ -18,7 +18,7 @@ from operations.reader_thread import ReaderThread
 from tests.support.metrics import sample
 from tests.support.until import until
 
-NO_OFFSET = "127.0.0.1:1"
+UNREACHABLE = "127.0.0.1:1"
 
 
 def fails() -> None:
@@ -115,9 +115,9 @@ async def test_a_gateway_is_not_ready_once_one_of_its_readers_has_failed(monkeyp
         with monkeypatch.context() as broken:
             kind = VerdictWaiter if reader == "verdicts" else ControlReader
             broken.setattr(kind, method, lambda self: fails())
-            control = ControlReader(NO_OFFSET, ControlView(), told.append)
-            verdicts = VerdictWaiter(NO_OFFSET, max_waiters=1, on_fatal=told.append)
-        events = EventLog(NO_OFFSET)
+            control = ControlReader(UNREACHABLE, ControlView(), told.append)
+            verdicts = VerdictWaiter(UNREACHABLE, max_waiters=1, on_fatal=told.append)
+        events = EventLog(UNREACHABLE)
         clients = LogClients(events, verdicts, CommandClient(events, verdicts, timeout_seconds=1), control, LiveLog(""))
         {"control": control._thread, "control_ends": control._watch, "verdicts": verdicts._thread}[reader].start()
         await until(lambda: told != [])  # noqa: B023 — it is this round's

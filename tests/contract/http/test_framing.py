@@ -220,7 +220,7 @@ async def test_a_wrong_method_is_told_the_right_ones(port: int, sent: bytes, all
         assert await wire.is_open()
 
 
-NO_OFFSET = [
+PATHS_TO_NOTHING = [
     "/nowhere", "/", "//things/1", "/things/1/", "/THINGS/1",
     "/a/../../etc", "/things/..", "/things/.", "/things/%2e%2e", "/./things/1", "/things/../things/1",
     "/things/a%2fb", "/things/a%5cb", "/things/a\\b", "/things/%00", "/things/%0d%0a", "/things/%7f",
@@ -229,7 +229,7 @@ NO_OFFSET = [
 
 
 @pytest.mark.requirement("H22")
-@pytest.mark.parametrize("path", NO_OFFSET)
+@pytest.mark.parametrize("path", PATHS_TO_NOTHING)
 async def test_a_path_that_hides_something_leads_nowhere(port: int, path: str) -> None:
     async with Wire(port) as wire:
         await wire.send(get(path))

@@ -22,7 +22,7 @@ from tests.support.receiver import Receiver
 
 ISSUER, AUDIENCE, SESSION_SECRET = "https://id.example.com", "atlas", "0123456789abcdef" * 4
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-NO_OFFSET = "http://127.0.0.1:62999"
+UNREACHABLE_URL = "http://127.0.0.1:62999"
 """Nobody listens there, beyond the ports that tests and systems give out: what goes there waits, also later."""
 PARTITIONS = 2
 WAIT_SECONDS = 90.0

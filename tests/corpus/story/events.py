@@ -3,7 +3,7 @@
 import json
 
 from tests.corpus import adapter
-from tests.corpus.story.client import EVENT, NO_OFFSET, Story
+from tests.corpus.story.client import EVENT, UNREACHABLE_URL, Story
 from tests.support.receiver import answer
 
 
@@ -14,7 +14,7 @@ async def events(story: Story) -> None:
     await story.made(
         "events",
         "/v1/workflows",
-        {"id": "wf_slow", "name": "Slow", "url": f"{NO_OFFSET}/slow", "ordering": "per_key"},
+        {"id": "wf_slow", "name": "Slow", "url": f"{UNREACHABLE_URL}/slow", "ordering": "per_key"},
     )
     topic = f"routes.{story.workspace}.live.lake"
     await story.made("events", "/v1/workflows", {"id": "wf_lake", "name": "Lake", "kind": "kafka", "topic": topic})

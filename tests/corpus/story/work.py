@@ -2,7 +2,7 @@
 
 import json
 
-from tests.corpus.story.client import NO_OFFSET, Story
+from tests.corpus.story.client import UNREACHABLE_URL, Story
 from tests.support.receiver import answer
 
 PLAN = json.dumps({"tasks": [{"title": "Collect"}, {"title": "Write", "dependsOn": [0]}]})
@@ -13,7 +13,7 @@ async def work(story: Story) -> None:
     story.receiver.script("/work", answer(503), answer(200))
     hook = await story.made("work", "/v1/webhooks", {"url": f"{at}/work", "events": ["task.created", "task.updated"]})
     await story.made("work", "/v1/webhooks", {"url": f"{at}/all", "events": ["project.created"]})
-    await story.made("work", "/v1/webhooks", {"url": f"{NO_OFFSET}/dead", "events": ["task.created"]})
+    await story.made("work", "/v1/webhooks", {"url": f"{UNREACHABLE_URL}/dead", "events": ["task.created"]})
     await story.good("work", "PATCH", f"/v1/webhooks/{hook['id']}", {"events": ["task.created", "task.updated"]})
     project = await story.made("work", "/v1/projects", {"name": "Q3 forecast"}, Idempotency_Key="project-1")
     await story.good("work", "PATCH", f"/v1/projects/{project['id']}", {"description": "Of all regions"})
