@@ -45,7 +45,7 @@ MASTER_KEY = bytes(range(32))
 HASHER = TokenHasher(MASTER_KEY)
 ISSUER, AUDIENCE, SESSION_SECRET = "https://id.example.com", "atlas", b"0123456789abcdef" * 4
 PROVIDERS = ("openai", "anthropic", "gemini", "openrouter", "groq")
-UNREACHABLE_PROVIDERS = json.dumps(dict.fromkeys(PROVIDERS, "http://127.0.0.1:1/v1"))
+DEAD_PROVIDERS = json.dumps(dict.fromkeys(PROVIDERS, "http://127.0.0.1:1/v1"))
 IDS = {
     "stream": "orders-prod",
     "workflow": "wf_billing",
@@ -198,7 +198,7 @@ def services_of(surface: Surface, home: Path) -> Services:
     control, verdicts = LocalControl(), LocalVerdicts("", max_waiters=100)
     log = MemoryLog(control, verdicts)
     log.refuses = UNAVAILABLE
-    env = {"ATLAS_HOME": str(home), "ATLAS_MASTER_KEY": MASTER_KEY.hex(), "ATLAS_EDGE_PROVIDERS": UNREACHABLE_PROVIDERS}
+    env = {"ATLAS_HOME": str(home), "ATLAS_MASTER_KEY": MASTER_KEY.hex(), "ATLAS_EDGE_PROVIDERS": DEAD_PROVIDERS}
     reader = cast(ControlReader, control)
     sessions = Sessions(SharedSecret(SESSION_SECRET), issuer=ISSUER, audience=AUDIENCE)
     authenticate = Authenticator(reader, HASHER, sessions=sessions, failures=FailedAttempts(), **surface.takes)

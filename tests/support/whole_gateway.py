@@ -59,11 +59,11 @@ from schemas.telemetry import decode_payload as decode_telemetry
 from schemas.topics import Topic
 from tests.support.access import (
     AUDIENCE,
+    DEAD_PROVIDERS,
     HASHER,
     ISSUER,
     MASTER_KEY,
     SESSION_SECRET,
-    UNREACHABLE_PROVIDERS,
     Contract,
     a_key,
     a_session,
@@ -232,7 +232,7 @@ async def whole_gateway(
         env = {
             "ATLAS_HOME": str(home),
             "ATLAS_MASTER_KEY": MASTER_KEY.hex(),
-            "ATLAS_EDGE_PROVIDERS": UNREACHABLE_PROVIDERS,
+            "ATLAS_EDGE_PROVIDERS": DEAD_PROVIDERS,
         }
         settings = Settings.from_env(env | environment)
         services = Services(

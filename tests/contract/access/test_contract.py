@@ -22,7 +22,7 @@ from ingest_gateway.surfaces.shared.contract import METHODS, ContractBroken, loa
 from ingest_gateway.surfaces.surface import Surface
 from schemas.entities import KeyKind
 from tests.contract.http.wire import Wire
-from tests.support.access import MASTER_KEY, UNREACHABLE_PROVIDERS, Contract, a_key, services_of, strange
+from tests.support.access import DEAD_PROVIDERS, MASTER_KEY, Contract, a_key, services_of, strange
 from tests.support.events_surface import a_stream
 from tests.support.openapi import breaches
 
@@ -149,7 +149,7 @@ async def test_every_provider_of_the_edge_proxy_with_every_key(tmp_path: Path) -
                 key, token = a_key(f"edge{number}", **{"kind": KeyKind.ORG, **changes})
                 running.control.put(key)
                 lines.append(running.contract.ways[0].presented(token))
-            for provider in providers_of(json.loads(UNREACHABLE_PROVIDERS)).values():
+            for provider in providers_of(json.loads(DEAD_PROVIDERS)).values():
                 rest = {
                     Dialect.OPENAI: "/chat/completions",
                     Dialect.ANTHROPIC: "/messages",
