@@ -13,8 +13,7 @@ from deploy.local.spawn import wait_until
 from operations.topic_admin import TopicAdmin
 from schemas.topics import Topic
 from tests.pipeline.admission.conftest import MakeStream, Written
-from tests.pipeline.admission.test_restarts import committed
-from tests.support.kafka_topics import PARTITIONS, TIMEOUT_SECONDS, ensure_base_topics, produce
+from tests.support.kafka_topics import PARTITIONS, TIMEOUT_SECONDS, committed_offsets, ensure_base_topics, produce
 from tests.support.ports import free_port
 from tests.support.streams import LiveStream
 from tests.support.worker import Worker
@@ -32,7 +31,9 @@ def send(stream: LiveStream, count: int, word: str = "") -> None:
 
 
 def until_committed(broker: str, stream: LiveStream, records: int) -> None:
-    assert wait_until(lambda: sum(committed(broker, stream).values()) == records, TIMEOUT_SECONDS)
+    assert wait_until(
+        lambda: sum(committed_offsets(broker, "admission", stream.name).values()) == records, TIMEOUT_SECONDS
+    )
 
 
 @pytest.mark.requirement("F17", "F32")
@@ -151,6 +152,8 @@ def test_a_silent_streams_offsets_are_kept_by_committing_them_again(
     stream = LiveStream(broker.bootstrap, bytes.fromhex((tmp_path / "home" / "master.key").read_text().strip()))
     send(stream, 40)
     until_committed(broker.bootstrap, stream, 40)
-    forgotten = wait_until(lambda: sum(committed(broker.bootstrap, stream).values()) < 40, FORGOTTEN_SECONDS)
+    forgotten = wait_until(
+        lambda: sum(committed_offsets(broker.bootstrap, "admission", stream.name).values()) < 40, FORGOTTEN_SECONDS
+    )
     assert forgotten == (keep_seconds == 3_600)
     assert keeping.runs
