@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from deploy.local.spawn import wait_until
 from operations import clock
 from operations.cluster_admin import ClusterAdmin
+from operations.kafka_clients import error_of
 from operations.topic_admin import TopicAdmin, ensure_topics
 from processors.runtime.changelog import LOSS_ACCEPTED, STALE_MS, Changelog, open_partition, topic_id_of
 from processors.runtime.errors import TableRefused
@@ -58,11 +60,23 @@ class Place(NamedTuple):
         table.close()
 
     def delete_before(self, offset: int) -> None:
-        """What a topic that is only compacted does not allow, so its policy is changed first."""
+        """What a topic that is only compacted does not allow, so its policy is changed first. The broker has the new
+        one a moment after its controller has said so.
+        """
         asyncio.run(TopicAdmin(self.kafka).configure(self.spec.changelog, {"cleanup.policy": "delete"}))
         admin = AdminClient({"bootstrap.servers": self.kafka})
-        for deleted in admin.delete_records([TopicPartition(self.spec.changelog, 0, offset)]).values():
-            deleted.result(TIMEOUT_SECONDS)
+
+        def deleted() -> bool:
+            (result,) = admin.delete_records([TopicPartition(self.spec.changelog, 0, offset)]).values()
+            try:
+                result.result(TIMEOUT_SECONDS)
+            except KafkaException as error:
+                if error_of(error).code() != KafkaError.POLICY_VIOLATION:
+                    raise
+                return False
+            return True
+
+        assert wait_until(deleted, TIMEOUT_SECONDS)
 
     async def make_again(self) -> None:
         admin = TopicAdmin(self.kafka)
