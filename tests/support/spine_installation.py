@@ -1,5 +1,6 @@
 """A broker, all processes that the spine needs, and its gateway in this process, for tests and benches."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -19,6 +20,7 @@ from operations.settings import Settings
 from schemas.ids import WORKSPACE
 from tests.support.work_installation import PATIENCE, WorkInstallation, an_installation
 
+TRIES = 20
 LINE_BYTES_MAX = 4 * 1024 * 1024  # of a server-sent event
 PROCESSES = ("control", "projection", "admission", "delivery")
 
@@ -76,7 +78,14 @@ class Spine:
         headers = {"Authorization": f"Bearer {self.key}"} | ({"Last-Event-ID": last_id} if last_id else {})
         timeout = aiohttp.ClientTimeout(total=None, sock_read=60)
         url = f"{self.url}/v1/events/stream{parameters}"
-        async with self.session.get(url, headers=headers, timeout=timeout) as response:
+        response = await self.session.get(url, headers=headers, timeout=timeout)
+        for _ in range(TRIES):
+            if response.status != 503:  # the log was slow to say where it ends; a client asks again
+                break
+            response.release()
+            await asyncio.sleep(0.5)
+            response = await self.session.get(url, headers=headers, timeout=timeout)
+        async with response:
             assert response.status == 200, await response.read()
             yield LiveStream(response)
 

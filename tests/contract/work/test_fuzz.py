@@ -29,6 +29,7 @@ OPTIONS = (
 """Bad credentials from one address are counted, and soon answered with 429 alone; test_errors.py has them."""
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.requirement("W-023", "W-002")
 @pytest.mark.parametrize("surface", ALL, ids=lambda surface: surface.name)
 async def test_schemathesis_finds_nothing(installation: WorkInstallation, tmp_path: Path, surface: Surface) -> None:
