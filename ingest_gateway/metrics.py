@@ -2,6 +2,8 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from ingest_gateway.latency import BulkHistogram
+
 LATENCY_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 HTTP_REQUESTS = Counter(
@@ -21,7 +23,7 @@ HTTP_UNREADABLE = Counter(
     ["surface", "reason"],
 )
 
-PRODUCE_SECONDS = Histogram(
+PRODUCE_SECONDS = BulkHistogram(
     "atlas_produce_seconds",
     "From queueing a record to the broker's answer, stored or not.",
     buckets=LATENCY_SECONDS,

@@ -38,7 +38,14 @@ def canonical(text: bytes | msgspec.Raw) -> bytes:
 
 def payload_hash(*parts: bytes | None) -> bytes:
     """SHA-256 (32 bytes) over the parts in order. Each is length-prefixed, so no two lists of parts read alike."""
-    framed = bytearray()
-    for part in parts:
-        framed += _ABSENT if part is None else len(part).to_bytes(8, "big") + part
-    return hashlib.sha256(framed).digest()
+    return hashlib.sha256(b"".join(map(framed, parts))).digest()
+
+
+def framed(part: bytes | None) -> bytes:
+    """One part of what `payload_hash` takes in."""
+    return _ABSENT if part is None else framed_length(len(part)) + part
+
+
+def framed_length(size: int) -> bytes:
+    """What stands before a part of so many bytes."""
+    return size.to_bytes(8, "big")

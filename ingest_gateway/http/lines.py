@@ -30,17 +30,26 @@ class LineSplitter:
         self._parts: list[bytes] = []
         self._kept_bytes = 0
 
-    def feed(self, chunk: bytes) -> Iterator[bytes | LineTooLong]:
+    def feed(self, chunk: bytes) -> list[bytes | LineTooLong]:
         """The lines that the chunk completes."""
         *ended, rest = BLANK_LINES.sub(b"", chunk).split(b"\n")
+        found: list[bytes | LineTooLong] = []
+        if ended and self._kept_bytes:
+            self._keep(ended[0])
+            found += self._line()
+            del ended[0]
         for part in ended:
-            self._keep(part)
-            yield from self._line()
+            line = part.removesuffix(b"\r")
+            if len(line) > self._line_bytes_max:
+                found.append(LineTooLong())
+            elif line.strip(b" \t\r"):
+                found.append(line)
         self._keep(rest)
+        return found
 
-    def end(self) -> Iterator[bytes | LineTooLong]:
+    def end(self) -> list[bytes | LineTooLong]:
         """The last line, if it had no end."""
-        yield from self._line()
+        return list(self._line())
 
     def _keep(self, part: bytes) -> None:
         if not part:
@@ -64,12 +73,13 @@ class LineSplitter:
 
 async def iter_lines(
     request: web.BaseRequest, *, limit_bytes: int, line_bytes_max: int, deadline_seconds: float = BODY_SECONDS
-) -> AsyncIterator[bytes | LineTooLong]:
-    """The body's lines as they come. `Refused` as in `bodies.read_body`, after the lines before it were given out: what
-    the caller did with those is not taken back."""
+) -> AsyncIterator[list[bytes | LineTooLong]]:
+    """The body's lines as they come, those that a chunk completes together. `Refused` as in `bodies.read_body`, after
+    the lines before it were given out: what the caller did with those is not taken back.
+    """
     splitter = LineSplitter(line_bytes_max)
     async for chunk in read_chunks(request, limit_bytes, deadline_seconds=deadline_seconds):
-        for line in splitter.feed(chunk):
-            yield line
-    for line in splitter.end():
-        yield line
+        if lines := splitter.feed(chunk):
+            yield lines
+    if lines := splitter.end():
+        yield lines

@@ -2,7 +2,8 @@
 
 Only the package `log` knows Kafka's exceptions; its callers see LogBusy (nothing was taken, try again) and
 LogUnavailable (not confirmed; the record may still be stored, F5). A caller sets its own deadline on the
-future and cancels it; the report that comes later is counted, never lost (F37).
+future and cancels it; the report that comes later is counted, never lost (F37). `append_all` does the same for many
+records at once (batches.py).
 
 A poll thread collects delivery reports and hands each round's to the event loop in one call.
 """
@@ -11,12 +12,13 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ingest_gateway import metrics
+from ingest_gateway.log.batches import NO_OFFSET, BatchAppend
 from ingest_gateway.log.ends import EndsUnknown, LogEnds
 from ingest_gateway.log.stream_ends import Range, StreamEnd, StreamEnds
 from operations.coalescing import Coalesced
@@ -53,9 +55,6 @@ class LogBusy(Exception):
 
 class LogUnavailable(Exception):
     """Not confirmed as stored. It may be stored all the same: sending it again with the same key is safe."""
-
-
-NO_OFFSET = -1
 
 
 class Appended(NamedTuple):
@@ -107,8 +106,11 @@ class EventLog:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._reports: list[_Report] = []
-        self._waiting: dict[asyncio.Future[Appended], float] = {}
-        """Records queued or under way to the broker, in their order, and since when."""
+        self._ended: list[BatchAppend] = []
+        """Batches whose reports are all in, not handed over to the loop yet."""
+        self._waiting: dict[asyncio.Future[Appended] | BatchAppend, float] = {}
+        """Records and batches queued or under way to the broker, in their order, and since when."""
+        self._waiting_records = 0
         self._moved_seconds = time.perf_counter()
         """When the broker last confirmed a record, or the first record was queued since."""
         self._newest: dict[str, dict[tuple[str, int], int]] = {}
@@ -145,7 +147,7 @@ class EventLog:
         if not self._waiting:
             return f"no broker answers: {self._unreachable}"
         why = "" if self._unreachable is None else f": {self._unreachable}"
-        waited = f"the oldest of {len(self._waiting)} records has waited {self.oldest_waiting_seconds():.0f} s"
+        waited = f"the oldest of {self._waiting_records} records has waited {self.oldest_waiting_seconds():.0f} s"
         return f"{waited} for the brokers to confirm it{why}"
 
     def _unreachable_seconds(self) -> float:
@@ -154,7 +156,7 @@ class EventLog:
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._producer = self._make_producer(self._config)
-        metrics.PRODUCE_QUEUE.set_function(lambda: len(self._waiting))
+        metrics.PRODUCE_QUEUE.set_function(lambda: self._waiting_records)
         metrics.PRODUCE_OLDEST_SECONDS.set_function(self.oldest_waiting_seconds)
         self._thread = threading.Thread(target=self._run, name="event-log", daemon=True)
         self._thread.start()
@@ -165,9 +167,8 @@ class EventLog:
         Raises LogBusy at once when the local queue is full and LogUnavailable when nothing can be queued any more; the
         future fails with LogUnavailable when the broker did not confirm. Cancel it to stop waiting.
         """
-        if self._fatal is not None or self._stopping.is_set():
-            raise LogUnavailable(self._fatal or "the gateway is stopping")
-        assert self._producer is not None and self._loop is not None
+        producer = self._ready_producer()
+        assert self._loop is not None
         future: asyncio.Future[Appended] = self._loop.create_future()
         started_seconds = time.perf_counter()
 
@@ -175,21 +176,62 @@ class EventLog:
             self._reports.append(_Report(future, started_seconds, error, message))
 
         try:
-            self._producer.produce(topic, value, key, on_delivery=report, headers=headers)  # type: ignore[arg-type]
-        except BufferError as error:
+            producer.produce(topic, value, key, on_delivery=report, headers=headers)  # type: ignore[arg-type]
+        except (BufferError, KafkaException) as error:
+            raise self._refusal(error) from error
+        self._waits(future, 1, started_seconds)
+        return future
+
+    def append_all(
+        self, topic: str, keys: Sequence[bytes], values: Sequence[bytes], headers: Sequence[_Headers]
+    ) -> BatchAppend:
+        """Queues many records of one topic, in their order, as `append` does each. Raises LogUnavailable when nothing
+        can be queued any more. A queue that is full half-way is the batch's `refusal`.
+        """
+        produce = self._ready_producer().produce
+        batch = BatchAppend(topic, len(values), self._ended.append, self._read_reports)
+        index = 0
+        try:
+            for index, value in enumerate(values):
+                produce(
+                    topic,
+                    value,
+                    keys[index],
+                    on_delivery=batch.callback(index),
+                    headers=headers[index],  # type: ignore[arg-type]
+                )
+        except (BufferError, KafkaException) as error:
+            if batch.refuse_from(index, self._refusal(error)):
+                self._ended.append(batch)
+        if batch.queued:
+            self._waits(batch, batch.queued, batch.started_seconds)
+        else:
+            batch.end()
+        return batch
+
+    def _ready_producer(self) -> Producer:
+        """Raises LogUnavailable."""
+        if self._fatal is not None or self._stopping.is_set():
+            raise LogUnavailable(self._fatal or "the gateway is stopping")
+        assert self._producer is not None
+        return self._producer
+
+    def _refusal(self, error: BufferError | KafkaException) -> LogBusy | LogUnavailable:
+        if isinstance(error, BufferError):
             FAILURES["queue_full"].inc()
-            raise LogBusy("the local queue to the log is full") from error
-        except KafkaException as error:
-            self._note_error(error_of(error))
-            raise LogUnavailable(str(error)) from error
+            return LogBusy("the local queue to the log is full")
+        self._note_error(error_of(error))
+        return LogUnavailable(str(error))
+
+    def _waits(self, one: asyncio.Future[Appended] | BatchAppend, records: int, started_seconds: float) -> None:
         if not self._waiting:
             self._moved_seconds = started_seconds
-        self._waiting[future] = started_seconds
-        return future
+        self._waiting[one] = started_seconds
+        self._waiting_records += records
 
     def has_room(self, records: int) -> bool:
         """Whether so many records fit the local queue: checked before a batch, so that none is sent by half (F8)."""
-        return len(self._waiting) + records <= self._queue_messages_max
+        return self._waiting_records + records <= self._queue_messages_max
 
     def newest(self, workspace: str, environment: str) -> list[RecordPosition]:
         """The last record that this process appended to each partition of these streams, as far as remembered."""
@@ -275,10 +317,13 @@ class EventLog:
             self._reached_seconds = time.perf_counter()
 
     def _hand_over(self) -> None:
-        if not self._reports:
-            return
-        reports, self._reports = self._reports, []
-        self._call(self._resolve_all, reports)
+        if self._reports:
+            reports, self._reports = self._reports, []
+            self._call(self._resolve_all, reports)
+        if self._ended:
+            ended = self._ended[:]
+            del self._ended[: len(ended)]  # the loop may append meanwhile
+            self._call(self._end_batches, ended)
 
     def _call(self, function: Callable[..., object], *arguments: object) -> None:
         assert self._loop is not None
@@ -290,13 +335,44 @@ class EventLog:
     def _resolve_all(self, reports: list[_Report]) -> None:
         now_seconds = time.perf_counter()
         for report in reports:
-            self._waiting.pop(report.future, None)
+            self._waits_no_more(report.future, 1)
             metrics.PRODUCE_SECONDS.observe(now_seconds - report.started_seconds)
             if report.error is None:
                 self._moved_seconds = now_seconds
                 self._resolve_stored(report)
             else:
                 self._resolve_failed(report.future, report.error)
+
+    def _waits_no_more(self, one: asyncio.Future[Appended] | BatchAppend, records: int) -> None:
+        if self._waiting.pop(one, None) is not None:
+            self._waiting_records -= records
+
+    def _end_batches(self, batches: list[BatchAppend]) -> None:
+        self._moved_seconds = time.perf_counter()
+        for batch in batches:
+            self._waits_no_more(batch, batch.queued)
+            self._read_reports(batch)
+            if self._fatal is not None:
+                batch.withdraw()
+            batch.end()
+
+    def _read_reports(self, batch: BatchAppend) -> None:
+        reports = batch.read_reports()
+        metrics.PRODUCE_SECONDS.observe_all([report.at_seconds - batch.started_seconds for report in reports])
+        newest: dict[int, Appended] = {}
+        for report in reports:
+            if report.error is None:
+                newest[report.partition] = Appended(batch.topic, report.partition, report.offset, report.timestamp_ms)
+                continue
+            self._note_error(report.error)
+            FAILURES.get(report.error.name(), FAILURES["other"]).inc()
+        for stored in newest.values():
+            if stored.has_offset:
+                self._remember(stored)
+        if batch.is_given_up and reports:
+            failed = sum(report.error is not None for report in reports)
+            LATE_FAILED.inc(failed)
+            LATE_STORED.inc(len(reports) - failed)
 
     def _resolve_stored(self, report: _Report) -> None:
         message = report.message

@@ -15,9 +15,11 @@ Sending an event again with the same key (or, without one, the same content) is 
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from domain.security.gateway_signatures import GATEWAY_SIGNATURE, GatewaySigner
+from ingest_gateway.log.batches import BatchAppend
 from ingest_gateway.log.event_log import Appended, EventLog, LogBusy, LogUnavailable
 from ingest_gateway.log.verdicts import Expected, VerdictLate, VerdictWaiter
 from schemas.records import Verdict
@@ -38,6 +40,14 @@ class SentEvent(NamedTuple, Generic[_Shown]):
     shown: _Shown
     appended: asyncio.Future[Appended]
     expected: Expected | None
+    at_seconds: float
+
+
+class SentBatch(NamedTuple):
+    """Events of one topic on their way to the log; none of them expects a verdict. `at_seconds`: as in `SentEvent`."""
+
+    event_ids: Sequence[str]
+    appended: BatchAppend
     at_seconds: float
 
 
@@ -91,6 +101,19 @@ class EventPublisher:
                 expected.forget()
             raise
         return SentEvent(event_id, shown, appended, expected, _loop_seconds())
+
+    def send_all(
+        self, topic: str, event_ids: Sequence[str], values: Sequence[bytes], payload_hashes: Sequence[bytes]
+    ) -> SentBatch:
+        """Queues many events of one topic, each under its id. Raises LogUnavailable: nothing was sent."""
+        signatures = self._signer.sign_all(topic, payload_hashes, values)
+        headers = [[(GATEWAY_SIGNATURE, signature)] for signature in signatures]
+        appended = self._log.append_all(topic, [event_id.encode() for event_id in event_ids], values, headers)
+        return SentBatch(event_ids, appended, _loop_seconds())
+
+    async def reported(self, sent: SentBatch) -> None:
+        """Returns when the broker has said of each event whether it is stored, or when the time for that is over."""
+        await sent.appended.wait(sent.at_seconds + self._append_seconds)
 
     async def confirmed(self, sent: SentEvent[_Shown]) -> Confirmed:
         """Raises LogUnavailable: not confirmed in time; it may be stored all the same."""

@@ -8,9 +8,10 @@ tests/pipeline shows the same surface on a real broker.
 import asyncio
 import io
 import json
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -25,6 +26,7 @@ from domain.security.gateway_signatures import GATEWAY_SIGNATURE, GatewaySigner
 from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.limits.enforcement import RateLimits
+from ingest_gateway.log.batches import BatchAppend
 from ingest_gateway.log.event_log import NO_OFFSET, Appended, EventLog, LogBusy, LogUnavailable
 from ingest_gateway.log.live import LiveLog
 from ingest_gateway.log.stream_ends import Range, StreamEnd
@@ -127,6 +129,22 @@ class AdmissionRules:
         return verdict, reply.partition
 
 
+class StoredMessage:
+    """What a delivery report says of a record that is stored."""
+
+    def __init__(self, stored: Appended) -> None:
+        self._stored = stored
+
+    def partition(self) -> int:
+        return self._stored.partition
+
+    def offset(self) -> int:
+        return self._stored.offset
+
+    def timestamp(self) -> tuple[int, int]:
+        return 2, self._stored.timestamp_ms
+
+
 class MemoryLog:
     """`EventLog` and admission in memory. Records are confirmed and decided in the loop's next turn, unless held.
     tests/contract/events/test_log.py holds it to what the real one does.
@@ -182,6 +200,34 @@ class MemoryLog:
         self.appended.set()
         loop.call_soon(self._settle, self.records[-1], future)
         return future
+
+    def append_all(
+        self,
+        topic: str,
+        keys: Sequence[bytes],
+        values: Sequence[bytes],
+        headers: Sequence[list[tuple[str, bytes]]],
+    ) -> BatchAppend:
+        if isinstance(self.refuses, LogUnavailable):
+            raise self.refuses
+        batch = BatchAppend(topic, len(values), lambda _: None, lambda _: None)
+        for number, value in enumerate(values):
+            try:
+                appended = self.append(topic, keys[number], value, headers[number])
+            except LogBusy as refusal:
+                batch.refuse_from(number, refusal)
+                break
+            appended.add_done_callback(partial(self._report, batch, number))
+        if not batch.queued:
+            batch.end()
+        return batch
+
+    def _report(self, batch: BatchAppend, number: int, done: asyncio.Future[Appended]) -> None:
+        stored = done.result()
+        batch.callback(number)(None, StoredMessage(stored))
+        batch.read_reports()
+        if number == batch.queued - 1:
+            batch.end()
 
     def has_room(self, records: int) -> bool:
         return records <= self.room

@@ -19,6 +19,7 @@ from domain.security.principals import Principal
 from ingest_gateway.http.errors import Refused
 from ingest_gateway.log.publishing import Confirmed, EventPublisher, SentEvent
 from ingest_gateway.services import Services
+from ingest_gateway.surfaces.events.bulk import SentUsualEvents, send_usual_events
 from ingest_gateway.surfaces.events.errors import DUPLICATE_EVENT, INVALID_EVENT
 from ingest_gateway.surfaces.shared.errors import NOT_CONFIRMED, STREAM_NOT_FOUND
 from ingest_gateway.surfaces.shared.publishing import accepted, send
@@ -62,6 +63,15 @@ class StreamPublisher:
         """Queues the event for the broker. Raises Refused: stream_not_found, unavailable."""
         stream = self._streams.get(fields.stream) or await self._find_stream(fields.stream)
         return self._send(stream, fields)
+
+    async def publish_usual(self, events: Sequence[EventFields]) -> SentUsualEvents:
+        """Queues usual events of one stream (domain/events/bulk.py). Raises Refused, as `publish`, of all of them."""
+        name = events[0].stream
+        stream = self._streams.get(name) or await self._find_stream(name)
+        return send_usual_events(self._publisher, self._principal, stream, events)
+
+    async def reported(self, sent: SentUsualEvents) -> None:
+        await self._publisher.reported(sent.sent)
 
     def accepted(self, sent: SentStreamEvent) -> Awaitable[Confirmed]:
         """Waits for the answer. Raises Refused: duplicate_event, unavailable."""

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from ingest_gateway.http.errors import Refused
 from ingest_gateway.log.event_log import LogBusy, LogUnavailable
-from ingest_gateway.log.publishing import Confirmed, EventPublisher, SentEvent
+from ingest_gateway.log.publishing import Confirmed, EventPublisher, SentBatch, SentEvent
 from ingest_gateway.services import Services
 from ingest_gateway.surfaces.shared.answers import DECISION_HEADER, DECISION_PENDING, DECISION_REPLAY
 from ingest_gateway.surfaces.shared.errors import BUSY, NOT_CONFIRMED, refused_by
@@ -71,6 +71,13 @@ async def accepted(
     if verdict is None or verdict.outcome in ADMITTED:
         return confirmed
     raise conflict(verdict) if verdict.outcome == CONFLICT else refused_by(verdict)
+
+
+def refusal_of(sent: SentBatch, index: int) -> Refused:
+    """Why the event of a batch was not accepted: unavailable, and whether it may be stored all the same."""
+    refusal = sent.appended.refusal
+    busy = index >= sent.appended.queued and isinstance(refusal, LogBusy)
+    return (BUSY if busy else NOT_CONFIRMED).refused()
 
 
 def decision_of(confirmed: Confirmed) -> str | None:

@@ -58,8 +58,8 @@ def small_app(handled: Handled, body_seconds: float = BODY_SECONDS) -> web.Appli
 
     async def lines(request: web.Request) -> web.Response:
         found: list[object] = []
-        async for line in iter_lines(request, limit_bytes=LINES_BYTES_MAX, line_bytes_max=LINE_BYTES_MAX):
-            found.append("too long" if isinstance(line, LineTooLong) else line.decode())
+        async for lines in iter_lines(request, limit_bytes=LINES_BYTES_MAX, line_bytes_max=LINE_BYTES_MAX):
+            found += ["too long" if isinstance(line, LineTooLong) else line.decode() for line in lines]
         return answer(found)
 
     async def thing(request: web.Request) -> web.Response:

@@ -1,0 +1,106 @@
+"""The records of one batch on their way to the broker, with one waiter for all their delivery reports.
+
+`EventLog.append_all` makes one. librdkafka reports each record on the poll thread; the loop is woken once, when the
+last report is in. So nothing here needs a lock: only the poll thread appends to `_reports`, and only the loop reads on.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+from confluent_kafka import KafkaError, Message
+
+NO_OFFSET = -1
+
+
+class RecordReport(NamedTuple):
+    """What became of record `number`: stored at `offset` (NO_OFFSET: as `Appended` says), or `error`."""
+
+    number: int
+    at_seconds: float
+    error: KafkaError | None
+    partition: int
+    offset: int
+    timestamp_ms: int
+
+
+class BatchAppend:
+    """`queued`: how many of the records librdkafka has taken, the first ones; `refusal` says why it took no more, and
+    is then LogBusy or LogUnavailable. `started_seconds`: by `time.perf_counter`.
+    """
+
+    def __init__(
+        self,
+        topic: str,
+        records: int,
+        when_done: Callable[["BatchAppend"], None],
+        read: Callable[["BatchAppend"], None],
+    ) -> None:
+        """`when_done` is called on the poll thread once all reports are in. `read` is called on the loop when they are
+        given up before: it reads those that are here.
+        """
+        self.topic = topic
+        self.records = records
+        self.queued = records
+        self.refusal: Exception | None = None
+        self.started_seconds = time.perf_counter()
+        self.is_given_up = False
+        self._when_done, self._read_now = when_done, read
+        self._reports: list[RecordReport] = []
+        self._read = 0
+        self._times_ms: list[int | None] = [None] * records
+        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def callback(self, index: int) -> Any:
+        """For `Producer.produce`, of record `index`."""
+        return partial(self._report, index)
+
+    def refuse_from(self, index: int, refusal: Exception) -> bool:
+        """No record from `index` on was queued. Returns whether all others have been reported already."""
+        self.refusal = refusal
+        self.queued = index
+        return len(self._reports) == index
+
+    async def wait(self, deadline_seconds: float) -> None:
+        """Returns when all that were queued are reported, or at the deadline (of the loop's clock). Reports that come
+        later change no answer.
+        """
+        try:
+            async with asyncio.timeout_at(deadline_seconds):
+                await asyncio.shield(self._done)
+        except TimeoutError:
+            self._read_now(self)
+            self.is_given_up = True
+
+    def timestamp_ms(self, index: int) -> int | None:
+        """When the broker stored the record; None while it is not confirmed, and where it never will be."""
+        return self._times_ms[index]
+
+    def read_reports(self) -> list[RecordReport]:
+        """Those that came since. On the loop."""
+        new = self._reports[self._read :]
+        self._read += len(new)
+        if not self.is_given_up:
+            for report in new:
+                if report.error is None:
+                    self._times_ms[report.number] = report.timestamp_ms
+        return new
+
+    def end(self) -> None:
+        """All reports are in, or none will come any more. On the loop."""
+        if not self._done.done():
+            self._done.set_result(None)
+
+    def withdraw(self) -> None:
+        """Nothing is promised any more, not even what is stored."""
+        self._times_ms = [None] * self.records
+
+    def _report(self, index: int, error: KafkaError | None, message: Message) -> None:
+        offset = message.offset()
+        known = NO_OFFSET if offset is None else offset
+        at_seconds, timestamp_ms = time.perf_counter(), message.timestamp()[1]
+        self._reports.append(RecordReport(index, at_seconds, error, message.partition() or 0, known, timestamp_ms))
+        if len(self._reports) == self.queued:
+            self._when_done(self)
