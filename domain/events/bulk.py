@@ -46,15 +46,20 @@ _SHIFTS = np.arange(35, -1, -5, dtype=np.uint64)
 _ENTROPY_BYTES = 10
 
 
+_ABSENT = msgspec.Raw()
+
+
 class _Item(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """An event of a batch without a key; its objects as they were sent."""
+    """An event of a batch without a key; its objects as they were sent, empty where they were not. (`Raw | None` takes
+    nothing but null.)
+    """
 
     stream: str
     type: str
     occurred_at: str
     data: msgspec.Raw
-    actor: msgspec.Raw | None = None
-    metadata: msgspec.Raw | None = None
+    actor: msgspec.Raw = _ABSENT
+    metadata: msgspec.Raw = _ABSENT
 
 
 _read_item = msgspec.json.Decoder(_Item).decode
@@ -98,12 +103,12 @@ def _fields(text: bytes, values: dict[str, Any], item: _Item, occurred_ms: int) 
     objects = data
     members = MEMBERS_REQUIRED
     actor = metadata = None
-    if item.actor is not None:
+    if item.actor is not _ABSENT:
         actor = _checked_object(values["actor"], item.actor, check_actor)
         if actor is None:
             return None
         members, objects = members + 1, objects + actor
-    if item.metadata is not None:
+    if item.metadata is not _ABSENT:
         metadata = _checked_object(values["metadata"], item.metadata, check_metadata)
         if metadata is None:
             return None

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ingest_gateway.log.batches import BatchAppend
 from ingest_gateway.log.event_log import EventLog, LogBusy
 from schemas.partitioner import partition_for
 from schemas.topics import parse_stream_topic
@@ -101,6 +102,55 @@ async def test_the_newest_of_a_workspaces_streams_are_known_once_confirmed(held:
         (held.topic, partition, offset) for partition, offset in last.items()
     )
     assert held.log.newest(scope.workspace, "test") == []
+
+
+def in_one(held: Held, count: int = 12) -> BatchAppend:
+    values = [b"%d" % number for number in range(count)]
+    batch: BatchAppend = held.log.append_all(held.topic, [KEYS[n % 3] for n in range(count)], values, [[]] * count)
+    return batch
+
+
+def soon() -> float:
+    return asyncio.get_running_loop().time() + 30
+
+
+async def test_many_records_at_once_stand_as_one_after_the_other(held: Held) -> None:
+    batch = in_one(held)
+    assert (batch.records, batch.queued, batch.refusal) == (12, 12, None)
+    await batch.wait(soon())
+    stored = sorted(await held.stored())
+    for number, key in enumerate(KEYS):
+        mine = [value for _, _, record_key, value in stored if record_key == key]
+        assert mine == [b"%d" % n for n in range(number, 12, 3)]
+    times = [batch.timestamp_ms(number) for number in range(12)]
+    assert None not in times
+    scope = parse_stream_topic(held.topic)
+    assert scope is not None
+    last = {partition: offset for partition, offset, _, _ in stored}
+    assert sorted(held.log.newest(scope.workspace, scope.environment)) == sorted(
+        (held.topic, partition, offset) for partition, offset in last.items()
+    )
+
+
+async def test_a_batch_that_is_given_up_takes_nothing_back_and_changes_no_answer(held: Held) -> None:
+    batch = in_one(held)
+    await batch.wait(0.0)
+    answered = [batch.timestamp_ms(number) for number in range(12)]
+    async with asyncio.timeout(30):
+        while len(await held.stored()) < 12:  # noqa: ASYNC110 it is asked
+            await asyncio.sleep(0.05)
+    assert [batch.timestamp_ms(number) for number in range(12)] == answered
+
+
+async def test_of_a_batch_only_those_are_queued_that_there_is_room_for(full: Any) -> None:
+    count = ROOM + 3
+    batch = full.append_all("events.ws_1.live.orders", [b"key"] * count, [b"value"] * count, [[]] * count)
+    assert batch.queued == ROOM and isinstance(batch.refusal, LogBusy)
+    assert not full.has_room(1)
+    more = full.append_all("events.ws_1.live.orders", [b"key"], [b"value"], [[]])
+    assert more.queued == 0 and isinstance(more.refusal, LogBusy)
+    await more.wait(soon())
+    assert more.timestamp_ms(0) is None
 
 
 async def test_who_gives_up_waiting_takes_nothing_back(held: Held) -> None:
