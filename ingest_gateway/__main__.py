@@ -21,6 +21,7 @@ from ingest_gateway.log.clients import log_clients
 from ingest_gateway.stopping import Stop
 from ingest_gateway.surfaces.served import goes_on_without_the_log, serving
 from operations import logs
+from operations.garbage import tune_garbage_collector
 from operations.operations_port import Readiness, serve_operations
 from operations.private_files import keep_to_oneself, log_open_home
 from operations.settings import Settings, SettingsInvalid
@@ -49,6 +50,7 @@ async def run(settings: Settings) -> int:
                 watching(readiness, clients, leaves_the_pool=leaves_the_pool),
                 serving(settings, clients, ready=ready) as listeners,
             ):
+                tune_garbage_collector()
                 readiness.require("listener", lambda: None)
                 await stop.asked.wait()
                 if listeners:

@@ -6,7 +6,6 @@ failed. A second signal ends it at once.
 """
 
 import asyncio
-import gc
 import importlib
 import logging
 import os
@@ -19,6 +18,7 @@ import uvloop
 from domain.guardrails.prices import add_prices
 from operations import logs
 from operations.cluster_admin import ClusterAdmin
+from operations.garbage import tune_garbage_collector
 from operations.operations_port import serve_operations
 from operations.private_files import keep_to_oneself, log_open_home
 from operations.schema_registry import use_registry
@@ -34,7 +34,6 @@ from schemas.topics import base_topics
 
 log = logging.getLogger("processors")
 GROUPS = ("admission", "control", "delivery", "projection", "lifecycle")
-YOUNG_OBJECTS = 50_000
 
 
 async def run(settings: Settings, group: str) -> int:
@@ -51,7 +50,7 @@ async def run(settings: Settings, group: str) -> int:
         watchdog = Watchdog(runtime)
         watching = asyncio.create_task(watchdog.run())
         holding = asyncio.create_task(watch_lease(runtime.consumer.lease, runtime.is_owner, runtime.fail))
-        _tune_garbage_collector()
+        tune_garbage_collector()
         logs.event(log, "process.started", group=group)
         return await _until_ended(runtime, stop, watching, holding)
     except Exception as error:
@@ -86,16 +85,6 @@ async def _done_before(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> 
         return False
     await working
     return True
-
-
-def _tune_garbage_collector() -> None:
-    """Objects that exist by now live as long as the process. Batches make thousands of short-lived containers: at
-    Python's threshold of 700 the collector would scan the same old objects again and again, which takes a tenth of
-    admission's time.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS, 20, 100)
 
 
 async def _until_ended(runtime: Runtime, stop: asyncio.Event, *watching: "asyncio.Task[None]") -> int:

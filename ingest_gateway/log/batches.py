@@ -8,14 +8,15 @@ import asyncio
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 from confluent_kafka import KafkaError, Message
 
 NO_OFFSET = -1
 
 
-class RecordReport(NamedTuple):
+class RecordReport(msgspec.Struct, gc=False):
     """What became of record `number`: stored at `offset` (NO_OFFSET: as `Appended` says), or `error`."""
 
     number: int
