@@ -22,9 +22,9 @@ class RecordReport(msgspec.Struct, gc=False):
     number: int
     at_seconds: float
     error: KafkaError | None
-    partition: int
-    offset: int
-    timestamp_ms: int
+    partition: int = 0
+    offset: int = NO_OFFSET
+    timestamp_ms: int = 0
 
 
 class BatchAppend:
@@ -98,10 +98,13 @@ class BatchAppend:
         """Nothing is promised any more, not even what is stored."""
         self._times_ms = [None] * self.records
 
-    def _report(self, index: int, error: KafkaError | None, message: Message) -> None:
-        offset = message.offset()
-        known = NO_OFFSET if offset is None else offset
-        at_seconds, timestamp_ms = time.perf_counter(), message.timestamp()[1]
-        self._reports.append(RecordReport(index, at_seconds, error, message.partition() or 0, known, timestamp_ms))
+    def _report(self, number: int, error: KafkaError | None, message: Message) -> None:
+        at_seconds = time.perf_counter()
+        if error is not None:
+            self._reports.append(RecordReport(number, at_seconds, error))
+        else:
+            offset = message.offset()
+            known, timestamp_ms = NO_OFFSET if offset is None else offset, message.timestamp()[1]
+            self._reports.append(RecordReport(number, at_seconds, None, message.partition() or 0, known, timestamp_ms))
         if len(self._reports) == self.queued:
             self._when_done(self)
