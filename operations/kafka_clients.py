@@ -5,7 +5,7 @@ exceptions say.
 import logging
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from operations.kafka_security import security_of
 from operations.logs import LIBRDKAFKA
@@ -41,6 +41,22 @@ def code_of(exception: KafkaException) -> int:
 def reason_of(exception: KafkaException) -> str:
     """In words, as the broker or librdkafka gave them."""
     return str(error_of(exception).str())
+
+
+UNCONFIRMED = KafkaError(KafkaError._NO_OFFSET, "reported as stored, but no broker has said where")
+
+
+def delivery_error(error: KafkaError | None, message: Message) -> KafkaError | None:
+    """Why a record does not count as stored; None where it does. Every delivery report is read through this.
+
+    librdkafka reports success without an offset for a record whose request failed while a later request for its
+    partition succeeded: it infers that the broker must have the record. On a partition that has no record of this
+    producer yet, right after the topic was made or its leader changed, a broker does accept the later request alone.
+    The record is then lost (2.16.0, Kafka 4.3). Such a report says nothing, so it is `UNCONFIRMED`.
+    """
+    if error is None and message.offset() is None:
+        return UNCONFIRMED
+    return error
 
 
 UNKNOWN_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})

@@ -6,24 +6,26 @@ last report is in. So nothing here needs a lock: only the poll thread appends to
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import msgspec
 from confluent_kafka import KafkaError, Message
 
-NO_OFFSET = -1
+from operations.kafka_clients import UNCONFIRMED, delivery_error
+
+REPEATS_MAX = 3
 
 
 class RecordReport(msgspec.Struct, gc=False):
-    """What became of record `number`: stored at `offset` (NO_OFFSET: as `Appended` says), or `error`."""
+    """What became of record `number`: stored at `offset`, or `error`."""
 
     number: int
     at_seconds: float
     error: KafkaError | None
     partition: int = 0
-    offset: int = NO_OFFSET
+    offset: int = 0
     timestamp_ms: int = 0
 
 
@@ -35,7 +37,10 @@ class BatchAppend:
     def __init__(
         self,
         topic: str,
-        records: int,
+        keys: Sequence[bytes],
+        values: Sequence[bytes],
+        headers: Sequence[Any],
+        produce: Callable[..., Any],
         when_done: Callable[["BatchAppend"], None],
         read: Callable[["BatchAppend"], None],
     ) -> None:
@@ -43,26 +48,48 @@ class BatchAppend:
         given up before: it reads those that are here.
         """
         self.topic = topic
-        self.records = records
+        self.records = records = len(values)
         self.queued = records
+        self._keys, self._values, self._headers, self._produce = keys, values, headers, produce
         self.refusal: Exception | None = None
         self.started_seconds = time.perf_counter()
         self.is_given_up = False
         self._when_done, self._read_now = when_done, read
+        self._expected = records
+        self._unconfirmed: list[int] = []
+        self._rounds = 0
         self._reports: list[RecordReport] = []
         self._read = 0
         self._times_ms: list[int | None] = [None] * records
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def callback(self, index: int) -> Any:
-        """For `Producer.produce`, of record `index`."""
-        return partial(self._report, index)
+    def send(self, number: int) -> None:
+        """Queues record `number`. Raises what `Producer.produce` raises."""
+        callback = partial(self._report, number)
+        headers = self._headers[number]
+        self._produce(self.topic, self._values[number], self._keys[number], on_delivery=callback, headers=headers)
 
     def refuse_from(self, index: int, refusal: Exception) -> bool:
         """No record from `index` on was queued. Returns whether all others have been reported already."""
         self.refusal = refusal
-        self.queued = index
+        self.queued = self._expected = index
         return len(self._reports) == index
+
+    def to_repeat(self) -> list[int]:
+        """The numbers of those records of which nobody knows whether they are stored: the caller queues each once more
+        and says by `not_repeated` how many were not taken. On the loop.
+        """
+        numbers, self._unconfirmed = self._unconfirmed, []
+        if self.is_given_up or self._rounds == REPEATS_MAX:
+            return []
+        self._rounds += 1
+        self._expected += len(numbers)
+        return numbers
+
+    def not_repeated(self, records: int) -> bool:
+        """Returns whether all others have been reported already."""
+        self._expected -= records
+        return len(self._reports) == self._expected
 
     async def wait(self, deadline_seconds: float) -> None:
         """Returns when all that were queued are reported, or at the deadline (of the loop's clock). Reports that come
@@ -87,6 +114,8 @@ class BatchAppend:
             for report in new:
                 if report.error is None:
                     self._times_ms[report.number] = report.timestamp_ms
+                elif report.error is UNCONFIRMED:
+                    self._unconfirmed.append(report.number)
         return new
 
     def end(self) -> None:
@@ -100,11 +129,12 @@ class BatchAppend:
 
     def _report(self, number: int, error: KafkaError | None, message: Message) -> None:
         at_seconds = time.perf_counter()
+        error = delivery_error(error, message)
         if error is not None:
-            self._reports.append(RecordReport(number, at_seconds, error))
+            report = RecordReport(number, at_seconds, error)
         else:
-            offset = message.offset()
-            known, timestamp_ms = NO_OFFSET if offset is None else offset, message.timestamp()[1]
-            self._reports.append(RecordReport(number, at_seconds, None, message.partition() or 0, known, timestamp_ms))
-        if len(self._reports) == self.queued:
+            place = message.partition() or 0, message.offset() or 0
+            report = RecordReport(number, at_seconds, None, *place, message.timestamp()[1])
+        self._reports.append(report)
+        if len(self._reports) == self._expected:
             self._when_done(self)

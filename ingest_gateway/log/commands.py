@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from ingest_gateway.log.event_log import Appended, EventLog, LogUnavailable
+from ingest_gateway.log.event_log import Appended, EventLog, LogUnavailable, Unconfirmed
 from ingest_gateway.log.verdicts import VerdictWaiter
 from schemas.records import Command, Verdict
 from schemas.replies import REPLY_HEADER
@@ -41,6 +41,8 @@ class CommandClient:
                     stored = await appended
             except TimeoutError as error:
                 raise LogUnavailable("the command was not confirmed as stored") from error
-            if stored.has_offset:
+            except Unconfirmed:
+                pass  # its verdict would prove that it is
+            else:
                 on_stored(stored)
             return await expected.verdict(max(0.001, deadline - asyncio.get_running_loop().time()))

@@ -13,16 +13,17 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ingest_gateway import metrics
-from ingest_gateway.log.batches import NO_OFFSET, BatchAppend
+from ingest_gateway.log.batches import BatchAppend
 from ingest_gateway.log.ends import EndsUnknown, LogEnds
 from ingest_gateway.log.stream_ends import Range, StreamEnd, StreamEnds
 from operations.coalescing import Coalesced
-from operations.kafka_clients import error_of, library_log, producer_config, reason_of
+from operations.kafka_clients import UNCONFIRMED, delivery_error, error_of, library_log, producer_config, reason_of
 from operations.logs import event
 from operations.record_reader import RecordReader, RecordUnreachable, StoredRecord
 from operations.topic_ends import Partition
@@ -34,6 +35,7 @@ _Headers = list[tuple[str, bytes]]
 POLL_SECONDS = 0.2
 QUEUE_MESSAGES_MAX = 100_000
 SCOPES_REMEMBERED_MAX = 10_000
+REPEATS_MAX = 3
 
 
 FAILURE_LABELS = frozenset(
@@ -41,7 +43,7 @@ FAILURE_LABELS = frozenset(
         *("_MSG_TIMED_OUT", "_ALL_BROKERS_DOWN", "_TRANSPORT", "_FATAL", "_PURGE_QUEUE", "_PURGE_INFLIGHT"),
         *("_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION", "UNKNOWN_TOPIC_OR_PART", "TOPIC_AUTHORIZATION_FAILED"),
         *("NOT_ENOUGH_REPLICAS", "NOT_ENOUGH_REPLICAS_AFTER_APPEND", "KAFKA_STORAGE_ERROR"),
-        *("MSG_SIZE_TOO_LARGE", "INVALID_RECORD"),
+        *("MSG_SIZE_TOO_LARGE", "INVALID_RECORD", "_NO_OFFSET"),
     }
 )
 
@@ -57,21 +59,17 @@ class LogUnavailable(Exception):
     """Not confirmed as stored. It may be stored all the same: sending it again with the same key is safe."""
 
 
-class Appended(NamedTuple):
-    """Where the broker stored a record, and its append time (LogAppendTime).
+class Unconfirmed(LogUnavailable):
+    """librdkafka took the record for stored, though no broker has said so (`delivery_error`)."""
 
-    `offset` is NO_OFFSET, and the time the producer's, where a broker says only that it has the record already: its
-    first answer was lost with the connection, the record was sent again, and too many others were written meanwhile.
-    """
+
+class Appended(NamedTuple):
+    """Where the broker stored a record, and its append time (LogAppendTime)."""
 
     topic: str
     partition: int
     offset: int
     timestamp_ms: int
-
-    @property
-    def has_offset(self) -> bool:
-        return self.offset != NO_OFFSET
 
 
 class _Report(NamedTuple):
@@ -79,6 +77,8 @@ class _Report(NamedTuple):
     started_seconds: float
     error: KafkaError | None
     message: Message
+    again: Callable[[], None] | None
+    """Appends the record once more; None where that is not to be done."""
 
 
 class EventLog:
@@ -161,22 +161,30 @@ class EventLog:
         self._thread = threading.Thread(target=self._run, name="event-log", daemon=True)
         self._thread.start()
 
-    def append(self, topic: str, key: bytes, value: bytes, headers: _Headers) -> asyncio.Future[Appended]:
+    def append(
+        self, topic: str, key: bytes, value: bytes, headers: _Headers, *, may_repeat: bool = False
+    ) -> asyncio.Future[Appended]:
         """Queues one record for the broker, on the partition that murmur2 of its key names.
 
         Raises LogBusy at once when the local queue is full and LogUnavailable when nothing can be queued any more; the
-        future fails with LogUnavailable when the broker did not confirm. Cancel it to stop waiting.
+        future fails with LogUnavailable when the broker did not confirm. Cancel it to stop waiting. `may_repeat`: the
+        record may stand on the log twice. Where nobody knows whether it is there, it is appended once more; without,
+        the future then fails with Unconfirmed.
         """
         producer = self._ready_producer()
         assert self._loop is not None
         future: asyncio.Future[Appended] = self._loop.create_future()
         started_seconds = time.perf_counter()
 
-        def report(error: KafkaError | None, message: Message) -> None:
-            self._reports.append(_Report(future, started_seconds, error, message))
+        def send(repeats: int) -> None:
+            def report(error: KafkaError | None, message: Message) -> None:
+                again = partial(send, repeats - 1) if repeats else None
+                self._reports.append(_Report(future, started_seconds, delivery_error(error, message), message, again))
+
+            producer.produce(topic, value, key, on_delivery=report, headers=headers)  # type: ignore[arg-type]
 
         try:
-            producer.produce(topic, value, key, on_delivery=report, headers=headers)  # type: ignore[arg-type]
+            send(REPEATS_MAX if may_repeat else 0)
         except (BufferError, KafkaException) as error:
             raise self._refusal(error) from error
         self._waits(future, 1, started_seconds)
@@ -185,23 +193,18 @@ class EventLog:
     def append_all(
         self, topic: str, keys: Sequence[bytes], values: Sequence[bytes], headers: Sequence[_Headers]
     ) -> BatchAppend:
-        """Queues many records of one topic, in their order, as `append` does each. Raises LogUnavailable when nothing
-        can be queued any more. A queue that is full half-way is the batch's `refusal`.
+        """Queues many records of one topic, in their order, as `append` does each that may be repeated. Raises
+        LogUnavailable when nothing can be queued any more. A queue that is full half-way is the batch's `refusal`.
         """
         produce = self._ready_producer().produce
-        batch = BatchAppend(topic, len(values), self._ended.append, self._read_reports)
-        index = 0
+
+        batch = BatchAppend(topic, keys, values, headers, produce, self._ended.append, self._read_reports)
+        number = 0
         try:
-            for index, value in enumerate(values):
-                produce(
-                    topic,
-                    value,
-                    keys[index],
-                    on_delivery=batch.callback(index),
-                    headers=headers[index],  # type: ignore[arg-type]
-                )
+            for number in range(batch.records):
+                batch.send(number)
         except (BufferError, KafkaException) as error:
-            if batch.refuse_from(index, self._refusal(error)):
+            if batch.refuse_from(number, self._refusal(error)):
                 self._ended.append(batch)
         if batch.queued:
             self._waits(batch, batch.queued, batch.started_seconds)
@@ -335,6 +338,8 @@ class EventLog:
     def _resolve_all(self, reports: list[_Report]) -> None:
         now_seconds = time.perf_counter()
         for report in reports:
+            if report.error is UNCONFIRMED and self._is_repeated(report.again):
+                continue
             self._waits_no_more(report.future, 1)
             metrics.PRODUCE_SECONDS.observe(now_seconds - report.started_seconds)
             if report.error is None:
@@ -343,6 +348,25 @@ class EventLog:
             else:
                 self._resolve_failed(report.future, report.error)
 
+    def _is_repeated(self, again: Callable[[], None] | None) -> bool:
+        """Whether the record is on its way once more."""
+        if again is None or self._stopping.is_set():
+            return False
+        FAILURES[UNCONFIRMED.name()].inc()
+        try:
+            again()
+        except (BufferError, KafkaException) as error:
+            self._refusal(error)
+            return False
+        return True
+
+    def _is_repeated_in_part(self, batch: BatchAppend) -> bool:
+        numbers = batch.to_repeat()
+        refused = sum(not self._is_repeated(partial(batch.send, number)) for number in numbers)
+        if refused and batch.not_repeated(refused) and refused < len(numbers):
+            self._ended.append(batch)
+        return refused < len(numbers)
+
     def _waits_no_more(self, one: asyncio.Future[Appended] | BatchAppend, records: int) -> None:
         if self._waiting.pop(one, None) is not None:
             self._waiting_records -= records
@@ -350,8 +374,10 @@ class EventLog:
     def _end_batches(self, batches: list[BatchAppend]) -> None:
         self._moved_seconds = time.perf_counter()
         for batch in batches:
-            self._waits_no_more(batch, batch.queued)
             self._read_reports(batch)
+            if self._is_repeated_in_part(batch):
+                continue
+            self._waits_no_more(batch, batch.queued)
             if self._fatal is not None:
                 batch.withdraw()
             batch.end()
@@ -367,8 +393,7 @@ class EventLog:
             self._note_error(report.error)
             FAILURES.get(report.error.name(), FAILURES["other"]).inc()
         for stored in newest.values():
-            if stored.has_offset:
-                self._remember(stored)
+            self._remember(stored)
         if batch.is_given_up and reports:
             failed = sum(report.error is not None for report in reports)
             LATE_FAILED.inc(failed)
@@ -377,10 +402,10 @@ class EventLog:
     def _resolve_stored(self, report: _Report) -> None:
         message = report.message
         stored = _stored(message)
-        if stored.has_offset:
-            self._remember(stored)
+        self._remember(stored)
         if self._fatal is not None:
-            _fail(report.future, self._fatal)  # stored before the producer failed, but nothing is promised after that
+            # Stored before the producer failed, but nothing is promised after that.
+            _fail(report.future, LogUnavailable(self._fatal))
         elif report.future.done():
             LATE_STORED.inc()
         else:
@@ -391,8 +416,10 @@ class EventLog:
         FAILURES.get(error.name(), FAILURES["other"]).inc()
         if future.done():
             LATE_FAILED.inc()
+        elif error is UNCONFIRMED:
+            _fail(future, Unconfirmed(error.str()))
         else:
-            _fail(future, error.str())
+            _fail(future, LogUnavailable(error.str()))
 
     def _remember(self, stored: Appended) -> None:
         """By the topic's name without its last part, which is the workspace and environment of a stream.
@@ -425,12 +452,10 @@ class EventLog:
 
 
 def _stored(message: Message) -> Appended:
-    offset = message.offset()
-    known = NO_OFFSET if offset is None else offset
-    return Appended(message.topic(), message.partition(), known, message.timestamp()[1])  # type: ignore[arg-type]
+    return Appended(message.topic(), message.partition(), message.offset(), message.timestamp()[1])  # type: ignore[arg-type]
 
 
-def _fail(future: asyncio.Future[Appended], reason: str) -> None:
+def _fail(future: asyncio.Future[Appended], reason: LogUnavailable) -> None:
     if not future.done():
-        future.set_exception(LogUnavailable(reason))
+        future.set_exception(reason)
         future.exception()  # marks it as seen: its request may have gone

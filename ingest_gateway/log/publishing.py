@@ -95,7 +95,7 @@ class EventPublisher:
             if expects_verdict:
                 expected = self._verdicts.expect()
                 headers.append((REPLY_HEADER, expected.reply.encode()))
-            appended = self._log.append(topic, key.encode(), value, headers)
+            appended = self._log.append(topic, key.encode(), value, headers, may_repeat=True)
         except (LogBusy, LogUnavailable):
             if expected is not None:
                 expected.forget()

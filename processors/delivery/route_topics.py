@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from domain.delivery.decide import AttemptResult, ErrorCode, Failed, TimedOut, TopicWritten
-from operations.kafka_clients import error_of, producer_config
+from operations.kafka_clients import delivery_error, error_of, producer_config
 from operations.logs import event
 from schemas.codec import EVENT
 from schemas.partitioner import partition_for
@@ -84,10 +84,10 @@ class TopicWriter:
         loop = asyncio.get_running_loop()
         confirmed: asyncio.Future[KafkaError | None] = loop.create_future()
 
-        def delivered(error: KafkaError | None, _message: Message) -> None:
+        def delivered(error: KafkaError | None, message: Message) -> None:
             """In the poller's thread."""
             try:
-                loop.call_soon_threadsafe(_resolve, confirmed, error)
+                loop.call_soon_threadsafe(_resolve, confirmed, delivery_error(error, message))
             except RuntimeError:
                 return  # the loop is closed, so no caller waits any more
 

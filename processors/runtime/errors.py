@@ -5,12 +5,12 @@ What an error means to the people who run the process is in processors/endings.p
 
 from confluent_kafka import KafkaError
 
-from operations.kafka_clients import UNKNOWN_TOPIC
+from operations.kafka_clients import UNCONFIRMED, UNKNOWN_TOPIC
 
 AWAY = frozenset({KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT, KafkaError._FATAL, KafkaError._TRANSPORT})
-PASSING = AWAY | UNKNOWN_TOPIC
-"""The broker was away for long, or this producer can't be used any more: later, or with another producer, the record
-is taken.
+PASSING = AWAY | UNKNOWN_TOPIC | {UNCONFIRMED.code()}
+"""The broker was away for long, or this producer can't be used any more, or nobody knows whether the record is there:
+later, or with another producer, it is taken.
 """
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from operations.kafka_clients import error_of, producer_config
+from operations.kafka_clients import delivery_error, error_of, producer_config
 from processors.runtime import metrics
 from processors.runtime.errors import Abandoned, OutboxFailed
 
@@ -97,12 +97,13 @@ class OutboxBatch:
             raise Abandoned("the assignment that this belongs to was given up")
 
     def _changelog_delivered(self, error: KafkaError | None, message: Message) -> None:
-        if error is None:
+        if delivery_error(error, message) is None:
             topic = message.topic() or ""
             self.changelog_end[topic] = max(self.changelog_end.get(topic, 0), (message.offset() or 0) + 1)
         self._delivered(error, message)
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        error = delivery_error(error, message)
         if error is not None:
             self._error = (message.topic() or "", error)
         self._outbox.note_moved()

@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import TIMESTAMP_CREATE_TIME, KafkaError
 
 from deploy.local.broker import Broker
-from ingest_gateway.log.event_log import EventLog, LogBusy, LogUnavailable
+from ingest_gateway.log.event_log import EventLog, LogBusy, LogUnavailable, Unconfirmed
 from operations.record_reader import StoredRecord
 from schemas.partitioner import partition_for
 from tests.support.kafka_topics import a_stream_topic, read_all
@@ -182,17 +182,34 @@ class ScriptedProducer:
         return self.poll(0) * 0
 
 
-class ProducerOfRepeats(ScriptedProducer):
-    """A broker has the record already but no longer knows where: an answer was lost with its connection, and more than
-    five batches were written since.
-    """
-
-    message = SimpleNamespace(
+def a_message(offset: int | None) -> Any:
+    return SimpleNamespace(
         topic=lambda: STREAM_TOPIC,
         partition=lambda: 3,
-        offset=lambda: None,
+        offset=lambda: offset,
         timestamp=lambda: (TIMESTAMP_CREATE_TIME, 7),
     )
+
+
+class ProducerOfRepeats(ScriptedProducer):
+    """No broker ever says where a record is: librdkafka has inferred that it is there, or a broker has said that it has
+    the record already.
+    """
+
+    message = a_message(None)
+
+
+class ProducerWhoseSecondTryIsStored(ScriptedProducer):
+    """As after a topic was made: each record that is sent for the first time is only taken for stored."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__(config)
+        self._seen: set[bytes] = set()
+
+    def produce(self, topic: str, value: bytes, key: bytes, *, on_delivery: Any, headers: Any) -> None:
+        again = value in self._seen
+        self._seen.add(value)
+        self._reports.append(lambda: on_delivery(None, a_message(5 if again else None)))
 
 
 class FailingProducer(ScriptedProducer):
@@ -219,11 +236,23 @@ async def test_a_reader_of_delivery_reports_that_fails_says_so_instead_of_being_
 
 
 @pytest.mark.requirement("F5")
-async def test_a_record_that_the_broker_has_already_is_stored_though_nobody_knows_where() -> None:
+async def test_a_record_of_which_no_broker_said_where_it_is_does_not_count_as_stored() -> None:
     async with a_log("127.0.0.1:1", make_producer=ProducerOfRepeats) as log:
-        appended = await log.append(STREAM_TOPIC, b"k", b"v", [])
-        assert (appended.has_offset, appended.topic, appended.timestamp_ms) == (False, STREAM_TOPIC, 7)
+        for may_repeat in (False, True):
+            with pytest.raises(Unconfirmed):
+                await log.append(STREAM_TOPIC, b"k", b"v", [], may_repeat=may_repeat)
         assert log.newest("ws_1", "live") == []
+
+
+@pytest.mark.requirement("F5")
+async def test_such_a_record_is_appended_once_more_where_it_may_stand_there_twice() -> None:
+    async with a_log("127.0.0.1:1", make_producer=ProducerWhoseSecondTryIsStored) as log:
+        with pytest.raises(Unconfirmed):
+            await log.append(STREAM_TOPIC, b"k", b"once", [])
+        appended = await log.append(STREAM_TOPIC, b"k", b"twice", [], may_repeat=True)
+        assert (appended.topic, appended.partition, appended.offset) == (STREAM_TOPIC, 3, 5)
+        assert log.newest("ws_1", "live") == [(STREAM_TOPIC, 3, 5)]
+        assert log.has_room(100_000)
 
 
 @pytest.mark.requirement("F7")

@@ -6,8 +6,15 @@ import pytest
 
 from deploy.local.broker import Broker
 from ingest_gateway.log.batches import BatchAppend
-from ingest_gateway.log.event_log import EventLog, LogUnavailable
-from tests.pipeline.test_event_log import STREAM_TOPIC, FailingProducer, ProducerOfRepeats, a_log, late
+from ingest_gateway.log.event_log import Appended, EventLog, LogUnavailable
+from tests.pipeline.test_event_log import (
+    STREAM_TOPIC,
+    FailingProducer,
+    ProducerOfRepeats,
+    ProducerWhoseSecondTryIsStored,
+    a_log,
+    late,
+)
 from tests.support.kafka_topics import a_stream_topic, read_all
 from tests.support.until import GIVE_UP_SECONDS, until
 
@@ -83,12 +90,52 @@ async def test_closing_without_a_broker_ends_every_wait(hurt_broker: Broker) -> 
 
 
 @pytest.mark.requirement("F5")
-async def test_records_that_the_broker_has_already_are_stored_though_nobody_knows_where() -> None:
+async def test_records_of_which_no_broker_said_where_they_are_do_not_count_as_stored() -> None:
     async with a_log("127.0.0.1:1", make_producer=ProducerOfRepeats) as log:
         batch = append(log, STREAM_TOPIC, "again")
         await batch.wait(deadline())
+        assert confirmed(batch) == [False] * RECORDS
+        assert log.newest("ws_1", "live") == [] and log.has_room(100_000)
+
+
+@pytest.mark.requirement("F5")
+async def test_such_records_are_appended_once_more() -> None:
+    async with a_log("127.0.0.1:1", make_producer=ProducerWhoseSecondTryIsStored) as log:
+        batch = append(log, STREAM_TOPIC, "twice")
+        await batch.wait(deadline())
         assert {batch.timestamp_ms(number) for number in range(RECORDS)} == {7}
-        assert log.newest("ws_1", "live") == []
+        assert log.newest("ws_1", "live") == [(STREAM_TOPIC, 3, 5)]
+        assert log.has_room(100_000)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.requirement("F1", "F5")
+@pytest.mark.parametrize("in_batches", [False, True])
+async def test_what_is_confirmed_on_topics_that_were_just_made_is_there(kafka: str, in_batches: bool) -> None:
+    """Their partitions have no leader yet that knows it: some requests fail while later ones succeed."""
+    sizes = [10] * 20 if in_batches else [1] * RECORDS
+    async with a_log(kafka) as log:
+        for _ in range(60):
+            topic = await asyncio.to_thread(a_stream_topic, kafka)
+            under_way: list[BatchAppend | asyncio.Future[Appended]] = []
+            for size in sizes:
+                mine = [b"%d-%d" % (len(under_way), number) for number in range(size)]
+                if in_batches:
+                    under_way.append(log.append_all(topic, mine, mine, [[]] * size))
+                else:
+                    under_way.append(log.append(topic, mine[0], mine[0], [], may_repeat=True))
+                await asyncio.sleep(0.0005)
+            promised = 0
+            for one in under_way:
+                if isinstance(one, BatchAppend):
+                    await one.wait(deadline())
+                    promised += sum(confirmed(one))
+                else:
+                    await one
+                    promised += 1
+            stored = {record.value for record in await asyncio.to_thread(read_all, kafka, topic)}
+            assert promised == RECORDS == len(stored)
 
 
 @pytest.mark.requirement("F7")

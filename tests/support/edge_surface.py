@@ -67,7 +67,7 @@ class EdgeLog:
         self._held: list[asyncio.Future[Appended]] = []
 
     def append(
-        self, topic: str, key: bytes, value: bytes, headers: list[tuple[str, bytes]]
+        self, topic: str, key: bytes, value: bytes, headers: list[tuple[str, bytes]], *, may_repeat: bool = False
     ) -> asyncio.Future[Appended]:
         if self.busy:
             raise LogBusy("full")

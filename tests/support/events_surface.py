@@ -27,7 +27,7 @@ from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.limits.enforcement import RateLimits
 from ingest_gateway.log.batches import BatchAppend
-from ingest_gateway.log.event_log import NO_OFFSET, Appended, EventLog, LogBusy, LogUnavailable
+from ingest_gateway.log.event_log import Appended, EventLog, LogBusy, LogUnavailable, Unconfirmed
 from ingest_gateway.log.live import LiveLog
 from ingest_gateway.log.stream_ends import Range, StreamEnd
 from ingest_gateway.log.verdicts import VerdictWaiter
@@ -130,19 +130,28 @@ class AdmissionRules:
 
 
 class StoredMessage:
-    """What a delivery report says of a record that is stored."""
+    """What a delivery report says of a record that is stored; None: that no broker said where."""
 
-    def __init__(self, stored: Appended) -> None:
+    def __init__(self, stored: Appended | None) -> None:
         self._stored = stored
 
     def partition(self) -> int:
-        return self._stored.partition
+        return 0 if self._stored is None else self._stored.partition
 
-    def offset(self) -> int:
-        return self._stored.offset
+    def offset(self) -> int | None:
+        return None if self._stored is None else self._stored.offset
 
     def timestamp(self) -> tuple[int, int]:
-        return 2, self._stored.timestamp_ms
+        return 2, 0 if self._stored is None else self._stored.timestamp_ms
+
+
+def _report(on_delivery: Callable[[None, StoredMessage], None], done: asyncio.Future[Appended]) -> None:
+    on_delivery(None, StoredMessage(None if done.exception() else done.result()))
+
+
+def _end(batch: BatchAppend) -> None:
+    batch.read_reports()
+    batch.end()
 
 
 class MemoryLog:
@@ -183,7 +192,7 @@ class MemoryLog:
         return set()
 
     def append(
-        self, topic: str, key: bytes, value: bytes, headers: list[tuple[str, bytes]]
+        self, topic: str, key: bytes, value: bytes, headers: list[tuple[str, bytes]], *, may_repeat: bool = False
     ) -> asyncio.Future[Appended]:
         if self.refuses is not None:
             raise self.refuses
@@ -210,24 +219,20 @@ class MemoryLog:
     ) -> BatchAppend:
         if isinstance(self.refuses, LogUnavailable):
             raise self.refuses
-        batch = BatchAppend(topic, len(values), lambda _: None, lambda _: None)
-        for number, value in enumerate(values):
+
+        def produce(topic: str, value: bytes, key: bytes, *, on_delivery: Any, headers: Any) -> None:
+            self.append(topic, key, value, headers).add_done_callback(partial(_report, on_delivery))
+
+        batch = BatchAppend(topic, keys, values, headers, produce, _end, BatchAppend.read_reports)
+        for number in range(batch.records):
             try:
-                appended = self.append(topic, keys[number], value, headers[number])
+                batch.send(number)
             except LogBusy as refusal:
                 batch.refuse_from(number, refusal)
                 break
-            appended.add_done_callback(partial(self._report, batch, number))
         if not batch.queued:
             batch.end()
         return batch
-
-    def _report(self, batch: BatchAppend, number: int, done: asyncio.Future[Appended]) -> None:
-        stored = done.result()
-        batch.callback(number)(None, StoredMessage(stored))
-        batch.read_reports()
-        if number == batch.queued - 1:
-            batch.end()
 
     def has_room(self, records: int) -> bool:
         return records <= self.room
@@ -243,7 +248,10 @@ class MemoryLog:
             scope = self._newest.setdefault(stored.topic.rpartition(".")[0], {})
             scope[stored.topic, stored.partition] = stored.offset
         if self.confirms and not future.done():
-            future.set_result(stored if self.says_where else stored._replace(offset=NO_OFFSET))
+            if self.says_where:
+                future.set_result(stored)
+            else:
+                future.set_exception(Unconfirmed("nobody says where"))
         if not self._decides:
             return
         answer = self._rules.decide(record.appended, record.value, record.headers)

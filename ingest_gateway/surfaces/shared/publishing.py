@@ -91,7 +91,7 @@ def decision_of(confirmed: Confirmed) -> str | None:
 def add_headers(response: web.Response, confirmed: Confirmed) -> web.Response:
     """`Atlas-Position`, where the broker said it, and `Atlas-Decision`, where there is something to say."""
     appended = confirmed.appended
-    if appended is not None and appended.has_offset:
+    if appended is not None:
         response.headers[POSITION_HEADER] = position_of(appended)
     decision = decision_of(confirmed)
     if decision is not None:

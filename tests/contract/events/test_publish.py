@@ -333,12 +333,13 @@ class TestLateness:
         assert "Atlas-Position" not in answer.headers
 
     @pytest.mark.requirement("F5")
-    @pytest.mark.parametrize("key", [None, "k"])
-    async def test_what_the_broker_has_already_but_does_not_say_where(self, surface: Surface, key: str | None) -> None:
+    async def test_of_what_no_broker_says_where_it_is_a_verdict_proves_that_it_is_there(self, surface: Surface) -> None:
         surface.log.says_where = False
-        answer = await surface.publish(a_body(), key)
+        answer = await surface.publish(a_body(), "k")
         assert (answer.status, answer.json["routes"]) == (202, QUEUED)
         assert "Atlas-Position" not in answer.headers
+        alone = await surface.publish(a_body(data={"n": 2}))
+        assert (alone.status, alone.code) == (503, "unavailable")
 
     @pytest.mark.requirement("F8")
     @pytest.mark.parametrize(
