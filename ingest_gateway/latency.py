@@ -20,7 +20,7 @@ class BulkHistogram(Collector):
     def __init__(
         self, name: str, documentation: str, *, buckets: Sequence[float], registry: CollectorRegistry = REGISTRY
     ) -> None:
-        self._name, self._documentation = name, documentation
+        self.name, self.documentation = name, documentation
         self._bounds = tuple(buckets)
         self._names = [*map(floatToGoString, self._bounds), "+Inf"]
         self._counts = [0] * (len(self._bounds) + 1)
@@ -39,8 +39,8 @@ class BulkHistogram(Collector):
         self._sum += total
 
     def describe(self) -> Iterable[HistogramMetricFamily]:
-        return [HistogramMetricFamily(self._name, self._documentation)]
+        return [HistogramMetricFamily(self.name, self.documentation)]
 
     def collect(self) -> Iterable[HistogramMetricFamily]:
         counted = zip(self._names, accumulate(map(float, self._counts)), strict=True)
-        yield HistogramMetricFamily(self._name, self._documentation, buckets=list(counted), sum_value=self._sum)
+        yield HistogramMetricFamily(self.name, self.documentation, buckets=list(counted), sum_value=self._sum)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from ingest_gateway.log.event_log import Appended, EventLog, LogUnavailable, Unconfirmed
+from ingest_gateway.log.event_log import Appended, EventLog, LogUnavailable, StorageUnknown
 from ingest_gateway.log.verdicts import VerdictWaiter
 from schemas.records import Command, Verdict
 from schemas.replies import REPLY_HEADER
@@ -41,7 +41,7 @@ class CommandClient:
                     stored = await appended
             except TimeoutError as error:
                 raise LogUnavailable("the command was not confirmed as stored") from error
-            except Unconfirmed:
+            except StorageUnknown:
                 pass  # its verdict would prove that it is
             else:
                 on_stored(stored)

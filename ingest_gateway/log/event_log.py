@@ -59,7 +59,7 @@ class LogUnavailable(Exception):
     """Not confirmed as stored. It may be stored all the same: sending it again with the same key is safe."""
 
 
-class Unconfirmed(LogUnavailable):
+class StorageUnknown(LogUnavailable):
     """librdkafka took the record for stored, though no broker has said so (`delivery_error`)."""
 
 
@@ -169,7 +169,7 @@ class EventLog:
         Raises LogBusy at once when the local queue is full and LogUnavailable when nothing can be queued any more; the
         future fails with LogUnavailable when the broker did not confirm. Cancel it to stop waiting. `may_repeat`: the
         record may stand on the log twice. Where nobody knows whether it is there, it is appended once more; without,
-        the future then fails with Unconfirmed.
+        the future then fails with StorageUnknown.
         """
         producer = self._ready_producer()
         assert self._loop is not None
@@ -417,7 +417,7 @@ class EventLog:
         if future.done():
             LATE_FAILED.inc()
         elif error is UNCONFIRMED:
-            _fail(future, Unconfirmed(error.str()))
+            _fail(future, StorageUnknown(error.str()))
         else:
             _fail(future, LogUnavailable(error.str()))
 

@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import TIMESTAMP_CREATE_TIME, KafkaError
 
 from deploy.local.broker import Broker
-from ingest_gateway.log.event_log import EventLog, LogBusy, LogUnavailable, Unconfirmed
+from ingest_gateway.log.event_log import EventLog, LogBusy, LogUnavailable, StorageUnknown
 from operations.record_reader import StoredRecord
 from schemas.partitioner import partition_for
 from tests.support.kafka_topics import a_stream_topic, read_all
@@ -239,7 +239,7 @@ async def test_a_reader_of_delivery_reports_that_fails_says_so_instead_of_being_
 async def test_a_record_of_which_no_broker_said_where_it_is_does_not_count_as_stored() -> None:
     async with a_log("127.0.0.1:1", make_producer=ProducerOfRepeats) as log:
         for may_repeat in (False, True):
-            with pytest.raises(Unconfirmed):
+            with pytest.raises(StorageUnknown):
                 await log.append(STREAM_TOPIC, b"k", b"v", [], may_repeat=may_repeat)
         assert log.newest("ws_1", "live") == []
 
@@ -247,7 +247,7 @@ async def test_a_record_of_which_no_broker_said_where_it_is_does_not_count_as_st
 @pytest.mark.requirement("F5")
 async def test_such_a_record_is_appended_once_more_where_it_may_stand_there_twice() -> None:
     async with a_log("127.0.0.1:1", make_producer=ProducerWhoseSecondTryIsStored) as log:
-        with pytest.raises(Unconfirmed):
+        with pytest.raises(StorageUnknown):
             await log.append(STREAM_TOPIC, b"k", b"once", [])
         appended = await log.append(STREAM_TOPIC, b"k", b"twice", [], may_repeat=True)
         assert (appended.topic, appended.partition, appended.offset) == (STREAM_TOPIC, 3, 5)

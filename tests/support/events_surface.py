@@ -27,7 +27,7 @@ from ingest_gateway.http.server import serve
 from ingest_gateway.identity.authentication import Authenticator
 from ingest_gateway.limits.enforcement import RateLimits
 from ingest_gateway.log.batches import BatchAppend
-from ingest_gateway.log.event_log import Appended, EventLog, LogBusy, LogUnavailable, Unconfirmed
+from ingest_gateway.log.event_log import Appended, EventLog, LogBusy, LogUnavailable, StorageUnknown
 from ingest_gateway.log.live import LiveLog
 from ingest_gateway.log.stream_ends import Range, StreamEnd
 from ingest_gateway.log.verdicts import VerdictWaiter
@@ -251,7 +251,7 @@ class MemoryLog:
             if self.says_where:
                 future.set_result(stored)
             else:
-                future.set_exception(Unconfirmed("nobody says where"))
+                future.set_exception(StorageUnknown("nobody says where"))
         if not self._decides:
             return
         answer = self._rules.decide(record.appended, record.value, record.headers)

@@ -12,10 +12,12 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from prometheus_client.metrics import MetricWrapperBase
 
 from domain.events.catalog import CATALOG
+from ingest_gateway.latency import BulkHistogram
 from ingest_gateway.read_model.spine_pages import TOTAL_MAX
 from operations.settings import Settings
 from schemas import topics
@@ -108,17 +110,31 @@ def metrics_section() -> Iterator[str]:
         yield f"\n### {module.rsplit('.', 1)[0]}"
         yield from _heading("metric", "kind", "labels", "meaning")
         for name, metric in sorted(metrics.items()):
-            labels = ", ".join(f"`{label}`" for label in metric._labelnames)
-            yield _row(f"`{name}`", str(metric._type), labels, metric._documentation)
+            labels = ", ".join(f"`{label}`" for label in metric.labels)
+            yield _row(f"`{name}`", metric.kind, labels, metric.meaning)
 
 
-def metrics_by_module() -> dict[str, dict[str, MetricWrapperBase]]:
+class Metric(NamedTuple):
+    """`made`: the metric itself."""
+
+    kind: str
+    labels: tuple[str, ...]
+    meaning: str
+    made: object
+
+
+def metrics_by_module() -> dict[str, dict[str, Metric]]:
     """Metrics by name, as `/metrics` shows them, of every `metrics.py` of the packages."""
-    found = {}
+    found: dict[str, dict[str, Metric]] = {}
     for path in sorted(path for package in PACKAGES for path in (ROOT / package).rglob("metrics.py")):
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        values = vars(importlib.import_module(module)).values()
-        found[module] = {_shown_name(value): value for value in values if isinstance(value, MetricWrapperBase)}
+        mine = found[module] = {}
+        for value in vars(importlib.import_module(module)).values():
+            if isinstance(value, BulkHistogram):
+                mine[value.name] = Metric("histogram", (), value.documentation, value)
+            elif isinstance(value, MetricWrapperBase):
+                labels = tuple(value._labelnames)
+                mine[_shown_name(value)] = Metric(str(value._type), labels, value._documentation, value)
     return found
 
 

@@ -81,10 +81,10 @@ def test_metrics_have_one_name_each_and_say_what_they_count() -> None:
     for module, metrics in reference.metrics_by_module().items():
         for name, metric in metrics.items():
             assert re.fullmatch(r"atlas_[a-z]+(_[a-z]+)*", name), name
-            assert (metric._type == "counter") == name.endswith("_total"), name
-            assert metric._documentation.strip(), name
-            first, made = seen.setdefault(name, (module, metric))
-            assert made is metric, f"{name} is made in {first} and in {module}"
+            assert (metric.kind == "counter") == name.endswith("_total"), name
+            assert metric.meaning.strip(), name
+            first, made = seen.setdefault(name, (module, metric.made))
+            assert made is metric.made, f"{name} is made in {first} and in {module}"
 
 
 def test_links_between_documents_lead_somewhere() -> None:
