@@ -119,7 +119,10 @@ class BatchAppend:
         return new
 
     def end(self) -> None:
-        """All reports are in, or none will come any more. On the loop."""
+        """All reports are in, or none will come any more. What became of the records stays; they themselves need not be
+        kept. On the loop.
+        """
+        self._keys = self._values = self._headers = ()
         if not self._done.done():
             self._done.set_result(None)
 
