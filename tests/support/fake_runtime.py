@@ -16,7 +16,7 @@ from faust.types import TP
 from domain.entities.control_view import ControlView
 from operations.schema_registry import SchemaRegistry
 from operations.settings import Settings
-from processors.runtime.agent import Agent, AgentSpec, StorageUnknown
+from processors.runtime.agent import Agent, AgentSpec, Unconfirmed
 from processors.runtime.batches import Batch
 from processors.runtime.errors import Abandoned, LeaseLost, OutboxFailed
 from processors.runtime.lease import Lease
@@ -281,7 +281,7 @@ class FakeRuntime:
         agent, spec = self._reader_of(tp.topic)
         if spec.positions is not None:
             await spec.positions({tp})
-        unconfirmed: StorageUnknown | None = await agent.handle(Batch(tp, list(records), self.epoch))
+        unconfirmed: Unconfirmed | None = await agent.handle(Batch(tp, list(records), self.epoch))
         for out in unconfirmed or ():
             await out.confirmed()
         if not spec.confirms_itself:

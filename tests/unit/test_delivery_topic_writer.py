@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ class Standing:
         with self._lock:
             reports, self._reports = self._reports, []
         for report in reports:
-            report(self._error, None)
+            report(self._error, SimpleNamespace(offset=lambda: 7))
         return len(reports)
 
     def __len__(self) -> int:

@@ -243,10 +243,18 @@ async def until_quotas_are_read(settings: Settings) -> None:
     def counts(gateways: int) -> bool:
         return REGISTRY.get_sample_value("atlas_rate_limit_gateways") == gateways
 
+    async def until_counted(partition: int, gateways: Sequence[str]) -> None:
+        """Named again while it is not counted: the control process names its own to every partition meanwhile."""
+        async with asyncio.timeout(60):
+            while True:
+                name(partition, gateways)
+                for _ in range(20):
+                    if counts(len(gateways)):
+                        return
+                    await asyncio.sleep(0.02)
+
     for partition in range(settings.partitions):
-        more = [f"more-{number}" for number in range(20 + partition)]
-        name(partition, [*alone, *more])
-        await until(partial(counts, 1 + len(more)))
+        await until_counted(partition, [*alone, *(f"more-{number}" for number in range(20 + partition))])
     for partition in range(settings.partitions):
         name(partition, alone)
     await until(partial(counts, 1))
