@@ -1,0 +1,85 @@
+"""What is measured of a gateway, its broker and its client: processor time, memory, and what is really on the log."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, OffsetSpec, ResourceType
+
+MIB = 1024 * 1024
+SETTLED_SECONDS_MAX = 30.0
+STILL_SECONDS = 0.3
+KEPT_BYTES = 32 * MIB  # in each partition
+
+
+def cpu_seconds(pid: int) -> float:
+    """Of a process and all processes that it has started and that run."""
+    times = [process.cpu_times() for process in _family(pid)]
+    return sum(used.user + used.system for used in times)
+
+
+def rss_mib(pid: int) -> float:
+    """Of the same."""
+    return sum(process.memory_info().rss for process in _family(pid)) / MIB
+
+
+def forget_peak(pid: int) -> None:
+    """From now on `peak_mib` is the most since now (Linux)."""
+    for process in _family(pid):
+        Path(f"/proc/{process.pid}/clear_refs").write_text("5")
+
+
+def peak_mib(pid: int) -> float:
+    """The most memory that each has had, added up (Linux)."""
+    return sum(_peak_kib(process.pid) for process in _family(pid)) / 1024
+
+
+def cpu_of_all(pids: Mapping[str, list[int]]) -> dict[str, float]:
+    """By part of the system: gateway, broker, processors."""
+    return {part: sum(map(cpu_seconds, of_part)) for part, of_part in pids.items()}
+
+
+class Topic:
+    """One topic on a broker that serves."""
+
+    def __init__(self, bootstrap: str, name: str) -> None:
+        self.name = name
+        self._admin = AdminClient({"bootstrap.servers": bootstrap})
+
+    def bound(self) -> None:
+        """A bench appends gigabytes: the broker deletes all but the newest of them as it goes."""
+        kept = {"retention.bytes": str(KEPT_BYTES), "file.delete.delay.ms": "1000"}
+        entries = [
+            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in kept.items()
+        ]
+        resource = ConfigResource(ResourceType.TOPIC, self.name, incremental_configs=entries)
+        self._admin.incremental_alter_configs([resource])[resource].result(30)
+
+    def appended(self) -> int:
+        """How many records it was given so far, whatever became of them."""
+        partitions = self._admin.list_topics(self.name, timeout=30).topics[self.name].partitions
+        asked = self._admin.list_offsets({TopicPartition(self.name, p): OffsetSpec.latest() for p in partitions})
+        return sum(int(future.result(30).offset) for future in asked.values())
+
+    def settled(self) -> int:
+        """The same, once nothing is under way any more: clients that were ended left requests behind."""
+        deadline = time.monotonic() + SETTLED_SECONDS_MAX
+        before, now = -1, self.appended()
+        while before != now and time.monotonic() < deadline:
+            time.sleep(STILL_SECONDS)
+            before, now = now, self.appended()
+        return now
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    process = psutil.Process(pid)
+    return [process, *process.children(recursive=True)]
+
+
+def _peak_kib(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1])
+    raise RuntimeError(f"no peak of process {pid}")
