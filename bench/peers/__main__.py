@@ -24,7 +24,7 @@ from pathlib import Path
 
 from bench.latency import keep_to_cores
 from bench.peers import wrk
-from bench.peers.events import NDJSON, PARTS
+from bench.peers.events import HALF, NDJSON, PARTS, SINGLE
 from bench.peers.gateways import ATLAS, BARE, BEFORE
 from bench.peers.goals import Goal, held
 from bench.peers.rounds import Plan, measure
@@ -80,7 +80,7 @@ def read(env: Mapping[str, str]) -> Asked:
         seconds=_whole(env, "SECONDS", 8),
         requests=max(1, round(count / NDJSON.size)),
         rest_seconds=_whole(env, "REST_SECONDS", 20),
-        parts=tuple(part for part in PARTS if part in parts),
+        parts=tuple(part for part in PARTS if part in parts or (part == SINGLE.name and HALF in parts)),
     )
     return Asked(plan, Path(env.get("OUT") or Path(tempfile.gettempdir()) / "atlas-bench-peers.json"))
 

@@ -42,35 +42,40 @@ def cpu_of_all(pids: Mapping[str, list[int]]) -> dict[str, float]:
 
 
 class Topic:
-    """One topic on a broker that serves."""
+    """One topic on a broker that serves. It is connected only while it is asked, so it costs a measurement nothing."""
 
     def __init__(self, bootstrap: str, name: str) -> None:
         self.name = name
-        self._admin = AdminClient({"bootstrap.servers": bootstrap})
+        self._bootstrap = bootstrap
 
     def bound(self) -> None:
         """A bench appends gigabytes: the broker deletes all but the newest of them as it goes."""
         kept = {"retention.bytes": str(KEPT_BYTES), "file.delete.delay.ms": "1000"}
-        entries = [
-            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in kept.items()
-        ]
+        setting = AlterConfigOpType.SET
+        entries = [ConfigEntry(name, value, incremental_operation=setting) for name, value in kept.items()]
         resource = ConfigResource(ResourceType.TOPIC, self.name, incremental_configs=entries)
-        self._admin.incremental_alter_configs([resource])[resource].result(30)
-
-    def appended(self) -> int:
-        """How many records it was given so far, whatever became of them."""
-        partitions = self._admin.list_topics(self.name, timeout=30).topics[self.name].partitions
-        asked = self._admin.list_offsets({TopicPartition(self.name, p): OffsetSpec.latest() for p in partitions})
-        return sum(int(future.result(30).offset) for future in asked.values())
+        admin = self._admin()
+        admin.incremental_alter_configs([resource])[resource].result(30)
 
     def settled(self) -> int:
-        """The same, once nothing is under way any more: clients that were ended left requests behind."""
+        """How many records it was given so far, whatever became of them, once nothing is under way any more: clients
+        that were ended left requests behind.
+        """
+        admin = self._admin()
         deadline = time.monotonic() + SETTLED_SECONDS_MAX
-        before, now = -1, self.appended()
+        before, now = -1, self._appended(admin)
         while before != now and time.monotonic() < deadline:
             time.sleep(STILL_SECONDS)
-            before, now = now, self.appended()
+            before, now = now, self._appended(admin)
         return now
+
+    def _appended(self, admin: AdminClient) -> int:
+        partitions = admin.list_topics(self.name, timeout=30).topics[self.name].partitions
+        asked = admin.list_offsets({TopicPartition(self.name, p): OffsetSpec.latest() for p in partitions})
+        return sum(int(future.result(30).offset) for future in asked.values())
+
+    def _admin(self) -> AdminClient:
+        return AdminClient({"bootstrap.servers": self._bootstrap, "log_level": 0})
 
 
 def _family(pid: int) -> list[psutil.Process]:

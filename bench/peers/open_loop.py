@@ -1,8 +1,8 @@
 """Sends single events at a steady rate that waits for no answer, and notes how long each took from when it was due.
 
 wrk sends a request only when an answer has come, so a gateway that stalls is asked less and the stall is counted once.
-Here what is due waits in a queue while all connections are taken, and that wait counts. Times are to the millisecond
-that a selector's clock has; a late start counts too.
+Here what is due waits in a queue while all connections are taken, and that wait counts. The loop's clock counts
+milliseconds, so that a request starts up to one late, which counts too.
 """
 
 import asyncio
@@ -12,7 +12,10 @@ import secrets
 import time
 from collections import deque
 from dataclasses import dataclass
+from typing import cast
 from urllib.parse import urlsplit
+
+import uvloop
 
 from bench.figures import Figures, figures_of
 from bench.peers.events import SINGLE, Target, event, event_format
@@ -37,7 +40,7 @@ def pace(target: Target, rate: float, seconds: float, warm_up_seconds: float) ->
     """`rate` requests a second; those of the warm-up are sent alike and not counted. Raises ConnectionError where no
     connection can be had, ValueError where nothing was answered.
     """
-    return asyncio.run(_pace(target, rate, seconds, warm_up_seconds))
+    return uvloop.run(_pace(target, rate, seconds, warm_up_seconds))
 
 
 async def _pace(target: Target, rate: float, seconds: float, warm_up_seconds: float) -> Paced:
@@ -67,12 +70,16 @@ async def _pace(target: Target, rate: float, seconds: float, warm_up_seconds: fl
 
 
 async def _offer(waiting: "Waiting", head: bytes, template: str, rate: float, count: int, first: int = 0) -> None:
+    """All that is due is offered at once: the loop's clock counts milliseconds, in which several may be."""
     began_ns = time.monotonic_ns()
-    for number in range(count):
-        due_ns = began_ns + round(number / rate * 1e9)
+    number = 0
+    while number < count:
+        now_ns = time.monotonic_ns()
+        while number < count and (due_ns := began_ns + round(number / rate * 1e9)) <= now_ns:
+            body = event(template, first + number)
+            waiting.offer(due_ns, b"%b%d%b%b" % (head, len(body), _HEAD_END, body))
+            number += 1
         await asyncio.sleep(max(0.0, (due_ns - time.monotonic_ns()) / 1e9))
-        body = event(template, first + number)
-        waiting.offer(due_ns, b"%b%d%b%b" % (head, len(body), _HEAD_END, body))
 
 
 class Waiting:
@@ -129,8 +136,7 @@ class Connection(asyncio.Protocol):
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none of its subclasses
         self._waiting.free(self)
 
     def connection_lost(self, exc: Exception | None) -> None:

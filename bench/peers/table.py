@@ -23,28 +23,32 @@ class Spread:
     least: float
     most: float
 
-    def shown(self, decimals: int) -> str:
-        return f"{self.median:,.{decimals}f} ({self.least:,.{decimals}f}–{self.most:,.{decimals}f})"
+    def shown(self) -> str:
+        """To about three digits; one round has no spread."""
+        size = abs(self.median)
+        decimals = 0 if size >= 100 else 1 if size >= 10 else 2
+        median, least, most = (f"{one + 0.0:,.{decimals}f}" for one in (self.median, self.least, self.most))
+        return median if self.least == self.most else f"{median} ({least}–{most})"
 
 
 Rounds = Sequence[Measurement]
 Found = Mapping[str, Mapping[str, Rounds]]
 """By part (events.PARTS), then by gateway."""
 
-# (figure, heading, decimals)
+# (figure, heading)
 COLUMNS = (
-    ("core_percent", "% of a core", 2),
-    ("rss_mib", "memory MiB", 0),
-    ("requests_per_second", "requests/s", 0),
-    ("events_per_second", "events/s", 0),
-    ("p50_ms", "p50 ms", 1),
-    ("p99_ms", "p99 ms", 1),
-    ("max_ms", "max ms", 0),
-    ("gateway_us", "gateway µs", 1),
-    ("broker_us", "broker µs", 1),
-    ("processors_us", "processors µs", 1),
-    ("client_us", "client µs", 1),
-    ("grown_mib", "grown MiB", 0),
+    ("core_percent", "% of a core"),
+    ("rss_mib", "memory MiB"),
+    ("requests_per_second", "requests/s"),
+    ("events_per_second", "events/s"),
+    ("p50_ms", "p50 ms"),
+    ("p99_ms", "p99 ms"),
+    ("max_ms", "max ms"),
+    ("gateway_us", "gateway µs"),
+    ("broker_us", "broker µs"),
+    ("processors_us", "processors µs"),
+    ("client_us", "client µs"),
+    ("grown_mib", "grown MiB"),
 )
 ONLY_OF = {"grown_mib": ("ndjson",), "max_ms": ("half",)}
 """Columns that are shown in these parts alone. The JSON has all."""
@@ -90,13 +94,13 @@ def lines(found: Found, bases: Sequence[str]) -> list[str]:
 def _part(part: str, rows: Mapping[str, Rounds]) -> list[str]:
     spreads = {name: spreads_of(rounds) for name, rounds in rows.items()}
     shown = [
-        (name, heading, decimals)
-        for name, heading, decimals in COLUMNS
+        (name, heading)
+        for name, heading in COLUMNS
         if any(name in spread for spread in spreads.values()) and part in ONLY_OF.get(name, (part,))
     ]
-    cells = [["", *(heading for _, heading, _ in shown)]]
+    cells = [["", *(heading for _, heading in shown)]]
     for gateway, spread in spreads.items():
-        cells.append([gateway, *(spread[n].shown(d) if n in spread else "–" for n, _, d in shown)])
+        cells.append([gateway, *(spread[name].shown() if name in spread else "–" for name, _ in shown)])
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     aligned = [f"  {row[0]:<{widths[0]}}" + _right(row[1:], widths[1:]) for row in cells]
     for number, rounds in enumerate(rows.values(), start=1):
@@ -119,7 +123,7 @@ def _ratios(part: str, rows: Mapping[str, Rounds], bases: Sequence[str]) -> list
         if base == first or base not in rows:
             continue
         found = {heading: ratio(rows[first], rows[base], figure) for figure, heading in COMPARED}
-        said = ", ".join(f"{heading} × {one.shown(2)}" for heading, one in found.items() if one is not None)
+        said = ", ".join(f"{heading} × {one.shown()}" for heading, one in found.items() if one is not None)
         if said:
             told.append(f"  {first} to {base}: {said}")
     return told
