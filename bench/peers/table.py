@@ -24,10 +24,10 @@ class Spread:
     most: float
 
     def shown(self) -> str:
-        """To about three digits; one round has no spread."""
+        """To about three digits, and no -0; one round has no spread."""
         size = abs(self.median)
         decimals = 0 if size >= 100 else 1 if size >= 10 else 2
-        median, least, most = (f"{one + 0.0:,.{decimals}f}" for one in (self.median, self.least, self.most))
+        median, least, most = (f"{round(one, decimals) + 0.0:,.{decimals}f}" for one in (self.median, self.least, self.most))
         return median if self.least == self.most else f"{median} ({least}–{most})"
 
 
