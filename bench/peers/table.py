@@ -27,7 +27,8 @@ class Spread:
         """To about three digits, and no -0; one round has no spread."""
         size = abs(self.median)
         decimals = 0 if size >= 100 else 1 if size >= 10 else 2
-        median, least, most = (f"{round(one, decimals) + 0.0:,.{decimals}f}" for one in (self.median, self.least, self.most))
+        ends = (self.median, self.least, self.most)
+        median, least, most = (f"{round(one, decimals) + 0.0:,.{decimals}f}" for one in ends)
         return median if self.least == self.most else f"{median} ({least}–{most})"
 
 
