@@ -57,6 +57,11 @@ def benthos_program() -> Path:
     except subprocess.TimeoutExpired:
         raise CannotBuild(f"Go was not finished after {BUILD_SECONDS:g} s") from None
     if done.returncode != 0:
-        raise CannotBuild(f"Go can't build it: {done.stderr.strip().splitlines()[-1:]}")
+        raise CannotBuild(f"Go can't build it: {last_line(done.stderr)}")
     unfinished.replace(program)
     return program
+
+
+def last_line(text: str) -> str:
+    """Of a message, the words that say most; empty where there are none."""
+    return text.strip().rpartition("\n")[2]

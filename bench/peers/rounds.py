@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 from confluent_kafka import KafkaException
 
-from bench.peers.builds import CannotBuild, benthos_program, older_tree
+from bench.peers.builds import CannotBuild, benthos_program, last_line, older_tree
 from bench.peers.events import BATCHES, HALF, KEYED, NDJSON, PARTS, REST, SINGLE, Shape
 from bench.peers.gateways import (
     ATLAS,
@@ -162,7 +162,7 @@ def with_keys(tree: Tree, plan: Plan, home: Path, findings: Findings) -> None:
 
 
 def _failed(failure: BaseException) -> Measurement:
-    return Measurement(faults=(f"{type(failure).__name__}: {str(failure).strip().splitlines()[-1:]}",))
+    return Measurement(faults=(f"{type(failure).__name__}: {last_line(str(failure))}",))
 
 
 def say(what: str) -> None:

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from bench.peers.__main__ import Unusable, read
+from bench.peers.builds import last_line
 from bench.peers.events import BATCHES, LINES, MEMBER, NDJSON, PARTS, PLACES, SINGLE, Target, event, event_format
 from bench.peers.gateways import part_of
 from bench.peers.goals import held
@@ -238,6 +239,11 @@ def test_an_environment_that_means_nothing_is_refused(env: dict[str, str]) -> No
 )
 def test_which_process_belongs_to_what(command: list[str], part: str) -> None:
     assert part_of(command) == part
+
+
+def test_of_a_failure_the_last_line_is_shown() -> None:
+    assert last_line("Benthos does not serve:\n  no broker\n") == "  no broker"
+    assert last_line("") == ""
 
 
 def test_what_the_script_of_wrk_prints_is_what_is_read() -> None:
