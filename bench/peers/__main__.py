@@ -3,8 +3,8 @@
 All of it runs on two processor cores, on free ports, in a folder that is removed. From the environment:
   BASE      the older commit; empty: it is left out
   ROUNDS    how often each takes its turn (3)
-  SECONDS   of each measurement (8)
-  COUNT     events of the NDJSON part (1000000)
+  SECONDS   of each measurement (6)
+  COUNT     events of the NDJSON part (1000000), or as many as a gateway takes in 30 s
   REST_SECONDS   for which a gateway is watched at rest (20)
   PARTS     what is measured, by commas: rest, single, half, batch-100, batch-500, batch-1000, ndjson, keyed (all)
   OUT       where the JSON goes (atlas-bench-peers.json in the temporary folder)
@@ -77,7 +77,7 @@ def read(env: Mapping[str, str]) -> Asked:
     plan = Plan(
         base=env.get("BASE", "").strip(),
         rounds=_whole(env, "ROUNDS", 3),
-        seconds=_whole(env, "SECONDS", 8),
+        seconds=_whole(env, "SECONDS", 6),
         requests=max(1, round(count / NDJSON.size)),
         rest_seconds=_whole(env, "REST_SECONDS", 20),
         parts=tuple(part for part in PARTS if part in parts or (part == SINGLE.name and HALF in parts)),

@@ -40,6 +40,7 @@ def loaded(running: Running, shape: Shape, seconds: float, requests: int = 0) ->
     cpu = {part: after[part] - before[part] for part in after} | {"client": load.client_cpu_seconds}
     memory = {"peak_mib": peak_mib(running.gateway_pid), "grown_mib": peak_mib(running.gateway_pid) - before_mib}
     rates = {
+        "events": events,
         "requests_per_second": load.requests / load.seconds,
         "events_per_second": load.requests * shape.size / load.seconds,
         "p50_ms": load.p50_ms,

@@ -12,6 +12,7 @@ MIB = 1024 * 1024
 SETTLED_SECONDS_MAX = 30.0
 STILL_SECONDS = 0.3
 KEPT_BYTES = 32 * MIB  # in each partition
+HAS_PEAKS = Path("/proc/self/clear_refs").exists()  # Linux
 
 
 def cpu_seconds(pid: int) -> float:
@@ -26,13 +27,16 @@ def rss_mib(pid: int) -> float:
 
 
 def forget_peak(pid: int) -> None:
-    """From now on `peak_mib` is the most since now (Linux)."""
-    for process in _family(pid):
-        Path(f"/proc/{process.pid}/clear_refs").write_text("5")
+    """From now on `peak_mib` is the most since now."""
+    if HAS_PEAKS:
+        for process in _family(pid):
+            Path(f"/proc/{process.pid}/clear_refs").write_text("5")
 
 
 def peak_mib(pid: int) -> float:
-    """The most memory that each has had, added up (Linux)."""
+    """The most memory that each has had, added up; where the system does not tell that, what they have now."""
+    if not HAS_PEAKS:
+        return rss_mib(pid)
     return sum(_peak_kib(process.pid) for process in _family(pid)) / 1024
 
 

@@ -217,7 +217,7 @@ async def test_a_request_that_finds_no_free_connection_counts_from_when_it_was_d
 
 def test_the_environment_is_read() -> None:
     asked = read({"BASE": "4d545af", "ROUNDS": "2", "COUNT": "25000", "PARTS": "half,keyed", "OUT": "figures.json"})
-    assert (asked.plan.base, asked.plan.rounds, asked.plan.seconds, asked.out.name) == ("4d545af", 2, 8, "figures.json")
+    assert (asked.plan.base, asked.plan.rounds, asked.plan.seconds, asked.out.name) == ("4d545af", 2, 6, "figures.json")
     assert asked.plan.requests == 2, "of 10,000 events each"
     assert asked.plan.parts == ("single", "half", "keyed"), "half is of the maximum rate, so that is measured too"
     assert read({}).plan.parts == tuple(PARTS)
