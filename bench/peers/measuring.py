@@ -1,5 +1,6 @@
 """One measurement: what a gateway did with one shape of load, what it cost, and whether that can be believed."""
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ def loaded(running: Running, shape: Shape, seconds: float, requests: int = 0) ->
     wrk.run(running.target, shape, min(WARM_UP_SECONDS, seconds))
     before_events = running.topic.settled()
     forget_peak(running.gateway_pid)
+    load_before = os.getloadavg()[0]
     before_mib, before = rss_mib(running.gateway_pid), cpu_of_all(running.pids)
     load = wrk.run(running.target, shape, seconds, requests)
     events = running.topic.settled() - before_events
@@ -40,6 +42,7 @@ def loaded(running: Running, shape: Shape, seconds: float, requests: int = 0) ->
     cpu = {part: after[part] - before[part] for part in after} | {"client": load.client_cpu_seconds}
     memory = {"peak_mib": peak_mib(running.gateway_pid), "grown_mib": peak_mib(running.gateway_pid) - before_mib}
     rates = {
+        "load_before": load_before,
         "events": events,
         "requests_per_second": load.requests / load.seconds,
         "events_per_second": load.requests * shape.size / load.seconds,
@@ -53,7 +56,7 @@ def loaded(running: Running, shape: Shape, seconds: float, requests: int = 0) ->
 def at_half(running: Running, rate: float, seconds: float) -> Measurement:
     """Single events at `rate`, whatever the answers do (open loop)."""
     before_events = running.topic.settled()
-    before = cpu_of_all(running.pids)
+    load_before, before = os.getloadavg()[0], cpu_of_all(running.pids)
     paced = pace(running.target, rate, seconds, min(WARM_UP_SECONDS, seconds))
     events = running.topic.settled() - before_events
     after = cpu_of_all(running.pids)
@@ -64,6 +67,7 @@ def at_half(running: Running, rate: float, seconds: float) -> Measurement:
     if paced.lost:
         faults.append(f"{paced.lost} requests without an answer")
     figures = {
+        "load_before": load_before,
         "requests_per_second": paced.sent / seconds,
         "events_per_second": paced.sent / seconds,
         "p50_ms": paced.times.p50_ms,
@@ -77,10 +81,12 @@ def at_half(running: Running, rate: float, seconds: float) -> Measurement:
 def at_rest(running: Running, seconds: float) -> Measurement:
     """Nobody asks it anything."""
     time.sleep(SETTLE_SECONDS)
+    load_before = os.getloadavg()[0]
     began, before = time.monotonic(), cpu_seconds(running.gateway_pid)
     time.sleep(seconds)
     used = (cpu_seconds(running.gateway_pid) - before) / (time.monotonic() - began)
-    return Measurement({"core_percent": 100 * used, "rss_mib": rss_mib(running.gateway_pid)})
+    memory = rss_mib(running.gateway_pid)
+    return Measurement({"load_before": load_before, "core_percent": 100 * used, "rss_mib": memory})
 
 
 def costs(cpu: Mapping[str, float], events: int) -> dict[str, float]:

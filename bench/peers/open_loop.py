@@ -46,6 +46,7 @@ def pace(target: Target, rate: float, seconds: float, warm_up_seconds: float) ->
 async def _pace(target: Target, rate: float, seconds: float, warm_up_seconds: float) -> Paced:
     waiting = Waiting()
     url = urlsplit(target.url(SINGLE))
+    assert url.hostname is not None and url.port is not None
     loop = asyncio.get_running_loop()
     connections = [
         (await loop.create_connection(lambda: Connection(waiting), url.hostname, url.port))[0]
