@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bench.peers import wrk
 from bench.peers.events import Shape, Target
 from bench.peers.meters import Topic, cpu_of_all, cpu_seconds, forget_peak, peak_mib, rss_mib
-from bench.peers.open_loop import pace
+from bench.peers.open_loop import Paced, pace
 from bench.peers.table import Measurement
 from bench.peers.wrk import Load
 
@@ -32,12 +32,12 @@ class Running:
 def loaded(running: Running, shape: Shape, seconds: float, requests: int = 0) -> Measurement:
     """As fast as it goes, each connection with its next request as soon as it has an answer (closed loop)."""
     wrk.run(running.target, shape, min(WARM_UP_SECONDS, seconds))
-    before_events = running.topic.settled()
+    before_events = running.topic.settled(running.gateway_pid)
     forget_peak(running.gateway_pid)
     load_before = os.getloadavg()[0]
     before_mib, before = rss_mib(running.gateway_pid), cpu_of_all(running.pids)
     load = wrk.run(running.target, shape, seconds, requests)
-    events = running.topic.settled() - before_events
+    events = running.topic.settled(running.gateway_pid) - before_events
     after = cpu_of_all(running.pids)
     cpu = {part: after[part] - before[part] for part in after} | {"client": load.client_cpu_seconds}
     memory = {"peak_mib": peak_mib(running.gateway_pid), "grown_mib": peak_mib(running.gateway_pid) - before_mib}
@@ -55,17 +55,12 @@ def loaded(running: Running, shape: Shape, seconds: float, requests: int = 0) ->
 
 def at_half(running: Running, rate: float, seconds: float) -> Measurement:
     """Single events at `rate`, whatever the answers do (open loop)."""
-    before_events = running.topic.settled()
+    before_events = running.topic.settled(running.gateway_pid)
     load_before, before = os.getloadavg()[0], cpu_of_all(running.pids)
     paced = pace(running.target, rate, seconds, min(WARM_UP_SECONDS, seconds))
-    events = running.topic.settled() - before_events
+    events = running.topic.settled(running.gateway_pid) - before_events
     after = cpu_of_all(running.pids)
     cpu = {part: after[part] - before[part] for part in after}
-    faults = []
-    if paced.refused:
-        faults.append(f"{paced.refused} answers that are not 2xx")
-    if paced.lost:
-        faults.append(f"{paced.lost} requests without an answer")
     figures = {
         "load_before": load_before,
         "requests_per_second": paced.sent / seconds,
@@ -75,7 +70,7 @@ def at_half(running: Running, rate: float, seconds: float) -> Measurement:
         "max_ms": paced.times.max_ms,
         "client_us": paced.client_cpu_seconds / paced.sent * 1e6,
     }
-    return Measurement(figures | costs(cpu, events), tuple(faults))
+    return Measurement(figures | costs(cpu, events), faults_of_paced(paced, events))
 
 
 def at_rest(running: Running, seconds: float) -> Measurement:
@@ -106,4 +101,16 @@ def faults_of(load: Load, shape: Shape, events: int) -> tuple[str, ...]:
         faults.append(f"{answered} events were answered and {events} are on the log")
     if not load.requests:
         faults.append("no answers")
+    return tuple(faults)
+
+
+def faults_of_paced(paced: Paced, events: int) -> tuple[str, ...]:
+    """All that was sent is on the log, once."""
+    faults = []
+    if paced.refused:
+        faults.append(f"{paced.refused} answers that are not 2xx")
+    if paced.lost:
+        faults.append(f"{paced.lost} requests without an answer")
+    if not faults and events != paced.warm_up + paced.sent:
+        faults.append(f"{paced.warm_up + paced.sent} events were sent and {events} are on the log")
     return tuple(faults)

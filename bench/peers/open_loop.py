@@ -21,14 +21,16 @@ from bench.figures import Figures, figures_of
 from bench.peers.events import SINGLE, Target, event, event_format
 
 ANSWERED_SECONDS = 30.0
+TICK_SECONDS = 0.001  # of less uvloop makes nothing, and the loop would spin
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _HEAD_END = b"\r\n\r\n"
 
 
 @dataclass(frozen=True)
 class Paced:
-    """`refused`: answers that are not 2xx; `lost`: requests without an answer."""
+    """`refused`: answers that are not 2xx; `lost`: requests without an answer. `warm_up`: sent before those."""
 
+    warm_up: int
     sent: int
     refused: int
     lost: int
@@ -67,7 +69,7 @@ async def _pace(target: Target, rate: float, seconds: float, warm_up_seconds: fl
     cpu = time.process_time() - cpu_before
     for connection in connections:
         connection.close()
-    return Paced(count, waiting.refused, waiting.unanswered, figures_of(waiting.times_ns), cpu)
+    return Paced(warm, count, waiting.refused, waiting.unanswered, figures_of(waiting.times_ns), cpu)
 
 
 async def _offer(waiting: "Waiting", head: bytes, template: str, rate: float, count: int, first: int = 0) -> None:
@@ -80,7 +82,7 @@ async def _offer(waiting: "Waiting", head: bytes, template: str, rate: float, co
             body = event(template, first + number)
             waiting.offer(due_ns, b"%b%d%b%b" % (head, len(body), _HEAD_END, body))
             number += 1
-        await asyncio.sleep(max(0.0, (due_ns - time.monotonic_ns()) / 1e9))
+        await asyncio.sleep(max(TICK_SECONDS, (due_ns - time.monotonic_ns()) / 1e9))
 
 
 class Waiting:

@@ -8,13 +8,14 @@ import time
 
 import pytest
 
+from bench.figures import figures_of
 from bench.peers.__main__ import Unusable, read
 from bench.peers.builds import last_line
 from bench.peers.events import BATCHES, LINES, MEMBER, NDJSON, PARTS, PLACES, SINGLE, Target, event, event_format
 from bench.peers.gateways import part_of
 from bench.peers.goals import held
-from bench.peers.measuring import costs, faults_of
-from bench.peers.open_loop import Connection, Waiting, answer_status
+from bench.peers.measuring import costs, faults_of, faults_of_paced
+from bench.peers.open_loop import Connection, Paced, Waiting, answer_status
 from bench.peers.table import Found, Measurement, Spread, lines, ratio, spread_of, spreads_of
 from bench.peers.wrk import SCRIPT, Load, WrkFailed, parse
 from domain.events.rules import read_event
@@ -61,6 +62,21 @@ def test_a_row_is_invalid_unless_all_that_was_answered_is_on_the_log(
 ) -> None:
     faults = faults_of(load, shape, on_the_log)  # type: ignore[arg-type]
     assert not faults if fault is None else fault in "; ".join(faults)
+
+
+@pytest.mark.parametrize(
+    ("refused", "lost", "on_the_log", "fault"),
+    [
+        (0, 0, 120, None),
+        (0, 0, 119, "120 events were sent and 119 are on the log"),
+        (0, 0, 121, "120 events were sent and 121 are on the log"),
+        (2, 0, 118, "2 answers that are not 2xx"),
+        (0, 1, 120, "1 requests without an answer"),
+    ],
+)
+def test_of_the_open_loop_all_is_on_the_log_once(refused: int, lost: int, on_the_log: int, fault: str | None) -> None:
+    paced = Paced(20, 100, refused, lost, figures_of([1_000_000]), 0.1)
+    assert faults_of_paced(paced, on_the_log) == (() if fault is None else (fault,))
 
 
 def test_costs_are_microseconds_an_event() -> None:
