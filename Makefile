@@ -130,6 +130,10 @@ lock-bench: $(READY) ## Write the lock of what the bench is compared with anew
 bench-guardrails: broker ## What guardrails find and miss, calls a second and a core, memory of 100,000 organizations, time to a flag
 	@$(PYTHON) -m bench.guardrails --live
 
+.PHONY: bench-peers
+bench-peers: broker ## The gateway beside an older commit's (BASE=…), a bare one and Benthos (ROUNDS, SECONDS, COUNT, PARTS, OUT)
+	@$(PYTHON) -m bench.peers
+
 clean: ## Remove what was set up and built; .atlas, where a run keeps its data, stays
 	rm -rf $(VENV) deploy/kafka/jars .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build tests/clients/node_modules deploy/edge-worker/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

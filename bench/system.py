@@ -31,13 +31,23 @@ class SystemFailed(Exception):
 
 
 class System:
-    """`dev` is what dev.json says. Ports are `port_base` and the 29 after it. `root`: the source tree that it is."""
+    """`dev` is what dev.json says. Ports are `port_base` and the 29 after it. `root`: the source tree that it is;
+    `python` runs it. `environment`: what its processes get.
+    """
 
-    def __init__(self, home: Path, port_base: int, env: Mapping[str, str] | None = None, root: Path = ROOT) -> None:
+    def __init__(
+        self,
+        home: Path,
+        port_base: int,
+        env: Mapping[str, str] | None = None,
+        root: Path = ROOT,
+        python: str = sys.executable,
+    ) -> None:
         self.home = home
         self._root = root
+        self._python = python
         self.output = home / "up.log"
-        self._env = {
+        self.environment = {
             **os.environ,
             "ATLAS_ALLOW_PRIVATE_TARGETS": "1",  # receivers are on this machine
             "ATLAS_RATE_OVERRIDES": NO_LIMIT_IN_SIGHT,
@@ -67,9 +77,9 @@ class System:
 
     def start(self) -> None:
         """Returns when all of it serves. Raises SystemFailed."""
-        command = [sys.executable, "-m", "cli.main", "up"]
+        command = [self._python, "-m", "cli.main", "up"]
         self._process = process = spawn(
-            command, log=self.output, env=self._env, cwd=self._root, when_parent_dies=signal.SIGTERM
+            command, log=self.output, env=self.environment, cwd=self._root, when_parent_dies=signal.SIGTERM
         )
         wait_until(lambda: dev_file.read(self.home) is not None or process.poll() is not None, START_SECONDS)
         if dev_file.read(self.home) is None:
