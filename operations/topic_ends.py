@@ -3,16 +3,17 @@
 librdkafka's AdminClient does not recover from an election by itself: it keeps the leader epochs that it once learned,
 and its requests then fail with FENCED_LEADER_EPOCH (after an election) or UNKNOWN_LEADER_EPOCH (the topic was
 recreated) for as long as it lives (confluent-kafka 2.16.1). A request for the topic's metadata makes it learn them
-again, so each question begins with one. A new client would do as well, but a client that failed is kept alive by its
+again, so each question begins with one, and is asked again for a moment where a broker that has just come up does not
+know its own epoch yet. A new client would do as well, but a client that failed is kept alive by its
 exception's traceback and destroyed by whichever thread collects the garbage.
 
 It also reports no error when a broker has not answered in time: it gives the offset -1001, which no partition has.
 """
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
@@ -23,6 +24,16 @@ TIMEOUT_SECONDS = 2.0
 SHORTEST_SECONDS = 0.1
 FIRST_TRY_SHARE = 1 / 3
 TOPICS_ONE_BY_ONE = 8
+ASK_AGAIN_SECONDS = 0.02
+LEADERS_MOVE = frozenset(
+    {
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+    }
+)
+_Answer = TypeVar("_Answer")
 Offsets = dict[int, int]
 """By partition."""
 Partition = tuple[str, int]
@@ -98,8 +109,13 @@ class TopicEnds:
                 return self._answers(partitions, questions, began + self._timeout_seconds * FIRST_TRY_SHARE)
             except KafkaException:
                 self._leaders_are_doubtful = True
-        self._learn_leaders({topic for topic, _ in partitions}, deadline)
-        answers = self._answers(partitions, questions, deadline)
+        topics = {topic for topic, _ in partitions}
+
+        def ask() -> list[dict[Partition, int]]:
+            self._learn_leaders(topics, deadline)
+            return self._answers(partitions, questions, deadline)
+
+        answers = _while_leaders_move(ask, deadline)
         self._leaders_are_doubtful = False
         return answers
 
@@ -123,7 +139,10 @@ class TopicEnds:
     def _asked(self, topic: str, *which: OffsetSpec) -> list[Offsets]:
         """All of them at once."""
         deadline = time.monotonic() + self._timeout_seconds
-        found = self._admin.list_topics(topic, timeout=self._timeout_seconds).topics[topic]
+        return _while_leaders_move(lambda: self._asked_once(topic, which, deadline), deadline)
+
+    def _asked_once(self, topic: str, which: Sequence[OffsetSpec], deadline: float) -> list[Offsets]:
+        found = self._admin.list_topics(topic, timeout=_left(deadline)).topics[topic]
         if found.error is not None:
             raise KafkaException(found.error)
         left_seconds = _left(deadline)
@@ -136,6 +155,17 @@ class TopicEnds:
             for one in which
         ]
         return [_offsets(answers) for answers in asked]
+
+
+def _while_leaders_move(ask: Callable[[], _Answer], deadline: float) -> _Answer:
+    """What `ask` gives, asked again until the deadline where brokers and client do not agree on a leader yet."""
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            if code_of(error) not in LEADERS_MOVE or time.monotonic() >= deadline:
+                raise
+        time.sleep(ASK_AGAIN_SECONDS)
 
 
 def _left(deadline: float) -> float:

@@ -50,7 +50,7 @@ async def test_a_summary_is_made_of_the_projects_tasks(work: WorkSurface, model:
     summary = await work.ask("POST", "/v1/ai/summarize", {"projectId": project_id})
     assert (summary.status, summary.json["summary"], summary.json["tasks"]) == (200, "All is well.", 1)
     assert "Collect" in model.asked[0][1]["messages"][1]["content"]
-    unknown = await work.ask("POST", "/v1/ai/summarize", {"projectId": project_id[:-1] + "0"})
+    unknown = await work.ask("POST", "/v1/ai/summarize", {"projectId": f"prj_{'0' * 26}"})
     assert (unknown.status, unknown.code, unknown.fields) == (422, "unknown_project", ["projectId"])
 
 
